@@ -1,0 +1,23 @@
+//! Every decision Rekey makes: pure, synchronous, with `now` passed in. Nothing here reads a clock, a file, the
+//! environment or the network; what must be asked of the world is described by the ports in [`store`] and by
+//! [`time::Clock`] and [`chance::Chance`].
+
+pub mod chance;
+pub mod digest;
+pub mod password;
+pub mod policy;
+pub mod published;
+pub mod render;
+pub mod rotation;
+pub mod rollout;
+pub mod schedule;
+pub mod store;
+pub mod summary;
+pub mod time;
+pub mod workload;
+
+mod secret_bytes;
+mod spec_error;
+
+pub use secret_bytes::SecretBytes;
+pub use spec_error::SpecError;

@@ -1,0 +1,82 @@
+//! How a policy's consumers stand, as its status shows it.
+
+use rekey_api::policy::{ConsumerState, ConsumerStatus, ConsumersStatus, Restart};
+
+use crate::{
+    rollout::{Input, Standing, standing},
+    workload::{Progress, Workload},
+};
+
+/// A workload that refers to the policy's Secret, with what is known about its pods.
+#[derive(Clone, Debug)]
+pub struct Consumer {
+    /// The workload.
+    pub workload: Workload,
+    /// What a look at its pods has shown for the present value, if one was taken: whether all hold it.
+    pub pods_current: Option<bool>,
+}
+
+/// The status of all consumers of a Secret; `None` when there are none. `input` gives what is published for a workload.
+#[must_use]
+pub fn consumers(all: &[Consumer], input: impl Fn(&Workload) -> Option<Input>) -> Option<ConsumersStatus> {
+    let mut items: Vec<ConsumerStatus> = all
+        .iter()
+        .filter_map(|consumer| Some(status(consumer, &input(&consumer.workload)?)))
+        .collect();
+    items.sort_by(|a, b| (&a.kind, &a.name).cmp(&(&b.kind, &b.name)));
+    if items.is_empty() {
+        return None;
+    }
+    let count = |states: &[ConsumerState]| {
+        u32::try_from(items.iter().filter(|item| states.contains(&item.state)).count()).unwrap_or(u32::MAX)
+    };
+    let total = u32::try_from(items.len()).unwrap_or(u32::MAX);
+    let current = count(&[ConsumerState::Current, ConsumerState::Assumed]);
+    let failed = count(&[ConsumerState::Failed]);
+    Some(ConsumersStatus {
+        summary: format!("{current}/{total}"),
+        total,
+        current,
+        outdated: total - current - failed,
+        failed,
+        items: { items.truncate(100); items },
+    })
+}
+
+fn status(consumer: &Consumer, input: &Input) -> ConsumerStatus {
+    let (state, message) = state(consumer, input);
+    ConsumerStatus {
+        api_version: "apps/v1".to_owned(),
+        kind: consumer.workload.id.kind.as_str().to_owned(),
+        name: consumer.workload.id.name.clone(),
+        state,
+        how: input.how.forms.iter().copied().collect(),
+        message,
+    }
+}
+
+/// Intermediate steps of one restart share the state `Progressing`, without a text that changes: the way of a change
+/// costs one status write at its begin and one at its end.
+fn state(consumer: &Consumer, input: &Input) -> (ConsumerState, Option<String>) {
+    let workload = &consumer.workload;
+    let restarted = |fallback: ConsumerState| match &workload.progress {
+        Progress::Complete => (fallback, None),
+        Progress::Underway(_) => (ConsumerState::Progressing, None),
+        Progress::Waiting(reason) => (ConsumerState::Held, Some(reason.clone())),
+    };
+    match (standing(workload, input, None), consumer.pods_current) {
+        (Standing::Assumed, _) => (ConsumerState::Assumed, None),
+        (Standing::Reloads, _) => (ConsumerState::Current, None),
+        (Standing::Current, _) | (Standing::Unknown, Some(true)) => restarted(ConsumerState::Current),
+        (Standing::Unknown | Standing::Outdated, _) => match &workload.progress {
+            _ if input.restart == Restart::Never => held("spec.rollout.restart is Never; restart it by hand"),
+            _ if workload.never_restart => held("rekey.dev/restart is Never; restart it by hand"),
+            Progress::Waiting(reason) => held(reason),
+            Progress::Complete | Progress::Underway(_) => (ConsumerState::Progressing, None),
+        },
+    }
+}
+
+fn held(reason: &str) -> (ConsumerState, Option<String>) {
+    (ConsumerState::Held, Some(reason.to_owned()))
+}

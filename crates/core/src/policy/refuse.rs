@@ -1,0 +1,113 @@
+//! What a policy may not say: parts of the API that are not built yet, and names that are not the user's to set.
+
+use std::collections::BTreeMap;
+
+use rekey_api::{
+    GoDuration, SecretPolicy, names,
+    policy::{Immutability, OnFailure, OnMissing, Ownership, RefreshPolicy, RemoteSource, Rollout, Target},
+    reference::StoreKind,
+};
+
+use crate::SpecError;
+
+/// Refuses what this version does not act on.
+pub fn unsupported(object: &SecretPolicy) -> Result<(), SpecError> {
+    let spec = &object.spec;
+    let Some(remote) = &spec.source.remote else {
+        return refuse(true, "spec.source", "use source.remote");
+    };
+    source(remote)?;
+    target(&spec.target)?;
+    rollout(&spec.rollout)?;
+    refuse(spec.immutability == Immutability::Versioned, "spec.immutability: Versioned", "use None or Locked")?;
+    let keeps = spec.versions.as_ref().is_some_and(|versions| {
+        versions.keep.unwrap_or_default() > 0 || versions.references.is_some()
+    });
+    refuse(keeps, "spec.versions", "remove it")?;
+    for name in [names::ROLLBACK_TO, names::UNLOCK] {
+        let present = object.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(name));
+        refuse(present, &format!("the annotation {name}"), "remove it")?;
+    }
+    Ok(())
+}
+
+fn refuse(present: bool, field: &str, fix: &str) -> Result<(), SpecError> {
+    if present { Err(SpecError::not_yet(field, fix)) } else { Ok(()) }
+}
+
+fn source(remote: &RemoteSource) -> Result<(), SpecError> {
+    let cluster = |kind: StoreKind| kind == StoreKind::ClusterRemoteStore;
+    let of_items = remote.data.iter().filter_map(|item| item.store_ref.as_ref()).any(|store| cluster(store.kind));
+    refuse(
+        cluster(remote.store_ref.kind) || of_items,
+        "spec.source.remote.storeRef.kind: ClusterRemoteStore",
+        "use a RemoteStore in the policy's namespace",
+    )?;
+    refuse(
+        remote.refresh_policy != RefreshPolicy::Periodic,
+        "spec.source.remote.refreshPolicy",
+        "use Periodic",
+    )?;
+    refuse(remote.max_staleness.is_some(), "spec.source.remote.maxStaleness", "remove it")?;
+    refuse(remote.on_missing != OnMissing::Keep, "spec.source.remote.onMissing", "use Keep")?;
+    refuse(!remote.data_from.is_empty(), "spec.source.remote.dataFrom", "name each value in data")?;
+    let expressions = remote.data.iter().any(|item| item.remote_ref.jmes_path.is_some());
+    refuse(expressions, "spec.source.remote.data.remoteRef.jmesPath", "use property")
+}
+
+fn target(target: &Target) -> Result<(), SpecError> {
+    refuse(target.ownership == Ownership::Merge, "spec.target.ownership: Merge", "use Owner")?;
+    let from = target.template.as_ref().is_some_and(|template| !template.from.is_empty());
+    refuse(from, "spec.target.template.from", "write the template into spec.target.template.data")
+}
+
+fn rollout(rollout: &Rollout) -> Result<(), SpecError> {
+    let standard = Rollout::default();
+    let other = |set: GoDuration, standard: GoDuration| set != standard;
+    refuse(!rollout.consumers.is_empty(), "spec.rollout.consumers", "remove it; consumers are found by reference")?;
+    refuse(rollout.canary.is_some(), "spec.rollout.canary", "remove it")?;
+    refuse(rollout.on_failure != OnFailure::Hold, "spec.rollout.onFailure", "use Hold")?;
+    refuse(!rollout.windows.is_empty(), "spec.rollout.windows", "remove it")?;
+    refuse(
+        other(rollout.progress_deadline, standard.progress_deadline),
+        "spec.rollout.progressDeadline",
+        "remove it",
+    )?;
+    refuse(
+        other(rollout.live_reload_grace, standard.live_reload_grace),
+        "spec.rollout.liveReloadGrace",
+        "remove it",
+    )
+}
+
+/// Labels of a Secret: not those that other tools decide ownership by.
+pub fn labels(field: &str, labels: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, SpecError> {
+    foreign(field, &labels)?;
+    if labels.contains_key(names::MANAGED_BY) {
+        return Err(SpecError::field(field, format!("{} is set by Rekey; remove it", names::MANAGED_BY)));
+    }
+    Ok(labels)
+}
+
+/// Annotations of a Secret: none that Kubernetes or Rekey act on.
+pub fn annotations(
+    field: &str,
+    annotations: BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, SpecError> {
+    foreign(field, &annotations)?;
+    Ok(annotations)
+}
+
+fn foreign(field: &str, names_and_values: &BTreeMap<String, String>) -> Result<(), SpecError> {
+    let reserved = |name: &str| {
+        let prefix = name.split_once('/').map_or("", |(prefix, _)| prefix);
+        let kubernetes = name != names::MANAGED_BY
+            && !name.starts_with("app.kubernetes.io/")
+            && (prefix == "kubernetes.io" || prefix.ends_with(".kubernetes.io"));
+        kubernetes || prefix == names::GROUP || names::NEVER_COPIED.iter().any(|never| name.starts_with(never))
+    };
+    match names_and_values.keys().find(|name| reserved(name)) {
+        Some(name) => Err(SpecError::field(field, format!("{name:?} belongs to other software; remove it"))),
+        None => Ok(()),
+    }
+}

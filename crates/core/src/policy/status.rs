@@ -1,0 +1,110 @@
+//! What the status of a policy says after a decision.
+
+use chrono::{DateTime, Utc};
+use rekey_api::{
+    SecretPolicyStatus,
+    condition::{ConditionType, Reason},
+    policy::{ConsumerState, ConsumersStatus, PolicyHistory, PublishedRotation, SourceVersion},
+};
+
+use super::{Fetched, OpenRotation, Policy, Seen, consumers, publish::Decided};
+use crate::{
+    summary::{Extra, Situation, conditions},
+    time,
+};
+
+/// Revisions that the status remembers.
+const HISTORY: usize = 10;
+
+pub fn status(
+    policy: &Policy,
+    seen: &Seen,
+    fetched: Option<&Fetched>,
+    decided: &Decided,
+    now: DateTime<Utc>,
+) -> SecretPolicyStatus {
+    let mut status = seen.status.clone();
+    status.observed_generation = Some(policy.generation);
+    status.source = Some(policy.source.clone());
+    status.secret_name = Some(policy.secret.clone());
+    status.next_rotation_time.clone_from(&seen.next_rotation);
+    if let Some(fetched) = fetched.filter(|_| decided.wait.is_none()) {
+        status.source_versions = versions(fetched);
+        status.last_handled_sync.clone_from(&policy.sync_requested);
+        if let Some(rotation) = &seen.rotation
+            && delivered(rotation, fetched)
+        {
+            status.rotation = Some(PublishedRotation {
+                id: rotation.id.clone(),
+                key: Some(rotation.key.clone()),
+                version: Some(rotation.version.clone()),
+            });
+        }
+    }
+    if let Some(published) = &decided.published {
+        status.consumers = consumers(&seen.consumers, |workload| policy.input(published, workload));
+        status.revision = Some(published.revision.clone());
+        if let Some(reason) = decided.reason {
+            let time = time::kube(now);
+            status.last_change_time = Some(time.clone());
+            status.history.push(PolicyHistory { revision: published.revision.clone(), time, reason });
+            let surplus = status.history.len().saturating_sub(HISTORY);
+            status.history.drain(..surplus);
+        }
+    }
+    let (situation, extras) = situation(policy, decided, status.consumers.as_ref());
+    status.conditions = conditions(&seen.status.conditions, &situation, &extras, policy.generation, now);
+    status
+}
+
+/// Whether the version that a rotation wrote, or a later one where versions are numbers, was read.
+fn delivered(rotation: &OpenRotation, fetched: &Fetched) -> bool {
+    let newer = |version: &str| match (version.parse::<u64>(), rotation.version.parse::<u64>()) {
+        (Ok(read), Ok(written)) => read >= written,
+        _ => version == rotation.version,
+    };
+    fetched.iter().any(|(request, value)| request.locator.key == rotation.key && newer(&value.version))
+}
+
+/// The versions that were read, one line per key.
+pub fn versions(fetched: &Fetched) -> Vec<SourceVersion> {
+    let mut all: Vec<SourceVersion> = fetched
+        .iter()
+        .map(|(request, value)| SourceVersion { key: request.locator.key.clone(), version: value.version.clone() })
+        .collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+fn situation(policy: &Policy, decided: &Decided, consumers: Option<&ConsumersStatus>) -> (Situation, Vec<Extra>) {
+    if let Some(wait) = decided.wait {
+        return (Situation::NotReady(Reason::DependencyNotReady, wait.to_owned()), Vec::new());
+    }
+    let published = format!("Secret {} holds the value of {}", policy.secret, policy.source);
+    let Some(consumers) = consumers else {
+        return (Situation::Synced(published), Vec::new());
+    };
+    let extra = |value, reason, message| {
+        vec![Extra { kind: ConditionType::ConsumersCurrent, value, reason, message }]
+    };
+    let in_state = |state: ConsumerState| -> Vec<String> {
+        consumers
+            .items
+            .iter()
+            .filter(|item| item.state == state)
+            .map(|item| format!("{} {}", item.kind, item.name))
+            .collect()
+    };
+    let (moving, held) = (in_state(ConsumerState::Progressing), in_state(ConsumerState::Held));
+    if !moving.is_empty() {
+        let text = format!("on their way to the present value: {}", moving.join(", "));
+        return (Situation::Progressing(text.clone()), extra(false, Reason::ConsumersOutdated, text));
+    }
+    if !held.is_empty() {
+        let text = format!("held on an older value: {}; see status.consumers", held.join(", "));
+        return (Situation::Synced(published), extra(false, Reason::Held, text));
+    }
+    let text = format!("{} of {} run on the present value", consumers.current, consumers.total);
+    (Situation::Synced(published), extra(true, Reason::AllCurrent, text))
+}

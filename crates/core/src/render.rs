@@ -1,0 +1,71 @@
+//! From fetched values to the data of a Secret.
+
+mod functions;
+pub mod kinds;
+pub mod property;
+pub mod template;
+
+use thiserror::Error;
+
+/// Why the data of a Secret could not be made. No message holds a value.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum RenderError {
+    /// The remote value has no such property.
+    #[error("the value at key {key:?} has no property {property:?}; check remoteRef.property, or add it in the store")]
+    PropertyNotFound {
+        /// Remote key.
+        key: String,
+        /// Property.
+        property: String,
+    },
+    /// A property of something that is no JSON object.
+    #[error("the value at key {key:?} is not a JSON object of at most 32 levels; remove remoteRef.property to take it whole")]
+    NotJson {
+        /// Remote key.
+        key: String,
+    },
+    /// A value that cannot be decoded.
+    #[error("the value for {secret_key:?} is not base64; set remoteRef.decoding to None, or mend it in the store")]
+    NotBase64 {
+        /// Key of the Secret.
+        secret_key: String,
+    },
+    /// A template that does not parse.
+    #[error("spec.target.template.data {name:?}: {text}")]
+    TemplateSyntax {
+        /// Key of the template.
+        name: String,
+        /// Line, column and what is wrong.
+        text: String,
+    },
+    /// A template that failed while running.
+    #[error("spec.target.template.data {name:?}: {text}")]
+    TemplateFailed {
+        /// Key of the template.
+        name: String,
+        /// What went wrong.
+        text: String,
+    },
+    /// A key that a Secret cannot have.
+    #[error("{key:?} cannot be a key of a Secret: use letters, digits, `-`, `_` and `.`, at most 253 characters")]
+    InvalidKey {
+        /// The key.
+        key: String,
+    },
+    /// Too much data.
+    #[error("the data has {size} bytes; a Secret holds at most 1048576 (1 MiB): map fewer or smaller values")]
+    TooLarge {
+        /// Bytes in all.
+        size: usize,
+    },
+    /// Data that the Secret type does not allow.
+    #[error("spec.target.type {kind}: key {key:?}: {fix}")]
+    WrongForm {
+        /// Secret type.
+        kind: String,
+        /// Key.
+        key: String,
+        /// What it must be.
+        fix: String,
+    },
+}

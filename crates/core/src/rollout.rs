@@ -1,0 +1,275 @@
+//! Which workloads run on an old value, and whether to restart them now.
+//!
+//! What a pod holds follows from facts: the marker it was created with, or its start time against the time the keys
+//! it consumes last changed. The marker on the template spares the look at the pods; it is never the only proof, so a
+//! marker that somebody reverts leads to no second restart.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rekey_api::policy::{ConsumeForm, Restart};
+
+use crate::{
+    published::Published,
+    workload::{Marker, Progress, Use, Workload},
+};
+
+/// Changes within this time of the first are rolled out together.
+const GATHER: TimeDelta = TimeDelta::seconds(3);
+
+/// A live pod, as far as it matters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// Its name.
+    pub name: String,
+    /// When the first of its running containers started; `None` when none runs yet: it will read the present value.
+    pub started: Option<DateTime<Utc>>,
+    /// The marker it was created with.
+    pub marker: Marker,
+}
+
+/// A managed Secret that a workload consumes, with what its policy wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// The Secret's name.
+    pub secret: String,
+    /// How it is consumed.
+    pub how: Use,
+    /// What is published in it.
+    pub published: Published,
+    /// The policy's `rollout.restart`.
+    pub restart: Restart,
+}
+
+/// How a workload stands to one Secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Every pod holds the present value.
+    Current,
+    /// Nothing has changed since the first publication; what the pods held before is not known.
+    Assumed,
+    /// It sees changes without a restart.
+    Reloads,
+    /// Some pod may hold an older value: its pods must be looked at.
+    Unknown,
+    /// A pod holds an older value.
+    Outdated,
+}
+
+/// What to do about a workload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Nothing.
+    Leave,
+    /// List its pods and decide again.
+    LookAtPods,
+    /// Not before this time, so that changes that come together cause one restart.
+    Gather(DateTime<Utc>),
+    /// It may not be restarted now; the text says why.
+    Hold(String),
+    /// Write this marker on the pod template.
+    Restart {
+        /// The whole new marker.
+        marker: Marker,
+        /// The Secrets whose change is the reason.
+        because: Vec<String>,
+    },
+}
+
+/// How `workload` stands to the Secret of `input`. `pods` are its live pods, if they were looked at.
+#[must_use]
+pub fn standing(workload: &Workload, input: &Input, pods: Option<&[Pod]>) -> Standing {
+    let how = &input.how;
+    if how.forms.iter().all(|form| *form == ConsumeForm::ImagePull) {
+        return Standing::Current; // used once, when the image is pulled
+    }
+    let wanted = input.published.digests.consumed(&how.keys);
+    if workload.marker.0.get(&input.secret) == Some(&wanted) {
+        return Standing::Current;
+    }
+    let Some(changed) = input.published.changed(&how.keys) else {
+        return Standing::Assumed;
+    };
+    if input.restart != Restart::Always && how.refreshes(workload.live_reload) {
+        return Standing::Reloads;
+    }
+    let Some(pods) = pods else {
+        return Standing::Unknown;
+    };
+    let old = |pod: &Pod| {
+        pod.marker.0.get(&input.secret) != Some(&wanted) && pod.started.is_some_and(|started| started < changed)
+    };
+    if pods.iter().any(old) { Standing::Outdated } else { Standing::Current }
+}
+
+/// What to do about `workload`, which consumes the Secrets of `inputs`.
+#[must_use]
+pub fn decide(workload: &Workload, inputs: &[Input], pods: Option<&[Pod]>, now: DateTime<Utc>) -> Decision {
+    let may = |input: &&Input| input.restart != Restart::Never && !workload.never_restart;
+    let stands = |input: &Input| standing(workload, input, pods);
+    let inputs_that_count = || inputs.iter().filter(may);
+    if inputs_that_count().any(|input| stands(input) == Standing::Unknown) {
+        return Decision::LookAtPods;
+    }
+    let outdated: Vec<&Input> = inputs_that_count().filter(|input| stands(input) == Standing::Outdated).collect();
+    let Some(first) = outdated.iter().filter_map(|input| input.published.changed(&input.how.keys)).min() else {
+        return Decision::Leave;
+    };
+    if let Progress::Waiting(reason) = &workload.progress
+        && reason.contains("paused")
+    {
+        return Decision::Hold(reason.clone());
+    }
+    if now < first + GATHER {
+        return Decision::Gather(first + GATHER);
+    }
+    let entries: BTreeMap<String, String> = inputs
+        .iter()
+        .map(|input| (input.secret.clone(), input.published.digests.consumed(&input.how.keys)))
+        .collect();
+    Decision::Restart {
+        marker: Marker(entries),
+        because: outdated.iter().map(|input| input.secret.clone()).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::{
+        SecretBytes,
+        digest::{DigestKey, Digests},
+        published::Changes,
+        workload::{Keys, Kind, WorkloadId},
+    };
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000 + second, 0).unwrap()
+    }
+
+    fn digests(secret: &str, value: &str) -> Digests {
+        let data = [("password".to_owned(), SecretBytes::from(value))].into();
+        DigestKey::new(SecretBytes::from("k")).of_secret("shop", secret, &data)
+    }
+
+    /// A Secret that changed from `1` to `2` at second 100.
+    fn changed(secret: &str) -> Input {
+        let (before, after) = (digests(secret, "1"), digests(secret, "2"));
+        let changes = Changes::first(at(0)).next("r1", &before, &after, at(100));
+        input(secret, after, changes)
+    }
+
+    fn unchanged(secret: &str) -> Input {
+        input(secret, digests(secret, "1"), Changes::first(at(0)))
+    }
+
+    fn input(secret: &str, digests: Digests, changes: Changes) -> Input {
+        Input {
+            secret: secret.to_owned(),
+            how: Use { forms: [ConsumeForm::Env].into(), keys: Keys::All },
+            published: Published { policy: secret.to_owned(), revision: "r2".to_owned(), digests, changes },
+            restart: Restart::Auto,
+        }
+    }
+
+    fn workload(marker: &str) -> Workload {
+        Workload {
+            id: WorkloadId { kind: Kind::Deployment, namespace: "shop".to_owned(), name: "web".to_owned() },
+            uid: "u".to_owned(),
+            resource_version: "1".to_owned(),
+            generation: 1,
+            uses: BTreeMap::new(),
+            marker: Marker::parse(Some(marker)),
+            progress: Progress::Complete,
+            selector: "app=web".to_owned(),
+            live_reload: false,
+            never_restart: false,
+        }
+    }
+
+    fn pod(started: Option<i64>, marker: &str) -> Pod {
+        Pod { name: "web-1".to_owned(), started: started.map(at), marker: Marker::parse(Some(marker)) }
+    }
+
+    fn restarts(decision: &Decision) -> Vec<String> {
+        match decision {
+            Decision::Restart { because, .. } => because.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_pod_older_than_the_change_is_restarted_once() {
+        let inputs = [changed("db")];
+        assert_eq!(decide(&workload(""), &inputs, None, at(200)), Decision::LookAtPods);
+        let decision = decide(&workload(""), &inputs, Some(&[pod(Some(50), "")]), at(200));
+        assert_eq!(restarts(&decision), ["db"]);
+        let Decision::Restart { marker, .. } = decision else { unreachable!() };
+        let restarted = workload(&marker.to_string());
+        assert_eq!(decide(&restarted, &inputs, None, at(201)), Decision::Leave);
+    }
+
+    #[test]
+    fn pods_that_read_the_present_value_are_left_alone() {
+        let inputs = [changed("db")];
+        let wanted = format!("db={}", inputs[0].published.digests.consumed(&Keys::All));
+        for (pods, why) in [
+            (vec![pod(Some(150), "")], "started after the change"),
+            (vec![pod(Some(50), &wanted)], "created with the marker of this value"),
+            (vec![pod(None, "")], "not started yet"),
+            (vec![], "no pods"),
+        ] {
+            assert_eq!(decide(&workload("db=old"), &inputs, Some(&pods), at(200)), Decision::Leave, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_first_publication_restarts_nobody() {
+        let decision = decide(&workload(""), &[unchanged("db")], None, at(200));
+        assert_eq!(decision, Decision::Leave);
+        assert_eq!(standing(&workload(""), &unchanged("db"), None), Standing::Assumed);
+    }
+
+    #[test]
+    fn changes_that_come_together_cause_one_restart_that_names_both() {
+        let inputs = [changed("cache"), changed("db"), unchanged("other")];
+        let pods = [pod(Some(50), "")];
+        assert_eq!(decide(&workload(""), &inputs, Some(&pods), at(101)), Decision::Gather(at(103)));
+        let decision = decide(&workload(""), &inputs, Some(&pods), at(103));
+        assert_eq!(restarts(&decision), ["cache", "db"]);
+        let Decision::Restart { marker, .. } = decision else { unreachable!() };
+        let names: BTreeSet<&str> = marker.0.keys().map(String::as_str).collect();
+        assert_eq!(names, ["cache", "db", "other"].into(), "entries of unchanged Secrets ride along");
+    }
+
+    #[test]
+    fn never_and_paused_are_respected_and_live_reload_needs_no_restart() {
+        let pods = [pod(Some(50), "")];
+        let never = Input { restart: Restart::Never, ..changed("db") };
+        assert_eq!(decide(&workload(""), &[never], Some(&pods), at(200)), Decision::Leave);
+        let mut stubborn = workload("");
+        stubborn.never_restart = true;
+        assert_eq!(decide(&stubborn, &[changed("db")], Some(&pods), at(200)), Decision::Leave);
+        let mut paused = workload("");
+        paused.progress = Progress::Waiting("it is paused".to_owned());
+        assert!(matches!(decide(&paused, &[changed("db")], Some(&pods), at(200)), Decision::Hold(_)));
+        let mut reloading = workload("");
+        reloading.live_reload = true;
+        let mut mounted = changed("db");
+        mounted.how.forms = [ConsumeForm::Volume].into();
+        assert_eq!(standing(&reloading, &mounted, None), Standing::Reloads);
+        mounted.restart = Restart::Always;
+        assert_eq!(standing(&reloading, &mounted, Some(&pods)), Standing::Outdated);
+    }
+
+    #[test]
+    fn another_digest_key_restarts_nobody_who_runs_on_the_value() {
+        let mut input = changed("db");
+        input.published.digests =
+            DigestKey::new(SecretBytes::from("new key")).of_secret("shop", "db", &[("password".to_owned(), SecretBytes::from("2"))].into());
+        let decision = decide(&workload("db=00000000.0000"), &[input], Some(&[pod(Some(150), "db=00000000.0000")]), at(200));
+        assert_eq!(decision, Decision::Leave);
+    }
+}

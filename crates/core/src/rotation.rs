@@ -1,0 +1,202 @@
+//! What a `RotationSchedule` asks for, parsed once at the door, and the decisions about it.
+
+mod due;
+mod pending;
+mod status;
+mod step;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rekey_api::{
+    RotationSchedule, names,
+    reference::{StoreKind, StoreRef},
+    rotation::Approval,
+    rotator::Rotator,
+};
+
+pub use due::{Due, due};
+pub use pending::{Pending, Stored, base_digest, merge, stored};
+pub use status::{Record, failed, record, refused, state};
+pub use step::{Effect, Move, Open, PolicyView, Seen, State, step};
+
+use crate::{
+    SecretBytes, SpecError,
+    chance::Chance,
+    password::Recipe,
+    schedule::Schedule,
+    time,
+};
+
+/// A parsed schedule.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its uid.
+    pub uid: String,
+    /// Its generation.
+    pub generation: i64,
+    /// When it was made.
+    pub created: DateTime<Utc>,
+    /// The policy whose credential it rotates.
+    pub policy: String,
+    /// When.
+    pub schedule: Schedule,
+    /// For the status: the schedule as one line.
+    pub schedule_text: Option<String>,
+    /// At most this much later than due.
+    pub jitter: TimeDelta,
+    /// Whether to rotate at first sight.
+    pub rotate_on_create: bool,
+    /// Where the new value goes.
+    pub store: StoreRef,
+    /// Under which key.
+    pub key: String,
+    /// How each property is made.
+    pub recipes: BTreeMap<String, Recipe>,
+    /// How late a rotation may be before the schedule is no longer ready.
+    pub overdue_after: TimeDelta,
+    /// Whether everything rests.
+    pub suspended: bool,
+    /// The token of `rekey.dev/rotate-requested`.
+    pub requested: Option<String>,
+    /// Whether the request says that the value has leaked.
+    pub leaked: bool,
+    /// Who wrote the request: its field manager.
+    pub requested_by: Option<String>,
+    /// Whether the object is being deleted.
+    pub deleted: bool,
+}
+
+impl Plan {
+    /// New values for every property.
+    #[must_use]
+    pub fn make(&self, chance: &dyn Chance) -> BTreeMap<String, SecretBytes> {
+        self.recipes.iter().map(|(property, recipe)| (property.clone(), recipe.make(chance))).collect()
+    }
+}
+
+impl TryFrom<&RotationSchedule> for Plan {
+    type Error = SpecError;
+
+    fn try_from(object: &RotationSchedule) -> Result<Self, SpecError> {
+        unsupported(object)?;
+        let spec = &object.spec;
+        let metadata = &object.metadata;
+        let write_to =
+            spec.write_to.as_ref().ok_or_else(|| SpecError::field("spec.writeTo", "name the store and key that get the new value"))?;
+        let annotation = |name: &str| metadata.annotations.as_ref().and_then(|all| all.get(name)).cloned();
+        let (schedule, schedule_text) = schedule(object)?;
+        let timing = spec.schedule.as_ref();
+        let delta = |duration: rekey_api::GoDuration| TimeDelta::from_std(duration.get()).unwrap_or(TimeDelta::MAX);
+        Ok(Self {
+            name: metadata.name.clone().unwrap_or_default(),
+            namespace: metadata.namespace.clone().unwrap_or_default(),
+            uid: metadata.uid.clone().unwrap_or_default(),
+            generation: metadata.generation.unwrap_or_default(),
+            created: metadata.creation_timestamp.as_ref().map(time::chrono).unwrap_or_default(),
+            policy: spec.policy_ref.name.clone(),
+            schedule,
+            schedule_text,
+            jitter: timing.and_then(|timing| timing.jitter).map_or(TimeDelta::zero(), delta),
+            rotate_on_create: timing.is_some_and(|timing| timing.rotate_on_create),
+            store: write_to.store_ref.clone(),
+            key: write_to.key.clone(),
+            recipes: recipes(&spec.rotator)?,
+            overdue_after: delta(spec.overdue_after),
+            suspended: spec.suspend,
+            requested: annotation(names::ROTATE_REQUESTED),
+            leaked: annotation(names::ROTATE_REASON).as_deref() == Some(names::ROTATE_REASON_LEAKED),
+            requested_by: requested_by(object),
+            deleted: metadata.deletion_timestamp.is_some(),
+        })
+    }
+}
+
+fn unsupported(object: &RotationSchedule) -> Result<(), SpecError> {
+    let spec = &object.spec;
+    let rotator = &spec.rotator;
+    let others = [
+        ("postgres", rotator.postgres.is_some()),
+        ("mysql", rotator.mysql.is_some()),
+        ("redis", rotator.redis.is_some()),
+        ("sshKeyPair", rotator.ssh_key_pair.is_some()),
+        ("certificate", rotator.certificate.is_some()),
+        ("awsAccessKey", rotator.aws_access_key.is_some()),
+        ("awsRotation", rotator.aws_rotation.is_some()),
+        ("vaultStaticRole", rotator.vault_static_role.is_some()),
+        ("job", rotator.job.is_some()),
+        ("webhook", rotator.webhook.is_some()),
+    ];
+    if let Some((name, _)) = others.iter().find(|(_, present)| *present) {
+        return Err(SpecError::not_yet(&format!("spec.rotator.{name}"), "use generate"));
+    }
+    let generated = rotator.generate.as_ref().is_some_and(|generate| generate.fields.is_none());
+    let cluster = spec.write_to.as_ref().is_some_and(|to| to.store_ref.kind == StoreKind::ClusterRemoteStore);
+    let renew = spec.schedule.as_ref().is_some_and(|schedule| schedule.renew_before.is_some());
+    for (present, field, fix) in [
+        (generated, "spec.rotator.generate without fields", "name the fields and writeTo"),
+        (cluster, "spec.writeTo.storeRef.kind: ClusterRemoteStore", "use a RemoteStore in the schedule's namespace"),
+        (renew, "spec.schedule.renewBefore", "use cron or every"),
+        (!spec.windows.is_empty(), "spec.windows", "remove it; put the time into spec.schedule.cron"),
+        (spec.approval == Approval::Manual, "spec.approval: Manual", "use Automatic"),
+    ] {
+        if present {
+            return Err(SpecError::not_yet(field, fix));
+        }
+    }
+    Ok(())
+}
+
+fn schedule(object: &RotationSchedule) -> Result<(Schedule, Option<String>), SpecError> {
+    let Some(spec) = &object.spec.schedule else {
+        return Ok((Schedule::OnRequest, None));
+    };
+    match (&spec.cron, spec.every) {
+        (Some(cron), None) => {
+            Ok((Schedule::cron(cron, &spec.time_zone)?, Some(format!("{cron} {}", spec.time_zone))))
+        }
+        (None, Some(every)) => {
+            let period = TimeDelta::from_std(every.get()).unwrap_or(TimeDelta::MAX);
+            if period < TimeDelta::seconds(1) {
+                return Err(SpecError::field("spec.schedule.every", "write at least 1s"));
+            }
+            Ok((Schedule::Every(period), Some(format!("every {every}"))))
+        }
+        _ => Err(SpecError::field("spec.schedule", "set exactly one of cron, every, renewBefore")),
+    }
+}
+
+fn recipes(rotator: &Rotator) -> Result<BTreeMap<String, Recipe>, SpecError> {
+    let fields = rotator.generate.iter().flat_map(|generate| generate.fields.iter().flatten());
+    let mut recipes = BTreeMap::new();
+    for field in fields {
+        let at = format!("spec.rotator.generate.fields[{}].password", field.property);
+        let recipe = Recipe::parse(&field.password, &at)?;
+        if recipes.insert(field.property.clone(), recipe).is_some() {
+            let fix = format!("the property {:?} stands twice", field.property);
+            return Err(SpecError::field("spec.rotator.generate.fields", fix));
+        }
+    }
+    if recipes.is_empty() {
+        return Err(SpecError::field("spec.rotator", "set exactly one rotator"));
+    }
+    Ok(recipes)
+}
+
+/// The field manager that owns the request annotation: who asked.
+fn requested_by(object: &RotationSchedule) -> Option<String> {
+    let field = format!("f:{}", names::ROTATE_REQUESTED);
+    let entries = object.metadata.managed_fields.as_ref()?;
+    let owner = entries.iter().filter(|entry| entry.subresource.as_deref().unwrap_or_default().is_empty()).find(|entry| {
+        entry.fields_v1.as_ref().is_some_and(|fields| {
+            fields.0.get("f:metadata").and_then(|at| at.get("f:annotations")).is_some_and(|at| at.get(&field).is_some())
+        })
+    })?;
+    owner.manager.clone()
+}

@@ -1,0 +1,60 @@
+//! Whether a rotation begins now.
+
+use chrono::{DateTime, Utc};
+use rekey_api::{RotationScheduleStatus, rotation::RotationReason};
+
+use super::Plan;
+use crate::{schedule::jitter, time};
+
+/// When the next rotation begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Now.
+    Now {
+        /// Why.
+        reason: RotationReason,
+    },
+    /// Not before this time.
+    At(DateTime<Utc>),
+    /// Only when asked.
+    OnRequest,
+}
+
+/// Whether a rotation begins now. The next time stands in the status: a new spec is planned from now on, so that
+/// enabling or changing a schedule rotates nothing by itself, and an outage leads to one rotation, not to many.
+///
+/// Also returns the request token that counts as handled: on first sight of an object an old request is recorded, not
+/// acted on.
+#[must_use]
+pub fn due(plan: &Plan, status: &RotationScheduleStatus, now: DateTime<Utc>) -> (Due, Option<String>) {
+    let first_sight = status.observed_generation.is_none();
+    let handled = if first_sight { plan.requested.clone() } else { status.last_handled_rotate.clone() };
+    let asked = plan.requested.is_some() && plan.requested != handled;
+    if asked {
+        let reason = if plan.leaked { RotationReason::Leaked } else { RotationReason::Requested };
+        return (Due::Now { reason }, plan.requested.clone());
+    }
+    if plan.rotate_on_create && status.history.is_empty() && status.last_rotation_time.is_none() {
+        return (Due::Now { reason: RotationReason::Created }, handled);
+    }
+    let planned = status.next_rotation_time.as_deref().and_then(time::parse);
+    let next = match planned {
+        Some(planned) if status.observed_generation == Some(plan.generation) => Some(planned),
+        _ => next(plan, now),
+    };
+    let due = match next {
+        None => Due::OnRequest,
+        Some(at) if at > now => Due::At(at),
+        Some(at) => {
+            let missed_more = plan.schedule.next(at).is_some_and(|following| following <= now);
+            Due::Now { reason: if missed_more { RotationReason::CatchUp } else { RotationReason::Schedule } }
+        }
+    };
+    (due, handled)
+}
+
+/// The first planned time after `now`, with the object's jitter, in whole seconds as the status keeps it.
+pub fn next(plan: &Plan, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let due = plan.schedule.next(now)?;
+    time::parse(&time::text(due + jitter(&plan.uid, due, plan.jitter)))
+}

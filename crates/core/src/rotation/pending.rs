@@ -1,0 +1,131 @@
+//! The durable record of an open rotation, and how the store's value relates to it.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use rekey_api::names;
+
+use super::Plan;
+use crate::{
+    SecretBytes, SpecError,
+    digest::DigestKey,
+    render::property,
+    store::RemoteValue,
+};
+
+/// A rotation's pending Secret: private, immutable, and the only place of the new value until the store has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// The rotation it belongs to.
+    pub id: String,
+    /// The store's version when the rotation began; `None`: the key did not exist.
+    pub base: Option<String>,
+    /// Digest of the rotated properties when the rotation began.
+    pub base_digest: String,
+    /// The new values.
+    pub values: BTreeMap<String, SecretBytes>,
+}
+
+impl Pending {
+    /// Its name, which follows from the rotation's id: making it twice makes one.
+    #[must_use]
+    pub fn name(id: &str) -> String {
+        format!("rekey-pending-{id}")
+    }
+
+    /// Reads it back; `None` when it is not one of ours.
+    #[must_use]
+    pub fn read(metadata: &ObjectMeta, data: BTreeMap<String, SecretBytes>) -> Option<Self> {
+        let annotation = |name: &str| metadata.annotations.as_ref()?.get(name).cloned();
+        Some(Self {
+            name: metadata.name.clone()?,
+            uid: metadata.uid.clone()?,
+            id: annotation(names::ROTATION)?,
+            base: annotation(names::BASE_VERSION).filter(|version| !version.is_empty()),
+            base_digest: annotation(names::BASE_DIGESTS)?,
+            values: data,
+        })
+    }
+}
+
+/// What the store holds, against a pending rotation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// The rotated properties are as they were at the start; the value may have moved on beside them.
+    Before {
+        /// The current version, `None` when the key does not exist.
+        version: Option<String>,
+    },
+    /// The rotated properties are the new ones.
+    Ours {
+        /// The version that holds them.
+        version: String,
+    },
+    /// Somebody else changed the rotated properties.
+    Foreign {
+        /// The version that holds them.
+        version: String,
+    },
+}
+
+/// Relates a fresh read to the pending rotation.
+///
+/// # Errors
+/// When the stored value is no JSON object.
+pub fn stored(plan: &Plan, pending: &Pending, read: Option<&RemoteValue>, key: &DigestKey) -> Result<Stored, SpecError> {
+    let Some(read) = read else {
+        return Ok(Stored::Before { version: None });
+    };
+    let present = rotated(plan, Some(read))?;
+    let version = read.version.clone();
+    Ok(if present == pending.values {
+        Stored::Ours { version }
+    } else if digest(plan, &present, key) == pending.base_digest {
+        Stored::Before { version: Some(version) }
+    } else {
+        Stored::Foreign { version }
+    })
+}
+
+/// Digest of the rotated properties of a stored value.
+///
+/// # Errors
+/// When the stored value is no JSON object.
+pub fn base_digest(plan: &Plan, read: Option<&RemoteValue>, key: &DigestKey) -> Result<String, SpecError> {
+    Ok(digest(plan, &rotated(plan, read)?, key))
+}
+
+/// The whole new value: the stored object with the rotated properties replaced.
+///
+/// # Errors
+/// When the stored value is no JSON object.
+pub fn merge(plan: &Plan, pending: &Pending, read: Option<&RemoteValue>) -> Result<SecretBytes, SpecError> {
+    let mut object = match read {
+        Some(read) => property::object(&read.bytes, &plan.key)?,
+        None => serde_json::Value::Object(serde_json::Map::new()),
+    };
+    if let Some(members) = object.as_object_mut() {
+        for (name, value) in &pending.values {
+            members.insert(name.clone(), value.expose_text().unwrap_or_default().into());
+        }
+    }
+    Ok(SecretBytes::from(object.to_string()))
+}
+
+fn rotated(plan: &Plan, read: Option<&RemoteValue>) -> Result<BTreeMap<String, SecretBytes>, SpecError> {
+    let Some(read) = read else {
+        return Ok(BTreeMap::new());
+    };
+    let object = property::object(&read.bytes, &plan.key)?;
+    let of = |name: &String| Some((name.clone(), SecretBytes::from(object.get(name)?.as_str()?)));
+    Ok(plan.recipes.keys().filter_map(of).collect())
+}
+
+fn digest(plan: &Plan, values: &BTreeMap<String, SecretBytes>, key: &DigestKey) -> String {
+    let digests = key.of_secret(&plan.namespace, &format!("rotation/{}", plan.key), values);
+    digests.to_string()
+}

@@ -1,0 +1,229 @@
+//! The status of a schedule: the persisted form of the step machine's state, and what people read.
+
+use chrono::{DateTime, Utc};
+use rekey_api::{
+    RotationScheduleStatus,
+    condition::{ConditionType, Reason},
+    rotation::{RotationHistory, RotationOutcome, RotationProgress, RotationStep, RotationStepRecord},
+};
+
+use super::{Due, Move, Plan, State, due, step::Open};
+use crate::{
+    SpecError,
+    summary::{Extra, Situation, conditions},
+    time,
+};
+
+/// Rotations that the status remembers.
+const HISTORY: usize = 10;
+
+/// Everything that the next status is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// The parsed schedule.
+    pub plan: &'a Plan,
+    /// The status so far.
+    pub status: &'a RotationScheduleStatus,
+    /// The decision.
+    pub decided: &'a Move,
+    /// Whether a rotation was due, if none was open.
+    pub due: &'a Due,
+    /// The request token that counts as handled once the decision stands.
+    pub handled: Option<&'a str>,
+    /// Now.
+    pub now: DateTime<Utc>,
+}
+
+/// The state that a status stands for.
+#[must_use]
+pub fn state(status: &RotationScheduleStatus) -> State {
+    let Some(progress) = &status.rotation else {
+        return State::Idle;
+    };
+    let open = Open { id: progress.id.clone(), reason: progress.reason, version: progress.version.clone() };
+    match progress.step {
+        RotationStep::Preparing => State::Preparing(open),
+        RotationStep::Publishing | RotationStep::Applying | RotationStep::Verifying => State::Publishing(open),
+        RotationStep::RollingOut => State::RollingOut(open),
+        RotationStep::Settling | RotationStep::Retiring => State::Settling(open),
+        RotationStep::AwaitingApproval
+        | RotationStep::AwaitingWindow
+        | RotationStep::Held
+        | RotationStep::RolledBack
+        | RotationStep::Superseded
+        | RotationStep::Failed => State::Idle,
+    }
+}
+
+/// The status after a decision.
+#[must_use]
+pub fn record(record: &Record<'_>) -> RotationScheduleStatus {
+    let Record { plan, status: before, decided, now, .. } = *record;
+    let mut status = before.clone();
+    status.observed_generation = Some(plan.generation);
+    status.rotator = Some("generate".to_owned());
+    status.schedule.clone_from(&plan.schedule_text);
+    let opened = before.rotation.is_none();
+    match (&decided.state, &decided.ended) {
+        (State::Idle, Some((outcome, why))) => close(&mut status, *outcome, why.as_deref(), plan, now),
+        (State::Idle, None) => {
+            // A time that has come, and a request, stay until their rotation begins.
+            match record.due {
+                Due::Now { .. } => {}
+                Due::At(at) => status.next_rotation_time = Some(time::text(*at)),
+                Due::OnRequest => status.next_rotation_time = None,
+            }
+            if !matches!(record.due, Due::Now { .. }) {
+                status.last_handled_rotate = record.handled.map(str::to_owned);
+            }
+        }
+        (State::Preparing(open), _) => progress(&mut status, plan, open, RotationStep::Preparing, now),
+        (State::Publishing(open), _) => progress(&mut status, plan, open, RotationStep::Publishing, now),
+        (State::RollingOut(open), _) => progress(&mut status, plan, open, RotationStep::RollingOut, now),
+        (State::Settling(open), _) => progress(&mut status, plan, open, RotationStep::Settling, now),
+    }
+    if opened && status.rotation.is_some() {
+        status.last_handled_rotate = record.handled.map(str::to_owned);
+        status.next_rotation_time = due::next(plan, now).map(time::text);
+    }
+    if let Some(open) = &mut status.rotation {
+        open.message.clone_from(&decided.waits);
+    }
+    let (situation, extras) = situation(record, &status);
+    status.conditions = conditions(&before.conditions, &situation, &extras, plan.generation, now);
+    status
+}
+
+/// The status of a schedule whose spec is refused. An open rotation stays open.
+#[must_use]
+pub fn refused(before: &RotationScheduleStatus, error: &SpecError, generation: i64, now: DateTime<Utc>) -> RotationScheduleStatus {
+    let mut status = before.clone();
+    status.observed_generation = Some(generation);
+    let situation = Situation::Stalled(error.reason(), error.to_string());
+    status.conditions = conditions(&before.conditions, &situation, &[], generation, now);
+    status
+}
+
+/// The status after a failed attempt. What was under way stays; the count of attempts is kept here, so that waiting
+/// times survive a restart.
+#[must_use]
+pub fn failed(
+    before: &RotationScheduleStatus,
+    (reason, text): (Reason, &str),
+    generation: i64,
+    now: DateTime<Utc>,
+) -> RotationScheduleStatus {
+    let mut status = before.clone();
+    if let Some(open) = &mut status.rotation {
+        open.attempts = open.attempts.saturating_add(1);
+        open.message = Some(text.to_owned());
+    }
+    let situation = Situation::NotReady(reason, text.to_owned());
+    status.conditions = conditions(&before.conditions, &situation, &[], generation, now);
+    status
+}
+
+fn progress(status: &mut RotationScheduleStatus, plan: &Plan, open: &Open, step: RotationStep, now: DateTime<Utc>) {
+    let at = time::kube(now);
+    let progress = status.rotation.get_or_insert_with(|| RotationProgress {
+        id: open.id.clone(),
+        step,
+        started_at: at.clone(),
+        step_started_at: None,
+        attempts: 0,
+        next_attempt_time: None,
+        reason: open.reason,
+        requested_by: plan.requested_by.clone().filter(|_| asked(open)),
+        message: None,
+        key: Some(plan.key.clone()),
+        version: None,
+        retiring_revision: None,
+        steps: Vec::new(),
+    });
+    if progress.step != step || progress.steps.is_empty() {
+        progress.steps.push(RotationStepRecord { step, started_at: at.clone() });
+        progress.step_started_at = Some(at);
+        progress.step = step;
+    }
+    progress.attempts = 0;
+    progress.next_attempt_time = None;
+    progress.version.clone_from(&open.version);
+}
+
+fn asked(open: &Open) -> bool {
+    use rekey_api::rotation::RotationReason as Why;
+    match open.reason {
+        Why::Requested | Why::Leaked => true,
+        Why::Schedule | Why::CatchUp | Why::Created | Why::Expiry | Why::Followed => false,
+    }
+}
+
+fn close(
+    status: &mut RotationScheduleStatus,
+    outcome: RotationOutcome,
+    why: Option<&str>,
+    plan: &Plan,
+    now: DateTime<Utc>,
+) {
+    let Some(open) = status.rotation.take() else {
+        return;
+    };
+    let at = time::kube(now);
+    if outcome == RotationOutcome::Completed {
+        status.last_rotation_time = Some(at.clone());
+    }
+    status.history.push(RotationHistory {
+        id: open.id,
+        reason: open.reason,
+        requested_by: open.requested_by,
+        started_at: open.started_at,
+        finished_at: Some(at),
+        outcome,
+        message: why.map(str::to_owned),
+        steps: open.steps,
+    });
+    let surplus = status.history.len().saturating_sub(HISTORY);
+    status.history.drain(..surplus);
+    // Periods count from the end of the last rotation; a pattern that came up meanwhile is not made up for.
+    status.next_rotation_time = due::next(plan, now).map(time::text);
+}
+
+fn situation(record: &Record<'_>, status: &RotationScheduleStatus) -> (Situation, Vec<Extra>) {
+    let rotated = |value, reason, message: String| {
+        vec![Extra { kind: ConditionType::Rotated, value, reason, message }]
+    };
+    if let Some(open) = &status.rotation {
+        let waits = open.message.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
+        let text = format!("{}{waits}", open.step.as_str());
+        return (Situation::Progressing(text.clone()), rotated(false, Reason::Rotating, text));
+    }
+    let extras = match (&record.decided.waits, status.history.last()) {
+        (Some(_), _) if record.plan.suspended => {
+            rotated(false, Reason::Suspended, "a rotation is due; spec.suspend is true".to_owned())
+        }
+        (Some(why), _) => rotated(false, Reason::PolicyNotReady, format!("a rotation is due, but {why}")),
+        (None, Some(last)) => {
+            let reason = match last.outcome {
+                RotationOutcome::Completed => Reason::Rotated,
+                RotationOutcome::Superseded => Reason::ForeignRotation,
+                RotationOutcome::RolledBack => Reason::RolledBack,
+                RotationOutcome::Abandoned | RotationOutcome::Failed => Reason::Failed,
+            };
+            let text = last.message.clone().unwrap_or_else(|| format!("rotation {} is complete", last.id));
+            rotated(last.outcome == RotationOutcome::Completed, reason, text)
+        }
+        (None, None) => Vec::new(),
+    };
+    let planned = status.next_rotation_time.as_deref().and_then(time::parse);
+    if let Some(planned) = planned.filter(|planned| record.now > *planned + record.plan.overdue_after) {
+        let text = format!("the rotation of {} has not happened", time::text(planned));
+        return (Situation::Late(Reason::RotationOverdue, text), extras);
+    }
+    let text = match (&status.next_rotation_time, &record.plan.schedule_text) {
+        _ if record.plan.suspended => "suspended; nothing rotates until spec.suspend is false".to_owned(),
+        (Some(next), _) => format!("the next rotation is at {next}"),
+        (None, Some(_)) => "the schedule never comes up again; check spec.schedule.cron".to_owned(),
+        (None, None) => "rotates on request: annotate it with rekey.dev/rotate-requested=<a new token>".to_owned(),
+    };
+    (Situation::Synced(text), extras)
+}

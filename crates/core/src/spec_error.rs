@@ -1,0 +1,102 @@
+//! Why a spec is refused.
+
+use rekey_api::condition::Reason;
+use thiserror::Error;
+
+use crate::render::RenderError;
+
+/// One variant a rule; the text names the field and the fix.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SpecError {
+    /// Part of the API that this version does not act on. It is refused, never ignored.
+    #[error("{field} is not supported yet: {fix}")]
+    NotSupportedYet {
+        /// Path of the field.
+        field: String,
+        /// What to write instead.
+        fix: String,
+    },
+    /// A value that cannot work.
+    #[error("{field}: {fix}")]
+    Field {
+        /// Path of the field.
+        field: String,
+        /// What is wrong and how to mend it.
+        fix: String,
+    },
+    /// The data could not be made.
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    /// The Secret exists and belongs to somebody else.
+    #[error(
+        "Secret {name:?} exists and is not managed by this policy; to hand it over, run \
+         `kubectl annotate secret {name} -n {namespace} rekey.dev/adopt-by={policy}`, or set spec.target.name to another name"
+    )]
+    NoConsent {
+        /// The Secret.
+        name: String,
+        /// Its namespace.
+        namespace: String,
+        /// The policy that wants it.
+        policy: String,
+    },
+    /// Two policies want the same Secret.
+    #[error("Secret {name:?} belongs to SecretPolicy {other:?}; set spec.target.name to another name, or delete one of the two")]
+    TargetConflict {
+        /// The Secret.
+        name: String,
+        /// The policy that has it.
+        other: String,
+    },
+    /// A locked Secret whose value moved on.
+    #[error("{text}")]
+    LockedAndChanged {
+        /// What changed and what can be done.
+        text: String,
+    },
+}
+
+impl SpecError {
+    /// A field that is not built yet.
+    #[must_use]
+    pub fn not_yet(field: &str, fix: &str) -> Self {
+        Self::NotSupportedYet { field: field.to_owned(), fix: fix.to_owned() }
+    }
+
+    /// A field with a wrong value.
+    #[must_use]
+    pub fn field(field: &str, fix: impl Into<String>) -> Self {
+        Self::Field { field: field.to_owned(), fix: fix.into() }
+    }
+
+    /// The reason of the condition.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::NotSupportedYet { .. } => Reason::NotSupportedYet,
+            Self::Field { .. } => Reason::InvalidSpec,
+            Self::Render(error) => match error {
+                RenderError::PropertyNotFound { .. } => Reason::PropertyNotFound,
+                RenderError::NotJson { .. }
+                | RenderError::NotBase64 { .. }
+                | RenderError::InvalidKey { .. }
+                | RenderError::WrongForm { .. } => Reason::InvalidData,
+                RenderError::TemplateSyntax { .. } | RenderError::TemplateFailed { .. } => Reason::TemplateError,
+                RenderError::TooLarge { .. } => Reason::SecretTooLarge,
+            },
+            Self::NoConsent { .. } => Reason::NoConsent,
+            Self::TargetConflict { .. } => Reason::TargetConflict,
+            Self::LockedAndChanged { .. } => Reason::LockedAndChanged,
+        }
+    }
+
+    /// Whether only a change of the object itself can help. What is wrong with fetched data may also be mended in the
+    /// store, so it is looked at again.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::NotSupportedYet { .. } | Self::Field { .. } | Self::Render(RenderError::TemplateSyntax { .. }) => true,
+            Self::Render(_) | Self::NoConsent { .. } | Self::TargetConflict { .. } | Self::LockedAndChanged { .. } => false,
+        }
+    }
+}
