@@ -1,0 +1,198 @@
+//! Condition types and reasons: the words in which status, events and metrics tell what is the case.
+
+use std::fmt;
+
+/// Declares an enum of names that are written as they are spelt, with `as_str`, `ALL` and `Display`.
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $word:ident,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name {
+            $($(#[$doc])* $word,)+
+        }
+
+        impl $name {
+            /// Every member, in the order of declaration.
+            pub const ALL: &'static [Self] = &[$(Self::$word,)+];
+
+            /// The name as it stands in status.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$word => stringify!($word),)+
+                }
+            }
+
+            /// The member with this name.
+            #[must_use]
+            pub fn from_name(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|word| word.as_str() == name)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+words! {
+    /// Type of a condition in status.
+    ConditionType {
+        /// The object does what its spec asks for.
+        Ready,
+        /// A change is on its way (kstatus); absent when not true.
+        Reconciling,
+        /// Nothing happens until the spec or the cluster changes (kstatus); absent when not true.
+        Stalled,
+        /// Every consumer runs on the published revision.
+        ConsumersCurrent,
+        /// The published value was confirmed by its source recently enough.
+        Fresh,
+        /// The last rotation that was due has completed.
+        Rotated,
+    }
+}
+
+words! {
+    /// Reason of a condition, of an event and of a metric.
+    Reason {
+        // In order.
+        /// Published content equals the source.
+        Synced,
+        /// Every consumer is on the published revision.
+        AllCurrent,
+        /// No rotation is open.
+        Idle,
+        /// The last rotation completed.
+        Rotated,
+        /// The store answers and its credentials are valid.
+        Connected,
+        // On the way.
+        /// A change is on its way.
+        Progressing,
+        /// Something needed is not there; tried again with backoff.
+        ProgressingWithRetry,
+        /// Consumers are being restarted.
+        Restarting,
+        /// Some consumers do not run on the published revision.
+        ConsumersOutdated,
+        /// A rotation is open.
+        Rotating,
+        // Waiting on purpose.
+        /// `spec.suspend` is true.
+        Suspended,
+        /// Waits for `rekey.dev/rotation-approved`.
+        AwaitingApproval,
+        /// Waits for the next window.
+        AwaitingWindow,
+        /// Stopped before a step whose safety is not known.
+        Held,
+        /// The workload's rollout is paused.
+        WorkloadPaused,
+        // Dependencies.
+        /// Something needed is not there and nothing was published yet.
+        DependencyNotReady,
+        /// The source does not answer; the last published value is served.
+        ServingLastKnown,
+        /// The last published value is older than `maxStaleness`.
+        TooStale,
+        /// The store object does not exist.
+        StoreNotFound,
+        /// The store object is not ready.
+        StoreNotReady,
+        /// The store does not grant this namespace, key or operation.
+        StoreNotAllowed,
+        /// The store answered that access is denied.
+        AccessDenied,
+        /// The store refused the credentials.
+        InvalidCredentials,
+        /// The Secret or `ServiceAccount` with the credentials does not exist.
+        CredentialsNotFound,
+        /// The key does not exist in the store.
+        KeyNotFound,
+        /// The key exists, the property does not.
+        PropertyNotFound,
+        /// The store limits our requests.
+        Throttled,
+        /// The store or the database does not answer.
+        Unavailable,
+        /// The schedule's policy does not exist or is not ready.
+        PolicyNotReady,
+        /// The Secret that the policy governs does not exist.
+        SecretNotFound,
+        // Refused.
+        /// The spec contradicts itself or breaks a rule.
+        InvalidSpec,
+        /// The spec is valid, this version cannot do it.
+        NotSupportedYet,
+        /// The template does not parse or does not render.
+        TemplateError,
+        /// The data does not fit the type of the Secret.
+        InvalidData,
+        /// The Secret would be larger than 1 MiB.
+        SecretTooLarge,
+        /// The Secret exists and does not carry `rekey.dev/adopt-by`, or a credential does not carry `rekey.dev/usable-by`.
+        NoConsent,
+        /// Another policy publishes the same Secret.
+        TargetConflict,
+        /// The Secret is locked and the source has another value.
+        LockedAndChanged,
+        /// Somebody else changed the Secret; it was repaired.
+        Drifted,
+        /// The operator has no rights in the namespace.
+        NamespaceNotOpened,
+        /// The object cannot be decoded.
+        MalformedObject,
+        /// The store's address is refused: not https, or loopback, link-local, metadata, API server.
+        AddressNotAllowed,
+        /// Another schedule rotates the same policy or the same role.
+        DuplicateSchedule,
+        /// The users of an alternating pair are not set up; the message has the statements to run.
+        SlotsNotReady,
+        /// The object belongs to another cluster or another owner.
+        ForeignOwner,
+        // Rotation and rollout.
+        /// The rotation is later than `overdueAfter`.
+        RotationOverdue,
+        /// The new value failed and the old one is back everywhere.
+        RolledBack,
+        /// A newer rotation took over.
+        Superseded,
+        /// Retries are used up; no more writes until somebody acts.
+        Failed,
+        /// Somebody else changed the properties that this schedule rotates.
+        ForeignRotation,
+        /// Somebody else removed our marker or reference twice.
+        MarkerReverted,
+        /// The old credential cannot be retired yet.
+        RetirementBlocked,
+        /// The clock jumped or differs from the store's.
+        ClockSkew,
+        /// The schedule's period is shorter than one rotation takes.
+        PeriodTooShort,
+        /// A consumer did not become healthy before its deadline.
+        ConsumerFailed,
+        /// The API server refused or failed a request.
+        ApiError,
+        /// A fault of the operator itself.
+        InternalError,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_found_again() {
+        for reason in Reason::ALL {
+            assert_eq!(Reason::from_name(reason.as_str()), Some(*reason));
+        }
+        for kind in ConditionType::ALL {
+            assert_eq!(ConditionType::from_name(kind.as_str()), Some(*kind));
+        }
+    }
+}

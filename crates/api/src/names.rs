@@ -1,0 +1,74 @@
+//! Names that users and other tools see: group, labels, annotations, field managers.
+
+/// API group of every kind.
+pub const GROUP: &str = "rekey.dev";
+/// API version of every kind.
+pub const VERSION: &str = "v1alpha1";
+
+/// Label on a Secret: who manages it.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Value of [`MANAGED_BY`] on Secrets that Rekey writes.
+pub const MANAGED_BY_VALUE: &str = "rekey";
+
+/// On a Secret: publication number, the revision before, and when each key last changed. Decisions about restarts read it.
+pub const CHANGES: &str = "rekey.dev/changes";
+/// On a rotation's pending Secret: the rotation's id.
+pub const ROTATION: &str = "rekey.dev/rotation";
+/// On a rotation's pending Secret: uid of its schedule (label, so that a schedule finds it).
+pub const SCHEDULE_UID: &str = "rekey.dev/schedule-uid";
+/// On a rotation's pending Secret: the store's version that was current when the rotation began.
+pub const BASE_VERSION: &str = "rekey.dev/base-version";
+/// On a rotation's pending Secret: digests of the rotated properties as they were when the rotation began.
+pub const BASE_DIGESTS: &str = "rekey.dev/base-digests";
+/// Finalizer of a schedule and of its pending Secret while a rotation is open.
+pub const FINALIZER: &str = "rekey.dev/rotation-open";
+
+/// Annotation on a Secret: name of the policy that publishes it.
+pub const POLICY: &str = "rekey.dev/policy";
+/// Annotation on a Secret: id of the published content.
+pub const REVISION: &str = "rekey.dev/revision";
+/// Annotation on a Secret: per key a keyed digest (HMAC, truncated, bound to namespace, name and key).
+pub const DIGESTS: &str = "rekey.dev/digests";
+/// Annotation on a pod template: per secret a digest of the keys the workload consumes; the restart marker.
+pub const CONSUMED: &str = "rekey.dev/consumed";
+
+/// Annotation on a custom resource: opaque token that asks for one synchronisation.
+pub const SYNC_REQUESTED: &str = "rekey.dev/sync-requested";
+/// Annotation on a custom resource: opaque token that asks for one rotation.
+pub const ROTATE_REQUESTED: &str = "rekey.dev/rotate-requested";
+/// Annotation on a schedule, with [`ROTATE_REQUESTED`]: why.
+pub const ROTATE_REASON: &str = "rekey.dev/rotate-reason";
+/// Value of [`ROTATE_REASON`]: ignore windows and grace, end sessions.
+pub const ROTATE_REASON_LEAKED: &str = "Leaked";
+/// Annotation on a schedule: id of the rotation that may go on.
+pub const ROTATION_APPROVED: &str = "rekey.dev/rotation-approved";
+/// Annotation on a policy: opaque token that allows one change of a locked Secret.
+pub const UNLOCK: &str = "rekey.dev/unlock";
+/// Annotation on a policy: revision to publish again.
+pub const ROLLBACK_TO: &str = "rekey.dev/rollback-to";
+
+/// Annotation on somebody else's Secret: the policy that may take it over.
+pub const ADOPT_BY: &str = "rekey.dev/adopt-by";
+/// Annotation on a credential Secret: who may use it, as `RemoteStore/vault, RotationSchedule/orders-db`.
+pub const USABLE_BY: &str = "rekey.dev/usable-by";
+/// Annotation on a workload: `"true"` when it reads mounted files again by itself.
+pub const LIVE_RELOAD: &str = "rekey.dev/live-reload";
+/// Annotation on a workload: `Never` when Rekey must not restart it.
+pub const RESTART: &str = "rekey.dev/restart";
+
+/// Field manager of Secrets.
+pub const MANAGER: &str = "rekey";
+/// Field manager of status.
+pub const MANAGER_STATUS: &str = "rekey-status";
+/// Field manager of pod template markers.
+pub const MANAGER_RESTART: &str = "rekey-restart";
+
+/// Prefixes of labels and annotations that are never copied from a custom resource to a Secret: they steer other tools.
+pub const NEVER_COPIED: [&str; 6] = [
+    "argocd.argoproj.io/",
+    "app.kubernetes.io/instance",
+    "kustomize.toolkit.fluxcd.io/",
+    "helm.toolkit.fluxcd.io/",
+    "meta.helm.sh/",
+    "kubectl.kubernetes.io/",
+];

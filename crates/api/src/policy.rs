@@ -1,0 +1,131 @@
+//! `SecretPolicy`: what a Secret holds, how it may change and who is restarted.
+
+pub mod rollout;
+pub mod source;
+pub mod status;
+pub mod target;
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use rollout::{OnFailure, Restart, Rollout};
+pub use source::{
+    DataFrom, Decoding, EngineMethod, Existing, Extract, Find, Generated, GeneratedField,
+    OnMissing, RefreshPolicy, RemoteData, RemoteRef, RemoteSource, Rewrite, Source,
+    VaultEngineSource,
+};
+pub use status::{
+    ChangeReason, ConsumeForm, ConsumerState, ConsumerStatus, ConsumersStatus, PolicyHistory,
+    PublishedRotation, SecretPolicyStatus, SourceVersion,
+};
+pub use target::{
+    Include, OnPolicyDelete, Ownership, Target, Template, TemplateFrom, TemplateMetadata,
+};
+
+/// Where a value comes from, which Secret it becomes and how consumers follow.
+#[derive(
+    CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema,
+)]
+#[kube(
+    group = "rekey.dev",
+    version = "v1alpha1",
+    kind = "SecretPolicy",
+    plural = "secretpolicies",
+    namespaced,
+    shortname = "secpol",
+    category = "rekey",
+    doc = "SecretPolicy says where a value comes from, which Secret it becomes, how it may change and which workloads follow.",
+    status = "SecretPolicyStatus",
+    derive = "PartialEq",
+    validation = Rule::new(
+        "(has(self.spec.target.name) ? self.spec.target.name : self.metadata.name) == (has(oldSelf.spec.target.name) ? oldSelf.spec.target.name : oldSelf.metadata.name)"
+    )
+    .message("spec.target.name: the name of the Secret cannot change (default metadata.name); make a new SecretPolicy for another Secret"),
+    printcolumn(name = "Source", type_ = "string", json_path = ".status.source"),
+    printcolumn(name = "Target", type_ = "string", json_path = ".status.secretName"),
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
+    printcolumn(name = "Consumers", type_ = "string", json_path = ".status.consumers.summary"),
+    printcolumn(name = "Next Rotation", type_ = "string", json_path = ".status.nextRotationTime"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Revision", type_ = "string", priority = 1, json_path = ".status.revision"),
+    printcolumn(name = "Immutability", type_ = "string", priority = 1, json_path = ".spec.immutability"),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        priority = 1,
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#
+    )
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.source.existing) || !has(self.target.type)")
+        .message("target.type: remove it; with source.existing somebody else makes the Secret"),
+    validation = Rule::new("!has(self.source.existing) || !has(self.target.template)")
+        .message("target.template: remove it; with source.existing somebody else makes the Secret"),
+    validation = Rule::new("!has(self.source.existing) || !has(self.target.onPolicyDelete)")
+        .message("target.onPolicyDelete: remove it; with source.existing the Secret is never deleted"),
+    validation = Rule::new("self.immutability != 'Versioned' || (has(self.versions) && has(self.versions.references))")
+        .message("versions.references: set Publish or Move; immutability Versioned gives each value a new name"),
+    validation = Rule::new("!has(self.rollout.canary) || self.immutability == 'Versioned'")
+        .message("rollout.canary: set immutability to Versioned, or remove the canary; otherwise any pod that starts takes the new value before the verdict")
+)]
+pub struct SecretPolicySpec {
+    /// Where the value comes from. Exactly one of `remote`, `existing`, `generated`, `vaultEngine`.
+    pub source: Source,
+    /// The Secret it becomes.
+    #[serde(default)]
+    pub target: Target,
+    /// `None` (default): the Secret changes in place, edits by others are repaired. `Locked`: it is made immutable, a new value at the
+    /// source is reported and not published until `rekey.dev/unlock` is set. `Versioned`: each value is a new immutable Secret, and
+    /// `versions.references` says how consumers learn its name.
+    #[serde(default)]
+    pub immutability: Immutability,
+    /// How many earlier values are kept, and how references to versions are made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub versions: Option<Versions>,
+    /// How consumers are brought onto a new value.
+    #[serde(default)]
+    pub rollout: Rollout,
+    /// Stop reading the source, writing the Secret and restarting consumers. What is published stays. Default false.
+    #[serde(default)]
+    pub suspend: bool,
+}
+
+/// How a published Secret may change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Immutability {
+    /// Changed in place.
+    #[default]
+    None,
+    /// Immutable; another value is published on request only.
+    Locked,
+    /// Each value is a new immutable Secret.
+    Versioned,
+}
+
+/// Earlier values and references to versions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Versions {
+    /// How many earlier values stay readable, as private immutable Secrets. Default 3 with `Versioned`, else 0. A version that a pod
+    /// still needs is kept in any case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 20))]
+    pub keep: Option<u32>,
+    /// Obligatory with `Versioned`. `Publish`: the current name stands in `status.secretName` only, somebody else puts it into
+    /// workloads. `Move`: the operator rewrites the references of consumers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "VersionReferences")] // keeps the description of the field
+    pub references: Option<VersionReferences>,
+}
+
+/// Who puts the name of the current version into workloads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum VersionReferences {
+    /// Somebody else, from `status.secretName`.
+    Publish,
+    /// The operator.
+    Move,
+}

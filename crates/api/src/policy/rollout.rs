@@ -1,0 +1,77 @@
+//! How consumers are brought onto a new value.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::duration::GoDuration;
+use crate::reference::WorkloadRef;
+use crate::schedule::Window;
+
+/// How consumers follow a change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Rollout {
+    /// `Auto` (default): consumers that would not see the change otherwise. `Always`: all consumers. `Never`: none; they are reported.
+    pub restart: Restart,
+    /// Workloads of the same namespace in addition to those that refer to the Secret. At most 20.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = crate::bounds::NAMED_CONSUMERS),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["apiVersion", "kind", "name"])
+    )]
+    pub consumers: Vec<WorkloadRef>,
+    /// The workload that gets a new value first; the others follow when it is healthy. Needs `immutability: Versioned`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canary: Option<WorkloadRef>,
+    /// How many workloads are restarted at the same time. Default 1.
+    #[schemars(range(min = 1, max = 100))]
+    pub concurrency: u32,
+    /// How long a restarted workload may take to become healthy. Default 10m.
+    pub progress_deadline: GoDuration,
+    /// After this time a consumer that reads mounted files again by itself counts as current. Default 2m.
+    pub live_reload_grace: GoDuration,
+    /// A consumer did not become healthy: `Hold` (default), go no further and wait for somebody; `RollBack`, publish the previous value
+    /// again.
+    pub on_failure: OnFailure,
+    /// Restarts start only inside one of these windows. Default at any time.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = crate::bounds::WINDOWS), extend("x-kubernetes-list-type" = "atomic"))]
+    pub windows: Vec<Window>,
+}
+
+impl Default for Rollout {
+    fn default() -> Self {
+        Self {
+            restart: Restart::Auto,
+            consumers: Vec::new(),
+            canary: None,
+            concurrency: 1,
+            progress_deadline: GoDuration::minutes(10),
+            live_reload_grace: GoDuration::minutes(2),
+            on_failure: OnFailure::Hold,
+            windows: Vec::new(),
+        }
+    }
+}
+
+/// Which consumers are restarted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Restart {
+    /// Those that would not see the change otherwise.
+    #[default]
+    Auto,
+    /// All.
+    Always,
+    /// None.
+    Never,
+}
+
+/// What follows when a consumer does not become healthy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum OnFailure {
+    /// Go no further.
+    #[default]
+    Hold,
+    /// Publish the previous value again.
+    RollBack,
+}

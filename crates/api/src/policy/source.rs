@@ -1,0 +1,298 @@
+//! Sources of a policy's value.
+
+use std::collections::BTreeMap;
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::duration::GoDuration;
+use crate::field;
+use crate::reference::StoreRef;
+use crate::rotator::PasswordSpec;
+
+/// Where a value comes from. Exactly one member is set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(
+    "[has(self.remote), has(self.existing), has(self.generated), has(self.vaultEngine)].exists_one(set, set)"
+)
+.message("source: set exactly one of remote, existing, generated, vaultEngine"))]
+pub struct Source {
+    /// Keys of a store, read again at an interval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<RemoteSource>,
+    /// Somebody else makes the Secret named in `target` (cert-manager, kubectl, sealed-secrets). Its data is never written; the policy
+    /// governs it and rolls its consumers. `target.type`, `target.template` and `target.onPolicyDelete` are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub existing: Option<Existing>,
+    /// Made once in the cluster, no store needed. A `RotationSchedule` with `generate: {}` rotates it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generated: Option<Generated>,
+    /// An answer of a Vault engine: static and dynamic credentials, PKI, any engine. Leases are renewed and replaced ahead of time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault_engine: Option<VaultEngineSource>,
+}
+
+/// A Secret that somebody else makes. It has no settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Existing {}
+
+/// Keys of a store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(
+    "(has(self.data) && self.data.size() > 0) || (has(self.dataFrom) && self.dataFrom.size() > 0)"
+)
+.message("source.remote: add an entry to data or dataFrom; otherwise nothing is read"))]
+pub struct RemoteSource {
+    /// The store to read from.
+    pub store_ref: StoreRef,
+    /// `Periodic` (default): every `refreshInterval`. `OnChange`: when the spec changes or `rekey.dev/sync-requested` asks.
+    /// `CreatedOnce`: until the Secret exists, then never again.
+    #[serde(default)]
+    pub refresh_policy: RefreshPolicy,
+    /// How often the source is read with `Periodic`. At least 10s, default 1h. The actual times are spread; equal keys are read together.
+    #[serde(default = "hourly")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('10s')")
+        .message("source.remote.refreshInterval: write at least 10s"))]
+    pub refresh_interval: GoDuration,
+    /// How long the last known value may be served while the store does not answer before `Ready` turns False. Default without limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_staleness: Option<GoDuration>,
+    /// The remote value is gone: `Keep` (default) the Secret, or `Delete` it.
+    #[serde(default)]
+    pub on_missing: OnMissing,
+    /// Single values: one key of the Secret each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = crate::bounds::FIELDS))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["secretKey".to_owned()]))]
+    pub data: Vec<RemoteData>,
+    /// Whole objects and searches: as many keys of the Secret as they have. A later entry overwrites an earlier one, `data` overwrites all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub data_from: Vec<DataFrom>,
+}
+
+/// The refresh interval when none is set.
+fn hourly() -> GoDuration {
+    GoDuration::hours(1)
+}
+
+/// When the source is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum RefreshPolicy {
+    /// At an interval.
+    #[default]
+    Periodic,
+    /// When the spec changes, or on request.
+    OnChange,
+    /// Until the Secret exists.
+    CreatedOnce,
+}
+
+/// What a missing remote value means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum OnMissing {
+    /// The Secret stays.
+    #[default]
+    Keep,
+    /// The Secret is deleted.
+    Delete,
+}
+
+/// One value of the store for one key of the Secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RemoteData {
+    /// Key of the Secret: letters, digits, `-`, `_` and `.`, at most 253.
+    #[schemars(schema_with = "field::data_key")]
+    pub secret_key: String,
+    /// Another store for this value. Default `source.remote.storeRef`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_ref: Option<StoreRef>,
+    /// What to read.
+    pub remote_ref: RemoteRef,
+}
+
+/// One value in a store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!(has(self.version) && has(self.stage))")
+        .message("remoteRef: set at most one of version, stage"),
+    validation = Rule::new("!(has(self.property) && has(self.jmesPath))")
+        .message("remoteRef: set at most one of property, jmesPath")
+)]
+pub struct RemoteRef {
+    /// Key in the store: the path below the mount, the secret's name or ARN, the parameter's name. For example `shop/orders-db`.
+    #[schemars(schema_with = "field::remote_key")]
+    pub key: String,
+    /// Property of the stored object: the literal key if there is one, else a dotted path. Default the whole value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "field::property")]
+    pub property: Option<String>,
+    /// `JMESPath` expression on the stored object, instead of `property`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "field::expression")]
+    pub jmes_path: Option<String>,
+    /// Version to stay on, for example `"3"`. Default the current one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub version: Option<String>,
+    /// AWS: staging label or parameter label to follow, instead of `version`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub stage: Option<String>,
+    /// Decoding of the value: `None` (default) or `Base64`.
+    #[serde(default)]
+    pub decoding: Decoding,
+}
+
+/// How a stored value is decoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Decoding {
+    /// Taken as it is.
+    #[default]
+    None,
+    /// Decoded from base64.
+    Base64,
+}
+
+/// Many values at once. Exactly one of `extract`, `find` is set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("[has(self.extract), has(self.find)].exists_one(set, set)")
+    .message("dataFrom: set exactly one of extract, find in each entry"))]
+pub struct DataFrom {
+    /// Every property of one stored object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extract: Option<Extract>,
+    /// Every stored value that fits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub find: Option<Find>,
+    /// Changes of the keys, one after the other, before they become keys of the Secret.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub rewrite: Vec<Rewrite>,
+}
+
+/// One stored object with properties.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!(has(self.version) && has(self.stage))")
+    .message("extract: set at most one of version, stage"))]
+pub struct Extract {
+    /// Key in the store, for example `shop/orders-db`.
+    #[schemars(schema_with = "field::remote_key")]
+    pub key: String,
+    /// Version to stay on, for example `"3"`. Default the current one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub version: Option<String>,
+    /// AWS: staging label or parameter label to follow, instead of `version`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub stage: Option<String>,
+    /// Decoding of every property: `None` (default) or `Base64`.
+    #[serde(default)]
+    pub decoding: Decoding,
+}
+
+/// A search in the store. What is set must all fit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.path) || has(self.nameRegexp) || has(self.tags)")
+    .message("find: set path, nameRegexp or tags; an empty search would read the whole store"))]
+pub struct Find {
+    /// Path to search below, for example `shop/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "field::remote_key")]
+    pub path: Option<String>,
+    /// Regular expression on the name, for example `^api-`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "field::expression")]
+    pub name_regexp: Option<String>,
+    /// Tags the value must carry, all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "field::tags")]
+    pub tags: Option<BTreeMap<String, String>>,
+}
+
+/// A change of keys by regular expression.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rewrite {
+    /// Regular expression on the key, for example `^shop/(.*)$`. A key it does not match stays.
+    #[schemars(schema_with = "field::expression")]
+    pub regexp: String,
+    /// What replaces the match; `$1` is the first group.
+    #[schemars(length(max = 1024))]
+    pub replacement: String,
+}
+
+/// Values made in the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Generated {
+    /// One generated value per key of the Secret.
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["key".to_owned()]))]
+    pub fields: Vec<GeneratedField>,
+}
+
+/// One generated value.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GeneratedField {
+    /// Key of the Secret: letters, digits, `-`, `_` and `.`, at most 253.
+    #[schemars(schema_with = "field::data_key")]
+    pub key: String,
+    /// A random password; `{}` for the defaults.
+    pub password: PasswordSpec,
+}
+
+/// A request to a Vault engine whose answer is the value.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultEngineSource {
+    /// A store with provider `vault`: the server and how to log in.
+    pub store_ref: StoreRef,
+    /// Path of the request, with the mount of the engine: `database/static-creds/app`, `pki/issue/web`.
+    #[schemars(schema_with = "field::vault_path")]
+    pub path: String,
+    /// `Get` (default) or `Post`.
+    #[serde(default)]
+    pub method: EngineMethod,
+    /// Parameters of the request, for example `common_name` and `ttl`. Not for secret values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "field::parameters")]
+    pub parameters: BTreeMap<String, String>,
+    /// Share of the lifetime after which a lease is renewed or the value replaced, in percent. Default 67.
+    #[serde(default = "two_thirds")]
+    #[schemars(range(min = 10, max = 95))]
+    pub renew_at_percent: u32,
+    /// Revoke the old lease when no consumer needs it any more. Default true.
+    #[serde(default = "yes")]
+    pub revoke: bool,
+}
+
+fn two_thirds() -> u32 {
+    67
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Method of a request to an engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum EngineMethod {
+    /// Read.
+    #[default]
+    Get,
+    /// Write, with parameters in the body.
+    Post,
+}

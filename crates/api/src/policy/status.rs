@@ -1,0 +1,233 @@
+//! What is known about a policy.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::field;
+
+/// What was observed of a policy, its Secret and its consumers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretPolicyStatus {
+    /// Generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "field::generation")]
+    pub observed_generation: Option<i64>,
+    /// `Ready`, `Reconciling`, `Stalled`, `ConsumersCurrent` and `Fresh`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "field::conditions")]
+    pub conditions: Vec<Condition>,
+    /// The source in a word, for example `RemoteStore/vault`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "field::message")]
+    pub source: Option<String>,
+    /// Name of the Secret that consumers should mount now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = crate::bounds::NAME))]
+    pub secret_name: Option<String>,
+    /// Id of the published content. It stays while the bytes stay equal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "field::token")]
+    pub revision: Option<String>,
+    /// Versions of the remote keys that the published content was made from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = crate::bounds::FIELDS))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub source_versions: Vec<SourceVersion>,
+    /// When the published content changed last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_change_time: Option<Time>,
+    /// When the value is rotated next, by the policy's `RotationSchedule` or by its source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "field::future_time")]
+    pub next_rotation_time: Option<String>,
+    /// When the published value expires: certificates and leases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "field::future_time")]
+    pub expiration_time: Option<String>,
+    /// The rotation whose value is published, as its schedule named it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<PublishedRotation>,
+    /// Workloads that consume the Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consumers: Option<ConsumersStatus>,
+    /// Published revisions, the newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = crate::bounds::STATUS_HISTORY))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub history: Vec<PolicyHistory>,
+    /// Revisions whose credential is retired: they are not published again, whoever asks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = crate::bounds::DEAD_REVISIONS), inner(length(max = 256)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub dead_revisions: Vec<String>,
+    /// Value of `rekey.dev/sync-requested` that was handled last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "field::token")]
+    pub last_handled_sync: Option<String>,
+    /// Value of `rekey.dev/unlock` that was handled last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "field::token")]
+    pub last_handled_unlock: Option<String>,
+}
+
+/// A remote key and its version.
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceVersion {
+    /// Key in the store.
+    #[schemars(length(max = crate::bounds::REMOTE_KEY))]
+    pub key: String,
+    /// Version that was read, as the store names it.
+    #[schemars(schema_with = "field::token")]
+    pub version: String,
+}
+
+/// The rotation whose value is published.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PublishedRotation {
+    /// Id of the rotation.
+    #[schemars(schema_with = "field::token")]
+    pub id: String,
+    /// Key in the store that the rotation wrote; absent for a generated value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = crate::bounds::REMOTE_KEY))]
+    pub key: Option<String>,
+    /// Version of the key that is published; absent for a generated value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "field::token")]
+    pub version: Option<String>,
+}
+
+/// Workloads that consume the Secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConsumersStatus {
+    /// Current and all consumers, for example `3/3`.
+    #[schemars(length(max = 32))]
+    pub summary: String,
+    /// How many there are.
+    #[schemars(schema_with = "field::count")]
+    pub total: u32,
+    /// How many run on the published revision.
+    #[schemars(schema_with = "field::count")]
+    pub current: u32,
+    /// How many do not run on it yet.
+    #[schemars(schema_with = "field::count")]
+    pub outdated: u32,
+    /// How many did not become healthy on it.
+    #[schemars(schema_with = "field::count")]
+    pub failed: u32,
+    /// The first 100 of them, those that are not current first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = crate::bounds::STATUS_CONSUMERS))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["apiVersion".to_owned(), "kind".to_owned(), "name".to_owned()]))]
+    pub items: Vec<ConsumerStatus>,
+}
+
+/// One workload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConsumerStatus {
+    /// API version of the workload.
+    #[schemars(length(max = crate::bounds::NAME))]
+    pub api_version: String,
+    /// Kind of the workload.
+    #[schemars(length(max = 63))]
+    pub kind: String,
+    /// Name of the workload.
+    #[schemars(length(max = crate::bounds::NAME))]
+    pub name: String,
+    /// How far it is.
+    pub state: ConsumerState,
+    /// In which forms it consumes the Secret.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub how: Vec<ConsumeForm>,
+    /// Why it is not current.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "field::message")]
+    pub message: Option<String>,
+}
+
+/// How far a workload is with the published revision.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub enum ConsumerState {
+    /// Its pods hold the published revision and are healthy.
+    Current,
+    /// Its pods hold an earlier revision; its turn has not come.
+    Outdated,
+    /// It was restarted and is not healthy yet.
+    Progressing,
+    /// It did not become healthy before the deadline.
+    Failed,
+    /// Seen for the first time: not restarted, and not proven to be current either.
+    Assumed,
+    /// Not restarted on purpose: paused, `restart: Never`, a bare pod.
+    Held,
+    /// What its pods hold cannot be told.
+    Unknown,
+}
+
+/// A form in which a workload consumes a Secret.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub enum ConsumeForm {
+    /// A variable from one key.
+    Env,
+    /// Variables from all keys.
+    EnvFrom,
+    /// A mounted volume.
+    Volume,
+    /// A mounted volume with `subPath`: never updated in a running pod.
+    SubPath,
+    /// A source of a projected volume.
+    Projected,
+    /// A pull secret, of the pod or of its `ServiceAccount`.
+    ImagePull,
+    /// The certificate of an Ingress or Gateway.
+    Tls,
+    /// Named in the policy, without a reference.
+    Named,
+}
+
+/// One published revision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyHistory {
+    /// Id of the published content.
+    #[schemars(schema_with = "field::token")]
+    pub revision: String,
+    /// When it was published.
+    pub time: Time,
+    /// Why it was published.
+    pub reason: ChangeReason,
+}
+
+/// Why content was published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ChangeReason {
+    /// The Secret did not exist.
+    Created,
+    /// A Secret of somebody else was taken over with consent.
+    Adopted,
+    /// The source has another value.
+    SourceChanged,
+    /// The spec makes other content of the same value.
+    SpecChanged,
+    /// A rotation made a new value.
+    Rotated,
+    /// A lease or certificate was replaced ahead of its end.
+    Renewed,
+    /// The previous value was published again.
+    RolledBack,
+}

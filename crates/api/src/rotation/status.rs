@@ -1,0 +1,230 @@
+//! What is known about a schedule and its rotations.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::field;
+
+/// What was observed of a schedule.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RotationScheduleStatus {
+    /// Generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "field::generation")]
+    pub observed_generation: Option<i64>,
+    /// `Ready`, `Reconciling`, `Stalled` and `Rotated`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "field::conditions")]
+    pub conditions: Vec<Condition>,
+    /// The rotator in a word, for example `postgres`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "field::token")]
+    pub rotator: Option<String>,
+    /// The schedule in a word, for example `0 2 * * 0 Europe/Berlin`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "field::token")]
+    pub schedule: Option<String>,
+    /// When the last rotation completed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_rotation_time: Option<Time>,
+    /// When the next rotation is due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "field::future_time")]
+    pub next_rotation_time: Option<String>,
+    /// Value of `rekey.dev/rotate-requested` that was handled last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "field::token")]
+    pub last_handled_rotate: Option<String>,
+    /// The open rotation; absent when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<RotationProgress>,
+    /// Past rotations, the newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = crate::bounds::STATUS_HISTORY))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["id".to_owned()]))]
+    pub history: Vec<RotationHistory>,
+}
+
+/// The open rotation. A copy for people and for the policy: what a step relies on is read afresh.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RotationProgress {
+    /// Id of the rotation (`UUIDv7`).
+    #[schemars(schema_with = "field::token")]
+    pub id: String,
+    /// The step in progress.
+    pub step: RotationStep,
+    /// When the rotation started.
+    pub started_at: Time,
+    /// When the step in progress started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_started_at: Option<Time>,
+    /// How often the step in progress was tried.
+    #[serde(default)]
+    #[schemars(schema_with = "field::count")]
+    pub attempts: u32,
+    /// When the step is tried again, after a failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "field::future_time")]
+    pub next_attempt_time: Option<String>,
+    /// Why the rotation was started.
+    pub reason: RotationReason,
+    /// Who asked for it: the field manager that set the annotation. Absent when the schedule did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "field::token")]
+    pub requested_by: Option<String>,
+    /// What the step does or waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "field::message")]
+    pub message: Option<String>,
+    /// Key in the store that gets the new value: the policy reads it at once when `version` is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = crate::bounds::REMOTE_KEY))]
+    pub key: Option<String>,
+    /// Version of the key that holds the new value, set when it is the store's current one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "field::token")]
+    pub version: Option<String>,
+    /// Revision with the credential that goes; the policy acknowledges its end in `deadRevisions` before the credential is retired.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "field::token")]
+    pub retiring_revision: Option<String>,
+    /// Steps so far, the first first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = crate::bounds::ROTATION_STEPS))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub steps: Vec<RotationStepRecord>,
+}
+
+/// A step of a rotation. It is complete only when its effect was observed.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub enum RotationStep {
+    /// The new value is made and recorded, and lives nowhere yet.
+    Preparing,
+    /// The target system gets the new value.
+    Applying,
+    /// The operator logs in with it.
+    Verifying,
+    /// The store gets it, and the policy publishes it.
+    Publishing,
+    /// Consumers move to it.
+    RollingOut,
+    /// Nothing uses the old value any more; the grace runs.
+    Settling,
+    /// The old value is taken out of use.
+    Retiring,
+    /// Waits for an approval.
+    AwaitingApproval,
+    /// Waits for a window.
+    AwaitingWindow,
+    /// Waits for somebody: the next step is not known to be safe.
+    Held,
+    /// The old value is back in consumers, Secret and store.
+    RolledBack,
+    /// A newer rotation took over.
+    Superseded,
+    /// Retries are used up.
+    Failed,
+}
+
+impl RotationStep {
+    /// The name as it stands in status.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Preparing => "Preparing",
+            Self::Applying => "Applying",
+            Self::Verifying => "Verifying",
+            Self::Publishing => "Publishing",
+            Self::RollingOut => "RollingOut",
+            Self::Settling => "Settling",
+            Self::Retiring => "Retiring",
+            Self::AwaitingApproval => "AwaitingApproval",
+            Self::AwaitingWindow => "AwaitingWindow",
+            Self::Held => "Held",
+            Self::RolledBack => "RolledBack",
+            Self::Superseded => "Superseded",
+            Self::Failed => "Failed",
+        }
+    }
+}
+
+/// A step and when it started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RotationStepRecord {
+    /// The step.
+    pub step: RotationStep,
+    /// When it started.
+    pub started_at: Time,
+}
+
+/// Why a rotation was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum RotationReason {
+    /// It was due.
+    Schedule,
+    /// It was due while the operator was not running.
+    CatchUp,
+    /// The schedule was created with `rotateOnCreate`.
+    Created,
+    /// Somebody asked for it.
+    Requested,
+    /// Somebody asked for it since the value leaked.
+    Leaked,
+    /// The value was about to expire.
+    Expiry,
+    /// The store or another tool rotated the value.
+    Followed,
+}
+
+/// A past rotation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RotationHistory {
+    /// Id of the rotation (`UUIDv7`).
+    #[schemars(schema_with = "field::token")]
+    pub id: String,
+    /// Why it was started.
+    pub reason: RotationReason,
+    /// Who asked for it: the field manager that set the annotation. Absent when the schedule did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "field::token")]
+    pub requested_by: Option<String>,
+    /// When it started.
+    pub started_at: Time,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Time>,
+    /// How it ended.
+    pub outcome: RotationOutcome,
+    /// What there is to say about the outcome.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "field::message")]
+    pub message: Option<String>,
+    /// Its steps, the first first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = crate::bounds::ROTATION_STEPS))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub steps: Vec<RotationStepRecord>,
+}
+
+/// How a rotation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum RotationOutcome {
+    /// The new value is in use and the old one is retired.
+    Completed,
+    /// The old value is back.
+    RolledBack,
+    /// A newer rotation took over.
+    Superseded,
+    /// Given up before anything was changed.
+    Abandoned,
+    /// Retries are used up.
+    Failed,
+}

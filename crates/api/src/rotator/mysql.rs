@@ -1,0 +1,86 @@
+//! Users of a `MySQL` or `MariaDB` server.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Endpoint, LoginProperties};
+use crate::field;
+use crate::reference::{LocalRef, Tls};
+
+/// Rotates users of a `MySQL` or `MariaDB` server. All connection facts come from here, never from a stored value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MysqlRotator {
+    /// DNS name or IP address of the primary.
+    #[schemars(schema_with = "field::host")]
+    pub host: String,
+    /// Port. Default 3306.
+    #[serde(default = "port")]
+    #[schemars(schema_with = "field::port")]
+    pub port: u16,
+    /// Database to connect to: lower-case letters, digits and `_`. Default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "field::sql_name")]
+    pub database: Option<String>,
+    /// Secret with the keys `username` and `password` of a user who may alter the users below.
+    pub admin_secret_ref: LocalRef,
+    /// How the connection is protected. Default `VerifyFull` with the system's certificates.
+    #[serde(default)]
+    pub tls: Tls,
+    /// The users that are rotated. Exactly one of `alternating`, `single`.
+    pub users: MysqlUsers,
+    /// Other addresses where a new login must work: replicas, poolers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = crate::bounds::ENDPOINTS))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["host".to_owned(), "port".to_owned()]))]
+    pub endpoints: Vec<Endpoint>,
+    /// Properties of the stored value that hold user name and password. Default `username` and `password`.
+    #[serde(default)]
+    pub properties: LoginProperties,
+}
+
+fn port() -> u16 {
+    3306
+}
+
+/// Users of a `MySQL` server. Exactly one member is set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("[has(self.alternating), has(self.single)].exists_one(set, set)")
+    .message("mysql.users: set exactly one of alternating, single"))]
+pub struct MysqlUsers {
+    /// Two users take turns: both logins work while consumers move, no gap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alternating: Option<MysqlAlternatingUsers>,
+    /// One user whose password is replaced: between the change and the restart a consumer cannot log in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub single: Option<MysqlSingleUser>,
+}
+
+/// Two users that take turns, with the same grants.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.first != self.second")
+    .message("mysql.users.alternating: first and second must be two different users"))]
+pub struct MysqlAlternatingUsers {
+    /// The one user.
+    #[schemars(schema_with = "field::mysql_user")]
+    pub first: String,
+    /// The other user.
+    #[schemars(schema_with = "field::mysql_user")]
+    pub second: String,
+    /// The user of today, if it is neither `first` nor `second`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "field::mysql_user")]
+    pub from: Option<String>,
+}
+
+/// One user.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MysqlSingleUser {
+    /// Name of the user.
+    #[schemars(schema_with = "field::mysql_user")]
+    pub name: String,
+}

@@ -1,0 +1,58 @@
+//! Grants of a `ClusterRemoteStore`.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::field;
+
+/// Lets some namespaces use some keys of the store.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Grant {
+    /// Which namespaces: those named, and those the selector selects.
+    pub namespaces: GrantNamespaces,
+    /// Which remote keys, as globs: `*` stands for any characters, for example `shop/*`.
+    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 2048)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub keys: Vec<String>,
+    /// What may be done with them: `Read`, `Write`. A rotation needs both.
+    #[schemars(length(min = 1, max = 2))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub operations: Vec<GrantOperation>,
+}
+
+/// Namespaces of a grant.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("(has(self.names) && self.names.size() > 0) || has(self.selector)")
+        .message("grants.namespaces: set names or selector; a grant to nobody is a mistake"),
+    validation = Rule::new(
+        "!has(self.selector) || (has(self.selector.matchLabels) && self.selector.matchLabels.size() > 0) || (has(self.selector.matchExpressions) && self.selector.matchExpressions.size() > 0)"
+    )
+    .message("grants.namespaces.selector: add matchLabels or matchExpressions; an empty selector would select every namespace")
+)]
+pub struct GrantNamespaces {
+    /// Names of namespaces.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 63), regex(pattern = field::NAMESPACE_NAME)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub names: Vec<String>,
+    /// Selects namespaces by their labels. An empty selector is refused. Whoever may label a namespace decides here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "field::label_selector")]
+    pub selector: Option<LabelSelector>,
+}
+
+/// What a grant allows.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub enum GrantOperation {
+    /// Read values.
+    Read,
+    /// Write values.
+    Write,
+}
