@@ -44,10 +44,7 @@ impl DigestKey {
     /// other digests.
     #[must_use]
     pub fn of_secret(&self, namespace: &str, name: &str, data: &BTreeMap<String, SecretBytes>) -> Digests {
-        let by_key = data
-            .iter()
-            .map(|(key, value)| (key.clone(), self.of(&[namespace, name, key], value)))
-            .collect();
+        let by_key = data.iter().map(|(key, value)| (key.clone(), self.of(&[namespace, name, key], value))).collect();
         Digests { key_id: self.id.clone(), by_key }
     }
 

@@ -28,8 +28,7 @@ impl Recipe {
         let named: BTreeSet<CharacterClass> = spec.classes.iter().copied().collect();
         let mut classes = Vec::new();
         for class in named {
-            let left: Vec<u8> =
-                alphabet(class).bytes().filter(|byte| !excluded.contains(&char::from(*byte))).collect();
+            let left: Vec<u8> = alphabet(class).bytes().filter(|byte| !excluded.contains(&char::from(*byte))).collect();
             if left.is_empty() {
                 let fix = format!("it excludes every character of {class:?}; remove that class or exclude less");
                 return Err(SpecError::field(&format!("{field}.exclude"), fix));

@@ -94,11 +94,9 @@ impl TryFrom<&SecretPolicy> for Policy {
     fn try_from(object: &SecretPolicy) -> Result<Self, SpecError> {
         refuse::unsupported(object)?;
         let spec = &object.spec;
-        let remote = spec
-            .source
-            .remote
-            .as_ref()
-            .ok_or_else(|| SpecError::field("spec.source", "set exactly one of remote, existing, generated, vaultEngine"))?;
+        let remote = spec.source.remote.as_ref().ok_or_else(|| {
+            SpecError::field("spec.source", "set exactly one of remote, existing, generated, vaultEngine")
+        })?;
         let items: Result<Vec<Item>, SpecError> =
             remote.data.iter().map(|data| item(data, &remote.store_ref)).collect();
         let interval = TimeDelta::from_std(remote.refresh_interval.get()).unwrap_or(TimeDelta::hours(1));
@@ -168,7 +166,9 @@ fn pin(reference: &RemoteRef) -> Result<Pin, SpecError> {
         (None, None) => Ok(Pin::Current),
         (Some(version), None) => Ok(Pin::Version(version.clone())),
         (None, Some(stage)) => Ok(Pin::Stage(stage.clone())),
-        (Some(_), Some(_)) => Err(SpecError::field("spec.source.remote.data.remoteRef", "set at most one of version, stage")),
+        (Some(_), Some(_)) => {
+            Err(SpecError::field("spec.source.remote.data.remoteRef", "set at most one of version, stage"))
+        }
     }
 }
 

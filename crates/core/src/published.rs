@@ -141,8 +141,11 @@ mod tests {
 
     #[test]
     fn each_key_remembers_its_own_change_over_later_ones() {
-        let (one, two, three) =
-            (digests(&[("a", "1"), ("b", "1")]), digests(&[("a", "2"), ("b", "1")]), digests(&[("a", "2"), ("b", "2")]));
+        let (one, two, three) = (
+            digests(&[("a", "1"), ("b", "1")]),
+            digests(&[("a", "2"), ("b", "1")]),
+            digests(&[("a", "2"), ("b", "2")]),
+        );
         let first = Changes::first(at(0));
         assert_eq!(published(one.clone(), first.clone()).changed(&Keys::All), None);
         let second = first.next("r1", &one, &two, at(1));

@@ -19,7 +19,9 @@ pub enum RenderError {
         property: String,
     },
     /// A property of something that is no JSON object.
-    #[error("the value at key {key:?} is not a JSON object of at most 32 levels; remove remoteRef.property to take it whole")]
+    #[error(
+        "the value at key {key:?} is not a JSON object of at most 32 levels; remove remoteRef.property to take it whole"
+    )]
     NotJson {
         /// Remote key.
         key: String,

@@ -123,14 +123,9 @@ pub fn decide(workload: &Workload, inputs: &[Input], pods: Option<&[Pod]>, now: 
     if now < first + GATHER {
         return Decision::Gather(first + GATHER);
     }
-    let entries: BTreeMap<String, String> = inputs
-        .iter()
-        .map(|input| (input.secret.clone(), input.published.digests.consumed(&input.how.keys)))
-        .collect();
-    Decision::Restart {
-        marker: Marker(entries),
-        because: outdated.iter().map(|input| input.secret.clone()).collect(),
-    }
+    let entries: BTreeMap<String, String> =
+        inputs.iter().map(|input| (input.secret.clone(), input.published.digests.consumed(&input.how.keys))).collect();
+    Decision::Restart { marker: Marker(entries), because: outdated.iter().map(|input| input.secret.clone()).collect() }
 }
 
 #[cfg(test)]
@@ -267,9 +262,13 @@ mod tests {
     #[test]
     fn another_digest_key_restarts_nobody_who_runs_on_the_value() {
         let mut input = changed("db");
-        input.published.digests =
-            DigestKey::new(SecretBytes::from("new key")).of_secret("shop", "db", &[("password".to_owned(), SecretBytes::from("2"))].into());
-        let decision = decide(&workload("db=00000000.0000"), &[input], Some(&[pod(Some(150), "db=00000000.0000")]), at(200));
+        input.published.digests = DigestKey::new(SecretBytes::from("new key")).of_secret(
+            "shop",
+            "db",
+            &[("password".to_owned(), SecretBytes::from("2"))].into(),
+        );
+        let decision =
+            decide(&workload("db=00000000.0000"), &[input], Some(&[pod(Some(150), "db=00000000.0000")]), at(200));
         assert_eq!(decision, Decision::Leave);
     }
 }

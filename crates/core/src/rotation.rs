@@ -22,13 +22,7 @@ pub use pending::{Pending, Stored, base_digest, merge, stored};
 pub use status::{Record, failed, record, refused, state};
 pub use step::{Effect, Move, Open, PolicyView, Seen, State, step};
 
-use crate::{
-    SecretBytes, SpecError,
-    chance::Chance,
-    password::Recipe,
-    schedule::Schedule,
-    time,
-};
+use crate::{SecretBytes, SpecError, chance::Chance, password::Recipe, schedule::Schedule, time};
 
 /// A parsed schedule.
 #[derive(Clone, Debug)]
@@ -88,8 +82,10 @@ impl TryFrom<&RotationSchedule> for Plan {
         unsupported(object)?;
         let spec = &object.spec;
         let metadata = &object.metadata;
-        let write_to =
-            spec.write_to.as_ref().ok_or_else(|| SpecError::field("spec.writeTo", "name the store and key that get the new value"))?;
+        let write_to = spec
+            .write_to
+            .as_ref()
+            .ok_or_else(|| SpecError::field("spec.writeTo", "name the store and key that get the new value"))?;
         let annotation = |name: &str| metadata.annotations.as_ref().and_then(|all| all.get(name)).cloned();
         let (schedule, schedule_text) = schedule(object)?;
         let timing = spec.schedule.as_ref();
@@ -158,9 +154,7 @@ fn schedule(object: &RotationSchedule) -> Result<(Schedule, Option<String>), Spe
         return Ok((Schedule::OnRequest, None));
     };
     match (&spec.cron, spec.every) {
-        (Some(cron), None) => {
-            Ok((Schedule::cron(cron, &spec.time_zone)?, Some(format!("{cron} {}", spec.time_zone))))
-        }
+        (Some(cron), None) => Ok((Schedule::cron(cron, &spec.time_zone)?, Some(format!("{cron} {}", spec.time_zone)))),
         (None, Some(every)) => {
             let period = TimeDelta::from_std(every.get()).unwrap_or(TimeDelta::MAX);
             if period < TimeDelta::seconds(1) {
@@ -193,10 +187,15 @@ fn recipes(rotator: &Rotator) -> Result<BTreeMap<String, Recipe>, SpecError> {
 fn requested_by(object: &RotationSchedule) -> Option<String> {
     let field = format!("f:{}", names::ROTATE_REQUESTED);
     let entries = object.metadata.managed_fields.as_ref()?;
-    let owner = entries.iter().filter(|entry| entry.subresource.as_deref().unwrap_or_default().is_empty()).find(|entry| {
-        entry.fields_v1.as_ref().is_some_and(|fields| {
-            fields.0.get("f:metadata").and_then(|at| at.get("f:annotations")).is_some_and(|at| at.get(&field).is_some())
-        })
-    })?;
+    let owner =
+        entries.iter().filter(|entry| entry.subresource.as_deref().unwrap_or_default().is_empty()).find(|entry| {
+            entry.fields_v1.as_ref().is_some_and(|fields| {
+                fields
+                    .0
+                    .get("f:metadata")
+                    .and_then(|at| at.get("f:annotations"))
+                    .is_some_and(|at| at.get(&field).is_some())
+            })
+        })?;
     owner.manager.clone()
 }

@@ -41,7 +41,9 @@ pub enum SpecError {
         policy: String,
     },
     /// Two policies want the same Secret.
-    #[error("Secret {name:?} belongs to SecretPolicy {other:?}; set spec.target.name to another name, or delete one of the two")]
+    #[error(
+        "Secret {name:?} belongs to SecretPolicy {other:?}; set spec.target.name to another name, or delete one of the two"
+    )]
     TargetConflict {
         /// The Secret.
         name: String,
@@ -95,8 +97,12 @@ impl SpecError {
     #[must_use]
     pub fn is_final(&self) -> bool {
         match self {
-            Self::NotSupportedYet { .. } | Self::Field { .. } | Self::Render(RenderError::TemplateSyntax { .. }) => true,
-            Self::Render(_) | Self::NoConsent { .. } | Self::TargetConflict { .. } | Self::LockedAndChanged { .. } => false,
+            Self::NotSupportedYet { .. } | Self::Field { .. } | Self::Render(RenderError::TemplateSyntax { .. }) => {
+                true
+            }
+            Self::Render(_) | Self::NoConsent { .. } | Self::TargetConflict { .. } | Self::LockedAndChanged { .. } => {
+                false
+            }
         }
     }
 }

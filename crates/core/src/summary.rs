@@ -45,9 +45,10 @@ impl Situation {
         match self {
             Self::Synced(_) => Reason::Synced,
             Self::Progressing(_) => Reason::Progressing,
-            Self::NotReady(reason, _) | Self::LastKnown(reason, _) | Self::Stalled(reason, _) | Self::Late(reason, _) => {
-                *reason
-            }
+            Self::NotReady(reason, _)
+            | Self::LastKnown(reason, _)
+            | Self::Stalled(reason, _)
+            | Self::Late(reason, _) => *reason,
         }
     }
 

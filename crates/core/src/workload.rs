@@ -17,6 +17,8 @@ use k8s_openapi::{
 };
 use rekey_api::{names, policy::ConsumeForm};
 
+pub use pod_spec::uses;
+
 /// Kinds of workloads whose pods Rekey rolls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -192,9 +194,8 @@ struct Parts<'a> {
 fn assemble(parts: Parts<'_>) -> Workload {
     let metadata = parts.metadata;
     let own = |name: &str| metadata.annotations.as_ref().and_then(|all| all.get(name)).map(String::as_str);
-    let marker = parts
-        .template
-        .and_then(|template| template.metadata.as_ref()?.annotations.as_ref()?.get(names::CONSUMED));
+    let marker =
+        parts.template.and_then(|template| template.metadata.as_ref()?.annotations.as_ref()?.get(names::CONSUMED));
     Workload {
         id: WorkloadId {
             kind: parts.kind,

@@ -19,10 +19,8 @@ pub struct Consumer {
 /// The status of all consumers of a Secret; `None` when there are none. `input` gives what is published for a workload.
 #[must_use]
 pub fn consumers(all: &[Consumer], input: impl Fn(&Workload) -> Option<Input>) -> Option<ConsumersStatus> {
-    let mut items: Vec<ConsumerStatus> = all
-        .iter()
-        .filter_map(|consumer| Some(status(consumer, &input(&consumer.workload)?)))
-        .collect();
+    let mut items: Vec<ConsumerStatus> =
+        all.iter().filter_map(|consumer| Some(status(consumer, &input(&consumer.workload)?))).collect();
     items.sort_by(|a, b| (&a.kind, &a.name).cmp(&(&b.kind, &b.name)));
     if items.is_empty() {
         return None;
@@ -39,7 +37,10 @@ pub fn consumers(all: &[Consumer], input: impl Fn(&Workload) -> Option<Input>) -
         current,
         outdated: total - current - failed,
         failed,
-        items: { items.truncate(100); items },
+        items: {
+            items.truncate(100);
+            items
+        },
     })
 }
 

@@ -100,8 +100,8 @@ impl Publishing<'_> {
     /// immutable Secret to pods that start under the same name.
     fn recreatable(&self) -> Result<(), SpecError> {
         let (policy, status) = (self.policy, &self.seen.status);
-        let moved_on = status.observed_generation != Some(policy.generation)
-            || status.source_versions != versions(self.fetched);
+        let moved_on =
+            status.observed_generation != Some(policy.generation) || status.source_versions != versions(self.fetched);
         if policy.locked && status.revision.is_some() && moved_on {
             let text = format!(
                 "the locked Secret {:?} was deleted, and the policy or the value in {} has changed since; under the same \
@@ -198,12 +198,8 @@ impl Publishing<'_> {
 
     fn locked_and_changed(&self, before: &Digests) -> SpecError {
         let (old, new) = (&before.by_key, &self.digests.by_key);
-        let names: BTreeSet<&str> = old
-            .keys()
-            .chain(new.keys())
-            .filter(|name| old.get(*name) != new.get(*name))
-            .map(String::as_str)
-            .collect();
+        let names: BTreeSet<&str> =
+            old.keys().chain(new.keys()).filter(|name| old.get(*name) != new.get(*name)).map(String::as_str).collect();
         SpecError::LockedAndChanged {
             text: format!(
                 "Secret {:?} is locked, and {} holds another value (keys: {}). The Secret is left untouched. There is no way \

@@ -20,9 +20,10 @@ pub fn unsupported(object: &SecretPolicy) -> Result<(), SpecError> {
     target(&spec.target)?;
     rollout(&spec.rollout)?;
     refuse(spec.immutability == Immutability::Versioned, "spec.immutability: Versioned", "use None or Locked")?;
-    let keeps = spec.versions.as_ref().is_some_and(|versions| {
-        versions.keep.unwrap_or_default() > 0 || versions.references.is_some()
-    });
+    let keeps = spec
+        .versions
+        .as_ref()
+        .is_some_and(|versions| versions.keep.unwrap_or_default() > 0 || versions.references.is_some());
     refuse(keeps, "spec.versions", "remove it")?;
     for name in [names::ROLLBACK_TO, names::UNLOCK] {
         let present = object.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(name));
@@ -43,11 +44,7 @@ fn source(remote: &RemoteSource) -> Result<(), SpecError> {
         "spec.source.remote.storeRef.kind: ClusterRemoteStore",
         "use a RemoteStore in the policy's namespace",
     )?;
-    refuse(
-        remote.refresh_policy != RefreshPolicy::Periodic,
-        "spec.source.remote.refreshPolicy",
-        "use Periodic",
-    )?;
+    refuse(remote.refresh_policy != RefreshPolicy::Periodic, "spec.source.remote.refreshPolicy", "use Periodic")?;
     refuse(remote.max_staleness.is_some(), "spec.source.remote.maxStaleness", "remove it")?;
     refuse(remote.on_missing != OnMissing::Keep, "spec.source.remote.onMissing", "use Keep")?;
     refuse(!remote.data_from.is_empty(), "spec.source.remote.dataFrom", "name each value in data")?;
@@ -68,16 +65,8 @@ fn rollout(rollout: &Rollout) -> Result<(), SpecError> {
     refuse(rollout.canary.is_some(), "spec.rollout.canary", "remove it")?;
     refuse(rollout.on_failure != OnFailure::Hold, "spec.rollout.onFailure", "use Hold")?;
     refuse(!rollout.windows.is_empty(), "spec.rollout.windows", "remove it")?;
-    refuse(
-        other(rollout.progress_deadline, standard.progress_deadline),
-        "spec.rollout.progressDeadline",
-        "remove it",
-    )?;
-    refuse(
-        other(rollout.live_reload_grace, standard.live_reload_grace),
-        "spec.rollout.liveReloadGrace",
-        "remove it",
-    )
+    refuse(other(rollout.progress_deadline, standard.progress_deadline), "spec.rollout.progressDeadline", "remove it")?;
+    refuse(other(rollout.live_reload_grace, standard.live_reload_grace), "spec.rollout.liveReloadGrace", "remove it")
 }
 
 /// Labels of a Secret: not those that other tools decide ownership by.
@@ -90,10 +79,7 @@ pub fn labels(field: &str, labels: BTreeMap<String, String>) -> Result<BTreeMap<
 }
 
 /// Annotations of a Secret: none that Kubernetes or Rekey act on.
-pub fn annotations(
-    field: &str,
-    annotations: BTreeMap<String, String>,
-) -> Result<BTreeMap<String, String>, SpecError> {
+pub fn annotations(field: &str, annotations: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, SpecError> {
     foreign(field, &annotations)?;
     Ok(annotations)
 }

@@ -166,7 +166,9 @@ pub fn secret(
             Publishing { policy, seen, fetched, data, digests, key, chance, now }.decide()?
         }
         (None, SeenSecret::Ours { published, .. }) => Decided::unchanged(published.clone()),
-        (None, SeenSecret::Absent | SeenSecret::Foreign { .. }) => Decided::waiting("the values have not been read yet"),
+        (None, SeenSecret::Absent | SeenSecret::Foreign { .. }) => {
+            Decided::waiting("the values have not been read yet")
+        }
     };
     let status = status(policy, seen, fetched, &decided, now);
     Ok(Plan { steps: decided.steps, status, events: decided.events })

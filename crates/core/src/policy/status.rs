@@ -85,9 +85,7 @@ fn situation(policy: &Policy, decided: &Decided, consumers: Option<&ConsumersSta
     let Some(consumers) = consumers else {
         return (Situation::Synced(published), Vec::new());
     };
-    let extra = |value, reason, message| {
-        vec![Extra { kind: ConditionType::ConsumersCurrent, value, reason, message }]
-    };
+    let extra = |value, reason, message| vec![Extra { kind: ConditionType::ConsumersCurrent, value, reason, message }];
     let in_state = |state: ConsumerState| -> Vec<String> {
         consumers
             .items

@@ -108,14 +108,13 @@ mod tests {
 
     #[test]
     fn keys_and_size_are_bounded() {
-        for (key, valid) in [("a.b-c_D9", true), ("", false), ("a/b", false), (".", false), ("..x", false), (".x", true)] {
+        for (key, valid) in
+            [("a.b-c_D9", true), ("", false), ("a/b", false), (".", false), ("..x", false), (".x", true)]
+        {
             assert_eq!(valid_key(key), valid, "{key:?}");
         }
         assert!(!valid_key(&"a".repeat(254)));
         let half = "x".repeat(MAX_SIZE / 2 + 1);
-        assert!(matches!(
-            check("Opaque", &data(&[("a", &half), ("b", &half)])),
-            Err(RenderError::TooLarge { .. })
-        ));
+        assert!(matches!(check("Opaque", &data(&[("a", &half), ("b", &half)])), Err(RenderError::TooLarge { .. })));
     }
 }

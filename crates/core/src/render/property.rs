@@ -56,8 +56,7 @@ pub fn decode(value: SecretBytes, decoding: Decoding, secret_key: &str) -> Resul
     match decoding {
         Decoding::None => Ok(value),
         Decoding::Base64 => {
-            let text: Vec<u8> =
-                value.expose().iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+            let text: Vec<u8> = value.expose().iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
             base64::engine::general_purpose::STANDARD
                 .decode(SecretBytes::new(text).expose())
                 .map(SecretBytes::new)

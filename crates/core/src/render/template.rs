@@ -24,11 +24,7 @@ pub fn check(name: &str, source: &str) -> Result<(), RenderError> {
 ///
 /// # Errors
 /// `TemplateSyntax`, or `TemplateFailed` for a missing key, a failed function, a loop or an output that is too large.
-pub fn render(
-    name: &str,
-    source: &str,
-    values: &BTreeMap<String, SecretBytes>,
-) -> Result<SecretBytes, RenderError> {
+pub fn render(name: &str, source: &str, values: &BTreeMap<String, SecretBytes>) -> Result<SecretBytes, RenderError> {
     let template = parse(name, source)?;
     let mut output = Bounded { text: String::new(), full: false };
     let result = template.execute_fmt(&mut output, &data(values));
@@ -113,7 +109,10 @@ mod tests {
     #[test]
     fn templates_people_bring_with_them_render() {
         for (source, expected) in [
-            ("postgres://{{ .username }}:{{ .password | urlquery }}@db/orders", "postgres://orders:p%40ss%2Fword@db/orders"),
+            (
+                "postgres://{{ .username }}:{{ .password | urlquery }}@db/orders",
+                "postgres://orders:p%40ss%2Fword@db/orders",
+            ),
             (r#"{{ index . "api-key" }}"#, "k"),
             ("{{ .username | upper | quote }}", "\"ORDERS\""),
             ("{{ .password | b64enc }}", "cEBzcy93b3Jk"),

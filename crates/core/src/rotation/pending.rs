@@ -6,12 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rekey_api::names;
 
 use super::Plan;
-use crate::{
-    SecretBytes, SpecError,
-    digest::DigestKey,
-    render::property,
-    store::RemoteValue,
-};
+use crate::{SecretBytes, SpecError, digest::DigestKey, render::property, store::RemoteValue};
 
 /// A rotation's pending Secret: private, immutable, and the only place of the new value until the store has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +71,12 @@ pub enum Stored {
 ///
 /// # Errors
 /// When the stored value is no JSON object.
-pub fn stored(plan: &Plan, pending: &Pending, read: Option<&RemoteValue>, key: &DigestKey) -> Result<Stored, SpecError> {
+pub fn stored(
+    plan: &Plan,
+    pending: &Pending,
+    read: Option<&RemoteValue>,
+    key: &DigestKey,
+) -> Result<Stored, SpecError> {
     let Some(read) = read else {
         return Ok(Stored::Before { version: None });
     };

@@ -96,7 +96,12 @@ pub fn record(record: &Record<'_>) -> RotationScheduleStatus {
 
 /// The status of a schedule whose spec is refused. An open rotation stays open.
 #[must_use]
-pub fn refused(before: &RotationScheduleStatus, error: &SpecError, generation: i64, now: DateTime<Utc>) -> RotationScheduleStatus {
+pub fn refused(
+    before: &RotationScheduleStatus,
+    error: &SpecError,
+    generation: i64,
+    now: DateTime<Utc>,
+) -> RotationScheduleStatus {
     let mut status = before.clone();
     status.observed_generation = Some(generation);
     let situation = Situation::Stalled(error.reason(), error.to_string());
@@ -189,9 +194,7 @@ fn close(
 }
 
 fn situation(record: &Record<'_>, status: &RotationScheduleStatus) -> (Situation, Vec<Extra>) {
-    let rotated = |value, reason, message: String| {
-        vec![Extra { kind: ConditionType::Rotated, value, reason, message }]
-    };
+    let rotated = |value, reason, message: String| vec![Extra { kind: ConditionType::Rotated, value, reason, message }];
     if let Some(open) = &status.rotation {
         let waits = open.message.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
         let text = format!("{}{waits}", open.step.as_str());

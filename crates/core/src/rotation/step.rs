@@ -163,9 +163,7 @@ fn idle(seen: &Seen) -> Move {
         Due::Now { .. } if seen.suspended => Move::waiting(State::Idle, "suspended"),
         Due::Now { reason } => match &seen.policy.unable {
             Some(why) => Move::waiting(State::Idle, why.clone()),
-            None => {
-                Move::to(State::Preparing(Open { id: seen.new_id.clone(), reason: *reason, version: None }))
-            }
+            None => Move::to(State::Preparing(Open { id: seen.new_id.clone(), reason: *reason, version: None })),
         },
         Due::At(_) | Due::OnRequest => Move::to(State::Idle),
     }
@@ -177,7 +175,9 @@ fn drop_pending(pending: &Pending) -> Effect {
 
 fn preparing(open: Open, seen: &Seen) -> Move {
     match &seen.pending {
-        _ if seen.deleted => Move::end(RotationOutcome::Abandoned, Some("the schedule was deleted before the value was live")),
+        _ if seen.deleted => {
+            Move::end(RotationOutcome::Abandoned, Some("the schedule was deleted before the value was live"))
+        }
         Some(pending) if pending.id == open.id => Move::to(State::Publishing(open)),
         Some(pending) => Move::doing(State::Preparing(open), drop_pending(pending)),
         None if !seen.finalizer => Move::doing(State::Preparing(open), Effect::Hold),

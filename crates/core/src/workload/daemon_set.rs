@@ -45,7 +45,9 @@ mod tests {
 
     #[test]
     fn every_node_must_run_the_new_pod() {
-        for (seen, updated, available, complete) in [(2, 3, 3, true), (1, 3, 3, false), (2, 2, 3, false), (2, 3, 2, false)] {
+        for (seen, updated, available, complete) in
+            [(2, 3, 3, true), (1, 3, 3, false), (2, 2, 3, false), (2, 3, 2, false)]
+        {
             let set: DaemonSet = serde_json::from_value(serde_json::json!({
                 "metadata": {"name": "agent", "namespace": "shop", "generation": 2},
                 "spec": {"selector": {}, "template": {}},

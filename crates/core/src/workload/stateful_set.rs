@@ -29,9 +29,8 @@ fn progress(set: &StatefulSet) -> Progress {
     if updated < wanted && strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("OnDelete") {
         return Progress::Waiting(format!("updateStrategy OnDelete: {updated} of {wanted} pods are new"));
     }
-    let partition = strategy
-        .and_then(|strategy| strategy.rolling_update.as_ref()?.partition)
-        .filter(|partition| *partition > 0);
+    let partition =
+        strategy.and_then(|strategy| strategy.rolling_update.as_ref()?.partition).filter(|partition| *partition > 0);
     if let (true, Some(partition)) = (updated < wanted, partition) {
         return Progress::Waiting(format!("updateStrategy partition {partition}: {updated} of {wanted} pods are new"));
     }

@@ -1,0 +1,220 @@
+//! The only module that writes (beside [`settle`](crate::settle), which writes statuses). Every write can be done
+//! twice, and is refused by the API server when what it was decided on has changed meanwhile.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::{
+    Api, ResourceExt as _,
+    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions},
+};
+use rekey_api::{RotationSchedule, names};
+use rekey_core::{
+    SecretBytes,
+    policy::{Desired, Step},
+    rotation::{Pending, Plan},
+    workload::{Kind, Marker, Workload},
+};
+use serde_json::json;
+
+use crate::{
+    context::Context,
+    error::{Error, status},
+    notify,
+    rows::SecretRow,
+    table::ObjectName,
+};
+
+/// Does one step of a policy's plan.
+///
+/// # Errors
+/// When the API server refuses.
+pub async fn step(ctx: &Context, namespace: &str, step: &Step) -> Result<(), Error> {
+    match step {
+        Step::Apply(desired) => secret(ctx, namespace, desired).await,
+        Step::Verified => Ok(()),
+    }
+}
+
+async fn secret(ctx: &Context, namespace: &str, desired: &Desired) -> Result<(), Error> {
+    let name = ObjectName::new(namespace, desired.name.as_str());
+    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), namespace);
+    let body = Secret {
+        metadata: ObjectMeta {
+            name: Some(desired.name.clone()),
+            labels: Some(desired.labels.clone()),
+            annotations: Some(desired.annotations.clone()),
+            owner_references: desired.owner.clone().map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        },
+        type_: Some(desired.kind.clone()),
+        data: Some(bytes(&desired.data)),
+        immutable: desired.immutable.then_some(true),
+        string_data: None,
+    };
+    // A Secret that is not there yet is not forced: whoever made one in this moment keeps it.
+    let mut params = PatchParams::apply(names::MANAGER);
+    params.force = !desired.create;
+    let mut applied =
+        api.patch(&desired.name, &params, &Patch::Apply(&body)).await.map_err(Error::api("apply Secret", &name))?;
+    if !desired.remove.is_empty() {
+        applied = remove_keys(&api, &applied, desired).await.map_err(Error::api("remove keys of Secret", &name))?;
+    }
+    let version = applied.resource_version().unwrap_or_default();
+    ctx.memory.verify(&name, &version, desired.immutable);
+    // The watch will bring it too; until then decisions already see it.
+    if let Some(change) = ctx.known.secrets.set(&name, SecretRow::project(applied.metadata)) {
+        let digests = |row: Option<&SecretRow>| row.and_then(SecretRow::managed).map(|of| of.published.digests.clone());
+        if digests(change.before.as_deref()) != digests(change.now.as_deref()) {
+            notify::workloads_of(ctx, namespace, &desired.name);
+        }
+    }
+    Ok(())
+}
+
+/// Removes what others added: server-side apply leaves their keys.
+async fn remove_keys(api: &Api<Secret>, applied: &Secret, desired: &Desired) -> Result<Secret, kube::Error> {
+    let mut data = serde_json::Map::new();
+    for key in &desired.remove {
+        data.insert(key.clone(), serde_json::Value::Null);
+    }
+    let body = json!({"metadata": {"resourceVersion": applied.resource_version()}, "data": data});
+    let params = PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() };
+    api.patch(&desired.name, &params, &Patch::Merge(&body)).await
+}
+
+fn bytes(data: &BTreeMap<String, SecretBytes>) -> BTreeMap<String, ByteString> {
+    data.iter().map(|(key, value)| (key.clone(), ByteString(value.expose().to_vec()))).collect()
+}
+
+/// Writes the restart marker on a workload's pod template, if the workload is still the one that was decided on.
+///
+/// # Errors
+/// `Conflict` when it has changed meanwhile.
+pub async fn marker(ctx: &Context, workload: &Workload, marker: &Marker) -> Result<(), Error> {
+    let kind = workload.id.kind.as_str();
+    let resource = ApiResource {
+        group: "apps".to_owned(),
+        version: "v1".to_owned(),
+        api_version: "apps/v1".to_owned(),
+        kind: kind.to_owned(),
+        plural: plural(workload.id.kind).to_owned(),
+    };
+    let api: Api<DynamicObject> = Api::namespaced_with(ctx.client.clone(), &workload.id.namespace, &resource);
+    let body = json!({
+        "apiVersion": "apps/v1",
+        "kind": kind,
+        "metadata": {"name": workload.id.name, "uid": workload.uid, "resourceVersion": workload.resource_version},
+        "spec": {"template": {"metadata": {"annotations": {names::CONSUMED: marker.to_string()}}}},
+    });
+    let params = PatchParams::apply(names::MANAGER_RESTART).force();
+    api.patch(&workload.id.name, &params, &Patch::Apply(&body))
+        .await
+        .map_err(Error::api("write the restart marker of", &workload.id))?;
+    ctx.metrics.restarted();
+    Ok(())
+}
+
+fn plural(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Deployment => "deployments",
+        Kind::StatefulSet => "statefulsets",
+        Kind::DaemonSet => "daemonsets",
+    }
+}
+
+/// The first content of a rotation's pending Secret.
+pub struct Prepared {
+    /// Rotation id.
+    pub id: String,
+    /// The store's version that the rotation starts from.
+    pub base: Option<String>,
+    /// Digest of the rotated properties at the start.
+    pub base_digest: String,
+    /// The new values.
+    pub values: BTreeMap<String, SecretBytes>,
+}
+
+/// Makes the pending Secret of a rotation. If it is there already, that one counts: its value may be live.
+///
+/// # Errors
+/// When the API server refuses.
+pub async fn pending(ctx: &Context, plan: &Plan, prepared: &Prepared) -> Result<(), Error> {
+    let name = Pending::name(&prepared.id);
+    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &plan.namespace);
+    let pairs = |pairs: &[(&str, &str)]| {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>()
+    };
+    let secret = Secret {
+        metadata: ObjectMeta {
+            name: Some(name.clone()),
+            labels: Some(pairs(&[(names::MANAGED_BY, names::MANAGED_BY_VALUE), (names::SCHEDULE_UID, &plan.uid)])),
+            annotations: Some(pairs(&[
+                (names::ROTATION, &prepared.id),
+                (names::BASE_VERSION, prepared.base.as_deref().unwrap_or_default()),
+                (names::BASE_DIGESTS, &prepared.base_digest),
+            ])),
+            finalizers: Some(vec![names::FINALIZER.to_owned()]),
+            ..ObjectMeta::default()
+        },
+        data: Some(bytes(&prepared.values)),
+        immutable: Some(true),
+        ..Secret::default()
+    };
+    let params = PostParams { field_manager: Some(names::MANAGER.to_owned()), ..PostParams::default() };
+    match api.create(&params, &secret).await {
+        Ok(_) => Ok(()),
+        Err(error) if status(&error) == Some(409) => Ok(()),
+        Err(error) => Err(Error::api("create pending Secret", name)(error)),
+    }
+}
+
+/// Deletes a pending Secret.
+///
+/// # Errors
+/// When the API server refuses.
+pub async fn drop_pending(ctx: &Context, namespace: &str, name: &str, uid: &str) -> Result<(), Error> {
+    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), namespace);
+    let params = DeleteParams {
+        preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
+        ..DeleteParams::default()
+    };
+    let gone = |error: &kube::Error| matches!(status(error), Some(404 | 409));
+    match api.delete(name, &params).await {
+        Ok(_) => {}
+        Err(error) if gone(&error) => return Ok(()),
+        Err(error) => return Err(Error::api("delete pending Secret", name)(error)),
+    }
+    let body = json!({"metadata": {"uid": uid, "finalizers": null}});
+    match api.patch(name, &PatchParams::default(), &Patch::Merge(&body)).await {
+        Ok(_) => Ok(()),
+        Err(error) if gone(&error) => Ok(()),
+        Err(error) => Err(Error::api("release pending Secret", name)(error)),
+    }
+}
+
+/// Puts our finalizer on a schedule, or takes it off. Others' finalizers stay.
+///
+/// # Errors
+/// `Conflict` when the schedule has changed meanwhile.
+pub async fn finalizer(ctx: &Context, schedule: &RotationSchedule, hold: bool) -> Result<(), Error> {
+    let name = schedule.name_any();
+    let namespace = schedule.namespace().unwrap_or_default();
+    let api: Api<RotationSchedule> = Api::namespaced(ctx.client.clone(), &namespace);
+    let mut finalizers: Vec<String> =
+        schedule.finalizers().iter().filter(|name| *name != names::FINALIZER).cloned().collect();
+    if hold {
+        finalizers.push(names::FINALIZER.to_owned());
+    }
+    let body = json!({"metadata": {"resourceVersion": schedule.resource_version(), "finalizers": finalizers}});
+    let params = PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() };
+    match api.patch(&name, &params, &Patch::Merge(&body)).await {
+        Ok(changed) => {
+            let row = crate::rows::Object::from_object(changed);
+            ctx.known.schedules.set(&ObjectName::new(namespace, name), row);
+            Ok(())
+        }
+        Err(error) if status(&error) == Some(404) => Ok(()),
+        Err(error) => Err(Error::api("change the finalizer of", format!("RotationSchedule {name}"))(error)),
+    }
+}

@@ -1,0 +1,211 @@
+//! What every reconciler works with.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use chrono::{DateTime, Utc};
+use kube::Client;
+use rekey_api::{ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy};
+use rekey_core::{
+    chance::Chance,
+    digest::DigestKey,
+    store::Connect,
+    time::Clock,
+    workload::{Kind, WorkloadId},
+};
+
+use crate::{
+    connections::Connections,
+    events::Events,
+    metrics::Metrics,
+    namespaces::Namespaces,
+    queue::{Key, Queue},
+    rows::{Object, SecretRow, WorkloadRow},
+    table::{ObjectName, Table},
+};
+
+/// Settings from the command line.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Only these namespaces; empty: all.
+    pub namespaces: Vec<String>,
+    /// The operator's own namespace.
+    pub operator_namespace: String,
+    /// The flag of `kubectl create rolebinding` that names the operator, for messages.
+    pub account: String,
+    /// Reconciles of one kind at the same time.
+    pub concurrency: usize,
+    /// Whether a credential Secret must carry `rekey.dev/usable-by`.
+    pub require_consent: bool,
+    /// Name of this process, for Events.
+    pub instance: String,
+}
+
+/// What the watches know.
+#[derive(Default)]
+pub struct Known {
+    /// `SecretPolicy`
+    pub policies: Table<Object<SecretPolicy>>,
+    /// `RotationSchedule`
+    pub schedules: Table<Object<RotationSchedule>>,
+    /// `RemoteStore`
+    pub stores: Table<Object<RemoteStore>>,
+    /// `ClusterRemoteStore`
+    pub cluster_stores: Table<Object<ClusterRemoteStore>>,
+    /// Secrets of opened namespaces.
+    pub secrets: Table<SecretRow>,
+    /// Workloads of opened namespaces; the name carries the kind.
+    pub workloads: Table<WorkloadRow>,
+}
+
+/// The queues.
+#[derive(Default)]
+pub struct Queues {
+    /// `SecretPolicy`
+    pub policies: Queue<ObjectName>,
+    /// `RotationSchedule`
+    pub schedules: Queue<ObjectName>,
+    /// `RemoteStore`
+    pub stores: Queue<ObjectName>,
+    /// `ClusterRemoteStore`
+    pub cluster_stores: Queue<ObjectName>,
+    /// Workloads.
+    pub workloads: Queue<WorkloadId>,
+}
+
+impl Key for WorkloadId {
+    fn tenant(&self) -> &str {
+        &self.namespace
+    }
+}
+
+/// The name of a workload's row: tables have one name per object, and kinds share theirs.
+#[must_use]
+pub fn workload_name(id: &WorkloadId) -> ObjectName {
+    ObjectName::new(id.namespace.as_str(), format!("{}/{}", id.kind.as_str(), id.name))
+}
+
+/// Savings of work. Nothing here matters: after a restart it is found out again.
+#[derive(Default)]
+pub struct Memory {
+    state: Mutex<Remembered>,
+}
+
+#[derive(Default)]
+struct Remembered {
+    /// Secrets whose content is known to be as we wrote it, in this version.
+    verified: HashMap<ObjectName, (String, bool)>,
+    /// Last successful read by policy uid.
+    fetched: HashMap<String, DateTime<Utc>>,
+    /// What a look at the pods has shown, by workload uid and Secret.
+    looked: HashMap<(String, String), (Option<DateTime<Utc>>, bool)>,
+}
+
+impl Memory {
+    /// Whether the Secret is immutable, if its content in this version is known to be ours.
+    #[must_use]
+    pub fn verified(&self, secret: &ObjectName, resource_version: &str) -> Option<bool> {
+        let state = self.state();
+        let (version, immutable) = state.verified.get(secret)?;
+        (version == resource_version).then_some(*immutable)
+    }
+
+    /// Remembers that the content of this version is ours.
+    pub fn verify(&self, secret: &ObjectName, resource_version: &str, immutable: bool) {
+        self.state().verified.insert(secret.clone(), (resource_version.to_owned(), immutable));
+    }
+
+    /// When the policy's values were last read.
+    #[must_use]
+    pub fn fetched(&self, uid: &str) -> Option<DateTime<Utc>> {
+        self.state().fetched.get(uid).copied()
+    }
+
+    /// Remembers a read.
+    pub fn set_fetched(&self, uid: &str, now: DateTime<Utc>) {
+        self.state().fetched.insert(uid.to_owned(), now);
+    }
+
+    /// Whether all pods held the value that was published at `changed`, if they were looked at.
+    #[must_use]
+    pub fn looked(&self, uid: &str, secret: &str, changed: Option<DateTime<Utc>>) -> Option<bool> {
+        let state = self.state();
+        let (at, current) = state.looked.get(&(uid.to_owned(), secret.to_owned()))?;
+        (*at == changed).then_some(*current)
+    }
+
+    /// Remembers a look. Returns whether it is news.
+    pub fn set_looked(&self, uid: &str, secret: &str, changed: Option<DateTime<Utc>>, current: bool) -> bool {
+        let key = (uid.to_owned(), secret.to_owned());
+        self.state().looked.insert(key, (changed, current)) != Some((changed, current))
+    }
+
+    /// Forgets a policy.
+    pub fn forget_policy(&self, uid: &str, secret: &ObjectName) {
+        let mut state = self.state();
+        state.fetched.remove(uid);
+        state.verified.remove(secret);
+    }
+
+    /// Forgets a workload.
+    pub fn forget_workload(&self, uid: &str) {
+        self.state().looked.retain(|(of, _), _| of != uid);
+    }
+
+    fn state(&self) -> MutexGuard<'_, Remembered> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What every reconciler works with.
+pub struct Context {
+    /// For reads and writes, with a deadline each.
+    pub client: Client,
+    /// For watches, without a deadline.
+    pub watch_client: Client,
+    /// Settings.
+    pub settings: Settings,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub chance: Arc<dyn Chance>,
+    /// Opens stores.
+    pub connect: Arc<dyn Connect>,
+    /// Open stores.
+    pub connections: Connections,
+    /// The installation's digest key.
+    pub digest_key: DigestKey,
+    /// What the watches know.
+    pub known: Known,
+    /// The queues.
+    pub queues: Queues,
+    /// Which namespaces are opened.
+    pub namespaces: Namespaces,
+    /// Savings of work.
+    pub memory: Memory,
+    /// Events.
+    pub events: Events,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+    /// One restart decision at a time per namespace, so that `rollout.concurrency` holds.
+    pub restarts: tokio::sync::Mutex<()>,
+}
+
+impl Context {
+    /// The present time.
+    #[must_use]
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// Row names of all workload kinds with this name.
+    #[must_use]
+    pub fn workload_names(namespace: &str, name: &str) -> Vec<ObjectName> {
+        Kind::ALL
+            .into_iter()
+            .map(|kind| workload_name(&WorkloadId { kind, namespace: namespace.to_owned(), name: name.to_owned() }))
+            .collect()
+    }
+}

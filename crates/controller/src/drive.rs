@@ -1,0 +1,127 @@
+//! What is the same for every kind: workers that take keys, guard against malformed objects, panics and calls that
+//! never end, and turn failures into conditions, Events, metrics and waiting times.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::FutureExt as _;
+use tokio::task::JoinHandle;
+use tracing::Instrument as _;
+
+use crate::{
+    context::Context,
+    error::{Class, Error},
+    queue::{Key, Queue},
+};
+
+/// No reconcile takes longer.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// When to look again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// When something changes.
+    Change,
+    /// At once: there is a next step.
+    Now,
+    /// After this time, or when something changes.
+    After(Duration),
+}
+
+/// A kind of key and what is done with it.
+pub trait Reconcile: Send + Sync + 'static {
+    /// The key.
+    type Key: Key + std::fmt::Display + Sync;
+
+    /// The kind, for logs and metrics.
+    const KIND: &'static str;
+
+    /// The queue.
+    fn queue(ctx: &Context) -> &Queue<Self::Key>;
+
+    /// One round: observe, plan, apply, settle.
+    fn ensure(ctx: &Context, key: &Self::Key) -> impl Future<Output = Result<Next, Error>> + Send;
+
+    /// Tells the user of a failure.
+    fn failed(ctx: &Context, key: &Self::Key, error: &Error) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// Starts the workers of one kind.
+pub fn workers<R: Reconcile>(ctx: &Arc<Context>) -> Vec<JoinHandle<()>> {
+    let failures = Arc::new(Failures(Mutex::new(HashMap::new())));
+    (0..ctx.settings.concurrency)
+        .map(|_| {
+            let (ctx, failures) = (Arc::clone(ctx), Arc::clone(&failures));
+            tokio::spawn(async move {
+                loop {
+                    let key = R::queue(&ctx).next().await;
+                    let delay = round::<R>(&ctx, &key, &failures).await;
+                    R::queue(&ctx).done(&key, delay);
+                }
+            })
+        })
+        .collect()
+}
+
+struct Failures<K>(Mutex<HashMap<K, u32>>);
+
+impl<K: Key> Failures<K> {
+    fn count(&self, key: &K) -> u32 {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = all.entry(key.clone()).or_default();
+        *count = count.saturating_add(1);
+        *count
+    }
+
+    fn clear(&self, key: &K) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+}
+
+async fn round<R: Reconcile>(ctx: &Context, key: &R::Key, failures: &Failures<R::Key>) -> Option<Duration> {
+    let span = tracing::info_span!("reconcile", kind = R::KIND, object = %key);
+    let started = tokio::time::Instant::now();
+    let work = tokio::time::timeout(DEADLINE, R::ensure(ctx, key)).instrument(span.clone());
+    let result = match AssertUnwindSafe(work).catch_unwind().await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(Error::Deadline(DEADLINE)),
+        Err(_) => Err(Error::Panic),
+    };
+    let seconds = started.elapsed().as_secs_f64();
+    match result {
+        Ok(next) => {
+            failures.clear(key);
+            ctx.metrics.reconciled(R::KIND, "ok", seconds);
+            match next {
+                Next::Change => None,
+                Next::Now => Some(Duration::ZERO),
+                Next::After(delay) => Some(delay),
+            }
+        }
+        Err(error) => {
+            ctx.metrics.reconciled(R::KIND, error.reason().as_str(), seconds);
+            let delay = error.delay(failures.count(key));
+            report::<R>(ctx, key, &error, delay).instrument(span).await;
+            delay
+        }
+    }
+}
+
+async fn report<R: Reconcile>(ctx: &Context, key: &R::Key, error: &Error, delay: Option<Duration>) {
+    let (reason, retry) = (error.reason(), delay.map(|delay| delay.as_secs_f64()));
+    match error.class() {
+        Class::Bug => tracing::error!(%reason, retry, "{error}"),
+        Class::Conflict => tracing::debug!(%reason, retry, "{error}"),
+        Class::Spec | Class::Data | Class::Denied | Class::Transient => tracing::warn!(%reason, retry, "{error}"),
+    }
+    if !error.is_quiet()
+        && let Err(second) = R::failed(ctx, key, error).await
+    {
+        tracing::warn!("the status could not be written: {second}");
+    }
+}

@@ -1,0 +1,29 @@
+//! The Kubernetes side of Rekey. Each kind is reconciled in the same four moves: **observe** what is there (tables fed
+//! by watches, fresh reads where it matters), **plan** what should follow (in `rekey-core`, pure), **apply** each step,
+//! and **settle** the status, Events and metrics once.
+
+pub mod context;
+pub mod drive;
+pub mod error;
+pub mod metrics;
+pub mod namespaces;
+pub mod table;
+
+mod apply;
+mod connections;
+mod credentials;
+mod digest_key;
+mod events;
+mod notify;
+mod policy;
+mod queue;
+mod rotation;
+mod rows;
+mod run;
+mod settle;
+mod store;
+mod watch;
+mod workload;
+
+pub use context::Settings;
+pub use run::{Parts, run};

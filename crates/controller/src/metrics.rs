@@ -1,0 +1,90 @@
+//! Prometheus metrics. Labels are kinds, reasons and outcomes; never names of objects or keys.
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::{Registry, Unit},
+};
+
+/// Labels of the reconcile counter.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reconcile {
+    kind: &'static str,
+    result: &'static str,
+}
+
+/// Labels of per-kind metrics.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
+}
+
+/// All metrics of the operator.
+pub struct Metrics {
+    registry: Registry,
+    reconciles: Family<Reconcile, Counter>,
+    durations: Family<Kind, Histogram>,
+    store_requests: Family<Reconcile, Counter>,
+    restarts: Counter,
+    leader: Gauge,
+}
+
+fn buckets() -> Histogram {
+    Histogram::new(exponential_buckets(0.001, 2.0, 16))
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("rekey");
+        let reconciles = Family::default();
+        registry.register("reconciles", "Reconciles by kind and result", reconciles.clone());
+        let durations = Family::new_with_constructor(buckets as fn() -> Histogram);
+        let help = "Duration of reconciles";
+        registry.register_with_unit("reconcile_duration", help, Unit::Seconds, durations.clone());
+        let store_requests = Family::default();
+        registry.register("store_requests", "Requests to stores by operation and result", store_requests.clone());
+        let restarts = Counter::default();
+        registry.register("restarts", "Workloads restarted", restarts.clone());
+        let leader = Gauge::default();
+        registry.register("leader", "1 while this process is the leader", leader.clone());
+        Self { registry, reconciles, durations, store_requests, restarts, leader }
+    }
+}
+
+impl Metrics {
+    /// Counts a reconcile; `result` is `ok` or a reason.
+    pub fn reconciled(&self, kind: &'static str, result: &'static str, seconds: f64) {
+        self.reconciles.get_or_create(&Reconcile { kind, result }).inc();
+        self.durations.get_or_create(&Kind { kind }).observe(seconds);
+    }
+
+    /// Counts a request to a store; `result` is `ok` or a kind of failure.
+    pub fn store_request(&self, operation: &'static str, result: &'static str) {
+        self.store_requests.get_or_create(&Reconcile { kind: operation, result }).inc();
+    }
+
+    /// Counts a restart.
+    pub fn restarted(&self) {
+        self.restarts.inc();
+    }
+
+    /// Says whether this process leads.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
+    }
+
+    /// The metrics in the `OpenMetrics` text format.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        if encode(&mut text, &self.registry).is_err() {
+            tracing::warn!("the metrics could not be written");
+        }
+        text
+    }
+}

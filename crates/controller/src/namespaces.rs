@@ -1,0 +1,193 @@
+//! Which namespaces are opened to the operator, and the watches that exist only there.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use kube::{Api, api::PostParams};
+use tokio::task::AbortHandle;
+
+use crate::{context::Context, error::Error, queue::Lane, table::ObjectName, watch};
+
+/// A closed namespace is tried again after this time.
+const RECHECK: Duration = Duration::from_secs(30);
+/// How often the set of namespaces that hold our objects is compared with the watches.
+const ROUND: Duration = Duration::from_secs(2);
+
+/// How far a namespace is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It has not been asked about yet, or its first lists are under way.
+    Pending,
+    /// The operator has no rights there.
+    Closed,
+    /// Its Secrets and workloads are known.
+    Open,
+}
+
+/// See the [module documentation](self).
+#[derive(Default)]
+pub struct Namespaces {
+    state: Mutex<HashMap<String, Entry>>,
+    wake: tokio::sync::Notify,
+}
+
+struct Entry {
+    standing: Standing,
+    checked: tokio::time::Instant,
+    lists: usize,
+    tasks: Vec<AbortHandle>,
+}
+
+impl Namespaces {
+    /// How far `namespace` is.
+    #[must_use]
+    pub fn standing(&self, namespace: &str) -> Standing {
+        self.state().get(namespace).map_or(Standing::Pending, |entry| entry.standing)
+    }
+
+    /// A new object came: look soon whether its namespace is watched.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// One of the first lists of a namespace is complete. True when it was the last one.
+    pub fn listed(&self, namespace: &str) -> bool {
+        let mut state = self.state();
+        let Some(entry) = state.get_mut(namespace) else {
+            return false;
+        };
+        entry.lists = entry.lists.saturating_sub(1);
+        let complete = entry.lists == 0 && entry.standing == Standing::Pending;
+        if complete {
+            entry.standing = Standing::Open;
+        }
+        complete
+    }
+
+    /// A watch was refused: the namespace may have been closed.
+    pub fn refused(&self, namespace: &str) {
+        if let Some(entry) = self.state().get_mut(namespace) {
+            entry.standing = Standing::Closed;
+            entry.tasks.drain(..).for_each(|task| task.abort());
+        }
+        self.wake();
+    }
+
+    fn state(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps the watches of namespaces in step with where our objects are. Ends never.
+///
+/// # Errors
+/// Never; failures are tried again.
+pub async fn run(ctx: Arc<Context>) {
+    loop {
+        let wanted = wanted(&ctx);
+        retire(&ctx, &wanted);
+        for namespace in wanted {
+            let due = match ctx.namespaces.state().get(&namespace) {
+                None => true,
+                Some(entry) => entry.standing == Standing::Closed && entry.checked.elapsed() >= RECHECK,
+            };
+            if due && let Err(error) = open(&ctx, &namespace).await {
+                tracing::warn!(namespace, %error, "the namespace could not be asked about");
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(ROUND) => {}
+            () = ctx.namespaces.wake.notified() => {}
+        }
+    }
+}
+
+fn wanted(ctx: &Context) -> BTreeSet<String> {
+    let mut wanted = ctx.known.policies.namespaces();
+    wanted.extend(ctx.known.schedules.namespaces());
+    wanted.extend(ctx.known.stores.namespaces());
+    let only = &ctx.settings.namespaces;
+    wanted.retain(|namespace| only.is_empty() || only.contains(namespace));
+    wanted
+}
+
+fn retire(ctx: &Context, wanted: &BTreeSet<String>) {
+    let gone: Vec<String> = {
+        let mut state = ctx.namespaces.state();
+        let gone: Vec<String> = state.keys().filter(|name| !wanted.contains(*name)).cloned().collect();
+        for name in &gone {
+            if let Some(entry) = state.remove(name) {
+                entry.tasks.into_iter().for_each(|task| task.abort());
+            }
+        }
+        gone
+    };
+    for namespace in gone {
+        ctx.known.secrets.retain(Some(&namespace), &BTreeSet::new());
+        ctx.known.workloads.retain(Some(&namespace), &BTreeSet::new());
+    }
+}
+
+/// Asks once whether the namespace is opened, and starts its watches if so.
+async fn open(ctx: &Arc<Context>, namespace: &str) -> Result<(), Error> {
+    let allowed = allowed(ctx, namespace).await?;
+    let standing = if allowed { Standing::Pending } else { Standing::Closed };
+    let was = ctx.namespaces.standing(namespace);
+    let entry =
+        Entry { standing, checked: tokio::time::Instant::now(), lists: watch::PER_NAMESPACE, tasks: Vec::new() };
+    ctx.namespaces.state().insert(namespace.to_owned(), entry);
+    if allowed {
+        let tasks = watch::namespace(ctx, namespace);
+        if let Some(entry) = ctx.namespaces.state().get_mut(namespace) {
+            entry.tasks = tasks;
+        }
+    } else if was != Standing::Closed {
+        requeue(ctx, namespace);
+    }
+    Ok(())
+}
+
+/// Wants every object of the namespace looked at again.
+pub fn requeue(ctx: &Context, namespace: &str) {
+    let name = |name: String| ObjectName::new(namespace, name);
+    for (policy, _) in ctx.known.policies.in_namespace(namespace) {
+        ctx.queues.policies.add(name(policy), Lane::Urgent);
+    }
+    for (schedule, _) in ctx.known.schedules.in_namespace(namespace) {
+        ctx.queues.schedules.add(name(schedule), Lane::Urgent);
+    }
+    for (store, _) in ctx.known.stores.in_namespace(namespace) {
+        ctx.queues.stores.add(name(store), Lane::Urgent);
+    }
+    for (_, row) in ctx.known.workloads.in_namespace(namespace) {
+        ctx.queues.workloads.add(row.0.id.clone(), Lane::Urgent);
+    }
+}
+
+/// Asks the API server whether we may watch Secrets there
+/// (<https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/self-subject-access-review-v1/>).
+async fn allowed(ctx: &Context, namespace: &str) -> Result<bool, Error> {
+    let review = SelfSubjectAccessReview {
+        spec: SelfSubjectAccessReviewSpec {
+            resource_attributes: Some(ResourceAttributes {
+                namespace: Some(namespace.to_owned()),
+                verb: Some("watch".to_owned()),
+                resource: Some("secrets".to_owned()),
+                version: Some("v1".to_owned()),
+                ..ResourceAttributes::default()
+            }),
+            ..SelfSubjectAccessReviewSpec::default()
+        },
+        ..SelfSubjectAccessReview::default()
+    };
+    let api: Api<SelfSubjectAccessReview> = Api::all(ctx.client.clone());
+    let answer = api
+        .create(&PostParams::default(), &review)
+        .await
+        .map_err(Error::api("ask for rights in", format!("namespace {namespace}")))?;
+    Ok(answer.status.is_some_and(|status| status.allowed))
+}

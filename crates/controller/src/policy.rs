@@ -1,0 +1,156 @@
+//! `SecretPolicy`: keeps the Secret of a policy equal to what its source holds.
+
+mod observe;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use chrono::TimeDelta;
+use kube::Api;
+use rekey_api::{SecretPolicy, condition::Reason};
+use rekey_core::{
+    policy::{self, Fetch, Fetched, Policy, Requests, Step},
+    summary::conditions,
+};
+
+use crate::{
+    apply, connections,
+    context::Context,
+    drive::{Next, Reconcile},
+    error::{Class, Error},
+    namespaces::Standing,
+    notify,
+    queue::Queue,
+    rows::Object,
+    settle::{self, Kind},
+    store::closed,
+    table::{ObjectName, Table},
+};
+
+impl Kind for SecretPolicy {
+    fn api(ctx: &Context, namespace: &str) -> Api<Self> {
+        Api::namespaced(ctx.client.clone(), namespace)
+    }
+
+    fn table(ctx: &Context) -> &Table<Object<Self>> {
+        &ctx.known.policies
+    }
+}
+
+/// Reconciles `SecretPolicy`.
+pub struct Policies;
+
+impl Reconcile for Policies {
+    type Key = ObjectName;
+    const KIND: &'static str = "SecretPolicy";
+
+    fn queue(ctx: &Context) -> &Queue<ObjectName> {
+        &ctx.queues.policies
+    }
+
+    async fn ensure(ctx: &Context, key: &ObjectName) -> Result<Next, Error> {
+        let Some(row) = ctx.known.policies.get(key) else {
+            return Ok(Next::Change);
+        };
+        let object = row.parsed.as_ref().map_err(|text| Error::Malformed { text: text.clone() })?;
+        if object.metadata.deletion_timestamp.is_some() {
+            return Ok(Next::Change); // the ownerReference lets the garbage collector do the rest
+        }
+        match ctx.namespaces.standing(&key.namespace) {
+            Standing::Pending => return Ok(Next::Change),
+            Standing::Closed => return Err(closed(ctx, &key.namespace)),
+            Standing::Open => {}
+        }
+        let parsed = Policy::try_from(object)?;
+        if parsed.suspended {
+            return suspended(ctx, object, &parsed).await;
+        }
+        keep(ctx, object, &parsed).await
+    }
+
+    async fn failed(ctx: &Context, key: &ObjectName, error: &Error) -> Result<(), Error> {
+        let Some(row) = ctx.known.policies.get(key) else {
+            return Ok(());
+        };
+        let Ok(object) = &row.parsed else {
+            return settle::malformed::<SecretPolicy>(ctx, key, &row.metadata, error).await;
+        };
+        let mut status = object.status.clone().unwrap_or_default();
+        let generation = object.metadata.generation.unwrap_or_default();
+        let situation = error.situation(status.revision.is_some());
+        // A new spec is acknowledged only once it was acted on, or refused for good.
+        if matches!(error.class(), Class::Spec | Class::Data) || status.revision.is_none() {
+            status.observed_generation = Some(generation);
+        }
+        status.conditions = conditions(&status.conditions, &situation, &[], generation, ctx.now());
+        if settle::settle(ctx, object, &status, false, notify::policy).await? {
+            ctx.events.warning(object, error.reason(), "Sync", &error.to_string()).await;
+        }
+        Ok(())
+    }
+}
+
+async fn keep(ctx: &Context, object: &SecretPolicy, parsed: &Policy) -> Result<Next, Error> {
+    let seen = observe::observe(ctx, object, parsed).await?;
+    let now = ctx.now();
+    let (fetched, next) = match policy::fetch(parsed, &seen, now) {
+        Fetch::Due(requests) => (Some(read(ctx, parsed, &requests).await?), now + parsed.interval),
+        Fetch::NotBefore(time) => (None, time),
+    };
+    let plan = policy::secret(parsed, &seen, fetched.as_ref(), &ctx.digest_key, ctx.chance.as_ref(), now)?;
+    for step in &plan.steps {
+        apply::step(ctx, &parsed.namespace, step).await?;
+        if matches!(step, Step::Verified) {
+            observe::verified(ctx, parsed);
+        }
+    }
+    if fetched.is_some() {
+        ctx.memory.set_fetched(&parsed.uid, now);
+    }
+    settle::settle(ctx, object, &plan.status, false, notify::policy).await?;
+    for (reason, text) in &plan.events {
+        match reason {
+            Reason::Drifted => ctx.events.warning(object, *reason, "Repair", text).await,
+            _ => ctx.events.normal(object, *reason, "Publish", text).await,
+        }
+    }
+    if let Some(open) = seen.rotation.as_ref().filter(|open| !open.is_published(&plan.status)) {
+        tracing::debug!(rotation = open.id, "the rotated version is not readable yet");
+        return Ok(Next::After(Duration::from_secs(1)));
+    }
+    Ok(Next::After((next - now).max(TimeDelta::zero()).to_std().unwrap_or_default()))
+}
+
+/// Reads each distinct key once.
+async fn read(ctx: &Context, parsed: &Policy, requests: &Requests) -> Result<Fetched, Error> {
+    let mut open = BTreeMap::new();
+    let mut fetched = Fetched::new();
+    for request in requests {
+        if !open.contains_key(&request.store) {
+            let connection = connections::open(ctx, &parsed.namespace, &request.store).await?;
+            open.insert(request.store.clone(), connection);
+        }
+        if let Some(connection) = open.get(&request.store) {
+            fetched.insert(request.clone(), connection.read(ctx, &request.locator).await?);
+        }
+    }
+    Ok(fetched)
+}
+
+/// Rests: says so, and touches nothing.
+async fn suspended(ctx: &Context, object: &SecretPolicy, parsed: &Policy) -> Result<Next, Error> {
+    use rekey_api::condition::ConditionType;
+    use rekey_core::summary::{Extra, Situation};
+    let mut status = object.status.clone().unwrap_or_default();
+    let text = "spec.suspend is true: nothing is read, written or restarted".to_owned();
+    let situation = if status.revision.is_some() {
+        Situation::Synced(text.clone())
+    } else {
+        Situation::NotReady(Reason::Suspended, text.clone())
+    };
+    let extra = Extra { kind: ConditionType::ConsumersCurrent, value: false, reason: Reason::Suspended, message: text };
+    status.observed_generation = Some(parsed.generation);
+    status.source = Some(parsed.source.clone());
+    status.conditions = conditions(&status.conditions, &situation, &[extra], parsed.generation, ctx.now());
+    settle::settle(ctx, object, &status, false, notify::policy).await?;
+    Ok(Next::Change)
+}

@@ -1,0 +1,184 @@
+//! What is seen of a policy's surroundings: from the tables, and from the API server where they cannot tell.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, ResourceExt as _};
+use rekey_api::{RotationSchedule, SecretPolicy, names, rotation::RotationStep};
+use rekey_core::{
+    SecretBytes,
+    policy::{Consumer, Content, OpenRotation, Policy, Seen, SeenSecret},
+};
+
+use crate::{
+    context::Context,
+    error::{Error, status},
+    rows::{Holder, Managed},
+    table::ObjectName,
+};
+
+/// Looks.
+pub async fn observe(ctx: &Context, object: &SecretPolicy, policy: &Policy) -> Result<Seen, Error> {
+    let schedule = schedule(ctx, policy);
+    let before = object.status.clone().unwrap_or_default();
+    let open = schedule.as_ref().and_then(|schedule| rotation(schedule));
+    let next = schedule.and_then(|schedule| schedule.status.and_then(|status| status.next_rotation_time));
+    Ok(Seen {
+        secret: secret(ctx, policy).await?,
+        last_fetch: ctx.memory.fetched(&policy.uid),
+        rotation: open,
+        next_rotation: next,
+        consumers: consumers(ctx, policy),
+        status: before,
+    })
+}
+
+/// The Secret, in the version that is known now, has been found to hold what it should.
+pub fn verified(ctx: &Context, policy: &Policy) {
+    let name = secret_name(policy);
+    if let Some(row) = ctx.known.secrets.get(&name) {
+        ctx.memory.verify(&name, &row.resource_version, policy.locked);
+    }
+}
+
+fn secret_name(policy: &Policy) -> ObjectName {
+    ObjectName::new(policy.namespace.as_str(), policy.secret.as_str())
+}
+
+async fn secret(ctx: &Context, policy: &Policy) -> Result<SeenSecret, Error> {
+    let name = secret_name(policy);
+    let Some(row) = ctx.known.secrets.get(&name) else {
+        return Ok(SeenSecret::Absent);
+    };
+    let foreign = |adopt_by, policy| SeenSecret::Foreign { adopt_by, policy, content: None };
+    match &row.holder {
+        Holder::Rotation { .. } => Ok(foreign(None, None)),
+        Holder::Other { adopt_by } if adopt_by.as_deref() == Some(policy.name.as_str()) => {
+            let content = content(ctx, &name).await?;
+            Ok(SeenSecret::Foreign { adopt_by: adopt_by.clone(), policy: None, content })
+        }
+        Holder::Other { adopt_by } => Ok(foreign(adopt_by.clone(), None)),
+        Holder::Policy(managed) if managed.metadata.deletion_timestamp.is_some() => Ok(SeenSecret::Going),
+        Holder::Policy(managed) if managed.published.policy != policy.name => {
+            let owner = ObjectName::new(policy.namespace.as_str(), managed.published.policy.as_str());
+            let alive = ctx.known.policies.get(&owner).is_some();
+            if alive {
+                return Ok(foreign(None, Some(managed.published.policy.clone())));
+            }
+            Ok(foreign(managed.metadata.annotations.as_ref().and_then(|all| all.get(names::ADOPT_BY).cloned()), None))
+        }
+        Holder::Policy(managed) if orphan(managed, policy) => Ok(SeenSecret::Going),
+        Holder::Policy(managed) => ours(ctx, policy, &name, &row.resource_version, managed).await,
+    }
+}
+
+/// Owned by a policy of the same name that is no more: the garbage collector is about to delete it.
+fn orphan(managed: &Managed, policy: &Policy) -> bool {
+    let owners = managed.metadata.owner_references.as_deref().unwrap_or_default();
+    owners.iter().any(|owner| owner.kind == "SecretPolicy" && owner.name == policy.name && owner.uid != policy.uid)
+}
+
+async fn ours(
+    ctx: &Context,
+    policy: &Policy,
+    name: &ObjectName,
+    version: &str,
+    managed: &Managed,
+) -> Result<SeenSecret, Error> {
+    let known = ctx.memory.verified(name, version);
+    let mut found = None;
+    let immutable = match known {
+        Some(immutable) => immutable,
+        None => {
+            let Some(content) = content(ctx, name).await? else {
+                return Ok(SeenSecret::Absent);
+            };
+            let immutable = content.immutable;
+            found = Some(content);
+            immutable
+        }
+    };
+    if let Some(content) = &found
+        && intact(ctx, policy, managed, content)
+    {
+        ctx.memory.verify(name, version, immutable);
+        found = None;
+    }
+    Ok(SeenSecret::Ours {
+        published: managed.published.clone(),
+        content: found,
+        dressed: dressed(policy, managed),
+        immutable,
+    })
+}
+
+/// Whether the data is what its own annotations say we wrote.
+fn intact(ctx: &Context, policy: &Policy, managed: &Managed, content: &Content) -> bool {
+    let digests = ctx.digest_key.of_secret(&policy.namespace, &policy.secret, &content.data);
+    digests == managed.published.digests && content.kind == policy.kind
+}
+
+fn dressed(policy: &Policy, managed: &Managed) -> bool {
+    let metadata = &managed.metadata;
+    let labels = metadata.labels.clone().unwrap_or_default();
+    let annotations = metadata.annotations.clone().unwrap_or_default();
+    let owners = metadata.owner_references.as_deref().unwrap_or_default();
+    let owned = owners.iter().any(|owner| owner.uid == policy.uid);
+    policy.secret_labels().iter().all(|(name, value)| labels.get(name) == Some(value))
+        && policy
+            .secret_annotations(&managed.published)
+            .iter()
+            .all(|(name, value)| annotations.get(name) == Some(value))
+        && owned == policy.owner.is_some()
+}
+
+async fn content(ctx: &Context, name: &ObjectName) -> Result<Option<Content>, Error> {
+    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &name.namespace);
+    match api.get(&name.name).await {
+        Ok(secret) => Ok(Some(read(secret))),
+        Err(error) if status(&error) == Some(404) => Ok(None),
+        Err(error) => Err(Error::api("read Secret", name)(error)),
+    }
+}
+
+fn read(secret: Secret) -> Content {
+    let edited_by = secret
+        .managed_fields()
+        .iter()
+        .filter(|entry| entry.manager.as_deref() != Some(names::MANAGER))
+        .filter(|entry| entry.fields_v1.as_ref().is_some_and(|fields| fields.0.get("f:data").is_some()))
+        .filter_map(|entry| entry.manager.clone())
+        .collect();
+    let data = secret.data.unwrap_or_default();
+    Content {
+        data: data.into_iter().map(|(key, value)| (key, SecretBytes::new(value.0))).collect(),
+        kind: secret.type_.unwrap_or_else(|| "Opaque".to_owned()),
+        immutable: secret.immutable == Some(true),
+        edited_by,
+    }
+}
+
+fn consumers(ctx: &Context, policy: &Policy) -> Vec<Consumer> {
+    let published = ctx.known.secrets.get(&secret_name(policy));
+    let rows = ctx.known.workloads.in_namespace(&policy.namespace);
+    rows.into_iter()
+        .filter_map(|(_, row)| {
+            let how = row.0.uses.get(&policy.secret)?;
+            let changed = published.as_ref().and_then(|row| row.managed()?.published.changed(&how.keys));
+            let pods_current = ctx.memory.looked(&row.0.uid, &policy.secret, changed);
+            Some(Consumer { workload: row.0.clone(), pods_current })
+        })
+        .collect()
+}
+
+fn schedule(ctx: &Context, policy: &Policy) -> Option<RotationSchedule> {
+    let rows = ctx.known.schedules.in_namespace(&policy.namespace);
+    rows.into_iter().find_map(|(_, row)| {
+        let schedule = row.parsed.as_ref().ok()?;
+        (schedule.spec.policy_ref.name == policy.name).then(|| schedule.clone())
+    })
+}
+
+fn rotation(schedule: &RotationSchedule) -> Option<OpenRotation> {
+    let open = schedule.status.as_ref()?.rotation.as_ref()?;
+    let live = matches!(open.step, RotationStep::Publishing | RotationStep::RollingOut | RotationStep::Settling);
+    Some(OpenRotation { id: open.id.clone(), key: open.key.clone()?, version: open.version.clone()? }).filter(|_| live)
+}

@@ -1,0 +1,205 @@
+//! `RotationSchedule`: takes a rotation from one step to the next. See `rekey_core::rotation` for the steps; here is
+//! what they see and what they do.
+
+mod observe;
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use kube::Api;
+use rekey_api::RotationSchedule;
+use rekey_core::{
+    rotation::{self, Due, Effect, Move, Plan, Record, Seen, State},
+    store::Write,
+};
+use uuid::Uuid;
+
+use crate::{
+    apply::{self, Prepared},
+    connections,
+    context::Context,
+    drive::{Next, Reconcile},
+    error::{Class, Error},
+    namespaces::Standing,
+    notify,
+    queue::Queue,
+    rows::Object,
+    settle::{self, Kind},
+    store::closed,
+    table::{ObjectName, Table},
+};
+
+/// What is only known by asking again is asked again after this time.
+const RECHECK: Duration = Duration::from_secs(2);
+
+impl Kind for RotationSchedule {
+    fn api(ctx: &Context, namespace: &str) -> Api<Self> {
+        Api::namespaced(ctx.client.clone(), namespace)
+    }
+
+    fn table(ctx: &Context) -> &Table<Object<Self>> {
+        &ctx.known.schedules
+    }
+}
+
+/// Reconciles `RotationSchedule`.
+pub struct Schedules;
+
+impl Reconcile for Schedules {
+    type Key = ObjectName;
+    const KIND: &'static str = "RotationSchedule";
+
+    fn queue(ctx: &Context) -> &Queue<ObjectName> {
+        &ctx.queues.schedules
+    }
+
+    async fn ensure(ctx: &Context, key: &ObjectName) -> Result<Next, Error> {
+        let Some(row) = ctx.known.schedules.get(key) else {
+            return Ok(Next::Change);
+        };
+        let object = row.parsed.as_ref().map_err(|text| Error::Malformed { text: text.clone() })?;
+        match ctx.namespaces.standing(&key.namespace) {
+            Standing::Pending => return Ok(Next::Change),
+            Standing::Closed => return Err(closed(ctx, &key.namespace)),
+            Standing::Open => {}
+        }
+        let plan = Plan::try_from(object)?;
+        turn(ctx, object, &plan).await
+    }
+
+    async fn failed(ctx: &Context, key: &ObjectName, error: &Error) -> Result<(), Error> {
+        let Some(row) = ctx.known.schedules.get(key) else {
+            return Ok(());
+        };
+        let Ok(object) = &row.parsed else {
+            return settle::malformed::<RotationSchedule>(ctx, key, &row.metadata, error).await;
+        };
+        let before = object.status.clone().unwrap_or_default();
+        let generation = object.metadata.generation.unwrap_or_default();
+        let status = match error {
+            Error::Spec(error) => rotation::refused(&before, error, generation, ctx.now()),
+            _ => rotation::failed(&before, (error.reason(), &error.to_string()), generation, ctx.now()),
+        };
+        let news = condition_reason(&before) != condition_reason(&status);
+        settle::settle(ctx, object, &status, false, notify::schedule).await?;
+        if news && !matches!(error.class(), Class::Conflict) {
+            ctx.events.warning(object, error.reason(), "Rotate", &error.to_string()).await;
+        }
+        Ok(())
+    }
+}
+
+fn condition_reason(status: &rekey_api::RotationScheduleStatus) -> Option<(String, String)> {
+    let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready")?;
+    Some((ready.reason.clone(), ready.message.clone()))
+}
+
+/// One step: look, decide, persist the next state, then do what it asks for.
+async fn turn(ctx: &Context, object: &RotationSchedule, plan: &Plan) -> Result<Next, Error> {
+    let before = object.status.clone().unwrap_or_default();
+    let now = ctx.now();
+    let state = rotation::state(&before);
+    let (due, handled) = rotation::due(plan, &before, now);
+    let seen = observe::observe(ctx, object, plan, &state, due.clone()).await?;
+    let decided = rotation::step(state.clone(), &seen, now);
+    let record = Record { plan, status: &before, decided: &decided, due: &due, handled: handled.as_deref(), now };
+    let status = rotation::record(&record);
+    if settle::settle(ctx, object, &status, true, notify::schedule).await? {
+        announce(ctx, object, plan, &decided, &state).await;
+        return Ok(Next::Now);
+    }
+    match &decided.effect {
+        Some(effect) => {
+            perform(ctx, object, plan, &seen, effect).await?;
+            Ok(Next::Now)
+        }
+        None => Ok(wait(&decided, &due, now)),
+    }
+}
+
+fn wait(decided: &Move, due: &Due, now: DateTime<Utc>) -> Next {
+    match (&decided.state, due) {
+        (State::Idle, Due::At(at)) => Next::After((*at - now).max(TimeDelta::zero()).to_std().unwrap_or_default()),
+        (State::Idle, Due::Now { .. }) => Next::After(Duration::from_secs(30)),
+        (State::Idle, Due::OnRequest) => Next::Change,
+        (State::Preparing(_) | State::Publishing(_) | State::RollingOut(_) | State::Settling(_), _) => {
+            Next::After(RECHECK)
+        }
+    }
+}
+
+async fn announce(ctx: &Context, object: &RotationSchedule, plan: &Plan, decided: &Move, before: &State) {
+    use rekey_api::{condition::Reason, rotation::RotationOutcome};
+    match (&decided.ended, before, &decided.state) {
+        (Some((RotationOutcome::Completed, why)), _, _) => {
+            let text = why.clone().unwrap_or_else(|| format!("rotated {} in {}", plan.key, plan.store.name));
+            ctx.events.normal(object, Reason::Rotated, "Rotate", &text).await;
+        }
+        (Some((outcome, why)), _, _) => {
+            let text = format!("{outcome:?}: {}", why.as_deref().unwrap_or_default());
+            ctx.events.warning(object, Reason::Failed, "Rotate", &text).await;
+        }
+        (None, State::Idle, State::Preparing(open)) => {
+            let text = format!("began rotation {} ({:?})", open.id, open.reason);
+            ctx.events.normal(object, Reason::Rotating, "Rotate", &text).await;
+        }
+        _ => {}
+    }
+}
+
+async fn perform(
+    ctx: &Context,
+    object: &RotationSchedule,
+    plan: &Plan,
+    seen: &Seen,
+    effect: &Effect,
+) -> Result<(), Error> {
+    match effect {
+        Effect::Hold => apply::finalizer(ctx, object, true).await,
+        Effect::Release => apply::finalizer(ctx, object, false).await,
+        Effect::DropPending { name, uid } => apply::drop_pending(ctx, &plan.namespace, name, uid).await,
+        Effect::MakePending { id } => {
+            let read = read(ctx, plan).await?;
+            let prepared = Prepared {
+                id: id.clone(),
+                base: read.as_ref().map(|read| read.version.clone()),
+                base_digest: rotation::base_digest(plan, read.as_ref(), &ctx.digest_key)?,
+                values: plan.make(ctx.chance.as_ref()),
+            };
+            apply::pending(ctx, plan, &prepared).await
+        }
+        Effect::WriteStore { base } => {
+            let Some(pending) = &seen.pending else {
+                return Ok(());
+            };
+            let read = read(ctx, plan).await?;
+            if read.as_ref().map(|read| &read.version) != base.as_ref() {
+                return Ok(()); // it has moved: decide again
+            }
+            let write = Write {
+                key: plan.key.clone(),
+                base: base.clone(),
+                token: token(&pending.id, base.as_deref(), pending.base.as_deref()),
+                bytes: rotation::merge(plan, pending, read.as_ref())?,
+            };
+            let connection = connections::open(ctx, &plan.namespace, &plan.store).await?;
+            connection.write(ctx, &write).await.map(drop)
+        }
+    }
+}
+
+async fn read(ctx: &Context, plan: &Plan) -> Result<Option<rekey_core::store::RemoteValue>, Error> {
+    let locator = rekey_core::store::Locator { key: plan.key.clone(), pin: rekey_core::store::Pin::Current };
+    connections::open(ctx, &plan.namespace, &plan.store).await?.find(ctx, &locator).await
+}
+
+/// The token of a write: the rotation's id, and another one when the same values are merged over a later version.
+fn token(id: &str, base: Option<&str>, first_base: Option<&str>) -> Uuid {
+    let id = Uuid::parse_str(id).unwrap_or_default();
+    if base == first_base { id } else { Uuid::new_v5(&id, base.unwrap_or_default().as_bytes()) }
+}
+
+/// The id of a rotation that begins now.
+fn new_id(ctx: &Context) -> String {
+    rekey_core::chance::rotation_id(ctx.chance.as_ref(), ctx.now()).to_string()
+}

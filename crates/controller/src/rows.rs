@@ -1,0 +1,122 @@
+//! The rows of the tables: what is kept of each kind.
+
+use std::fmt::Debug;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Resource, core::DeserializeGuard};
+use rekey_api::names;
+use rekey_core::{published::Published, workload::Workload};
+
+use crate::table::Row;
+
+/// One of our own objects; malformed ones keep their metadata, so that their users can be told.
+#[derive(Debug)]
+pub struct Object<K> {
+    /// The object, or why it could not be read.
+    pub parsed: Result<K, String>,
+    /// Its metadata.
+    pub metadata: ObjectMeta,
+}
+
+impl<K: Resource<DynamicType = ()>> Object<K> {
+    /// From what a watch delivers.
+    #[must_use]
+    pub fn from_guard(guard: DeserializeGuard<K>) -> Self {
+        match guard.0 {
+            Ok(object) => Self::from_object(object),
+            Err(invalid) => Self { parsed: Err(invalid.error), metadata: invalid.metadata },
+        }
+    }
+
+    /// From an object.
+    #[must_use]
+    pub fn from_object(object: K) -> Self {
+        Self { metadata: object.meta().clone(), parsed: Ok(object) }
+    }
+}
+
+impl<K: Send + Sync + 'static> Row for Object<K> {
+    fn resource_version(&self) -> &str {
+        self.metadata.resource_version.as_deref().unwrap_or_default()
+    }
+}
+
+/// What is known of a Secret: metadata only, and of those that are not ours next to nothing.
+#[derive(Debug)]
+pub struct SecretRow {
+    /// Its resourceVersion.
+    pub resource_version: String,
+    /// Whose it is.
+    pub holder: Holder,
+}
+
+/// Whose a Secret is.
+#[derive(Debug)]
+pub enum Holder {
+    /// Published by a policy.
+    Policy(Box<Managed>),
+    /// The pending Secret of an open rotation.
+    Rotation {
+        /// Uid of the schedule.
+        schedule: String,
+    },
+    /// Somebody else's.
+    Other {
+        /// `rekey.dev/adopt-by`
+        adopt_by: Option<String>,
+    },
+}
+
+/// A Secret that a policy publishes.
+#[derive(Debug)]
+pub struct Managed {
+    /// Its metadata, without managed fields.
+    pub metadata: ObjectMeta,
+    /// What its annotations say.
+    pub published: Published,
+}
+
+impl SecretRow {
+    /// From metadata.
+    #[must_use]
+    pub fn project(mut metadata: ObjectMeta) -> Self {
+        let resource_version = metadata.resource_version.clone().unwrap_or_default();
+        let label = |name: &str| metadata.labels.as_ref().and_then(|labels| labels.get(name)).cloned();
+        let annotation = |name: &str| metadata.annotations.as_ref().and_then(|all| all.get(name)).cloned();
+        let ours = label(names::MANAGED_BY).as_deref() == Some(names::MANAGED_BY_VALUE);
+        let holder = match (Published::read(&metadata), label(names::SCHEDULE_UID)) {
+            (_, Some(schedule)) if ours => Holder::Rotation { schedule },
+            (Some(published), _) => {
+                metadata.managed_fields = None;
+                Holder::Policy(Box::new(Managed { metadata, published }))
+            }
+            (None, _) => Holder::Other { adopt_by: annotation(names::ADOPT_BY) },
+        };
+        Self { resource_version, holder }
+    }
+
+    /// What is published in it.
+    #[must_use]
+    pub fn managed(&self) -> Option<&Managed> {
+        match &self.holder {
+            Holder::Policy(managed) => Some(managed),
+            Holder::Rotation { .. } | Holder::Other { .. } => None,
+        }
+    }
+}
+
+impl Row for SecretRow {
+    fn resource_version(&self) -> &str {
+        &self.resource_version
+    }
+}
+
+/// A workload's row.
+#[derive(Debug)]
+pub struct WorkloadRow(pub Workload);
+
+impl Row for WorkloadRow {
+    fn resource_version(&self) -> &str {
+        &self.0.resource_version
+    }
+}

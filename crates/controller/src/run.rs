@@ -1,0 +1,88 @@
+//! Wires the reconcilers to their watches and runs them.
+
+use std::sync::Arc;
+
+use kube::Client;
+use rekey_core::{chance::Chance, store::Connect, time::Clock};
+use tokio::task::JoinHandle;
+
+use crate::{
+    connections::Connections,
+    context::{Context, Known, Memory, Queues, Settings},
+    digest_key,
+    drive::workers,
+    error::Error,
+    events::Events,
+    metrics::Metrics,
+    namespaces::{self, Namespaces},
+    policy::Policies,
+    rotation::Schedules,
+    store::{ClusterStores, Stores},
+    watch,
+    workload::Workloads,
+};
+
+/// What the binary brings.
+pub struct Parts {
+    /// For reads and writes, with a deadline each.
+    pub client: Client,
+    /// For watches, without a deadline.
+    pub watch_client: Client,
+    /// Settings.
+    pub settings: Settings,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub chance: Arc<dyn Chance>,
+    /// Opens stores.
+    pub connect: Arc<dyn Connect>,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Runs every reconciler until one of the tasks ends, which is a fault, or the future is dropped.
+///
+/// # Errors
+/// When the digest key can be neither read nor made.
+pub async fn run(parts: Parts) -> Result<(), Error> {
+    let digest_key = digest_key::load(&parts.client, &parts.settings.operator_namespace, parts.chance.as_ref()).await?;
+    let ctx = Arc::new(Context {
+        events: Events::new(parts.client.clone(), &parts.settings.instance),
+        client: parts.client,
+        watch_client: parts.watch_client,
+        settings: parts.settings,
+        clock: parts.clock,
+        chance: parts.chance,
+        connect: parts.connect,
+        connections: Connections::default(),
+        digest_key,
+        known: Known::default(),
+        queues: Queues::default(),
+        namespaces: Namespaces::default(),
+        memory: Memory::default(),
+        metrics: parts.metrics,
+        restarts: tokio::sync::Mutex::new(()),
+    });
+    let mut tasks = Tasks(watch::own_kinds(&ctx));
+    tasks.0.push(tokio::spawn(namespaces::run(Arc::clone(&ctx))));
+    tasks.0.extend(workers::<Stores>(&ctx));
+    tasks.0.extend(workers::<ClusterStores>(&ctx));
+    tasks.0.extend(workers::<Policies>(&ctx));
+    tasks.0.extend(workers::<Schedules>(&ctx));
+    tasks.0.extend(workers::<Workloads>(&ctx));
+    let (_, _, rest) = futures::future::select_all(std::mem::take(&mut tasks.0)).await;
+    tasks.0 = rest;
+    tracing::error!("a task of the controller ended, which none should; stopping");
+    Ok(())
+}
+
+/// Tasks that end with the run.
+struct Tasks(Vec<JoinHandle<()>>);
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        for task in &self.0 {
+            task.abort();
+        }
+    }
+}

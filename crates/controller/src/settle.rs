@@ -1,0 +1,113 @@
+//! Writes statuses, once per reconcile and only when they differ.
+
+use kube::{
+    Api, Resource, ResourceExt as _,
+    api::{Patch, PatchParams},
+    core::object::HasStatus,
+};
+use rekey_api::names;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
+
+use crate::{
+    context::Context,
+    error::Error,
+    rows::Object,
+    table::{ObjectName, Table},
+};
+
+/// A kind whose status we write.
+pub trait Kind:
+    Resource<DynamicType = ()> + HasStatus + Clone + Serialize + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static
+{
+    /// Its API, in the namespace for namespaced kinds.
+    fn api(ctx: &Context, namespace: &str) -> Api<Self>;
+    /// Its table.
+    fn table(ctx: &Context) -> &Table<Object<Self>>;
+}
+
+/// Writes `status` unless the object has it already. `version`: the write is refused if the object is no longer in
+/// this version, for states that must follow one another.
+///
+/// # Errors
+/// When the API server refuses.
+pub async fn status<K>(ctx: &Context, object: &K, status: &K::Status, version: bool) -> Result<Option<K>, Error>
+where
+    K: Kind,
+    K::Status: Serialize + PartialEq,
+{
+    if object.status() == Some(status) {
+        return Ok(None);
+    }
+    let name = ObjectName::new(object.namespace().unwrap_or_default(), object.name_any());
+    let mut metadata = json!({"name": name.name, "uid": object.uid()});
+    if version {
+        metadata["resourceVersion"] = json!(object.resource_version());
+    }
+    let body = json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        "metadata": metadata,
+        "status": status,
+    });
+    let params = PatchParams::apply(names::MANAGER_STATUS).force();
+    let written = K::api(ctx, &name.namespace)
+        .patch_status(&name.name, &params, &Patch::Apply(&body))
+        .await
+        .map_err(Error::api("write the status of", format!("{} {name}", K::kind(&()))))?;
+    Ok(Some(written))
+}
+
+/// As [`status`], and makes the tables and everybody who watches the object know.
+///
+/// # Errors
+/// As [`status`].
+pub async fn settle<K>(
+    ctx: &Context,
+    object: &K,
+    wanted: &K::Status,
+    version: bool,
+    notify: fn(&Context, &crate::table::Change<Object<K>>),
+) -> Result<bool, Error>
+where
+    K: Kind,
+    K::Status: Serialize + PartialEq,
+{
+    let Some(written) = status(ctx, object, wanted, version).await? else {
+        return Ok(false);
+    };
+    let name = ObjectName::new(written.namespace().unwrap_or_default(), written.name_any());
+    if let Some(change) = K::table(ctx).set(&name, Object::from_object(written)) {
+        notify(ctx, &change);
+    }
+    Ok(true)
+}
+
+/// Tells the user of an object that cannot be read as its kind; its status is written without reading it.
+///
+/// # Errors
+/// As [`status`].
+pub async fn malformed<K>(
+    ctx: &Context,
+    name: &ObjectName,
+    metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    error: &Error,
+) -> Result<(), Error>
+where
+    K: Kind,
+{
+    let generation = metadata.generation.unwrap_or_default();
+    let found = rekey_core::summary::conditions(&[], &error.situation(false), &[], generation, ctx.now());
+    let body = json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        "metadata": {"name": name.name, "uid": metadata.uid},
+        "status": {"observedGeneration": generation, "conditions": found},
+    });
+    let params = PatchParams::apply(names::MANAGER_STATUS).force();
+    K::api(ctx, &name.namespace)
+        .patch_status(&name.name, &params, &Patch::Apply(&body))
+        .await
+        .map_err(Error::api("write the status of", format!("{} {name}", K::kind(&()))))?;
+    Ok(())
+}

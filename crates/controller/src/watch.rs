@@ -1,0 +1,251 @@
+//! Watches: they keep the tables up to date and say what is to be looked at because of a change.
+
+use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
+
+use futures::{Stream, StreamExt as _, pin_mut};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        apps::v1::{DaemonSet, Deployment, StatefulSet},
+        core::v1::Secret,
+    },
+};
+use kube::{
+    Api, Resource, ResourceExt as _,
+    core::{DeserializeGuard, PartialObjectMeta},
+    runtime::{
+        WatchStreamExt as _,
+        watcher::{self, Config, Event, watcher},
+    },
+};
+use rekey_api::{ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy};
+use rekey_core::workload::Project;
+use serde::de::DeserializeOwned;
+use tokio::task::{AbortHandle, JoinHandle};
+
+use crate::{
+    context::{Context, workload_name},
+    namespaces, notify,
+    rows::{Object, SecretRow, WorkloadRow},
+    table::{Change, ObjectName, Row, Table},
+};
+
+/// Lists that must be complete before a namespace counts as open.
+pub const PER_NAMESPACE: usize = 4;
+
+/// A watch that goes silent is renewed after this time, in seconds.
+const TIMEOUT: u32 = 180;
+
+/// What is done with the events of one watch.
+struct Feed<K, T> {
+    kind: &'static str,
+    /// The namespace it covers; `None`: all.
+    namespace: Option<String>,
+    table: fn(&Context) -> &Table<T>,
+    row: fn(K) -> (ObjectName, T),
+    notify: fn(&Context, &Change<T>),
+    listed: fn(&Context, Option<&str>),
+}
+
+/// Starts the watches of our own kinds.
+pub fn own_kinds(ctx: &Arc<Context>) -> Vec<JoinHandle<()>> {
+    let mut tasks = vec![follow_own::<ClusterRemoteStore>(
+        ctx,
+        Api::all(ctx.watch_client.clone()),
+        None,
+        "ClusterRemoteStore",
+        |ctx| &ctx.known.cluster_stores,
+        notify::cluster_store,
+    )];
+    let scopes: Vec<Option<String>> = match ctx.settings.namespaces.as_slice() {
+        [] => vec![None],
+        named => named.iter().cloned().map(Some).collect(),
+    };
+    for scope in scopes {
+        tasks.push(follow_own::<SecretPolicy>(
+            ctx,
+            api(ctx, scope.as_deref()),
+            scope.clone(),
+            "SecretPolicy",
+            |ctx| &ctx.known.policies,
+            notify::policy,
+        ));
+        tasks.push(follow_own::<RotationSchedule>(
+            ctx,
+            api(ctx, scope.as_deref()),
+            scope.clone(),
+            "RotationSchedule",
+            |ctx| &ctx.known.schedules,
+            notify::schedule,
+        ));
+        tasks.push(follow_own::<RemoteStore>(
+            ctx,
+            api(ctx, scope.as_deref()),
+            scope.clone(),
+            "RemoteStore",
+            |ctx| &ctx.known.stores,
+            notify::store,
+        ));
+    }
+    tasks
+}
+
+/// Starts the watches of an opened namespace.
+pub fn namespace(ctx: &Arc<Context>, namespace: &str) -> Vec<AbortHandle> {
+    let secrets: Api<PartialObjectMeta<Secret>> = Api::namespaced(ctx.watch_client.clone(), namespace);
+    let feed = Feed {
+        kind: "Secret",
+        namespace: Some(namespace.to_owned()),
+        table: |ctx| &ctx.known.secrets,
+        row: |object: PartialObjectMeta<Secret>| (named(&object), SecretRow::project(object.metadata)),
+        notify: notify::secret,
+        listed,
+    };
+    let stream = watcher(secrets, config()).default_backoff();
+    let secrets = tokio::spawn(run(Arc::clone(ctx), stream, feed));
+    vec![
+        secrets.abort_handle(),
+        follow_workload::<Deployment>(ctx, namespace, "Deployment"),
+        follow_workload::<StatefulSet>(ctx, namespace, "StatefulSet"),
+        follow_workload::<DaemonSet>(ctx, namespace, "DaemonSet"),
+    ]
+}
+
+fn api<K>(ctx: &Context, scope: Option<&str>) -> Api<DeserializeGuard<K>>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match scope {
+        Some(namespace) => Api::namespaced(ctx.watch_client.clone(), namespace),
+        None => Api::all(ctx.watch_client.clone()),
+    }
+}
+
+fn config() -> Config {
+    Config::default().timeout(TIMEOUT)
+}
+
+fn listed(ctx: &Context, namespace: Option<&str>) {
+    if let Some(namespace) = namespace
+        && ctx.namespaces.listed(namespace)
+    {
+        namespaces::requeue(ctx, namespace);
+    }
+}
+
+fn follow_own<K>(
+    ctx: &Arc<Context>,
+    api: Api<DeserializeGuard<K>>,
+    namespace: Option<String>,
+    kind: &'static str,
+    table: fn(&Context) -> &Table<Object<K>>,
+    notify: fn(&Context, &Change<Object<K>>),
+) -> JoinHandle<()>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    let row = |object: DeserializeGuard<K>| (named(&object), Object::from_guard(object));
+    let feed = Feed { kind, namespace, table, row, notify, listed: |_, _| {} };
+    let stream = watcher(api, config()).default_backoff();
+    tokio::spawn(run(Arc::clone(ctx), stream, feed))
+}
+
+fn follow_workload<K>(ctx: &Arc<Context>, namespace: &str, kind: &'static str) -> AbortHandle
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Project
+        + Clone
+        + DeserializeOwned
+        + Debug
+        + Send
+        + Sync
+        + 'static,
+{
+    let api: Api<K> = Api::namespaced(ctx.watch_client.clone(), namespace);
+    let row = |object: K| {
+        let workload = object.project();
+        (workload_name(&workload.id), WorkloadRow(workload))
+    };
+    let feed = Feed {
+        kind,
+        namespace: Some(namespace.to_owned()),
+        table: |ctx| &ctx.known.workloads,
+        row,
+        notify: notify::workload,
+        listed,
+    };
+    let stream = watcher(api, config()).default_backoff();
+    tokio::spawn(run(Arc::clone(ctx), stream, feed)).abort_handle()
+}
+
+fn named<K: Resource>(object: &K) -> ObjectName {
+    ObjectName::new(object.namespace().unwrap_or_default(), object.name_any())
+}
+
+/// Feeds one watch into its table. Ends only with the stream, that is never.
+async fn run<K, T: Row>(
+    ctx: Arc<Context>,
+    stream: impl Stream<Item = Result<Event<K>, watcher::Error>>,
+    feed: Feed<K, T>,
+) {
+    let table = feed.table;
+    let mut present = BTreeSet::new();
+    pin_mut!(stream);
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(Event::Init) => present.clear(),
+            Ok(Event::InitApply(object)) => {
+                let (name, row) = (feed.row)(object);
+                present.insert(name.clone());
+                if let Some(change) = table(&ctx).set(&name, row) {
+                    (feed.notify)(&ctx, &change);
+                }
+            }
+            Ok(Event::InitDone) => {
+                for change in gone(table(&ctx), &feed, &present) {
+                    (feed.notify)(&ctx, &change);
+                }
+                present.clear();
+                (feed.listed)(&ctx, feed.namespace.as_deref());
+            }
+            Ok(Event::Apply(object)) => {
+                let (name, row) = (feed.row)(object);
+                if let Some(change) = table(&ctx).set(&name, row) {
+                    (feed.notify)(&ctx, &change);
+                }
+            }
+            Ok(Event::Delete(object)) => {
+                let (name, _) = (feed.row)(object);
+                if let Some(change) = table(&ctx).remove(&name) {
+                    (feed.notify)(&ctx, &change);
+                }
+            }
+            Err(error) => failed(&ctx, &feed, &error),
+        }
+    }
+}
+
+/// Rows that a new list no longer has. Workloads of several kinds share a table: each watch answers for its own.
+fn gone<K, T: Row>(table: &Table<T>, feed: &Feed<K, T>, present: &BTreeSet<ObjectName>) -> Vec<Change<T>> {
+    let own = |name: &ObjectName| match name.name.split_once('/') {
+        Some((kind, _)) => kind == feed.kind,
+        None => true,
+    };
+    let others = table.all().into_iter().map(|(name, _)| name).filter(|name| !own(name));
+    let keep: BTreeSet<ObjectName> = present.iter().cloned().chain(others).collect();
+    table.retain(feed.namespace.as_deref(), &keep)
+}
+
+fn failed<K, T>(ctx: &Context, feed: &Feed<K, T>, error: &watcher::Error) {
+    let code = match error {
+        watcher::Error::InitialListFailed(source)
+        | watcher::Error::WatchStartFailed(source)
+        | watcher::Error::WatchFailed(source) => crate::error::status(source),
+        watcher::Error::WatchError(status) => Some(status.code),
+        watcher::Error::NoResourceVersion => None,
+    };
+    tracing::warn!(kind = feed.kind, namespace = feed.namespace, code, "a watch failed; it is started again");
+    if let (Some(403), Some(namespace)) = (code, &feed.namespace) {
+        ctx.namespaces.refused(namespace);
+    }
+}

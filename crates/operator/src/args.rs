@@ -1,0 +1,100 @@
+//! The command line. Every flag is also an environment variable, `REKEY_` and its name; nothing else of the
+//! environment is read, but for what names the cluster (`KUBECONFIG`, or the files of a pod).
+
+use std::net::SocketAddr;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
+
+/// Keeps Secrets equal to what stores hold, restarts their consumers, rotates on schedule.
+#[derive(Debug, Parser)]
+#[command(name = "rekey", version, about)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the operator.
+    Run(Box<RunOptions>),
+    /// Print the custom resource definitions as YAML.
+    Crds,
+}
+
+/// Which namespaces are worked on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Scope {
+    /// Those that a RoleBinding to the ClusterRole `rekey-namespace` opens, one by one.
+    Opened,
+    /// All; the operator needs cluster-wide rights on Secrets and workloads.
+    Cluster,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// Settings of the operator.
+#[derive(Debug, Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
+pub struct RunOptions {
+    /// Which namespaces are worked on: those opened one by one, or the whole cluster.
+    #[arg(long, env = "REKEY_SCOPE", value_enum, default_value = "opened")]
+    pub scope: Scope,
+    /// Work on these namespaces only (comma-separated). Default: all in scope.
+    #[arg(long, env = "REKEY_NAMESPACES", value_delimiter = ',')]
+    pub namespaces: Vec<String>,
+    /// Allow stores by http and at loopback or link-local addresses. For development.
+    #[arg(long, env = "REKEY_ALLOW_INSECURE_STORES")]
+    pub allow_insecure_stores: bool,
+    /// Allow stores at these otherwise refused addresses (comma-separated CIDRs, for example 127.0.0.0/8).
+    #[arg(long, env = "REKEY_ALLOW_ADDRESSES", value_delimiter = ',')]
+    pub allow_addresses: Vec<IpNet>,
+    /// Reach stores through this HTTP proxy. Proxies of the environment are ignored.
+    #[arg(long, env = "REKEY_STORE_PROXY")]
+    pub store_proxy: Option<String>,
+    /// Allow a RemoteStore without `auth` to use the operator's own AWS credential chain.
+    #[arg(long, env = "REKEY_ALLOW_AMBIENT_CREDENTIALS")]
+    pub allow_ambient_credentials: bool,
+    /// Use only credential Secrets that name their users in `rekey.dev/usable-by`.
+    #[arg(long, env = "REKEY_REQUIRE_CONSENT")]
+    pub require_consent: bool,
+    /// Where metrics are served.
+    #[arg(long, env = "REKEY_METRICS_ADDR", default_value = "0.0.0.0:9464")]
+    pub metrics_addr: SocketAddr,
+    /// Where /livez and /readyz are served.
+    #[arg(long, env = "REKEY_HEALTH_ADDR", default_value = "0.0.0.0:8081")]
+    pub health_addr: SocketAddr,
+    /// Form of log lines.
+    #[arg(long, env = "REKEY_LOG_FORMAT", value_enum, default_value = "json")]
+    pub log_format: LogFormat,
+    /// How much is logged.
+    #[arg(long, env = "REKEY_LOG_LEVEL", value_enum, default_value = "info")]
+    pub log_level: LogLevel,
+    /// Objects of one kind worked on at the same time (1 to 256).
+    #[arg(long, env = "REKEY_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub concurrency: u16,
+    /// Wait for the leader's Lease before working, so that several replicas can run.
+    #[arg(long, env = "REKEY_LEADER_ELECT", default_value_t = true, action = clap::ArgAction::Set)]
+    pub leader_elect: bool,
+    /// The operator's own namespace. Default: the pod's, else rekey-system.
+    #[arg(long, env = "REKEY_OPERATOR_NAMESPACE")]
+    pub operator_namespace: Option<String>,
+}

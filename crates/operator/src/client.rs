@@ -1,0 +1,58 @@
+//! Clients of the API server: one whose calls end, and one for watches, which do not.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use kube::{Api, Client, Config, api::PostParams};
+
+/// No call outlives this.
+const DEADLINE: Duration = Duration::from_secs(15);
+
+/// See the [module documentation](self).
+pub struct Clients {
+    /// Every call has a deadline.
+    pub calls: Client,
+    /// For watches.
+    pub watches: Client,
+    /// Where the API server is; stores may not point there.
+    pub server: String,
+}
+
+/// Connects as `KUBECONFIG` or the pod's files say.
+///
+/// # Errors
+/// When neither is there, or it cannot be used.
+pub async fn connect() -> Result<Clients> {
+    let mut config = Config::infer().await.context(
+        "no access to a cluster: set KUBECONFIG to a kubeconfig file, or run in a pod with a ServiceAccount",
+    )?;
+    // The library would retry every verb, up to 15 times, for as long as a Retry-After says.
+    config.default_retry = false;
+    config.connect_timeout = Some(Duration::from_secs(5));
+    config.write_timeout = Some(DEADLINE);
+    let watches = Client::try_from(config.clone()).context("build the client for watches")?;
+    let server = config.cluster_url.to_string();
+    config.read_timeout = Some(DEADLINE);
+    config.reset_reader_on_write = true;
+    let calls = Client::try_from(config).context("build the client")?;
+    Ok(Clients { calls, watches, server })
+}
+
+/// The flag of `kubectl create rolebinding` that names us
+/// (<https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/self-subject-review-v1/>).
+///
+/// # Errors
+/// When the API server does not answer.
+pub async fn account(client: &Client) -> Result<String> {
+    let api: Api<SelfSubjectReview> = Api::all(client.clone());
+    let review = api
+        .create(&PostParams::default(), &SelfSubjectReview::default())
+        .await
+        .context("ask the API server who we are")?;
+    let user = review.status.and_then(|status| status.user_info).and_then(|info| info.username).unwrap_or_default();
+    Ok(match user.strip_prefix("system:serviceaccount:") {
+        Some(account) => format!("--serviceaccount={account}"),
+        None => format!("--user={user}"),
+    })
+}

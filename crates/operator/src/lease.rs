@@ -1,0 +1,142 @@
+//! Leader election by a Lease (<https://kubernetes.io/docs/concepts/architecture/leases/>).
+//!
+//! # Guarantees
+//! - Every change of the Lease is a PUT with the resourceVersion that was read: two candidates cannot both win.
+//! - Whether another's Lease has run out is judged by this process's own monotonic clock, from the moment it saw the
+//!   record change; clocks of other machines do not matter.
+//! - A leader that could not renew for [`RENEW_DEADLINE`] stops, well before another may take over.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+    jiff::Timestamp,
+};
+use kube::{Api, Client, api::PostParams};
+use rekey_core::time::Clock as _;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::system::WallClock;
+
+const NAME: &str = "rekey-leader";
+/// Others may take over this long after the last renewal they saw.
+const DURATION: Duration = Duration::from_secs(15);
+/// A leader gives up this long after its last renewal.
+const RENEW_DEADLINE: Duration = Duration::from_secs(10);
+/// Time between two attempts.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// A candidate for leadership.
+pub struct Candidate {
+    api: Api<Lease>,
+    identity: String,
+    seen: Option<(String, Instant)>,
+}
+
+impl Candidate {
+    /// A candidate in the operator's namespace.
+    pub fn new(client: Client, namespace: &str, identity: &str) -> Self {
+        Self { api: Api::namespaced(client, namespace), identity: identity.to_owned(), seen: None }
+    }
+
+    /// Waits until we lead.
+    ///
+    /// # Errors
+    /// When the Lease may not be read or written at all.
+    pub async fn acquire(&mut self) -> Result<()> {
+        loop {
+            match self.attempt().await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) if forbidden(&error) => return Err(error),
+                Err(error) => tracing::warn!("the Lease could not be taken: {error:#}"),
+            }
+            sleep(RETRY).await;
+        }
+    }
+
+    /// Renews until that fails for too long, or somebody else leads.
+    pub async fn hold(&mut self) {
+        let mut renewed = Instant::now();
+        while renewed.elapsed() < RENEW_DEADLINE {
+            sleep(RETRY).await;
+            let left = RENEW_DEADLINE.saturating_sub(renewed.elapsed());
+            match timeout(left, self.attempt()).await {
+                Ok(Ok(true)) => renewed = Instant::now(),
+                Ok(Ok(false)) => return,
+                Ok(Err(error)) => tracing::warn!("the Lease could not be renewed: {error:#}"),
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Gives the Lease back, so that the next leader need not wait for its end.
+    pub async fn release(&mut self) {
+        let Ok(Some(mut lease)) = self.api.get_opt(NAME).await else {
+            return;
+        };
+        let ours = lease.spec.as_ref().is_some_and(|spec| spec.holder_identity.as_ref() == Some(&self.identity));
+        if ours {
+            if let Some(spec) = &mut lease.spec {
+                spec.holder_identity = None;
+                spec.lease_duration_seconds = Some(1);
+            }
+            if let Err(error) = self.api.replace(NAME, &PostParams::default(), &lease).await {
+                tracing::debug!("the Lease could not be given back: {error}");
+            }
+        }
+    }
+
+    /// Takes or renews the Lease if that is possible now.
+    async fn attempt(&mut self) -> Result<bool> {
+        let Some(mut lease) = self.api.get_opt(NAME).await.context("read the Lease")? else {
+            let lease = Lease {
+                metadata: ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() },
+                spec: Some(self.record(&LeaseSpec::default())),
+            };
+            let made = self.api.create(&PostParams::default(), &lease).await;
+            return won(made);
+        };
+        let spec = lease.spec.clone().unwrap_or_default();
+        let holder = spec.holder_identity.clone().unwrap_or_default();
+        let version = lease.metadata.resource_version.clone().unwrap_or_default();
+        if self.seen.as_ref().is_none_or(|(seen, _)| *seen != version) {
+            self.seen = Some((version, Instant::now()));
+        }
+        let fresh = self.seen.as_ref().is_some_and(|(_, since)| since.elapsed() < DURATION);
+        if !holder.is_empty() && holder != self.identity && fresh {
+            return Ok(false);
+        }
+        lease.spec = Some(self.record(&spec));
+        won(self.api.replace(NAME, &PostParams::default(), &lease).await)
+    }
+
+    fn record(&self, before: &LeaseSpec) -> LeaseSpec {
+        let now =
+            MicroTime(Timestamp::from_microsecond(WallClock.now().timestamp_micros()).unwrap_or(Timestamp::UNIX_EPOCH));
+        let renewal = before.holder_identity.as_ref() == Some(&self.identity);
+        LeaseSpec {
+            holder_identity: Some(self.identity.clone()),
+            lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+            renew_time: Some(now.clone()),
+            acquire_time: if renewal { before.acquire_time.clone() } else { Some(now) },
+            lease_transitions: Some(before.lease_transitions.unwrap_or_default() + i32::from(!renewal)),
+            ..LeaseSpec::default()
+        }
+    }
+}
+
+/// A conflict means that somebody else was faster.
+fn won(result: Result<Lease, kube::Error>) -> Result<bool> {
+    match result {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+        Err(error) => Err(error).context("write the Lease"),
+    }
+}
+
+fn forbidden(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref::<kube::Error>(), Some(kube::Error::Api(status)) if status.code == 403)
+}

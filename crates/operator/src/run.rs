@@ -1,0 +1,145 @@
+//! `rekey run`: wires everything, leads, stops in order.
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use rekey_controller::{Parts, Settings, metrics::Metrics};
+use rekey_core::store::Network;
+use rekey_providers::Stores;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinHandle,
+    time::sleep,
+};
+
+use crate::{
+    args::{RunOptions, Scope},
+    client::{self, Clients},
+    health::{self, Ready},
+    lease::Candidate,
+    system::{self, SystemChance, WallClock},
+    telemetry,
+};
+
+/// Runs until a signal or a failure.
+pub fn main(options: RunOptions) -> ExitCode {
+    telemetry::start(options.log_format, options.log_level);
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        tracing::debug!("a TLS provider was installed already");
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return system::complain(&anyhow::Error::from(error)),
+    };
+    match runtime.block_on(run(options)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => system::complain(&error),
+    }
+}
+
+async fn run(options: RunOptions) -> Result<()> {
+    let metrics = Arc::new(Metrics::default());
+    let ready = Ready::default();
+    let _servers =
+        Servers(health::serve(options.health_addr, options.metrics_addr, ready.clone(), Arc::clone(&metrics)).await?);
+    let mut stop = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    tokio::select! {
+        result = work(options, ready, metrics) => result,
+        _ = stop.recv() => { tracing::info!("stopped by SIGTERM"); Ok(()) }
+        _ = interrupt.recv() => { tracing::info!("stopped by SIGINT"); Ok(()) }
+    }
+}
+
+async fn work(options: RunOptions, ready: Ready, metrics: Arc<Metrics>) -> Result<()> {
+    let clients = client::connect().await?;
+    let account = reached(&clients).await?;
+    ready.set();
+    let instance = system::instance();
+    let namespace =
+        options.operator_namespace.clone().or_else(system::pod_namespace).unwrap_or_else(|| "rekey-system".to_owned());
+    tracing::info!(instance, namespace, version = env!("CARGO_PKG_VERSION"), "started");
+    let parts = Parts {
+        client: clients.calls.clone(),
+        watch_client: clients.watches.clone(),
+        settings: settings(&options, account, &instance, &namespace),
+        clock: Arc::new(WallClock),
+        chance: Arc::new(SystemChance),
+        connect: Arc::new(Stores::new(network(&options, &clients))),
+        metrics: Arc::clone(&metrics),
+    };
+    if !options.leader_elect {
+        metrics.leads(true);
+        return rekey_controller::run(parts).await.context("the controller");
+    }
+    lead(clients, &namespace, &instance, parts, &metrics).await
+}
+
+/// Leads, and gives the Lease back however this ends.
+async fn lead(clients: Clients, namespace: &str, instance: &str, parts: Parts, metrics: &Metrics) -> Result<()> {
+    let mut candidate = Candidate::new(clients.calls.clone(), namespace, instance);
+    candidate.acquire().await.with_context(|| format!("take the Lease in namespace {namespace}"))?;
+    tracing::info!("leading");
+    metrics.leads(true);
+    let mut stop = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let result = tokio::select! {
+        result = rekey_controller::run(parts) => result.context("the controller"),
+        () = candidate.hold() => bail!("the Lease was lost; another replica leads"),
+        _ = stop.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    };
+    metrics.leads(false);
+    candidate.release().await;
+    result
+}
+
+/// Waits for the API server, and asks who we are.
+async fn reached(clients: &Clients) -> Result<String> {
+    loop {
+        match client::account(&clients.calls).await {
+            Ok(account) => return Ok(account),
+            Err(error) => tracing::warn!("the API server at {} cannot be reached yet: {error:#}", clients.server),
+        }
+        sleep(Duration::from_secs(2)).await;
+    }
+}
+
+fn settings(options: &RunOptions, account: String, instance: &str, namespace: &str) -> Settings {
+    if options.scope == Scope::Cluster {
+        tracing::info!("scope cluster: every namespace is worked on that our rights reach");
+    }
+    Settings {
+        namespaces: options
+            .namespaces
+            .iter()
+            .map(|name| name.trim().to_owned())
+            .filter(|name| !name.is_empty())
+            .collect(),
+        operator_namespace: namespace.to_owned(),
+        account,
+        concurrency: usize::from(options.concurrency),
+        require_consent: options.require_consent,
+        instance: instance.to_owned(),
+    }
+}
+
+fn network(options: &RunOptions, _clients: &Clients) -> Network {
+    Network {
+        insecure: options.allow_insecure_stores,
+        proxy: options.store_proxy.clone(),
+        ambient: options.allow_ambient_credentials,
+        ..Network::default()
+    }
+}
+
+/// Servers that end with the run.
+struct Servers(Vec<JoinHandle<()>>);
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        for server in &self.0 {
+            server.abort();
+        }
+    }
+}

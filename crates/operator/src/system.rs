@@ -1,0 +1,54 @@
+//! The outside world: clock, chance, files, standard output. The only place that touches them.
+
+use std::{io::Write as _, process::ExitCode};
+
+use chrono::{DateTime, Utc};
+use rand::Rng as _;
+use rekey_core::{chance::Chance, time::Clock};
+
+/// The wall clock.
+#[derive(Debug)]
+pub struct WallClock;
+
+impl Clock for WallClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place where the time is taken")]
+    fn now(&self) -> DateTime<Utc> {
+        Utc::now()
+    }
+}
+
+/// The operating system's randomness, through a generator that is safe for keys.
+#[derive(Debug)]
+pub struct SystemChance;
+
+impl Chance for SystemChance {
+    fn fill(&self, bytes: &mut [u8]) {
+        rand::rng().fill_bytes(bytes);
+    }
+}
+
+/// The namespace of the pod we run in.
+pub fn pod_namespace() -> Option<String> {
+    let text = std::fs::read_to_string("/var/run/secrets/kubernetes.io/serviceaccount/namespace").ok()?;
+    Some(text.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
+/// A name for this process: the host's (in a pod, the pod's) and something random.
+pub fn instance() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}-{}", host.trim(), rekey_core::chance::revision(&SystemChance))
+}
+
+/// Prints a text.
+pub fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Tells why the program ends.
+pub fn complain(error: &anyhow::Error) -> ExitCode {
+    writeln!(std::io::stderr(), "rekey: {error:#}").ok();
+    ExitCode::FAILURE
+}

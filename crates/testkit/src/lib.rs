@@ -1,0 +1,14 @@
+//! Everything real that Rekey's tests stand on: a control plane, a node, stores, a database, and a proxy that breaks
+//! the connections between them at a chosen point. For tests only.
+
+pub mod bao;
+pub mod cache;
+pub mod debian;
+mod loopback;
+pub mod moto;
+pub mod node;
+pub mod plane;
+pub mod postgres;
+pub mod process;
+pub mod proxy;
+pub mod python;

@@ -1,0 +1,250 @@
+//! What was asked of the API server: its audit log, counted.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    fs::File,
+    io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom},
+    path::PathBuf,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use http::Request;
+use serde::Deserialize;
+
+use super::wait;
+
+/// A policy that records every request once it is answered, without bodies.
+pub(super) const POLICY: &str = r#"{
+  "apiVersion": "audit.k8s.io/v1", "kind": "Policy",
+  "omitStages": ["RequestReceived"],
+  "rules": [{ "level": "Metadata" }]
+}
+"#;
+
+/// No audit event is longer, in bytes.
+const LONGEST_LINE: u64 = 256 * 1024;
+
+/// Reads the audit log of one plane.
+pub struct Audit {
+    pub(super) log: PathBuf,
+    pub(super) client: kube::Client,
+}
+
+/// A place in the audit log.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark(u64);
+
+/// How often one user asked for what: by verb and resource (`pods`, `secretpolicies/status`), or the path of a request
+/// that is not about a resource.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts(BTreeMap<(String, String), u64>);
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Event {
+    stage: String,
+    verb: String,
+    #[serde(rename = "requestURI")]
+    uri: String,
+    user: User,
+    object_ref: Option<Object>,
+}
+
+/// A request without valid credentials has no user.
+#[derive(Deserialize)]
+struct User {
+    #[serde(default)]
+    username: String,
+}
+
+#[derive(Deserialize)]
+struct Object {
+    resource: Option<String>,
+    subresource: Option<String>,
+}
+
+impl Audit {
+    /// The end of what is recorded so far: requests that were answered before are before it.
+    ///
+    /// # Errors
+    /// When the API server does not answer or the log cannot be read.
+    pub async fn mark(&self) -> Result<Mark> {
+        self.settle().await?;
+        self.end()
+    }
+
+    /// Counts the requests of a user that were answered after `mark` and before this call; a watch counts when it
+    /// opens. The name is exact, as in `system:serviceaccount:<namespace>:<name>`.
+    ///
+    /// # Errors
+    /// When the API server does not answer, or the log cannot be read or holds something else than audit events.
+    pub async fn counts_since(&self, mark: &Mark, user: &str) -> Result<Counts> {
+        self.settle().await?;
+        let mut counts = Counts::default();
+        for event in self.events(*mark)? {
+            if event.user.username == user && event.counts() {
+                *counts
+                    .0
+                    .entry((event.verb.clone(), event.subject()))
+                    .or_default() += 1;
+            }
+        }
+        Ok(counts)
+    }
+
+    /// The API server writes an event when the handler of the request ends, which may be just after the client has its
+    /// answer. So ask for something of our own and wait until that is recorded, and a moment for those beside it.
+    async fn settle(&self) -> Result<()> {
+        static ASKED: AtomicU64 = AtomicU64::new(0);
+        let own = format!(
+            "/version?mark={}-{}",
+            std::process::id(),
+            ASKED.fetch_add(1, Ordering::Relaxed)
+        );
+        let start = self.end()?;
+        let request = Request::get(&own)
+            .body(Vec::new())
+            .context("build the request that marks the audit log")?;
+        self.client
+            .request_text(request)
+            .await
+            .context("mark the audit log")?;
+        wait::until(
+            "the own request in the audit log",
+            Duration::from_secs(10),
+            async || {
+                Ok(self
+                    .events(start)?
+                    .iter()
+                    .any(|event| event.uri == own)
+                    .then_some(()))
+            },
+        )
+        .await?;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        Ok(())
+    }
+
+    fn events(&self, mark: Mark) -> Result<Vec<Event>> {
+        let mut log = self.open()?;
+        log.seek(SeekFrom::Start(mark.0))?;
+        let mut events = Vec::new();
+        for line in BufReader::new(log.take(self.end()?.0.saturating_sub(mark.0))).lines() {
+            let line = line?;
+            events.push(
+                serde_json::from_str(&line)
+                    .with_context(|| format!("read the audit event {line}"))?,
+            );
+        }
+        Ok(events)
+    }
+
+    /// The end of the last whole line: the API server may be writing the next one.
+    fn end(&self) -> Result<Mark> {
+        let mut log = self.open()?;
+        let length = log.metadata()?.len();
+        let start = length.saturating_sub(LONGEST_LINE);
+        log.seek(SeekFrom::Start(start))?;
+        let mut tail = Vec::new();
+        log.take(length - start).read_to_end(&mut tail)?;
+        let whole = tail
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |position| position + 1);
+        Ok(Mark(start + u64::try_from(whole)?))
+    }
+
+    fn open(&self) -> Result<File> {
+        File::open(&self.log).with_context(|| format!("open {}", self.log.display()))
+    }
+}
+
+impl Event {
+    /// Requests that stay open are recorded when they open and again when they end; each request counts once.
+    fn counts(&self) -> bool {
+        let stays_open = self.verb == "watch"
+            || self.verb == "proxy"
+            || self
+                .object_ref
+                .as_ref()
+                .and_then(|object| object.subresource.as_deref())
+                .is_some_and(|name| {
+                    matches!(name, "attach" | "exec" | "log" | "portforward" | "proxy")
+                });
+        self.stage
+            == if stays_open {
+                "ResponseStarted"
+            } else {
+                "ResponseComplete"
+            }
+            || self.stage == "Panic"
+    }
+
+    fn subject(&self) -> String {
+        match &self.object_ref {
+            Some(Object {
+                resource: Some(resource),
+                subresource: Some(part),
+            }) => format!("{resource}/{part}"),
+            Some(Object {
+                resource: Some(resource),
+                ..
+            }) => resource.clone(),
+            _ => self.uri.split('?').next().unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+impl Counts {
+    /// The requests with this verb for this resource.
+    #[must_use]
+    pub fn of(&self, verb: &str, resource: &str) -> u64 {
+        self.0
+            .get(&(verb.to_owned(), resource.to_owned()))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// The requests that change something, refused ones included. Reviews (`subjectaccessreviews` and the like) are
+    /// created but change nothing: they are no writes.
+    #[must_use]
+    pub fn writes(&self) -> u64 {
+        let writes = self.0.iter().filter(|((verb, resource), _)| {
+            matches!(
+                verb.as_str(),
+                "create" | "update" | "patch" | "delete" | "deletecollection"
+            ) && !resource.ends_with("reviews")
+        });
+        writes.map(|(_, count)| count).sum()
+    }
+
+    /// All requests.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.values().sum()
+    }
+
+    /// Every verb and resource that was asked for, with how often.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str, u64)> {
+        self.0
+            .iter()
+            .map(|((verb, resource), count)| (verb.as_str(), resource.as_str(), *count))
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (verb, resource, count) in self.iter() {
+            writeln!(formatter, "{count:>7}  {verb:<16}  {resource}")?;
+        }
+        write!(
+            formatter,
+            "{:>7}  in all, {} of them writes",
+            self.total(),
+            self.writes()
+        )
+    }
+}

@@ -1,0 +1,53 @@
+//! The programs of the cluster: built once from pinned Go modules by `tests/e2e/controlplane/build.sh`.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::cache;
+
+const BUILD: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../tests/e2e/controlplane/build.sh"
+);
+
+/// What can be built, by the name that `build.sh` knows it under.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Group {
+    /// etcd, the API server, the controller manager, the scheduler.
+    Plane,
+    /// The kubelet, containerd with its shim, and the program in the image of test pods.
+    Node,
+}
+
+/// The directory with the programs of a group; they are built when they are not there yet, which takes minutes and is
+/// told on standard error.
+pub(crate) async fn directory(group: Group) -> Result<PathBuf> {
+    tokio::task::spawn_blocking(move || build(group))
+        .await
+        .context("wait for the build")?
+}
+
+fn build(group: Group) -> Result<PathBuf> {
+    let name = match group {
+        Group::Plane => "plane",
+        Group::Node => "node",
+    };
+    let output = Command::new(BUILD)
+        .arg(name)
+        .env("REKEY_CACHE", cache::directory()?)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("run {BUILD}"))?;
+    ensure!(
+        output.status.success(),
+        "{BUILD} {name} ended with {}: its output is above",
+        output.status
+    );
+    let directory = String::from_utf8(output.stdout).context("the path of the built programs")?;
+    Ok(Path::new(directory.trim_end()).to_owned())
+}

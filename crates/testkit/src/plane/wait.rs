@@ -1,0 +1,25 @@
+//! Waiting for something that others do, with a limit and a name for the error.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Tries until there is an answer. `Ok(None)` means not yet; an error ends the waiting.
+pub(crate) async fn until<T>(
+    what: &str,
+    limit: Duration,
+    mut attempt: impl AsyncFnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    let end = Instant::now() + limit;
+    loop {
+        if let Some(answer) = attempt().await? {
+            return Ok(answer);
+        }
+        if Instant::now() >= end {
+            bail!("waited {} s in vain: {what}", limit.as_secs());
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}

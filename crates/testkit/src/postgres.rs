@@ -1,0 +1,290 @@
+//! A real `PostgreSQL` server, from the Debian package of this machine.
+
+use std::{
+    fs,
+    os::unix::fs::chown,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::{
+    sys::signal::Signal,
+    unistd::{Uid, User},
+};
+use tempfile::TempDir;
+
+use crate::{
+    debian,
+    process::{Process, free_port},
+};
+
+/// The name of the superuser, and of the database to begin with.
+pub const SUPERUSER: &str = "postgres";
+
+/// The password of the superuser.
+pub const PASSWORD: &str = "rekey test superuser";
+
+/// It needs a second; the rest is for a machine that is compiling at the same time.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A running server, gone with everything in it when dropped. Passwords are checked by SCRAM-SHA-256.
+#[derive(Debug)]
+pub struct Postgres {
+    process: Process, // before the directory: fields are dropped in this order
+    directory: TempDir,
+    programs: PathBuf,
+    account: Option<User>,
+    port: u16,
+}
+
+impl Postgres {
+    /// Starts a server on a free loopback port; when this process is root, under another account.
+    ///
+    /// # Errors
+    /// When the package is missing or the server does not become ready.
+    pub fn start() -> Result<Self> {
+        debian::ensure(debian::DATABASE)?;
+        let programs =
+            debian::postgres_programs().context("no PostgreSQL under /usr/lib/postgresql")?;
+        let directory =
+            TempDir::with_prefix("rekey-postgres-").context("make a directory for PostgreSQL")?;
+        let account = account()?;
+        let port = free_port()?;
+        initialize(&programs, directory.path(), account.as_ref())?;
+        let process = launch(&programs, directory.path(), account.as_ref(), port)?;
+        let mut postgres = Self {
+            process,
+            directory,
+            programs,
+            account,
+            port,
+        };
+        postgres.ready()?;
+        Ok(postgres)
+    }
+
+    /// Where it listens, on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What is to be dialled, for a [`TcpProxy`](crate::proxy::TcpProxy).
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Runs SQL as the superuser; what it selects comes back unaligned, one line a row, columns parted by `|`.
+    ///
+    /// # Errors
+    /// When the server refuses; the message is its own.
+    pub fn sql(&self, statement: &str) -> Result<String> {
+        self.sql_as(SUPERUSER, PASSWORD, statement)
+    }
+
+    /// Runs SQL as a user.
+    ///
+    /// # Errors
+    /// When the login or the statement is refused; the message is the server's.
+    pub fn sql_as(&self, user: &str, password: &str, statement: &str) -> Result<String> {
+        let output = self.psql(user, password, statement)?;
+        let message = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            output.status.success(),
+            "SQL as {user} at {}: {message}",
+            self.address()
+        );
+        Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
+    }
+
+    /// Whether a user gets in with this password. A user who may not log in at all does not.
+    ///
+    /// # Errors
+    /// When the server cannot be asked.
+    pub fn login(&self, user: &str, password: &str) -> Result<bool> {
+        let output = self.psql(user, password, "select 1")?;
+        if output.status.success() {
+            return Ok(true);
+        }
+        let message = String::from_utf8_lossy(&output.stderr);
+        let refusals = [
+            "password authentication failed",
+            "is not permitted to log in",
+        ];
+        if refusals.iter().any(|refusal| message.contains(refusal)) {
+            return Ok(false);
+        }
+        bail!("log in as {user} at {}: {message}", self.address())
+    }
+
+    /// Ends the server; connections are refused from now on.
+    ///
+    /// # Errors
+    /// When it could not be waited for.
+    pub fn stop(&mut self) -> Result<()> {
+        // The signal for an end that does not wait for clients.
+        self.process.signal(Signal::SIGINT).ok();
+        let end = Instant::now() + PATIENCE;
+        while self.process.exited()?.is_none() {
+            ensure!(
+                Instant::now() < end,
+                "PostgreSQL does not stop:\n{}",
+                self.process.tail(30)
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Starts the stopped server again at the same address, with everything it had.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub fn restart(&mut self) -> Result<()> {
+        self.process = launch(
+            &self.programs,
+            self.directory.path(),
+            self.account.as_ref(),
+            self.port,
+        )?;
+        self.ready()
+    }
+
+    fn ready(&mut self) -> Result<()> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            self.process.alive()?;
+            match self.sql("select 1") {
+                Ok(_) => return Ok(()),
+                Err(error) if Instant::now() > end => {
+                    return Err(error.context("PostgreSQL is not ready"));
+                }
+                Err(_) => thread::sleep(Duration::from_millis(50)),
+            }
+        }
+    }
+
+    fn psql(&self, user: &str, password: &str, statement: &str) -> Result<Output> {
+        let mut command = Command::new(self.programs.join("psql"));
+        command.args([
+            "-X",
+            "-q",
+            "-A",
+            "-t",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-h",
+            "127.0.0.1",
+            "-d",
+            SUPERUSER,
+        ]);
+        command.args(["-p", &self.port.to_string(), "-U", user, "-c", statement]);
+        command
+            .env("PGPASSWORD", password)
+            .env("PGCONNECT_TIMEOUT", "10")
+            .env_remove("PGSSLMODE");
+        command
+            .output()
+            .with_context(|| format!("start {}", self.programs.join("psql").display()))
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // At once, but in order: a killed server leaves its shared memory behind.
+        self.process.signal(Signal::SIGQUIT).ok();
+    }
+}
+
+/// The account to use instead of root, which the server refuses.
+fn account() -> Result<Option<User>> {
+    if !Uid::effective().is_root() {
+        return Ok(None);
+    }
+    for name in ["postgres", "nobody"] {
+        if let Some(user) =
+            User::from_name(name).with_context(|| format!("look up the account {name}"))?
+        {
+            return Ok(Some(user));
+        }
+    }
+    bail!("PostgreSQL does not run as root, and this machine has no account postgres or nobody")
+}
+
+fn initialize(programs: &Path, directory: &Path, account: Option<&User>) -> Result<()> {
+    let password = directory.join("password");
+    fs::write(&password, PASSWORD).with_context(|| format!("write {}", password.display()))?;
+    if let Some(account) = account {
+        for path in [directory, password.as_path()] {
+            let (user, group) = (Some(account.uid.as_raw()), Some(account.gid.as_raw()));
+            chown(path, user, group)
+                .with_context(|| format!("give {} to {}", path.display(), account.name))?;
+        }
+    }
+    let mut command = under(account, &programs.join("initdb"));
+    command.args([
+        "--no-sync",
+        "--encoding=UTF8",
+        "--locale=C",
+        "--auth=scram-sha-256",
+        "-U",
+        SUPERUSER,
+        "--pwfile",
+    ]);
+    let output = command
+        .arg(&password)
+        .arg("-D")
+        .arg(directory.join("data"))
+        .current_dir(directory)
+        .output();
+    let output = output.context("start initdb")?;
+    let message = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "initdb in {} failed: {message}",
+        directory.display()
+    );
+    Ok(())
+}
+
+fn launch(programs: &Path, directory: &Path, account: Option<&User>, port: u16) -> Result<Process> {
+    let mut command = under(account, &programs.join("postgres"));
+    command
+        .arg("-D")
+        .arg(directory.join("data"))
+        .args(["-p", &port.to_string()]);
+    // Nothing here outlives a test, so nothing needs to reach the disk.
+    let settings = [
+        "listen_addresses=127.0.0.1",
+        "unix_socket_directories=",
+        "fsync=off",
+        "full_page_writes=off",
+        "synchronous_commit=off",
+        "shared_buffers=16MB",
+        "password_encryption=scram-sha-256",
+        "log_connections=on",
+    ];
+    for setting in settings {
+        command.args(["-c", setting]);
+    }
+    Process::spawn("postgres", command.current_dir(directory), directory)
+}
+
+fn under(account: Option<&User>, program: &Path) -> Command {
+    let Some(account) = account else {
+        return Command::new(program);
+    };
+    let mut command = Command::new("setpriv");
+    command
+        .arg(format!("--reuid={}", account.uid))
+        .arg(format!("--regid={}", account.gid));
+    // A change of the account takes back the wish to die with the parent, so it is said again.
+    command
+        .args(["--clear-groups", "--pdeathsig", "KILL", "--"])
+        .arg(program);
+    command
+}

@@ -1,0 +1,75 @@
+//! What the proxy saw, and what it can break.
+
+use std::time::Duration;
+
+use http::{Method, request::Parts};
+
+/// A numbered call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// The place in the order of arrival, from 1.
+    pub number: u64,
+    /// The method.
+    pub method: Method,
+    /// The path without the query.
+    pub path: String,
+    /// The query, such as `fieldManager=rekey&force=true`.
+    pub query: Option<String>,
+    /// The operation of AWS' JSON protocols, such as `secretsmanager.PutSecretValue`.
+    pub operation: Option<String>,
+    /// What the server answered, even if the client never learnt it; nothing when the call was not forwarded or has no
+    /// answer yet.
+    pub status: Option<u16>,
+}
+
+/// What happens to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Kill; the call does not reach the server.
+    KillBefore,
+    /// The server does what is asked, then kill; no answer reaches the client.
+    KillAfterBeforeAnswer,
+    /// The server does what is asked, the client has the answer, then kill.
+    KillAfterAnswer,
+    /// The connection is cut; the call does not reach the server.
+    Drop,
+    /// The server does what is asked; the connection is cut instead of an answer.
+    DropAnswer,
+    /// The connection is cut after the answer.
+    DropAfterAnswer,
+    /// The call waits before it goes to the server.
+    Delay(Duration),
+    /// The server does what is asked; the answer waits.
+    DelayAnswer(Duration),
+    /// The call does not reach the server; the answer is this status.
+    Status(u16),
+    /// The server does what is asked; the answer is this status all the same.
+    StatusAnswer(u16),
+}
+
+impl Fault {
+    pub(super) fn kills(self) -> bool {
+        matches!(
+            self,
+            Self::KillBefore | Self::KillAfterBeforeAnswer | Self::KillAfterAnswer
+        )
+    }
+}
+
+impl Call {
+    pub(super) fn new(number: u64, parts: &Parts) -> Self {
+        Self {
+            number,
+            method: parts.method.clone(),
+            path: parts.uri.path().to_owned(),
+            query: parts.uri.query().map(str::to_owned),
+            operation: operation(parts).map(str::to_owned),
+            status: None,
+        }
+    }
+}
+
+/// The operation of AWS' JSON protocols.
+pub(super) fn operation(parts: &Parts) -> Option<&str> {
+    parts.headers.get("x-amz-target")?.to_str().ok()
+}

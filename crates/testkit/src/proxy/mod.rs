@@ -1,0 +1,226 @@
+//! A reverse proxy that breaks the connection between the operator and a server at a chosen call.
+//!
+//! # Flow
+//! The operator is given [`Proxy::address`] (and [`Proxy::ca_pem`] when the server speaks TLS) in place of the server's.
+//! Every call that the filter picks, by default each one that changes something, gets a number, from 1 in the order of
+//! arrival. [`Proxy::arm`] breaks the call of one number.
+//!
+//! # Guarantees
+//! - A call whose fault comes before it never reaches the server; for the other faults the server's whole answer is
+//!   here before the fault happens.
+//! - From the moment when a call to be killed at is numbered, no later call is forwarded until the kill is done, and then
+//!   all open connections are cut: nothing of the killed process arrives later.
+//! - Answers stream through as they come, so that watches work.
+//!
+//! # Caveats
+//! Clients get HTTP/1.1 and no upgrades, so `kubectl exec` does not work through it.
+
+mod call;
+pub mod filter;
+mod serve;
+mod state;
+mod tcp;
+mod tls;
+
+use std::{
+    net::TcpListener,
+    sync::{Arc, atomic::Ordering},
+};
+
+use anyhow::{Context, Result, ensure};
+use http::{Uri, request::Parts, uri::Scheme};
+use tokio::runtime::Runtime;
+
+pub use call::{Call, Fault};
+pub use tcp::TcpProxy;
+
+use crate::proxy::{serve::Upstream, state::Shared};
+
+/// A reverse proxy in front of one server, on a free loopback port, until it is dropped.
+///
+/// It has threads of its own, so it can be made and used with or without a runtime.
+pub struct Proxy {
+    shared: Arc<Shared>,
+    address: String,
+    ca_pem: Option<String>,
+    runtime: Option<Runtime>,
+}
+
+impl Proxy {
+    /// In front of a server without TLS.
+    ///
+    /// # Errors
+    /// When `upstream` is no `http://` URL or no port is free.
+    pub fn http(upstream: &str) -> Result<Self> {
+        let (origin, scheme) = origin(upstream)?;
+        ensure!(
+            scheme == Scheme::HTTP,
+            "{upstream} is no http:// URL; use Proxy::https or Proxy::kubernetes"
+        );
+        Self::start(Upstream::new(origin, tls::client("", None)?), None)
+    }
+
+    /// In front of a server with TLS whose certificate `ca_pem` signed; clients authenticate by what they send.
+    ///
+    /// # Errors
+    /// When `upstream` is no `https://` URL, the certificates cannot be read or no port is free.
+    pub fn https(upstream: &str, ca_pem: &str) -> Result<Self> {
+        Self::secure(upstream, tls::client(ca_pem, None)?)
+    }
+
+    /// In front of an API server, as the client of this certificate: a client certificate cannot pass a proxy, so the
+    /// proxy has it, and everybody who comes through the proxy is that client. It counts by [`filter::kubernetes`].
+    ///
+    /// # Errors
+    /// When `upstream` is no `https://` URL, the certificates cannot be read or no port is free.
+    pub fn kubernetes(
+        upstream: &str,
+        ca_pem: &str,
+        client_cert_pem: &str,
+        client_key_pem: &str,
+    ) -> Result<Self> {
+        let proxy = Self::secure(
+            upstream,
+            tls::client(ca_pem, Some((client_cert_pem, client_key_pem)))?,
+        )?;
+        proxy.count(filter::kubernetes);
+        Ok(proxy)
+    }
+
+    /// The URL to use in place of the server's.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The authority that signed the proxy's own certificate; nothing without TLS.
+    #[must_use]
+    pub fn ca_pem(&self) -> Option<&str> {
+        self.ca_pem.as_deref()
+    }
+
+    /// Which calls get a number from now on; see [`filter`].
+    pub fn count(&self, filter: impl Fn(&Parts) -> bool + Send + Sync + 'static) {
+        self.shared.state().filter = Arc::new(filter);
+    }
+
+    /// The numbered calls up to now.
+    #[must_use]
+    pub fn calls(&self) -> Vec<Call> {
+        self.shared.state().calls.clone()
+    }
+
+    /// How many calls got no number.
+    #[must_use]
+    pub fn others(&self) -> u64 {
+        self.shared.others.load(Ordering::SeqCst)
+    }
+
+    /// Does `fault` at the call of this number (the first is 1), once.
+    pub fn arm(&self, number: u64, fault: Fault) {
+        self.shared.state().armed.insert(number, fault);
+    }
+
+    /// Does `fault` at every call from this number on.
+    pub fn arm_from(&self, number: u64, fault: Fault) {
+        self.shared.state().armed_from = Some((number, fault));
+    }
+
+    /// Takes back every fault that has not happened yet.
+    pub fn disarm(&self) {
+        let mut state = self.shared.state();
+        state.armed.clear();
+        state.armed_from = None;
+    }
+
+    /// What a kill does; it runs on a thread of its own and the call waits for its end.
+    pub fn on_kill(&self, action: Box<dyn Fn() + Send + Sync>) {
+        self.shared.state().kill = Some(Arc::from(action));
+    }
+
+    /// How many kills are over. Until then, what the client sends after [`Fault::KillAfterAnswer`] is lost.
+    #[must_use]
+    pub fn kills(&self) -> u64 {
+        self.shared.kills.load(Ordering::SeqCst)
+    }
+
+    /// Cuts all connections and resets each new one before it can say a word.
+    pub fn down(&self) {
+        self.shared.state().down = true;
+        self.shared.cut();
+    }
+
+    /// Ends [`Proxy::down`].
+    pub fn up(&self) {
+        self.shared.state().down = false;
+    }
+
+    /// Cuts all connections; new ones are welcome.
+    pub fn cut(&self) {
+        self.shared.cut();
+    }
+
+    fn secure(upstream: &str, client: tls::Client) -> Result<Self> {
+        let (origin, scheme) = origin(upstream)?;
+        ensure!(
+            scheme == Scheme::HTTPS,
+            "{upstream} is no https:// URL; use Proxy::http"
+        );
+        Self::start(Upstream::new(origin, client), Some(tls::server()?))
+    }
+
+    fn start(upstream: Upstream, server: Option<tls::Server>) -> Result<Self> {
+        let runtime = runtime()?;
+        let listener = TcpListener::bind("127.0.0.1:0").context("open a port for the proxy")?;
+        listener.set_nonblocking(true)?;
+        let scheme = if server.is_some() { "https" } else { "http" };
+        let address = format!("{scheme}://{}", listener.local_addr()?);
+        let (acceptor, ca_pem) = server
+            .map(|server| (server.acceptor, server.ca_pem))
+            .unzip();
+        let shared = Arc::new(Shared::new(upstream));
+        runtime.spawn(serve::accept(listener, acceptor, Arc::clone(&shared)));
+        Ok(Self {
+            shared,
+            address,
+            ca_pem,
+            runtime: Some(runtime),
+        })
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background(); // the proxy may be dropped on a thread that must not wait
+        }
+    }
+}
+
+fn runtime() -> Result<Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder
+        .worker_threads(2)
+        .thread_name("rekey-proxy")
+        .enable_all()
+        .build()
+        .context("start the proxy's threads")
+}
+
+/// Scheme and authority of a URL.
+fn origin(url: &str) -> Result<(Uri, Scheme)> {
+    let parts = url
+        .parse::<Uri>()
+        .with_context(|| format!("{url} is no URL"))?
+        .into_parts();
+    let (scheme, authority) = parts
+        .scheme
+        .zip(parts.authority)
+        .with_context(|| format!("{url} is no full URL"))?;
+    let origin = Uri::builder()
+        .scheme(scheme.clone())
+        .authority(authority)
+        .path_and_query("/")
+        .build()?;
+    Ok((origin, scheme))
+}

@@ -1,0 +1,138 @@
+//! What the proxy knows: the numbers given, the faults to come, and which connections are still of this life.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use http::request::Parts;
+use tokio::sync::watch;
+
+use super::{
+    call::{Call, Fault},
+    filter,
+    serve::Upstream,
+};
+
+type Filter = dyn Fn(&Parts) -> bool + Send + Sync;
+type Kill = dyn Fn() + Send + Sync;
+
+pub(super) struct Shared {
+    pub(super) upstream: Upstream,
+    pub(super) others: AtomicU64,
+    pub(super) kills: AtomicU64,
+    state: Mutex<State>,
+    /// Changes when all connections are cut.
+    life: watch::Sender<u64>,
+}
+
+pub(super) struct State {
+    pub(super) filter: Arc<Filter>,
+    pub(super) calls: Vec<Call>,
+    pub(super) armed: BTreeMap<u64, Fault>,
+    pub(super) armed_from: Option<(u64, Fault)>,
+    pub(super) kill: Option<Arc<Kill>>,
+    pub(super) down: bool,
+    /// A kill is under way: no call goes on until all connections are cut.
+    halted: bool,
+}
+
+/// What is to happen to a call that came in.
+pub(super) struct Ticket {
+    /// Its number if it has one.
+    pub(super) number: Option<u64>,
+    /// What breaks it.
+    pub(super) fault: Option<Fault>,
+}
+
+impl Shared {
+    pub(super) fn new(upstream: Upstream) -> Self {
+        let state = State {
+            filter: Arc::new(filter::mutating),
+            calls: Vec::new(),
+            armed: BTreeMap::new(),
+            armed_from: None,
+            kill: None,
+            down: false,
+            halted: false,
+        };
+        Self {
+            upstream,
+            others: AtomicU64::new(0),
+            kills: AtomicU64::new(0),
+            state: Mutex::new(state),
+            life: watch::Sender::new(0),
+        }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets a connection in unless the proxy is down; it must end when the receiver changes.
+    pub(super) fn enter(&self) -> Option<watch::Receiver<u64>> {
+        let state = self.state();
+        (!state.down).then(|| self.life.subscribe())
+    }
+
+    /// Numbers a call. Nothing for a call that must go nowhere: its connection is about to be cut.
+    pub(super) fn admit(&self, parts: &Parts, life: &watch::Receiver<u64>) -> Option<Ticket> {
+        let mut state = self.state();
+        if state.halted || life.has_changed().unwrap_or(true) {
+            return None;
+        }
+        if !(state.filter)(parts) {
+            self.others.fetch_add(1, Ordering::SeqCst);
+            return Some(Ticket {
+                number: None,
+                fault: None,
+            });
+        }
+        let number = state.calls.len() as u64 + 1;
+        state.calls.push(Call::new(number, parts));
+        let constant = state
+            .armed_from
+            .filter(|(from, _)| number >= *from)
+            .map(|(_, fault)| fault);
+        let fault = state.armed.remove(&number).or(constant);
+        state.halted = fault.is_some_and(Fault::kills);
+        Some(Ticket {
+            number: Some(number),
+            fault,
+        })
+    }
+
+    /// Notes what the server answered.
+    pub(super) fn answered(&self, number: Option<u64>, status: u16) {
+        let mut state = self.state();
+        let call = state
+            .calls
+            .iter_mut()
+            .rev()
+            .find(|call| Some(call.number) == number);
+        if let Some(call) = call {
+            call.status = Some(status);
+        }
+    }
+
+    /// Kills, then cuts what the dead left open.
+    pub(super) async fn kill(&self) {
+        let kill = self.state().kill.clone();
+        if let Some(kill) = kill {
+            // It may wait for a process, so it gets a thread that may wait. A panic in it has told its story already.
+            tokio::task::spawn_blocking(move || kill()).await.ok();
+        }
+        self.cut();
+        self.kills.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(super) fn cut(&self) {
+        // Under the lock, so that no call is admitted between the two.
+        let mut state = self.state();
+        state.halted = false;
+        self.life.send_modify(|life| *life += 1);
+    }
+}

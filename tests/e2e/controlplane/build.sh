@@ -1,0 +1,100 @@
+#!/bin/sh
+# Builds the programs of the test cluster once, into the cache, and prints the directory that holds them.
+#
+#   build.sh plane   etcd, kube-apiserver, kube-controller-manager, kube-scheduler
+#   build.sh node    kubelet, containerd with its shim and ctr, and the consumer that every test pod runs
+#
+# The directory is named by a hash of all that goes into it, so a new version is a new directory. Called by Make and by
+# the test kit; two callers may come at once, the second waits for the first. Progress goes to standard error.
+set -eu
+
+readonly GROUP="${1:?name what to build: plane or node}"
+HERE=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+readonly HERE
+readonly CACHE="${REKEY_CACHE:-${XDG_CACHE_HOME:-${HOME:?neither REKEY_CACHE nor HOME is set}/.cache}/rekey}"
+
+# -buildvcs: the programs come from modules, the state of this checkout says nothing about them.
+export CGO_ENABLED=0 GOFLAGS="-mod=readonly -buildvcs=false -trimpath"
+# Without it a newer go.mod would make Go fetch another toolchain: say so instead.
+export GOTOOLCHAIN=local
+
+say() { echo "testkit: $*" >&2; }
+
+version() { sed -n "s|^[[:space:]]*\(require \)\{0,1\}$2 v|v|p" "$HERE/$1/go.mod" | head -n 1; }
+
+kubernetes=$(version . k8s.io/kubernetes)
+etcd=$(version . go.etcd.io/etcd/server/v3)
+containerd=$(version ../node github.com/containerd/containerd/v2)
+minor=${kubernetes#v*.}
+stamp=k8s.io/component-base/version
+readonly KUBERNETES_FLAGS="-s -w -X $stamp.gitVersion=$kubernetes -X $stamp.gitMajor=1 -X $stamp.gitMinor=${minor%%.*}"
+
+# One line for each program: name, module, package, tags, linker flags.
+recipe() {
+    case "$GROUP" in
+    plane)
+        echo "etcd|.|go.etcd.io/etcd/server/v3||-s -w|$etcd"
+        for name in kube-apiserver kube-controller-manager kube-scheduler; do
+            echo "$name|.|k8s.io/kubernetes/cmd/$name||$KUBERNETES_FLAGS|$kubernetes"
+        done
+        ;;
+    node)
+        echo "consumer|./consumer|.||-s -w|"
+        for name in containerd-shim-runc-v2 ctr containerd; do
+            echo "$name|../node|github.com/containerd/containerd/v2/cmd/$name|no_btrfs no_devmapper|-s -w|$containerd"
+        done
+        echo "kubelet|.|k8s.io/kubernetes/cmd/kubelet||$KUBERNETES_FLAGS|$kubernetes"
+        ;;
+    *)
+        say "nothing is called $GROUP: plane or node"
+        exit 2
+        ;;
+    esac
+}
+
+ingredients() {
+    cat "$HERE/go.mod" "$HERE/go.sum"
+    if [ "$GROUP" = node ]; then
+        cat "$HERE/../node/go.mod" "$HERE/../node/go.sum" "$HERE"/consumer/*.go
+    fi
+    recipe
+    echo "$CGO_ENABLED $GOFLAGS"
+}
+
+build() {
+    started=$(date +%s)
+    say "building $1${6:+ }$6 ..."
+    temporary="$DIRECTORY/.$1.$$"
+    (cd "$HERE/$2" && go build -tags "$4" -ldflags "$5" -o "$temporary" "$3") >&2
+    mv "$temporary" "$DIRECTORY/$1"
+    say "built $1 in $(($(date +%s) - started)) s"
+}
+
+KEY=$(ingredients | sha256sum | cut -c 1-16)
+readonly KEY
+readonly DIRECTORY="$CACHE/$GROUP-$KEY"
+missing() {
+    for name in $(recipe | cut -d '|' -f 1); do
+        [ -x "$DIRECTORY/$name" ] || echo "$name"
+    done
+}
+
+if [ -z "$(missing)" ]; then
+    echo "$DIRECTORY"
+    exit 0
+fi
+command -v go >/dev/null || { say "Go is needed to build" $(missing); exit 1; }
+
+mkdir -p "$DIRECTORY"
+exec 9>"$CACHE/$GROUP.lock"
+if ! flock -n 9; then
+    say "another build of the $GROUP runs: waiting for it"
+    flock 9
+fi
+say "to build for the $GROUP:" $(missing) "(first time: about 8 minutes on 2 cores for plane and node)"
+# A build that was killed leaves its temporary file; nobody else holds the lock, so they are all stale.
+rm -f "$DIRECTORY"/.[a-z]*
+recipe | while IFS='|' read -r name module package tags linker release; do
+    [ -x "$DIRECTORY/$name" ] || build "$name" "$module" "$package" "$tags" "$linker" "$release"
+done
+echo "$DIRECTORY"
