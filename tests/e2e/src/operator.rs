@@ -1,0 +1,141 @@
+//! The built operator as a process.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use rekey_testkit::process::{Process, free_port};
+
+/// How the operator is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Its access to the cluster.
+    pub kubeconfig: PathBuf,
+    /// More arguments of `rekey run`.
+    pub arguments: Vec<String>,
+}
+
+/// A running operator. It is stopped when dropped.
+#[derive(Debug)]
+pub struct Operator {
+    process: Process,
+    health: u16,
+    metrics: u16,
+}
+
+impl Operator {
+    /// Starts `rekey run` with its log in `directory` under `name`.
+    ///
+    /// # Errors
+    /// When the binary cannot be built or started.
+    pub fn start(name: &str, directory: &Path, options: &Options) -> Result<Self> {
+        let (health, metrics) = (free_port()?, free_port()?);
+        let mut command = Command::new(binary()?);
+        command
+            .arg("run")
+            .args(["--allow-insecure-stores", "--log-format=text", "--log-level=debug"])
+            .arg(format!("--health-addr=127.0.0.1:{health}"))
+            .arg(format!("--metrics-addr=127.0.0.1:{metrics}"))
+            .args(&options.arguments)
+            .env("KUBECONFIG", &options.kubeconfig);
+        let process = Process::spawn(name, &command, directory)?;
+        Ok(Self { process, health, metrics })
+    }
+
+    /// Ends it at once, as the kernel would (SIGKILL).
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.kill().map(drop)
+    }
+
+    /// Ends it in order (SIGTERM), and checks that it took it well.
+    ///
+    /// # Errors
+    /// When it does not end with success.
+    pub fn stop(&mut self) -> Result<()> {
+        let status = self.process.stop()?;
+        ensure!(status.success(), "the operator ended with {status}: {}", self.process.tail(20));
+        Ok(())
+    }
+
+    /// The process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Everything it has logged.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn log(&self) -> Result<String> {
+        std::fs::read_to_string(self.process.log()).context("read the operator's log")
+    }
+
+    /// Fails with the end of its log when it has ended.
+    ///
+    /// # Errors
+    /// When it is no longer running.
+    pub fn alive(&mut self) -> Result<()> {
+        self.process.alive()
+    }
+
+    /// The answer of `/livez`, `/readyz` or (by the metrics port) `/metrics`: status and text.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub async fn get(&self, path: &str) -> Result<(u16, String)> {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let port = if path == "/metrics" { self.metrics } else { self.health };
+        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        tokio::time::timeout(Duration::from_secs(10), stream.read_to_string(&mut answer)).await??;
+        let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).context("no status line")?;
+        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
+        Ok((status, body))
+    }
+}
+
+/// The operator's binary, built from this checkout into the target directory that this test came from.
+///
+/// # Errors
+/// When it does not build.
+pub fn binary() -> Result<PathBuf> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| build("rekey").map_err(|error| format!("{error:#}")));
+    built.clone().map_err(anyhow::Error::msg)
+}
+
+fn build(package: &str) -> Result<PathBuf> {
+    // <target>/debug/deps/<test>, or <target>/debug/<program>
+    let here = std::env::current_exe()?;
+    let mut profile = here.parent().context("no parent")?;
+    if profile.ends_with("deps") {
+        profile = profile.parent().context("no parent")?;
+    }
+    let target = profile.parent().context("no parent")?;
+    let output = Command::new("cargo")
+        .args(["build", "--quiet", "--package", package, "--target-dir"])
+        .arg(target)
+        .current_dir(repository())
+        .output()
+        .context("run cargo build")?;
+    if !output.status.success() {
+        bail!("cargo build --package {package} failed:\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(target.join("debug").join(package))
+}
+
+/// The root of this checkout.
+#[must_use]
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}

@@ -1,0 +1,363 @@
+//! A namespace of its own for one test, opened to the operator, with stores in it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::{
+    api::{
+        apps::v1::{DaemonSet, Deployment, StatefulSet},
+        core::v1::{Event, Pod, Secret},
+    },
+    apimachinery::pkg::apis::meta::v1::Condition,
+};
+use kube::{
+    Api, ResourceExt as _,
+    api::{ListParams, Patch, PatchParams},
+};
+use rekey_api::{RemoteStore, RotationSchedule, SecretPolicy};
+use serde_json::{Value, json};
+
+use crate::{
+    World,
+    conditions::{self, check},
+    wait::{until, until_equal},
+};
+
+/// See the [module documentation](self).
+pub struct Scene {
+    /// The world it is in.
+    pub world: Arc<World>,
+    /// Its namespace.
+    pub namespace: String,
+}
+
+impl Scene {
+    /// A new namespace, opened, with the stores `vault` and `aws`, which rotations may write to.
+    ///
+    /// # Errors
+    /// When an object is refused.
+    pub async fn new(world: &Arc<World>, prefix: &str) -> Result<Self> {
+        let scene = Self::closed(world, prefix).await?;
+        scene.open().await?;
+        scene.vault_store("ReadWrite").await?;
+        scene.aws_store("ReadWrite").await?;
+        Ok(scene)
+    }
+
+    /// A new namespace, not opened, with nothing in it.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub async fn closed(world: &Arc<World>, prefix: &str) -> Result<Self> {
+        let namespace = world.plane.namespace(prefix).await?;
+        Ok(Self { world: Arc::clone(world), namespace })
+    }
+
+    /// Opens the namespace as a user would: with a RoleBinding.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn open(&self) -> Result<()> {
+        self.apply(json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": "rekey"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "rekey-namespace"},
+            "subjects": [{"kind": "ServiceAccount", "name": "rekey", "namespace": "rekey-system"}],
+        }))
+        .await
+    }
+
+    /// A key of this test's own in the stores.
+    #[must_use]
+    pub fn key(&self, name: &str) -> String {
+        format!("{}/{name}", self.namespace)
+    }
+
+    /// The store `vault`, with a token from a Secret.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn vault_store(&self, access: &str) -> Result<()> {
+        self.secret("vault-token", &[("token", self.world.bao.token())]).await?;
+        self.store(
+            "vault",
+            access,
+            json!({"vault": {
+                "server": self.world.bao.address(),
+                "mount": "secret",
+                "kvVersion": "V2",
+                "auth": {"token": {"secretRef": {"name": "vault-token", "key": "token"}}},
+            }}),
+        )
+        .await
+    }
+
+    /// The store `aws`, with a key pair from a Secret.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn aws_store(&self, access: &str) -> Result<()> {
+        self.secret("aws", &[("id", "test"), ("secret", "test")]).await?;
+        self.store(
+            "aws",
+            access,
+            json!({"aws": {
+                "service": "SecretsManager",
+                "region": rekey_testkit::moto::REGION,
+                "endpoint": self.world.moto.endpoint(),
+                "auth": {"secretRef": {
+                    "accessKeyId": {"name": "aws", "key": "id"},
+                    "secretAccessKey": {"name": "aws", "key": "secret"},
+                }},
+            }}),
+        )
+        .await
+    }
+
+    /// A store.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn store(&self, name: &str, access: &str, provider: Value) -> Result<()> {
+        self.apply(json!({
+            "apiVersion": "rekey.dev/v1alpha1",
+            "kind": "RemoteStore",
+            "metadata": {"name": name},
+            "spec": {"access": access, "provider": provider},
+        }))
+        .await
+    }
+
+    /// A policy that maps `property` of each item to a key: `(key of the Secret, remote key, property)`. `more` is
+    /// merged over its spec.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn policy(&self, name: &str, store: &str, items: &[(&str, &str, &str)], more: Value) -> Result<()> {
+        let data: Vec<Value> = items
+            .iter()
+            .map(|(secret_key, key, property)| {
+                json!({"secretKey": secret_key, "remoteRef": {"key": key, "property": property}})
+            })
+            .collect();
+        let mut spec = json!({"source": {"remote": {
+            "storeRef": {"name": store}, "refreshInterval": "10s", "data": data,
+        }}});
+        merge(&mut spec, more);
+        self.apply(json!({
+            "apiVersion": "rekey.dev/v1alpha1",
+            "kind": "SecretPolicy",
+            "metadata": {"name": name},
+            "spec": spec,
+        }))
+        .await
+    }
+
+    /// Applies an object in this namespace with all rights.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn apply(&self, mut object: Value) -> Result<()> {
+        object["metadata"]["namespace"] = json!(self.namespace);
+        self.world.apply(object).await.map(drop)
+    }
+
+    /// A Secret that somebody else makes.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn secret(&self, name: &str, data: &[(&str, &str)]) -> Result<()> {
+        let data: BTreeMap<&str, &str> = data.iter().copied().collect();
+        self.apply(json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data,
+        }))
+        .await
+    }
+
+    /// An API of this namespace with all rights.
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.world.client.clone(), &self.namespace)
+    }
+
+    /// Puts an annotation on an object.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn annotate<K>(&self, name: &str, annotation: &str, value: &str) -> Result<()>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + serde::de::DeserializeOwned
+            + std::fmt::Debug,
+    {
+        let body = json!({"metadata": {"annotations": {annotation: value}}});
+        let params = PatchParams { field_manager: Some("somebody".to_owned()), ..PatchParams::default() };
+        self.api::<K>().patch(name, &params, &Patch::Merge(&body)).await?;
+        Ok(())
+    }
+
+    /// A Secret as it stands now: its keys with their values as text; `None` when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn data(&self, name: &str) -> Result<Option<BTreeMap<String, String>>> {
+        let secret = self.api::<Secret>().get_opt(name).await?;
+        Ok(secret.map(|secret| {
+            let data = secret.data.unwrap_or_default();
+            data.into_iter().map(|(key, value)| (key, String::from_utf8_lossy(&value.0).into_owned())).collect()
+        }))
+    }
+
+    /// Waits until the Secret holds exactly this.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn wait_data(&self, name: &str, wanted: &[(&str, &str)]) -> Result<()> {
+        let wanted: BTreeMap<String, String> =
+            wanted.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        until_equal(&format!("Secret {name}"), Some(wanted), || self.data(name)).await
+    }
+
+    /// The conditions of a policy, checked for what must always hold.
+    ///
+    /// # Errors
+    /// When they break a rule.
+    pub async fn policy_conditions(&self, name: &str) -> Result<Vec<Condition>> {
+        let policy = self.api::<SecretPolicy>().get(name).await?;
+        let found = policy.status.map(|status| status.conditions).unwrap_or_default();
+        check(&format!("SecretPolicy {name}"), &found)?;
+        Ok(found)
+    }
+
+    /// Waits until a policy shows this among its conditions (`Ready=True/Synced`), and returns the message.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn wait_policy(&self, name: &str, wanted: &str) -> Result<String> {
+        let kind = wanted.split('=').next().unwrap_or_default();
+        let end = tokio::time::Instant::now() + crate::wait::SOON;
+        loop {
+            let found = self.policy_conditions(name).await?;
+            let shown = conditions::shown(&found);
+            if shown.iter().any(|at| at == wanted) {
+                return Ok(conditions::message(&found, kind));
+            }
+            ensure!(tokio::time::Instant::now() < end, "SecretPolicy {name}: wanted {wanted}, last seen: {found:?}");
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until a policy is `Ready=True/Synced` and not on its way any more, with its spec acted on.
+    ///
+    /// # Errors
+    /// When it does not get there.
+    pub async fn wait_synced(&self, name: &str) -> Result<SecretPolicy> {
+        until(&format!("SecretPolicy {name} is synced"), || async {
+            let policy = self.api::<SecretPolicy>().get(name).await?;
+            let status = policy.status.clone().unwrap_or_default();
+            check(name, &status.conditions)?;
+            let shown = conditions::shown(&status.conditions);
+            let done = shown.iter().any(|at| at == "Ready=True/Synced")
+                && !shown.iter().any(|at| at.starts_with("Reconciling"))
+                && status.observed_generation == policy.metadata.generation;
+            Ok(done.then_some(policy))
+        })
+        .await
+    }
+
+    /// Waits until a store shows this among its conditions.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn wait_store(&self, name: &str, wanted: &str) -> Result<RemoteStore> {
+        until(&format!("RemoteStore {name} {wanted}"), || async {
+            let store = self.api::<RemoteStore>().get(name).await?;
+            let found = store.status.clone().unwrap_or_default().conditions;
+            check(name, &found)?;
+            Ok(conditions::shown(&found).iter().any(|at| at == wanted).then_some(store))
+        })
+        .await
+    }
+
+    /// A schedule.
+    ///
+    /// # Errors
+    /// When it cannot be read, or its conditions break a rule.
+    pub async fn schedule(&self, name: &str) -> Result<RotationSchedule> {
+        let schedule = self.api::<RotationSchedule>().get(name).await?;
+        check(name, &schedule.status.clone().unwrap_or_default().conditions)?;
+        Ok(schedule)
+    }
+
+    /// How often the pod template of a workload has been changed since it was made, and whether its rollout is done.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn generation(&self, kind: &str, name: &str) -> Result<i64> {
+        let metadata = match kind {
+            "Deployment" => self.api::<Deployment>().get(name).await?.metadata,
+            "StatefulSet" => self.api::<StatefulSet>().get(name).await?.metadata,
+            _ => self.api::<DaemonSet>().get(name).await?.metadata,
+        };
+        metadata.generation.context("no generation")
+    }
+
+    /// The only live pod of a workload, once it is ready and alone.
+    ///
+    /// # Errors
+    /// When that does not come.
+    pub async fn wait_pod(&self, app: &str) -> Result<Pod> {
+        until(&format!("one ready pod of {app}"), || async {
+            let params = ListParams::default().labels(&format!("app={app}"));
+            let pods = self.api::<Pod>().list(&params).await?.items;
+            let ready = |pod: &Pod| {
+                let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+                conditions.is_some_and(|all| all.iter().any(|at| at.type_ == "Ready" && at.status == "True"))
+            };
+            Ok(match pods.as_slice() {
+                [pod] if ready(pod) && pod.metadata.deletion_timestamp.is_none() => Some(pod.clone()),
+                _ => None,
+            })
+        })
+        .await
+    }
+
+    /// What a container of the only pod of a workload holds in this environment variable.
+    ///
+    /// # Errors
+    /// When there is no such pod or variable.
+    pub async fn variable(&self, app: &str, name: &str) -> Result<String> {
+        let pod = self.wait_pod(app).await?;
+        let all = self.world.node()?.environment(&self.namespace, &pod.name_any()).await?;
+        all.get(name).cloned().with_context(|| format!("no variable {name} in {app}"))
+    }
+
+    /// Reasons and notes of the Events about an object.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn events(&self, name: &str) -> Result<Vec<String>> {
+        let params = ListParams::default().fields(&format!("involvedObject.name={name}"));
+        let events = self.api::<Event>().list(&params).await?;
+        Ok(events
+            .into_iter()
+            .map(|event| format!("{}: {}", event.reason.unwrap_or_default(), event.message.unwrap_or_default()))
+            .collect())
+    }
+}
+
+/// Merges `more` over `base`, object by object.
+fn merge(base: &mut Value, more: Value) {
+    match (base, more) {
+        (Value::Object(base), Value::Object(more)) => {
+            for (name, value) in more {
+                merge(base.entry(name).or_insert(Value::Null), value);
+            }
+        }
+        (base, more) => *base = more,
+    }
+}

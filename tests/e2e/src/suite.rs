@@ -1,0 +1,57 @@
+//! A suite of tests that share one world. Each target has a `main` of its own, so that the world is stopped in order
+//! when the last test is done, and the logs are kept when one has failed.
+
+use std::{future::Future, pin::Pin, process::ExitCode, sync::Arc};
+
+use anyhow::Result;
+use libtest_mimic::{Arguments, Failed, Trial};
+use tokio::{runtime::Runtime, sync::OnceCell};
+
+use crate::World;
+
+/// A test: what it is called, and what it does in the world.
+pub struct Test {
+    name: &'static str,
+    run: Box<dyn Fn(Arc<World>) -> Pin<Box<dyn Future<Output = Result<()>>>> + Send + Sync>,
+}
+
+/// Makes a test of an async function.
+pub fn test<F, R>(name: &'static str, run: F) -> Test
+where
+    F: Fn(Arc<World>) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<()>> + 'static,
+{
+    Test { name, run: Box::new(move |world| Box::pin(run(world))) }
+}
+
+/// Runs the tests in one world, which is started by the first that needs it.
+///
+/// # Errors
+/// When the runtime cannot be built, or the world cannot be stopped.
+pub fn main(node: bool, tests: Vec<Test>) -> Result<ExitCode> {
+    let arguments = Arguments::from_args();
+    let runtime = Arc::new(Runtime::new()?);
+    let world: Arc<OnceCell<Arc<World>>> = Arc::default();
+    let trials = tests
+        .into_iter()
+        .map(|test| {
+            let (runtime, world) = (Arc::clone(&runtime), Arc::clone(&world));
+            Trial::test(test.name, move || {
+                runtime.block_on(async {
+                    let world = world.get_or_try_init(|| async { World::start(node).await.map(Arc::new) }).await;
+                    let world = world.map_err(|error| Failed::from(format!("the world did not start: {error:?}")))?;
+                    (test.run)(Arc::clone(world)).await.map_err(|error| Failed::from(format!("{error:?}")))
+                })
+            })
+        })
+        .collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if conclusion.has_failed()
+        && let Some(world) = world.get()
+    {
+        eprintln!("the logs are kept in {}", world.plane.keep_logs()?.display());
+    }
+    let _inside = runtime.enter();
+    drop(world);
+    Ok(conclusion.exit_code())
+}

@@ -1,0 +1,74 @@
+//! Waiting for a condition, with a deadline and an error that says what was seen last.
+
+use std::{fmt::Debug, future::Future, time::Duration};
+
+use anyhow::{Result, bail};
+use tokio::time::{Instant, sleep};
+
+/// How long a test waits for something that should come soon.
+pub const SOON: Duration = Duration::from_secs(60);
+
+/// Looks until `look` finds something, and returns it.
+///
+/// # Errors
+/// When `look` fails, or finds nothing within [`SOON`]; the message tells what was waited for.
+pub async fn until<T, F, L>(what: &str, mut look: L) -> Result<T>
+where
+    L: FnMut() -> F,
+    F: Future<Output = Result<Option<T>>>,
+{
+    let end = Instant::now() + SOON;
+    loop {
+        if let Some(found) = look().await? {
+            return Ok(found);
+        }
+        if Instant::now() >= end {
+            bail!("not seen within {} s: {what}", SOON.as_secs());
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Looks until what `look` returns equals `wanted`.
+///
+/// # Errors
+/// As [`until`]; the message shows what was seen last.
+pub async fn until_equal<T, F, L>(what: &str, wanted: T, mut look: L) -> Result<()>
+where
+    T: PartialEq + Debug,
+    L: FnMut() -> F,
+    F: Future<Output = Result<T>>,
+{
+    let end = Instant::now() + SOON;
+    loop {
+        let seen = look().await?;
+        if seen == wanted {
+            return Ok(());
+        }
+        if Instant::now() >= end {
+            bail!("{what}: wanted {wanted:?}, but after {} s saw {seen:?}", SOON.as_secs());
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Checks that something stays as it is for a while; for what must *not* happen there is no condition to wait for.
+///
+/// # Errors
+/// When it changes; the message shows to what.
+pub async fn stays<T, F, L>(what: &str, wanted: T, span: Duration, mut look: L) -> Result<()>
+where
+    T: PartialEq + Debug,
+    L: FnMut() -> F,
+    F: Future<Output = Result<T>>,
+{
+    let end = Instant::now() + span;
+    while Instant::now() < end {
+        let seen = look().await?;
+        if seen != wanted {
+            bail!("{what}: should have stayed {wanted:?}, but became {seen:?}");
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
+}
