@@ -93,6 +93,9 @@ pub struct Memory {
     state: Mutex<Remembered>,
 }
 
+/// When the consumed keys had last changed at the time of a look, and whether every pod was current then.
+type Look = (Option<DateTime<Utc>>, bool);
+
 #[derive(Default)]
 struct Remembered {
     /// Secrets whose content is known to be as we wrote it, in this version.
@@ -100,7 +103,7 @@ struct Remembered {
     /// Last successful read by policy uid.
     fetched: HashMap<String, DateTime<Utc>>,
     /// What a look at the pods has shown, by workload uid and Secret.
-    looked: HashMap<(String, String), (Option<DateTime<Utc>>, bool)>,
+    looked: HashMap<(String, String), Look>,
 }
 
 impl Memory {

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// No reconcile takes longer.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// When to look again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -95,13 +95,13 @@ pub enum Class {
 
 impl Error {
     /// An API failure.
-    pub fn api(operation: &'static str, object: impl ToString) -> impl FnOnce(kube::Error) -> Self {
+    pub fn api(operation: &'static str, object: impl std::fmt::Display) -> impl FnOnce(kube::Error) -> Self {
         let object = object.to_string();
         move |source| Self::Api { operation, object, source: Box::new(source) }
     }
 
     /// A store failure.
-    pub fn store(operation: &'static str, store: impl ToString) -> impl FnOnce(StoreError) -> Self {
+    pub fn store(operation: &'static str, store: impl std::fmt::Display) -> impl FnOnce(StoreError) -> Self {
         let store = store.to_string();
         move |source| Self::Store { operation, store, source }
     }
@@ -132,12 +132,13 @@ impl Error {
     #[must_use]
     pub fn class(&self) -> Class {
         match self {
-            Self::Spec(SpecError::Render(RenderError::PropertyNotFound { .. })) => Class::Transient,
+            Self::Spec(SpecError::Render(RenderError::PropertyNotFound { .. })) | Self::Deadline(_) => Class::Transient,
             Self::Spec(error) if error.is_final() => Class::Spec,
             Self::Spec(_) => Class::Data,
             Self::Malformed { .. } => Class::Spec,
-            Self::StoreNotFound { .. } | Self::StoreNotAllowed { .. } => Class::Denied,
-            Self::NamespaceNotOpened { .. } => Class::Denied,
+            Self::StoreNotFound { .. } | Self::StoreNotAllowed { .. } | Self::NamespaceNotOpened { .. } => {
+                Class::Denied
+            }
             Self::Store { source, .. } => match source.kind {
                 StoreErrorKind::Denied | StoreErrorKind::Invalid => Class::Denied,
                 StoreErrorKind::Conflict => Class::Conflict,
@@ -151,7 +152,6 @@ impl Error {
                 Some(401 | 403) => Class::Denied,
                 _ => Class::Transient,
             },
-            Self::Deadline(_) => Class::Transient,
             Self::Panic => Class::Bug,
         }
     }
@@ -177,15 +177,14 @@ impl Error {
     #[must_use]
     pub fn delay(&self, failures: u32) -> Option<Duration> {
         if let Self::Store { source: StoreError { retry_after: Some(wait), .. }, .. } = self {
-            return Some((*wait).min(Duration::from_secs(300)));
+            return Some((*wait).min(Duration::from_mins(5)));
         }
         match self.class() {
             Class::Spec => None,
-            Class::Data => Some(Duration::from_secs(60)),
-            Class::Denied => Some(Duration::from_secs(30)),
+            Class::Data | Class::Denied => Some(Duration::from_secs(30)),
             Class::Conflict => Some(Duration::from_millis(200)),
             Class::Transient | Class::Bug => {
-                Some(Duration::from_secs(1 << failures.clamp(1, 6).saturating_sub(1)).min(Duration::from_secs(60)))
+                Some(Duration::from_secs(1 << failures.clamp(1, 6).saturating_sub(1)).min(Duration::from_mins(1)))
             }
         }
     }

@@ -82,7 +82,7 @@ impl Reconcile for Policies {
             status.observed_generation = Some(generation);
         }
         status.conditions = conditions(&status.conditions, &situation, &[], generation, ctx.now());
-        if settle::settle(ctx, object, &status, false, notify::policy).await? {
+        if settle::settle(ctx, object, &status, true, notify::policy).await? {
             ctx.events.warning(object, error.reason(), "Sync", &error.to_string()).await;
         }
         Ok(())

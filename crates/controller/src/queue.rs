@@ -260,7 +260,7 @@ mod tests {
         queue.add(Item("a", 1), Lane::Routine);
         queue.add(Item("a", 1), Lane::Urgent);
         assert_eq!(queue.depth(), 0);
-        queue.done(&key, Some(Duration::from_secs(60)));
+        queue.done(&key, Some(Duration::from_mins(1)));
         assert_eq!(drain(&queue, 1).await, [Item("a", 1)]);
         assert_eq!(queue.depth(), 0);
     }

@@ -81,7 +81,7 @@ impl Reconcile for Schedules {
             _ => rotation::failed(&before, (error.reason(), &error.to_string()), generation, ctx.now()),
         };
         let news = condition_reason(&before) != condition_reason(&status);
-        settle::settle(ctx, object, &status, false, notify::schedule).await?;
+        settle::settle(ctx, object, &status, true, notify::schedule).await?;
         if news && !matches!(error.class(), Class::Conflict) {
             ctx.events.warning(object, error.reason(), "Rotate", &error.to_string()).await;
         }

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// A store that answered is tried again after this time.
-const PROBE: Duration = Duration::from_secs(300);
+const PROBE: Duration = Duration::from_mins(5);
 
 impl Kind for RemoteStore {
     fn api(ctx: &Context, namespace: &str) -> Api<Self> {

@@ -247,5 +247,6 @@ fn failed<K, T>(ctx: &Context, feed: &Feed<K, T>, error: &watcher::Error) {
     tracing::warn!(kind = feed.kind, namespace = feed.namespace, code, "a watch failed; it is started again");
     if let (Some(403), Some(namespace)) = (code, &feed.namespace) {
         ctx.namespaces.refused(namespace);
+        namespaces::requeue(ctx, namespace);
     }
 }

@@ -26,6 +26,7 @@ use crate::{SecretBytes, SpecError, chance::Chance, password::Recipe, schedule::
 
 /// A parsed schedule.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent wishes of the user")]
 pub struct Plan {
     /// Its name.
     pub name: String,

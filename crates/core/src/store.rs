@@ -1,9 +1,10 @@
 //! The port to a secret store, and the only error a store answers with.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use ipnet::IpNet;
 use rekey_api::store::{Capability, RemoteStoreSpec};
 use uuid::Uuid;
 
@@ -119,8 +120,12 @@ pub trait Credentials: Send + Sync {
 /// What the operator's settings allow for connections to stores.
 #[derive(Clone, Debug, Default)]
 pub struct Network {
-    /// Allow `http://` and loopback addresses (`--allow-insecure-stores`, for development).
+    /// Allow `http://` and all addresses (`--allow-insecure-stores`, for development).
     pub insecure: bool,
+    /// Ranges that stores may be in although they are refused otherwise, also by `refuse` (`--allow-addresses`).
+    pub allow: Vec<IpNet>,
+    /// Addresses that no store may have: those of the API server.
+    pub refuse: Vec<IpAddr>,
     /// Proxy for all stores (`--store-proxy`); the environment's proxies are never used.
     pub proxy: Option<String>,
     /// Allow stores without `auth` to use the operator's own AWS credential chain (`--allow-ambient-credentials`).

@@ -1,6 +1,8 @@
 //! The command line. Every flag is also an environment variable, `REKEY_` and its name; nothing else of the
 //! environment is read, but for what names the cluster (`KUBECONFIG`, or the files of a pod).
 
+#![expect(clippy::doc_markdown, reason = "these comments are printed by --help")]
+
 use std::net::SocketAddr;
 
 use clap::{Parser, Subcommand, ValueEnum};

@@ -15,7 +15,7 @@ pub struct Clients {
     pub calls: Client,
     /// For watches.
     pub watches: Client,
-    /// Where the API server is; stores may not point there.
+    /// `host:port` of the API server; stores may not point there.
     pub server: String,
 }
 
@@ -32,11 +32,16 @@ pub async fn connect() -> Result<Clients> {
     config.connect_timeout = Some(Duration::from_secs(5));
     config.write_timeout = Some(DEADLINE);
     let watches = Client::try_from(config.clone()).context("build the client for watches")?;
-    let server = config.cluster_url.to_string();
+    let server = address(&config.cluster_url);
     config.read_timeout = Some(DEADLINE);
     config.reset_reader_on_write = true;
     let calls = Client::try_from(config).context("build the client")?;
     Ok(Clients { calls, watches, server })
+}
+
+fn address(url: &http::Uri) -> String {
+    let port = url.port_u16().unwrap_or(if url.scheme_str() == Some("http") { 80 } else { 443 });
+    format!("{}:{port}", url.host().unwrap_or_default())
 }
 
 /// The flag of `kubectl create rolebinding` that names us

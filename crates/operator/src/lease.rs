@@ -65,9 +65,8 @@ impl Candidate {
             let left = RENEW_DEADLINE.saturating_sub(renewed.elapsed());
             match timeout(left, self.attempt()).await {
                 Ok(Ok(true)) => renewed = Instant::now(),
-                Ok(Ok(false)) => return,
                 Ok(Err(error)) => tracing::warn!("the Lease could not be renewed: {error:#}"),
-                Err(_) => return,
+                Ok(Ok(false)) | Err(_) => return,
             }
         }
     }

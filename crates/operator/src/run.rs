@@ -65,7 +65,7 @@ async fn work(options: RunOptions, ready: Ready, metrics: Arc<Metrics>) -> Resul
         settings: settings(&options, account, &instance, &namespace),
         clock: Arc::new(WallClock),
         chance: Arc::new(SystemChance),
-        connect: Arc::new(Stores::new(network(&options, &clients))),
+        connect: Arc::new(Stores::new(network(&options, &clients).await)),
         metrics: Arc::clone(&metrics),
     };
     if !options.leader_elect {
@@ -124,12 +124,15 @@ fn settings(options: &RunOptions, account: String, instance: &str, namespace: &s
     }
 }
 
-fn network(options: &RunOptions, _clients: &Clients) -> Network {
+/// What stores may be reached. The API server's own addresses are not among them, unless they are listed.
+async fn network(options: &RunOptions, clients: &Clients) -> Network {
+    let refuse = tokio::net::lookup_host(clients.server.as_str()).await;
     Network {
+        allow: options.allow_addresses.clone(),
+        refuse: refuse.into_iter().flatten().map(|address| address.ip()).collect(),
         insecure: options.allow_insecure_stores,
         proxy: options.store_proxy.clone(),
         ambient: options.allow_ambient_credentials,
-        ..Network::default()
     }
 }
 

@@ -65,7 +65,7 @@ pub struct VaultAuth {
     /// Kubernetes auth method: Vault asks the API server whether the `ServiceAccount`'s token is genuine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<KubernetesAuth>,
-    /// A token from a Secret. It is renewed while that is possible.
+    /// A token from a Secret. It is renewed when it is used after two thirds of its ttl, if the server allows that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<SecretKeySource>,
     /// `AppRole` auth method.

@@ -19,7 +19,7 @@ use crate::{
 pub async fn observe(ctx: &Context, object: &SecretPolicy, policy: &Policy) -> Result<Seen, Error> {
     let schedule = schedule(ctx, policy);
     let before = object.status.clone().unwrap_or_default();
-    let open = schedule.as_ref().and_then(|schedule| rotation(schedule));
+    let open = schedule.as_ref().and_then(rotation);
     let next = schedule.and_then(|schedule| schedule.status.and_then(|status| status.next_rotation_time));
     Ok(Seen {
         secret: secret(ctx, policy).await?,
@@ -85,16 +85,15 @@ async fn ours(
 ) -> Result<SeenSecret, Error> {
     let known = ctx.memory.verified(name, version);
     let mut found = None;
-    let immutable = match known {
-        Some(immutable) => immutable,
-        None => {
-            let Some(content) = content(ctx, name).await? else {
-                return Ok(SeenSecret::Absent);
-            };
-            let immutable = content.immutable;
-            found = Some(content);
-            immutable
-        }
+    let immutable = if let Some(immutable) = known {
+        immutable
+    } else {
+        let Some(content) = content(ctx, name).await? else {
+            return Ok(SeenSecret::Absent);
+        };
+        let immutable = content.immutable;
+        found = Some(content);
+        immutable
     };
     if let Some(content) = &found
         && intact(ctx, policy, managed, content)

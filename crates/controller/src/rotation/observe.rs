@@ -117,15 +117,15 @@ fn unable(ctx: &Context, plan: &Plan, policy: &SecretPolicy) -> Option<String> {
         return Some(format!("SecretPolicy {name} is not Ready"));
     }
     let remote = spec.source.remote.as_ref()?;
-    let mut reads = remote.data.iter().filter(|item| {
+    let mut matching = remote.data.iter().filter(|item| {
         let store = item.store_ref.as_ref().unwrap_or(&remote.store_ref);
         *store == plan.store && item.remote_ref.key == plan.key
     });
     let pinned =
         |item: &&rekey_api::policy::RemoteData| item.remote_ref.version.is_some() || item.remote_ref.stage.is_some();
-    match reads.clone().next() {
+    match matching.clone().next() {
         None => return Some(format!("SecretPolicy {name} does not read key {:?} of {}", plan.key, plan.store.name)),
-        Some(_) if reads.any(|item| pinned(&item)) => {
+        Some(_) if matching.any(|item| pinned(&item)) => {
             return Some(format!("SecretPolicy {name} pins a version of key {:?}", plan.key));
         }
         Some(_) => {}

@@ -4,11 +4,12 @@ use chrono::{DateTime, Utc};
 use rekey_api::{
     SecretPolicyStatus,
     condition::{ConditionType, Reason},
-    policy::{ConsumerState, ConsumersStatus, PolicyHistory, PublishedRotation, SourceVersion},
+    policy::{ChangeReason, ConsumerState, ConsumersStatus, PolicyHistory, PublishedRotation, SourceVersion},
 };
 
 use super::{Fetched, OpenRotation, Policy, Seen, consumers, publish::Decided};
 use crate::{
+    published::Published,
     summary::{Extra, Situation, conditions},
     time,
 };
@@ -43,9 +44,11 @@ pub fn status(
     }
     if let Some(published) = &decided.published {
         status.consumers = consumers(&seen.consumers, |workload| policy.input(published, workload));
-        status.revision = Some(published.revision.clone());
-        if let Some(reason) = decided.reason {
-            let time = time::kube(now);
+        // Read off the Secret, not remembered: a change whose status write was lost is recorded the next time.
+        if status.revision.as_ref() != Some(&published.revision) {
+            status.revision = Some(published.revision.clone());
+            let time = time::kube(time::parse(&published.changes.time).unwrap_or(now));
+            let reason = decided.reason.unwrap_or_else(|| reason(seen, published));
             status.last_change_time = Some(time.clone());
             status.history.push(PolicyHistory { revision: published.revision.clone(), time, reason });
             let surplus = status.history.len().saturating_sub(HISTORY);
@@ -55,6 +58,17 @@ pub fn status(
     let (situation, extras) = situation(policy, decided, status.consumers.as_ref());
     status.conditions = conditions(&seen.status.conditions, &situation, &extras, policy.generation, now);
     status
+}
+
+/// Why the published content came to be, as far as it can still be told.
+fn reason(seen: &Seen, published: &Published) -> ChangeReason {
+    if published.changes.publication == 1 {
+        ChangeReason::Created
+    } else if seen.rotation.as_ref().is_some_and(|rotation| !rotation.is_published(&seen.status)) {
+        ChangeReason::Rotated
+    } else {
+        ChangeReason::SourceChanged
+    }
 }
 
 /// Whether the version that a rotation wrote, or a later one where versions are numbers, was read.

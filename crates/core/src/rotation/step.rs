@@ -44,6 +44,7 @@ pub struct Open {
 
 /// What was seen.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about the world")]
 pub struct Seen {
     /// Whether one begins, if none is open.
     pub due: Due,

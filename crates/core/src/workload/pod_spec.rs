@@ -8,6 +8,7 @@ use rekey_api::policy::ConsumeForm;
 use super::{Keys, Use};
 
 /// Every reference to a Secret, merged by Secret.
+#[must_use]
 pub fn uses(spec: &PodSpec) -> BTreeMap<String, Use> {
     let mut found = Found::default();
     let containers = || spec.containers.iter().chain(spec.init_containers.iter().flatten());

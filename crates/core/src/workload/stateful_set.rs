@@ -47,7 +47,7 @@ fn progress(set: &StatefulSet) -> Progress {
 mod tests {
     use super::*;
 
-    fn set(updated: i32, available: i32, strategy: serde_json::Value) -> StatefulSet {
+    fn set(updated: i32, available: i32, strategy: &serde_json::Value) -> StatefulSet {
         serde_json::from_value(serde_json::json!({
             "metadata": {"name": "db", "namespace": "shop", "generation": 3},
             "spec": {"replicas": 2, "selector": {}, "serviceName": "db", "template": {}, "updateStrategy": strategy},
@@ -61,10 +61,10 @@ mod tests {
         let rolling = serde_json::json!({"type": "RollingUpdate"});
         let parted = serde_json::json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 1}});
         let by_hand = serde_json::json!({"type": "OnDelete"});
-        assert_eq!(set(2, 2, rolling.clone()).project().progress, Progress::Complete);
-        assert!(matches!(set(1, 2, rolling.clone()).project().progress, Progress::Underway(_)));
-        assert!(matches!(set(2, 1, rolling).project().progress, Progress::Underway(_)));
-        assert!(matches!(set(1, 2, parted).project().progress, Progress::Waiting(_)));
-        assert!(matches!(set(1, 2, by_hand).project().progress, Progress::Waiting(_)));
+        assert_eq!(set(2, 2, &rolling).project().progress, Progress::Complete);
+        assert!(matches!(set(1, 2, &rolling).project().progress, Progress::Underway(_)));
+        assert!(matches!(set(2, 1, &rolling).project().progress, Progress::Underway(_)));
+        assert!(matches!(set(1, 2, &parted).project().progress, Progress::Waiting(_)));
+        assert!(matches!(set(1, 2, &by_hand).project().progress, Progress::Waiting(_)));
     }
 }

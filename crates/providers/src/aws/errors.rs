@@ -1,0 +1,192 @@
+//! What the failures of AWS mean. Codes are matched; messages are never shown, since they may quote the request.
+
+use std::error::Error;
+
+use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use rekey_core::store::{StoreError, StoreErrorKind};
+
+use crate::http::{Failure, find, retry_after};
+
+/// What was tried, and where.
+#[derive(Clone, Copy)]
+pub(super) struct Attempt<'a> {
+    /// For example `reading "shop/orders-db"`.
+    pub what: &'a str,
+    /// The service and region or host.
+    pub place: &'a str,
+    /// The permission it takes.
+    pub action: &'a str,
+}
+
+/// The failure of a call in the words of the port.
+pub(super) fn translate<E>(error: &SdkError<E, HttpResponse>, attempt: Attempt<'_>) -> StoreError
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    let Attempt { what, place, .. } = attempt;
+    if let Some(failure) = find::<Failure>(error) {
+        return failure.error(place);
+    }
+    match error {
+        SdkError::ServiceError(answer) if !answer.raw().status().is_success() => {
+            let status = answer.raw().status().as_u16();
+            let wait = answer.raw().headers().get("retry-after").and_then(retry_after);
+            let meaning = Meaning::of(answer.err().meta().code(), answer.err().meta().message(), status);
+            meaning.error(attempt, status).retry_after(wait)
+        }
+        SdkError::TimeoutError(_) => Failure::Timeout.error(place),
+        SdkError::DispatchFailure(_) => Failure::Broken.error(place),
+        SdkError::ResponseError(_) | SdkError::ServiceError(_) => {
+            let text = format!("{what} at {place}: the answer is not one of AWS; check spec.provider.aws.endpoint");
+            StoreError::new(StoreErrorKind::Malformed, text)
+        }
+        _ => {
+            let text = format!("{what} at {place}: no request can be made of it; check region, endpoint and key");
+            StoreError::new(StoreErrorKind::Invalid, text)
+        }
+    }
+}
+
+/// Whether the failure is this error of the service.
+pub(super) fn is_code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>, code: &str) -> bool {
+    matches!(error, SdkError::ServiceError(answer) if answer.err().meta().code() == Some(code))
+}
+
+/// Whether AWS knew who we are, and refused only what we asked for. Only its own codes prove that, no status does.
+pub(super) fn is_known_caller<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    ["ResourceNotFoundException", "AccessDeniedException", "AccessDenied"].iter().any(|code| is_code(error, code))
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meaning {
+    Missing,
+    Deleted,
+    Forbidden,
+    BadCredential,
+    Expired,
+    Encryption,
+    Exists,
+    Throttled,
+    Down,
+    Refused,
+}
+
+impl Meaning {
+    fn of(code: Option<&str>, message: Option<&str>, status: u16) -> Self {
+        match code.unwrap_or_default() {
+            "ResourceNotFoundException" => Self::Missing,
+            "InvalidRequestException" if message.is_some_and(says_deleted) => Self::Deleted,
+            "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" | "NotAuthorized" => Self::Forbidden,
+            "UnrecognizedClientException"
+            | "InvalidClientTokenId"
+            | "InvalidAccessKeyId"
+            | "InvalidSignatureException"
+            | "SignatureDoesNotMatch"
+            | "IncompleteSignature"
+            | "IncompleteSignatureException"
+            | "MissingAuthenticationToken"
+            | "MissingAuthenticationTokenException"
+            | "AuthFailure" => Self::BadCredential,
+            "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => Self::Expired,
+            "DecryptionFailure" | "EncryptionFailure" => Self::Encryption,
+            "ResourceExistsException" => Self::Exists,
+            "Throttling"
+            | "ThrottlingException"
+            | "ThrottledException"
+            | "RequestLimitExceeded"
+            | "RequestThrottled"
+            | "RequestThrottledException"
+            | "TooManyRequestsException"
+            | "SlowDown" => Self::Throttled,
+            _ => Self::of_status(status),
+        }
+    }
+
+    fn of_status(status: u16) -> Self {
+        match status {
+            401 | 403 => Self::Forbidden,
+            404 => Self::Missing,
+            408 | 500..600 => Self::Down,
+            429 => Self::Throttled,
+            _ => Self::Refused,
+        }
+    }
+
+    fn error(self, attempt: Attempt<'_>, status: u16) -> StoreError {
+        let Attempt { what, place, action } = attempt;
+        let (kind, why) = match self {
+            Self::Missing => (StoreErrorKind::NotFound, "there is no such secret or version".to_owned()),
+            Self::Deleted => (
+                StoreErrorKind::NotFound,
+                "the secret is scheduled for deletion; restore it with `aws secretsmanager restore-secret`".to_owned(),
+            ),
+            Self::Forbidden => {
+                (StoreErrorKind::Denied, format!("refused ({status}): check that a policy of ours allows {action}"))
+            }
+            Self::BadCredential => (
+                StoreErrorKind::Denied,
+                format!(
+                    "the credential was refused ({status}): check that the access key exists and is active, that the \
+                     secret access key belongs to it, and the clock"
+                ),
+            ),
+            Self::Expired => (
+                StoreErrorKind::Denied,
+                format!("the credential has expired ({status}): put fresh ones into the Secret, and check the clock"),
+            ),
+            Self::Encryption => (
+                StoreErrorKind::Denied,
+                "the KMS key of the secret could not be used: check that it is enabled and that its policy allows us \
+                 kms:Decrypt and kms:GenerateDataKey"
+                    .to_owned(),
+            ),
+            Self::Exists => (StoreErrorKind::Conflict, "it exists already with another value".to_owned()),
+            Self::Throttled => (StoreErrorKind::Throttled, "AWS asks us to slow down".to_owned()),
+            Self::Down => (StoreErrorKind::Unavailable, format!("the service has a fault ({status})")),
+            Self::Refused => {
+                (StoreErrorKind::Invalid, format!("AWS does not accept this ({status}): check the key and the version"))
+            }
+        };
+        StoreError::new(kind, format!("{what} at {place}: {why}"))
+    }
+}
+
+fn says_deleted(message: &str) -> bool {
+    ["marked for deletion", "marked deleted", "scheduled for deletion"].iter().any(|words| message.contains(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes() {
+        use StoreErrorKind::{Conflict, Denied, Invalid, NotFound, Throttled, Unavailable};
+        let table = [
+            (Some("ResourceNotFoundException"), None, 400, NotFound),
+            (Some("InvalidRequestException"), Some("it was marked for deletion."), 400, NotFound),
+            (Some("InvalidRequestException"), Some("canary"), 400, Invalid),
+            (Some("InvalidParameterException"), Some("canary"), 400, Invalid),
+            (Some("AccessDeniedException"), Some("canary"), 400, Denied),
+            (Some("UnrecognizedClientException"), None, 400, Denied),
+            (Some("InvalidSignatureException"), None, 403, Denied),
+            (Some("ExpiredTokenException"), None, 400, Denied),
+            (Some("DecryptionFailure"), None, 400, Denied),
+            (Some("ResourceExistsException"), None, 400, Conflict),
+            (Some("ThrottlingException"), None, 400, Throttled),
+            (Some("InternalServiceError"), None, 500, Unavailable),
+            (Some("Unheard"), Some("canary"), 418, Invalid),
+            (None, None, 403, Denied),
+            (None, None, 429, Throttled),
+            (None, None, 503, Unavailable),
+        ];
+        for (code, message, status, kind) in table {
+            let attempt = Attempt { what: "reading", place: "here", action: "secretsmanager:GetSecretValue" };
+            let error = Meaning::of(code, message, status).error(attempt, status);
+            assert_eq!(error.kind, kind, "{code:?} {status}");
+            assert!(!error.text.contains("canary"), "{error}");
+            assert!(error.text.starts_with("reading at here: "), "{error}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The AWS SDK over the HTTP client of all stores, so that its calls have the same TLS stack, address checks, proxy
+//! and bounds as everybody's.
+
+use std::fmt;
+
+use aws_smithy_runtime_api::{
+    client::{
+        http::{HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector},
+        orchestrator::{HttpRequest, HttpResponse},
+        result::ConnectorError,
+        runtime_components::RuntimeComponents,
+    },
+    http::StatusCode,
+};
+use aws_smithy_types::body::SdkBody;
+use reqwest::{
+    Client, Method, Request, Url,
+    header::{HeaderName, HeaderValue},
+};
+
+use crate::http::{self, Failure};
+
+/// Sends the SDK's requests.
+#[derive(Clone)]
+pub(super) struct Transport(pub(super) Client);
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Transport")
+    }
+}
+
+impl HttpClient for Transport {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for Transport {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let client = self.0.clone();
+        HttpConnectorFuture::new(async move {
+            let request = outgoing(&request).ok_or_else(|| ConnectorError::user(Box::new(Failure::Broken)))?;
+            let answer = http::send(&client, request).await.map_err(unsent)?;
+            incoming(&answer).ok_or_else(|| ConnectorError::other(Box::new(Failure::Broken), None))
+        })
+    }
+}
+
+fn unsent(failure: Failure) -> ConnectorError {
+    match failure {
+        Failure::Timeout => ConnectorError::timeout(Box::new(failure)),
+        Failure::Connect | Failure::Broken => ConnectorError::io(Box::new(failure)),
+        Failure::Address | Failure::Tls | Failure::TooLarge => ConnectorError::other(Box::new(failure), None),
+    }
+}
+
+fn outgoing(request: &HttpRequest) -> Option<Request> {
+    let method = Method::from_bytes(request.method().as_bytes()).ok()?;
+    let mut built = Request::new(method, Url::parse(request.uri()).ok()?);
+    for (name, value) in request.headers() {
+        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+        built.headers_mut().append(name, HeaderValue::from_str(value).ok()?);
+    }
+    *built.body_mut() = Some(request.body().bytes()?.to_vec().into());
+    Some(built)
+}
+
+fn incoming(answer: &http::Answer) -> Option<HttpResponse> {
+    let body = SdkBody::from(answer.body.expose().to_vec());
+    let mut response = HttpResponse::new(StatusCode::try_from(answer.status).ok()?, body);
+    for (name, value) in &answer.headers {
+        if let Ok(value) = value.to_str() {
+            response.headers_mut().append(name.as_str().to_owned(), value.to_owned());
+        }
+    }
+    Some(response)
+}

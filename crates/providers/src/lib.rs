@@ -1,0 +1,15 @@
+//! The stores behind the port [`rekey_core::store`]. Types of SDKs and clients end here: what leaves this crate is
+//! [`rekey_core::store::StoreError`], in our words.
+//!
+//! [`Stores`] is the only thing the binary needs.
+
+mod address;
+mod aws;
+mod connect;
+mod http;
+mod json;
+mod rights;
+mod session;
+mod vault;
+
+pub use connect::Stores;

@@ -1,0 +1,291 @@
+//! Requests to a server, and what its statuses mean.
+//!
+//! The endpoints (method, path, query, body) are those of [`vaultrs::api`], sent through [`Caller`], which is rustify's
+//! client over our own transport. Of vaultrs' own client nothing is used: it logs what servers answer, reads the
+//! environment, buffers answers of any size, and has no place for `Retry-After`.
+
+use async_trait::async_trait;
+use http::{Request, Response, Uri};
+use rekey_core::{
+    SecretBytes,
+    store::{StoreError, StoreErrorKind},
+};
+use reqwest::{
+    Client, Url,
+    header::{CONTENT_TYPE, HeaderValue},
+};
+use rustify::{
+    client::Client as _,
+    endpoint::{Endpoint, MiddleWare},
+    errors::ClientError,
+};
+
+use super::wire;
+use crate::http::{Answer, Failure, send};
+
+/// A server, and the namespace we speak to on it.
+pub(crate) struct Server {
+    client: Client,
+    base: Url,
+    /// The scheme, host and port of `base`.
+    origin: String,
+    namespace: Option<HeaderValue>,
+    /// `host:port`, for texts.
+    pub place: String,
+}
+
+impl Server {
+    /// The server at `address`.
+    ///
+    /// # Errors
+    /// `Invalid` for a namespace that cannot be sent.
+    pub(crate) fn new(
+        client: Client,
+        address: crate::address::Address,
+        namespace: Option<&str>,
+    ) -> Result<Self, StoreError> {
+        let refuse = |_| {
+            let text = "spec.provider.vault.namespace must be printable ASCII";
+            StoreError::new(StoreErrorKind::Invalid, text)
+        };
+        let namespace = namespace.map(HeaderValue::from_str).transpose().map_err(refuse)?;
+        let origin = address.url.origin().ascii_serialization();
+        Ok(Self { client, base: address.url, origin, namespace, place: address.place })
+    }
+
+    /// Calls an endpoint; an answer of any status is one.
+    ///
+    /// This is `Endpoint::exec` in its two steps: as one, it logs each failure as an error of its own, and we tell of
+    /// failures in one place.
+    pub(super) async fn call(
+        &self,
+        token: Option<&SecretBytes>,
+        endpoint: impl Endpoint,
+    ) -> Result<Answer, StoreError> {
+        let caller = Caller { server: self, token };
+        let request = endpoint.request(caller.base()).map_err(|_| self.unbuilt())?;
+        let (head, body) = caller.execute(request).await.map_err(|error| self.unsent(error))?.into_parts();
+        Ok(Answer { status: head.status.as_u16(), headers: head.headers, body: SecretBytes::new(body) })
+    }
+
+    /// Where the API has what `asked` names by its path and query. vaultrs knows no API version and no address with a
+    /// path, so both go before it.
+    fn url(&self, asked: &Uri) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}/v1{}", self.base.path().trim_end_matches('/'), asked.path()));
+        url.set_query(asked.query().filter(|query| !query.is_empty()));
+        url
+    }
+
+    fn outgoing(&self, request: Request<Vec<u8>>, token: Option<&SecretBytes>) -> Result<reqwest::Request, StoreError> {
+        let (asked, body) = request.into_parts();
+        let mut request = reqwest::Request::new(asked.method, self.url(&asked.uri));
+        let headers = request.headers_mut();
+        headers.insert("x-vault-request", HeaderValue::from_static("true"));
+        if let Some(namespace) = &self.namespace {
+            headers.insert("x-vault-namespace", namespace.clone());
+        }
+        if let Some(token) = token {
+            let mut value = HeaderValue::from_bytes(token.expose()).map_err(|_| {
+                let text = format!("the token for {} has characters that no token has", self.place);
+                StoreError::new(StoreErrorKind::Invalid, text)
+            })?;
+            value.set_sensitive(true);
+            headers.insert("x-vault-token", value);
+        }
+        if !body.is_empty() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            *request.body_mut() = Some(body.into());
+        }
+        Ok(request)
+    }
+
+    fn unbuilt(&self) -> StoreError {
+        let text = format!("a key or mount at {} is too long for a URL", self.place);
+        StoreError::new(StoreErrorKind::Invalid, text)
+    }
+
+    /// The error that [`Caller`] packed; the others of the enum come from parts of rustify that are not used.
+    fn unsent(&self, error: ClientError) -> StoreError {
+        let ours = match error {
+            ClientError::GenericError { source } => source.downcast().ok(),
+            _ => None,
+        };
+        ours.unwrap_or_else(|| Failure::Broken.error(&self.place))
+    }
+
+    /// The error for a status that is not a success; `what` was tried, and `hint` helps with a refusal.
+    pub(super) fn refusal(&self, answer: &Answer, what: &str, hint: &str) -> StoreError {
+        let status = answer.status;
+        let kind = match kind(status) {
+            StoreErrorKind::Invalid if wire::is_starting(answer.body.expose()) => StoreErrorKind::Unavailable,
+            kind => kind,
+        };
+        let text = match kind {
+            StoreErrorKind::Denied => format!("{what} was refused ({status}): {hint}"),
+            StoreErrorKind::Throttled => format!("{} asks us to slow down ({status}), {what}", self.place),
+            StoreErrorKind::Unavailable => unavailable(status, what),
+            StoreErrorKind::NotFound => format!("{what}: there is no such path ({status})"),
+            StoreErrorKind::Conflict | StoreErrorKind::Invalid | StoreErrorKind::Malformed => {
+                format!("{what} failed ({status}): check that the server is Vault or OpenBao, and the mount")
+            }
+        };
+        StoreError::new(kind, text).retry_after(answer.retry_after())
+    }
+}
+
+/// What a call shows a server: rustify's client.
+struct Caller<'c> {
+    server: &'c Server,
+    token: Option<&'c SecretBytes>,
+}
+
+#[async_trait]
+impl rustify::client::Client for Caller<'_> {
+    async fn send(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, ClientError> {
+        let request = self.server.outgoing(request, self.token).map_err(packed)?;
+        let answer = send(&self.server.client, request).await;
+        let answer = answer.map_err(|failure| packed(failure.error(&self.server.place)))?;
+        let mut response = Response::builder().status(answer.status).body(answer.body.expose().to_vec());
+        if let Ok(response) = &mut response {
+            *response.headers_mut() = answer.headers;
+        }
+        response.map_err(|_| packed(Failure::Broken.error(&self.server.place)))
+    }
+
+    fn base(&self) -> &str {
+        &self.server.origin
+    }
+
+    /// As it is, whatever the status: rustify's own would put the body of a refusal into the error, and drop the
+    /// headers.
+    async fn execute(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, ClientError> {
+        self.send(request).await
+    }
+}
+
+fn packed(error: StoreError) -> ClientError {
+    ClientError::GenericError { source: error.into() }
+}
+
+/// Sends this body in place of the one the endpoint makes.
+pub(super) struct Verbatim<'b>(pub(super) &'b SecretBytes);
+
+impl MiddleWare for Verbatim<'_> {
+    fn request<E: Endpoint>(&self, _: &E, request: &mut Request<Vec<u8>>) -> Result<(), ClientError> {
+        *request.body_mut() = self.0.expose().to_vec();
+        Ok(())
+    }
+
+    fn response<E: Endpoint>(&self, _: &E, _: &mut Response<Vec<u8>>) -> Result<(), ClientError> {
+        Ok(())
+    }
+}
+
+fn unavailable(status: u16, what: &str) -> String {
+    let why = match status {
+        400 => "the mount is new and not ready yet",
+        300..400 => "the server redirects, which is not followed; name the active server",
+        472 | 473 => "the server is a standby that does not serve reads",
+        503 => "the server is sealed, or down for maintenance",
+        _ => "the server has a fault",
+    };
+    format!("{what} failed ({status}): {why}")
+}
+
+/// What kind of failure a status is.
+pub(super) fn kind(status: u16) -> StoreErrorKind {
+    match status {
+        400 | 405 | 413 | 415 => StoreErrorKind::Invalid,
+        401 | 403 => StoreErrorKind::Denied,
+        404 => StoreErrorKind::NotFound,
+        412 | 429 => StoreErrorKind::Throttled,
+        300..400 | 408 | 472 | 473 | 500..600 => StoreErrorKind::Unavailable,
+        _ => StoreErrorKind::Malformed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rekey_core::store::Network;
+    use vaultrs::api::{
+        auth::kubernetes::requests::LoginWithKubernetesRequest,
+        kv2::requests::ReadSecretRequest,
+        token::requests::{LookupTokenSelfRequest, RenewTokenSelfRequest},
+    };
+
+    use super::*;
+    use crate::{address, http::client};
+
+    /// Where a call of `endpoint` goes on the server at `address`.
+    fn url(address: &str, endpoint: &impl Endpoint) -> String {
+        let network = Network::default();
+        let address = address::check("server", address, &network).unwrap();
+        let server = Server::new(client(&network, None).unwrap(), address, None).unwrap();
+        let request = endpoint.request(&server.origin).unwrap();
+        server.outgoing(request, None).unwrap().url().to_string()
+    }
+
+    fn read(mount: &str, path: &str, version: Option<u64>) -> ReadSecretRequest {
+        ReadSecretRequest { mount: mount.to_owned(), path: path.to_owned(), version }
+    }
+
+    #[test]
+    fn paths_stay_inside() {
+        let table = [
+            ("https://bao:8200", read("secret", "a", None), "https://bao:8200/v1/secret/data/a"),
+            ("https://bao/", read("a/b", "c/d", Some(7)), "https://bao/v1/a/b/data/c/d?version=7"),
+            ("https://bao/prefix/", read("m", "a", None), "https://bao/prefix/v1/m/data/a"),
+            ("https://[2001:db8::1]/p/q", read("m", "a", None), "https://[2001:db8::1]/p/q/v1/m/data/a"),
+            ("https://bao", read("m", "c?d#e/%2e%2e/f", None), "https://bao/v1/m/data/c%3Fd%23e/%252e%252e/f"),
+        ];
+        for (base, endpoint, expected) in table {
+            assert_eq!(url(base, &endpoint), expected);
+        }
+    }
+
+    #[test]
+    fn every_letter_of_a_key_arrives() {
+        let base = Url::parse("https://bao/v1/m/data").unwrap();
+        for letter in (' '..='~').chain(['\u{a0}', 'ü', '\u{1f511}']).filter(|letter| *letter != '/') {
+            let key = format!("a{letter}b");
+            let mut expected = base.clone();
+            expected.path_segments_mut().unwrap().push(&key);
+            assert_eq!(url("https://bao", &read("m", &key, None)), expected.as_str(), "{letter:?}");
+        }
+    }
+
+    #[test]
+    fn paths_of_the_library() {
+        let login = LoginWithKubernetesRequest { mount: "k8s/a".into(), role: "shop".into(), jwt: "a".into() };
+        assert_eq!(url("https://bao/p", &login), "https://bao/p/v1/auth/k8s/a/login");
+        assert_eq!(url("https://bao", &LookupTokenSelfRequest {}), "https://bao/v1/auth/token/lookup-self");
+        let renew = RenewTokenSelfRequest { increment: None };
+        assert_eq!(url("https://bao", &renew), "https://bao/v1/auth/token/renew-self");
+    }
+
+    #[test]
+    fn keys_that_are_too_long_are_refused() {
+        assert!(read("m", &"a".repeat(70_000), None).request("https://bao").is_err());
+    }
+
+    #[test]
+    fn statuses() {
+        use StoreErrorKind::{Denied, Invalid, Malformed, NotFound, Throttled, Unavailable};
+        let table = [
+            (307, Unavailable),
+            (400, Invalid),
+            (403, Denied),
+            (404, NotFound),
+            (412, Throttled),
+            (418, Malformed),
+            (429, Throttled),
+            (473, Unavailable),
+            (500, Unavailable),
+            (503, Unavailable),
+        ];
+        for (status, expected) in table {
+            assert_eq!(kind(status), expected, "{status}");
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! The JSON of the endpoints we use, as far as vaultrs does not do it.
+//!
+//! Its types serve where they fit. Not used are those that hold a value as parsed JSON (its numbers and the order of
+//! its fields would change), and the answers that hold a token in a `String` with a `Debug` of its own.
+
+use std::{fmt, time::Duration};
+
+use rekey_core::{
+    SecretBytes,
+    store::{RemoteValue, StoreError, StoreErrorKind},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use vaultrs::api::{EndpointError, kv2::responses::SecretVersionMetadata};
+
+use crate::json::is_shallow;
+
+/// An answer that is not in the documented form. Says nothing of its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Malformed {
+    /// Nested too deeply.
+    Deep,
+    /// Other fields, or no JSON.
+    Form,
+    /// The data of the key is not an object.
+    Data,
+    /// A success that carries no data.
+    Empty,
+}
+
+impl Malformed {
+    /// The kind of error it is.
+    pub(super) fn kind(self) -> StoreErrorKind {
+        match self {
+            Self::Deep | Self::Form | Self::Data => StoreErrorKind::Malformed,
+            Self::Empty => StoreErrorKind::NotFound,
+        }
+    }
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Deep => "the answer is nested more than 32 levels deep",
+            Self::Form => "the answer is not in the documented form; check that the mount is KV version 2",
+            Self::Data => "the data is not a JSON object",
+            Self::Empty => "the current version is deleted",
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct Envelope<T> {
+    data: T,
+}
+
+#[derive(Deserialize)]
+struct Secret<'a> {
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    metadata: SecretVersionMetadata,
+}
+
+fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Malformed> {
+    if !is_shallow(body) {
+        return Err(Malformed::Deep);
+    }
+    serde_json::from_slice(body).map_err(|_| Malformed::Form)
+}
+
+/// The value in the answer to a read: the data object exactly as the server wrote it.
+pub(super) fn value(body: &[u8]) -> Result<RemoteValue, Malformed> {
+    let secret = parse::<Envelope<Secret<'_>>>(body)?.data;
+    let text = secret.data.ok_or(Malformed::Empty)?.get();
+    if !text.starts_with('{') {
+        return Err(Malformed::Data);
+    }
+    Ok(RemoteValue { bytes: SecretBytes::from(text), version: secret.metadata.version.to_string() })
+}
+
+/// A version that was there once.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Gone {
+    /// Its number.
+    pub version: u64,
+    destroyed: bool,
+}
+
+impl Gone {
+    /// What became of it.
+    pub(super) fn how(&self) -> &'static str {
+        if self.destroyed { "deleted (destroyed)" } else { "deleted" }
+    }
+}
+
+/// What the body of a 404 says of a deleted version; `None` when there never was one.
+pub(super) fn gone(body: &[u8]) -> Option<Gone> {
+    let metadata = parse::<Envelope<Secret<'_>>>(body).ok()?.data.metadata;
+    let SecretVersionMetadata { version, deletion_time, destroyed, .. } = metadata;
+    (destroyed || !deletion_time.is_empty()).then_some(Gone { version, destroyed })
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    options: Options,
+    data: &'a RawValue,
+}
+
+#[derive(Serialize)]
+struct Options {
+    cas: u64,
+}
+
+/// The body of a write. That of vaultrs' `SetSecretRequest` holds the value as parsed JSON.
+///
+/// # Errors
+/// `Invalid` when the value is not a JSON object.
+pub(super) fn write(cas: u64, value: &[u8]) -> Result<SecretBytes, StoreError> {
+    let data = parse::<&RawValue>(value).ok().filter(|data| data.get().starts_with('{'));
+    let body = data.and_then(|data| serde_json::to_vec(&Body { options: Options { cas }, data }).ok());
+    body.map(SecretBytes::new).ok_or_else(|| {
+        let text = "a value for KV version 2 must be a JSON object, not more than 32 levels deep";
+        StoreError::new(StoreErrorKind::Invalid, text)
+    })
+}
+
+/// The version in the answer to a write.
+pub(super) fn written(body: &[u8]) -> Result<String, Malformed> {
+    parse::<Envelope<SecretVersionMetadata>>(body).map(|answer| answer.data.version.to_string())
+}
+
+fn has_error(body: &[u8], holds: impl Fn(&str) -> bool) -> bool {
+    parse::<EndpointError>(body).is_ok_and(|refusal| refusal.errors.iter().any(|error| holds(error)))
+}
+
+/// Whether a 400 says that the check-and-set version did not match.
+pub(super) fn is_cas_mismatch(body: &[u8]) -> bool {
+    has_error(body, |error| error.contains("check-and-set") && error.contains("did not match"))
+}
+
+/// Whether a 403 comes from the policies of a token that is valid: the check of policies lists its errors, an unknown
+/// token is refused before it.
+pub(super) fn is_policy_denial(body: &[u8]) -> bool {
+    has_error(body, |error| error.starts_with("1 error occurred:"))
+}
+
+/// Whether a 400 says that a new mount is still being set up.
+pub(super) fn is_starting(body: &[u8]) -> bool {
+    has_error(body, |error| error.contains("non-versioned to versioned data"))
+}
+
+#[derive(Deserialize)]
+struct LoggedIn<'a> {
+    #[serde(borrow)]
+    auth: Auth<'a>,
+}
+
+#[derive(Deserialize)]
+struct Auth<'a> {
+    client_token: &'a str,
+    lease_duration: u64,
+    #[serde(default)]
+    renewable: bool,
+}
+
+/// What a login or a renewal gives.
+pub(super) struct Leased {
+    /// The token.
+    pub token: SecretBytes,
+    /// How long it is good; `None`: without end.
+    pub lease: Option<Duration>,
+    /// Whether it can be renewed.
+    pub renewable: bool,
+}
+
+/// The token in the answer to a login or a renewal.
+pub(super) fn leased(body: &[u8]) -> Result<Leased, Malformed> {
+    let Auth { client_token, lease_duration, renewable } = parse::<LoggedIn<'_>>(body)?.auth;
+    let lease = (lease_duration > 0).then(|| Duration::from_secs(lease_duration));
+    Ok(Leased { token: SecretBytes::from(client_token), lease, renewable })
+}
+
+#[derive(Deserialize)]
+struct Token {
+    display_name: String,
+}
+
+/// The display name of our token: short, printable text.
+pub(super) fn display_name(body: &[u8]) -> Result<String, Malformed> {
+    let name = parse::<Envelope<Token>>(body)?.data.display_name;
+    Ok(name.chars().filter(char::is_ascii_graphic).take(64).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(data: &str, version: u64) -> String {
+        let metadata = format!(
+            r#"{{"version":{version},"created_time":"","deletion_time":"","destroyed":false,"custom_metadata":null}}"#
+        );
+        format!(r#"{{"data":{{"data":{data},"metadata":{metadata}}}}}"#)
+    }
+
+    #[test]
+    fn the_data_is_kept_as_it_is() {
+        let body = answer(r#"{"n":12345678901234567890123, "a":"\u00fc"}"#, 3);
+        let value = value(body.as_bytes()).unwrap();
+        assert_eq!(value.version, "3");
+        assert_eq!(value.bytes, SecretBytes::from(r#"{"n":12345678901234567890123, "a":"\u00fc"}"#));
+    }
+
+    #[test]
+    fn other_forms() {
+        let deep = answer(&("[".repeat(40) + &"]".repeat(40)), 1);
+        let table = [
+            ("", Malformed::Form),
+            ("<html>", Malformed::Form),
+            (r#"{"data":{"a":"b"}}"#, Malformed::Form),
+            (r#"{"data":{"data":{},"metadata":{"version":1}}}"#, Malformed::Form),
+            (&answer("[]", 1), Malformed::Data),
+            (&answer("null", 1), Malformed::Empty),
+            (&deep, Malformed::Deep),
+        ];
+        for (body, expected) in table {
+            assert_eq!(value(body.as_bytes()).unwrap_err(), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn deleted_versions() {
+        let body = |deleted: &str, destroyed: bool| {
+            format!(
+                r#"{{"data":{{"data":null,"metadata":{{"version":2,"created_time":"","deletion_time":"{deleted}","destroyed":{destroyed}}}}}}}"#
+            )
+        };
+        assert_eq!(gone(br#"{"errors":[]}"#), None);
+        assert_eq!(gone(body("", false).as_bytes()), None);
+        assert_eq!(gone(body("2026-01-01T00:00:00Z", false).as_bytes()).unwrap().how(), "deleted");
+        assert_eq!(gone(body("", true).as_bytes()).unwrap().how(), "deleted (destroyed)");
+    }
+
+    #[test]
+    fn writes() {
+        let body = write(7, br#"{ "a": 1.10 }"#).unwrap();
+        assert_eq!(body, SecretBytes::from(r#"{"options":{"cas":7},"data":{ "a": 1.10 }}"#));
+        for value in ["", "[]", "\"text\"", "{", "{} {}"] {
+            assert_eq!(write(0, value.as_bytes()).unwrap_err().kind, StoreErrorKind::Invalid, "{value}");
+        }
+    }
+
+    #[test]
+    fn mismatches() {
+        assert!(is_cas_mismatch(br#"{"errors":["check-and-set parameter did not match the current version"]}"#));
+        assert!(!is_cas_mismatch(br#"{"errors":["check-and-set parameter required for this call"]}"#));
+        assert!(!is_cas_mismatch(br#"{"errors":[]}"#));
+        assert!(!is_cas_mismatch(b"did not match"));
+    }
+
+    #[test]
+    fn denials() {
+        assert!(is_policy_denial(br#"{"errors":["1 error occurred:\n\t* permission denied\n\n"]}"#));
+        let unknown = [
+            r#"{"errors":["permission denied"]}"#,
+            r#"{"errors":["2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n"]}"#,
+        ];
+        for body in unknown {
+            assert!(!is_policy_denial(body.as_bytes()), "{body}");
+        }
+    }
+
+    #[test]
+    fn display_names_are_cleaned() {
+        let body = format!(r#"{{"data":{{"display_name":"a\u0007b {}"}}}}"#, "x".repeat(200));
+        assert_eq!(display_name(body.as_bytes()).unwrap(), format!("ab{}", "x".repeat(62)));
+    }
+}

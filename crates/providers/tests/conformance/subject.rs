@@ -1,0 +1,109 @@
+//! What a store must offer to be put through the suite.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use async_trait::async_trait;
+use rekey_api::store::RemoteStoreSpec;
+use rekey_core::{
+    SecretBytes,
+    store::{Connect, Locator, Network, Pin, Store, StoreError, StoreErrorKind, Write},
+};
+use rekey_providers::Stores;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::keeper::Keeper;
+
+/// Part of every value of the suite; must never be seen in an error or a log.
+pub const CANARY: &str = "canary-value-4f1c";
+/// Part of the credentials of the suite that are refused; must never be seen either.
+pub const BAD: &str = "canary-credential-9e7d";
+
+/// A real server with the credentials for it.
+#[async_trait]
+pub trait Subject: Send + Sync {
+    /// For the names of the cases.
+    fn name(&self) -> &'static str;
+    /// `spec.provider` for the server, or for another address.
+    fn provider(&self, address: Option<&str>) -> Value;
+    /// Fills in the credentials that are accepted.
+    fn good(&self, keeper: &Keeper);
+    /// Fills in credentials that are refused.
+    fn bad(&self, keeper: &Keeper);
+    /// Texts of the accepted credentials that must never be seen.
+    fn secrets(&self) -> Vec<String>;
+    /// A value in the form the store holds.
+    fn value(&self, text: &str) -> Vec<u8>;
+    /// Writes past us; returns the version.
+    async fn put(&self, key: &str, value: &[u8]) -> Result<String>;
+    /// The address of a server that checks credentials, and the key of a value on it.
+    fn guarded(&self) -> (Option<String>, String);
+    /// Whether a write sent twice is recognised.
+    fn is_idempotent(&self) -> bool;
+    /// What the identity of the probe must contain.
+    fn identity(&self) -> &'static str;
+}
+
+/// A store on a subject, with its credentials at hand.
+pub struct Opened {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// Its credentials.
+    pub keeper: Arc<Keeper>,
+}
+
+/// Opens any provider.
+pub async fn open(provider: Value, keeper: Arc<Keeper>) -> Result<Opened> {
+    open_for("ReadWrite", provider, keeper).await
+}
+
+/// Opens any provider with some access.
+pub async fn open_for(access: &str, provider: Value, keeper: Arc<Keeper>) -> Result<Opened> {
+    let spec: RemoteStoreSpec = serde_json::from_value(json!({ "access": access, "provider": provider }))?;
+    let stores = Stores::new(Network { insecure: true, ..Network::default() });
+    let store = stores.connect(&spec, Arc::clone(&keeper) as Arc<_>).await?;
+    Ok(Opened { store, keeper })
+}
+
+/// Opens a subject, or another address as if it were one, with good credentials.
+pub async fn opened(subject: &dyn Subject, address: Option<&str>) -> Result<Opened> {
+    let keeper = Arc::new(Keeper::default());
+    subject.good(&keeper);
+    open(subject.provider(address), keeper).await
+}
+
+impl Opened {
+    /// Reads the current value of a key.
+    pub async fn read(&self, key: &str) -> Result<(Vec<u8>, String), StoreError> {
+        self.read_at(key, Pin::Current).await
+    }
+
+    /// Reads a value of a key.
+    pub async fn read_at(&self, key: &str, pin: Pin) -> Result<(Vec<u8>, String), StoreError> {
+        let value = self.store.read(&Locator { key: key.to_owned(), pin }).await?;
+        Ok((value.bytes.expose().to_vec(), value.version))
+    }
+
+    /// Writes a new value.
+    pub async fn write(&self, key: &str, base: Option<&str>, value: &[u8]) -> Result<String, StoreError> {
+        self.store.write(&write(key, base, value)).await
+    }
+}
+
+/// A write with a token of its own.
+pub fn write(key: &str, base: Option<&str>, value: &[u8]) -> Write {
+    let token = Uuid::now_v7();
+    Write { key: key.to_owned(), base: base.map(str::to_owned), token, bytes: SecretBytes::new(value.to_vec()) }
+}
+
+/// The error that was expected, after a look at its texts.
+pub fn refused<T>(subject: &dyn Subject, result: Result<T, StoreError>, kind: StoreErrorKind) -> Result<StoreError> {
+    let error = result.err().context("this should have failed")?;
+    ensure!(error.kind == kind, "{kind:?} was expected: {error:?}");
+    let texts = format!("{error} {error:?}");
+    for secret in subject.secrets().iter().map(String::as_str).chain([CANARY, BAD]) {
+        ensure!(!texts.contains(secret), "this error shows a secret: {texts}");
+    }
+    Ok(error)
+}
