@@ -11,6 +11,7 @@ use rekey_api::{ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy}
 use rekey_core::{
     chance::Chance,
     digest::DigestKey,
+    policy::Look,
     store::Connect,
     time::Clock,
     workload::{Kind, WorkloadId},
@@ -93,9 +94,6 @@ pub struct Memory {
     state: Mutex<Remembered>,
 }
 
-/// When the consumed keys had last changed at the time of a look, and whether every pod was current then.
-type Look = (Option<DateTime<Utc>>, bool);
-
 #[derive(Default)]
 struct Remembered {
     /// Secrets whose content is known to be as we wrote it, in this version.
@@ -131,18 +129,16 @@ impl Memory {
         self.state().fetched.insert(uid.to_owned(), now);
     }
 
-    /// Whether all pods held the value that was published at `changed`, if they were looked at.
+    /// The last look at the pods of a workload.
     #[must_use]
-    pub fn looked(&self, uid: &str, secret: &str, changed: Option<DateTime<Utc>>) -> Option<bool> {
-        let state = self.state();
-        let (at, current) = state.looked.get(&(uid.to_owned(), secret.to_owned()))?;
-        (*at == changed).then_some(*current)
+    pub fn look(&self, uid: &str, secret: &str) -> Option<Look> {
+        self.state().looked.get(&(uid.to_owned(), secret.to_owned())).copied()
     }
 
     /// Remembers a look. Returns whether it is news.
-    pub fn set_looked(&self, uid: &str, secret: &str, changed: Option<DateTime<Utc>>, current: bool) -> bool {
+    pub fn set_look(&self, uid: &str, secret: &str, look: Look) -> bool {
         let key = (uid.to_owned(), secret.to_owned());
-        self.state().looked.insert(key, (changed, current)) != Some((changed, current))
+        self.state().looked.insert(key, look) != Some(look)
     }
 
     /// Forgets a policy.

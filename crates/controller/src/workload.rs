@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{ObjectReference, Pod as KubePod};
 use kube::{Api, ResourceExt as _, api::ListParams};
 use rekey_api::{condition::Reason, names};
 use rekey_core::{
-    policy::Policy,
+    policy::{Look, Policy},
     rollout::{Decision, Input, Pod, Standing, decide, standing},
     time,
     workload::{Marker, Progress, Workload, WorkloadId},
@@ -83,7 +83,7 @@ fn remembered(ctx: &Context, workload: &Workload, inputs: &[Input]) -> Vec<Input
     let open = |input: &&Input| {
         let changed = input.published.changed(&input.how.keys);
         standing(workload, input, None) != Standing::Unknown
-            || ctx.memory.looked(&workload.uid, &input.secret, changed) != Some(true)
+            || ctx.memory.look(&workload.uid, &input.secret) != Some(Look { changed, current: true })
     };
     inputs.iter().filter(open).cloned().collect()
 }
@@ -92,7 +92,7 @@ fn remember(ctx: &Context, workload: &Workload, inputs: &[Input], pods: &[Pod]) 
     for input in inputs {
         let changed = input.published.changed(&input.how.keys);
         let current = standing(workload, input, Some(pods)) != Standing::Outdated;
-        if ctx.memory.set_looked(&workload.uid, &input.secret, changed, current) {
+        if ctx.memory.set_look(&workload.uid, &input.secret, Look { changed, current }) {
             let policy = ObjectName::new(workload.id.namespace.as_str(), input.published.policy.as_str());
             ctx.queues.policies.add(policy, Lane::Urgent);
         }

@@ -20,7 +20,7 @@ use rekey_api::{
     reference::StoreRef,
 };
 
-pub use consumers::{Consumer, consumers};
+pub use consumers::{Consumer, Look, consumers};
 pub use fetch::{Fetch, Request, Requests, fetch};
 pub use secret::{Content, Desired, Fetched, OpenRotation, Plan, Seen, SeenSecret, Step, secret};
 

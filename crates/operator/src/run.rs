@@ -44,14 +44,27 @@ async fn run(options: RunOptions) -> Result<()> {
         Servers(health::serve(options.health_addr, options.metrics_addr, ready.clone(), Arc::clone(&metrics)).await?);
     let mut stop = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
-    tokio::select! {
-        result = work(options, ready, metrics) => result,
+    let mut leader = None;
+    let result = tokio::select! {
+        result = work(options, ready, &metrics, &mut leader) => result,
         _ = stop.recv() => { tracing::info!("stopped by SIGTERM"); Ok(()) }
         _ = interrupt.recv() => { tracing::info!("stopped by SIGINT"); Ok(()) }
+    };
+    // By now nothing of ours works any more: the Lease can go to another replica, however this ended.
+    if let Some(mut candidate) = leader {
+        metrics.leads(false);
+        candidate.release().await;
     }
+    result
 }
 
-async fn work(options: RunOptions, ready: Ready, metrics: Arc<Metrics>) -> Result<()> {
+/// Works until a failure. `leader` is the candidate that holds the Lease, as soon as there is one.
+async fn work(
+    options: RunOptions,
+    ready: Ready,
+    metrics: &Arc<Metrics>,
+    leader: &mut Option<Candidate>,
+) -> Result<()> {
     let clients = client::connect().await?;
     let account = reached(&clients).await?;
     ready.set();
@@ -66,32 +79,21 @@ async fn work(options: RunOptions, ready: Ready, metrics: Arc<Metrics>) -> Resul
         clock: Arc::new(WallClock),
         chance: Arc::new(SystemChance),
         connect: Arc::new(Stores::new(network(&options, &clients).await)),
-        metrics: Arc::clone(&metrics),
+        metrics: Arc::clone(metrics),
     };
     if !options.leader_elect {
         metrics.leads(true);
         return rekey_controller::run(parts).await.context("the controller");
     }
-    lead(clients, &namespace, &instance, parts, &metrics).await
-}
-
-/// Leads, and gives the Lease back however this ends.
-async fn lead(clients: Clients, namespace: &str, instance: &str, parts: Parts, metrics: &Metrics) -> Result<()> {
-    let mut candidate = Candidate::new(clients.calls.clone(), namespace, instance);
+    let mut candidate = Candidate::new(clients.calls.clone(), &namespace, &instance);
     candidate.acquire().await.with_context(|| format!("take the Lease in namespace {namespace}"))?;
     tracing::info!("leading");
     metrics.leads(true);
-    let mut stop = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
-    let result = tokio::select! {
+    let candidate = leader.insert(candidate);
+    tokio::select! {
         result = rekey_controller::run(parts) => result.context("the controller"),
         () = candidate.hold() => bail!("the Lease was lost; another replica leads"),
-        _ = stop.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-    };
-    metrics.leads(false);
-    candidate.release().await;
-    result
+    }
 }
 
 /// Waits for the API server, and asks who we are.

@@ -156,14 +156,12 @@ fn read(secret: Secret) -> Content {
 }
 
 fn consumers(ctx: &Context, policy: &Policy) -> Vec<Consumer> {
-    let published = ctx.known.secrets.get(&secret_name(policy));
     let rows = ctx.known.workloads.in_namespace(&policy.namespace);
     rows.into_iter()
         .filter_map(|(_, row)| {
-            let how = row.0.uses.get(&policy.secret)?;
-            let changed = published.as_ref().and_then(|row| row.managed()?.published.changed(&how.keys));
-            let pods_current = ctx.memory.looked(&row.0.uid, &policy.secret, changed);
-            Some(Consumer { workload: row.0.clone(), pods_current })
+            row.0.uses.get(&policy.secret)?;
+            let look = ctx.memory.look(&row.0.uid, &policy.secret);
+            Some(Consumer { workload: row.0.clone(), look })
         })
         .collect()
 }

@@ -1,5 +1,6 @@
 //! How a policy's consumers stand, as its status shows it.
 
+use chrono::{DateTime, Utc};
 use rekey_api::policy::{ConsumerState, ConsumerStatus, ConsumersStatus, Restart};
 
 use crate::{
@@ -7,13 +8,23 @@ use crate::{
     workload::{Progress, Workload},
 };
 
+/// What a look at the pods of a workload has shown. It says something about one value only: the one that was
+/// published at that time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// When the consumed keys had last changed.
+    pub changed: Option<DateTime<Utc>>,
+    /// Whether every pod held that value.
+    pub current: bool,
+}
+
 /// A workload that refers to the policy's Secret, with what is known about its pods.
 #[derive(Clone, Debug)]
 pub struct Consumer {
     /// The workload.
     pub workload: Workload,
-    /// What a look at its pods has shown for the present value, if one was taken: whether all hold it.
-    pub pods_current: Option<bool>,
+    /// The last look at its pods, if one was taken.
+    pub look: Option<Look>,
 }
 
 /// The status of all consumers of a Secret; `None` when there are none. `input` gives what is published for a workload.
@@ -65,7 +76,9 @@ fn state(consumer: &Consumer, input: &Input) -> (ConsumerState, Option<String>) 
         Progress::Underway(_) => (ConsumerState::Progressing, None),
         Progress::Waiting(reason) => (ConsumerState::Held, Some(reason.clone())),
     };
-    match (standing(workload, input, None), consumer.pods_current) {
+    let changed = input.published.changed(&input.how.keys);
+    let looked = consumer.look.filter(|look| look.changed == changed).map(|look| look.current);
+    match (standing(workload, input, None), looked) {
         (Standing::Assumed, _) => (ConsumerState::Assumed, None),
         (Standing::Reloads, _) => (ConsumerState::Current, None),
         (Standing::Current, _) | (Standing::Unknown, Some(true)) => restarted(ConsumerState::Current),
