@@ -1,0 +1,58 @@
+# `make help` lists the targets. Their order is the order of a first visit.
+
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Directory of what is expensive to get: built control planes, Python packages.
+CACHE := $(or $(REKEY_CACHE),$(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME)/rekey,$(HOME)/.cache/rekey))
+
+.PHONY: help demo test unit e2e lint format crds run prove clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Show the main job on a real control plane; KEEP=1 leaves it running, CLUSTER=current uses your kubeconfig
+	@scripts/needs.sh $(if $(CLUSTER),stores,node)
+	@env $(if $(KEEP),REKEY_DEMO_KEEP=$(KEEP)) $(if $(CLUSTER),REKEY_DEMO_CLUSTER=$(CLUSTER)) \
+		$(if $(YES),REKEY_DEMO_YES=$(YES)) $(if $(IMAGE),REKEY_DEMO_IMAGE=$(IMAGE)) \
+		cargo run --locked -p rekey-e2e --bin demo
+
+test: ## Everything that proves the project: unit, golden, property, conformance, end to end
+	@scripts/needs.sh test
+	@scripts/test.sh --workspace
+
+unit: ## The tests that need neither root nor a control plane
+	@scripts/needs.sh build
+	@scripts/test.sh "-p rekey-api -p rekey-core -p rekey-controller -p rekey -p kubectl-rekey" "-p rekey-providers --lib"
+
+e2e: ## The tests on real parts: test ground, conformance of the stores, the built binary
+	@scripts/needs.sh test
+	@scripts/test.sh "-p rekey-testkit -p rekey-e2e" "-p rekey-providers --test conformance"
+
+lint: ## Format check, clippy with warnings denied, cargo-deny if it is installed
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	@if cargo deny --version >/dev/null 2>&1; then \
+		cargo deny --locked check bans licenses sources; \
+	else \
+		echo "cargo-deny is not installed and was left out (cargo install --locked cargo-deny)"; \
+	fi
+
+format: ## Format the Rust code
+	cargo fmt --all
+
+crds: ## Write crds/ from the types in crates/api
+	UPDATE_GOLDEN=1 cargo test --locked -p rekey-api --test golden
+
+run: ## Run the operator here, against the current kubeconfig; ARGS="--namespaces=shop" for flags
+	cargo run --locked -p rekey -- run --log-format=text $(ARGS)
+
+prove: ## Every kill point instead of a sample, for hours; goes on where it was stopped, writes docs/proof.md
+	@scripts/needs.sh test
+	@scripts/prove.sh
+
+clean: ## Remove build results; ALL=1 also removes the cache of control planes and packages
+	cargo clean
+	rm -rf target/prove
+	$(if $(ALL),rm -rf "$(CACHE)")
