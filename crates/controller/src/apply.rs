@@ -1,27 +1,35 @@
 //! The only module that writes (beside [`settle`](crate::settle), which writes statuses). Every write can be done
 //! twice, and is refused by the API server when what it was decided on has changed meanwhile.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Debug};
 
-use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::{
+    ByteString, NamespaceResourceScope,
+    api::{
+        apps::v1::{DaemonSet, Deployment, StatefulSet},
+        core::v1::Secret,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use kube::{
-    Api, ResourceExt as _,
-    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions},
+    Api, Resource, ResourceExt as _,
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
 };
 use rekey_api::{RotationSchedule, names};
 use rekey_core::{
     SecretBytes,
     policy::{Desired, Step},
     rotation::{Pending, Plan},
-    workload::{Kind, Marker, Workload},
+    workload::{Kind, Marker, Project, Workload},
 };
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::{
-    context::Context,
+    context::{Context, workload_name},
     error::{Error, status},
     notify,
-    rows::SecretRow,
+    rows::{SecretRow, WorkloadRow},
     table::ObjectName,
 };
 
@@ -92,35 +100,33 @@ fn bytes(data: &BTreeMap<String, SecretBytes>) -> BTreeMap<String, ByteString> {
 /// # Errors
 /// `Conflict` when it has changed meanwhile.
 pub async fn marker(ctx: &Context, workload: &Workload, marker: &Marker) -> Result<(), Error> {
-    let kind = workload.id.kind.as_str();
-    let resource = ApiResource {
-        group: "apps".to_owned(),
-        version: "v1".to_owned(),
-        api_version: "apps/v1".to_owned(),
-        kind: kind.to_owned(),
-        plural: plural(workload.id.kind).to_owned(),
+    let written = match workload.id.kind {
+        Kind::Deployment => mark::<Deployment>(ctx, workload, marker).await,
+        Kind::StatefulSet => mark::<StatefulSet>(ctx, workload, marker).await,
+        Kind::DaemonSet => mark::<DaemonSet>(ctx, workload, marker).await,
     };
-    let api: Api<DynamicObject> = Api::namespaced_with(ctx.client.clone(), &workload.id.namespace, &resource);
-    let body = json!({
-        "apiVersion": "apps/v1",
-        "kind": kind,
-        "metadata": {"name": workload.id.name, "uid": workload.uid, "resourceVersion": workload.resource_version},
-        "spec": {"template": {"metadata": {"annotations": {names::CONSUMED: marker.to_string()}}}},
-    });
-    let params = PatchParams::apply(names::MANAGER_RESTART).force();
-    api.patch(&workload.id.name, &params, &Patch::Apply(&body))
-        .await
-        .map_err(Error::api("write the restart marker of", &workload.id))?;
+    let written = written.map_err(Error::api("write the restart marker of", &workload.id))?;
+    // The watch will bring it too; until then other consumers already see that this one is on its way.
+    if let Some(change) = ctx.known.workloads.set(&workload_name(&workload.id), WorkloadRow(written)) {
+        notify::workload(ctx, &change);
+    }
     ctx.metrics.restarted();
     Ok(())
 }
 
-fn plural(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Deployment => "deployments",
-        Kind::StatefulSet => "statefulsets",
-        Kind::DaemonSet => "daemonsets",
-    }
+async fn mark<K>(ctx: &Context, workload: &Workload, marker: &Marker) -> Result<Workload, kube::Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Project + Clone + DeserializeOwned + Debug,
+{
+    let api: Api<K> = Api::namespaced(ctx.client.clone(), &workload.id.namespace);
+    let body = json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        "metadata": {"name": workload.id.name, "uid": workload.uid, "resourceVersion": workload.resource_version},
+        "spec": {"template": {"metadata": {"annotations": {names::CONSUMED: marker.to_string()}}}},
+    });
+    let params = PatchParams::apply(names::MANAGER_RESTART).force();
+    Ok(api.patch(&workload.id.name, &params, &Patch::Apply(&body)).await?.project())
 }
 
 /// The first content of a rotation's pending Secret.

@@ -8,14 +8,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use kube::Client;
 use rekey_api::{ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy};
-use rekey_core::{
-    chance::Chance,
-    digest::DigestKey,
-    policy::Look,
-    store::Connect,
-    time::Clock,
-    workload::{Kind, WorkloadId},
-};
+use rekey_core::{chance::Chance, digest::DigestKey, policy::Look, store::Connect, time::Clock, workload::WorkloadId};
 
 use crate::{
     connections::Connections,
@@ -199,12 +192,17 @@ impl Context {
         self.clock.now()
     }
 
-    /// Row names of all workload kinds with this name.
+    /// The schedules of a policy, the one that came first first: it is the one that counts.
     #[must_use]
-    pub fn workload_names(namespace: &str, name: &str) -> Vec<ObjectName> {
-        Kind::ALL
-            .into_iter()
-            .map(|kind| workload_name(&WorkloadId { kind, namespace: namespace.to_owned(), name: name.to_owned() }))
-            .collect()
+    pub fn schedules_of(&self, namespace: &str, policy: &str) -> Vec<RotationSchedule> {
+        let rows = self.known.schedules.in_namespace(namespace);
+        let of_policy = |schedule: &&RotationSchedule| schedule.spec.policy_ref.name == policy;
+        let mut found: Vec<RotationSchedule> =
+            rows.iter().filter_map(|(_, row)| row.parsed.as_ref().ok()).filter(of_policy).cloned().collect();
+        found.sort_by_key(|schedule| {
+            let metadata = &schedule.metadata;
+            (metadata.creation_timestamp.as_ref().map(|time| time.0), metadata.name.clone())
+        });
+        found
     }
 }

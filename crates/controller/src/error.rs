@@ -182,10 +182,10 @@ impl Error {
         match self.class() {
             Class::Spec => None,
             Class::Data | Class::Denied => Some(Duration::from_secs(30)),
-            Class::Conflict => Some(Duration::from_millis(200)),
-            Class::Transient | Class::Bug => {
-                Some(Duration::from_secs(1 << failures.clamp(1, 6).saturating_sub(1)).min(Duration::from_mins(1)))
-            }
+            // It is soon over; a conflict that stays (somebody else's pending version) is no reason to hurry.
+            Class::Conflict if failures <= 5 => Some(Duration::from_millis(200)),
+            Class::Conflict => Some(doubling(failures - 5)),
+            Class::Transient | Class::Bug => Some(doubling(failures)),
         }
     }
 
@@ -194,6 +194,11 @@ impl Error {
     pub fn is_quiet(&self) -> bool {
         matches!(self.class(), Class::Conflict) && matches!(self, Self::Api { .. })
     }
+}
+
+/// 1 s, 2 s, 4 s and so on, at most 32 s.
+fn doubling(failures: u32) -> Duration {
+    Duration::from_secs(1 << failures.clamp(1, 6).saturating_sub(1))
 }
 
 /// HTTP status of an API answer.
@@ -211,5 +216,64 @@ fn explain(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => format!("{} ({})", status.message, status.code),
         _ => "the API server did not answer as expected".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store(kind: StoreErrorKind) -> Error {
+        Error::store("read", "RemoteStore/vault")(StoreError::new(kind, "text"))
+    }
+
+    fn api(code: u16) -> Error {
+        let status = kube::core::Status { code, ..kube::core::Status::default() };
+        Error::api("apply Secret", "shop/db")(kube::Error::Api(Box::new(status)))
+    }
+
+    fn stalled() -> Error {
+        SpecError::field("spec.x", "mend it").into()
+    }
+
+    #[test]
+    fn one_table_says_what_follows() {
+        use Class::{Bug, Conflict, Data, Denied, Spec, Transient};
+        let refused = || Error::Spec(SpecError::LockedAndChanged { text: String::new() });
+        for (error, class, reason, first_delay) in [
+            (stalled(), Spec, Reason::InvalidSpec, None),
+            (refused(), Data, Reason::LockedAndChanged, Some(30_000)),
+            (store(StoreErrorKind::NotFound), Transient, Reason::KeyNotFound, Some(1000)),
+            (store(StoreErrorKind::Denied), Denied, Reason::AccessDenied, Some(30_000)),
+            (store(StoreErrorKind::Throttled), Transient, Reason::Throttled, Some(1000)),
+            (store(StoreErrorKind::Unavailable), Transient, Reason::Unavailable, Some(1000)),
+            (store(StoreErrorKind::Conflict), Conflict, Reason::Unavailable, Some(200)),
+            (api(409), Conflict, Reason::ApiError, Some(200)),
+            (api(403), Denied, Reason::ApiError, Some(30_000)),
+            (api(500), Transient, Reason::ApiError, Some(1000)),
+            (Error::Deadline(Duration::from_secs(1)), Transient, Reason::ApiError, Some(1000)),
+            (Error::Panic, Bug, Reason::InternalError, Some(1000)),
+        ] {
+            let delay = error.delay(1).map(|delay| delay.as_millis());
+            assert_eq!((error.class(), error.reason(), delay), (class, reason, first_delay), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_was_published_is_served_on_while_a_store_is_away() {
+        let away = store(StoreErrorKind::Unavailable);
+        assert!(matches!(away.situation(true), Situation::LastKnown(Reason::Unavailable, _)));
+        assert!(matches!(away.situation(false), Situation::NotReady(Reason::DependencyNotReady, _)));
+        assert!(matches!(stalled().situation(true), Situation::Stalled(Reason::InvalidSpec, _)));
+    }
+
+    #[test]
+    fn waiting_grows_to_a_minute_and_a_store_may_ask_for_more() {
+        let away = store(StoreErrorKind::Unavailable);
+        let seconds: Vec<u64> =
+            [1, 2, 3, 7, 100].map(|failures| away.delay(failures).unwrap_or_default().as_secs()).into();
+        assert_eq!(seconds, [1, 2, 4, 32, 32]);
+        let asked = StoreError::new(StoreErrorKind::Throttled, "slow down").retry_after(Some(Duration::from_hours(1)));
+        assert_eq!(Error::store("read", "s")(asked).delay(1), Some(Duration::from_mins(5)));
     }
 }

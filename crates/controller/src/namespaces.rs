@@ -38,7 +38,8 @@ pub struct Namespaces {
 struct Entry {
     standing: Standing,
     checked: tokio::time::Instant,
-    lists: usize,
+    /// Kinds whose first list is complete.
+    listed: BTreeSet<&'static str>,
     tasks: Vec<AbortHandle>,
 }
 
@@ -54,14 +55,14 @@ impl Namespaces {
         self.wake.notify_one();
     }
 
-    /// One of the first lists of a namespace is complete. True when it was the last one.
-    pub fn listed(&self, namespace: &str) -> bool {
+    /// A list of a namespace is complete. True when it was the last one to be waited for.
+    pub fn listed(&self, namespace: &str, kind: &'static str) -> bool {
         let mut state = self.state();
         let Some(entry) = state.get_mut(namespace) else {
             return false;
         };
-        entry.lists = entry.lists.saturating_sub(1);
-        let complete = entry.lists == 0 && entry.standing == Standing::Pending;
+        entry.listed.insert(kind); // a watch may fail and list again before the others have listed once
+        let complete = entry.listed.len() == watch::PER_NAMESPACE && entry.standing == Standing::Pending;
         if complete {
             entry.standing = Standing::Open;
         }
@@ -138,7 +139,7 @@ async fn open(ctx: &Arc<Context>, namespace: &str) -> Result<(), Error> {
     let standing = if allowed { Standing::Pending } else { Standing::Closed };
     let was = ctx.namespaces.standing(namespace);
     let entry =
-        Entry { standing, checked: tokio::time::Instant::now(), lists: watch::PER_NAMESPACE, tasks: Vec::new() };
+        Entry { standing, checked: tokio::time::Instant::now(), listed: BTreeSet::new(), tasks: Vec::new() };
     ctx.namespaces.state().insert(namespace.to_owned(), entry);
     if allowed {
         let tasks = watch::namespace(ctx, namespace);

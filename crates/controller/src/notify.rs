@@ -40,6 +40,12 @@ pub fn schedule(ctx: &Context, change: &Change<Object<RotationSchedule>>) {
     if asks(before, now) {
         ctx.queues.schedules.add(change.name.clone(), Lane::Urgent);
     }
+    if now.is_none() {
+        // It may have been the first of two, and the second one's turn comes now.
+        for (name, _) in ctx.known.schedules.in_namespace(&change.name.namespace) {
+            ctx.queues.schedules.add(ObjectName::new(change.name.namespace.as_str(), name), Lane::Urgent);
+        }
+    }
     for row in [before, now].into_iter().flatten() {
         if let Ok(schedule) = &row.parsed {
             let policy = ObjectName::new(change.name.namespace.as_str(), schedule.spec.policy_ref.name.as_str());

@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use kube::Api;
 use rekey_api::{SecretPolicy, condition::Reason};
 use rekey_core::{
-    policy::{self, Fetch, Fetched, Policy, Requests, Step},
+    policy::{self, Fetch, Fetched, Notice, Policy, Requests, Step},
     summary::conditions,
 };
 
@@ -81,6 +81,9 @@ impl Reconcile for Policies {
         if matches!(error.class(), Class::Spec | Class::Data) || status.revision.is_none() {
             status.observed_generation = Some(generation);
         }
+        if let Some(remote) = &object.spec.source.remote {
+            status.source = Some(format!("{}/{}", remote.store_ref.kind.as_str(), remote.store_ref.name));
+        }
         status.conditions = conditions(&status.conditions, &situation, &[], generation, ctx.now());
         if settle::settle(ctx, object, &status, true, notify::policy).await? {
             ctx.events.warning(object, error.reason(), "Sync", &error.to_string()).await;
@@ -103,14 +106,14 @@ async fn keep(ctx: &Context, object: &SecretPolicy, parsed: &Policy) -> Result<N
             observe::verified(ctx, parsed);
         }
     }
-    if fetched.is_some() {
-        ctx.memory.set_fetched(&parsed.uid, now);
-    }
     settle::settle(ctx, object, &plan.status, false, notify::policy).await?;
-    for (reason, text) in &plan.events {
+    if fetched.is_some() {
+        ctx.memory.set_fetched(&parsed.uid, now); // only now: what the status could not be told is read again
+    }
+    for Notice { reason, action, text } in &plan.events {
         match reason {
-            Reason::Drifted => ctx.events.warning(object, *reason, "Repair", text).await,
-            _ => ctx.events.normal(object, *reason, "Publish", text).await,
+            Reason::Drifted => ctx.events.warning(object, *reason, action, text).await,
+            _ => ctx.events.normal(object, *reason, action, text).await,
         }
     }
     if let Some(open) = seen.rotation.as_ref().filter(|open| !open.is_published(&plan.status)) {

@@ -6,11 +6,13 @@ mod observe;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use kube::Api;
-use rekey_api::RotationSchedule;
+use kube::{Api, ResourceExt as _};
+use rekey_api::{RotationSchedule, RotationScheduleStatus, names};
 use rekey_core::{
+    SpecError,
     rotation::{self, Due, Effect, Move, Plan, Record, Seen, State},
     store::Write,
+    time,
 };
 use uuid::Uuid;
 
@@ -29,8 +31,9 @@ use crate::{
     table::{ObjectName, Table},
 };
 
-/// What is only known by asking again is asked again after this time.
-const RECHECK: Duration = Duration::from_secs(2);
+/// What is only known by asking again is asked again after a quarter of the time that its step has taken so far, within
+/// these bounds: soon after a change, seldom when somebody has to act.
+const RECHECK: (TimeDelta, TimeDelta) = (TimeDelta::seconds(1), TimeDelta::seconds(60));
 
 impl Kind for RotationSchedule {
     fn api(ctx: &Context, namespace: &str) -> Api<Self> {
@@ -63,8 +66,14 @@ impl Reconcile for Schedules {
             Standing::Closed => return Err(closed(ctx, &key.namespace)),
             Standing::Open => {}
         }
-        let plan = Plan::try_from(object)?;
-        turn(ctx, object, &plan).await
+        match Plan::try_from(object) {
+            Ok(plan) => {
+                duplicate(ctx, object, &plan)?;
+                turn(ctx, object, &plan).await
+            }
+            Err(_) if object.metadata.deletion_timestamp.is_some() => abandon(ctx, object, &key.namespace).await,
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn failed(ctx: &Context, key: &ObjectName, error: &Error) -> Result<(), Error> {
@@ -77,7 +86,10 @@ impl Reconcile for Schedules {
         let before = object.status.clone().unwrap_or_default();
         let generation = object.metadata.generation.unwrap_or_default();
         let status = match error {
-            Error::Spec(error) => rotation::refused(&before, error, generation, ctx.now()),
+            Error::Spec(error) => {
+                let requested = object.annotations().get(names::ROTATE_REQUESTED).map(String::as_str);
+                rotation::refused(&before, requested, error, generation, ctx.now())
+            }
             _ => rotation::failed(&before, (error.reason(), &error.to_string()), generation, ctx.now()),
         };
         let news = condition_reason(&before) != condition_reason(&status);
@@ -89,7 +101,29 @@ impl Reconcile for Schedules {
     }
 }
 
-fn condition_reason(status: &rekey_api::RotationScheduleStatus) -> Option<(String, String)> {
+/// The second schedule of a policy does nothing; what it has open it may finish.
+fn duplicate(ctx: &Context, object: &RotationSchedule, plan: &Plan) -> Result<(), Error> {
+    let open = object.status.as_ref().is_some_and(|status| status.rotation.is_some());
+    let first = ctx.schedules_of(&plan.namespace, &plan.policy).into_iter().next();
+    match first.and_then(|first| first.metadata.name) {
+        Some(other) if other != plan.name && !open && !plan.deleted => {
+            Err(SpecError::DuplicateSchedule { policy: plan.policy.clone(), other }.into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Lets go of a schedule that is being deleted and whose spec says nothing that could be acted on any more.
+async fn abandon(ctx: &Context, object: &RotationSchedule, namespace: &str) -> Result<Next, Error> {
+    let uid = object.metadata.uid.as_deref().unwrap_or_default();
+    while let Some(pending) = observe::pending(ctx, namespace, uid).await? {
+        apply::drop_pending(ctx, namespace, &pending.name, &pending.uid).await?;
+    }
+    apply::finalizer(ctx, object, false).await?;
+    Ok(Next::Change)
+}
+
+fn condition_reason(status: &RotationScheduleStatus) -> Option<(String, String)> {
     let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready")?;
     Some((ready.reason.clone(), ready.message.clone()))
 }
@@ -113,17 +147,19 @@ async fn turn(ctx: &Context, object: &RotationSchedule, plan: &Plan) -> Result<N
             perform(ctx, object, plan, &seen, effect).await?;
             Ok(Next::Now)
         }
-        None => Ok(wait(&decided, &due, now)),
+        None => Ok(wait(&decided, &due, &status, now)),
     }
 }
 
-fn wait(decided: &Move, due: &Due, now: DateTime<Utc>) -> Next {
+fn wait(decided: &Move, due: &Due, status: &RotationScheduleStatus, now: DateTime<Utc>) -> Next {
     match (&decided.state, due) {
         (State::Idle, Due::At(at)) => Next::After((*at - now).max(TimeDelta::zero()).to_std().unwrap_or_default()),
         (State::Idle, Due::Now { .. }) => Next::After(Duration::from_secs(30)),
         (State::Idle, Due::OnRequest) => Next::Change,
         (State::Preparing(_) | State::Publishing(_) | State::RollingOut(_) | State::Settling(_), _) => {
-            Next::After(RECHECK)
+            let since = status.rotation.as_ref().and_then(|open| open.step_started_at.as_ref()).map(time::chrono);
+            let quarter = since.map_or(TimeDelta::zero(), |since| (now - since) / 4);
+            Next::After(quarter.clamp(RECHECK.0, RECHECK.1).to_std().unwrap_or_default())
         }
     }
 }

@@ -79,7 +79,7 @@ impl Reconcile for Stores {
             return Ok(());
         };
         let Ok(store) = &row.parsed else {
-            return Ok(());
+            return settle::malformed::<RemoteStore>(ctx, key, &row.metadata, error).await;
         };
         let mut status = store.status.clone().unwrap_or_default();
         let generation = store.metadata.generation.unwrap_or_default();
@@ -136,7 +136,7 @@ impl Reconcile for ClusterStores {
             return Ok(());
         };
         let Ok(store) = &row.parsed else {
-            return Ok(());
+            return settle::malformed::<ClusterRemoteStore>(ctx, key, &row.metadata, error).await;
         };
         let mut status = store.status.clone().unwrap_or_default();
         let generation = store.metadata.generation.unwrap_or_default();

@@ -44,7 +44,7 @@ struct Feed<K, T> {
     table: fn(&Context) -> &Table<T>,
     row: fn(K) -> (ObjectName, T),
     notify: fn(&Context, &Change<T>),
-    listed: fn(&Context, Option<&str>),
+    listed: fn(&Context, Option<&str>, &'static str),
 }
 
 /// Starts the watches of our own kinds.
@@ -125,9 +125,9 @@ fn config() -> Config {
     Config::default().timeout(TIMEOUT)
 }
 
-fn listed(ctx: &Context, namespace: Option<&str>) {
+fn listed(ctx: &Context, namespace: Option<&str>, kind: &'static str) {
     if let Some(namespace) = namespace
-        && ctx.namespaces.listed(namespace)
+        && ctx.namespaces.listed(namespace, kind)
     {
         namespaces::requeue(ctx, namespace);
     }
@@ -145,7 +145,7 @@ where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
     let row = |object: DeserializeGuard<K>| (named(&object), Object::from_guard(object));
-    let feed = Feed { kind, namespace, table, row, notify, listed: |_, _| {} };
+    let feed = Feed { kind, namespace, table, row, notify, listed: |_, _, _| {} };
     let stream = watcher(api, config()).default_backoff();
     tokio::spawn(run(Arc::clone(ctx), stream, feed))
 }
@@ -206,7 +206,7 @@ async fn run<K, T: Row>(
                     (feed.notify)(&ctx, &change);
                 }
                 present.clear();
-                (feed.listed)(&ctx, feed.namespace.as_deref());
+                (feed.listed)(&ctx, feed.namespace.as_deref(), feed.kind);
             }
             Ok(Event::Apply(object)) => {
                 let (name, row) = (feed.row)(object);

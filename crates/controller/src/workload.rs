@@ -7,9 +7,9 @@ use kube::{Api, ResourceExt as _, api::ListParams};
 use rekey_api::{condition::Reason, names};
 use rekey_core::{
     policy::{Look, Policy},
-    rollout::{Decision, Input, Pod, Standing, decide, standing},
+    rollout::{Decision, Input, Pod, Standing, decide, standing, staying},
     time,
-    workload::{Marker, Progress, Workload, WorkloadId},
+    workload::{Marker, Progress, Workload, WorkloadId, uses},
 };
 
 use crate::{
@@ -17,9 +17,13 @@ use crate::{
     context::{Context, workload_name},
     drive::{Next, Reconcile},
     error::Error,
+    namespaces,
     queue::{Lane, Queue},
     table::ObjectName,
 };
+
+/// Labels by which controllers tell the pods of one template from those of another.
+const TEMPLATE_HASHES: [&str; 2] = ["pod-template-hash", "controller-revision-hash"];
 
 /// Reconciles workloads.
 pub struct Workloads;
@@ -36,6 +40,9 @@ impl Reconcile for Workloads {
         let Some(row) = ctx.known.workloads.get(&workload_name(key)) else {
             return Ok(Next::Change);
         };
+        if ctx.namespaces.standing(&key.namespace) != namespaces::Standing::Open {
+            return Ok(Next::Change); // not all of it is known yet; everything is wanted again when it is
+        }
         let workload = &row.0;
         let inputs = inputs(ctx, workload);
         if inputs.is_empty() {
@@ -44,8 +51,13 @@ impl Reconcile for Workloads {
         let now = ctx.now();
         let mut decision = decide(workload, &remembered(ctx, workload, &inputs), None, now);
         if decision == Decision::LookAtPods {
-            let pods = pods(ctx, workload).await?;
-            remember(ctx, workload, &inputs, &pods);
+            let all = pods(ctx, workload).await?;
+            let count = all.len();
+            let pods = staying(&workload.progress, all);
+            // A rollout under way may be undone, and then the pods that it leaves out stay.
+            if pods.len() == count || !matches!(workload.progress, Progress::Underway(_)) {
+                remember(ctx, workload, &inputs, &pods);
+            }
             decision = decide(workload, &inputs, Some(&pods), now);
         }
         match decision {
@@ -162,7 +174,8 @@ pub fn is_live(pod: &KubePod) -> bool {
 #[must_use]
 pub fn project(pod: &KubePod) -> Pod {
     let status = pod.status.clone().unwrap_or_default();
-    let containers = status.container_statuses.into_iter().flatten();
+    // Init containers that run are sidecars (https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/).
+    let containers = status.container_statuses.into_iter().chain(status.init_container_statuses).flatten();
     let started = containers
         .filter_map(|container| container.state?.running?.started_at)
         .map(|started| time::chrono(&started))
@@ -171,5 +184,9 @@ pub fn project(pod: &KubePod) -> Pod {
         name: pod.name_any(),
         started,
         marker: Marker::parse(pod.annotations().get(names::CONSUMED).map(String::as_str)),
+        uses: pod.spec.as_ref().map(uses).unwrap_or_default(),
+        created: pod.creation_timestamp().map(|created| time::chrono(&created)),
+        template: TEMPLATE_HASHES.iter().find_map(|label| pod.labels().get(*label).cloned()),
+        terminating: pod.metadata.deletion_timestamp.is_some(),
     }
 }

@@ -22,7 +22,7 @@ use rekey_api::{
 
 pub use consumers::{Consumer, Look, consumers};
 pub use fetch::{Fetch, Request, Requests, fetch};
-pub use secret::{Content, Desired, Fetched, OpenRotation, Plan, Seen, SeenSecret, Step, secret};
+pub use secret::{Content, Desired, Fetched, Notice, OpenRotation, Plan, Seen, SeenSecret, Step, secret};
 
 use crate::{
     SpecError,

@@ -26,6 +26,26 @@ pub struct Pod {
     pub started: Option<DateTime<Utc>>,
     /// The marker it was created with.
     pub marker: Marker,
+    /// The Secrets it refers to, which are not those of the template when that has been changed since.
+    pub uses: BTreeMap<String, Use>,
+    /// When it was created.
+    pub created: Option<DateTime<Utc>>,
+    /// Which template it was made from: its `pod-template-hash` or `controller-revision-hash`.
+    pub template: Option<String>,
+    /// Whether it is on its way out.
+    pub terminating: bool,
+}
+
+/// The pods of a workload that stay: those that are neither on their way out nor of a template that a rollout under
+/// way, somebody's own for example, is replacing. A restart for the others would be one too many.
+#[must_use]
+pub fn staying(progress: &Progress, mut pods: Vec<Pod>) -> Vec<Pod> {
+    pods.retain(|pod| !pod.terminating);
+    if matches!(progress, Progress::Underway(_)) {
+        let newest = pods.iter().max_by_key(|pod| pod.created).and_then(|pod| pod.template.clone());
+        pods.retain(|pod| pod.template == newest);
+    }
+    pods
 }
 
 /// A managed Secret that a workload consumes, with what its policy wants.
@@ -97,7 +117,9 @@ pub fn standing(workload: &Workload, input: &Input, pods: Option<&[Pod]>) -> Sta
         return Standing::Unknown;
     };
     let old = |pod: &Pod| {
-        pod.marker.0.get(&input.secret) != Some(&wanted) && pod.started.is_some_and(|started| started < changed)
+        pod.uses.contains_key(&input.secret)
+            && pod.marker.0.get(&input.secret) != Some(&wanted)
+            && pod.started.is_some_and(|started| started < changed)
     };
     if pods.iter().any(old) { Standing::Outdated } else { Standing::Current }
 }
@@ -107,11 +129,12 @@ pub fn standing(workload: &Workload, input: &Input, pods: Option<&[Pod]>) -> Sta
 pub fn decide(workload: &Workload, inputs: &[Input], pods: Option<&[Pod]>, now: DateTime<Utc>) -> Decision {
     let may = |input: &&Input| input.restart != Restart::Never && !workload.never_restart;
     let stands = |input: &Input| standing(workload, input, pods);
-    let inputs_that_count = || inputs.iter().filter(may);
-    if inputs_that_count().any(|input| stands(input) == Standing::Unknown) {
+    // Also those that may not be restarted are looked at: somebody may have done it by hand, and the status must tell.
+    if inputs.iter().any(|input| stands(input) == Standing::Unknown) {
         return Decision::LookAtPods;
     }
-    let outdated: Vec<&Input> = inputs_that_count().filter(|input| stands(input) == Standing::Outdated).collect();
+    let outdated: Vec<&Input> =
+        inputs.iter().filter(may).filter(|input| stands(input) == Standing::Outdated).collect();
     let Some(first) = outdated.iter().filter_map(|input| input.published.changed(&input.how.keys)).min() else {
         return Decision::Leave;
     };
@@ -185,7 +208,16 @@ mod tests {
     }
 
     fn pod(started: Option<i64>, marker: &str) -> Pod {
-        Pod { name: "web-1".to_owned(), started: started.map(at), marker: Marker::parse(Some(marker)) }
+        let how = Use { forms: [ConsumeForm::Env].into(), keys: Keys::All };
+        Pod {
+            name: "web-1".to_owned(),
+            started: started.map(at),
+            marker: Marker::parse(Some(marker)),
+            uses: ["db", "cache", "other"].map(|secret| (secret.to_owned(), how.clone())).into(),
+            created: started.map(at),
+            template: Some("a".to_owned()),
+            terminating: false,
+        }
     }
 
     fn restarts(decision: &Decision) -> Vec<String> {
@@ -221,6 +253,29 @@ mod tests {
     }
 
     #[test]
+    fn a_pod_that_does_not_refer_to_the_secret_holds_nothing_of_it() {
+        let mut before_the_edit = pod(Some(50), "");
+        before_the_edit.uses.clear();
+        assert_eq!(decide(&workload(""), &[changed("db")], Some(&[before_the_edit]), at(200)), Decision::Leave);
+    }
+
+    #[test]
+    fn pods_that_are_being_replaced_do_not_count() {
+        let old = pod(Some(50), "");
+        let new = Pod { template: Some("b".to_owned()), ..pod(Some(150), "") };
+        let going = Pod { terminating: true, ..pod(Some(50), "") };
+        let underway = Progress::Underway(String::new());
+        for (progress, pods, left, why) in [
+            (&underway, vec![old.clone(), new.clone()], vec![new.clone()], "somebody's rollout is under way"),
+            (&underway, vec![old.clone()], vec![old.clone()], "all are of one template"),
+            (&Progress::Complete, vec![old.clone(), new.clone()], vec![old.clone(), new.clone()], "nobody replaces it"),
+            (&Progress::Complete, vec![going.clone(), new.clone()], vec![new.clone()], "one is on its way out"),
+        ] {
+            assert_eq!(staying(progress, pods), left, "{why}");
+        }
+    }
+
+    #[test]
     fn a_first_publication_restarts_nobody() {
         let decision = decide(&workload(""), &[unchanged("db")], None, at(200));
         assert_eq!(decision, Decision::Leave);
@@ -243,6 +298,7 @@ mod tests {
     fn never_and_paused_are_respected_and_live_reload_needs_no_restart() {
         let pods = [pod(Some(50), "")];
         let never = Input { restart: Restart::Never, ..changed("db") };
+        assert_eq!(decide(&workload(""), std::slice::from_ref(&never), None, at(200)), Decision::LookAtPods);
         assert_eq!(decide(&workload(""), &[never], Some(&pods), at(200)), Decision::Leave);
         let mut stubborn = workload("");
         stubborn.never_restart = true;

@@ -18,9 +18,9 @@ use rekey_api::{
 };
 
 pub use due::{Due, due};
-pub use pending::{Pending, Stored, base_digest, merge, stored};
+pub use pending::{Pending, Stored, base_digest, lacks, merge, stored};
 pub use status::{Record, failed, record, refused, state};
-pub use step::{Effect, Move, Open, PolicyView, Seen, State, step};
+pub use step::{Effect, Move, Open, PolicyView, Seen, State, Wait, step};
 
 use crate::{SecretBytes, SpecError, chance::Chance, password::Recipe, schedule::Schedule, time};
 

@@ -50,6 +50,14 @@ pub enum SpecError {
         /// The policy that has it.
         other: String,
     },
+    /// Two schedules for one policy.
+    #[error("RotationSchedule {other:?} rotates SecretPolicy {policy:?} already; delete one of the two")]
+    DuplicateSchedule {
+        /// The policy.
+        policy: String,
+        /// The schedule that came first.
+        other: String,
+    },
     /// A locked Secret whose value moved on.
     #[error("{text}")]
     LockedAndChanged {
@@ -88,6 +96,7 @@ impl SpecError {
             },
             Self::NoConsent { .. } => Reason::NoConsent,
             Self::TargetConflict { .. } => Reason::TargetConflict,
+            Self::DuplicateSchedule { .. } => Reason::DuplicateSchedule,
             Self::LockedAndChanged { .. } => Reason::LockedAndChanged,
         }
     }
@@ -100,9 +109,11 @@ impl SpecError {
             Self::NotSupportedYet { .. } | Self::Field { .. } | Self::Render(RenderError::TemplateSyntax { .. }) => {
                 true
             }
-            Self::Render(_) | Self::NoConsent { .. } | Self::TargetConflict { .. } | Self::LockedAndChanged { .. } => {
-                false
-            }
+            Self::Render(_)
+            | Self::NoConsent { .. }
+            | Self::TargetConflict { .. }
+            | Self::DuplicateSchedule { .. }
+            | Self::LockedAndChanged { .. } => false,
         }
     }
 }

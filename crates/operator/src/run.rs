@@ -24,6 +24,7 @@ use crate::{
 /// Runs until a signal or a failure.
 pub fn main(options: RunOptions) -> ExitCode {
     telemetry::start(options.log_format, options.log_level);
+    system::seal();
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         tracing::debug!("a TLS provider was installed already");
     }

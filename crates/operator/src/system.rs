@@ -39,6 +39,17 @@ pub fn instance() -> String {
     format!("{}-{}", host.trim(), rekey_core::chance::revision(&SystemChance))
 }
 
+/// Makes sure that no core dump and no debugger of another user ever sees a value.
+pub fn seal() {
+    use nix::sys::{
+        prctl::set_dumpable,
+        resource::{Resource, setrlimit},
+    };
+    if let Err(error) = setrlimit(Resource::RLIMIT_CORE, 0, 0).and_then(|()| set_dumpable(false)) {
+        tracing::warn!("core dumps could not be switched off: {error}");
+    }
+}
+
 /// Prints a text.
 pub fn print(text: &str) -> ExitCode {
     match std::io::stdout().write_all(text.as_bytes()) {

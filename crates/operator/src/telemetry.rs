@@ -1,5 +1,7 @@
 //! Logs.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{LogFormat, LogLevel};
@@ -18,7 +20,8 @@ pub fn start(format: LogFormat, level: LogLevel) {
         LogLevel::Trace => "trace",
     };
     let filter = EnvFilter::new(format!("{level},{FLOORS}"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     match format {
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(true).with_span_list(false).init(),
         LogFormat::Text => builder.compact().init(),

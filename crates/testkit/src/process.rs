@@ -7,6 +7,7 @@
 use std::{
     fs::{File, OpenOptions},
     io,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
@@ -181,6 +182,8 @@ fn bound_to_us(command: &Command, output: &File) -> Result<Command> {
     if let Some(directory) = command.get_current_dir() {
         bound.current_dir(directory);
     }
+    // Ctrl-C in a terminal is for us alone: who stops the children, and in which order, is our business.
+    bound.process_group(0);
     bound
         .stdin(Stdio::null())
         .stdout(output.try_clone()?)

@@ -17,7 +17,7 @@ use crate::{
 
 /// Looks.
 pub async fn observe(ctx: &Context, object: &SecretPolicy, policy: &Policy) -> Result<Seen, Error> {
-    let schedule = schedule(ctx, policy);
+    let schedule = ctx.schedules_of(&policy.namespace, &policy.name).into_iter().next();
     let before = object.status.clone().unwrap_or_default();
     let open = schedule.as_ref().and_then(rotation);
     let next = schedule.and_then(|schedule| schedule.status.and_then(|status| status.next_rotation_time));
@@ -164,14 +164,6 @@ fn consumers(ctx: &Context, policy: &Policy) -> Vec<Consumer> {
             Some(Consumer { workload: row.0.clone(), look })
         })
         .collect()
-}
-
-fn schedule(ctx: &Context, policy: &Policy) -> Option<RotationSchedule> {
-    let rows = ctx.known.schedules.in_namespace(&policy.namespace);
-    rows.into_iter().find_map(|(_, row)| {
-        let schedule = row.parsed.as_ref().ok()?;
-        (schedule.spec.policy_ref.name == policy.name).then(|| schedule.clone())
-    })
 }
 
 fn rotation(schedule: &RotationSchedule) -> Option<OpenRotation> {

@@ -4,15 +4,16 @@ use k8s_openapi::api::core::v1::{Pod as KubePod, Secret};
 use kube::{Api, ResourceExt, api::ListParams};
 use rekey_api::{
     RotationSchedule, SecretPolicy,
-    condition::ConditionType,
+    condition::{ConditionType, Reason},
     names,
     policy::{ConsumerState, Immutability},
+    store::Access,
 };
 use rekey_core::{
     SecretBytes,
     policy::effective_secret,
     rollout::Pod,
-    rotation::{self, Due, Pending, Plan, PolicyView, Seen, State},
+    rotation::{self, Due, Pending, Plan, PolicyView, Seen, State, Stored, Wait},
     workload::uses,
 };
 
@@ -28,17 +29,22 @@ pub async fn observe(
     due: Due,
 ) -> Result<Seen, Error> {
     let finalizer = object.finalizers().iter().any(|name| name == names::FINALIZER);
-    // An idle schedule without finalizer has no pending Secret: nothing to ask for.
-    let pending = if *state == State::Idle && !finalizer { None } else { pending(ctx, plan).await? };
-    let stored = match (state, &pending) {
-        (State::Publishing(_), Some(pending)) => {
-            let read = read(ctx, plan).await?;
-            Some(rotation::stored(plan, pending, read.as_ref(), &ctx.digest_key)?)
-        }
-        _ => None,
+    let pending = match state {
+        // Without the finalizer there is no pending Secret, and in the later steps nothing depends on it.
+        State::Idle if !finalizer => None,
+        State::RollingOut(_) | State::Settling(_) => None,
+        State::Idle | State::Preparing(_) | State::Publishing(_) => pending(ctx, &plan.namespace, &plan.uid).await?,
+    };
+    let (stored, store_gone) = match (state, &pending) {
+        (State::Publishing(_), Some(pending)) => stored(ctx, plan, pending).await?,
+        _ => (None, false),
     };
     let policy = ctx.known.policies.get(&ObjectName::new(plan.namespace.as_str(), plan.policy.as_str()));
     let policy = policy.as_ref().and_then(|row| row.parsed.as_ref().ok());
+    let seen_policy = match policy {
+        Some(policy) => view(ctx, plan, policy, matches!((state, &due), (State::Idle, Due::Now { .. }))).await?,
+        None => missing(),
+    };
     let old_pods = match (state, policy) {
         (State::Settling(_), Some(policy)) => Some(old_pods(ctx, plan, policy).await?),
         _ => None,
@@ -52,18 +58,28 @@ pub async fn observe(
         pending_ended,
         finalizer,
         stored,
-        policy: policy.map_or_else(missing, |policy| view(ctx, plan, policy)),
+        store_gone,
+        policy: seen_policy,
         old_pods,
         suspended: plan.suspended,
         deleted: plan.deleted,
     })
 }
 
-/// The pending Secret of this schedule, whichever rotation it belongs to.
-async fn pending(ctx: &Context, plan: &Plan) -> Result<Option<Pending>, Error> {
-    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &plan.namespace);
-    let params = ListParams::default().labels(&format!("{}={}", names::SCHEDULE_UID, plan.uid));
-    let list = api.list(&params).await.map_err(Error::api("list the pending Secrets of", &plan.name))?;
+/// How the store's value relates to the pending one, and whether there is no store to ask any more.
+async fn stored(ctx: &Context, plan: &Plan, pending: &Pending) -> Result<(Option<Stored>, bool), Error> {
+    match read(ctx, plan).await {
+        Ok(read) => Ok((Some(rotation::stored(plan, pending, read.as_ref(), &ctx.digest_key)?), false)),
+        Err(Error::StoreNotFound { .. }) if plan.deleted => Ok((None, true)),
+        Err(error) => Err(error),
+    }
+}
+
+/// The pending Secret of the schedule with this uid, whichever rotation it belongs to.
+pub async fn pending(ctx: &Context, namespace: &str, uid: &str) -> Result<Option<Pending>, Error> {
+    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), namespace);
+    let params = ListParams::default().labels(&format!("{}={uid}", names::SCHEDULE_UID));
+    let list = api.list(&params).await.map_err(Error::api("list the pending Secrets in", namespace))?;
     let live = list
         .items
         .into_iter()
@@ -78,11 +94,12 @@ async fn pending(ctx: &Context, plan: &Plan) -> Result<Option<Pending>, Error> {
 }
 
 fn missing() -> PolicyView {
-    let unable = Some("the SecretPolicy of spec.policyRef does not exist, or cannot be read".to_owned());
-    PolicyView { unable, ..PolicyView::default() }
+    let text = "the SecretPolicy of spec.policyRef does not exist, or cannot be read";
+    PolicyView { unable: Some(Wait::new(Reason::PolicyNotReady, text)), ..PolicyView::default() }
 }
 
-fn view(ctx: &Context, plan: &Plan, policy: &SecretPolicy) -> PolicyView {
+/// `begins`: whether a rotation would begin now, so that it matters if it could be finished.
+async fn view(ctx: &Context, plan: &Plan, policy: &SecretPolicy, begins: bool) -> Result<PolicyView, Error> {
     let status = policy.status.clone().unwrap_or_default();
     let current = status.observed_generation == policy.metadata.generation;
     let consumers = status.consumers.iter().flat_map(|consumers| &consumers.items);
@@ -90,16 +107,43 @@ fn view(ctx: &Context, plan: &Plan, policy: &SecretPolicy) -> PolicyView {
         .filter(|item| !matches!(item.state, ConsumerState::Current | ConsumerState::Assumed))
         .map(|item| format!("{} {} ({:?})", item.kind, item.name, item.state))
         .collect();
-    PolicyView {
-        unable: unable(ctx, plan, policy),
+    Ok(PolicyView {
+        unable: if begins { unable(ctx, plan, policy).await? } else { None },
         published: status.rotation.map(|published| published.id),
         behind: current.then_some(behind),
-    }
+    })
 }
 
-/// Why the policy could not publish a new value now: all that would keep the rotation from being finished is asked
-/// before it begins.
-fn unable(ctx: &Context, plan: &Plan, policy: &SecretPolicy) -> Option<String> {
+/// Why a new value could not be written and published now: all that would keep the rotation from being finished is
+/// asked before it begins.
+async fn unable(ctx: &Context, plan: &Plan, policy: &SecretPolicy) -> Result<Option<Wait>, Error> {
+    let store = ctx.known.stores.get(&ObjectName::new(plan.namespace.as_str(), plan.store.name.as_str()));
+    let access = store.as_ref().and_then(|row| row.parsed.as_ref().ok()).map(|store| store.spec.access);
+    if access == Some(Access::ReadOnly) {
+        let text = format!("RemoteStore {} is read-only; set spec.access to ReadWrite", plan.store.name);
+        return Ok(Some(Wait::new(Reason::StoreNotAllowed, text)));
+    }
+    if let Some(text) = refusal(plan, policy) {
+        return Ok(Some(Wait::new(Reason::PolicyNotReady, text)));
+    }
+    let status = policy.status.clone().unwrap_or_default();
+    let is = |kind: ConditionType| status.conditions.iter().any(|at| at.type_ == kind.as_str() && at.status == "True");
+    let seen = status.observed_generation == policy.metadata.generation;
+    if seen && is(ConditionType::Ready) {
+        return Ok(None);
+    }
+    // A policy that has never published may be waiting for the very value that this rotation makes.
+    if seen && status.revision.is_none() && !is(ConditionType::Stalled) {
+        let read = read(ctx, plan).await?;
+        if rotation::lacks(plan, read.as_ref())? {
+            return Ok(None);
+        }
+    }
+    Ok(Some(Wait::new(Reason::PolicyNotReady, format!("SecretPolicy {} is not Ready", policy.name_any()))))
+}
+
+/// What in the policy's spec keeps it from publishing a new value.
+fn refusal(plan: &Plan, policy: &SecretPolicy) -> Option<String> {
     let name = policy.name_any();
     let spec = &policy.spec;
     if spec.suspend {
@@ -108,37 +152,20 @@ fn unable(ctx: &Context, plan: &Plan, policy: &SecretPolicy) -> Option<String> {
     if spec.immutability == Immutability::Locked {
         return Some(format!("SecretPolicy {name} is Locked: a new value could not be published"));
     }
-    let status = policy.status.as_ref();
-    let ready = status
-        .and_then(|status| status.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str()));
-    if status.is_none_or(|status| status.observed_generation != policy.metadata.generation)
-        || ready.is_none_or(|ready| ready.status != "True")
-    {
-        return Some(format!("SecretPolicy {name} is not Ready"));
-    }
     let remote = spec.source.remote.as_ref()?;
-    let mut matching = remote.data.iter().filter(|item| {
+    let mut reads = remote.data.iter().filter(|item| {
         let store = item.store_ref.as_ref().unwrap_or(&remote.store_ref);
         *store == plan.store && item.remote_ref.key == plan.key
     });
     let pinned =
         |item: &&rekey_api::policy::RemoteData| item.remote_ref.version.is_some() || item.remote_ref.stage.is_some();
-    match matching.clone().next() {
-        None => return Some(format!("SecretPolicy {name} does not read key {:?} of {}", plan.key, plan.store.name)),
-        Some(_) if matching.any(|item| pinned(&item)) => {
-            return Some(format!("SecretPolicy {name} pins a version of key {:?}", plan.key));
+    match reads.clone().next() {
+        None => Some(format!("SecretPolicy {name} does not read key {:?} of {}", plan.key, plan.store.name)),
+        Some(_) if reads.any(|item| pinned(&item)) => {
+            Some(format!("SecretPolicy {name} pins a version of key {:?}", plan.key))
         }
-        Some(_) => {}
+        Some(_) => None,
     }
-    let others = ctx.known.schedules.in_namespace(&plan.namespace);
-    let first = others
-        .into_iter()
-        .filter(|(_, row)| row.parsed.as_ref().is_ok_and(|other| other.spec.policy_ref.name == plan.policy))
-        .map(|(name, row)| (row.metadata.creation_timestamp.clone().map(|time| time.0), name))
-        .min();
-    first.filter(|(_, first)| *first != plan.name).map(|(_, first)| {
-        format!("RotationSchedule {first} rotates SecretPolicy {name} already; delete one of the two")
-    })
 }
 
 /// Live pods that still hold an older value of the policy's Secret, whoever made them.

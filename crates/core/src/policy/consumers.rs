@@ -81,6 +81,10 @@ fn state(consumer: &Consumer, input: &Input) -> (ConsumerState, Option<String>) 
     match (standing(workload, input, None), looked) {
         (Standing::Assumed, _) => (ConsumerState::Assumed, None),
         (Standing::Reloads, _) => (ConsumerState::Current, None),
+        // Its pods were seen to hold the value, so a pause is none of our business.
+        (Standing::Unknown, Some(true)) if matches!(workload.progress, Progress::Waiting(_)) => {
+            (ConsumerState::Current, None)
+        }
         (Standing::Current, _) | (Standing::Unknown, Some(true)) => restarted(ConsumerState::Current),
         (Standing::Unknown | Standing::Outdated, _) => match &workload.progress {
             _ if input.restart == Restart::Never => held("spec.rollout.restart is Never; restart it by hand"),

@@ -7,7 +7,7 @@ use rekey_api::{condition::Reason, policy::ChangeReason};
 
 use super::{
     Policy,
-    secret::{Content, Desired, Fetched, Seen, SeenSecret, Step},
+    secret::{Content, Desired, Fetched, Notice, Seen, SeenSecret, Step},
     status::versions,
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
 /// What was decided about the content.
 pub struct Decided {
     pub steps: Vec<Step>,
-    pub events: Vec<(Reason, String)>,
+    pub events: Vec<Notice>,
     pub published: Option<Published>,
     pub reason: Option<ChangeReason>,
     pub wait: Option<&'static str>,
@@ -167,7 +167,7 @@ impl Publishing<'_> {
                 let by =
                     if content.edited_by.is_empty() { "somebody".to_owned() } else { content.edited_by.join(", ") };
                 let text = format!("repaired Secret {}, which {by} had changed", policy.secret);
-                decided.events = vec![(Reason::Drifted, text)];
+                decided.events = vec![Notice { reason: Reason::Drifted, action: "Repair", text }];
             }
         }
         Ok(decided)
@@ -241,7 +241,7 @@ impl Publishing<'_> {
         };
         Decided {
             steps: vec![Step::Apply(Box::new(desired))],
-            events: vec![(Reason::Synced, text)],
+            events: vec![Notice { reason: Reason::Synced, action: action(reason), text }],
             published: Some(published),
             reason,
             wait: None,
@@ -255,5 +255,15 @@ impl Publishing<'_> {
             }
         }
         decided
+    }
+}
+
+fn action(reason: Option<ChangeReason>) -> &'static str {
+    match reason {
+        Some(ChangeReason::Created) => "Create",
+        Some(ChangeReason::Adopted) => "Adopt",
+        Some(ChangeReason::Rotated) => "Rotate",
+        Some(ChangeReason::SourceChanged | ChangeReason::Renewed | ChangeReason::RolledBack) => "Update",
+        Some(ChangeReason::SpecChanged) | None => "Conform",
     }
 }

@@ -90,7 +90,8 @@ fn foreign(field: &str, names_and_values: &BTreeMap<String, String>) -> Result<(
         let kubernetes = name != names::MANAGED_BY
             && !name.starts_with("app.kubernetes.io/")
             && (prefix == "kubernetes.io" || prefix.ends_with(".kubernetes.io"));
-        kubernetes || prefix == names::GROUP || names::NEVER_COPIED.iter().any(|never| name.starts_with(never))
+        let ours = prefix == names::GROUP && name != names::USABLE_BY;
+        kubernetes || ours || names::NEVER_COPIED.iter().any(|never| name.starts_with(never))
     };
     match names_and_values.keys().find(|name| reserved(name)) {
         Some(name) => Err(SpecError::field(field, format!("{name:?} belongs to other software; remove it"))),

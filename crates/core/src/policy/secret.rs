@@ -135,6 +135,17 @@ pub enum Step {
     Verified,
 }
 
+/// Something to tell. Events of the same reason and action are counted as one, so a change says which kind it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// Its reason.
+    pub reason: Reason,
+    /// What was done.
+    pub action: &'static str,
+    /// The text.
+    pub text: String,
+}
+
 /// The decision about a policy.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -142,8 +153,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// The status afterwards.
     pub status: SecretPolicyStatus,
-    /// What to tell in Events: reason and text.
-    pub events: Vec<(Reason, String)>,
+    /// What to tell in Events.
+    pub events: Vec<Notice>,
 }
 
 /// Decides about the Secret of `policy`. `fetched` is absent when nothing was due.

@@ -1,1 +1,389 @@
+//! What is written when the values have been read, and what the status then says.
 
+use chrono::{DateTime, TimeDelta, Utc};
+use proptest::prelude::*;
+use rekey_api::{SecretPolicyStatus, condition::Reason, policy::ChangeReason};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{SecretBytes, chance::tests::Sequence, digest::DigestKey, published::Published, store::RemoteValue};
+
+/// A policy, its store and its Secret; what a plan asks for is applied to the Secret.
+struct World {
+    object: SecretPolicy,
+    value: Value,
+    version: String,
+    secret: SeenSecret,
+    data: BTreeMap<String, SecretBytes>,
+    rotation: Option<OpenRotation>,
+    key: DigestKey,
+    chance: Sequence,
+    now: DateTime<Utc>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with(&json!({}))
+    }
+
+    fn with(more: &Value) -> Self {
+        let mut spec = json!({"source": {"remote": {
+            "storeRef": {"name": "vault"},
+            "data": [
+                {"secretKey": "username", "remoteRef": {"key": "shop/db", "property": "username"}},
+                {"secretKey": "password", "remoteRef": {"key": "shop/db", "property": "password"}},
+            ],
+        }}});
+        for (name, value) in more.as_object().unwrap() {
+            spec[name] = value.clone();
+        }
+        let object = json!({
+            "apiVersion": "rekey.dev/v1alpha1",
+            "kind": "SecretPolicy",
+            "metadata": {"name": "db", "namespace": "shop", "uid": "u", "generation": 1},
+            "spec": spec,
+        });
+        Self {
+            object: serde_json::from_value(object).unwrap(),
+            value: json!({"username": "orders", "password": "one"}),
+            version: "1".to_owned(),
+            secret: SeenSecret::Absent,
+            data: BTreeMap::new(),
+            rotation: None,
+            key: DigestKey::new(SecretBytes::from("k")),
+            chance: Sequence::from(1),
+            now: DateTime::from_timestamp(1_800_000_000, 0).unwrap(),
+        }
+    }
+
+    fn policy(&self) -> Policy {
+        Policy::try_from(&self.object).unwrap()
+    }
+
+    fn status(&self) -> SecretPolicyStatus {
+        self.object.status.clone().unwrap_or_default()
+    }
+
+    fn seen(&self) -> Seen {
+        Seen {
+            status: self.status(),
+            secret: self.secret.clone(),
+            last_fetch: Some(self.now),
+            rotation: self.rotation.clone(),
+            next_rotation: None,
+            consumers: Vec::new(),
+        }
+    }
+
+    fn fetched(&self) -> Fetched {
+        let value = RemoteValue { bytes: SecretBytes::from(self.value.to_string()), version: self.version.clone() };
+        let requests = self.policy().items.into_iter().map(|item| Request { store: item.store, locator: item.locator });
+        requests.map(|request| (request, value.clone())).collect()
+    }
+
+    fn plan(&self) -> Result<Plan, SpecError> {
+        secret(&self.policy(), &self.seen(), Some(&self.fetched()), &self.key, &self.chance, self.now)
+    }
+
+    /// Plans and applies, a second later each time.
+    fn sync(&mut self) -> Plan {
+        self.now += TimeDelta::seconds(1);
+        let plan = self.plan().unwrap();
+        for step in &plan.steps {
+            if let Step::Apply(desired) = step {
+                self.apply(desired);
+            }
+        }
+        self.object.status = Some(plan.status.clone());
+        plan
+    }
+
+    /// As the API server would: keys of others stay unless they are named for removal.
+    fn apply(&mut self, desired: &Desired) {
+        for name in &desired.remove {
+            self.data.remove(name);
+        }
+        self.data.extend(desired.data.clone());
+        let metadata = k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
+            annotations: Some(desired.annotations.clone()),
+            ..Default::default()
+        };
+        self.secret = SeenSecret::Ours {
+            published: Published::read(&metadata).unwrap(),
+            content: None,
+            dressed: true,
+            immutable: desired.immutable,
+        };
+    }
+
+    fn published(&self) -> &Published {
+        match &self.secret {
+            SeenSecret::Ours { published, .. } => published,
+            other => panic!("no Secret of ours: {other:?}"),
+        }
+    }
+
+    /// Somebody has changed the Secret, or its content has not been looked at yet.
+    fn look(&mut self, change: impl FnOnce(&mut Content)) {
+        let immutable = matches!(&self.secret, SeenSecret::Ours { immutable: true, .. });
+        let kind = "Opaque".to_owned();
+        let mut found = Content { data: self.data.clone(), kind, immutable, edited_by: Vec::new() };
+        change(&mut found);
+        self.data = found.data.clone();
+        if let SeenSecret::Ours { content, .. } = &mut self.secret {
+            *content = Some(found);
+        }
+    }
+
+    fn change(&mut self, property: &str, value: &str) {
+        self.value[property] = json!(value);
+        self.version = (self.version.parse::<u64>().unwrap() + 1).to_string();
+    }
+
+    fn shown(&self) -> Vec<String> {
+        let conditions = self.status().conditions;
+        conditions.iter().map(|at| format!("{}={}/{}", at.type_, at.status, at.reason)).collect()
+    }
+
+    fn reasons(&self) -> Vec<ChangeReason> {
+        self.status().history.iter().map(|change| change.reason).collect()
+    }
+}
+
+fn writes(plan: &Plan) -> usize {
+    plan.steps.iter().filter(|step| matches!(step, Step::Apply(_))).count()
+}
+
+fn text(data: &BTreeMap<String, SecretBytes>) -> Vec<(&str, &str)> {
+    data.iter().map(|(key, value)| (key.as_str(), value.expose_text().unwrap())).collect()
+}
+
+#[test]
+fn a_new_secret_is_created_and_the_second_look_does_nothing() {
+    let mut world = World::new();
+    let plan = world.sync();
+    let [Step::Apply(desired)] = plan.steps.as_slice() else { panic!("{:?}", plan.steps) };
+    assert!(desired.create && !desired.immutable && desired.owner.is_some());
+    assert_eq!(text(&world.data), [("password", "one"), ("username", "orders")]);
+    assert_eq!(world.shown(), ["Ready=True/Synced"]);
+    assert_eq!(world.reasons(), [ChangeReason::Created]);
+    assert_eq!(world.status().revision.as_deref(), Some(world.published().revision.as_str()));
+    let status = world.status();
+    let second = world.sync();
+    assert_eq!((second.steps.len(), second.events.len()), (0, 0));
+    assert_eq!(second.status, status, "what is written twice is written equal");
+}
+
+#[test]
+fn a_changed_key_makes_a_revision_and_is_recorded_for_itself() {
+    let mut world = World::new();
+    world.sync();
+    let before = world.published().clone();
+    world.change("password", "two");
+    let plan = world.sync();
+    let after = world.published().clone();
+    assert_eq!(writes(&plan), 1);
+    assert_ne!(after.revision, before.revision);
+    assert_eq!(after.changes.previous.as_deref(), Some(before.revision.as_str()));
+    assert_eq!(after.changes.keys.keys().collect::<Vec<_>>(), ["password"]);
+    assert_eq!(after.digests.by_key["username"], before.digests.by_key["username"]);
+    assert_eq!(world.reasons(), [ChangeReason::Created, ChangeReason::SourceChanged]);
+    let versions: Vec<String> = world.status().source_versions.into_iter().map(|at| at.version).collect();
+    assert_eq!(versions, ["2"]);
+}
+
+#[test]
+fn a_new_version_with_equal_bytes_changes_the_status_alone() {
+    let mut world = World::new();
+    world.sync();
+    let revision = world.published().revision.clone();
+    world.change("password", "one");
+    let plan = world.sync();
+    assert_eq!((writes(&plan), plan.events.len()), (0, 0));
+    assert_eq!(plan.status.source_versions[0].version, "2");
+    assert_eq!(plan.status.revision, Some(revision));
+}
+
+#[test]
+fn drift_is_repaired_without_a_new_revision_and_names_who_did_it() {
+    let mut world = World::new();
+    world.sync();
+    let revision = world.published().revision.clone();
+    world.look(|content| {
+        content.data.insert("password".to_owned(), SecretBytes::from("theirs"));
+        content.data.insert("extra".to_owned(), SecretBytes::from("x"));
+        content.edited_by = vec!["kubectl-edit".to_owned()];
+    });
+    let plan = world.sync();
+    assert_eq!(text(&world.data), [("password", "one"), ("username", "orders")], "what others added is removed");
+    assert_eq!(world.published().revision, revision);
+    let Notice { reason, text: told, .. } = &plan.events[0];
+    assert_eq!(*reason, Reason::Drifted);
+    assert!(told.contains("kubectl-edit"), "{told}");
+    assert_eq!(world.reasons(), [ChangeReason::Created]);
+}
+
+#[test]
+fn content_that_is_as_it_should_be_is_only_remembered() {
+    let mut world = World::new();
+    world.sync();
+    world.look(|_| {});
+    let plan = world.plan().unwrap();
+    assert!(matches!(plan.steps.as_slice(), [Step::Verified]), "{:?}", plan.steps);
+}
+
+#[test]
+fn a_lost_digest_key_makes_new_digests_but_no_new_revision() {
+    let mut world = World::new();
+    world.sync();
+    let before = world.published().clone();
+    world.key = DigestKey::new(SecretBytes::from("another"));
+    world.look(|_| {});
+    let plan = world.sync();
+    let after = world.published().clone();
+    assert_eq!(writes(&plan), 1);
+    assert_eq!((&after.revision, &after.changes), (&before.revision, &before.changes));
+    assert!(!after.digests.comparable(&before.digests));
+    assert_eq!(world.reasons(), [ChangeReason::Created]);
+}
+
+#[test]
+fn a_lost_digest_key_and_a_new_value_make_a_revision() {
+    let mut world = World::new();
+    world.sync();
+    let before = world.published().clone();
+    world.key = DigestKey::new(SecretBytes::from("another"));
+    world.change("password", "two");
+    world.look(|_| {});
+    world.sync();
+    assert_ne!(world.published().revision, before.revision);
+    assert_eq!(world.published().changes.keys.keys().collect::<Vec<_>>(), ["password"]);
+}
+
+fn foreign(world: &mut World, adopt_by: Option<&str>, password: &str) {
+    let pairs = [("username", "orders"), ("password", password)];
+    world.data = pairs.map(|(key, value)| (key.to_owned(), SecretBytes::from(value))).into();
+    let content = adopt_by.map(|_| Content {
+        data: world.data.clone(),
+        kind: "Opaque".to_owned(),
+        immutable: false,
+        edited_by: Vec::new(),
+    });
+    world.secret = SeenSecret::Foreign { adopt_by: adopt_by.map(str::to_owned), policy: None, content };
+}
+
+#[test]
+fn a_foreign_secret_is_not_touched_without_consent() {
+    for adopt_by in [None, Some("another-policy")] {
+        let mut world = World::new();
+        foreign(&mut world, adopt_by, "one");
+        let error = world.plan().map(|_| ()).unwrap_err();
+        assert_eq!(error.reason(), Reason::NoConsent);
+        assert!(error.to_string().contains("rekey.dev/adopt-by=db"), "{error}");
+    }
+}
+
+#[test]
+fn adoption_of_the_same_bytes_restarts_nobody_and_of_others_is_a_change() {
+    for (theirs, changed) in [("one", Vec::<&str>::new()), ("theirs", vec!["password"])] {
+        let mut world = World::new();
+        foreign(&mut world, Some("db"), theirs);
+        world.sync();
+        let keys: Vec<&String> = world.published().changes.keys.keys().collect();
+        assert_eq!(keys, changed, "{theirs}");
+        assert_eq!(world.reasons(), [ChangeReason::Adopted]);
+        assert_eq!(text(&world.data), [("password", "one"), ("username", "orders")]);
+        assert!(world.sync().steps.is_empty());
+    }
+}
+
+#[test]
+fn the_secret_of_another_policy_is_a_conflict() {
+    let mut world = World::new();
+    world.secret = SeenSecret::Foreign { adopt_by: None, policy: Some("other".to_owned()), content: None };
+    let error = world.plan().map(|_| ()).unwrap_err();
+    assert_eq!(error.reason(), Reason::TargetConflict);
+    assert!(error.to_string().contains("\"other\""), "{error}");
+}
+
+#[test]
+fn a_locked_secret_refuses_another_value_and_takes_the_old_one_back() {
+    let mut world = World::with(&json!({"immutability": "Locked"}));
+    let plan = world.sync();
+    let [Step::Apply(desired)] = plan.steps.as_slice() else { panic!("{:?}", plan.steps) };
+    assert!(desired.immutable);
+    world.change("password", "two");
+    let error = world.plan().map(|_| ()).unwrap_err();
+    assert_eq!(error.reason(), Reason::LockedAndChanged);
+    let told = error.to_string();
+    assert!(told.contains("(keys: password)") && told.contains("no way out"), "{told}");
+    world.change("password", "one");
+    assert_eq!(writes(&world.sync()), 0);
+    assert_eq!(world.shown(), ["Ready=True/Synced"]);
+}
+
+#[test]
+fn leaving_locked_is_refused_and_says_so() {
+    let mut world = World::with(&json!({"immutability": "Locked"}));
+    world.sync();
+    world.object.spec.immutability = Immutability::None;
+    let error = world.plan().map(|_| ()).unwrap_err();
+    assert_eq!(error.reason(), Reason::NotSupportedYet);
+}
+
+#[test]
+fn a_rotated_value_is_reported_once_it_was_read_not_before() {
+    let mut world = World::new();
+    world.sync();
+    world.rotation = Some(OpenRotation { id: "r".to_owned(), key: "shop/db".to_owned(), version: "2".to_owned() });
+    assert!(matches!(fetch(&world.policy(), &world.seen(), world.now), Fetch::Due(_)), "it does not wait for its poll");
+    world.sync();
+    assert_eq!(world.status().rotation, None, "the old version was read");
+    world.change("password", "two");
+    world.sync();
+    let echo = world.status().rotation.unwrap();
+    assert_eq!((echo.id.as_str(), echo.version.as_deref()), ("r", Some("2")));
+    assert_eq!(world.reasons(), [ChangeReason::Created, ChangeReason::Rotated]);
+    assert!(matches!(fetch(&world.policy(), &world.seen(), world.now), Fetch::NotBefore(_)));
+}
+
+#[test]
+fn a_later_version_delivers_a_rotation_too() {
+    let mut world = World::new();
+    world.sync();
+    world.rotation = Some(OpenRotation { id: "r".to_owned(), key: "shop/db".to_owned(), version: "2".to_owned() });
+    world.version = "10".to_owned();
+    world.sync();
+    assert!(world.status().rotation.is_some(), "versions are compared as numbers");
+}
+
+#[test]
+fn what_is_missing_in_the_store_leaves_everything_as_it_is() {
+    let mut world = World::new();
+    world.sync();
+    world.value = json!({"username": "orders"});
+    let error = world.plan().map(|_| ()).unwrap_err();
+    assert_eq!(error.reason(), Reason::PropertyNotFound);
+}
+
+proptest! {
+    #[test]
+    fn planning_after_applying_gives_no_steps(
+        changes in prop::collection::vec(("(username|password)", "[a-z]{0,3}", any::<bool>()), 1..12),
+    ) {
+        let mut world = World::new();
+        for (property, value, tampered) in changes {
+            world.change(&property, &value);
+            if tampered && !world.data.is_empty() {
+                world.look(|content| drop(content.data.insert("extra".to_owned(), SecretBytes::from("x"))));
+            }
+            world.sync();
+            let (status, data) = (world.status(), world.data.clone());
+            let again = world.sync();
+            prop_assert_eq!(again.steps.len(), 0);
+            prop_assert_eq!(again.status, status);
+            prop_assert_eq!(&world.data, &data);
+            prop_assert_eq!(data.len(), 2);
+        }
+    }
+}

@@ -60,14 +60,12 @@ pub enum Stored {
         /// The version that holds them.
         version: String,
     },
-    /// Somebody else changed the rotated properties.
-    Foreign {
-        /// The version that holds them.
-        version: String,
-    },
+    /// Somebody else changed or deleted the rotated properties.
+    Foreign,
 }
 
-/// Relates a fresh read to the pending rotation.
+/// Relates a fresh read to the pending rotation. Which properties are rotated stands in the pending Secret, so that a
+/// spec that changes meanwhile does not make our own value a foreign one.
 ///
 /// # Errors
 /// When the stored value is no JSON object.
@@ -77,18 +75,24 @@ pub fn stored(
     read: Option<&RemoteValue>,
     key: &DigestKey,
 ) -> Result<Stored, SpecError> {
-    let Some(read) = read else {
-        return Ok(Stored::Before { version: None });
-    };
-    let present = rotated(plan, Some(read))?;
-    let version = read.version.clone();
-    Ok(if present == pending.values {
-        Stored::Ours { version }
-    } else if digest(plan, &present, key) == pending.base_digest {
-        Stored::Before { version: Some(version) }
-    } else {
-        Stored::Foreign { version }
+    let version = read.map(|read| read.version.clone());
+    let present = rotated(plan, pending.values.keys(), read)?;
+    Ok(match version {
+        Some(version) if present == pending.values => Stored::Ours { version },
+        // The same version has the same content, also when the digest key was lost meanwhile.
+        version if version == pending.base || digest(plan, &present, key) == pending.base_digest => {
+            Stored::Before { version }
+        }
+        _ => Stored::Foreign,
     })
+}
+
+/// Whether a property that is to be rotated does not exist yet.
+///
+/// # Errors
+/// When the stored value is no JSON object.
+pub fn lacks(plan: &Plan, read: Option<&RemoteValue>) -> Result<bool, SpecError> {
+    Ok(rotated(plan, plan.recipes.keys(), read)?.len() < plan.recipes.len())
 }
 
 /// Digest of the rotated properties of a stored value.
@@ -96,7 +100,7 @@ pub fn stored(
 /// # Errors
 /// When the stored value is no JSON object.
 pub fn base_digest(plan: &Plan, read: Option<&RemoteValue>, key: &DigestKey) -> Result<String, SpecError> {
-    Ok(digest(plan, &rotated(plan, read)?, key))
+    Ok(digest(plan, &rotated(plan, plan.recipes.keys(), read)?, key))
 }
 
 /// The whole new value: the stored object with the rotated properties replaced.
@@ -116,13 +120,20 @@ pub fn merge(plan: &Plan, pending: &Pending, read: Option<&RemoteValue>) -> Resu
     Ok(SecretBytes::from(object.to_string()))
 }
 
-fn rotated(plan: &Plan, read: Option<&RemoteValue>) -> Result<BTreeMap<String, SecretBytes>, SpecError> {
+fn rotated<'a>(
+    plan: &Plan,
+    properties: impl Iterator<Item = &'a String>,
+    read: Option<&RemoteValue>,
+) -> Result<BTreeMap<String, SecretBytes>, SpecError> {
     let Some(read) = read else {
         return Ok(BTreeMap::new());
     };
     let object = property::object(&read.bytes, &plan.key)?;
-    let of = |name: &String| Some((name.clone(), SecretBytes::from(object.get(name)?.as_str()?)));
-    Ok(plan.recipes.keys().filter_map(of).collect())
+    let text = |value: &serde_json::Value| match value {
+        serde_json::Value::String(text) => SecretBytes::from(text.as_str()),
+        other => SecretBytes::from(other.to_string()),
+    };
+    Ok(properties.filter_map(|name| Some((name.clone(), text(object.get(name)?)))).collect())
 }
 
 fn digest(plan: &Plan, values: &BTreeMap<String, SecretBytes>, key: &DigestKey) -> String {

@@ -77,32 +77,48 @@ pub fn record(record: &Record<'_>) -> RotationScheduleStatus {
                 status.last_handled_rotate = record.handled.map(str::to_owned);
             }
         }
-        (State::Preparing(open), _) => progress(&mut status, plan, open, RotationStep::Preparing, now),
-        (State::Publishing(open), _) => progress(&mut status, plan, open, RotationStep::Publishing, now),
-        (State::RollingOut(open), _) => progress(&mut status, plan, open, RotationStep::RollingOut, now),
-        (State::Settling(open), _) => progress(&mut status, plan, open, RotationStep::Settling, now),
+        (State::Preparing(open), _) => progress(&mut status, record, open, RotationStep::Preparing),
+        (State::Publishing(open), _) => progress(&mut status, record, open, RotationStep::Publishing),
+        (State::RollingOut(open), _) => progress(&mut status, record, open, RotationStep::RollingOut),
+        (State::Settling(open), _) => progress(&mut status, record, open, RotationStep::Settling),
+    }
+    if is_retry(&status, record) {
+        return status;
     }
     if opened && status.rotation.is_some() {
         status.last_handled_rotate = record.handled.map(str::to_owned);
         status.next_rotation_time = due::next(plan, now).map(time::text);
     }
     if let Some(open) = &mut status.rotation {
-        open.message.clone_from(&decided.waits);
+        open.message = decided.waits.as_ref().map(|wait| wait.text.clone());
     }
     let (situation, extras) = situation(record, &status);
     status.conditions = conditions(&before.conditions, &situation, &extras, plan.generation, now);
     status
 }
 
-/// The status of a schedule whose spec is refused. An open rotation stays open.
+/// Whether an effect is tried again that has failed: what the status says of the failure stands until it has succeeded,
+/// so that an outage costs one write an attempt, and the waiting times grow.
+fn is_retry(status: &RotationScheduleStatus, record: &Record<'_>) -> bool {
+    let before = record.status;
+    let tried = status.rotation.as_ref().is_some_and(|open| open.attempts > 0);
+    tried && record.decided.effect.is_some() && before.observed_generation == status.observed_generation
+}
+
+/// The status of a schedule whose spec is refused. An open rotation stays open. A request that is there at first sight
+/// counts as handled here too: a spec that is mended later must not act on an old token.
 #[must_use]
 pub fn refused(
     before: &RotationScheduleStatus,
+    requested: Option<&str>,
     error: &SpecError,
     generation: i64,
     now: DateTime<Utc>,
 ) -> RotationScheduleStatus {
     let mut status = before.clone();
+    if before.observed_generation.is_none() {
+        status.last_handled_rotate = requested.map(str::to_owned);
+    }
     status.observed_generation = Some(generation);
     let situation = Situation::Stalled(error.reason(), error.to_string());
     status.conditions = conditions(&before.conditions, &situation, &[], generation, now);
@@ -128,7 +144,8 @@ pub fn failed(
     status
 }
 
-fn progress(status: &mut RotationScheduleStatus, plan: &Plan, open: &Open, step: RotationStep, now: DateTime<Utc>) {
+fn progress(status: &mut RotationScheduleStatus, record: &Record<'_>, open: &Open, step: RotationStep) {
+    let Record { plan, decided, now, .. } = *record;
     let at = time::kube(now);
     let progress = status.rotation.get_or_insert_with(|| RotationProgress {
         id: open.id.clone(),
@@ -145,13 +162,15 @@ fn progress(status: &mut RotationScheduleStatus, plan: &Plan, open: &Open, step:
         retiring_revision: None,
         steps: Vec::new(),
     });
-    if progress.step != step || progress.steps.is_empty() {
+    let begins = progress.step != step || progress.steps.is_empty();
+    if begins {
         progress.steps.push(RotationStepRecord { step, started_at: at.clone() });
         progress.step_started_at = Some(at);
         progress.step = step;
     }
-    progress.attempts = 0;
-    progress.next_attempt_time = None;
+    if begins || decided.effect.is_none() {
+        progress.attempts = 0;
+    }
     progress.version.clone_from(&open.version);
 }
 
@@ -177,7 +196,7 @@ fn close(
     if outcome == RotationOutcome::Completed {
         status.last_rotation_time = Some(at.clone());
     }
-    status.history.push(RotationHistory {
+    let past = RotationHistory {
         id: open.id,
         reason: open.reason,
         requested_by: open.requested_by,
@@ -186,9 +205,9 @@ fn close(
         outcome,
         message: why.map(str::to_owned),
         steps: open.steps,
-    });
-    let surplus = status.history.len().saturating_sub(HISTORY);
-    status.history.drain(..surplus);
+    };
+    status.history.insert(0, past);
+    status.history.truncate(HISTORY);
     // Periods count from the end of the last rotation; a pattern that came up meanwhile is not made up for.
     status.next_rotation_time = due::next(plan, now).map(time::text);
 }
@@ -198,13 +217,15 @@ fn situation(record: &Record<'_>, status: &RotationScheduleStatus) -> (Situation
     if let Some(open) = &status.rotation {
         let waits = open.message.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
         let text = format!("{}{waits}", open.step.as_str());
-        return (Situation::Progressing(text.clone()), rotated(false, Reason::Rotating, text));
-    }
-    let extras = match (&record.decided.waits, status.history.last()) {
-        (Some(_), _) if record.plan.suspended => {
-            rotated(false, Reason::Suspended, "a rotation is due; spec.suspend is true".to_owned())
+        let extras = rotated(false, Reason::Rotating, text.clone());
+        if record.now > time::chrono(&open.started_at) + record.plan.overdue_after {
+            let late = format!("the rotation that began at {} is not finished: {text}", open.started_at.0);
+            return (Situation::Late(Reason::RotationOverdue, late), extras);
         }
-        (Some(why), _) => rotated(false, Reason::PolicyNotReady, format!("a rotation is due, but {why}")),
+        return (Situation::Progressing(text), extras);
+    }
+    let extras = match (&record.decided.waits, status.history.first()) {
+        (Some(wait), _) => rotated(false, wait.reason, format!("a rotation is due, but {}", wait.text)),
         (None, Some(last)) => {
             let reason = match last.outcome {
                 RotationOutcome::Completed => Reason::Rotated,

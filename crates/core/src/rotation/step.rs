@@ -12,7 +12,10 @@
 //! - Nothing is decided from the status of the schedule alone, except which rotation is open.
 
 use chrono::{DateTime, Utc};
-use rekey_api::rotation::{RotationOutcome, RotationReason};
+use rekey_api::{
+    condition::Reason,
+    rotation::{RotationOutcome, RotationReason},
+};
 
 use super::{Due, Pending, Stored};
 
@@ -58,6 +61,8 @@ pub struct Seen {
     pub finalizer: bool,
     /// The store's value against the pending one, freshly read; only in `Publishing`.
     pub stored: Option<Stored>,
+    /// Whether the store object itself is gone, so that nothing can be read or written any more.
+    pub store_gone: bool,
     /// The policy.
     pub policy: PolicyView,
     /// Live pods that hold an older value, from a fresh list; only in `Settling`.
@@ -71,12 +76,29 @@ pub struct Seen {
 /// What matters of the policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicyView {
-    /// Why it cannot publish a new value now.
-    pub unable: Option<String>,
+    /// Why a new value could not be written and published now.
+    pub unable: Option<Wait>,
     /// Id of the last rotation it has reported as published.
     pub published: Option<String>,
     /// Consumers that are not current and healthy yet; `None` when its status is behind its spec.
     pub behind: Option<Vec<String>>,
+}
+
+/// What is waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// In a word.
+    pub reason: Reason,
+    /// For people, with what they can do.
+    pub text: String,
+}
+
+impl Wait {
+    /// A wait.
+    #[must_use]
+    pub fn new(reason: Reason, text: impl Into<String>) -> Self {
+        Self { reason, text: text.into() }
+    }
 }
 
 /// A change of the world. Each can be done twice.
@@ -113,7 +135,7 @@ pub struct Move {
     /// What to do in it.
     pub effect: Option<Effect>,
     /// What is waited for, if there is nothing to do.
-    pub waits: Option<String>,
+    pub waits: Option<Wait>,
     /// How an open rotation ended, and why if it was not completed.
     pub ended: Option<(RotationOutcome, Option<String>)>,
 }
@@ -128,7 +150,7 @@ impl Move {
     }
 
     fn waiting(state: State, text: impl Into<String>) -> Self {
-        Self { waits: Some(text.into()), ..Self::to(state) }
+        Self { waits: Some(Wait::new(Reason::Rotating, text)), ..Self::to(state) }
     }
 
     fn end(outcome: RotationOutcome, why: Option<&str>) -> Self {
@@ -161,9 +183,12 @@ fn idle(seen: &Seen) -> Move {
     }
     match &seen.due {
         Due::Now { .. } if seen.deleted => Move::to(State::Idle),
-        Due::Now { .. } if seen.suspended => Move::waiting(State::Idle, "suspended"),
+        Due::Now { .. } if seen.suspended => {
+            let wait = Wait::new(Reason::Suspended, "spec.suspend is true");
+            Move { waits: Some(wait), ..Move::to(State::Idle) }
+        }
         Due::Now { reason } => match &seen.policy.unable {
-            Some(why) => Move::waiting(State::Idle, why.clone()),
+            Some(wait) => Move { waits: Some(wait.clone()), ..Move::to(State::Idle) },
             None => Move::to(State::Preparing(Open { id: seen.new_id.clone(), reason: *reason, version: None })),
         },
         Due::At(_) | Due::OnRequest => Move::to(State::Idle),
@@ -194,21 +219,28 @@ fn publishing(open: Open, seen: &Seen) -> Move {
         return Move::end(RotationOutcome::Failed, Some("the pending Secret of the rotation is gone"));
     }
     match &seen.stored {
+        None if seen.deleted && seen.store_gone => {
+            Move::end(RotationOutcome::Abandoned, Some("the schedule was deleted, and its store is gone"))
+        }
         None => Move::waiting(State::Publishing(open), "reads the store"),
         Some(Stored::Before { version }) => {
             let effect = Effect::WriteStore { base: version.clone() };
             Move::doing(State::Publishing(open), effect)
         }
-        Some(Stored::Foreign { .. }) => Move::end(
+        Some(Stored::Foreign) => Move::end(
             RotationOutcome::Superseded,
-            Some("somebody else changed the rotated properties in the store meanwhile; their value stands"),
+            Some("somebody else changed the rotated properties in the store meanwhile; what they left there stands"),
         ),
         Some(Stored::Ours { version }) => {
             let open = Open { version: Some(version.clone()), ..open };
             if seen.deleted {
                 Move::end(RotationOutcome::Completed, Some("the schedule was deleted; the new value is in the store"))
             } else if seen.policy.published.as_deref() == Some(&open.id) {
-                Move::to(State::RollingOut(open))
+                match rolling_out(open.clone(), seen) {
+                    // Its first word about the consumers spares a write of its own.
+                    waiting @ Move { state: State::RollingOut(_), .. } => waiting,
+                    _ => Move::to(State::RollingOut(open)),
+                }
             } else {
                 Move::waiting(State::Publishing(open), "the policy publishes the new value")
             }
@@ -219,6 +251,9 @@ fn publishing(open: Open, seen: &Seen) -> Move {
 fn rolling_out(open: Open, seen: &Seen) -> Move {
     if seen.deleted {
         return Move::end(RotationOutcome::Completed, Some("the schedule was deleted while consumers were rolling"));
+    }
+    if let Some(ended) = leaked(seen) {
+        return ended;
     }
     if seen.policy.published.as_deref() != Some(&open.id) {
         return Move::waiting(State::RollingOut(open), "the policy reports the new value");
@@ -236,6 +271,9 @@ fn settling(open: Open, seen: &Seen) -> Move {
     if seen.deleted {
         return Move::end(RotationOutcome::Completed, Some("the schedule was deleted while the rotation settled"));
     }
+    if let Some(ended) = leaked(seen) {
+        return ended;
+    }
     match &seen.old_pods {
         None => Move::waiting(State::Settling(open), "lists the pods"),
         Some(old) if !old.is_empty() => {
@@ -244,4 +282,11 @@ fn settling(open: Open, seen: &Seen) -> Move {
         }
         Some(_) => Move::end(RotationOutcome::Completed, None),
     }
+}
+
+/// A value that has leaked is replaced at once, however long the consumers of the present rotation still take.
+fn leaked(seen: &Seen) -> Option<Move> {
+    let text = "the new value has leaked: the next rotation begins at once";
+    (seen.due == Due::Now { reason: RotationReason::Leaked })
+        .then(|| Move::end(RotationOutcome::Superseded, Some(text)))
 }

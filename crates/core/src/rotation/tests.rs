@@ -1,1 +1,325 @@
+//! Rotations in a small world: a store, a pending Secret, a policy, a pod and a status, and nothing that a crash would
+//! not leave behind.
 
+use chrono::TimeDelta;
+use proptest::prelude::*;
+use rekey_api::{RotationScheduleStatus, condition::Reason, rotation::RotationOutcome};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{chance::rotation_id, chance::tests::Sequence, digest::DigestKey, store::RemoteValue};
+
+const KEY: &str = "shop/db";
+const TOKEN: &str = "please";
+
+/// What may go wrong with one action of the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// Killed before it.
+    Before,
+    /// It happens, but its answer is lost, and the next look is at what was known before it.
+    Lost,
+}
+
+/// What the operator learns of an action.
+#[derive(Debug, PartialEq, Eq)]
+enum Turn {
+    Acted,
+    Refused,
+    Waits,
+}
+
+struct World {
+    now: DateTime<Utc>,
+    chance: Sequence,
+    digest_key: DigestKey,
+    /// The schedule: spec, annotations and persisted status.
+    object: RotationSchedule,
+    /// The status as the operator knows it, when it is behind.
+    stale: Option<RotationScheduleStatus>,
+    pending: Vec<Pending>,
+    store: Option<(u64, Value)>,
+    store_gone: bool,
+    unable: Option<Wait>,
+    /// What the policy reports, and what the Secret and the pod hold.
+    published: Option<String>,
+    secret: String,
+    pod: String,
+    /// Values that were made durable, and writes that reached the store.
+    made: usize,
+    writes: usize,
+    log: Vec<String>,
+}
+
+fn schedule(spec: &Value) -> RotationSchedule {
+    let mut whole = json!({
+        "policyRef": {"name": "db"},
+        "writeTo": {"storeRef": {"name": "vault"}, "key": KEY},
+        "rotator": {"generate": {"fields": [{"property": "password", "password": {"length": 32}}]}},
+    });
+    for (name, value) in spec.as_object().unwrap() {
+        whole[name] = value.clone();
+    }
+    serde_json::from_value(json!({
+        "apiVersion": "rekey.dev/v1alpha1",
+        "kind": "RotationSchedule",
+        "metadata": {
+            "name": "db", "namespace": "shop", "uid": "u", "generation": 1,
+            "creationTimestamp": "2026-11-21T02:00:00Z",
+        },
+        "spec": whole,
+    }))
+    .unwrap()
+}
+
+impl World {
+    fn new(spec: &Value) -> Self {
+        Self {
+            now: DateTime::from_timestamp(1_800_000_000, 0).unwrap(),
+            chance: Sequence::from(7),
+            digest_key: DigestKey::new(SecretBytes::from("k")),
+            object: schedule(spec),
+            stale: None,
+            pending: Vec::new(),
+            store: Some((1, json!({"username": "orders", "password": "old"}))),
+            store_gone: false,
+            unable: None,
+            published: None,
+            secret: "old".to_owned(),
+            pod: "old".to_owned(),
+            made: 0,
+            writes: 0,
+            log: Vec::new(),
+        }
+    }
+
+    /// One that was seen before, and is asked to rotate.
+    fn asked() -> Self {
+        let mut world = Self::new(&json!({}));
+        world.settle();
+        world.ask(TOKEN);
+        world
+    }
+
+    fn ask(&mut self, token: &str) {
+        let annotations = self.object.metadata.annotations.get_or_insert_default();
+        annotations.insert(names::ROTATE_REQUESTED.to_owned(), token.to_owned());
+    }
+
+    fn status(&self) -> RotationScheduleStatus {
+        self.object.status.clone().unwrap_or_default()
+    }
+
+    fn finalizer(&mut self, hold: bool) {
+        self.object.metadata.finalizers = hold.then(|| vec![names::FINALIZER.to_owned()]);
+    }
+
+    fn password(&self) -> Option<&str> {
+        self.store.as_ref()?.1["password"].as_str()
+    }
+
+    fn remote(&self) -> Option<RemoteValue> {
+        let (version, value) = self.store.as_ref()?;
+        Some(RemoteValue { bytes: SecretBytes::from(value.to_string()), version: version.to_string() })
+    }
+
+    fn change_store(&mut self, property: &str, value: &str) {
+        let (version, object) = self.store.as_mut().unwrap();
+        *version += 1;
+        object[property] = json!(value);
+    }
+
+    fn seen(&self, plan: &Plan, state: &State, status: &RotationScheduleStatus, due: Due) -> Seen {
+        let pending = self.pending.first().cloned();
+        let stored = match (state, &pending) {
+            (State::Publishing(_), Some(pending)) if !self.store_gone => {
+                Some(stored(plan, pending, self.remote().as_ref(), &self.digest_key).unwrap())
+            }
+            _ => None,
+        };
+        let old = (self.pod != self.secret).then(|| "web".to_owned());
+        Seen {
+            due,
+            new_id: rotation_id(&self.chance, self.now).to_string(),
+            pending_ended: pending.as_ref().is_some_and(|open| status.history.iter().any(|past| past.id == open.id)),
+            pending,
+            finalizer: self.object.metadata.finalizers.is_some(),
+            stored,
+            store_gone: self.store_gone,
+            policy: PolicyView {
+                unable: self.unable.clone(),
+                published: self.published.clone(),
+                behind: Some(old.iter().cloned().collect()),
+            },
+            old_pods: matches!(state, State::Settling(_)).then(|| old.into_iter().collect()),
+            suspended: plan.suspended,
+            deleted: plan.deleted,
+        }
+    }
+
+    /// One round of the operator, as the controller takes it: the next state is persisted, or else its effect done.
+    fn turn(&mut self, fault: Option<Fault>) -> Turn {
+        self.now += TimeDelta::seconds(1);
+        let plan = Plan::try_from(&self.object).unwrap();
+        let fresh = self.status();
+        let status = self.stale.take().unwrap_or_else(|| fresh.clone());
+        let state = state(&status);
+        let (due, handled) = due(&plan, &status, self.now);
+        let seen = self.seen(&plan, &state, &status, due.clone());
+        let decided = step(state, &seen, self.now);
+        let next = record(&Record {
+            plan: &plan,
+            status: &status,
+            decided: &decided,
+            due: &due,
+            handled: handled.as_deref(),
+            now: self.now,
+        });
+        if next == status && decided.effect.is_none() {
+            return Turn::Waits;
+        }
+        if fault == Some(Fault::Before) {
+            return Turn::Acted;
+        }
+        if next != status {
+            if status != fresh {
+                return Turn::Refused; // by its resourceVersion
+            }
+            self.tell(&next);
+            self.object.status = Some(next);
+        } else if let Some(effect) = &decided.effect {
+            self.perform(&plan, &seen, effect);
+        }
+        if fault == Some(Fault::Lost) {
+            self.stale = Some(status);
+        }
+        Turn::Acted
+    }
+
+    fn tell(&mut self, next: &RotationScheduleStatus) {
+        let ended = next.history.first().map(|past| format!("idle, {:?} ({:?})", past.outcome, past.reason));
+        let line = match &next.rotation {
+            Some(open) => {
+                let version = open.version.as_ref().map(|version| format!(", version {version}")).unwrap_or_default();
+                let waits = open.message.as_ref().map(|text| format!(", {text}")).unwrap_or_default();
+                format!("{}{version}{waits}", open.step.as_str())
+            }
+            None => ended.unwrap_or_else(|| "idle".to_owned()),
+        };
+        self.log.push(format!("status    {line}"));
+    }
+
+    fn perform(&mut self, plan: &Plan, seen: &Seen, effect: &Effect) {
+        let line = match effect {
+            Effect::Hold => {
+                self.finalizer(true);
+                "puts the finalizer on the schedule".to_owned()
+            }
+            Effect::Release => {
+                self.finalizer(false);
+                "takes the finalizer off the schedule".to_owned()
+            }
+            Effect::MakePending { id } => {
+                let read = self.remote();
+                let made = Pending {
+                    name: Pending::name(id),
+                    uid: format!("uid-of-{id}"),
+                    id: id.clone(),
+                    base: read.as_ref().map(|read| read.version.clone()),
+                    base_digest: base_digest(plan, read.as_ref(), &self.digest_key).unwrap(),
+                    values: plan.make(&self.chance),
+                };
+                if self.pending.iter().all(|there| there.name != made.name) {
+                    self.made += 1;
+                    self.pending.push(made);
+                }
+                "makes the pending Secret".to_owned()
+            }
+            Effect::WriteStore { base } => {
+                let read = self.remote();
+                let pending = seen.pending.as_ref().unwrap();
+                if read.as_ref().map(|read| &read.version) == base.as_ref() {
+                    let bytes = merge(plan, pending, read.as_ref()).unwrap();
+                    let version = self.store.as_ref().map_or(0, |(version, _)| *version) + 1;
+                    self.store = Some((version, serde_json::from_slice(bytes.expose()).unwrap()));
+                    self.writes += 1;
+                }
+                format!("writes the store over version {}", base.as_deref().unwrap_or("none"))
+            }
+            Effect::DropPending { uid, .. } => {
+                self.pending.retain(|pending| pending.uid != *uid);
+                "drops the pending Secret".to_owned()
+            }
+        };
+        self.log.push(format!("effect    {line}"));
+    }
+
+    /// The policy publishes what the schedule promises, then its consumer follows.
+    fn others(&mut self) {
+        let open = self.status().rotation;
+        let delivered = open.as_ref().is_some_and(|open| open.version == self.remote().map(|read| read.version));
+        if let Some(open) = open.filter(|open| delivered && self.published.as_ref() != Some(&open.id)) {
+            self.published = Some(open.id);
+            self.secret = self.password().unwrap().to_owned();
+            self.log.push("policy    publishes the Secret".to_owned());
+        } else if self.pod != self.secret {
+            self.pod = self.secret.clone();
+            self.log.push("consumer  restarts".to_owned());
+        }
+    }
+
+    /// Until nobody has anything to do.
+    fn settle(&mut self) {
+        self.settle_with(&mut |_| None);
+    }
+
+    fn settle_with(&mut self, fault: &mut dyn FnMut(usize) -> Option<Fault>) {
+        let mut quiet = 0;
+        for number in 0..500 {
+            quiet = if self.turn(fault(number)) == Turn::Waits { quiet + 1 } else { 0 };
+            let before = (self.secret.clone(), self.pod.clone(), self.published.clone());
+            if quiet > 0 {
+                self.others();
+            }
+            let moved = before != (self.secret.clone(), self.pod.clone(), self.published.clone());
+            if quiet > 2 && !moved {
+                return;
+            }
+        }
+        panic!("it never comes to rest:\n{}", self.log.join("\n"));
+    }
+
+    fn outcomes(&self) -> Vec<(RotationOutcome, rekey_api::rotation::RotationReason)> {
+        self.status().history.iter().map(|past| (past.outcome, past.reason)).collect()
+    }
+
+    /// Nothing is open, and nothing of a rotation is left.
+    fn at_rest(&self) -> bool {
+        self.status().rotation.is_none() && self.pending.is_empty() && self.object.metadata.finalizers.is_none()
+    }
+
+    /// Takes turns until the status shows this step.
+    fn until(&mut self, wanted: &str) {
+        for _ in 0..100 {
+            if self.status().rotation.is_some_and(|open| open.step.as_str() == wanted) {
+                return;
+            }
+            if self.turn(None) == Turn::Waits {
+                self.others();
+            }
+        }
+        panic!("{wanted} never came:\n{}", self.log.join("\n"));
+    }
+
+    fn delete(&mut self) {
+        self.object.metadata.deletion_timestamp = Some(time::kube(self.now));
+    }
+
+    fn rotated(&self) -> Option<Reason> {
+        let condition = self.status().conditions.into_iter().find(|at| at.type_ == "Rotated")?;
+        Reason::from_name(&condition.reason)
+    }
+}
+
+mod decisions;
+mod faults;

@@ -1,0 +1,203 @@
+//! A rotation from end to end, and when one begins.
+
+use rekey_api::rotation::RotationReason as Why;
+
+use super::*;
+
+const WHOLE: &str = "\
+status    Preparing
+effect    puts the finalizer on the schedule
+effect    makes the pending Secret
+status    Publishing
+effect    writes the store over version 1
+status    Publishing, version 2, the policy publishes the new value
+policy    publishes the Secret
+status    RollingOut, version 2, not yet on the new value: web
+consumer  restarts
+status    Settling, version 2
+status    idle, Completed (Requested)
+effect    drops the pending Secret
+effect    takes the finalizer off the schedule";
+
+#[test]
+fn a_whole_rotation_step_by_step() {
+    let mut world = World::asked();
+    world.log.clear();
+    world.settle();
+    assert_eq!(world.log.join("\n"), WHOLE);
+    let past = &world.status().history[0];
+    let steps: Vec<&str> = past.steps.iter().map(|step| step.step.as_str()).collect();
+    assert_eq!(steps, ["Preparing", "Publishing", "RollingOut", "Settling"]);
+    assert!(world.status().last_rotation_time.is_some());
+}
+
+#[test]
+fn a_token_of_before_the_first_sight_is_recorded_not_acted_on() {
+    let mut world = World::new(&json!({}));
+    world.ask("from the backup");
+    world.settle();
+    assert_eq!((world.made, world.status().last_handled_rotate.as_deref()), (0, Some("from the backup")));
+    world.ask("new");
+    world.settle();
+    world.settle();
+    assert_eq!((world.made, world.outcomes().len()), (1, 1), "a new token is acted on exactly once");
+}
+
+#[test]
+fn a_refused_spec_does_not_save_an_old_token_for_later() {
+    let mut world = World::new(&json!({}));
+    world.ask("old");
+    let error = SpecError::not_yet("spec.windows", "remove it");
+    world.object.status = Some(refused(&world.status(), Some("old"), &error, 1, world.now));
+    world.object.metadata.generation = Some(2);
+    world.settle();
+    assert_eq!((world.made, world.status().last_handled_rotate.as_deref()), (0, Some("old")));
+}
+
+#[test]
+fn a_request_during_a_rotation_is_the_next_one() {
+    let mut world = World::asked();
+    world.until("RollingOut");
+    world.ask("again");
+    world.settle();
+    let ids: std::collections::BTreeSet<String> = world.status().history.into_iter().map(|past| past.id).collect();
+    assert_eq!((world.writes, ids.len()), (2, 2));
+    assert_eq!(world.status().last_handled_rotate.as_deref(), Some("again"));
+}
+
+#[test]
+fn a_leak_does_not_wait_for_consumers_that_hang() {
+    let mut world = World::asked();
+    world.until("RollingOut");
+    world.ask("it is out");
+    let annotations = world.object.metadata.annotations.as_mut().unwrap();
+    annotations.insert(names::ROTATE_REASON.to_owned(), names::ROTATE_REASON_LEAKED.to_owned());
+    while world.writes < 2 {
+        if world.turn(None) == Turn::Waits && world.status().rotation.is_some_and(|open| open.reason == Why::Leaked) {
+            break;
+        }
+    }
+    world.settle();
+    let expected = [(RotationOutcome::Completed, Why::Leaked), (RotationOutcome::Superseded, Why::Requested)];
+    assert_eq!(world.outcomes(), expected, "the newest first");
+}
+
+#[test]
+fn an_outage_leads_to_one_rotation_and_enabling_to_none() {
+    let mut world = World::new(&json!({"schedule": {"every": "1h"}}));
+    world.settle();
+    assert_eq!(world.made, 0, "enabling a schedule rotates nothing");
+    let planned = world.status().next_rotation_time.unwrap();
+    assert!(time::parse(&planned).unwrap() > world.now);
+    world.now += TimeDelta::hours(10);
+    world.settle();
+    assert_eq!(world.outcomes(), [(RotationOutcome::Completed, Why::CatchUp)]);
+    let next = time::parse(&world.status().next_rotation_time.unwrap()).unwrap();
+    assert!(next > world.now && next <= world.now + TimeDelta::hours(1));
+    world.now = next;
+    world.settle();
+    assert_eq!(world.outcomes()[0], (RotationOutcome::Completed, Why::Schedule));
+}
+
+#[test]
+fn a_changed_spec_is_planned_from_now_on() {
+    let mut world = World::new(&json!({"schedule": {"cron": "0 2 * * *"}}));
+    world.settle();
+    world.now += TimeDelta::days(3);
+    world.object.spec.schedule.as_mut().unwrap().cron = Some("0 3 * * *".to_owned());
+    world.object.metadata.generation = Some(2);
+    world.settle();
+    assert_eq!(world.made, 0, "what the old spec has missed is not made up for by the new one");
+    assert!(world.status().next_rotation_time.unwrap().ends_with("T03:00:00Z"));
+}
+
+#[test]
+fn rotate_on_create_rotates_once() {
+    let mut world = World::new(&json!({"schedule": {"every": "24h", "rotateOnCreate": true}}));
+    world.settle();
+    world.settle();
+    assert_eq!(world.outcomes(), [(RotationOutcome::Completed, Why::Created)]);
+}
+
+#[test]
+fn a_key_that_does_not_exist_is_made() {
+    let mut world = World::asked();
+    world.store = None;
+    let plan = Plan::try_from(&world.object).unwrap();
+    assert!(lacks(&plan, None).unwrap());
+    world.settle();
+    assert_eq!(world.store.as_ref().map(|(version, value)| (*version, value.as_object().unwrap().len())), Some((1, 1)));
+    assert!(!lacks(&plan, world.remote().as_ref()).unwrap());
+}
+
+#[test]
+fn waiting_says_what_for_and_goes_on_when_it_may() {
+    let mut world = World::asked();
+    world.unable = Some(Wait::new(Reason::StoreNotAllowed, "it is read-only"));
+    world.settle();
+    assert_eq!((world.made, world.rotated()), (0, Some(Reason::StoreNotAllowed)));
+    world.unable = None;
+    world.object.spec.suspend = true;
+    world.object.metadata.generation = Some(2);
+    world.settle();
+    assert_eq!((world.made, world.rotated()), (0, Some(Reason::Suspended)));
+    world.object.spec.suspend = false;
+    world.object.metadata.generation = Some(3);
+    world.settle();
+    assert_eq!((world.made, world.rotated()), (1, Some(Reason::Rotated)));
+}
+
+#[test]
+fn suspending_lets_an_open_rotation_end() {
+    let mut world = World::asked();
+    world.until("Publishing");
+    world.object.spec.suspend = true;
+    world.object.metadata.generation = Some(2);
+    world.settle();
+    assert_eq!(world.outcomes(), [(RotationOutcome::Completed, Why::Requested)]);
+}
+
+#[test]
+fn a_rotation_that_hangs_is_overdue() {
+    let mut world = World::asked();
+    world.until("RollingOut");
+    world.now += TimeDelta::hours(25);
+    world.turn(None);
+    let conditions = world.status().conditions;
+    let ready = conditions.iter().find(|at| at.type_ == "Ready").unwrap();
+    assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "RotationOverdue"), "{ready:?}");
+}
+
+#[test]
+fn the_history_keeps_the_newest_ten() {
+    let mut world = World::asked();
+    for number in 0..12 {
+        world.ask(&format!("token {number}"));
+        world.settle();
+    }
+    let history = world.status().history;
+    assert_eq!(history.len(), 10);
+    assert!(history.windows(2).all(|pair| pair[0].id > pair[1].id), "the newest first");
+}
+
+proptest! {
+    #[test]
+    fn the_next_time_is_after_now(
+        period in 1u32..100_000, jitter in 0u32..10_000, minute in 0u32..60, cron: bool, late in 0i64..1_000_000, millis in 0i64..1000,
+    ) {
+        let timing = if cron {
+            json!({"cron": format!("{minute} * * * *"), "timeZone": "Europe/Berlin", "jitter": format!("{}s", jitter + 1)})
+        } else {
+            json!({"every": format!("{period}s"), "jitter": format!("{}s", jitter + 1)})
+        };
+        let mut world = World::new(&json!({"schedule": timing}));
+        world.now += TimeDelta::milliseconds(millis);
+        world.turn(None);
+        let next = |world: &World| time::parse(&world.status().next_rotation_time.unwrap()).unwrap();
+        prop_assert!(next(&world) > world.now);
+        world.now += TimeDelta::seconds(late);
+        world.turn(None);
+        let open = world.status().rotation.is_some();
+        prop_assert!(next(&world) > world.now, "open: {}", open);
+    }
+}
