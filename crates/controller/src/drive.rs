@@ -22,6 +22,9 @@ use crate::{
 /// No reconcile takes longer.
 const DEADLINE: Duration = Duration::from_mins(1);
 
+/// A refusal that could not be written into the status is tried again after this time: nothing else would bring it up.
+const UNTOLD: Duration = Duration::from_secs(5);
+
 /// When to look again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -106,13 +109,14 @@ async fn round<R: Reconcile>(ctx: &Context, key: &R::Key, failures: &Failures<R:
         Err(error) => {
             ctx.metrics.reconciled(R::KIND, error.reason().as_str(), seconds);
             let delay = error.delay(failures.count(key));
-            report::<R>(ctx, key, &error, delay).instrument(span).await;
-            delay
+            let told = report::<R>(ctx, key, &error, delay).instrument(span).await;
+            if told { delay } else { delay.or(Some(UNTOLD)) }
         }
     }
 }
 
-async fn report<R: Reconcile>(ctx: &Context, key: &R::Key, error: &Error, delay: Option<Duration>) {
+/// False when the user could not be told.
+async fn report<R: Reconcile>(ctx: &Context, key: &R::Key, error: &Error, delay: Option<Duration>) -> bool {
     let (reason, retry) = (error.reason(), delay.map(|delay| delay.as_secs_f64()));
     match error.class() {
         Class::Bug => tracing::error!(%reason, retry, "{error}"),
@@ -123,5 +127,7 @@ async fn report<R: Reconcile>(ctx: &Context, key: &R::Key, error: &Error, delay:
         && let Err(second) = R::failed(ctx, key, error).await
     {
         tracing::warn!("the status could not be written: {second}");
+        return false;
     }
+    true
 }

@@ -10,7 +10,8 @@ use rekey_api::condition::Reason;
 /// Publishes Events (<https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/>). A lost Event
 /// is no reason to fail: it is logged.
 pub struct Events {
-    recorder: Recorder,
+    client: Client,
+    reporter: Reporter,
 }
 
 impl Events {
@@ -18,7 +19,7 @@ impl Events {
     #[must_use]
     pub fn new(client: Client, instance: &str) -> Self {
         let reporter = Reporter { controller: "rekey.dev/rekey".to_owned(), instance: Some(instance.to_owned()) };
-        Self { recorder: Recorder::new(client, reporter) }
+        Self { client, reporter }
     }
 
     /// Tells something that went as wanted.
@@ -44,7 +45,10 @@ impl Events {
             action: action.to_owned(),
             secondary: None,
         };
-        if let Err(error) = self.recorder.publish(&event, reference).await {
+        // A recorder counts Events of equal reason and action as one and keeps the first text: who changed a Secret the
+        // second time would never be told. So none is kept; statuses change before an Event is made, which bounds them.
+        let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
+        if let Err(error) = recorder.publish(&event, reference).await {
             tracing::warn!(%reason, object = reference.name, code = ?crate::error::status(&error), "an Event was lost");
         }
     }

@@ -76,7 +76,7 @@ impl Reconcile for Policies {
         };
         let mut status = object.status.clone().unwrap_or_default();
         let generation = object.metadata.generation.unwrap_or_default();
-        let situation = error.situation(status.revision.is_some());
+        let situation = error.situation(observe::served(ctx, object));
         // A new spec is acknowledged only once it was acted on, or refused for good.
         if matches!(error.class(), Class::Spec | Class::Data) || status.revision.is_none() {
             status.observed_generation = Some(generation);

@@ -1,6 +1,6 @@
 //! The rows of the tables: what is kept of each kind.
 
-use std::fmt::Debug;
+use std::{collections::BTreeSet, fmt::Debug};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, core::DeserializeGuard};
@@ -74,6 +74,30 @@ pub struct Managed {
     pub metadata: ObjectMeta,
     /// What its annotations say.
     pub published: Published,
+    /// Labels and annotations that we have put on it.
+    pub owned: Owned,
+}
+
+/// Names of labels and annotations that our field manager owns.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Owned {
+    /// Labels.
+    pub labels: BTreeSet<String>,
+    /// Annotations.
+    pub annotations: BTreeSet<String>,
+}
+
+impl Owned {
+    fn read(metadata: &ObjectMeta) -> Self {
+        let entries = metadata.managed_fields.iter().flatten();
+        let ours = entries.filter(|entry| entry.manager.as_deref() == Some(names::MANAGER));
+        let fields: Vec<_> = ours.filter_map(|entry| entry.fields_v1.as_ref()?.0.get("f:metadata")).collect();
+        let names = |part: &str| {
+            let maps = fields.iter().filter_map(|fields| fields.get(part)?.as_object());
+            maps.flat_map(|map| map.keys()).filter_map(|name| name.strip_prefix("f:")).map(str::to_owned).collect()
+        };
+        Self { labels: names("f:labels"), annotations: names("f:annotations") }
+    }
 }
 
 impl SecretRow {
@@ -87,8 +111,9 @@ impl SecretRow {
         let holder = match (Published::read(&metadata), label(names::SCHEDULE_UID)) {
             (_, Some(schedule)) if ours => Holder::Rotation { schedule },
             (Some(published), _) => {
+                let owned = Owned::read(&metadata);
                 metadata.managed_fields = None;
-                Holder::Policy(Box::new(Managed { metadata, published }))
+                Holder::Policy(Box::new(Managed { metadata, published, owned }))
             }
             (None, _) => Holder::Other { adopt_by: annotation(names::ADOPT_BY) },
         };
@@ -118,5 +143,23 @@ pub struct WorkloadRow(pub Workload);
 impl Row for WorkloadRow {
     fn resource_version(&self) -> &str {
         &self.0.resource_version
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_we_own_is_told_from_what_others_put_there() {
+        let entry = |manager: &str, label: &str| {
+            let labels = json!({ format!("f:{label}"): {} });
+            json!({"manager": manager, "operation": "Apply", "fieldsV1": {"f:metadata": {"f:labels": labels}}})
+        };
+        let metadata = json!({"managedFields": [entry("rekey", "team"), entry("kubectl", "theirs")]});
+        let owned = Owned::read(&serde_json::from_value(metadata).unwrap());
+        assert_eq!(owned, Owned { labels: ["team".to_owned()].into(), annotations: BTreeSet::new() });
     }
 }

@@ -1,17 +1,19 @@
 //! What is seen of a policy's surroundings: from the tables, and from the API server where they cannot tell.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt as _};
 use rekey_api::{RotationSchedule, SecretPolicy, names, rotation::RotationStep};
 use rekey_core::{
     SecretBytes,
-    policy::{Consumer, Content, OpenRotation, Policy, Seen, SeenSecret},
+    policy::{Consumer, Content, OpenRotation, Policy, Seen, SeenSecret, effective_secret},
 };
 
 use crate::{
     context::Context,
     error::{Error, status},
-    rows::{Holder, Managed},
+    rows::{Holder, Managed, SecretRow},
     table::ObjectName,
 };
 
@@ -37,6 +39,13 @@ pub fn verified(ctx: &Context, policy: &Policy) {
     if let Some(row) = ctx.known.secrets.get(&name) {
         ctx.memory.verify(&name, &row.resource_version, policy.locked);
     }
+}
+
+/// Whether the Secret of the policy is there with a value of ours: only then is a last known value served.
+pub fn served(ctx: &Context, object: &SecretPolicy) -> bool {
+    let name = ObjectName::new(object.namespace().unwrap_or_default(), effective_secret(object));
+    let row = ctx.known.secrets.get(&name);
+    row.as_deref().and_then(SecretRow::managed).is_some_and(|managed| managed.published.policy == object.name_any())
 }
 
 fn secret_name(policy: &Policy) -> ObjectName {
@@ -115,17 +124,22 @@ fn intact(ctx: &Context, policy: &Policy, managed: &Managed, content: &Content) 
     digests == managed.published.digests && content.kind == policy.kind
 }
 
+/// Whether labels, annotations and owner are as wanted, and none of ours is left from an earlier wish.
 fn dressed(policy: &Policy, managed: &Managed) -> bool {
     let metadata = &managed.metadata;
-    let labels = metadata.labels.clone().unwrap_or_default();
-    let annotations = metadata.annotations.clone().unwrap_or_default();
     let owners = metadata.owner_references.as_deref().unwrap_or_default();
     let owned = owners.iter().any(|owner| owner.uid == policy.uid);
-    policy.secret_labels().iter().all(|(name, value)| labels.get(name) == Some(value))
-        && policy
-            .secret_annotations(&managed.published)
-            .iter()
-            .all(|(name, value)| annotations.get(name) == Some(value))
+    let as_wanted =
+        |wanted: &BTreeMap<String, String>, found: Option<&BTreeMap<String, String>>, ours: &BTreeSet<String>| {
+            wanted.iter().all(|(name, value)| found.and_then(|all| all.get(name)) == Some(value))
+                && ours.iter().all(|name| wanted.contains_key(name))
+        };
+    as_wanted(&policy.secret_labels(), metadata.labels.as_ref(), &managed.owned.labels)
+        && as_wanted(
+            &policy.secret_annotations(&managed.published),
+            metadata.annotations.as_ref(),
+            &managed.owned.annotations,
+        )
         && owned == policy.owner.is_some()
 }
 

@@ -47,7 +47,7 @@ pub fn fetch(policy: &Policy, seen: &Seen, now: DateTime<Utc>) -> Fetch {
     let astray = match &seen.secret {
         SeenSecret::Absent | SeenSecret::Foreign { .. } => true,
         SeenSecret::Going => false,
-        SeenSecret::Ours { content, .. } => content.is_some(),
+        SeenSecret::Ours { content, dressed, .. } => content.is_some() || !dressed,
     };
     let next = next_round(policy, last);
     if asked || changed || unpublished || astray || now >= next { requests() } else { Fetch::NotBefore(next) }

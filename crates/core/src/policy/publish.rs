@@ -163,14 +163,22 @@ impl Publishing<'_> {
         let mut decided = self.write(next, (!same_value).then_some(reason), text, false);
         if let Some(content) = found.content {
             decided = self.pruned(decided, content);
-            if same_value && !intact {
-                let by =
-                    if content.edited_by.is_empty() { "somebody".to_owned() } else { content.edited_by.join(", ") };
-                let text = format!("repaired Secret {}, which {by} had changed", policy.secret);
-                decided.events = vec![Notice { reason: Reason::Drifted, action: "Repair", text }];
-            }
+        }
+        if same_value && let Some(text) = self.repair(found, intact) {
+            decided.events = vec![Notice { reason: Reason::Drifted, action: "Repair", text }];
         }
         Ok(decided)
+    }
+
+    /// What is repaired, when it is others who have changed the Secret.
+    fn repair(&self, found: &Found<'_>, intact: bool) -> Option<String> {
+        let (policy, name) = (self.policy, &self.policy.secret);
+        if let Some(content) = found.content.filter(|_| !intact) {
+            let by = if content.edited_by.is_empty() { "somebody".to_owned() } else { content.edited_by.join(", ") };
+            return Some(format!("repaired Secret {name}, which {by} had changed"));
+        }
+        let asked = self.seen.status.observed_generation != Some(policy.generation);
+        (!found.dressed && !asked).then(|| format!("repaired the labels, annotations or owner of Secret {name}"))
     }
 
     fn check(&self, found: &Found<'_>, before: &Digests) -> Result<(), SpecError> {

@@ -224,6 +224,26 @@ fn drift_is_repaired_without_a_new_revision_and_names_who_did_it() {
 }
 
 #[test]
+fn lost_labels_are_put_back_at_once_and_a_wish_for_others_is_no_drift() {
+    let mut world = World::new();
+    world.sync();
+    let undress = |world: &mut World| {
+        if let SeenSecret::Ours { dressed, .. } = &mut world.secret {
+            *dressed = false;
+        }
+    };
+    assert!(matches!(fetch(&world.policy(), &world.seen(), world.now), Fetch::NotBefore(_)));
+    undress(&mut world);
+    assert!(matches!(fetch(&world.policy(), &world.seen(), world.now), Fetch::Due(_)));
+    let plan = world.sync();
+    assert_eq!((writes(&plan), plan.events[0].reason), (1, Reason::Drifted));
+    world.object.metadata.generation = Some(2);
+    undress(&mut world);
+    let plan = world.sync();
+    assert_eq!((writes(&plan), plan.events[0].reason), (1, Reason::Synced));
+}
+
+#[test]
 fn content_that_is_as_it_should_be_is_only_remembered() {
     let mut world = World::new();
     world.sync();
