@@ -17,7 +17,7 @@ use kube::{
 };
 use rekey_api::{RotationSchedule, names};
 use rekey_core::{
-    SecretBytes,
+    SecretBytes, SpecError,
     policy::{Desired, Step},
     rotation::{Pending, Plan},
     workload::{Kind, Marker, Project, Workload},
@@ -47,24 +47,16 @@ pub async fn step(ctx: &Context, namespace: &str, step: &Step) -> Result<(), Err
 async fn secret(ctx: &Context, namespace: &str, desired: &Desired) -> Result<(), Error> {
     let name = ObjectName::new(namespace, desired.name.as_str());
     let api: Api<Secret> = Api::namespaced(ctx.client.clone(), namespace);
-    let body = Secret {
-        metadata: ObjectMeta {
-            name: Some(desired.name.clone()),
-            labels: Some(desired.labels.clone()),
-            annotations: Some(desired.annotations.clone()),
-            owner_references: desired.owner.clone().map(|owner| vec![owner]),
-            ..ObjectMeta::default()
-        },
-        type_: Some(desired.kind.clone()),
-        data: Some(bytes(&desired.data)),
-        immutable: desired.immutable.then_some(true),
-        string_data: None,
-    };
-    // A Secret that is not there yet is not forced: whoever made one in this moment keeps it.
+    let body = manifest(desired);
+    // A Secret that is not there yet is not forced, and one that is must be the one that was looked at: whoever made or
+    // changed it in this moment keeps it.
     let mut params = PatchParams::apply(names::MANAGER);
-    params.force = !desired.create;
+    params.force = desired.over.is_some();
     let mut applied =
         api.patch(&desired.name, &params, &Patch::Apply(&body)).await.map_err(Error::api("apply Secret", &name))?;
+    if desired.over.is_none() && is_shared(&applied) {
+        return withdraw(&api, &name).await;
+    }
     if !desired.remove.is_empty() {
         applied = remove_keys(&api, &applied, desired).await.map_err(Error::api("remove keys of Secret", &name))?;
     }
@@ -78,6 +70,45 @@ async fn secret(ctx: &Context, namespace: &str, desired: &Desired) -> Result<(),
         }
     }
     Ok(())
+}
+
+fn manifest(desired: &Desired) -> Secret {
+    Secret {
+        metadata: ObjectMeta {
+            name: Some(desired.name.clone()),
+            uid: desired.over.as_ref().map(|over| over.uid.clone()),
+            resource_version: desired.over.as_ref().map(|over| over.resource_version.clone()),
+            labels: Some(desired.labels.clone()),
+            annotations: Some(desired.annotations.clone()),
+            owner_references: desired.owner.clone().map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        },
+        type_: Some(desired.kind.clone()),
+        data: Some(bytes(&desired.data)),
+        immutable: desired.immutable.then_some(true),
+        string_data: None,
+    }
+}
+
+/// Whether a Secret that we meant to create has parts of somebody else: it was there already, unseen.
+fn is_shared(applied: &Secret) -> bool {
+    let others = applied.managed_fields().iter().filter(|entry| entry.manager.as_deref() != Some(names::MANAGER));
+    others
+        .filter_map(|entry| entry.fields_v1.as_ref())
+        .any(|fields| fields.0.get("f:data").is_some() || fields.0.get("f:type").is_some())
+}
+
+/// Takes back what we have put on somebody else's Secret: an apply without fields gives up all of ours.
+async fn withdraw(api: &Api<Secret>, name: &ObjectName) -> Result<(), Error> {
+    let body = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name.name}});
+    api.patch(&name.name, &PatchParams::apply(names::MANAGER).force(), &Patch::Apply(&body))
+        .await
+        .map_err(Error::api("withdraw from Secret", name))?;
+    Err(SpecError::field(
+        "spec.target.name",
+        format!("Secret {:?} was made by somebody else in this moment", name.name),
+    )
+    .into())
 }
 
 /// Removes what others added: server-side apply leaves their keys.
@@ -160,7 +191,6 @@ pub async fn pending(ctx: &Context, plan: &Plan, prepared: &Prepared) -> Result<
                 (names::BASE_VERSION, prepared.base.as_deref().unwrap_or_default()),
                 (names::BASE_DIGESTS, &prepared.base_digest),
             ])),
-            finalizers: Some(vec![names::FINALIZER.to_owned()]),
             ..ObjectMeta::default()
         },
         data: Some(bytes(&prepared.values)),
@@ -185,17 +215,10 @@ pub async fn drop_pending(ctx: &Context, namespace: &str, name: &str, uid: &str)
         preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
         ..DeleteParams::default()
     };
-    let gone = |error: &kube::Error| matches!(status(error), Some(404 | 409));
     match api.delete(name, &params).await {
-        Ok(_) => {}
-        Err(error) if gone(&error) => return Ok(()),
-        Err(error) => return Err(Error::api("delete pending Secret", name)(error)),
-    }
-    let body = json!({"metadata": {"uid": uid, "finalizers": null}});
-    match api.patch(name, &PatchParams::default(), &Patch::Merge(&body)).await {
         Ok(_) => Ok(()),
-        Err(error) if gone(&error) => Ok(()),
-        Err(error) => Err(Error::api("release pending Secret", name)(error)),
+        Err(error) if matches!(status(&error), Some(404 | 409)) => Ok(()),
+        Err(error) => Err(Error::api("delete pending Secret", name)(error)),
     }
 }
 
@@ -215,9 +238,10 @@ pub async fn finalizer(ctx: &Context, schedule: &RotationSchedule, hold: bool) -
     let body = json!({"metadata": {"resourceVersion": schedule.resource_version(), "finalizers": finalizers}});
     let params = PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() };
     match api.patch(&name, &params, &Patch::Merge(&body)).await {
+        Ok(_) if !hold && schedule.metadata.deletion_timestamp.is_some() => Ok(()), // gone with this write
         Ok(changed) => {
             let row = crate::rows::Object::from_object(changed);
-            ctx.known.schedules.set(&ObjectName::new(namespace, name), row);
+            ctx.known.schedules.update(&ObjectName::new(namespace, name), row);
             Ok(())
         }
         Err(error) if status(&error) == Some(404) => Ok(()),

@@ -12,7 +12,9 @@ use rekey_core::{
     store::{Locator, RemoteValue, Store, StoreError, StoreErrorKind, Write},
 };
 
-use crate::{context::Context, credentials::ClusterCredentials, error::Error, table::ObjectName};
+use crate::{
+    context::Context, credentials::ClusterCredentials, error::Error, queue::Lane, rows::Object, table::ObjectName,
+};
 
 /// An open store that counts what is asked of it.
 #[derive(Clone)]
@@ -21,6 +23,7 @@ pub struct Connection {
     pub label: String,
     /// Whether it may be written.
     pub access: Access,
+    name: ObjectName,
     store: Arc<dyn Store>,
 }
 
@@ -57,7 +60,11 @@ pub async fn open(ctx: &Context, namespace: &str, reference: &StoreRef) -> Resul
     let label = format!("{}/{}", reference.kind.as_str(), reference.name);
     let row = ctx.known.stores.get(&name).ok_or_else(|| Error::StoreNotFound { store: label.clone() })?;
     match &row.parsed {
-        Ok(store) => connect(ctx, store).await,
+        Ok(store) => connect(ctx, store).await.map_err(|error| match error {
+            // It is the store's spec that is refused, not that of the object that uses it.
+            Error::Spec(error) => Error::StoreNotAllowed { store: label, text: error.to_string() },
+            other => other,
+        }),
         Err(text) => Err(Error::StoreNotAllowed { store: label, text: format!("the object is malformed: {text}") }),
     }
 }
@@ -80,7 +87,7 @@ pub async fn connect(ctx: &Context, object: &RemoteStore) -> Result<Connection, 
     let credentials =
         ClusterCredentials::new(ctx.client.clone(), &namespace, label.clone(), ctx.settings.require_consent);
     let store = ctx.connect.connect(&object.spec, credentials).await.map_err(|error| spec_or_store(error, &label))?;
-    let connection = Connection { label, access: object.spec.access, store };
+    let connection = Connection { label, access: object.spec.access, name: name.clone(), store };
     ctx.connections.put(&name, &uid, generation, &connection);
     Ok(connection)
 }
@@ -113,7 +120,25 @@ impl Connection {
     pub async fn read(&self, ctx: &Context, locator: &Locator) -> Result<RemoteValue, Error> {
         let answer = self.store.read(locator).await;
         count(ctx, "read", answer.as_ref().err());
+        self.compare(ctx, answer.as_ref().err().map(|error| error.kind));
         answer.map_err(Error::store("read", format!("key {:?} of {}", locator.key, self.label)))
+    }
+
+    /// Has the store tried at once when a read does not go with what its status says: it went away, or came back.
+    fn compare(&self, ctx: &Context, failure: Option<StoreErrorKind>) {
+        let answers = match failure {
+            None | Some(StoreErrorKind::NotFound) => true,
+            Some(StoreErrorKind::Unavailable | StoreErrorKind::Denied) => false,
+            Some(
+                StoreErrorKind::Throttled
+                | StoreErrorKind::Conflict
+                | StoreErrorKind::Invalid
+                | StoreErrorKind::Malformed,
+            ) => return,
+        };
+        if ctx.known.stores.get(&self.name).is_some_and(|row| is_ready(&row) != answers) {
+            ctx.queues.stores.add(self.name.clone(), Lane::Routine);
+        }
     }
 
     /// As [`Connection::read`], with `None` for a key that does not exist.
@@ -143,6 +168,12 @@ impl Connection {
         count(ctx, "write", answer.as_ref().err());
         answer.map_err(Error::store("write", format!("key {:?} of {}", write.key, self.label)))
     }
+}
+
+/// Whether the store's status says that it can be used.
+fn is_ready(store: &Object<RemoteStore>) -> bool {
+    let status = store.parsed.as_ref().ok().and_then(|store| store.status.as_ref());
+    status.is_some_and(|status| status.conditions.iter().any(|at| at.type_ == "Ready" && at.status == "True"))
 }
 
 fn count(ctx: &Context, operation: &'static str, error: Option<&StoreError>) {

@@ -8,7 +8,10 @@ use std::{
 use chrono::{DateTime, Utc};
 use kube::Client;
 use rekey_api::{ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy};
-use rekey_core::{chance::Chance, digest::DigestKey, policy::Look, store::Connect, time::Clock, workload::WorkloadId};
+use rekey_core::{
+    chance::Chance, digest::DigestKey, policy::Look, published::Published, store::Connect, time::Clock,
+    workload::WorkloadId,
+};
 
 use crate::{
     connections::Connections,
@@ -91,6 +94,8 @@ pub struct Memory {
 struct Remembered {
     /// Secrets whose content is known to be as we wrote it, in this version.
     verified: HashMap<ObjectName, (String, bool)>,
+    /// What was last seen published by a Secret.
+    published: HashMap<ObjectName, Published>,
     /// Last successful read by policy uid.
     fetched: HashMap<String, DateTime<Utc>>,
     /// What a look at the pods has shown, by workload uid and Secret.
@@ -109,6 +114,20 @@ impl Memory {
     /// Remembers that the content of this version is ours.
     pub fn verify(&self, secret: &ObjectName, resource_version: &str, immutable: bool) {
         self.state().verified.insert(secret.clone(), (resource_version.to_owned(), immutable));
+    }
+
+    /// What was last seen published, also after the Secret is gone.
+    #[must_use]
+    pub fn published(&self, secret: &ObjectName) -> Option<Published> {
+        self.state().published.get(secret).cloned()
+    }
+
+    /// Remembers what is published.
+    pub fn set_published(&self, secret: &ObjectName, published: &Published) {
+        let mut state = self.state();
+        if state.published.get(secret) != Some(published) {
+            state.published.insert(secret.clone(), published.clone());
+        }
     }
 
     /// When the policy's values were last read.
@@ -139,6 +158,7 @@ impl Memory {
         let mut state = self.state();
         state.fetched.remove(uid);
         state.verified.remove(secret);
+        state.published.remove(secret);
     }
 
     /// Forgets a workload.

@@ -3,12 +3,14 @@
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, Client, api::PostParams};
 use rekey_api::names;
-use rekey_core::{SecretBytes, chance::Chance, digest::DigestKey};
+use rekey_core::{SecretBytes, SpecError, chance::Chance, digest::DigestKey};
 
 use crate::error::{Error, status};
 
 const NAME: &str = "rekey-digest-key";
 const FIELD: &str = "key";
+/// A shorter key could be guessed, and with it the values.
+const LENGTH: usize = 32;
 
 /// Reads the key, or makes it. Losing it restarts nobody: digests are made anew, and what pods hold is told by their
 /// start times.
@@ -30,11 +32,15 @@ pub async fn load(client: &Client, namespace: &str, chance: &dyn Chance) -> Resu
         },
     };
     let key = secret.data.and_then(|mut data| data.remove(FIELD)).map(|value| value.0).unwrap_or_default();
+    if key.len() < LENGTH {
+        let fix = format!("{} holds no key {FIELD:?} of {LENGTH} bytes; delete it, and a new one is made", object());
+        return Err(SpecError::field("the digest key", fix).into());
+    }
     Ok(DigestKey::new(SecretBytes::new(key)))
 }
 
 fn fresh(chance: &dyn Chance) -> Secret {
-    let mut key = vec![0; 32];
+    let mut key = vec![0; LENGTH];
     chance.fill(&mut key);
     Secret {
         metadata: ObjectMeta {

@@ -138,8 +138,7 @@ async fn open(ctx: &Arc<Context>, namespace: &str) -> Result<(), Error> {
     let allowed = allowed(ctx, namespace).await?;
     let standing = if allowed { Standing::Pending } else { Standing::Closed };
     let was = ctx.namespaces.standing(namespace);
-    let entry =
-        Entry { standing, checked: tokio::time::Instant::now(), listed: BTreeSet::new(), tasks: Vec::new() };
+    let entry = Entry { standing, checked: tokio::time::Instant::now(), listed: BTreeSet::new(), tasks: Vec::new() };
     ctx.namespaces.state().insert(namespace.to_owned(), entry);
     if allowed {
         let tasks = watch::namespace(ctx, namespace);

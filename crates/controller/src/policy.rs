@@ -6,10 +6,13 @@ use std::{collections::BTreeMap, time::Duration};
 
 use chrono::TimeDelta;
 use kube::Api;
-use rekey_api::{SecretPolicy, condition::Reason};
+use rekey_api::{
+    SecretPolicy, SecretPolicyStatus,
+    condition::{ConditionType, Reason},
+};
 use rekey_core::{
     policy::{self, Fetch, Fetched, Notice, Policy, Requests, Step},
-    summary::conditions,
+    summary::{Extra, Situation, conditions},
 };
 
 use crate::{
@@ -74,17 +77,7 @@ impl Reconcile for Policies {
         let Ok(object) = &row.parsed else {
             return settle::malformed::<SecretPolicy>(ctx, key, &row.metadata, error).await;
         };
-        let mut status = object.status.clone().unwrap_or_default();
-        let generation = object.metadata.generation.unwrap_or_default();
-        let situation = error.situation(observe::served(ctx, object));
-        // A new spec is acknowledged only once it was acted on, or refused for good.
-        if matches!(error.class(), Class::Spec | Class::Data) || status.revision.is_none() {
-            status.observed_generation = Some(generation);
-        }
-        if let Some(remote) = &object.spec.source.remote {
-            status.source = Some(format!("{}/{}", remote.store_ref.kind.as_str(), remote.store_ref.name));
-        }
-        status.conditions = conditions(&status.conditions, &situation, &[], generation, ctx.now());
+        let status = failure(ctx, object, error);
         if settle::settle(ctx, object, &status, true, notify::policy).await? {
             ctx.events.warning(object, error.reason(), "Sync", &error.to_string()).await;
         }
@@ -92,13 +85,39 @@ impl Reconcile for Policies {
     }
 }
 
+/// The status of a policy whose reconcile failed.
+fn failure(ctx: &Context, object: &SecretPolicy, error: &Error) -> SecretPolicyStatus {
+    let before = object.status.clone().unwrap_or_default();
+    let generation = object.metadata.generation.unwrap_or_default();
+    let situation = error.situation(observe::served(ctx, object));
+    let mut status = match Policy::try_from(object) {
+        Ok(parsed) => {
+            let published = observe::published(ctx, &parsed);
+            let consumers = observe::consumers(ctx, &parsed);
+            policy::failed(&parsed, &before, (published.as_ref(), &consumers), &situation, ctx.now())
+        }
+        Err(_) => SecretPolicyStatus {
+            conditions: conditions(&before.conditions, &situation, &[], generation, ctx.now()),
+            source: object.spec.source.remote.as_ref().map(|remote| policy::source_text(&remote.store_ref)),
+            ..before
+        },
+    };
+    // A new spec is acknowledged only once it was acted on, or refused for good.
+    if matches!(error.class(), Class::Spec | Class::Data) || status.revision.is_none() {
+        status.observed_generation = Some(generation);
+    }
+    status
+}
+
 async fn keep(ctx: &Context, object: &SecretPolicy, parsed: &Policy) -> Result<Next, Error> {
     let seen = observe::observe(ctx, object, parsed).await?;
-    let now = ctx.now();
-    let (fetched, next) = match policy::fetch(parsed, &seen, now) {
-        Fetch::Due(requests) => (Some(read(ctx, parsed, &requests).await?), now + parsed.interval),
-        Fetch::NotBefore(time) => (None, time),
+    policy::admit(parsed, &seen.secret)?;
+    let fetched = match policy::fetch(parsed, &seen, ctx.now()) {
+        Fetch::Due(requests) => Some(read(ctx, parsed, &requests).await?),
+        Fetch::NotBefore(_) => None,
     };
+    // Taken after the read, which may be slow: what starts before the new value is written reads the old one.
+    let now = ctx.now();
     let plan = policy::secret(parsed, &seen, fetched.as_ref(), &ctx.digest_key, ctx.chance.as_ref(), now)?;
     for step in &plan.steps {
         apply::step(ctx, &parsed.namespace, step).await?;
@@ -120,6 +139,7 @@ async fn keep(ctx: &Context, object: &SecretPolicy, parsed: &Policy) -> Result<N
         tracing::debug!(rotation = open.id, "the rotated version is not readable yet");
         return Ok(Next::After(Duration::from_secs(1)));
     }
+    let next = policy::next_round(parsed, ctx.memory.fetched(&parsed.uid).unwrap_or(now));
     Ok(Next::After((next - now).max(TimeDelta::zero()).to_std().unwrap_or_default()))
 }
 
@@ -141,16 +161,11 @@ async fn read(ctx: &Context, parsed: &Policy, requests: &Requests) -> Result<Fet
 
 /// Rests: says so, and touches nothing.
 async fn suspended(ctx: &Context, object: &SecretPolicy, parsed: &Policy) -> Result<Next, Error> {
-    use rekey_api::condition::ConditionType;
-    use rekey_core::summary::{Extra, Situation};
     let mut status = object.status.clone().unwrap_or_default();
     let text = "spec.suspend is true: nothing is read, written or restarted".to_owned();
-    let situation = if status.revision.is_some() {
-        Situation::Synced(text.clone())
-    } else {
-        Situation::NotReady(Reason::Suspended, text.clone())
-    };
-    let extra = Extra { kind: ConditionType::ConsumersCurrent, value: false, reason: Reason::Suspended, message: text };
+    let message = text.clone();
+    let extra = Extra { kind: ConditionType::ConsumersCurrent, value: false, reason: Reason::Suspended, message };
+    let situation = Situation::Resting(text);
     status.observed_generation = Some(parsed.generation);
     status.source = Some(parsed.source.clone());
     status.conditions = conditions(&status.conditions, &situation, &[extra], parsed.generation, ctx.now());

@@ -3,7 +3,8 @@
 //! # Guarantees
 //! - A key is worked on by one worker at a time; what arrives meanwhile leads to one more round afterwards.
 //! - A key waits at most once, however often it is added.
-//! - Urgent keys (changed objects, first sights) go before routine ones (periodic rounds).
+//! - Urgent keys (changed objects, first sights) go before routine ones (periodic rounds), but for every fourth turn: who
+//!   changes objects without end does not stop the rounds of others.
 //! - Within a lane, namespaces take turns: one tenant's flood delays its own objects only.
 //!
 //! # Caveats
@@ -17,6 +18,9 @@ use std::{
 };
 
 use tokio::{sync::Notify, time::Instant};
+
+/// Every so many turns a routine key goes first.
+const ROUTINE_SHARE: u64 = 4;
 
 /// A key of the queue, which belongs to a tenant.
 pub trait Key: Clone + Eq + Hash + Send + 'static {
@@ -47,6 +51,7 @@ struct State<K> {
     working: HashSet<K>,
     again: HashMap<K, Lane>,
     sequence: u64,
+    taken: u64,
 }
 
 /// Keys of one lane; tenants take turns.
@@ -74,6 +79,7 @@ impl<K: Key> Queue<K> {
             working: HashSet::new(),
             again: HashMap::new(),
             sequence: 0,
+            taken: 0,
         };
         Self { state: Mutex::new(state), changed: Notify::new() }
     }
@@ -171,7 +177,12 @@ impl<K: Key> State<K> {
     }
 
     fn take(&mut self) -> Option<K> {
-        let key = self.ready[Lane::Urgent as usize].pop().or_else(|| self.ready[Lane::Routine as usize].pop())?;
+        self.taken = self.taken.wrapping_add(1);
+        let mut lanes = [Lane::Urgent, Lane::Routine];
+        if self.taken.is_multiple_of(ROUTINE_SHARE) {
+            lanes.reverse();
+        }
+        let key = lanes.into_iter().find_map(|lane| self.ready[lane as usize].pop())?;
         self.waiting.remove(&key);
         self.working.insert(key.clone());
         Some(key)

@@ -63,6 +63,11 @@ impl Reconcile for Schedules {
         let object = row.parsed.as_ref().map_err(|text| Error::Malformed { text: text.clone() })?;
         match ctx.namespaces.standing(&key.namespace) {
             Standing::Pending => return Ok(Next::Change),
+            Standing::Closed if object.metadata.deletion_timestamp.is_some() => {
+                // Its namespace goes, and our rights in it went first: nothing is left that could be finished.
+                apply::finalizer(ctx, object, false).await?;
+                return Ok(Next::Change);
+            }
             Standing::Closed => return Err(closed(ctx, &key.namespace)),
             Standing::Open => {}
         }

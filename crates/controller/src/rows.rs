@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt::Debug};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, core::DeserializeGuard};
 use rekey_api::names;
-use rekey_core::{published::Published, workload::Workload};
+use rekey_core::{policy::ObjectVersion, published::Published, workload::Workload};
 
 use crate::table::Row;
 
@@ -44,6 +44,8 @@ impl<K: Send + Sync + 'static> Row for Object<K> {
 /// What is known of a Secret: metadata only, and of those that are not ours next to nothing.
 #[derive(Debug)]
 pub struct SecretRow {
+    /// Its uid.
+    pub uid: String,
     /// Its resourceVersion.
     pub resource_version: String,
     /// Whose it is.
@@ -104,6 +106,7 @@ impl SecretRow {
     /// From metadata.
     #[must_use]
     pub fn project(mut metadata: ObjectMeta) -> Self {
+        let uid = metadata.uid.clone().unwrap_or_default();
         let resource_version = metadata.resource_version.clone().unwrap_or_default();
         let label = |name: &str| metadata.labels.as_ref().and_then(|labels| labels.get(name)).cloned();
         let annotation = |name: &str| metadata.annotations.as_ref().and_then(|all| all.get(name)).cloned();
@@ -117,7 +120,13 @@ impl SecretRow {
             }
             (None, _) => Holder::Other { adopt_by: annotation(names::ADOPT_BY) },
         };
-        Self { resource_version, holder }
+        Self { uid, resource_version, holder }
+    }
+
+    /// The object that this row shows.
+    #[must_use]
+    pub fn version(&self) -> ObjectVersion {
+        ObjectVersion { uid: self.uid.clone(), resource_version: self.resource_version.clone() }
     }
 
     /// What is published in it.

@@ -73,7 +73,7 @@ pub async fn run(parts: Parts) -> Result<(), Error> {
     let (_, _, rest) = futures::future::select_all(std::mem::take(&mut tasks.0)).await;
     tasks.0 = rest;
     tracing::error!("a task of the controller ended, which none should; stopping");
-    Ok(())
+    Err(Error::Panic)
 }
 
 /// Tasks that end with the run.

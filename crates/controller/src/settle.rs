@@ -77,7 +77,7 @@ where
         return Ok(false);
     };
     let name = ObjectName::new(written.namespace().unwrap_or_default(), written.name_any());
-    if let Some(change) = K::table(ctx).set(&name, Object::from_object(written)) {
+    if let Some(change) = K::table(ctx).update(&name, Object::from_object(written)) {
         notify(ctx, &change);
     }
     Ok(true)

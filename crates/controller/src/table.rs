@@ -113,6 +113,12 @@ impl<T: Row> Table<T> {
         Some(Change { name: name.clone(), before, now: Some(now) })
     }
 
+    /// As [`Table::set`], for the answer of a write of ours: an object that the watch has meanwhile seen go stays gone.
+    pub fn update(&self, name: &ObjectName, row: T) -> Option<Change<T>> {
+        self.get(name)?;
+        self.set(name, row)
+    }
+
     /// Removes a row.
     pub fn remove(&self, name: &ObjectName) -> Option<Change<T>> {
         let mut rows = self.write();

@@ -113,7 +113,7 @@ fn remember(ctx: &Context, workload: &Workload, inputs: &[Input], pods: &[Pod]) 
 
 /// Restarts, unless as many consumers of the same Secret as their policy allows are on their way already.
 async fn restart(ctx: &Context, workload: &Workload, marker: &Marker, because: &[String]) -> Result<Next, Error> {
-    let _one_at_a_time = ctx.restarts.lock().await;
+    let one_at_a_time = ctx.restarts.lock().await;
     for secret in because {
         if let Some(other) = in_the_way(ctx, workload, secret) {
             tracing::debug!(secret, other, "waits for other consumers");
@@ -121,6 +121,7 @@ async fn restart(ctx: &Context, workload: &Workload, marker: &Marker, because: &
         }
     }
     apply::marker(ctx, workload, marker).await?;
+    drop(one_at_a_time); // the table says from here on that this one is on its way
     let reference = ObjectReference {
         api_version: Some("apps/v1".to_owned()),
         kind: Some(workload.id.kind.as_str().to_owned()),
@@ -147,7 +148,7 @@ fn in_the_way(ctx: &Context, workload: &Workload, secret: &str) -> Option<String
         .into_iter()
         .filter(|(_, row)| row.0.id != workload.id && matches!(row.0.progress, Progress::Underway(_)))
         .filter(|(_, row)| {
-            let wanted = row.0.uses.get(secret).map(|how| published.digests.consumed(&how.keys));
+            let wanted = row.0.uses.get(secret).map(|how| published.consumed(&how.keys));
             wanted.is_some() && row.0.marker.0.get(secret) == wanted.as_ref()
         })
         .map(|(_, row)| row.0.id.to_string())

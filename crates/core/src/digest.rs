@@ -64,11 +64,12 @@ impl DigestKey {
 }
 
 impl Digests {
-    /// One digest for what a workload consumes: the named keys, or all of them. Keys that do not exist count as
+    /// One digest for what a workload consumes since `changed`: the named keys, or all of them. Keys that do not exist count as
     /// absent, so that their appearance is a change.
     #[must_use]
-    pub fn consumed(&self, keys: &crate::workload::Keys) -> String {
+    pub fn consumed(&self, keys: &crate::workload::Keys, changed: i64) -> String {
         let mut hash = Sha256::new();
+        hash.update(changed.to_be_bytes());
         for (key, digest) in self.by_key.iter().filter(|(key, _)| keys.contains(key)) {
             hash.update(key.as_bytes());
             hash.update([0]);
@@ -130,8 +131,9 @@ mod tests {
         let before = key.of_secret("shop", "db", &data(&[("a", "1"), ("b", "1")]));
         let after = key.of_secret("shop", "db", &data(&[("a", "1"), ("b", "2")]));
         let only_a = Keys::Some(["a".to_owned()].into());
-        assert_eq!(before.consumed(&only_a), after.consumed(&only_a));
-        assert_ne!(before.consumed(&Keys::All), after.consumed(&Keys::All));
+        assert_eq!(before.consumed(&only_a, 0), after.consumed(&only_a, 0));
+        assert_ne!(before.consumed(&only_a, 0), before.consumed(&only_a, 1), "the same value after another one");
+        assert_ne!(before.consumed(&Keys::All, 0), after.consumed(&Keys::All, 0));
     }
 
     #[test]

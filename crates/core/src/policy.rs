@@ -21,8 +21,12 @@ use rekey_api::{
 };
 
 pub use consumers::{Consumer, Look, consumers};
-pub use fetch::{Fetch, Request, Requests, fetch};
-pub use secret::{Content, Desired, Fetched, Notice, OpenRotation, Plan, Seen, SeenSecret, Step, secret};
+pub use fetch::{Fetch, Request, Requests, fetch, next_round};
+pub use secret::{
+    Content, Desired, Fetched, Notice, ObjectVersion, OpenRotation, Plan, Seen, SeenSecret, Step, admit, secret,
+};
+
+pub use status::failed;
 
 use crate::{
     SpecError,
@@ -116,7 +120,7 @@ impl TryFrom<&SecretPolicy> for Policy {
             generation: object.metadata.generation.unwrap_or_default(),
             kind: secret_type(spec.target.secret_type.as_deref())?,
             items: items?,
-            source: format!("{}/{}", remote.store_ref.kind.as_str(), remote.store_ref.name),
+            source: source_text(&remote.store_ref),
             interval,
             templates: template.data.clone(),
             replace: template.include == Include::Replace,
@@ -134,6 +138,12 @@ impl TryFrom<&SecretPolicy> for Policy {
             sync_requested: annotation(object, names::SYNC_REQUESTED),
         })
     }
+}
+
+/// A store as the status shows it: `RemoteStore/vault`.
+#[must_use]
+pub fn source_text(store: &StoreRef) -> String {
+    format!("{}/{}", store.kind.as_str(), store.name)
 }
 
 /// The name of the Secret a policy publishes: `spec.target.name`, else its own.

@@ -56,6 +56,13 @@ impl Published {
         })
     }
 
+    /// The marker of what a workload consumes: the digests of the keys, and when they last changed, so that a value that
+    /// comes back after another one is not taken for never having changed. Nothing of the time can be read from it.
+    #[must_use]
+    pub fn consumed(&self, keys: &Keys) -> String {
+        self.digests.consumed(keys, self.changed(keys).map_or(0, |time| time.timestamp_millis()))
+    }
+
     /// When the consumed keys last changed; `None` when they are as first published.
     #[must_use]
     pub fn changed(&self, consumed: &Keys) -> Option<DateTime<Utc>> {

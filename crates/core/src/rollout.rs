@@ -17,6 +17,9 @@ use crate::{
 /// Changes within this time of the first are rolled out together.
 const GATHER: TimeDelta = TimeDelta::seconds(3);
 
+/// Start times are whole seconds, and the write of a new value takes a moment.
+const EDGE: TimeDelta = TimeDelta::seconds(2);
+
 /// A live pod, as far as it matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pod {
@@ -103,7 +106,7 @@ pub fn standing(workload: &Workload, input: &Input, pods: Option<&[Pod]>) -> Sta
     if how.forms.iter().all(|form| *form == ConsumeForm::ImagePull) {
         return Standing::Current; // used once, when the image is pulled
     }
-    let wanted = input.published.digests.consumed(&how.keys);
+    let wanted = input.published.consumed(&how.keys);
     if workload.marker.0.get(&input.secret) == Some(&wanted) {
         return Standing::Current;
     }
@@ -116,12 +119,16 @@ pub fn standing(workload: &Workload, input: &Input, pods: Option<&[Pod]>) -> Sta
     let Some(pods) = pods else {
         return Standing::Unknown;
     };
-    let old = |pod: &Pod| {
-        pod.uses.contains_key(&input.secret)
-            && pod.marker.0.get(&input.secret) != Some(&wanted)
-            && pod.started.is_some_and(|started| started < changed)
-    };
+    let old = |pod: &Pod| pod.uses.contains_key(&input.secret) && holds_old(pod, &input.secret, &wanted, changed);
     if pods.iter().any(old) { Standing::Outdated } else { Standing::Current }
+}
+
+/// Whether a pod may hold what `secret` held before `changed`: it carries another marker, and was started before that
+/// time, or so soon after it that its node may not have seen the new value yet.
+#[must_use]
+pub fn holds_old(pod: &Pod, secret: &str, wanted: &str, changed: DateTime<Utc>) -> bool {
+    pod.marker.0.get(secret).map(String::as_str) != Some(wanted)
+        && pod.started.is_some_and(|started| started < changed + EDGE)
 }
 
 /// What to do about `workload`, which consumes the Secrets of `inputs`.
@@ -133,8 +140,7 @@ pub fn decide(workload: &Workload, inputs: &[Input], pods: Option<&[Pod]>, now: 
     if inputs.iter().any(|input| stands(input) == Standing::Unknown) {
         return Decision::LookAtPods;
     }
-    let outdated: Vec<&Input> =
-        inputs.iter().filter(may).filter(|input| stands(input) == Standing::Outdated).collect();
+    let outdated: Vec<&Input> = inputs.iter().filter(may).filter(|input| stands(input) == Standing::Outdated).collect();
     let Some(first) = outdated.iter().filter_map(|input| input.published.changed(&input.how.keys)).min() else {
         return Decision::Leave;
     };
@@ -143,11 +149,12 @@ pub fn decide(workload: &Workload, inputs: &[Input], pods: Option<&[Pod]>, now: 
     {
         return Decision::Hold(reason.clone());
     }
-    if now < first + GATHER {
+    // A time in the future was written by a clock that was ahead of ours: there is nothing to wait for.
+    if first <= now && now < first + GATHER {
         return Decision::Gather(first + GATHER);
     }
     let entries: BTreeMap<String, String> =
-        inputs.iter().map(|input| (input.secret.clone(), input.published.digests.consumed(&input.how.keys))).collect();
+        inputs.iter().map(|input| (input.secret.clone(), input.published.consumed(&input.how.keys))).collect();
     Decision::Restart { marker: Marker(entries), because: outdated.iter().map(|input| input.secret.clone()).collect() }
 }
 
@@ -241,7 +248,7 @@ mod tests {
     #[test]
     fn pods_that_read_the_present_value_are_left_alone() {
         let inputs = [changed("db")];
-        let wanted = format!("db={}", inputs[0].published.digests.consumed(&Keys::All));
+        let wanted = format!("db={}", inputs[0].published.consumed(&Keys::All));
         for (pods, why) in [
             (vec![pod(Some(150), "")], "started after the change"),
             (vec![pod(Some(50), &wanted)], "created with the marker of this value"),

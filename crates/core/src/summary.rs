@@ -15,6 +15,8 @@ pub enum Situation {
     Synced(String),
     /// On its way; `Ready` keeps its last value.
     Progressing(String),
+    /// It rests because somebody wants it to; `Ready` keeps its last value.
+    Resting(String),
     /// A dependency is missing and nothing has been published yet.
     NotReady(Reason, String),
     /// A dependency is missing; what was published before still stands.
@@ -45,6 +47,7 @@ impl Situation {
         match self {
             Self::Synced(_) => Reason::Synced,
             Self::Progressing(_) => Reason::Progressing,
+            Self::Resting(_) => Reason::Suspended,
             Self::NotReady(reason, _)
             | Self::LastKnown(reason, _)
             | Self::Stalled(reason, _)
@@ -58,6 +61,7 @@ impl Situation {
         match self {
             Self::Synced(text)
             | Self::Progressing(text)
+            | Self::Resting(text)
             | Self::NotReady(_, text)
             | Self::LastKnown(_, text)
             | Self::Stalled(_, text)
@@ -98,6 +102,10 @@ pub fn conditions(
             });
             found.push(build(ConditionType::Reconciling, true, Reason::Progressing, text));
         }
+        Situation::Resting(text) => found.push(match last_ready {
+            Some(last) => Condition { observed_generation: Some(generation), ..last.clone() },
+            None => build(ConditionType::Ready, false, Reason::Suspended, text),
+        }),
         Situation::NotReady(reason, text) => {
             found.push(build(ConditionType::Ready, false, *reason, text));
             found.push(build(ConditionType::Reconciling, true, Reason::ProgressingWithRetry, text));

@@ -63,8 +63,10 @@ impl Candidate {
         while renewed.elapsed() < RENEW_DEADLINE {
             sleep(RETRY).await;
             let left = RENEW_DEADLINE.saturating_sub(renewed.elapsed());
+            // Others count from when the Lease was written, which is before the answer comes.
+            let asked = Instant::now();
             match timeout(left, self.attempt()).await {
-                Ok(Ok(true)) => renewed = Instant::now(),
+                Ok(Ok(true)) => renewed = asked,
                 Ok(Err(error)) => tracing::warn!("the Lease could not be renewed: {error:#}"),
                 Ok(Ok(false)) | Err(_) => return,
             }

@@ -60,12 +60,7 @@ async fn run(options: RunOptions) -> Result<()> {
 }
 
 /// Works until a failure. `leader` is the candidate that holds the Lease, as soon as there is one.
-async fn work(
-    options: RunOptions,
-    ready: Ready,
-    metrics: &Arc<Metrics>,
-    leader: &mut Option<Candidate>,
-) -> Result<()> {
+async fn work(options: RunOptions, ready: Ready, metrics: &Arc<Metrics>, leader: &mut Option<Candidate>) -> Result<()> {
     let clients = client::connect().await?;
     let account = reached(&clients).await?;
     ready.set();

@@ -8,6 +8,7 @@ use rekey_api::{RotationSchedule, SecretPolicy, names, rotation::RotationStep};
 use rekey_core::{
     SecretBytes,
     policy::{Consumer, Content, OpenRotation, Policy, Seen, SeenSecret, effective_secret},
+    published::Published,
 };
 
 use crate::{
@@ -19,12 +20,21 @@ use crate::{
 
 /// Looks.
 pub async fn observe(ctx: &Context, object: &SecretPolicy, policy: &Policy) -> Result<Seen, Error> {
-    let schedule = ctx.schedules_of(&policy.namespace, &policy.name).into_iter().next();
+    let schedules = ctx.schedules_of(&policy.namespace, &policy.name);
     let before = object.status.clone().unwrap_or_default();
-    let open = schedule.as_ref().and_then(rotation);
-    let next = schedule.and_then(|schedule| schedule.status.and_then(|status| status.next_rotation_time));
+    let open = schedules.iter().find_map(rotation);
+    let next =
+        schedules.into_iter().next().and_then(|schedule| schedule.status.and_then(|status| status.next_rotation_time));
+    let name = secret_name(policy);
+    let row = ctx.known.secrets.get(&name);
+    let secret = secret(ctx, policy, row.as_deref()).await?;
+    if let SeenSecret::Ours { published, .. } = &secret {
+        ctx.memory.set_published(&name, published);
+    }
     Ok(Seen {
-        secret: secret(ctx, policy).await?,
+        secret,
+        over: row.map(|row| row.version()),
+        last: ctx.memory.published(&name),
         last_fetch: ctx.memory.fetched(&policy.uid),
         rotation: open,
         next_rotation: next,
@@ -52,9 +62,9 @@ fn secret_name(policy: &Policy) -> ObjectName {
     ObjectName::new(policy.namespace.as_str(), policy.secret.as_str())
 }
 
-async fn secret(ctx: &Context, policy: &Policy) -> Result<SeenSecret, Error> {
+async fn secret(ctx: &Context, policy: &Policy, row: Option<&SecretRow>) -> Result<SeenSecret, Error> {
     let name = secret_name(policy);
-    let Some(row) = ctx.known.secrets.get(&name) else {
+    let Some(row) = row else {
         return Ok(SeenSecret::Absent);
     };
     let foreign = |adopt_by, policy| SeenSecret::Foreign { adopt_by, policy, content: None };
@@ -72,7 +82,9 @@ async fn secret(ctx: &Context, policy: &Policy) -> Result<SeenSecret, Error> {
             if alive {
                 return Ok(foreign(None, Some(managed.published.policy.clone())));
             }
-            Ok(foreign(managed.metadata.annotations.as_ref().and_then(|all| all.get(names::ADOPT_BY).cloned()), None))
+            let adopt_by = managed.metadata.annotations.as_ref().and_then(|all| all.get(names::ADOPT_BY).cloned());
+            let content = if adopt_by.as_ref() == Some(&policy.name) { content(ctx, &name).await? } else { None };
+            Ok(SeenSecret::Foreign { adopt_by, policy: None, content })
         }
         Holder::Policy(managed) if orphan(managed, policy) => Ok(SeenSecret::Going),
         Holder::Policy(managed) => ours(ctx, policy, &name, &row.resource_version, managed).await,
@@ -169,7 +181,15 @@ fn read(secret: Secret) -> Content {
     }
 }
 
-fn consumers(ctx: &Context, policy: &Policy) -> Vec<Consumer> {
+/// What the policy's Secret says about its content, if there is one of ours.
+pub fn published(ctx: &Context, policy: &Policy) -> Option<Published> {
+    let row = ctx.known.secrets.get(&secret_name(policy))?;
+    let published = &row.managed()?.published;
+    (published.policy == policy.name).then(|| published.clone())
+}
+
+/// The workloads that refer to the policy's Secret.
+pub fn consumers(ctx: &Context, policy: &Policy) -> Vec<Consumer> {
     let rows = ctx.known.workloads.in_namespace(&policy.namespace);
     rows.into_iter()
         .filter_map(|(_, row)| {

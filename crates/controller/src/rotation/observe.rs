@@ -184,7 +184,7 @@ async fn old_pods(ctx: &Context, plan: &Plan, policy: &SecretPolicy) -> Result<V
             return false;
         };
         let Pod { started, marker, .. } = workload::project(pod);
-        let wanted = published.digests.consumed(&how.keys);
+        let wanted = published.consumed(&how.keys);
         let changed = published.changed(&how.keys);
         marker.0.get(&secret) != Some(&wanted)
             && !how.refreshes(live_reload)

@@ -27,12 +27,13 @@ pub struct Consumer {
     pub look: Option<Look>,
 }
 
-/// The status of all consumers of a Secret; `None` when there are none. `input` gives what is published for a workload.
+/// The status of all consumers of a Secret, those that are behind first; `None` when there are none. `input` gives what is published for a workload.
 #[must_use]
 pub fn consumers(all: &[Consumer], input: impl Fn(&Workload) -> Option<Input>) -> Option<ConsumersStatus> {
     let mut items: Vec<ConsumerStatus> =
         all.iter().filter_map(|consumer| Some(status(consumer, &input(&consumer.workload)?))).collect();
-    items.sort_by(|a, b| (&a.kind, &a.name).cmp(&(&b.kind, &b.name)));
+    let current = |item: &ConsumerStatus| matches!(item.state, ConsumerState::Current | ConsumerState::Assumed);
+    items.sort_by(|a, b| (current(a), &a.kind, &a.name).cmp(&(current(b), &b.kind, &b.name)));
     if items.is_empty() {
         return None;
     }
@@ -48,10 +49,7 @@ pub fn consumers(all: &[Consumer], input: impl Fn(&Workload) -> Option<Input>) -
         current,
         outdated: total - current - failed,
         failed,
-        items: {
-            items.truncate(100);
-            items
-        },
+        items,
     })
 }
 

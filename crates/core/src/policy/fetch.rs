@@ -47,15 +47,19 @@ pub fn fetch(policy: &Policy, seen: &Seen, now: DateTime<Utc>) -> Fetch {
     let astray = match &seen.secret {
         SeenSecret::Absent | SeenSecret::Foreign { .. } => true,
         SeenSecret::Going => false,
-        SeenSecret::Ours { content, dressed, .. } => content.is_some() || !dressed,
+        SeenSecret::Ours { published, content, dressed, .. } => {
+            // A content that we have not reported may be an old one that somebody put back with its annotations.
+            content.is_some() || !dressed || seen.status.revision.as_ref() != Some(&published.revision)
+        }
     };
     let next = next_round(policy, last);
     if asked || changed || unpublished || astray || now >= next { requests() } else { Fetch::NotBefore(next) }
 }
 
-/// The first round after `last`. Rounds of equal intervals are shifted by a hash of store and key: work spreads, and
+/// The first round of reads after `last`. Rounds of equal intervals are shifted by a hash of store and key: work spreads, and
 /// those who read the same key read it together.
-fn next_round(policy: &Policy, last: DateTime<Utc>) -> DateTime<Utc> {
+#[must_use]
+pub fn next_round(policy: &Policy, last: DateTime<Utc>) -> DateTime<Utc> {
     let interval = policy.interval.num_milliseconds().max(1);
     let identity = policy.items.first().map(|item| format!("{:?}\0{}", item.store, item.locator.key));
     let hash = Sha256::digest(identity.unwrap_or_default());

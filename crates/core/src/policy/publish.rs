@@ -62,20 +62,11 @@ impl Publishing<'_> {
             SeenSecret::Absent => {
                 self.recreatable()?;
                 let text = format!("created Secret {}", policy.secret);
-                let published = self.published(Changes::first(self.now));
-                Ok(self.write(published, Some(ChangeReason::Created), text, true))
+                let (published, reason) = self.recreated();
+                Ok(self.write(published, reason, text))
             }
-            SeenSecret::Foreign { policy: Some(other), .. } => {
-                Err(SpecError::TargetConflict { name: policy.secret.clone(), other: other.clone() })
-            }
-            SeenSecret::Foreign { adopt_by: Some(by), content: Some(content), .. } if *by == policy.name => {
-                self.adopt(content)
-            }
-            SeenSecret::Foreign { .. } => Err(SpecError::NoConsent {
-                name: policy.secret.clone(),
-                namespace: policy.namespace.clone(),
-                policy: policy.name.clone(),
-            }),
+            SeenSecret::Foreign { content: Some(content), .. } => self.adopt(content),
+            SeenSecret::Foreign { .. } => Ok(Decided::waiting("the Secret to take over has not been read yet")),
             SeenSecret::Ours { published, content, dressed, immutable } => {
                 self.update(&Found { published, content: content.as_ref(), dressed: *dressed, immutable: *immutable })
             }
@@ -89,6 +80,26 @@ impl Publishing<'_> {
             revision: revision(self.chance),
             digests: self.digests.clone(),
             changes,
+        }
+    }
+
+    /// What a Secret that is made now says about itself. If there was one before, its consumers may hold what it held:
+    /// the record of changes goes on.
+    fn recreated(&self) -> (Published, Option<ChangeReason>) {
+        let status = &self.seen.status;
+        let first = Changes::first(self.now);
+        match (&self.seen.last, &status.revision) {
+            (Some(last), _) if last.digests == self.digests => (last.clone(), None),
+            (Some(last), _) => {
+                let changes = last.changes.next(&last.revision, &last.digests, &self.digests, self.now);
+                (self.published(changes), Some(ChangeReason::SourceChanged))
+            }
+            (None, Some(revision)) if status.source_versions != versions(self.fetched) => {
+                let nothing = Digests { key_id: self.digests.key_id.clone(), ..Digests::default() };
+                let changes = first.next(revision, &nothing, &self.digests, self.now);
+                (self.published(changes), Some(ChangeReason::SourceChanged))
+            }
+            (None, _) => (self.published(first), Some(ChangeReason::Created)),
         }
     }
 
@@ -131,7 +142,7 @@ impl Publishing<'_> {
         let changes =
             if same { first } else { first.next("adopted", &self.digests_of(content), &self.digests, self.now) };
         let text = format!("took over Secret {}", policy.secret);
-        let decided = self.write(self.published(changes), Some(ChangeReason::Adopted), text, false);
+        let decided = self.write(self.published(changes), Some(ChangeReason::Adopted), text);
         Ok(self.pruned(decided, content))
     }
 
@@ -160,7 +171,7 @@ impl Publishing<'_> {
             self.published(published.changes.next(&published.revision, &before, &self.digests, self.now))
         };
         let (reason, text) = self.explain(found, same_value, intact);
-        let mut decided = self.write(next, (!same_value).then_some(reason), text, false);
+        let mut decided = self.write(next, (!same_value).then_some(reason), text);
         if let Some(content) = found.content {
             decided = self.pruned(decided, content);
         }
@@ -234,7 +245,7 @@ impl Publishing<'_> {
         }
     }
 
-    fn write(&self, published: Published, reason: Option<ChangeReason>, text: String, create: bool) -> Decided {
+    fn write(&self, published: Published, reason: Option<ChangeReason>, text: String) -> Decided {
         let policy = self.policy;
         let desired = Desired {
             name: policy.secret.clone(),
@@ -244,7 +255,7 @@ impl Publishing<'_> {
             annotations: policy.secret_annotations(&published),
             immutable: policy.locked,
             owner: policy.owner.clone(),
-            create,
+            over: self.seen.over.clone(),
             remove: Vec::new(),
         };
         Decided {

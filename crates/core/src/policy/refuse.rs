@@ -14,7 +14,16 @@ use crate::SpecError;
 pub fn unsupported(object: &SecretPolicy) -> Result<(), SpecError> {
     let spec = &object.spec;
     let Some(remote) = &spec.source.remote else {
-        return refuse(true, "spec.source", "use source.remote");
+        let named = [
+            ("existing", spec.source.existing.is_some()),
+            ("generated", spec.source.generated.is_some()),
+            ("vaultEngine", spec.source.vault_engine.is_some()),
+        ];
+        let member = named
+            .iter()
+            .find(|(_, present)| *present)
+            .map_or("spec.source".to_owned(), |(name, _)| format!("spec.source.{name}"));
+        return refuse(true, &member, "use source.remote");
     };
     source(remote)?;
     target(&spec.target)?;
@@ -80,7 +89,9 @@ pub fn labels(field: &str, labels: BTreeMap<String, String>) -> Result<BTreeMap<
 
 /// Annotations of a Secret: none that Kubernetes or Rekey act on.
 pub fn annotations(field: &str, annotations: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, SpecError> {
-    foreign(field, &annotations)?;
+    // Whom a published credential may serve is the author's to say.
+    let others = annotations.iter().filter(|(name, _)| *name != names::USABLE_BY);
+    foreign(field, &others.map(|(name, value)| (name.clone(), value.clone())).collect())?;
     Ok(annotations)
 }
 

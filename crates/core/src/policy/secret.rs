@@ -29,6 +29,10 @@ pub struct Seen {
     pub status: SecretPolicyStatus,
     /// The Secret.
     pub secret: SeenSecret,
+    /// Which object it was that was seen; a write is refused when it is another one by then.
+    pub over: Option<ObjectVersion>,
+    /// What was last known to be published, also if the Secret is gone since.
+    pub last: Option<Published>,
     /// When the store was last read successfully by this process.
     pub last_fetch: Option<DateTime<Utc>>,
     /// The rotation that waits for its value to be published.
@@ -37,6 +41,15 @@ pub struct Seen {
     pub next_rotation: Option<String>,
     /// Workloads that refer to the Secret.
     pub consumers: Vec<Consumer>,
+}
+
+/// One version of one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectVersion {
+    /// Its uid.
+    pub uid: String,
+    /// Its resourceVersion.
+    pub resource_version: String,
 }
 
 /// The Secret a policy publishes, as it was found.
@@ -120,8 +133,8 @@ pub struct Desired {
     pub immutable: bool,
     /// Its owner.
     pub owner: Option<OwnerReference>,
-    /// Whether it must not exist yet in somebody else's hands.
-    pub create: bool,
+    /// The object to change; `None`: there must be none yet.
+    pub over: Option<ObjectVersion>,
     /// Keys that others added and that are removed.
     pub remove: Vec<String>,
 }
@@ -172,6 +185,7 @@ pub fn secret(
     let decided = match (fetched, &seen.secret) {
         (_, SeenSecret::Going) => Decided::waiting("the Secret is being deleted"),
         (Some(fetched), _) => {
+            admit(policy, &seen.secret)?;
             let data = render(policy, fetched)?;
             let digests = key.of_secret(&policy.namespace, &policy.secret, &data);
             Publishing { policy, seen, fetched, data, digests, key, chance, now }.decide()?
@@ -183,6 +197,24 @@ pub fn secret(
     };
     let status = status(policy, seen, fetched, &decided, now);
     Ok(Plan { steps: decided.steps, status, events: decided.events })
+}
+
+/// Whether the Secret is the policy's to write; asked before anything is read.
+///
+/// # Errors
+/// When it belongs to somebody else.
+pub fn admit(policy: &Policy, secret: &SeenSecret) -> Result<(), SpecError> {
+    match secret {
+        SeenSecret::Foreign { policy: Some(other), .. } => {
+            Err(SpecError::TargetConflict { name: policy.secret.clone(), other: other.clone() })
+        }
+        SeenSecret::Foreign { adopt_by, .. } if adopt_by.as_ref() != Some(&policy.name) => Err(SpecError::NoConsent {
+            name: policy.secret.clone(),
+            namespace: policy.namespace.clone(),
+            policy: policy.name.clone(),
+        }),
+        SeenSecret::Foreign { .. } | SeenSecret::Absent | SeenSecret::Going | SeenSecret::Ours { .. } => Ok(()),
+    }
 }
 
 /// Makes the data of the Secret.

@@ -7,13 +7,15 @@ use rekey_api::{
     policy::{ChangeReason, ConsumerState, ConsumersStatus, PolicyHistory, PublishedRotation, SourceVersion},
 };
 
-use super::{Fetched, OpenRotation, Policy, Seen, consumers, publish::Decided};
+use super::{Consumer, Fetched, OpenRotation, Policy, Seen, consumers, publish::Decided};
 use crate::{
     published::Published,
     summary::{Extra, Situation, conditions},
     time,
 };
 
+/// Consumers that the status lists.
+const ITEMS: usize = 100;
 /// Revisions that the status remembers.
 const HISTORY: usize = 10;
 
@@ -50,12 +52,14 @@ pub fn status(
             let time = time::kube(time::parse(&published.changes.time).unwrap_or(now));
             let reason = decided.reason.unwrap_or_else(|| reason(seen, published));
             status.last_change_time = Some(time.clone());
-            status.history.push(PolicyHistory { revision: published.revision.clone(), time, reason });
-            let surplus = status.history.len().saturating_sub(HISTORY);
-            status.history.drain(..surplus);
+            status.history.insert(0, PolicyHistory { revision: published.revision.clone(), time, reason });
+            status.history.truncate(HISTORY);
         }
     }
     let (situation, extras) = situation(policy, decided, status.consumers.as_ref());
+    if let Some(consumers) = &mut status.consumers {
+        consumers.items.truncate(ITEMS);
+    }
     status.conditions = conditions(&seen.status.conditions, &situation, &extras, policy.generation, now);
     status
 }
@@ -96,27 +100,52 @@ fn situation(policy: &Policy, decided: &Decided, consumers: Option<&ConsumersSta
         return (Situation::NotReady(Reason::DependencyNotReady, wait.to_owned()), Vec::new());
     }
     let published = format!("Secret {} holds the value of {}", policy.secret, policy.source);
-    let Some(consumers) = consumers else {
-        return (Situation::Synced(published), Vec::new());
-    };
-    let extra = |value, reason, message| vec![Extra { kind: ConditionType::ConsumersCurrent, value, reason, message }];
+    match consumers.map(current) {
+        None => (Situation::Synced(published), Vec::new()),
+        Some(extra) if extra.reason == Reason::ConsumersOutdated => {
+            (Situation::Progressing(extra.message.clone()), vec![extra])
+        }
+        Some(extra) => (Situation::Synced(published), vec![extra]),
+    }
+}
+
+/// The condition `ConsumersCurrent`.
+fn current(consumers: &ConsumersStatus) -> Extra {
+    let extra = |value, reason, message| Extra { kind: ConditionType::ConsumersCurrent, value, reason, message };
     let in_state = |state: ConsumerState| -> Vec<String> {
-        consumers
-            .items
-            .iter()
-            .filter(|item| item.state == state)
-            .map(|item| format!("{} {}", item.kind, item.name))
-            .collect()
+        let items = consumers.items.iter().filter(|item| item.state == state);
+        items.map(|item| format!("{} {}", item.kind, item.name)).collect()
     };
     let (moving, held) = (in_state(ConsumerState::Progressing), in_state(ConsumerState::Held));
     if !moving.is_empty() {
         let text = format!("on their way to the present value: {}", moving.join(", "));
-        return (Situation::Progressing(text.clone()), extra(false, Reason::ConsumersOutdated, text));
+        return extra(false, Reason::ConsumersOutdated, text);
     }
     if !held.is_empty() {
         let text = format!("held on an older value: {}; see status.consumers", held.join(", "));
-        return (Situation::Synced(published), extra(false, Reason::Held, text));
+        return extra(false, Reason::Held, text);
     }
-    let text = format!("{} of {} run on the present value", consumers.current, consumers.total);
-    (Situation::Synced(published), extra(true, Reason::AllCurrent, text))
+    extra(true, Reason::AllCurrent, format!("{} of {} run on the present value", consumers.current, consumers.total))
+}
+
+/// The status of a policy that could not be brought further: consumers are looked at all the same, since they go on.
+#[must_use]
+pub fn failed(
+    policy: &Policy,
+    before: &SecretPolicyStatus,
+    (published, workloads): (Option<&Published>, &[Consumer]),
+    situation: &Situation,
+    now: DateTime<Utc>,
+) -> SecretPolicyStatus {
+    let mut status = before.clone();
+    status.source = Some(policy.source.clone());
+    if let Some(published) = published {
+        status.consumers = consumers(workloads, |workload| policy.input(published, workload));
+    }
+    let extra = status.consumers.as_ref().map(current);
+    if let Some(consumers) = &mut status.consumers {
+        consumers.items.truncate(ITEMS);
+    }
+    status.conditions = conditions(&before.conditions, situation, extra.as_slice(), policy.generation, now);
+    status
 }

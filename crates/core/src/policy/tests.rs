@@ -14,6 +14,7 @@ struct World {
     value: Value,
     version: String,
     secret: SeenSecret,
+    last: Option<Published>,
     data: BTreeMap<String, SecretBytes>,
     rotation: Option<OpenRotation>,
     key: DigestKey,
@@ -48,6 +49,7 @@ impl World {
             value: json!({"username": "orders", "password": "one"}),
             version: "1".to_owned(),
             secret: SeenSecret::Absent,
+            last: None,
             data: BTreeMap::new(),
             rotation: None,
             key: DigestKey::new(SecretBytes::from("k")),
@@ -68,6 +70,8 @@ impl World {
         Seen {
             status: self.status(),
             secret: self.secret.clone(),
+            over: None,
+            last: self.last.clone(),
             last_fetch: Some(self.now),
             rotation: self.rotation.clone(),
             next_rotation: None,
@@ -146,7 +150,7 @@ impl World {
     }
 
     fn reasons(&self) -> Vec<ChangeReason> {
-        self.status().history.iter().map(|change| change.reason).collect()
+        self.status().history.iter().rev().map(|change| change.reason).collect()
     }
 }
 
@@ -163,7 +167,7 @@ fn a_new_secret_is_created_and_the_second_look_does_nothing() {
     let mut world = World::new();
     let plan = world.sync();
     let [Step::Apply(desired)] = plan.steps.as_slice() else { panic!("{:?}", plan.steps) };
-    assert!(desired.create && !desired.immutable && desired.owner.is_some());
+    assert!(desired.over.is_none() && !desired.immutable && desired.owner.is_some());
     assert_eq!(text(&world.data), [("password", "one"), ("username", "orders")]);
     assert_eq!(world.shown(), ["Ready=True/Synced"]);
     assert_eq!(world.reasons(), [ChangeReason::Created]);
@@ -224,6 +228,27 @@ fn drift_is_repaired_without_a_new_revision_and_names_who_did_it() {
 }
 
 #[test]
+fn a_secret_that_was_deleted_comes_back_and_its_consumers_learn_of_what_changed_meanwhile() {
+    let everything = crate::workload::Keys::All;
+    for (remembered, change, changed) in
+        [(true, false, false), (true, true, true), (false, false, false), (false, true, true)]
+    {
+        let mut world = World::new();
+        world.sync();
+        let before = world.published().clone();
+        world.last = Some(before.clone()).filter(|_| remembered);
+        (world.secret, world.data) = (SeenSecret::Absent, BTreeMap::new());
+        if change {
+            world.change("password", "two");
+        }
+        world.sync();
+        let after = world.published();
+        assert_eq!(after.changed(&everything).is_some(), changed, "{remembered} {change}");
+        assert_eq!(after.revision == before.revision, remembered && !change, "equal bytes keep what is known of them");
+    }
+}
+
+#[test]
 fn lost_labels_are_put_back_at_once_and_a_wish_for_others_is_no_drift() {
     let mut world = World::new();
     world.sync();
@@ -241,6 +266,18 @@ fn lost_labels_are_put_back_at_once_and_a_wish_for_others_is_no_drift() {
     undress(&mut world);
     let plan = world.sync();
     assert_eq!((writes(&plan), plan.events[0].reason), (1, Reason::Synced));
+}
+
+#[test]
+fn annotations_of_ours_are_refused_but_the_one_about_use() {
+    let with = |name: &str| {
+        let annotations = json!({ name: "RemoteStore/vault" });
+        let more = json!({"target": {"template": {"metadata": {"annotations": annotations}}}});
+        Policy::try_from(&World::with(&more).object).map(|policy| policy.annotations.len())
+    };
+    assert_eq!(with("rekey.dev/usable-by"), Ok(1));
+    assert_eq!(with("example.com/note"), Ok(1));
+    assert!(with("rekey.dev/revision").is_err() && with("kubernetes.io/service-account.name").is_err());
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub fn render(name: &str, source: &str, values: &BTreeMap<String, SecretBytes>) 
     }
     match result {
         Ok(()) => Ok(text),
-        Err(error) => Err(failed(name, &explain(&error))),
+        Err(error) => Err(failed(name, &(explain(&error) + &binary(values)))),
     }
 }
 
@@ -51,12 +51,16 @@ fn parse(name: &str, source: &str) -> Result<Template, RenderError> {
 fn data(values: &BTreeMap<String, SecretBytes>) -> Value {
     let members: BTreeMap<Arc<str>, Value> = values
         .iter()
-        .map(|(key, value)| {
-            let text = String::from_utf8_lossy(value.expose()).into_owned();
-            (Arc::from(key.as_str()), Value::String(text.into()))
-        })
+        .filter_map(|(key, value)| Some((Arc::from(key.as_str()), Value::String(value.expose_text()?.into()))))
         .collect();
     Value::Map(Arc::new(members))
+}
+
+/// Values that are no text are not offered to templates: they could not come out as they went in.
+fn binary(values: &BTreeMap<String, SecretBytes>) -> String {
+    let names: Vec<&str> =
+        values.iter().filter(|(_, value)| value.expose_text().is_none()).map(|(name, _)| name.as_str()).collect();
+    if names.is_empty() { String::new() } else { format!("; not offered, since not UTF-8 text: {}", names.join(", ")) }
 }
 
 fn failed(name: &str, text: &str) -> RenderError {
