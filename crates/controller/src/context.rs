@@ -9,8 +9,13 @@ use chrono::{DateTime, Utc};
 use kube::Client;
 use rekey_api::{ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy};
 use rekey_core::{
-    chance::Chance, digest::DigestKey, policy::Look, published::Published, store::Connect, time::Clock,
-    workload::WorkloadId,
+    chance::Chance,
+    digest::DigestKey,
+    policy::Look,
+    published::Published,
+    store::Connect,
+    time::Clock,
+    workload::{Marker, WorkloadId},
 };
 
 use crate::{
@@ -98,6 +103,8 @@ struct Remembered {
     published: HashMap<ObjectName, Published>,
     /// Last successful read by policy uid.
     fetched: HashMap<String, DateTime<Utc>>,
+    /// The last marker written on a workload, by uid, and how often.
+    marked: HashMap<String, (Marker, u32)>,
     /// What a look at the pods has shown, by workload uid and Secret.
     looked: HashMap<(String, String), Look>,
 }
@@ -161,8 +168,21 @@ impl Memory {
         state.published.remove(secret);
     }
 
+    /// How often this marker was written on the workload, one after the other.
+    #[must_use]
+    pub fn marks(&self, uid: &str, marker: &Marker) -> u32 {
+        self.state().marked.get(uid).filter(|(last, _)| last == marker).map_or(0, |(_, times)| *times)
+    }
+
+    /// Remembers that a marker was written.
+    pub fn count_mark(&self, uid: &str, marker: &Marker) {
+        let times = self.marks(uid, marker) + 1;
+        self.state().marked.insert(uid.to_owned(), (marker.clone(), times));
+    }
+
     /// Forgets a workload.
     pub fn forget_workload(&self, uid: &str) {
+        self.state().marked.remove(uid);
         self.state().looked.retain(|(of, _), _| of != uid);
     }
 

@@ -33,6 +33,8 @@ pub enum Standing {
 pub struct Namespaces {
     state: Mutex<HashMap<String, Entry>>,
     wake: tokio::sync::Notify,
+    /// Lists of our own kinds that are complete, by scope and kind.
+    own: Mutex<BTreeSet<(Option<String>, &'static str)>>,
 }
 
 struct Entry {
@@ -69,6 +71,21 @@ impl Namespaces {
         complete
     }
 
+    /// A list of one of our own kinds is complete.
+    pub fn listed_own(&self, scope: Option<&str>, kind: &'static str) {
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        own.insert((scope.map(str::to_owned), kind));
+        drop(own);
+        self.wake();
+    }
+
+    /// Whether all our own kinds have been listed: before, an object that is not known may exist all the same.
+    fn own_known(&self, watches: usize) -> bool {
+        // Nothing waits for the cluster-scoped kind: who gives the operator no right to it can do without.
+        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        own.iter().filter(|(_, kind)| *kind != "ClusterRemoteStore").count() >= watches
+    }
+
     /// A watch was refused: the namespace may have been closed.
     pub fn refused(&self, namespace: &str) {
         if let Some(entry) = self.state().get_mut(namespace) {
@@ -88,6 +105,9 @@ impl Namespaces {
 /// # Errors
 /// Never; failures are tried again.
 pub async fn run(ctx: Arc<Context>) {
+    while !ctx.namespaces.own_known(watch::own_watches(&ctx)) {
+        ctx.namespaces.wake.notified().await;
+    }
     loop {
         let wanted = wanted(&ctx);
         retire(&ctx, &wanted);

@@ -47,6 +47,11 @@ struct Feed<K, T> {
     listed: fn(&Context, Option<&str>, &'static str),
 }
 
+/// How many watches of our own namespaced kinds there are: three in each scope.
+pub fn own_watches(ctx: &Context) -> usize {
+    3 * ctx.settings.namespaces.len().max(1)
+}
+
 /// Starts the watches of our own kinds.
 pub fn own_kinds(ctx: &Arc<Context>) -> Vec<JoinHandle<()>> {
     let mut tasks = vec![follow_own::<ClusterRemoteStore>(
@@ -145,7 +150,14 @@ where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
     let row = |object: DeserializeGuard<K>| (named(&object), Object::from_guard(object));
-    let feed = Feed { kind, namespace, table, row, notify, listed: |_, _, _| {} };
+    let feed = Feed {
+        kind,
+        namespace,
+        table,
+        row,
+        notify,
+        listed: |ctx, namespace, kind| ctx.namespaces.listed_own(namespace, kind),
+    };
     let stream = watcher(api, config()).default_backoff();
     tokio::spawn(run(Arc::clone(ctx), stream, feed))
 }

@@ -25,6 +25,11 @@ use crate::{
 /// Labels by which controllers tell the pods of one template from those of another.
 const TEMPLATE_HASHES: [&str; 2] = ["pod-template-hash", "controller-revision-hash"];
 
+/// A marker that is taken off is written once more, and then left: two that disagree would restart it without end.
+const MARKS: u32 = 2;
+/// A workload whose marker is taken off is looked at again after this time.
+const REVERTED: Duration = Duration::from_mins(5);
+
 /// Reconciles workloads.
 pub struct Workloads;
 
@@ -113,6 +118,12 @@ fn remember(ctx: &Context, workload: &Workload, inputs: &[Input], pods: &[Pod]) 
 
 /// Restarts, unless as many consumers of the same Secret as their policy allows are on their way already.
 async fn restart(ctx: &Context, workload: &Workload, marker: &Marker, because: &[String]) -> Result<Next, Error> {
+    if ctx.memory.marks(&workload.uid, marker) >= MARKS {
+        let note = "the restart marker was taken off twice by somebody else; it is not written again for this value. \
+                    Leave the annotation rekey.dev/consumed on the pod template alone, or restart it by hand";
+        ctx.events.about(&reference(workload), Reason::MarkerReverted, "Restart", note).await;
+        return Ok(Next::After(REVERTED));
+    }
     let one_at_a_time = ctx.restarts.lock().await;
     for secret in because {
         if let Some(other) = in_the_way(ctx, workload, secret) {
@@ -121,19 +132,23 @@ async fn restart(ctx: &Context, workload: &Workload, marker: &Marker, because: &
         }
     }
     apply::marker(ctx, workload, marker).await?;
+    ctx.memory.count_mark(&workload.uid, marker);
     drop(one_at_a_time); // the table says from here on that this one is on its way
-    let reference = ObjectReference {
+    let note = format!("restarted: the value of {} has changed", because.join(", "));
+    ctx.events.about(&reference(workload), Reason::Restarting, "Restart", &note).await;
+    tracing::info!(because = because.join(","), "restarted");
+    Ok(Next::Change)
+}
+
+fn reference(workload: &Workload) -> ObjectReference {
+    ObjectReference {
         api_version: Some("apps/v1".to_owned()),
         kind: Some(workload.id.kind.as_str().to_owned()),
         name: Some(workload.id.name.clone()),
         namespace: Some(workload.id.namespace.clone()),
         uid: Some(workload.uid.clone()),
         ..ObjectReference::default()
-    };
-    let note = format!("restarted: the value of {} has changed", because.join(", "));
-    ctx.events.about(&reference, Reason::Restarting, "Restart", &note).await;
-    tracing::info!(because = because.join(","), "restarted");
-    Ok(Next::Change)
+    }
 }
 
 /// Another consumer that is on its way to the same value, if there are as many as the policy allows.

@@ -1,6 +1,6 @@
 //! `rekey run`: wires everything, leads, stops in order.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use rekey_controller::{Parts, Settings, metrics::Metrics};
@@ -103,17 +103,18 @@ async fn reached(clients: &Clients) -> Result<String> {
     }
 }
 
+/// The named namespaces, each once.
+fn namespaces(options: &RunOptions) -> Vec<String> {
+    let names = options.namespaces.iter().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+    names.collect::<BTreeSet<String>>().into_iter().collect()
+}
+
 fn settings(options: &RunOptions, account: String, instance: &str, namespace: &str) -> Settings {
     if options.scope == Scope::Cluster {
         tracing::info!("scope cluster: every namespace is worked on that our rights reach");
     }
     Settings {
-        namespaces: options
-            .namespaces
-            .iter()
-            .map(|name| name.trim().to_owned())
-            .filter(|name| !name.is_empty())
-            .collect(),
+        namespaces: namespaces(options),
         operator_namespace: namespace.to_owned(),
         account,
         concurrency: usize::from(options.concurrency),

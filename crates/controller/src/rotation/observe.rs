@@ -12,7 +12,7 @@ use rekey_api::{
 use rekey_core::{
     SecretBytes,
     policy::effective_secret,
-    rollout::Pod,
+    rollout,
     rotation::{self, Due, Pending, Plan, PolicyView, Seen, State, Stored, Wait},
     workload::uses,
 };
@@ -183,12 +183,10 @@ async fn old_pods(ctx: &Context, plan: &Plan, policy: &SecretPolicy) -> Result<V
         let Some(how) = pod.spec.as_ref().and_then(|spec| uses(spec).remove(&secret)) else {
             return false;
         };
-        let Pod { started, marker, .. } = workload::project(pod);
         let wanted = published.consumed(&how.keys);
         let changed = published.changed(&how.keys);
-        marker.0.get(&secret) != Some(&wanted)
-            && !how.refreshes(live_reload)
-            && started.zip(changed).is_some_and(|(started, changed)| started < changed)
+        !how.refreshes(live_reload)
+            && changed.is_some_and(|changed| rollout::holds_old(&workload::project(pod), &secret, &wanted, changed))
     };
     Ok(list.items.iter().filter(|pod| workload::is_live(pod) && holds_old(pod)).map(ResourceExt::name_any).collect())
 }

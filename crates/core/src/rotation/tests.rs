@@ -298,17 +298,21 @@ impl World {
         self.status().rotation.is_none() && self.pending.is_empty() && self.object.metadata.finalizers.is_none()
     }
 
-    /// Takes turns until the status shows this step.
+    /// Takes turns, and lets the others act when there is nothing to do, until the status shows this step.
     fn until(&mut self, wanted: &str) {
+        self.until_seen(wanted, |world| world.status().rotation.is_some_and(|open| open.step.as_str() == wanted));
+    }
+
+    fn until_seen(&mut self, what: &str, seen: impl Fn(&Self) -> bool) {
         for _ in 0..100 {
-            if self.status().rotation.is_some_and(|open| open.step.as_str() == wanted) {
+            if seen(self) {
                 return;
             }
             if self.turn(None) == Turn::Waits {
                 self.others();
             }
         }
-        panic!("{wanted} never came:\n{}", self.log.join("\n"));
+        panic!("never seen: {what}\n{}", self.log.join("\n"));
     }
 
     fn delete(&mut self) {

@@ -79,9 +79,7 @@ fn a_foreign_value_is_never_overwritten() {
         world.until(step);
         if step == "Preparing" {
             // The pending Secret has the value from before.
-            while world.pending.is_empty() {
-                world.turn(None);
-            }
+            world.until_seen("a pending Secret", |world| !world.pending.is_empty());
         }
         world.change_store("password", "theirs");
         world.settle();
@@ -96,9 +94,7 @@ fn a_foreign_value_is_never_overwritten() {
 fn a_foreign_value_after_ours_stands_too() {
     let mut world = World::asked();
     world.until("Publishing");
-    while world.writes == 0 {
-        world.turn(None);
-    }
+    world.until_seen("a write", |world| world.writes > 0);
     world.change_store("password", "theirs");
     world.settle();
     assert_eq!((world.password(), world.writes), (Some("theirs"), 1));
