@@ -45,14 +45,8 @@ pub fn files() -> Vec<(String, String)> {
 /// Cleans the schema of a definition and takes away properties that this kind does not have.
 fn cleaned(crd: &CustomResourceDefinition, without: &[&str]) -> CustomResourceDefinition {
     let mut value = to_value(crd);
-    if let Some(versions) = value
-        .pointer_mut("/spec/versions")
-        .and_then(Value::as_array_mut)
-    {
-        for root in versions
-            .iter_mut()
-            .filter_map(|version| version.pointer_mut("/schema/openAPIV3Schema"))
-        {
+    if let Some(versions) = value.pointer_mut("/spec/versions").and_then(Value::as_array_mut) {
+        for root in versions.iter_mut().filter_map(|version| version.pointer_mut("/schema/openAPIV3Schema")) {
             schema::clean(root);
             for property in without {
                 schema::remove_property(root, property);

@@ -9,12 +9,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
-const UNITS: [(&str, u64); 4] = [
-    ("h", 3600 * NANOS_PER_SECOND),
-    ("ms", 1_000_000),
-    ("m", 60 * NANOS_PER_SECOND),
-    ("s", NANOS_PER_SECOND),
-];
+const UNITS: [(&str, u64); 4] =
+    [("h", 3600 * NANOS_PER_SECOND), ("ms", 1_000_000), ("m", 60 * NANOS_PER_SECOND), ("s", NANOS_PER_SECOND)];
 /// What Go's `time.Duration` can hold, about 292 years.
 const MAX_NANOS: u64 = i64::MAX as u64;
 
@@ -66,11 +62,7 @@ pub struct ParseDurationError(String);
 
 impl fmt::Display for ParseDurationError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "{:?} is not a duration such as 1h30m, 5m, 10s or 500ms",
-            self.0
-        )
+        write!(formatter, "{:?} is not a duration such as 1h30m, 5m, 10s or 500ms", self.0)
     }
 }
 
@@ -109,9 +101,7 @@ fn term(text: &str) -> Option<(u64, &str)> {
         }
         None => ("", text),
     };
-    let (unit, text) = UNITS
-        .iter()
-        .find_map(|(name, nanos)| text.strip_prefix(name).map(|tail| (*nanos, tail)))?;
+    let (unit, text) = UNITS.iter().find_map(|(name, nanos)| text.strip_prefix(name).map(|tail| (*nanos, tail)))?;
     let mut value = whole.parse::<u64>().ok()?.checked_mul(unit)?;
     let mut weight = unit;
     for digit in fraction.bytes() {
@@ -122,9 +112,7 @@ fn term(text: &str) -> Option<(u64, &str)> {
 }
 
 fn digits(text: &str) -> (&str, &str) {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     text.split_at(end)
 }
 
@@ -212,31 +200,15 @@ mod tests {
             ("0s", 0),
         ];
         for (text, millis) in cases {
-            assert_eq!(
-                text.parse(),
-                Ok(GoDuration(Duration::from_millis(millis))),
-                "{text}"
-            );
+            assert_eq!(text.parse(), Ok(GoDuration(Duration::from_millis(millis))), "{text}");
         }
     }
 
     #[test]
     fn refuses_what_is_no_duration() {
-        for text in [
-            "",
-            "5",
-            "m",
-            "5 m",
-            "-5m",
-            "+5m",
-            "1d",
-            "1h-5m",
-            "1.s",
-            ".5s",
-            "5M",
-            "3000000h",
-            "99999999999999999999s",
-        ] {
+        for text in
+            ["", "5", "m", "5 m", "-5m", "+5m", "1d", "1h-5m", "1.s", ".5s", "5M", "3000000h", "99999999999999999999s"]
+        {
             assert!(text.parse::<GoDuration>().is_err(), "{text}");
         }
     }
@@ -261,12 +233,7 @@ mod tests {
     #[test]
     fn an_error_says_what_would_be_right() {
         let error = serde_json::from_str::<GoDuration>("\"1d\"").expect_err("days are no unit");
-        assert!(
-            error
-                .to_string()
-                .starts_with("\"1d\" is not a duration such as 1h30m"),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with("\"1d\" is not a duration such as 1h30m"), "{error}");
     }
 
     proptest! {

@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 use crate::bounds;
 
 /// A name of an object: DNS-1123 subdomain.
-pub(crate) const OBJECT_NAME: &str =
-    r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+pub(crate) const OBJECT_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 /// A name of a namespace: DNS-1123 label.
 pub(crate) const NAMESPACE_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 /// A key of a Secret or `ConfigMap`.
@@ -18,11 +17,13 @@ const SQL_NAME: &str = r"^[a-z_][a-z0-9_]{0,62}$";
 /// A DNS name or an IP address.
 const HOST: &str = r"^([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*)$";
 /// An http or https address without user information, query or fragment.
-const URL: &str = r"^https?://([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[-A-Za-z0-9._~%/]*)?$";
+const URL: &str =
+    r"^https?://([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[-A-Za-z0-9._~%/]*)?$";
 /// A path inside Vault or a mount, without a leading slash.
 const VAULT_PATH: &str = r"^[^/\s]([^\s]*[^/\s])?$";
 /// Five fields, or a nickname.
-const CRON: &str = r"^(@(hourly|daily|midnight|weekly|monthly|yearly|annually)|[-0-9A-Za-z*/,#?]+( +[-0-9A-Za-z*/,#?]+){4})$";
+const CRON: &str =
+    r"^(@(hourly|daily|midnight|weekly|monthly|yearly|annually)|[-0-9A-Za-z*/,#?]+( +[-0-9A-Za-z*/,#?]+){4})$";
 /// A name of the IANA time zone database.
 const TIME_ZONE: &str = r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}$";
 
@@ -241,14 +242,11 @@ pub(crate) fn conditions(generator: &mut SchemaGenerator) -> Schema {
         "message": {"maxLength": 32768},
         "observedGeneration": {"minimum": 0},
     });
-    if let (Some(properties), Some(markers)) =
-        (condition["properties"].as_object_mut(), markers.as_object())
-    {
+    if let (Some(properties), Some(markers)) = (condition["properties"].as_object_mut(), markers.as_object()) {
         for (name, marker) in markers {
-            if let (Some(property), Some(marker)) = (
-                properties.get_mut(name).and_then(Value::as_object_mut),
-                marker.as_object(),
-            ) {
+            if let (Some(property), Some(marker)) =
+                (properties.get_mut(name).and_then(Value::as_object_mut), marker.as_object())
+            {
                 property.extend(marker.clone());
             }
         }

@@ -23,6 +23,4 @@ pub use condition::{ConditionType, Reason};
 pub use duration::GoDuration;
 pub use policy::{SecretPolicy, SecretPolicySpec, SecretPolicyStatus};
 pub use rotation::{RotationSchedule, RotationScheduleSpec, RotationScheduleStatus};
-pub use store::{
-    ClusterRemoteStore, ClusterRemoteStoreSpec, RemoteStore, RemoteStoreSpec, RemoteStoreStatus,
-};
+pub use store::{ClusterRemoteStore, ClusterRemoteStoreSpec, RemoteStore, RemoteStoreSpec, RemoteStoreStatus};

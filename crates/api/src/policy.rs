@@ -11,22 +11,17 @@ use serde::{Deserialize, Serialize};
 
 pub use rollout::{OnFailure, Restart, Rollout};
 pub use source::{
-    DataFrom, Decoding, EngineMethod, Existing, Extract, Find, Generated, GeneratedField,
-    OnMissing, RefreshPolicy, RemoteData, RemoteRef, RemoteSource, Rewrite, Source,
-    VaultEngineSource,
+    DataFrom, Decoding, EngineMethod, Existing, Extract, Find, Generated, GeneratedField, OnMissing, RefreshPolicy,
+    RemoteData, RemoteRef, RemoteSource, Rewrite, Source, VaultEngineSource,
 };
 pub use status::{
-    ChangeReason, ConsumeForm, ConsumerState, ConsumerStatus, ConsumersStatus, PolicyHistory,
-    PublishedRotation, SecretPolicyStatus, SourceVersion,
+    ChangeReason, ConsumeForm, ConsumerState, ConsumerStatus, ConsumersStatus, PolicyHistory, PublishedRotation,
+    SecretPolicyStatus, SourceVersion,
 };
-pub use target::{
-    Include, OnPolicyDelete, Ownership, Target, Template, TemplateFrom, TemplateMetadata,
-};
+pub use target::{Include, OnPolicyDelete, Ownership, Target, Template, TemplateFrom, TemplateMetadata};
 
 /// Where a value comes from, which Secret it becomes and how consumers follow.
-#[derive(
-    CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema,
-)]
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "rekey.dev",
     version = "v1alpha1",

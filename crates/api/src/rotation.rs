@@ -12,15 +12,12 @@ use crate::reference::{LocalRef, StoreRef};
 use crate::rotator::Rotator;
 use crate::schedule::{Window, utc};
 pub use status::{
-    RotationHistory, RotationOutcome, RotationProgress, RotationReason, RotationScheduleStatus,
-    RotationStep, RotationStepRecord,
+    RotationHistory, RotationOutcome, RotationProgress, RotationReason, RotationScheduleStatus, RotationStep,
+    RotationStepRecord,
 };
 
 /// When and how the credential of a policy is rotated.
-#[expect(
-    clippy::duplicated_attributes,
-    reason = "printer columns have types in common"
-)]
+#[expect(clippy::duplicated_attributes, reason = "printer columns have types in common")]
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "rekey.dev",
@@ -37,17 +34,9 @@ pub use status::{
     printcolumn(name = "Rotator", type_ = "string", json_path = ".status.rotator"),
     printcolumn(name = "Schedule", type_ = "string", json_path = ".status.schedule"),
     printcolumn(name = "Last", type_ = "date", json_path = ".status.lastRotationTime"),
-    printcolumn(
-        name = "Next",
-        type_ = "string",
-        json_path = ".status.nextRotationTime"
-    ),
+    printcolumn(name = "Next", type_ = "string", json_path = ".status.nextRotationTime"),
     printcolumn(name = "Step", type_ = "string", json_path = ".status.rotation.step"),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
-    ),
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(
         name = "Reason",
         type_ = "string",
@@ -60,12 +49,7 @@ pub use status::{
         priority = 1,
         json_path = r#".status.conditions[?(@.type=="Ready")].message"#
     ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        priority = 1,
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn(name = "Age", type_ = "date", priority = 1, json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

@@ -16,9 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::field;
 pub use aws::{AwsAccessKeyProperties, AwsAccessKeyRotator, AwsRotationRotator};
-pub use certificate::{
-    CaIssuer, CertificateIssuer, CertificateRotator, KeyAlgorithm, VaultPkiIssuer,
-};
+pub use certificate::{CaIssuer, CertificateIssuer, CertificateRotator, KeyAlgorithm, VaultPkiIssuer};
 pub use custom::{Hmac, JobRotator, Overlap, WebhookRotator};
 pub use generate::{CharacterClass, GenerateField, GenerateRotator, PasswordSpec};
 pub use mysql::{MysqlAlternatingUsers, MysqlRotator, MysqlSingleUser, MysqlUsers};
@@ -81,9 +79,7 @@ pub enum FollowMode {
 }
 
 /// An address where a new credential must work, too: a replica, a pooler, a server with the certificate.
-#[derive(
-    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Endpoint {
     /// DNS name or IP address.
@@ -108,9 +104,6 @@ pub struct LoginProperties {
 
 impl Default for LoginProperties {
     fn default() -> Self {
-        Self {
-            username: "username".to_owned(),
-            password: "password".to_owned(),
-        }
+        Self { username: "username".to_owned(), password: "password".to_owned() }
     }
 }

@@ -45,10 +45,8 @@ fn children(node: &mut Map<String, Value>) -> Vec<&mut Value> {
 
 /// A description without the line breaks of its source; empty lines between paragraphs stay.
 fn joined(description: &str) -> String {
-    let paragraphs: Vec<String> = description
-        .split("\n\n")
-        .map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "))
-        .collect();
+    let paragraphs: Vec<String> =
+        description.split("\n\n").map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     paragraphs.join("\n\n")
 }
 
@@ -121,9 +119,6 @@ mod tests {
     fn whole_numbers_lose_their_fraction_and_others_keep_it() {
         let mut value = json!({"maximum": 65535.0, "ratio": 0.5, "list": [1.0, 2]});
         whole_numbers(&mut value);
-        assert_eq!(
-            value,
-            json!({"maximum": 65535, "ratio": 0.5, "list": [1, 2]})
-        );
+        assert_eq!(value, json!({"maximum": 65535, "ratio": 0.5, "list": [1, 2]}));
     }
 }

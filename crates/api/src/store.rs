@@ -12,10 +12,7 @@ use crate::provider::Provider;
 pub use grant::{Grant, GrantNamespaces, GrantOperation};
 
 /// A store of secret values that policies and schedules of the same namespace may use.
-#[expect(
-    clippy::duplicated_attributes,
-    reason = "printer columns have types in common"
-)]
+#[expect(clippy::duplicated_attributes, reason = "printer columns have types in common")]
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "rekey.dev",
@@ -30,21 +27,9 @@ pub use grant::{Grant, GrantNamespaces, GrantOperation};
     derive = "PartialEq",
     printcolumn(name = "Identity", type_ = "string", json_path = ".status.identity"),
     printcolumn(name = "Access", type_ = "string", json_path = ".spec.access"),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
-    ),
-    printcolumn(
-        name = "Reason",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    ),
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
         name = "Message",
         type_ = "string",
@@ -65,10 +50,7 @@ pub struct RemoteStoreSpec {
 }
 
 /// A store of secret values for the whole cluster; each grant says who may use it.
-#[expect(
-    clippy::duplicated_attributes,
-    reason = "printer columns have types in common"
-)]
+#[expect(clippy::duplicated_attributes, reason = "printer columns have types in common")]
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "rekey.dev",
@@ -82,21 +64,9 @@ pub struct RemoteStoreSpec {
     derive = "PartialEq",
     printcolumn(name = "Identity", type_ = "string", json_path = ".status.identity"),
     printcolumn(name = "Access", type_ = "string", json_path = ".spec.access"),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
-    ),
-    printcolumn(
-        name = "Reason",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    ),
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
         name = "Message",
         type_ = "string",
@@ -146,10 +116,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            requests_per_second: 200,
-            burst: 400,
-        }
+        Self { requests_per_second: 200, burst: 400 }
     }
 }
 
@@ -177,9 +144,7 @@ pub struct RemoteStoreStatus {
 }
 
 /// Something a store's identity can do.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Capability {
     /// Read values.
     Read,

@@ -4,10 +4,7 @@ use std::path::PathBuf;
 
 use rekey_api::crds;
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test's switch, as every golden test here has it"
-)]
+#[expect(clippy::disallowed_methods, reason = "a test's switch, as every golden test here has it")]
 fn rewrite() -> bool {
     std::env::var_os("UPDATE_GOLDEN").is_some()
 }
@@ -24,10 +21,7 @@ fn committed_definitions_are_those_of_the_types() {
             std::fs::write(&path, &content).unwrap();
         }
         let committed = std::fs::read_to_string(&path).unwrap_or_default();
-        let difference = committed
-            .lines()
-            .zip(content.lines())
-            .position(|(left, right)| left != right);
+        let difference = committed.lines().zip(content.lines()).position(|(left, right)| left != right);
         assert!(
             committed == content,
             "crds/{name} differs from the types (first in line {difference:?}): run `UPDATE_GOLDEN=1 cargo test -p rekey-api`"
@@ -40,11 +34,7 @@ fn there_is_no_other_definition() {
     let mut committed: Vec<String> = std::fs::read_dir(directory())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| {
-            std::path::Path::new(name)
-                .extension()
-                .is_some_and(|extension| extension == "yaml")
-        })
+        .filter(|name| std::path::Path::new(name).extension().is_some_and(|extension| extension == "yaml"))
         .collect();
     committed.sort();
     let generated: Vec<String> = crds::files().into_iter().map(|(name, _)| name).collect();
@@ -54,11 +44,7 @@ fn there_is_no_other_definition() {
 #[test]
 fn a_definition_fits_the_annotation_of_client_side_apply() {
     for (name, content) in crds::files() {
-        assert!(
-            content.len() < 200_000,
-            "{name} has {} bytes",
-            content.len()
-        );
+        assert!(content.len() < 200_000, "{name} has {} bytes", content.len());
     }
 }
 

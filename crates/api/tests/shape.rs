@@ -23,17 +23,10 @@ fn walk_all(mut visit: impl FnMut(&CustomResourceDefinition, &str, &Value)) {
     for crd in crds::all() {
         let kind = crd.spec.names.kind.clone();
         for version in &crd.spec.versions {
-            let schema = version
-                .schema
-                .as_ref()
-                .and_then(|schema| schema.open_api_v3_schema.as_ref());
+            let schema = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
             let schema = serde_json::to_value(schema).unwrap();
             for part in ["spec", "status"] {
-                walk(
-                    &format!("{kind}.{part}"),
-                    &schema["properties"][part],
-                    &mut |path, node| visit(&crd, path, node),
-                );
+                walk(&format!("{kind}.{part}"), &schema["properties"][part], &mut |path, node| visit(&crd, path, node));
             }
         }
     }
@@ -62,15 +55,11 @@ fn every_field_is_bounded() {
         Some("integer") if path.contains(".status.") => {
             missing(node, &["minimum"]).then_some("an integer needs a minimum")
         }
-        Some("integer") => {
-            missing(node, &["minimum", "maximum"]).then_some("an integer needs minimum and maximum")
-        }
+        Some("integer") => missing(node, &["minimum", "maximum"]).then_some("an integer needs minimum and maximum"),
         Some("object") if node["additionalProperties"].is_object() => {
             missing(node, &["maxProperties"]).then_some("a map needs maxProperties")
         }
-        Some("object") if node["additionalProperties"] == true => {
-            Some("a map needs a schema for its values")
-        }
+        Some("object") if node["additionalProperties"] == true => Some("a map needs a schema for its values"),
         Some("object" | "boolean") => None,
         _ => Some("a field needs a type"),
     });
@@ -81,11 +70,8 @@ fn every_field_is_bounded() {
 fn every_field_is_documented() {
     let found = complaints(|path, node| {
         let generated = path.ends_with("[]") || path.ends_with("{}");
-        (!generated
-            && node["description"]
-                .as_str()
-                .is_none_or(|text| text.len() < 5))
-        .then_some("a field needs a doc comment")
+        (!generated && node["description"].as_str().is_none_or(|text| text.len() < 5))
+            .then_some("a field needs a doc comment")
     });
     assert_eq!(found, Vec::<String>::new());
 }
@@ -93,9 +79,7 @@ fn every_field_is_documented() {
 #[test]
 fn the_doc_of_a_choice_names_every_choice() {
     let found = complaints(|path, node| {
-        let words = node["enum"]
-            .as_array()
-            .filter(|_| path.contains(".spec") && !path.ends_with("[]"))?;
+        let words = node["enum"].as_array().filter(|_| path.contains(".spec") && !path.ends_with("[]"))?;
         let doc = node["description"].as_str().unwrap_or_default();
         let named = |word: &Value| word.as_str().is_some_and(|word| doc.contains(word));
         (!words.iter().all(named)).then_some("the doc comment names every choice")
@@ -110,8 +94,7 @@ fn nothing_is_null_and_no_format_is_unknown_to_the_api_server() {
             return Some("an optional field is absent, not null");
         }
         let format = node["format"].as_str()?;
-        (!["byte", "date-time", "int32", "int64"].contains(&format))
-            .then_some("a format the API server does not know")
+        (!["byte", "date-time", "int32", "int64"].contains(&format)).then_some("a format the API server does not know")
     });
     assert_eq!(found, Vec::<String>::new());
 }
@@ -121,21 +104,12 @@ fn every_list_says_how_it_is_merged() {
     let found = complaints(|_, node| match node["x-kubernetes-list-type"].as_str() {
         _ if node["type"] != "array" => None,
         Some("atomic") => None,
-        Some("set") => node["items"]["properties"]
-            .is_object()
-            .then_some("a set holds scalars"),
+        Some("set") => node["items"]["properties"].is_object().then_some("a set holds scalars"),
         Some("map") => {
-            let keys = node["x-kubernetes-list-map-keys"]
-                .as_array()
-                .into_iter()
-                .flatten();
-            let required = node["items"]["required"]
-                .as_array()
-                .cloned()
-                .unwrap_or_default();
+            let keys = node["x-kubernetes-list-map-keys"].as_array().into_iter().flatten();
+            let required = node["items"]["required"].as_array().cloned().unwrap_or_default();
             let keyed = |key: &Value| {
-                let default =
-                    &node["items"]["properties"][key.as_str().unwrap_or_default()]["default"];
+                let default = &node["items"]["properties"][key.as_str().unwrap_or_default()]["default"];
                 required.contains(key) || !default.is_null()
             };
             let mut keys = keys.peekable();
@@ -153,11 +127,7 @@ fn every_rule_has_a_message_of_one_line() {
         let rules = node["x-kubernetes-validations"].as_array()?;
         rules
             .iter()
-            .any(|rule| {
-                rule["message"]
-                    .as_str()
-                    .is_none_or(|message| message.contains('\n') || message.len() > 300)
-            })
+            .any(|rule| rule["message"].as_str().is_none_or(|message| message.contains('\n') || message.len() > 300))
             .then_some("a rule needs a message of one line")
     });
     assert_eq!(found, Vec::<String>::new());
@@ -195,11 +165,7 @@ fn kinds_have_their_short_names_and_category() {
         .into_iter()
         .map(|crd| {
             let names = crd.spec.names;
-            (
-                names.plural,
-                names.short_names.unwrap_or_default(),
-                names.categories.unwrap_or_default(),
-            )
+            (names.plural, names.short_names.unwrap_or_default(), names.categories.unwrap_or_default())
         })
         .collect();
     let expected = [
@@ -210,13 +176,7 @@ fn kinds_have_their_short_names_and_category() {
     ];
     let expected: Vec<_> = expected
         .into_iter()
-        .map(|(plural, short)| {
-            (
-                plural.to_owned(),
-                vec![short.to_owned()],
-                vec!["rekey".to_owned()],
-            )
-        })
+        .map(|(plural, short)| (plural.to_owned(), vec![short.to_owned()], vec!["rekey".to_owned()]))
         .collect();
     assert_eq!(names, expected);
 }

@@ -44,27 +44,15 @@ impl OpenBao {
     /// When the program cannot be installed or does not become ready.
     pub async fn start() -> Result<Self> {
         let program = python::tools()?.bao;
-        let directory =
-            TempDir::with_prefix("rekey-bao-").context("make a directory for OpenBao")?;
+        let directory = TempDir::with_prefix("rekey-bao-").context("make a directory for OpenBao")?;
         let address = format!("127.0.0.1:{}", free_port()?);
         fs::create_dir(directory.path().join("data"))?;
-        fs::write(
-            directory.path().join("bao.hcl"),
-            configuration(&directory, &address)?,
-        )?;
+        fs::write(directory.path().join("bao.hcl"), configuration(&directory, &address)?)?;
         let process = launch(&program, &directory)?;
         let client = loopback::client()?;
         let address = format!("http://{address}");
         let (token, key) = (String::new(), String::new());
-        let mut bao = Self {
-            process,
-            directory,
-            program,
-            address,
-            token,
-            key,
-            client,
-        };
+        let mut bao = Self { process, directory, program, address, token, key, client };
         bao.initialize().await.context("set up OpenBao")?;
         Ok(bao)
     }
@@ -96,13 +84,7 @@ impl OpenBao {
     pub async fn unseal(&mut self) -> Result<()> {
         let key = json!({ "key": self.key });
         self.request(Method::POST, "sys/unseal", Some(&key)).await?;
-        loopback::ready(
-            &self.client,
-            &mut self.process,
-            &format!("{}/v1/sys/health", self.address),
-            &[200],
-        )
-        .await
+        loopback::ready(&self.client, &mut self.process, &format!("{}/v1/sys/health", self.address), &[200]).await
     }
 
     /// Ends the server; connections are refused from now on.
@@ -138,21 +120,12 @@ impl OpenBao {
     async fn initialize(&mut self) -> Result<()> {
         self.reachable().await?;
         let shares = json!({ "secret_shares": 1, "secret_threshold": 1 });
-        let answer = self
-            .request(Method::POST, "sys/init", Some(&shares))
-            .await?;
-        answer["root_token"]
-            .as_str()
-            .context("no root token")?
-            .clone_into(&mut self.token);
-        answer["keys"][0]
-            .as_str()
-            .context("no key")?
-            .clone_into(&mut self.key);
+        let answer = self.request(Method::POST, "sys/init", Some(&shares)).await?;
+        answer["root_token"].as_str().context("no root token")?.clone_into(&mut self.token);
+        answer["keys"][0].as_str().context("no key")?.clone_into(&mut self.key);
         self.unseal().await?;
         let engine = json!({ "type": "kv", "options": { "version": "2" } });
-        self.request(Method::POST, "sys/mounts/secret", Some(&engine))
-            .await?;
+        self.request(Method::POST, "sys/mounts/secret", Some(&engine)).await?;
         // A new engine refuses requests until it has set itself up.
         while self.send(Method::GET, "secret/config", None).await?.0 != StatusCode::OK {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -161,13 +134,7 @@ impl OpenBao {
     }
 
     async fn reachable(&mut self) -> Result<()> {
-        loopback::ready(
-            &self.client,
-            &mut self.process,
-            &format!("{}/v1/sys/init", self.address),
-            &[200],
-        )
-        .await
+        loopback::ready(&self.client, &mut self.process, &format!("{}/v1/sys/init", self.address), &[200]).await
     }
 
     async fn read(&self, path: &str) -> Result<Option<Value>> {
@@ -178,12 +145,7 @@ impl OpenBao {
         }
     }
 
-    async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
-    ) -> Result<(StatusCode, Value)> {
+    async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(StatusCode, Value)> {
         let url = format!("{}/v1/{path}", self.address);
         let mut request = self.client.request(method, &url);
         if !self.token.is_empty() {
@@ -192,21 +154,9 @@ impl OpenBao {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let answer = request
-            .send()
-            .await
-            .with_context(|| format!("call {url}"))?;
-        let (status, text) = (
-            answer.status(),
-            answer
-                .text()
-                .await
-                .with_context(|| format!("read from {url}"))?,
-        );
-        Ok((
-            status,
-            serde_json::from_str(&text).unwrap_or(Value::String(text)),
-        ))
+        let answer = request.send().await.with_context(|| format!("call {url}"))?;
+        let (status, text) = (answer.status(), answer.text().await.with_context(|| format!("read from {url}"))?);
+        Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
     }
 }
 
@@ -242,9 +192,6 @@ audit "file" "requests" {{
 
 fn launch(program: &Path, directory: &TempDir) -> Result<Process> {
     let mut command = Command::new(program);
-    command.arg("server").arg(format!(
-        "-config={}",
-        directory.path().join("bao.hcl").display()
-    ));
+    command.arg("server").arg(format!("-config={}", directory.path().join("bao.hcl").display()));
     Process::spawn("bao", &command, directory.path())
 }

@@ -17,11 +17,8 @@ pub fn directory() -> Result<PathBuf> {
         .map(PathBuf::from)
         .or_else(|| variable("XDG_CACHE_HOME").map(|base| Path::new(&base).join("rekey")))
         .or_else(|| variable("HOME").map(|home| Path::new(&home).join(".cache/rekey")))
-        .context(
-            "none of REKEY_CACHE, XDG_CACHE_HOME and HOME is set: there is no place for a cache",
-        )?;
-    fs::create_dir_all(&directory)
-        .with_context(|| format!("make the cache {}", directory.display()))?;
+        .context("none of REKEY_CACHE, XDG_CACHE_HOME and HOME is set: there is no place for a cache")?;
+    fs::create_dir_all(&directory).with_context(|| format!("make the cache {}", directory.display()))?;
     Ok(directory)
 }
 
@@ -38,8 +35,7 @@ pub struct Lock {
 pub fn lock(name: &str) -> Result<Lock> {
     let path = directory()?.join(format!("{name}.lock"));
     let file = File::create(&path).with_context(|| format!("open {}", path.display()))?;
-    file.lock()
-        .with_context(|| format!("lock {}", path.display()))?;
+    file.lock().with_context(|| format!("lock {}", path.display()))?;
     Ok(Lock { _file: file })
 }
 

@@ -15,23 +15,10 @@ use crate::cache;
 pub const DATABASE: &[&str] = &["postgresql", "util-linux"];
 
 /// What a node needs.
-pub const NODE: &[&str] = &[
-    "runc",
-    "containernetworking-plugins",
-    "util-linux",
-    "iproute2",
-    "iptables",
-];
+pub const NODE: &[&str] = &["runc", "containernetworking-plugins", "util-linux", "iproute2", "iptables"];
 
 /// Where programs of the system are, also those that only root has in its `PATH`.
-const PROGRAMS: &[&str] = &[
-    "/usr/local/sbin",
-    "/usr/local/bin",
-    "/usr/sbin",
-    "/usr/bin",
-    "/sbin",
-    "/bin",
-];
+const PROGRAMS: &[&str] = &["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// Asks `dpkg` not to start any service while it exists.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
@@ -61,30 +48,21 @@ pub fn ensure(packages: &[&str]) -> Result<()> {
     drop(quiet);
     installed.with_context(|| format!("run yourself: {}", line(&wanted)))?;
     let still = self::missing(&wanted);
-    if still.is_empty() {
-        Ok(())
-    } else {
-        bail!("installed, but still not found: {}", still.join(" "))
-    }
+    if still.is_empty() { Ok(()) } else { bail!("installed, but still not found: {}", still.join(" ")) }
 }
 
 /// The newest `PostgreSQL` server of this machine: the directory with `initdb`, `postgres` and `psql`.
 #[must_use]
 pub fn postgres_programs() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").ok()?.flatten();
-    let found = versions
-        .map(|entry| entry.path().join("bin"))
-        .filter(|bin| bin.join("postgres").exists());
+    let found = versions.map(|entry| entry.path().join("bin")).filter(|bin| bin.join("postgres").exists());
     found.max_by_key(|bin| version(bin))
 }
 
 /// The place of a program of the system.
 #[must_use]
 pub fn program(name: &str) -> Option<PathBuf> {
-    PROGRAMS
-        .iter()
-        .map(|directory| Path::new(directory).join(name))
-        .find(|path| path.exists())
+    PROGRAMS.iter().map(|directory| Path::new(directory).join(name)).find(|path| path.exists())
 }
 
 fn version(bin: &Path) -> Option<u32> {
@@ -92,11 +70,7 @@ fn version(bin: &Path) -> Option<u32> {
 }
 
 fn missing<'a>(packages: &[&'a str]) -> Vec<&'a str> {
-    packages
-        .iter()
-        .copied()
-        .filter(|package| !present(package))
-        .collect()
+    packages.iter().copied().filter(|package| !present(package)).collect()
 }
 
 fn present(package: &str) -> bool {
@@ -105,9 +79,9 @@ fn present(package: &str) -> bool {
         "iproute2" => program("ip").is_some(),
         "util-linux" => program("setpriv").is_some() && program("unshare").is_some(),
         "postgresql" => postgres_programs().is_some(),
-        "containernetworking-plugins" => ["/usr/lib/cni", "/opt/cni/bin"]
-            .iter()
-            .any(|place| Path::new(place).join("host-local").exists()),
+        "containernetworking-plugins" => {
+            ["/usr/lib/cni", "/opt/cni/bin"].iter().any(|place| Path::new(place).join("host-local").exists())
+        }
         // Debian has `venv` itself in another package than what `venv` installs first.
         "python3-venv" => succeeds(Command::new("python3").args(["-c", "import venv, ensurepip"])),
         other => succeeds(Command::new("dpkg-query").args(["-W", other])),
@@ -115,10 +89,7 @@ fn present(package: &str) -> bool {
 }
 
 fn succeeds(command: &mut Command) -> bool {
-    let quiet = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     quiet.status().is_ok_and(|status| status.success())
 }
 
@@ -145,12 +116,7 @@ fn apt(arguments: &[&str], packages: &[&str]) -> Result<()> {
         .output()
         .context("start apt-get")?;
     if !output.status.success() {
-        bail!(
-            "apt-get {} ended with {}: {}",
-            arguments[0],
-            output.status,
-            String::from_utf8_lossy(&output.stderr)
-        );
+        bail!("apt-get {} ended with {}: {}", arguments[0], output.status, String::from_utf8_lossy(&output.stderr));
     }
     Ok(())
 }

@@ -11,19 +11,12 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A client with a deadline that goes straight to the server, whatever proxy the machine is set up for.
 pub(crate) fn client() -> Result<reqwest::Client> {
-    let builder = reqwest::Client::builder()
-        .no_proxy()
-        .timeout(Duration::from_secs(30));
+    let builder = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30));
     builder.build().context("make the tests' HTTP client")
 }
 
 /// Waits until `url` answers with one of `statuses`.
-pub(crate) async fn ready(
-    client: &reqwest::Client,
-    process: &mut Process,
-    url: &str,
-    statuses: &[u16],
-) -> Result<()> {
+pub(crate) async fn ready(client: &reqwest::Client, process: &mut Process, url: &str, statuses: &[u16]) -> Result<()> {
     let end = Instant::now() + PATIENCE;
     loop {
         process.alive()?;
@@ -33,10 +26,7 @@ pub(crate) async fn ready(
         }
         if Instant::now() > end {
             let log = process.log().display();
-            bail!(
-                "{url} is not ready after {PATIENCE:?}; the end of {log}:\n{}",
-                process.tail(30)
-            );
+            bail!("{url} is not ready after {PATIENCE:?}; the end of {log}:\n{}", process.tail(30));
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

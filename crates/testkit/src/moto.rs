@@ -59,32 +59,16 @@ impl Moto {
     /// When it cannot be installed or does not become ready.
     pub async fn start() -> Result<Self> {
         let program = python::tools()?.moto_server;
-        let directory =
-            TempDir::with_prefix("rekey-moto-").context("make a directory for the AWS emulator")?;
+        let directory = TempDir::with_prefix("rekey-moto-").context("make a directory for the AWS emulator")?;
         let port = free_port()?;
         let mut command = Command::new(program);
-        command
-            .args(["-H", "127.0.0.1", "-p", &port.to_string()])
-            .current_dir(directory.path());
-        command
-            .env("MOTO_ENABLE_RECORDING", "true")
-            .env("MOTO_RECORDER_FILEPATH", record(&directory));
+        command.args(["-H", "127.0.0.1", "-p", &port.to_string()]).current_dir(directory.path());
+        command.env("MOTO_ENABLE_RECORDING", "true").env("MOTO_RECORDER_FILEPATH", record(&directory));
         let mut process = Process::spawn("moto", &command, directory.path())?;
         let client = loopback::client()?;
         let endpoint = format!("http://127.0.0.1:{port}");
-        loopback::ready(
-            &client,
-            &mut process,
-            &format!("{endpoint}/moto-api/data.json"),
-            &[200],
-        )
-        .await?;
-        Ok(Self {
-            _process: process,
-            directory,
-            endpoint,
-            client,
-        })
+        loopback::ready(&client, &mut process, &format!("{endpoint}/moto-api/data.json"), &[200]).await?;
+        Ok(Self { _process: process, directory, endpoint, client })
     }
 
     /// The URL for every service.
@@ -126,10 +110,7 @@ impl Moto {
     pub async fn get(&self, name: &str, stage: &str) -> Result<String> {
         let asked = json!({ "SecretId": name, "VersionStage": stage });
         let answer = self.secrets_manager("GetSecretValue", &asked).await?;
-        Ok(answer["SecretString"]
-            .as_str()
-            .with_context(|| format!("{name} has no text at {stage}"))?
-            .to_owned())
+        Ok(answer["SecretString"].as_str().with_context(|| format!("{name} has no text at {stage}"))?.to_owned())
     }
 
     /// Deletes a secret at once.
@@ -148,9 +129,7 @@ impl Moto {
     pub async fn versions(&self, name: &str) -> Result<Vec<Version>> {
         let asked = json!({ "SecretId": name, "IncludeDeprecated": true });
         let answer = self.secrets_manager("ListSecretVersionIds", &asked).await?;
-        let listed = answer["Versions"]
-            .as_array()
-            .context("no versions in the answer")?;
+        let listed = answer["Versions"].as_array().context("no versions in the answer")?;
         listed.iter().map(version).collect()
     }
 
@@ -159,12 +138,7 @@ impl Moto {
     /// # Errors
     /// When the emulator refuses; the message holds its answer.
     pub async fn secrets_manager(&self, operation: &str, asked: &Value) -> Result<Value> {
-        self.call(
-            "secretsmanager",
-            &format!("secretsmanager.{operation}"),
-            asked,
-        )
-        .await
+        self.call("secretsmanager", &format!("secretsmanager.{operation}"), asked).await
     }
 
     /// Any operation of Parameter Store.
@@ -172,8 +146,7 @@ impl Moto {
     /// # Errors
     /// When the emulator refuses; the message holds its answer.
     pub async fn parameter_store(&self, operation: &str, asked: &Value) -> Result<Value> {
-        self.call("ssm", &format!("AmazonSSM.{operation}"), asked)
-            .await
+        self.call("ssm", &format!("AmazonSSM.{operation}"), asked).await
     }
 
     /// Where the record of the requests ends now.
@@ -205,12 +178,8 @@ impl Moto {
             Err(error) => return Err(error).with_context(|| format!("open {}", path.display())),
         }
         let mut counts = BTreeMap::new();
-        for line in text
-            .split_inclusive('\n')
-            .filter(|line| line.ends_with('\n'))
-        {
-            let entry: Entry =
-                serde_json::from_str(line).with_context(|| format!("read the record {line}"))?;
+        for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
+            let entry: Entry = serde_json::from_str(line).with_context(|| format!("read the record {line}"))?;
             *counts.entry(operation(&entry, &self.endpoint)).or_default() += 1;
         }
         Ok(counts)
@@ -218,22 +187,15 @@ impl Moto {
 
     async fn call(&self, service: &str, target: &str, asked: &Value) -> Result<Value> {
         // The emulator finds service and region in here and ignores the rest.
-        let scope =
-            format!("AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/{service}/aws4_request");
+        let scope = format!("AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/{service}/aws4_request");
         let request = self
             .client
             .post(&self.endpoint)
             .header("Content-Type", "application/x-amz-json-1.1")
             .header("X-Amz-Target", target)
-            .header(
-                "Authorization",
-                format!("{scope}, SignedHeaders=host, Signature=0"),
-            )
+            .header("Authorization", format!("{scope}, SignedHeaders=host, Signature=0"))
             .body(asked.to_string());
-        let answer = request
-            .send()
-            .await
-            .with_context(|| format!("call {target} at {}", self.endpoint))?;
+        let answer = request.send().await.with_context(|| format!("call {target} at {}", self.endpoint))?;
         let (status, text) = (answer.status(), answer.text().await?);
         if !status.is_success() {
             bail!("{target} at {}: {status} {text}", self.endpoint);
@@ -247,37 +209,20 @@ fn record(directory: &TempDir) -> PathBuf {
 }
 
 fn operation(entry: &Entry, endpoint: &str) -> String {
-    let target = entry
-        .headers
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case("x-amz-target"));
+    let target = entry.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("x-amz-target"));
     target.map_or_else(
-        || {
-            format!(
-                "{} {}",
-                entry.method,
-                entry.url.strip_prefix(endpoint).unwrap_or(&entry.url)
-            )
-        },
+        || format!("{} {}", entry.method, entry.url.strip_prefix(endpoint).unwrap_or(&entry.url)),
         |(_, target)| target.clone(),
     )
 }
 
 fn version_id(answer: &Value) -> Result<String> {
-    Ok(answer["VersionId"]
-        .as_str()
-        .with_context(|| format!("no version in the answer {answer}"))?
-        .to_owned())
+    Ok(answer["VersionId"].as_str().with_context(|| format!("no version in the answer {answer}"))?.to_owned())
 }
 
 fn version(listed: &Value) -> Result<Version> {
     let stages = listed["VersionStages"].as_array().into_iter().flatten();
-    let mut stages: Vec<String> = stages
-        .filter_map(|stage| stage.as_str().map(str::to_owned))
-        .collect();
+    let mut stages: Vec<String> = stages.filter_map(|stage| stage.as_str().map(str::to_owned)).collect();
     stages.sort();
-    Ok(Version {
-        id: version_id(listed)?,
-        stages,
-    })
+    Ok(Version { id: version_id(listed)?, stages })
 }

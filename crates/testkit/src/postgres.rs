@@ -47,21 +47,13 @@ impl Postgres {
     /// When the package is missing or the server does not become ready.
     pub fn start() -> Result<Self> {
         debian::ensure(debian::DATABASE)?;
-        let programs =
-            debian::postgres_programs().context("no PostgreSQL under /usr/lib/postgresql")?;
-        let directory =
-            TempDir::with_prefix("rekey-postgres-").context("make a directory for PostgreSQL")?;
+        let programs = debian::postgres_programs().context("no PostgreSQL under /usr/lib/postgresql")?;
+        let directory = TempDir::with_prefix("rekey-postgres-").context("make a directory for PostgreSQL")?;
         let account = account()?;
         let port = free_port()?;
         initialize(&programs, directory.path(), account.as_ref())?;
         let process = launch(&programs, directory.path(), account.as_ref(), port)?;
-        let mut postgres = Self {
-            process,
-            directory,
-            programs,
-            account,
-            port,
-        };
+        let mut postgres = Self { process, directory, programs, account, port };
         postgres.ready()?;
         Ok(postgres)
     }
@@ -93,11 +85,7 @@ impl Postgres {
     pub fn sql_as(&self, user: &str, password: &str, statement: &str) -> Result<String> {
         let output = self.psql(user, password, statement)?;
         let message = String::from_utf8_lossy(&output.stderr);
-        ensure!(
-            output.status.success(),
-            "SQL as {user} at {}: {message}",
-            self.address()
-        );
+        ensure!(output.status.success(), "SQL as {user} at {}: {message}", self.address());
         Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
     }
 
@@ -111,10 +99,7 @@ impl Postgres {
             return Ok(true);
         }
         let message = String::from_utf8_lossy(&output.stderr);
-        let refusals = [
-            "password authentication failed",
-            "is not permitted to log in",
-        ];
+        let refusals = ["password authentication failed", "is not permitted to log in"];
         if refusals.iter().any(|refusal| message.contains(refusal)) {
             return Ok(false);
         }
@@ -130,11 +115,7 @@ impl Postgres {
         self.process.signal(Signal::SIGINT).ok();
         let end = Instant::now() + PATIENCE;
         while self.process.exited()?.is_none() {
-            ensure!(
-                Instant::now() < end,
-                "PostgreSQL does not stop:\n{}",
-                self.process.tail(30)
-            );
+            ensure!(Instant::now() < end, "PostgreSQL does not stop:\n{}", self.process.tail(30));
             thread::sleep(Duration::from_millis(20));
         }
         Ok(())
@@ -145,12 +126,7 @@ impl Postgres {
     /// # Errors
     /// When it does not become ready.
     pub fn restart(&mut self) -> Result<()> {
-        self.process = launch(
-            &self.programs,
-            self.directory.path(),
-            self.account.as_ref(),
-            self.port,
-        )?;
+        self.process = launch(&self.programs, self.directory.path(), self.account.as_ref(), self.port)?;
         self.ready()
     }
 
@@ -170,26 +146,10 @@ impl Postgres {
 
     fn psql(&self, user: &str, password: &str, statement: &str) -> Result<Output> {
         let mut command = Command::new(self.programs.join("psql"));
-        command.args([
-            "-X",
-            "-q",
-            "-A",
-            "-t",
-            "-v",
-            "ON_ERROR_STOP=1",
-            "-h",
-            "127.0.0.1",
-            "-d",
-            SUPERUSER,
-        ]);
+        command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-d", SUPERUSER]);
         command.args(["-p", &self.port.to_string(), "-U", user, "-c", statement]);
-        command
-            .env("PGPASSWORD", password)
-            .env("PGCONNECT_TIMEOUT", "10")
-            .env_remove("PGSSLMODE");
-        command
-            .output()
-            .with_context(|| format!("start {}", self.programs.join("psql").display()))
+        command.env("PGPASSWORD", password).env("PGCONNECT_TIMEOUT", "10").env_remove("PGSSLMODE");
+        command.output().with_context(|| format!("start {}", self.programs.join("psql").display()))
     }
 }
 
@@ -206,9 +166,7 @@ fn account() -> Result<Option<User>> {
         return Ok(None);
     }
     for name in ["postgres", "nobody"] {
-        if let Some(user) =
-            User::from_name(name).with_context(|| format!("look up the account {name}"))?
-        {
+        if let Some(user) = User::from_name(name).with_context(|| format!("look up the account {name}"))? {
             return Ok(Some(user));
         }
     }
@@ -221,42 +179,21 @@ fn initialize(programs: &Path, directory: &Path, account: Option<&User>) -> Resu
     if let Some(account) = account {
         for path in [directory, password.as_path()] {
             let (user, group) = (Some(account.uid.as_raw()), Some(account.gid.as_raw()));
-            chown(path, user, group)
-                .with_context(|| format!("give {} to {}", path.display(), account.name))?;
+            chown(path, user, group).with_context(|| format!("give {} to {}", path.display(), account.name))?;
         }
     }
     let mut command = under(account, &programs.join("initdb"));
-    command.args([
-        "--no-sync",
-        "--encoding=UTF8",
-        "--locale=C",
-        "--auth=scram-sha-256",
-        "-U",
-        SUPERUSER,
-        "--pwfile",
-    ]);
-    let output = command
-        .arg(&password)
-        .arg("-D")
-        .arg(directory.join("data"))
-        .current_dir(directory)
-        .output();
+    command.args(["--no-sync", "--encoding=UTF8", "--locale=C", "--auth=scram-sha-256", "-U", SUPERUSER, "--pwfile"]);
+    let output = command.arg(&password).arg("-D").arg(directory.join("data")).current_dir(directory).output();
     let output = output.context("start initdb")?;
     let message = String::from_utf8_lossy(&output.stderr);
-    ensure!(
-        output.status.success(),
-        "initdb in {} failed: {message}",
-        directory.display()
-    );
+    ensure!(output.status.success(), "initdb in {} failed: {message}", directory.display());
     Ok(())
 }
 
 fn launch(programs: &Path, directory: &Path, account: Option<&User>, port: u16) -> Result<Process> {
     let mut command = under(account, &programs.join("postgres"));
-    command
-        .arg("-D")
-        .arg(directory.join("data"))
-        .args(["-p", &port.to_string()]);
+    command.arg("-D").arg(directory.join("data")).args(["-p", &port.to_string()]);
     // Nothing here outlives a test, so nothing needs to reach the disk.
     let settings = [
         "listen_addresses=127.0.0.1",
@@ -279,12 +216,8 @@ fn under(account: Option<&User>, program: &Path) -> Command {
         return Command::new(program);
     };
     let mut command = Command::new("setpriv");
-    command
-        .arg(format!("--reuid={}", account.uid))
-        .arg(format!("--regid={}", account.gid));
+    command.arg(format!("--reuid={}", account.uid)).arg(format!("--regid={}", account.gid));
     // A change of the account takes back the wish to die with the parent, so it is said again.
-    command
-        .args(["--clear-groups", "--pdeathsig", "KILL", "--"])
-        .arg(program);
+    command.args(["--clear-groups", "--pdeathsig", "KILL", "--"]).arg(program);
     command
 }

@@ -48,15 +48,9 @@ impl Process {
             .append(true)
             .open(&log)
             .with_context(|| format!("open the log {}", log.display()))?;
-        let child = start(bound_to_us(command, &output)?).with_context(|| {
-            format!("start {name} ({})", command.get_program().to_string_lossy())
-        })?;
-        Ok(Self {
-            name: name.to_owned(),
-            child,
-            log,
-            grace: Duration::from_secs(10),
-        })
+        let child = start(bound_to_us(command, &output)?)
+            .with_context(|| format!("start {name} ({})", command.get_program().to_string_lossy()))?;
+        Ok(Self { name: name.to_owned(), child, log, grace: Duration::from_secs(10) })
     }
 
     /// The process id.
@@ -119,12 +113,7 @@ impl Process {
     /// When the process is no longer running.
     pub fn alive(&mut self) -> Result<()> {
         if let Some(status) = self.exited()? {
-            bail!(
-                "{} ended with {status}; the end of {}:\n{}",
-                self.name,
-                self.log.display(),
-                self.tail(30)
-            );
+            bail!("{} ended with {status}; the end of {}:\n{}", self.name, self.log.display(), self.tail(30));
         }
         Ok(())
     }
@@ -169,10 +158,7 @@ pub fn free_port() -> Result<u16> {
 
 fn bound_to_us(command: &Command, output: &File) -> Result<Command> {
     let mut bound = Command::new("setpriv");
-    bound
-        .args(["--pdeathsig", "KILL", "--"])
-        .arg(command.get_program())
-        .args(command.get_args());
+    bound.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program()).args(command.get_args());
     for (key, value) in command.get_envs() {
         match value {
             Some(value) => bound.env(key, value),
@@ -184,10 +170,7 @@ fn bound_to_us(command: &Command, output: &File) -> Result<Command> {
     }
     // Ctrl-C in a terminal is for us alone: who stops the children, and in which order, is our business.
     bound.process_group(0);
-    bound
-        .stdin(Stdio::null())
-        .stdout(output.try_clone()?)
-        .stderr(output.try_clone()?);
+    bound.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output.try_clone()?);
     Ok(bound)
 }
 
@@ -199,12 +182,8 @@ fn start(command: Command) -> Result<Child> {
         jobs
     });
     let (answer, child) = channel();
-    spawner
-        .send((command, answer))
-        .context("the thread that starts processes is gone")?;
-    Ok(child
-        .recv()
-        .context("the thread that starts processes is gone")??)
+    spawner.send((command, answer)).context("the thread that starts processes is gone")?;
+    Ok(child.recv().context("the thread that starts processes is gone")??)
 }
 
 fn serve(queue: &Receiver<Job>) {

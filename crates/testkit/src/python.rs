@@ -37,12 +37,7 @@ pub fn tools() -> Result<Tools> {
         kubectl: place.join("bin/kubectl"),
     };
     for tool in [&tools.bao, &tools.moto_server, &tools.kubectl] {
-        ensure!(
-            tool.exists(),
-            "{} is missing: remove {} and try again",
-            tool.display(),
-            place.display()
-        );
+        ensure!(tool.exists(), "{} is missing: remove {} and try again", tool.display(), place.display());
     }
     Ok(tools)
 }
@@ -59,13 +54,9 @@ fn environment() -> Result<PathBuf> {
     if complete.exists() {
         return Ok(place);
     }
-    eprintln!(
-        "rekey: installing Python packages into {} (once, about a minute)",
-        place.display()
-    );
+    eprintln!("rekey: installing Python packages into {} (once, about a minute)", place.display());
     if place.exists() {
-        fs::remove_dir_all(&place)
-            .with_context(|| format!("remove the unfinished {}", place.display()))?;
+        fs::remove_dir_all(&place).with_context(|| format!("remove the unfinished {}", place.display()))?;
     }
     fs::create_dir(&place).with_context(|| format!("create {}", place.display()))?;
     install(&place).context("install the Python packages of tests/e2e/requirements.txt")?;
@@ -78,23 +69,10 @@ fn install(place: &Path) -> Result<()> {
     let log = place.join("install.log");
     let list = place.join("requirements.txt");
     fs::write(&list, REQUIREMENTS).with_context(|| format!("write {}", list.display()))?;
-    run(
-        Command::new("python3").args(["-m", "venv"]).arg(place),
-        &log,
-    )?;
+    run(Command::new("python3").args(["-m", "venv"]).arg(place), &log)?;
     let mut pip = Command::new(place.join("bin/python"));
     // No package may run code of its own at installation, so only finished wheels are taken.
-    pip.args([
-        "-m",
-        "pip",
-        "install",
-        "--require-hashes",
-        "--only-binary",
-        ":all:",
-        "--no-input",
-        "-r",
-    ])
-    .arg(&list);
+    pip.args(["-m", "pip", "install", "--require-hashes", "--only-binary", ":all:", "--no-input", "-r"]).arg(&list);
     run(&mut pip, &log)
 }
 
@@ -105,16 +83,11 @@ fn run(command: &mut Command, log: &Path) -> Result<()> {
         .stdout(output.try_clone()?)
         .stderr(output)
         .status()
-        .with_context(|| {
-            format!("start {program}; it comes with the Debian packages python3 and python3-venv")
-        })?;
+        .with_context(|| format!("start {program}; it comes with the Debian packages python3 and python3-venv"))?;
     if !status.success() {
         let text = fs::read_to_string(log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
-        bail!(
-            "{program} ended with {status}:\n{}",
-            lines[lines.len().saturating_sub(20)..].join("\n")
-        );
+        bail!("{program} ended with {status}:\n{}", lines[lines.len().saturating_sub(20)..].join("\n"));
     }
     Ok(())
 }
@@ -122,8 +95,7 @@ fn run(command: &mut Command, log: &Path) -> Result<()> {
 /// The directory of the installed packages; its name holds the version of Python.
 fn packages(place: &Path) -> Result<PathBuf> {
     let libraries = place.join("lib");
-    let entries =
-        fs::read_dir(&libraries).with_context(|| format!("list {}", libraries.display()))?;
+    let entries = fs::read_dir(&libraries).with_context(|| format!("list {}", libraries.display()))?;
     entries
         .flatten()
         .map(|entry| entry.path().join("site-packages"))
@@ -133,7 +105,5 @@ fn packages(place: &Path) -> Result<PathBuf> {
 
 /// FNV-1a: names a directory, guards nothing (pip checks the checksums).
 fn fingerprint(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -51,30 +51,10 @@ fn main() -> Result<ExitCode> {
     let runtime = Arc::new(Runtime::new()?);
     let cluster = Arc::new(Cluster::default());
     let trials = vec![
-        trial(
-            "a_namespace_gets_its_default_account",
-            &runtime,
-            &cluster,
-            namespace_gets_account,
-        ),
-        trial(
-            "planes_side_by_side_are_separate",
-            &runtime,
-            &cluster,
-            planes_are_separate,
-        ),
-        trial(
-            "the_audit_log_counts_exactly",
-            &runtime,
-            &cluster,
-            audit_counts,
-        ),
-        trial(
-            "a_deployment_holds_its_secret",
-            &runtime,
-            &cluster,
-            deployment_holds_secret,
-        ),
+        trial("a_namespace_gets_its_default_account", &runtime, &cluster, namespace_gets_account),
+        trial("planes_side_by_side_are_separate", &runtime, &cluster, planes_are_separate),
+        trial("the_audit_log_counts_exactly", &runtime, &cluster, audit_counts),
+        trial("a_deployment_holds_its_secret", &runtime, &cluster, deployment_holds_secret),
     ];
     let conclusion = libtest_mimic::run(&arguments, trials);
     // The trials are done, and nobody else holds it.
@@ -91,56 +71,32 @@ fn trial(
 ) -> Trial {
     let (runtime, cluster) = (Arc::clone(runtime), Arc::clone(cluster));
     Trial::test(name, move || {
-        runtime
-            .block_on(async { test(&cluster).await })
-            .map_err(|error| format!("{error:?}").into())
+        runtime.block_on(async { test(&cluster).await }).map_err(|error| format!("{error:?}").into())
     })
 }
 
 /// Stops all, and fails when anything of it is left.
 fn end(cluster: Cluster, failed: bool) -> Result<()> {
     let node = cluster.node.into_inner();
-    let planes = cluster
-        .planes
-        .into_inner()
-        .map_or_else(Vec::new, |(plane, other)| vec![plane, other]);
-    let mut directories: Vec<String> = planes
-        .iter()
-        .map(|plane| plane.directory().display().to_string())
-        .collect();
-    directories.extend(
-        node.iter()
-            .map(|node| node.directory().display().to_string()),
-    );
+    let planes = cluster.planes.into_inner().map_or_else(Vec::new, |(plane, other)| vec![plane, other]);
+    let mut directories: Vec<String> = planes.iter().map(|plane| plane.directory().display().to_string()).collect();
+    directories.extend(node.iter().map(|node| node.directory().display().to_string()));
     if failed {
-        planes
-            .iter()
-            .try_for_each(|plane| plane.keep_logs().map(drop))?;
-        node.iter()
-            .try_for_each(|node| node.keep_logs().map(drop))?;
+        planes.iter().try_for_each(|plane| plane.keep_logs().map(drop))?;
+        node.iter().try_for_each(|node| node.keep_logs().map(drop))?;
     }
     ensure!(
         directories.is_empty() || !processes(&directories)?.is_empty(),
         "the search for what is left finds nothing at all"
     );
     node.map_or(Ok(()), Node::stop).context("stop the node")?;
-    planes
-        .into_iter()
-        .try_for_each(Plane::stop)
-        .context("stop the planes")?;
+    planes.into_iter().try_for_each(Plane::stop).context("stop the planes")?;
     let left = processes(&directories)?;
     ensure!(left.is_empty(), "processes are left: {left:#?}");
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    ensure!(!directories.iter().any(|directory| mounts.contains(directory)), "mounts are left: {mounts}");
     ensure!(
-        !directories
-            .iter()
-            .any(|directory| mounts.contains(directory)),
-        "mounts are left: {mounts}"
-    );
-    ensure!(
-        !directories
-            .iter()
-            .any(|directory| fs::exists(directory).unwrap_or(true)),
+        !directories.iter().any(|directory| fs::exists(directory).unwrap_or(true)),
         "a directory of {directories:?} is left"
     );
     Ok(())
@@ -155,9 +111,7 @@ fn processes(directories: &[String]) -> Result<Vec<String>> {
         let command = fs::read(path.join("cmdline")).unwrap_or_default();
         let command = String::from_utf8_lossy(&command).replace('\0', " ");
         let environment = fs::read(path.join("environ")).unwrap_or_default();
-        if directories
-            .iter()
-            .any(|directory| command.contains(directory))
+        if directories.iter().any(|directory| command.contains(directory))
             || String::from_utf8_lossy(&environment).contains(PASSWORD)
         {
             found.push(format!("{}: {command}", path.display()));
@@ -170,14 +124,9 @@ async fn namespace_gets_account(cluster: &Cluster) -> Result<()> {
     let (plane, _) = cluster.planes().await?;
     let first = plane.namespace("demo").await?;
     let second = plane.namespace("demo").await?;
-    ensure!(
-        first.starts_with("demo-") && first != second,
-        "not unique: {first} and {second}"
-    );
+    ensure!(first.starts_with("demo-") && first != second, "not unique: {first} and {second}");
     for namespace in [&first, &second] {
-        Api::<ServiceAccount>::namespaced(plane.client()?, namespace)
-            .get("default")
-            .await?;
+        Api::<ServiceAccount>::namespaced(plane.client()?, namespace).get("default").await?;
     }
     Ok(())
 }
@@ -187,62 +136,39 @@ async fn planes_are_separate(cluster: &Cluster) -> Result<()> {
     ensure!(plane.url() != other.url(), "both at {}", plane.url());
     let name = plane.namespace("separate").await?;
     Api::<Namespace>::all(plane.client()?).get(&name).await?;
-    let there = Api::<Namespace>::all(other.client()?)
-        .get_opt(&name)
-        .await?;
+    let there = Api::<Namespace>::all(other.client()?).get_opt(&name).await?;
     ensure!(there.is_none(), "{name} is on the other plane too");
 
     let stranger = other.identity(ADMIN, &["system:masters"])?;
     let refused = reqwest::Client::builder()
         .add_root_certificate(reqwest::Certificate::from_pem(plane.ca_pem().as_bytes())?)
-        .identity(reqwest::Identity::from_pem(
-            format!("{}{}", stranger.certificate_pem, stranger.key_pem).as_bytes(),
-        )?)
+        .identity(reqwest::Identity::from_pem(format!("{}{}", stranger.certificate_pem, stranger.key_pem).as_bytes())?)
         .build()?
         .get(format!("{}/api/v1/namespaces", plane.url()))
         .send()
         .await?;
-    ensure!(
-        refused.status() == 401,
-        "a certificate of the other plane was answered {}",
-        refused.status()
-    );
+    ensure!(refused.status() == 401, "a certificate of the other plane was answered {}", refused.status());
     Ok(())
 }
 
 async fn audit_counts(cluster: &Cluster) -> Result<()> {
     let (plane, _) = cluster.planes().await?;
     let namespace = plane.namespace("audit").await?;
-    let client = plane
-        .client_for("counted", &["system:masters", "testers"])
-        .await?;
+    let client = plane.client_for("counted", &["system:masters", "testers"]).await?;
     let maps = Api::<ConfigMap>::namespaced(client.clone(), &namespace);
     let audit = plane.audit()?;
-    maps.create(
-        &PostParams::default(),
-        &object(json!({ "metadata": { "name": "before" } }))?,
-    )
-    .await?;
+    maps.create(&PostParams::default(), &object(json!({ "metadata": { "name": "before" } }))?).await?;
 
     let mark = audit.mark().await?;
     for number in 0..50 {
         let map = object(json!({ "metadata": { "name": format!("map-{number}") } }))?;
         maps.create(&PostParams::default(), &map).await?;
     }
-    ensure!(
-        maps.list(&ListParams::default()).await?.items.len() >= 51,
-        "not all were made"
-    );
+    ensure!(maps.list(&ListParams::default()).await?.items.len() >= 51, "not all were made");
     let counts = audit.counts_since(&mark, "counted").await?;
-    ensure!(
-        counts.of("create", "configmaps") == 50,
-        "50 were made:\n{counts}"
-    );
+    ensure!(counts.of("create", "configmaps") == 50, "50 were made:\n{counts}");
     ensure!(counts.of("list", "configmaps") == 1, "one list:\n{counts}");
-    ensure!(
-        (counts.writes(), counts.total()) == (50, 51),
-        "50 of 51 are writes:\n{counts}"
-    );
+    ensure!((counts.writes(), counts.total()) == (50, 51), "50 of 51 are writes:\n{counts}");
     let later = audit.mark().await?;
     let nothing = audit.counts_since(&later, "counted").await?;
     ensure!(nothing.total() == 0, "nothing was asked:\n{nothing}");
@@ -258,13 +184,9 @@ async fn deployment_holds_secret(cluster: &Cluster) -> Result<()> {
         "metadata": { "name": "database" },
         "stringData": { "password": PASSWORD },
     }))?;
-    Api::<Secret>::namespaced(client.clone(), &namespace)
-        .create(&PostParams::default(), &secret)
-        .await?;
+    Api::<Secret>::namespaced(client.clone(), &namespace).create(&PostParams::default(), &secret).await?;
     let deployments = Api::<Deployment>::namespaced(client.clone(), &namespace);
-    deployments
-        .create(&PostParams::default(), &deployment()?)
-        .await?;
+    deployments.create(&PostParams::default(), &deployment()?).await?;
 
     let ready = async || -> Result<bool> {
         let status = deployments.get("shop").await?.status.unwrap_or_default();
@@ -273,11 +195,7 @@ async fn deployment_holds_secret(cluster: &Cluster) -> Result<()> {
     let mut tries = 0;
     while !ready().await? {
         tries += 1;
-        ensure!(
-            tries < 300,
-            "not ready: {:?}",
-            deployments.get("shop").await?.status
-        );
+        ensure!(tries < 300, "not ready: {:?}", deployments.get("shop").await?.status);
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 
@@ -287,18 +205,9 @@ async fn deployment_holds_secret(cluster: &Cluster) -> Result<()> {
     for pod in listed {
         let pod = pod.metadata.name.context("the pod has a name")?;
         let environment = node.environment(&namespace, &pod).await?;
-        ensure!(
-            environment.get("PASSWORD").map(String::as_str) == Some(PASSWORD),
-            "env: {environment:?}"
-        );
-        let file = node
-            .file(&namespace, &pod, "/etc/database/password")
-            .await?;
-        ensure!(
-            file == PASSWORD.as_bytes(),
-            "file: {}",
-            String::from_utf8_lossy(&file)
-        );
+        ensure!(environment.get("PASSWORD").map(String::as_str) == Some(PASSWORD), "env: {environment:?}");
+        let file = node.file(&namespace, &pod, "/etc/database/password").await?;
+        ensure!(file == PASSWORD.as_bytes(), "file: {}", String::from_utf8_lossy(&file));
         let log = pods.logs(&pod, &LogParams::default()).await?;
         ensure!(log.contains("consumer: started"), "log: {log}");
     }

@@ -14,12 +14,8 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let trials = [
-        stores::proxy::trials(),
-        stores::openbao::trials(),
-        stores::aws::trials(),
-        stores::database::trials(),
-    ];
+    let trials =
+        [stores::proxy::trials(), stores::openbao::trials(), stores::aws::trials(), stores::database::trials()];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
 }
 
@@ -29,12 +25,7 @@ where
     F: Future<Output = anyhow::Result<()>>,
 {
     Trial::test(name, move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()?;
-        runtime
-            .block_on(test())
-            .map_err(|error| Failed::from(format!("{error:?}")))
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        runtime.block_on(test()).map_err(|error| Failed::from(format!("{error:?}")))
     })
 }

@@ -1,14 +1,21 @@
 //! What the end-to-end tests share: a world of real parts, the built operator in it, and scenes, which are namespaces
 //! of their own for one test each.
 
+pub mod account;
 pub mod conditions;
+pub mod demo;
+pub mod kill;
+pub mod kubectl;
+pub mod mask;
 pub mod operator;
 pub mod scene;
+pub mod shipped;
 pub mod suite;
 pub mod wait;
 pub mod workloads;
 pub mod world;
 
+pub use account::Account;
 pub use operator::Operator;
 pub use scene::Scene;
 pub use world::World;

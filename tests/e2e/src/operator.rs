@@ -115,16 +115,10 @@ pub fn binary() -> Result<PathBuf> {
 }
 
 fn build(package: &str) -> Result<PathBuf> {
-    // <target>/debug/deps/<test>, or <target>/debug/<program>
-    let here = std::env::current_exe()?;
-    let mut profile = here.parent().context("no parent")?;
-    if profile.ends_with("deps") {
-        profile = profile.parent().context("no parent")?;
-    }
-    let target = profile.parent().context("no parent")?;
+    let target = target()?;
     let output = Command::new("cargo")
         .args(["build", "--quiet", "--package", package, "--target-dir"])
-        .arg(target)
+        .arg(&target)
         .current_dir(repository())
         .output()
         .context("run cargo build")?;
@@ -132,6 +126,20 @@ fn build(package: &str) -> Result<PathBuf> {
         bail!("cargo build --package {package} failed:\n{}", String::from_utf8_lossy(&output.stderr));
     }
     Ok(target.join("debug").join(package))
+}
+
+/// The target directory that this program came from.
+///
+/// # Errors
+/// When the program is not in one.
+pub fn target() -> Result<PathBuf> {
+    // <target>/debug/deps/<test>, or <target>/debug/<program>
+    let here = std::env::current_exe()?;
+    let mut profile = here.parent().context("no parent")?;
+    if profile.ends_with("deps") {
+        profile = profile.parent().context("no parent")?;
+    }
+    Ok(profile.parent().context("no parent")?.to_owned())
 }
 
 /// The root of this checkout.

@@ -53,7 +53,7 @@ impl Scene {
         Ok(Self { world: Arc::clone(world), namespace })
     }
 
-    /// Opens the namespace as a user would: with a RoleBinding.
+    /// Opens the namespace as a user would: with a `RoleBinding`.
     ///
     /// # Errors
     /// When it is refused.
@@ -79,12 +79,20 @@ impl Scene {
     /// # Errors
     /// When it is refused.
     pub async fn vault_store(&self, access: &str) -> Result<()> {
+        self.vault_store_at(self.world.bao.address(), access).await
+    }
+
+    /// The same, reached at another address, such as a proxy's.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn vault_store_at(&self, address: &str, access: &str) -> Result<()> {
         self.secret("vault-token", &[("token", self.world.bao.token())]).await?;
         self.store(
             "vault",
             access,
             json!({"vault": {
-                "server": self.world.bao.address(),
+                "server": address,
                 "mount": "secret",
                 "kvVersion": "V2",
                 "auth": {"token": {"secretRef": {"name": "vault-token", "key": "token"}}},
@@ -98,6 +106,14 @@ impl Scene {
     /// # Errors
     /// When it is refused.
     pub async fn aws_store(&self, access: &str) -> Result<()> {
+        self.aws_store_at(self.world.moto.endpoint(), access).await
+    }
+
+    /// The same, reached at another address, such as a proxy's.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn aws_store_at(&self, address: &str, access: &str) -> Result<()> {
         self.secret("aws", &[("id", "test"), ("secret", "test")]).await?;
         self.store(
             "aws",
@@ -105,7 +121,7 @@ impl Scene {
             json!({"aws": {
                 "service": "SecretsManager",
                 "region": rekey_testkit::moto::REGION,
-                "endpoint": self.world.moto.endpoint(),
+                "endpoint": address,
                 "auth": {"secretRef": {
                     "accessKeyId": {"name": "aws", "key": "id"},
                     "secretAccessKey": {"name": "aws", "key": "secret"},
@@ -176,6 +192,7 @@ impl Scene {
     }
 
     /// An API of this namespace with all rights.
+    #[must_use]
     pub fn api<K>(&self) -> Api<K>
     where
         K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
@@ -269,6 +286,30 @@ impl Scene {
         .await
     }
 
+    /// Asks for a sync (`rekey.dev/sync-requested`) and waits until it is handled.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub async fn sync(&self, name: &str) -> Result<()> {
+        let token = self.ask_sync(name).await?;
+        until(&format!("SecretPolicy {name} has handled {token}"), || async {
+            let status = self.api::<SecretPolicy>().get(name).await?.status.unwrap_or_default();
+            Ok((status.last_handled_sync.as_ref() == Some(&token)).then_some(()))
+        })
+        .await
+    }
+
+    /// Asks for a sync, and does not wait; returns the token.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn ask_sync(&self, name: &str) -> Result<String> {
+        let policy = self.api::<SecretPolicy>().get(name).await?;
+        let token = format!("test-{}", policy.resource_version().unwrap_or_default());
+        self.annotate::<SecretPolicy>(name, rekey_api::names::SYNC_REQUESTED, &token).await?;
+        Ok(token)
+    }
+
     /// Waits until a store shows this among its conditions.
     ///
     /// # Errors
@@ -334,6 +375,15 @@ impl Scene {
         let pod = self.wait_pod(app).await?;
         let all = self.world.node()?.environment(&self.namespace, &pod.name_any()).await?;
         all.get(name).cloned().with_context(|| format!("no variable {name} in {app}"))
+    }
+
+    /// As [`Scene::variable`], once it is there: right after a start the process may still be the runtime's own, which
+    /// has not yet become the container's.
+    ///
+    /// # Errors
+    /// When the pod does not get such a variable.
+    pub async fn held(&self, app: &str, name: &str) -> Result<String> {
+        until(&format!("variable {name} in {app}"), || async { Ok(self.variable(app, name).await.ok()) }).await
     }
 
     /// Reasons and notes of the Events about an object.

@@ -9,10 +9,13 @@ use tokio::{runtime::Runtime, sync::OnceCell};
 
 use crate::World;
 
+type Run = Box<dyn Fn(Arc<World>) -> Outcome + Send + Sync>;
+type Outcome = Pin<Box<dyn Future<Output = Result<()>>>>;
+
 /// A test: what it is called, and what it does in the world.
 pub struct Test {
     name: &'static str,
-    run: Box<dyn Fn(Arc<World>) -> Pin<Box<dyn Future<Output = Result<()>>>> + Send + Sync>,
+    run: Run,
 }
 
 /// Makes a test of an async function.
@@ -29,7 +32,20 @@ where
 /// # Errors
 /// When the runtime cannot be built, or the world cannot be stopped.
 pub fn main(node: bool, tests: Vec<Test>) -> Result<ExitCode> {
-    let arguments = Arguments::from_args();
+    run(&Arguments::from_args(), node, tests)
+}
+
+/// The same, with this many tests at a time unless the command line says how many: for those that mostly wait.
+///
+/// # Errors
+/// As [`main`].
+pub fn main_at_once(threads: usize, node: bool, tests: Vec<Test>) -> Result<ExitCode> {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(threads);
+    run(&arguments, node, tests)
+}
+
+fn run(arguments: &Arguments, node: bool, tests: Vec<Test>) -> Result<ExitCode> {
     let runtime = Arc::new(Runtime::new()?);
     let world: Arc<OnceCell<Arc<World>>> = Arc::default();
     let trials = tests
@@ -45,7 +61,7 @@ pub fn main(node: bool, tests: Vec<Test>) -> Result<ExitCode> {
             })
         })
         .collect();
-    let conclusion = libtest_mimic::run(&arguments, trials);
+    let conclusion = libtest_mimic::run(arguments, trials);
     if conclusion.has_failed()
         && let Some(world) = world.get()
     {

@@ -74,9 +74,7 @@ pub struct SecretPolicyStatus {
 }
 
 /// A remote key and its version.
-#[derive(
-    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SourceVersion {
     /// Key in the store.
@@ -157,9 +155,7 @@ pub struct ConsumerStatus {
 }
 
 /// How far a workload is with the published revision.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ConsumerState {
     /// Its pods hold the published revision and are healthy.
     Current,
@@ -178,9 +174,7 @@ pub enum ConsumerState {
 }
 
 /// A form in which a workload consumes a Secret.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ConsumeForm {
     /// A variable from one key.
     Env,

@@ -20,10 +20,7 @@ pub struct Target {
     /// Type of the Secret: `Opaque` (default), `kubernetes.io/dockercfg`, `kubernetes.io/dockerconfigjson`, `kubernetes.io/basic-auth`,
     /// `kubernetes.io/ssh-auth`, `kubernetes.io/tls`, or a type outside kubernetes.io. The data must fit the type.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(min = 1, max = 253),
-        regex(pattern = r"^[A-Za-z0-9]([-A-Za-z0-9_./]*[A-Za-z0-9])?$")
-    )]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z0-9]([-A-Za-z0-9_./]*[A-Za-z0-9])?$"))]
     #[x_kube(validation = Rule::new(
         "self in ['Opaque', 'kubernetes.io/dockercfg', 'kubernetes.io/dockerconfigjson', 'kubernetes.io/basic-auth', 'kubernetes.io/ssh-auth', 'kubernetes.io/tls'] || !(self.startsWith('kubernetes.io/') || self.contains('.kubernetes.io/'))"
     )

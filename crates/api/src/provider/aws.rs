@@ -14,10 +14,7 @@ pub struct AwsProvider {
     /// `SecretsManager` or `ParameterStore`.
     pub service: AwsService,
     /// Region, for example `eu-west-1`.
-    #[schemars(
-        length(min = 1, max = 32),
-        regex(pattern = r"^[a-z]{2,6}(-[a-z0-9]+)+$")
-    )]
+    #[schemars(length(min = 1, max = 32), regex(pattern = r"^[a-z]{2,6}(-[a-z0-9]+)+$"))]
     pub region: String,
     /// Address to use instead of the service's own, for example a VPC endpoint. No user information, no query. Plain http is refused
     /// unless the operator runs with `--allow-insecure-stores`.
@@ -48,10 +45,7 @@ pub enum AwsService {
 #[serde(rename_all = "camelCase")]
 pub struct AwsRole {
     /// ARN of the role, for example `arn:aws:iam::123456789012:role/reader`.
-    #[schemars(
-        length(min = 20, max = 2048),
-        regex(pattern = r"^arn:[a-z0-9-]+:iam::[0-9]{12}:role/[\w+=,.@/-]+$")
-    )]
+    #[schemars(length(min = 20, max = 2048), regex(pattern = r"^arn:[a-z0-9-]+:iam::[0-9]{12}:role/[\w+=,.@/-]+$"))]
     pub arn: String,
     /// External id that the role's trust policy asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -100,9 +100,7 @@ pub struct RotationProgress {
 }
 
 /// A step of a rotation. It is complete only when its effect was observed.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum RotationStep {
     /// The new value is made and recorded, and lives nowhere yet.
     Preparing,

@@ -35,10 +35,7 @@ pub struct AwsAccessKeyProperties {
 
 impl Default for AwsAccessKeyProperties {
     fn default() -> Self {
-        Self {
-            access_key_id: "id".to_owned(),
-            secret_access_key: "secret".to_owned(),
-        }
+        Self { access_key_id: "id".to_owned(), secret_access_key: "secret".to_owned() }
     }
 }
 

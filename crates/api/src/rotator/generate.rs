@@ -61,9 +61,7 @@ impl Default for PasswordSpec {
 }
 
 /// A class of characters.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum CharacterClass {
     /// `a` to `z`.
     Lowercase,

@@ -23,10 +23,7 @@ pub struct RedisRotator {
     #[serde(default)]
     pub tls: Tls,
     /// The user whose password is rotated.
-    #[schemars(
-        length(min = 1, max = 63),
-        regex(pattern = r"^[A-Za-z0-9_][-A-Za-z0-9_.]*$")
-    )]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Za-z0-9_][-A-Za-z0-9_.]*$"))]
     pub user: String,
     /// Property of the stored value that holds the password. Default `password`.
     #[serde(default)]
@@ -48,8 +45,6 @@ pub struct PasswordProperties {
 
 impl Default for PasswordProperties {
     fn default() -> Self {
-        Self {
-            password: "password".to_owned(),
-        }
+        Self { password: "password".to_owned() }
     }
 }

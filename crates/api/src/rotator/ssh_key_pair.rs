@@ -64,9 +64,7 @@ impl Default for SshKeyPairProperties {
 }
 
 /// A server and the user to log in as.
-#[derive(
-    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SshEndpoint {
     /// DNS name or IP address.
@@ -77,10 +75,7 @@ pub struct SshEndpoint {
     #[schemars(schema_with = "field::port")]
     pub port: u16,
     /// User to log in as.
-    #[schemars(
-        length(min = 1, max = 63),
-        regex(pattern = r"^[A-Za-z0-9_][-A-Za-z0-9_.]*$")
-    )]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Za-z0-9_][-A-Za-z0-9_.]*$"))]
     pub user: String,
 }
 

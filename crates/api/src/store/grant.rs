@@ -47,9 +47,7 @@ pub struct GrantNamespaces {
 }
 
 /// What a grant allows.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum GrantOperation {
     /// Read values.
     Read,

@@ -14,15 +14,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 const FILES: [(&str, &str); 4] = [
-    (
-        "cluster_remote_store.yaml",
-        include_str!("cluster_remote_store.yaml"),
-    ),
+    ("cluster_remote_store.yaml", include_str!("cluster_remote_store.yaml")),
     ("remote_store.yaml", include_str!("remote_store.yaml")),
-    (
-        "rotation_schedule.yaml",
-        include_str!("rotation_schedule.yaml"),
-    ),
+    ("rotation_schedule.yaml", include_str!("rotation_schedule.yaml")),
     ("secret_policy.yaml", include_str!("secret_policy.yaml")),
 ];
 
@@ -61,10 +55,7 @@ struct Entry {
 
 /// Every case of every file; each base is an accepted case, too.
 pub fn all() -> Vec<Case> {
-    FILES
-        .iter()
-        .flat_map(|(name, text)| read(name, text))
-        .collect()
+    FILES.iter().flat_map(|(name, text)| read(name, text)).collect()
 }
 
 fn read(name: &str, text: &str) -> Vec<Case> {
@@ -81,10 +72,7 @@ fn read(name: &str, text: &str) -> Vec<Case> {
         })
         .collect();
     let object = |entry: &Entry, patch: &Value| {
-        let base = file
-            .bases
-            .get(&entry.base)
-            .unwrap_or_else(|| panic!("{name}: no base {}", entry.base));
+        let base = file.bases.get(&entry.base).unwrap_or_else(|| panic!("{name}: no base {}", entry.base));
         let mut object = json!({"apiVersion": "rekey.dev/v1alpha1", "kind": file.kind, "metadata": {"name": "case"}});
         lay_over(&mut object, base);
         lay_over(&mut object, patch);

@@ -19,14 +19,8 @@ fn schemas() -> BTreeMap<String, Value> {
     crds::all()
         .into_iter()
         .map(|crd| {
-            let schema = crd.spec.versions[0]
-                .schema
-                .as_ref()
-                .and_then(|schema| schema.open_api_v3_schema.as_ref());
-            (
-                crd.spec.names.kind.clone(),
-                serde_json::to_value(schema).unwrap(),
-            )
+            let schema = crd.spec.versions[0].schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
+            (crd.spec.names.kind.clone(), serde_json::to_value(schema).unwrap())
         })
         .collect()
 }
@@ -34,20 +28,11 @@ fn schemas() -> BTreeMap<String, Value> {
 /// What the API server would say to this case.
 fn refusals(schema: &Value, case: &Case) -> Vec<String> {
     let object = apply_defaults(schema, &case.object);
-    let before = case
-        .before
-        .as_ref()
-        .map(|before| apply_defaults(schema, before));
+    let before = case.before.as_ref().map(|before| apply_defaults(schema, before));
     let mut said = structure::check(schema, &object);
     if said.is_empty() {
         let errors = Validator::new().validate(schema, &object, before.as_ref());
-        said.extend(
-            errors
-                .err()
-                .into_iter()
-                .flat_map(ValidationErrors::into_vec)
-                .map(|error| error.message),
-        );
+        said.extend(errors.err().into_iter().flat_map(ValidationErrors::into_vec).map(|error| error.message));
     }
     said
 }
@@ -63,12 +48,7 @@ fn every_case_is_accepted_or_refused_as_it_says() {
                 None => said.is_empty(),
                 Some(message) => !said.is_empty() && said.iter().all(|text| text.contains(message)),
             };
-            (!right).then(|| {
-                format!(
-                    "{}: expected {:?}, was told {said:?}",
-                    case.title, case.refused
-                )
-            })
+            (!right).then(|| format!("{}: expected {:?}, was told {said:?}", case.title, case.refused))
         })
         .collect();
     assert_eq!(wrong, Vec::<String>::new());
@@ -92,21 +72,12 @@ fn every_rule_has_a_case_that_it_refuses() {
 fn collect_messages(schema: &Value, messages: &mut BTreeSet<String>) {
     match schema {
         Value::Object(members) => {
-            for rule in members
-                .get("x-kubernetes-validations")
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten()
-            {
+            for rule in members.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten() {
                 messages.extend(rule["message"].as_str().map(str::to_owned));
             }
-            members
-                .values()
-                .for_each(|member| collect_messages(member, messages));
+            members.values().for_each(|member| collect_messages(member, messages));
         }
-        Value::Array(items) => items
-            .iter()
-            .for_each(|item| collect_messages(item, messages)),
+        Value::Array(items) => items.iter().for_each(|item| collect_messages(item, messages)),
         _ => {}
     }
 }
@@ -130,12 +101,7 @@ fn every_accepted_object_is_read_and_written_without_loss() {
             kind => panic!("no type for {kind}"),
         };
         let expected = canonical(&apply_defaults(schema, &case.object));
-        assert_eq!(
-            canonical(&apply_defaults(schema, &written)),
-            expected,
-            "{}",
-            case.title
-        );
+        assert_eq!(canonical(&apply_defaults(schema, &written)), expected, "{}", case.title);
     }
 }
 

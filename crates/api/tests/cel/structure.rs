@@ -33,52 +33,29 @@ fn visit(path: &str, schema: &Value, value: &Value, said: &mut Vec<String>) {
         Value::Array(items) => array(path, schema, items, said),
         Value::String(text) => string(path, schema, text, said),
         Value::Number(number) => {
-            if let (Some(number), Some(minimum)) = (
-                number.as_f64(),
-                schema["minimum"]
-                    .as_f64()
-                    .filter(|bound| number.as_f64() < Some(*bound)),
-            ) {
-                said.push(format!(
-                    "{path}: {number} should be greater than or equal to {minimum}"
-                ));
+            if let (Some(number), Some(minimum)) =
+                (number.as_f64(), schema["minimum"].as_f64().filter(|bound| number.as_f64() < Some(*bound)))
+            {
+                said.push(format!("{path}: {number} should be greater than or equal to {minimum}"));
             }
-            if let (Some(number), Some(maximum)) = (
-                number.as_f64(),
-                schema["maximum"]
-                    .as_f64()
-                    .filter(|bound| number.as_f64() > Some(*bound)),
-            ) {
-                said.push(format!(
-                    "{path}: {number} should be less than or equal to {maximum}"
-                ));
+            if let (Some(number), Some(maximum)) =
+                (number.as_f64(), schema["maximum"].as_f64().filter(|bound| number.as_f64() > Some(*bound)))
+            {
+                said.push(format!("{path}: {number} should be less than or equal to {maximum}"));
             }
         }
         Value::Null | Value::Bool(_) => {}
     }
 }
 
-fn object(
-    path: &str,
-    schema: &Value,
-    members: &serde_json::Map<String, Value>,
-    said: &mut Vec<String>,
-) {
-    for name in schema["required"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-    {
+fn object(path: &str, schema: &Value, members: &serde_json::Map<String, Value>, said: &mut Vec<String>) {
+    for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         if !members.contains_key(name) {
             said.push(format!("{path}.{name}: Required value"));
         }
     }
     let size = members.len() as u64;
-    if schema["maxProperties"]
-        .as_u64()
-        .is_some_and(|max| size > max)
-    {
+    if schema["maxProperties"].as_u64().is_some_and(|max| size > max) {
         said.push(format!("{path}: Too many: {size}"));
     }
     if let Some(min) = schema["minProperties"].as_u64().filter(|min| size < *min) {
@@ -99,9 +76,7 @@ fn object(
 fn array(path: &str, schema: &Value, items: &[Value], said: &mut Vec<String>) {
     let size = items.len() as u64;
     if let Some(max) = schema["maxItems"].as_u64().filter(|max| size > *max) {
-        said.push(format!(
-            "{path}: Too many: {size}: must have at most {max} items"
-        ));
+        said.push(format!("{path}: Too many: {size}: must have at most {max} items"));
     }
     if let Some(min) = schema["minItems"].as_u64().filter(|min| size < *min) {
         said.push(format!("{path}: should have at least {min} items"));
@@ -110,12 +85,7 @@ fn array(path: &str, schema: &Value, items: &[Value], said: &mut Vec<String>) {
         Some("set") => Some(item.clone()),
         Some("map") => {
             let keys = schema["x-kubernetes-list-map-keys"].as_array()?;
-            Some(
-                keys.iter()
-                    .filter_map(Value::as_str)
-                    .map(|key| item[key].clone())
-                    .collect(),
-            )
+            Some(keys.iter().filter_map(Value::as_str).map(|key| item[key].clone()).collect())
         }
         _ => None,
     };
@@ -133,9 +103,7 @@ fn array(path: &str, schema: &Value, items: &[Value], said: &mut Vec<String>) {
 fn string(path: &str, schema: &Value, text: &str, said: &mut Vec<String>) {
     let size = text.chars().count() as u64;
     if let Some(max) = schema["maxLength"].as_u64().filter(|max| size > *max) {
-        said.push(format!(
-            "{path}: Too long: may not be more than {max} bytes"
-        ));
+        said.push(format!("{path}: Too long: may not be more than {max} bytes"));
     }
     if let Some(min) = schema["minLength"].as_u64().filter(|min| size < *min) {
         said.push(format!("{path}: should be at least {min} chars long"));

@@ -69,6 +69,11 @@ fn failed(name: &str, text: &str) -> RenderError {
 
 /// Says what went wrong in words of ours: messages of the engine may quote the values it worked on.
 fn explain(error: &TemplateError) -> String {
+    match error {
+        TemplateError::UndefinedFunction(name) => return format!("there is no function {name:?}"),
+        TemplateError::UndefinedTemplate(name) => return format!("there is no template {name:?}"),
+        _ => {}
+    }
     let text = error.to_string();
     if let Some(position) = text.find("map has no entry for key") {
         return text[position..].to_owned();
@@ -136,6 +141,16 @@ mod tests {
         assert!(text.contains("nope"), "{text}");
         let text = run("{{ index .password 3 4 }}").map_err(|error| error.to_string()).err().unwrap_or_default();
         assert!(!text.contains("p@ss"), "{text}");
+    }
+
+    #[test]
+    fn functions_and_templates_that_are_not_there_are_named() {
+        for (source, expected) in
+            [("{{ .username | nothing }}", "no function \"nothing\""), ("{{ template \"x\" }}", "no template \"x\"")]
+        {
+            let text = run(source).map_err(|error| error.to_string()).err().unwrap_or_default();
+            assert!(text.contains(expected), "{text}");
+        }
     }
 
     #[test]

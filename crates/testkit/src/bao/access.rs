@@ -13,9 +13,7 @@ impl OpenBao {
     /// When the server refuses.
     pub async fn policy(&self, name: &str, hcl: &str) -> Result<()> {
         let path = format!("sys/policies/acl/{name}");
-        self.request(Method::POST, &path, Some(&json!({ "policy": hcl })))
-            .await
-            .map(drop)
+        self.request(Method::POST, &path, Some(&json!({ "policy": hcl }))).await.map(drop)
     }
 
     /// A token that may do what the policy allows and nothing else.
@@ -24,13 +22,8 @@ impl OpenBao {
     /// When the server refuses.
     pub async fn token_for(&self, policy: &str) -> Result<String> {
         let asked = json!({ "policies": [policy], "display_name": policy, "no_default_policy": true, "ttl": "1h" });
-        let answer = self
-            .request(Method::POST, "auth/token/create", Some(&asked))
-            .await?;
-        Ok(answer["auth"]["client_token"]
-            .as_str()
-            .context("no token in the answer")?
-            .to_owned())
+        let answer = self.request(Method::POST, "auth/token/create", Some(&asked)).await?;
+        Ok(answer["auth"]["client_token"].as_str().context("no token in the answer")?.to_owned())
     }
 
     /// Ends the life of a token.
@@ -38,13 +31,7 @@ impl OpenBao {
     /// # Errors
     /// When the server refuses.
     pub async fn revoke(&self, token: &str) -> Result<()> {
-        self.request(
-            Method::POST,
-            "auth/token/revoke",
-            Some(&json!({ "token": token })),
-        )
-        .await
-        .map(drop)
+        self.request(Method::POST, "auth/token/revoke", Some(&json!({ "token": token }))).await.map(drop)
     }
 
     /// Lets `ServiceAccounts` of a control plane log in at `auth/kubernetes`. The reviewer's token must be allowed to
@@ -52,27 +39,15 @@ impl OpenBao {
     ///
     /// # Errors
     /// When the server refuses.
-    pub async fn enable_kubernetes_auth(
-        &self,
-        plane_url: &str,
-        ca_pem: &str,
-        reviewer_jwt: &str,
-    ) -> Result<()> {
-        self.request(
-            Method::POST,
-            "sys/auth/kubernetes",
-            Some(&json!({ "type": "kubernetes" })),
-        )
-        .await?;
+    pub async fn enable_kubernetes_auth(&self, plane_url: &str, ca_pem: &str, reviewer_jwt: &str) -> Result<()> {
+        self.request(Method::POST, "sys/auth/kubernetes", Some(&json!({ "type": "kubernetes" }))).await?;
         let config = json!({
             "kubernetes_host": plane_url,
             "kubernetes_ca_cert": ca_pem,
             "token_reviewer_jwt": reviewer_jwt,
             "disable_local_ca_jwt": true,
         });
-        self.request(Method::POST, "auth/kubernetes/config", Some(&config))
-            .await
-            .map(drop)
+        self.request(Method::POST, "auth/kubernetes/config", Some(&config)).await.map(drop)
     }
 
     /// Allows one `ServiceAccount` to log in, with the rights of one policy.
@@ -94,12 +69,6 @@ impl OpenBao {
             "audience": audience,
             "token_ttl": "1h",
         });
-        self.request(
-            Method::POST,
-            &format!("auth/kubernetes/role/{name}"),
-            Some(&role),
-        )
-        .await
-        .map(drop)
+        self.request(Method::POST, &format!("auth/kubernetes/role/{name}"), Some(&role)).await.map(drop)
     }
 }

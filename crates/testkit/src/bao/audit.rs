@@ -86,19 +86,11 @@ impl OpenBao {
         let mut text = String::new();
         file.read_to_string(&mut text)?;
         let mut requests = Vec::new();
-        for line in text
-            .split_inclusive('\n')
-            .filter(|line| line.ends_with('\n'))
-        {
-            let entry: Entry = serde_json::from_str(line)
-                .with_context(|| format!("read the audit entry {line}"))?;
+        for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
+            let entry: Entry = serde_json::from_str(line).with_context(|| format!("read the audit entry {line}"))?;
             if entry.kind == "request" {
                 let Asked { operation, path } = entry.request;
-                requests.push(Request {
-                    operation,
-                    path,
-                    client: entry.auth.display_name,
-                });
+                requests.push(Request { operation, path, client: entry.auth.display_name });
             }
         }
         Ok(requests)

@@ -12,16 +12,8 @@ impl OpenBao {
     /// # Errors
     /// When the server refuses.
     pub async fn put(&self, path: &str, data: &Value) -> Result<u64> {
-        let answer = self
-            .request(
-                Method::POST,
-                &format!("secret/data/{path}"),
-                Some(&json!({ "data": data })),
-            )
-            .await?;
-        answer["data"]["version"]
-            .as_u64()
-            .with_context(|| format!("no version in the answer for {path}: {answer}"))
+        let answer = self.request(Method::POST, &format!("secret/data/{path}"), Some(&json!({ "data": data }))).await?;
+        answer["data"]["version"].as_u64().with_context(|| format!("no version in the answer for {path}: {answer}"))
     }
 
     /// The newest version of a secret; nothing when there is none, or when it was deleted.
@@ -30,9 +22,7 @@ impl OpenBao {
     /// When the server refuses.
     pub async fn get(&self, path: &str) -> Result<Option<Value>> {
         let answer = self.read(&format!("secret/data/{path}")).await?;
-        Ok(answer
-            .map(|answer| answer["data"]["data"].clone())
-            .filter(|data| !data.is_null()))
+        Ok(answer.map(|answer| answer["data"]["data"].clone()).filter(|data| !data.is_null()))
     }
 
     /// Deletes the newest version; its number stays used.
@@ -40,9 +30,7 @@ impl OpenBao {
     /// # Errors
     /// When the server refuses.
     pub async fn delete(&self, path: &str) -> Result<()> {
-        self.request(Method::DELETE, &format!("secret/data/{path}"), None)
-            .await
-            .map(drop)
+        self.request(Method::DELETE, &format!("secret/data/{path}"), None).await.map(drop)
     }
 
     /// Deletes a secret with all its versions.
@@ -50,9 +38,7 @@ impl OpenBao {
     /// # Errors
     /// When the server refuses.
     pub async fn destroy(&self, path: &str) -> Result<()> {
-        self.request(Method::DELETE, &format!("secret/metadata/{path}"), None)
-            .await
-            .map(drop)
+        self.request(Method::DELETE, &format!("secret/metadata/{path}"), None).await.map(drop)
     }
 
     /// What the server knows about a secret besides its content; nothing when there is no such secret.
@@ -60,10 +46,7 @@ impl OpenBao {
     /// # Errors
     /// When the server refuses.
     pub async fn metadata(&self, path: &str) -> Result<Option<Value>> {
-        Ok(self
-            .read(&format!("secret/metadata/{path}"))
-            .await?
-            .map(|answer| answer["data"].clone()))
+        Ok(self.read(&format!("secret/metadata/{path}")).await?.map(|answer| answer["data"].clone()))
     }
 
     /// The numbers of all versions, oldest first; empty when there is no such secret.
@@ -72,9 +55,7 @@ impl OpenBao {
     /// When the server refuses.
     pub async fn versions(&self, path: &str) -> Result<Vec<u64>> {
         let metadata = self.metadata(path).await?.unwrap_or_default();
-        let named = metadata["versions"]
-            .as_object()
-            .map(|versions| versions.keys().filter_map(|key| key.parse().ok()));
+        let named = metadata["versions"].as_object().map(|versions| versions.keys().filter_map(|key| key.parse().ok()));
         let mut numbers: Vec<u64> = named.into_iter().flatten().collect();
         numbers.sort_unstable();
         Ok(numbers)

@@ -57,47 +57,25 @@ impl Enclosure {
     pub(super) async fn start(programs: &Path, directory: &Path) -> Result<Self> {
         let mut command = Command::new("unshare");
         command
-            .args([
-                "--mount",
-                "--pid",
-                "--fork",
-                "--kill-child=KILL",
-                "--mount-proc",
-                "--",
-                "sh",
-                "-c",
-                SETUP,
-            ])
+            .args(["--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--", "sh", "-c", SETUP])
             .arg(programs.join("consumer"));
         let mut outer = Process::spawn("enclosure", &command, directory)?;
-        let first = wait::until(
-            "the namespaces of the node are there",
-            STARTS_WITHIN,
-            async || {
-                outer.alive()?;
-                // The mounts are done when the shell has become the program.
-                Ok(child_of(outer.id()).filter(|id| {
-                    fs::read_to_string(format!("/proc/{id}/comm"))
-                        .is_ok_and(|name| name.trim() == "consumer")
-                }))
-            },
-        )
-        .await?;
-        Ok(Self {
-            outer,
-            first,
-            programs: programs.to_owned(),
+        let first = wait::until("the namespaces of the node are there", STARTS_WITHIN, async || {
+            outer.alive()?;
+            // The mounts are done when the shell has become the program.
+            Ok(child_of(outer.id()).filter(|id| {
+                fs::read_to_string(format!("/proc/{id}/comm")).is_ok_and(|name| name.trim() == "consumer")
+            }))
         })
+        .await?;
+        Ok(Self { outer, first, programs: programs.to_owned() })
     }
 
     /// A command that runs in the namespaces.
     pub(super) fn command(&self, program: &str) -> Command {
         let path = self.programs.join(program);
         let mut command = Command::new("nsenter");
-        command
-            .arg(format!("--target={}", self.first))
-            .args(["--mount", "--pid", "--"])
-            .arg(path);
+        command.arg(format!("--target={}", self.first)).args(["--mount", "--pid", "--"]).arg(path);
         // containerd looks for its shim, for runc and for mount in the path.
         let system = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
         command.env("PATH", format!("{}:{system}", self.programs.display()));
@@ -107,20 +85,9 @@ impl Enclosure {
     /// Runs a command in the namespaces to its end.
     pub(super) fn run(&self, program: &str, arguments: &[&str]) -> Result<String> {
         let mut command = self.command(program);
-        let Output {
-            status,
-            stdout,
-            stderr,
-        } = command
-            .args(arguments)
-            .stdin(Stdio::null())
-            .output()
-            .with_context(|| format!("run {program}"))?;
-        ensure!(
-            status.success(),
-            "{program} {arguments:?} ended with {status}: {}",
-            String::from_utf8_lossy(&stderr)
-        );
+        let Output { status, stdout, stderr } =
+            command.args(arguments).stdin(Stdio::null()).output().with_context(|| format!("run {program}"))?;
+        ensure!(status.success(), "{program} {arguments:?} ended with {status}: {}", String::from_utf8_lossy(&stderr));
         Ok(String::from_utf8_lossy(&stdout).into_owned())
     }
 
@@ -138,11 +105,7 @@ impl Enclosure {
         kill(Pid::from_raw(i32::try_from(self.first)?), Signal::SIGKILL).context("end the node")?;
         let end = Instant::now() + ENDS_WITHIN;
         while self.outer.exited()?.is_none() {
-            ensure!(
-                Instant::now() < end,
-                "process {} of the node does not end",
-                self.first
-            );
+            ensure!(Instant::now() < end, "process {} of the node does not end", self.first);
             thread::sleep(Duration::from_millis(10));
         }
         Ok(())

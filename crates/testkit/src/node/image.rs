@@ -32,24 +32,13 @@ pub(super) fn write(program: &Path, archive: &Path) -> Result<()> {
     let mut images = Builder::new(file);
     append(&mut images, "layer.tar", 0o644, &layer)?;
     let mut manifest = Vec::new();
-    for (name, command, config) in [
-        (IMAGE, json!(["/consumer"]), "consumer.json"),
-        (SANDBOX, json!(["/consumer", "pause"]), "sandbox.json"),
-    ] {
-        append(
-            &mut images,
-            config,
-            0o644,
-            &serde_json::to_vec(&configuration(&command, &digest))?,
-        )?;
+    for (name, command, config) in
+        [(IMAGE, json!(["/consumer"]), "consumer.json"), (SANDBOX, json!(["/consumer", "pause"]), "sandbox.json")]
+    {
+        append(&mut images, config, 0o644, &serde_json::to_vec(&configuration(&command, &digest))?)?;
         manifest.push(json!({ "Config": config, "RepoTags": [name], "Layers": ["layer.tar"] }));
     }
-    append(
-        &mut images,
-        "manifest.json",
-        0o644,
-        &serde_json::to_vec(&manifest)?,
-    )?;
+    append(&mut images, "manifest.json", 0o644, &serde_json::to_vec(&manifest)?)?;
     images.into_inner().context("finish the image archive")?;
     Ok(())
 }
@@ -63,22 +52,13 @@ fn configuration(command: &Value, layer: &str) -> Value {
     })
 }
 
-fn append<W: std::io::Write>(
-    archive: &mut Builder<W>,
-    name: &str,
-    mode: u32,
-    content: &[u8],
-) -> Result<()> {
+fn append<W: std::io::Write>(archive: &mut Builder<W>, name: &str, mode: u32, content: &[u8]) -> Result<()> {
     let mut header = Header::new_ustar();
     header.set_mode(mode);
     header.set_size(u64::try_from(content.len())?);
-    archive
-        .append_data(&mut header, name, content)
-        .with_context(|| format!("add {name} to the image"))
+    archive.append_data(&mut header, name, content).with_context(|| format!("add {name} to the image"))
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }

@@ -14,27 +14,16 @@ use crate::{
     process::{Process, free_port},
 };
 
-pub(super) fn start(
-    enclosure: &Enclosure,
-    servers: &Servers,
-    runtime: &Runtime,
-    scratch: &Scratch,
-) -> Result<Process> {
+pub(super) fn start(enclosure: &Enclosure, servers: &Servers, runtime: &Runtime, scratch: &Scratch) -> Result<Process> {
     let directory = scratch.path();
     let user = format!("system:node:{NAME}");
     let kubeconfig = servers.kubeconfig("kubelet", &user, &["system:nodes"])?;
-    let (certificate, key) = servers
-        .authority
-        .server(&[NAME, "127.0.0.1"])?
-        .write(directory, "kubelet")?;
+    let (certificate, key) = servers.authority.server(&[NAME, "127.0.0.1"])?.write(directory, "kubelet")?;
     let authority = directory.join("ca.crt");
     fs::write(&authority, servers.authority.pem()).context("write the authority")?;
     let config = directory.join("kubelet.json");
-    fs::write(
-        &config,
-        configuration(directory, runtime, &certificate, &key, &authority)?,
-    )
-    .context("write the configuration of the kubelet")?;
+    fs::write(&config, configuration(directory, runtime, &certificate, &key, &authority)?)
+        .context("write the configuration of the kubelet")?;
     let mut command = enclosure.command("kubelet");
     command
         .arg(flag("config", &config))

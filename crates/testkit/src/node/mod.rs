@@ -84,13 +84,7 @@ impl Node {
         let nodes = Api::<NodeObject>::all(node.client()?);
         wait::until("the node is ready", READY_WITHIN, async || {
             node.alive()?;
-            Ok(nodes
-                .get_opt(NAME)
-                .await
-                .ok()
-                .flatten()
-                .filter(takes_pods)
-                .map(drop))
+            Ok(nodes.get_opt(NAME).await.ok().flatten().filter(takes_pods).map(drop))
         })
         .await?;
         node.scratch.started();
@@ -101,11 +95,7 @@ impl Node {
     ///
     /// # Errors
     /// When the pod has no running container, or its process cannot be read.
-    pub async fn environment(
-        &self,
-        namespace: &str,
-        pod: &str,
-    ) -> Result<BTreeMap<String, String>> {
+    pub async fn environment(&self, namespace: &str, pod: &str) -> Result<BTreeMap<String, String>> {
         environment(&self.process(namespace, pod, None).await?)
     }
 
@@ -134,13 +124,7 @@ impl Node {
     ///
     /// # Errors
     /// As [`Node::file`].
-    pub async fn file_in(
-        &self,
-        namespace: &str,
-        pod: &str,
-        container: &str,
-        path: &str,
-    ) -> Result<Vec<u8>> {
+    pub async fn file_in(&self, namespace: &str, pod: &str, container: &str, path: &str) -> Result<Vec<u8>> {
         file(&self.process(namespace, pod, Some(container)).await?, path)
     }
 
@@ -184,9 +168,7 @@ impl Node {
     fn remove_tasks(&self, enclosure: &Enclosure) -> Result<()> {
         let mut refused = None;
         for _ in 0..5 {
-            let tasks = self
-                .runtime
-                .control(enclosure, &["tasks", "ls", "--quiet"])?;
+            let tasks = self.runtime.control(enclosure, &["tasks", "ls", "--quiet"])?;
             if tasks.trim().is_empty() {
                 return Ok(());
             }
@@ -194,10 +176,7 @@ impl Node {
             arguments.extend(tasks.lines());
             refused = self.runtime.control(enclosure, &arguments).err();
         }
-        refused.map_or_else(
-            || bail!("containers are left"),
-            |error| Err(error.context("end the containers")),
-        )
+        refused.map_or_else(|| bail!("containers are left"), |error| Err(error.context("end the containers")))
     }
 
     fn client(&self) -> Result<Client> {
@@ -205,30 +184,19 @@ impl Node {
     }
 
     fn alive(&mut self) -> Result<()> {
-        for process in [&mut self.kubelet, &mut self.runtime.process]
-            .into_iter()
-            .flatten()
-        {
+        for process in [&mut self.kubelet, &mut self.runtime.process].into_iter().flatten() {
             process.alive()?;
         }
         Ok(())
     }
 
-    async fn process(
-        &self,
-        namespace: &str,
-        pod: &str,
-        container: Option<&str>,
-    ) -> Result<PathBuf> {
+    async fn process(&self, namespace: &str, pod: &str, container: Option<&str>) -> Result<PathBuf> {
         let found = Api::<Pod>::namespaced(self.client()?, namespace)
             .get(pod)
             .await
             .with_context(|| format!("get the pod {namespace}/{pod}"))?;
         let id = container_id(&found, container).with_context(|| {
-            format!(
-                "the pod {namespace}/{pod} has no running container {}",
-                container.unwrap_or("")
-            )
+            format!("the pod {namespace}/{pod} has no running container {}", container.unwrap_or(""))
         })?;
         let enclosure = self.enclosure.as_ref().context("the node has stopped")?;
         Ok(enclosure.proc(self.runtime.process_of(&id)?))
@@ -244,20 +212,9 @@ impl Drop for Node {
 }
 
 fn takes_pods(node: &NodeObject) -> bool {
-    let conditions = node
-        .status
-        .as_ref()
-        .and_then(|status| status.conditions.as_deref())
-        .unwrap_or_default();
-    let tainted = node
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.taints.as_ref())
-        .is_some_and(|taints| !taints.is_empty());
-    conditions
-        .iter()
-        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
-        && !tainted
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let tainted = node.spec.as_ref().and_then(|spec| spec.taints.as_ref()).is_some_and(|taints| !taints.is_empty());
+    conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True") && !tainted
 }
 
 /// The id of a running container: the named one, else the first in the order of the pod's own list.
@@ -265,29 +222,16 @@ fn container_id(pod: &Pod, name: Option<&str>) -> Option<String> {
     let status = pod.status.as_ref()?;
     let first = pod.spec.as_ref()?.containers.first()?.name.as_str();
     let name = name.unwrap_or(first);
-    let lists = [
-        &status.container_statuses,
-        &status.init_container_statuses,
-        &status.ephemeral_container_statuses,
-    ];
+    let lists = [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];
     let mut containers = lists.into_iter().flatten().flatten();
     let container: &ContainerStatus = containers.find(|container| container.name == name)?;
     container.state.as_ref()?.running.as_ref()?;
-    Some(
-        container
-            .container_id
-            .as_ref()?
-            .strip_prefix("containerd://")?
-            .to_owned(),
-    )
+    Some(container.container_id.as_ref()?.strip_prefix("containerd://")?.to_owned())
 }
 
 fn environment(process: &Path) -> Result<BTreeMap<String, String>> {
-    let content =
-        fs::read(process.join("environ")).context("read the environment of the container")?;
-    let entries = content
-        .split(|byte| *byte == 0)
-        .filter(|entry| !entry.is_empty());
+    let content = fs::read(process.join("environ")).context("read the environment of the container")?;
+    let entries = content.split(|byte| *byte == 0).filter(|entry| !entry.is_empty());
     let pairs = entries.map(|entry| {
         let entry = String::from_utf8_lossy(entry);
         let (name, value) = entry.split_once('=').unwrap_or((entry.as_ref(), ""));

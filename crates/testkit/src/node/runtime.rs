@@ -27,35 +27,23 @@ pub(super) struct Runtime {
 }
 
 impl Runtime {
-    pub(super) async fn start(
-        enclosure: &Enclosure,
-        programs: &Path,
-        scratch: &Scratch,
-    ) -> Result<Self> {
+    pub(super) async fn start(enclosure: &Enclosure, programs: &Path, scratch: &Scratch) -> Result<Self> {
         let directory = scratch.path();
         let network = directory.join("network");
         fs::create_dir_all(&network)?;
-        fs::write(network.join("10-pods.conflist"), pod_network(directory)?)
-            .context("write the network of pods")?;
+        fs::write(network.join("10-pods.conflist"), pod_network(directory)?).context("write the network of pods")?;
         let socket = directory.join("containerd.sock");
         let state = directory.join("state");
         let config = directory.join("containerd.toml");
-        fs::write(
-            &config,
-            configuration(directory, &network, snapshotter(directory)?),
-        )
-        .context("write the configuration of containerd")?;
+        fs::write(&config, configuration(directory, &network, snapshotter(directory)?))
+            .context("write the configuration of containerd")?;
 
         let archive = directory.join("images.tar");
         image::write(&programs.join("consumer"), &archive)?;
         let mut command = enclosure.command("containerd");
         command.arg("--config").arg(&config);
         let process = Process::spawn("containerd", &command, directory)?;
-        let mut runtime = Self {
-            process: Some(process),
-            socket,
-            state,
-        };
+        let mut runtime = Self { process: Some(process), socket, state };
         wait::until("containerd serves", STARTS_WITHIN, async || {
             if let Some(process) = &mut runtime.process {
                 process.alive()?;
@@ -77,35 +65,21 @@ impl Runtime {
 
     /// The first process of a container, by its number in the enclosure.
     pub(super) fn process_of(&self, container: &str) -> Result<u32> {
-        let path = self
-            .state
-            .join("io.containerd.runtime.v2.task/k8s.io")
-            .join(container)
-            .join("init.pid");
-        let text = fs::read_to_string(&path)
-            .with_context(|| format!("container {container} does not run"))?;
-        text.trim()
-            .parse()
-            .with_context(|| format!("read {}", path.display()))
+        let path = self.state.join("io.containerd.runtime.v2.task/k8s.io").join(container).join("init.pid");
+        let text = fs::read_to_string(&path).with_context(|| format!("container {container} does not run"))?;
+        text.trim().parse().with_context(|| format!("read {}", path.display()))
     }
 }
 
 /// What must be installed; the error names the packages.
 pub(super) fn check_installed() -> Result<()> {
-    let places = [
-        "/usr/local/sbin/runc",
-        "/usr/local/bin/runc",
-        "/usr/sbin/runc",
-        "/usr/bin/runc",
-    ];
+    let places = ["/usr/local/sbin/runc", "/usr/local/bin/runc", "/usr/sbin/runc", "/usr/bin/runc"];
     if !places.iter().any(|place| Path::new(place).exists()) {
         bail!("a node needs runc: install the Debian package runc");
     }
     for plugin in ["ptp", "host-local"] {
         if !Path::new(PLUGINS).join(plugin).exists() {
-            bail!(
-                "{PLUGINS}/{plugin} is missing: install the Debian package containernetworking-plugins"
-            );
+            bail!("{PLUGINS}/{plugin} is missing: install the Debian package containernetworking-plugins");
         }
     }
     Ok(())
@@ -113,28 +87,16 @@ pub(super) fn check_installed() -> Result<()> {
 
 /// Image layers are laid over each other, and copied where the directory is itself laid over another, as in a container.
 fn snapshotter(directory: &Path) -> Result<&'static str> {
-    let kind = Command::new("stat")
-        .args(["--file-system", "--format=%T"])
-        .arg(directory)
-        .output()
-        .context("run stat")?;
-    Ok(if kind.stdout.starts_with(b"overlay") {
-        "native"
-    } else {
-        "overlayfs"
-    })
+    let kind =
+        Command::new("stat").args(["--file-system", "--format=%T"]).arg(directory).output().context("run stat")?;
+    Ok(if kind.stdout.starts_with(b"overlay") { "native" } else { "overlayfs" })
 }
 
 fn configuration(directory: &Path, network: &Path, snapshotter: &str) -> String {
     let root = directory.join("containerd");
     let state = directory.join("state");
     let socket = directory.join("containerd.sock");
-    let (root, state, socket, network) = (
-        root.display(),
-        state.display(),
-        socket.display(),
-        network.display(),
-    );
+    let (root, state, socket, network) = (root.display(), state.display(), socket.display(), network.display());
     let sandbox = image::SANDBOX;
     // The plugin `opt` makes /opt/containerd, `nri` and the TCP service open doors that nobody needs.
     // Without CAP_SYS_RESOURCE, as in many containers, no process may get a lower out-of-memory score.

@@ -86,10 +86,7 @@ impl Audit {
         let mut counts = Counts::default();
         for event in self.events(*mark)? {
             if event.user.username == user && event.counts() {
-                *counts
-                    .0
-                    .entry((event.verb.clone(), event.subject()))
-                    .or_default() += 1;
+                *counts.0.entry((event.verb.clone(), event.subject())).or_default() += 1;
             }
         }
         Ok(counts)
@@ -99,30 +96,13 @@ impl Audit {
     /// answer. So ask for something of our own and wait until that is recorded, and a moment for those beside it.
     async fn settle(&self) -> Result<()> {
         static ASKED: AtomicU64 = AtomicU64::new(0);
-        let own = format!(
-            "/version?mark={}-{}",
-            std::process::id(),
-            ASKED.fetch_add(1, Ordering::Relaxed)
-        );
+        let own = format!("/version?mark={}-{}", std::process::id(), ASKED.fetch_add(1, Ordering::Relaxed));
         let start = self.end()?;
-        let request = Request::get(&own)
-            .body(Vec::new())
-            .context("build the request that marks the audit log")?;
-        self.client
-            .request_text(request)
-            .await
-            .context("mark the audit log")?;
-        wait::until(
-            "the own request in the audit log",
-            Duration::from_secs(10),
-            async || {
-                Ok(self
-                    .events(start)?
-                    .iter()
-                    .any(|event| event.uri == own)
-                    .then_some(()))
-            },
-        )
+        let request = Request::get(&own).body(Vec::new()).context("build the request that marks the audit log")?;
+        self.client.request_text(request).await.context("mark the audit log")?;
+        wait::until("the own request in the audit log", Duration::from_secs(10), async || {
+            Ok(self.events(start)?.iter().any(|event| event.uri == own).then_some(()))
+        })
         .await?;
         tokio::time::sleep(Duration::from_millis(100)).await;
         Ok(())
@@ -134,10 +114,7 @@ impl Audit {
         let mut events = Vec::new();
         for line in BufReader::new(log.take(self.end()?.0.saturating_sub(mark.0))).lines() {
             let line = line?;
-            events.push(
-                serde_json::from_str(&line)
-                    .with_context(|| format!("read the audit event {line}"))?,
-            );
+            events.push(serde_json::from_str(&line).with_context(|| format!("read the audit event {line}"))?);
         }
         Ok(events)
     }
@@ -150,10 +127,7 @@ impl Audit {
         log.seek(SeekFrom::Start(start))?;
         let mut tail = Vec::new();
         log.take(length - start).read_to_end(&mut tail)?;
-        let whole = tail
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |position| position + 1);
+        let whole = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |position| position + 1);
         Ok(Mark(start + u64::try_from(whole)?))
     }
 
@@ -171,28 +145,14 @@ impl Event {
                 .object_ref
                 .as_ref()
                 .and_then(|object| object.subresource.as_deref())
-                .is_some_and(|name| {
-                    matches!(name, "attach" | "exec" | "log" | "portforward" | "proxy")
-                });
-        self.stage
-            == if stays_open {
-                "ResponseStarted"
-            } else {
-                "ResponseComplete"
-            }
-            || self.stage == "Panic"
+                .is_some_and(|name| matches!(name, "attach" | "exec" | "log" | "portforward" | "proxy"));
+        self.stage == if stays_open { "ResponseStarted" } else { "ResponseComplete" } || self.stage == "Panic"
     }
 
     fn subject(&self) -> String {
         match &self.object_ref {
-            Some(Object {
-                resource: Some(resource),
-                subresource: Some(part),
-            }) => format!("{resource}/{part}"),
-            Some(Object {
-                resource: Some(resource),
-                ..
-            }) => resource.clone(),
+            Some(Object { resource: Some(resource), subresource: Some(part) }) => format!("{resource}/{part}"),
+            Some(Object { resource: Some(resource), .. }) => resource.clone(),
             _ => self.uri.split('?').next().unwrap_or_default().to_owned(),
         }
     }
@@ -202,10 +162,7 @@ impl Counts {
     /// The requests with this verb for this resource.
     #[must_use]
     pub fn of(&self, verb: &str, resource: &str) -> u64 {
-        self.0
-            .get(&(verb.to_owned(), resource.to_owned()))
-            .copied()
-            .unwrap_or_default()
+        self.0.get(&(verb.to_owned(), resource.to_owned())).copied().unwrap_or_default()
     }
 
     /// The requests that change something, refused ones included. Reviews (`subjectaccessreviews` and the like) are
@@ -213,10 +170,8 @@ impl Counts {
     #[must_use]
     pub fn writes(&self) -> u64 {
         let writes = self.0.iter().filter(|((verb, resource), _)| {
-            matches!(
-                verb.as_str(),
-                "create" | "update" | "patch" | "delete" | "deletecollection"
-            ) && !resource.ends_with("reviews")
+            matches!(verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
+                && !resource.ends_with("reviews")
         });
         writes.map(|(_, count)| count).sum()
     }
@@ -229,9 +184,7 @@ impl Counts {
 
     /// Every verb and resource that was asked for, with how often.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str, u64)> {
-        self.0
-            .iter()
-            .map(|((verb, resource), count)| (verb.as_str(), resource.as_str(), *count))
+        self.0.iter().map(|((verb, resource), count)| (verb.as_str(), resource.as_str(), *count))
     }
 }
 
@@ -240,11 +193,6 @@ impl fmt::Display for Counts {
         for (verb, resource, count) in self.iter() {
             writeln!(formatter, "{count:>7}  {verb:<16}  {resource}")?;
         }
-        write!(
-            formatter,
-            "{:>7}  in all, {} of them writes",
-            self.total(),
-            self.writes()
-        )
+        write!(formatter, "{:>7}  in all, {} of them writes", self.total(), self.writes())
     }
 }

@@ -7,8 +7,8 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose,
 };
 
 /// Signs what one cluster needs; clients and servers trust nobody else.
@@ -29,12 +29,8 @@ impl Authority {
         let mut parameters = CertificateParams::new(Vec::new())?;
         parameters.distinguished_name = subject("rekey test cluster", &[]);
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        parameters.key_usages = vec![
-            KeyUsagePurpose::DigitalSignature,
-            KeyUsagePurpose::KeyCertSign,
-        ];
-        let issuer = CertifiedIssuer::self_signed(parameters, KeyPair::generate()?)
-            .context("make the authority")?;
+        parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign];
+        let issuer = CertifiedIssuer::self_signed(parameters, KeyPair::generate()?).context("make the authority")?;
         Ok(Self { issuer })
     }
 
@@ -44,15 +40,11 @@ impl Authority {
 
     /// A client: `user` becomes the common name, the groups become organisations, as Kubernetes reads them.
     pub(crate) fn client(&self, user: &str, groups: &[&str]) -> Result<Identity> {
-        ensure!(
-            groups.len() <= 2,
-            "a test certificate has room for two groups; {user} asks for {groups:?}"
-        );
+        ensure!(groups.len() <= 2, "a test certificate has room for two groups; {user} asks for {groups:?}");
         let mut parameters = CertificateParams::new(Vec::new())?;
         parameters.distinguished_name = subject(user, groups);
         parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        self.issue(parameters)
-            .with_context(|| format!("make a certificate for the user {user}"))
+        self.issue(parameters).with_context(|| format!("make a certificate for the user {user}"))
     }
 
     /// A server under these host names and addresses.
@@ -69,10 +61,7 @@ impl Authority {
         parameters.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate()?;
         let certificate = parameters.signed_by(&key, &self.issuer)?;
-        Ok(Identity {
-            certificate_pem: certificate.pem(),
-            key_pem: key.serialize_pem(),
-        })
+        Ok(Identity { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() })
     }
 }
 
@@ -81,8 +70,7 @@ impl Identity {
     pub(crate) fn write(&self, directory: &Path, name: &str) -> Result<(PathBuf, PathBuf)> {
         let certificate = directory.join(format!("{name}.crt"));
         let key = directory.join(format!("{name}.key"));
-        fs::write(&certificate, &self.certificate_pem)
-            .with_context(|| certificate.display().to_string())?;
+        fs::write(&certificate, &self.certificate_pem).with_context(|| certificate.display().to_string())?;
         fs::write(&key, &self.key_pem).with_context(|| key.display().to_string())?;
         Ok((certificate, key))
     }
@@ -96,10 +84,7 @@ pub(crate) fn signing_key() -> Result<(String, String)> {
 
 fn subject(name: &str, groups: &[&str]) -> DistinguishedName {
     // rcgen holds one entry for each type, so a second organisation is spelt by its number: room for two.
-    let organisations = [
-        DnType::OrganizationName,
-        DnType::CustomDnType(vec![2, 5, 4, 10]),
-    ];
+    let organisations = [DnType::OrganizationName, DnType::CustomDnType(vec![2, 5, 4, 10])];
     let mut subject = DistinguishedName::new();
     subject.push(DnType::CommonName, name);
     for (organisation, group) in organisations.into_iter().zip(groups) {

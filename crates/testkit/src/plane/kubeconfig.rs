@@ -24,6 +24,5 @@ pub(crate) fn write(path: &Path, url: &str, ca_pem: &str, identity: &Identity) -
             "client-key-data": STANDARD.encode(&identity.key_pem),
         }}],
     });
-    fs::write(path, serde_json::to_vec_pretty(&content)?)
-        .with_context(|| format!("write {}", path.display()))
+    fs::write(path, serde_json::to_vec_pretty(&content)?).with_context(|| format!("write {}", path.display()))
 }

@@ -90,33 +90,20 @@ impl Plane {
         let mut servers = Servers::start(programs, arguments).await?;
         let kubeconfig = servers.kubeconfig("admin", ADMIN, &["system:masters"])?;
         let config = read_config(&kubeconfig).await?;
-        let client =
-            Client::try_from(config.clone()).context("make the client of the administrator")?;
+        let client = Client::try_from(config.clone()).context("make the client of the administrator")?;
         wait::until("the API server is ready", READY_WITHIN, async || {
             servers.alive()?;
-            Ok(client
-                .request_text(Request::get("/readyz").body(Vec::new())?)
-                .await
-                .ok()
-                .map(drop))
+            Ok(client.request_text(Request::get("/readyz").body(Vec::new())?).await.ok().map(drop))
         })
         .await?;
         servers.start_controllers()?;
-        wait::until(
-            "the controllers make a ServiceAccount",
-            READY_WITHIN,
-            async || {
-                servers.alive()?;
-                default_account(&client, "default").await
-            },
-        )
+        wait::until("the controllers make a ServiceAccount", READY_WITHIN, async || {
+            servers.alive()?;
+            default_account(&client, "default").await
+        })
         .await?;
         servers.scratch.started();
-        Ok(Self {
-            servers: Arc::new(servers),
-            kubeconfig,
-            config,
-        })
+        Ok(Self { servers: Arc::new(servers), kubeconfig, config })
     }
 
     /// Where the API server is.
@@ -158,13 +145,9 @@ impl Plane {
     /// When the certificate or the client cannot be made.
     pub async fn client_for(&self, user: &str, groups: &[&str]) -> Result<Client> {
         // A user name holds colons and may hold slashes.
-        let name: String = user
-            .chars()
-            .map(|sign| if sign.is_alphanumeric() { sign } else { '-' })
-            .collect();
+        let name: String = user.chars().map(|sign| if sign.is_alphanumeric() { sign } else { '-' }).collect();
         let path = self.kubeconfig_for(&format!("client-of-{name}"), user, groups)?;
-        Client::try_from(read_config(&path).await?)
-            .with_context(|| format!("make the client of {user}"))
+        Client::try_from(read_config(&path).await?).with_context(|| format!("make the client of {user}"))
     }
 
     /// A client certificate for a user in up to two groups.
@@ -188,14 +171,7 @@ impl Plane {
     ///
     /// # Errors
     /// As [`Plane::kubeconfig_for`].
-    pub fn kubeconfig_via(
-        &self,
-        name: &str,
-        user: &str,
-        groups: &[&str],
-        url: &str,
-        ca_pem: &str,
-    ) -> Result<PathBuf> {
+    pub fn kubeconfig_via(&self, name: &str, user: &str, groups: &[&str], url: &str, ca_pem: &str) -> Result<PathBuf> {
         let path = self.directory().join(format!("{name}.kubeconfig"));
         kubeconfig::write(&path, url, ca_pem, &self.identity(user, groups)?)?;
         Ok(path)
@@ -213,15 +189,10 @@ impl Plane {
             .create(&PostParams::default(), &namespace)
             .await
             .with_context(|| format!("make a namespace {prefix}-"))?;
-        let name = made
-            .metadata
-            .name
-            .context("the new namespace has no name")?;
-        wait::until(
-            "the new namespace has a ServiceAccount",
-            READY_WITHIN,
-            async || default_account(&client, &name).await,
-        )
+        let name = made.metadata.name.context("the new namespace has no name")?;
+        wait::until("the new namespace has a ServiceAccount", READY_WITHIN, async || {
+            default_account(&client, &name).await
+        })
         .await?;
         Ok(name)
     }
@@ -231,10 +202,7 @@ impl Plane {
     /// # Errors
     /// When the client that it uses cannot be made.
     pub fn audit(&self) -> Result<Audit> {
-        Ok(Audit {
-            log: self.servers.audit_log(),
-            client: self.client()?,
-        })
+        Ok(Audit { log: self.servers.audit_log(), client: self.client()? })
     }
 
     /// Copies the logs to `target/e2e-logs/<test program>-<process>/`, now and again at the end; for a test that failed.
@@ -267,8 +235,7 @@ impl Plane {
 }
 
 async fn read_config(path: &Path) -> Result<Config> {
-    let kubeconfig =
-        Kubeconfig::read_from(path).with_context(|| format!("read {}", path.display()))?;
+    let kubeconfig = Kubeconfig::read_from(path).with_context(|| format!("read {}", path.display()))?;
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
         .with_context(|| format!("use {}", path.display()))?;

@@ -9,10 +9,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::cache;
 
-const BUILD: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../../tests/e2e/controlplane/build.sh"
-);
+const BUILD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/e2e/controlplane/build.sh");
 
 /// What can be built, by the name that `build.sh` knows it under.
 #[derive(Clone, Copy, Debug)]
@@ -26,9 +23,7 @@ pub(crate) enum Group {
 /// The directory with the programs of a group; they are built when they are not there yet, which takes minutes and is
 /// told on standard error.
 pub(crate) async fn directory(group: Group) -> Result<PathBuf> {
-    tokio::task::spawn_blocking(move || build(group))
-        .await
-        .context("wait for the build")?
+    tokio::task::spawn_blocking(move || build(group)).await.context("wait for the build")?
 }
 
 fn build(group: Group) -> Result<PathBuf> {
@@ -43,11 +38,7 @@ fn build(group: Group) -> Result<PathBuf> {
         .stderr(Stdio::inherit())
         .output()
         .with_context(|| format!("run {BUILD}"))?;
-    ensure!(
-        output.status.success(),
-        "{BUILD} {name} ended with {}: its output is above",
-        output.status
-    );
+    ensure!(output.status.success(), "{BUILD} {name} ended with {}: its output is above", output.status);
     let directory = String::from_utf8(output.stdout).context("the path of the built programs")?;
     Ok(Path::new(directory.trim_end()).to_owned())
 }

@@ -31,18 +31,10 @@ impl Scratch {
         // Between its making and its locking a directory looks like one that nobody owns.
         let _lock = cache::lock("scratch")?;
         sweep(prefix);
-        let directory = tempfile::Builder::new()
-            .prefix(prefix)
-            .rand_bytes(5)
-            .tempdir()
-            .context("make a directory")?;
+        let directory = tempfile::Builder::new().prefix(prefix).rand_bytes(5).tempdir().context("make a directory")?;
         let owner = File::create(directory.path().join(OWNER))?;
         owner.lock().context("lock the new directory")?;
-        Ok(Self {
-            directory,
-            keep: AtomicBool::new(true),
-            _owner: owner,
-        })
+        Ok(Self { directory, keep: AtomicBool::new(true), _owner: owner })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -62,36 +54,20 @@ impl Scratch {
 
     fn copy_logs(&self) -> Result<PathBuf> {
         let program = std::env::current_exe().ok();
-        let program =
-            program
-                .as_deref()
-                .and_then(Path::file_stem)
-                .map_or_else(String::new, |stem| {
-                    let stem = stem.to_string_lossy();
-                    // Cargo names a test program <name>-<hash>.
-                    stem.rsplit_once('-')
-                        .map_or(stem.as_ref(), |(name, _)| name)
-                        .to_owned()
-                });
-        let own = self
-            .path()
-            .file_name()
-            .context("the directory has a name")?;
-        let target = Path::new(KEPT)
-            .join(format!("{program}-{}", std::process::id()))
-            .join(own);
+        let program = program.as_deref().and_then(Path::file_stem).map_or_else(String::new, |stem| {
+            let stem = stem.to_string_lossy();
+            // Cargo names a test program <name>-<hash>.
+            stem.rsplit_once('-').map_or(stem.as_ref(), |(name, _)| name).to_owned()
+        });
+        let own = self.path().file_name().context("the directory has a name")?;
+        let target = Path::new(KEPT).join(format!("{program}-{}", std::process::id())).join(own);
         fs::create_dir_all(&target).with_context(|| format!("make {}", target.display()))?;
         let target = target.canonicalize()?;
         copy(self.path(), &target)?;
         let pods = self.path().join("pod-logs");
-        for log in if pods.exists() {
-            below(&pods)?
-        } else {
-            Vec::new()
-        } {
+        for log in if pods.exists() { below(&pods)? } else { Vec::new() } {
             let name = log.strip_prefix(&pods)?.to_string_lossy().replace('/', "_");
-            fs::copy(&log, target.join(&name))
-                .with_context(|| format!("copy {}", log.display()))?;
+            fs::copy(&log, target.join(&name)).with_context(|| format!("copy {}", log.display()))?;
         }
         Ok(target)
     }
@@ -111,12 +87,8 @@ impl Drop for Scratch {
 fn copy(directory: &Path, target: &Path) -> Result<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        if let (Some(name), true) = (
-            path.file_name(),
-            path.extension().is_some_and(|kind| kind == "log"),
-        ) {
-            fs::copy(&path, target.join(name))
-                .with_context(|| format!("copy {}", path.display()))?;
+        if let (Some(name), true) = (path.file_name(), path.extension().is_some_and(|kind| kind == "log")) {
+            fs::copy(&path, target.join(name)).with_context(|| format!("copy {}", path.display()))?;
         }
     }
     Ok(())
@@ -145,8 +117,7 @@ fn sweep(prefix: &str) {
         if !entry.file_name().to_string_lossy().starts_with(prefix) {
             continue;
         }
-        let unowned =
-            File::open(entry.path().join(OWNER)).is_ok_and(|owner| owner.try_lock().is_ok());
+        let unowned = File::open(entry.path().join(OWNER)).is_ok_and(|owner| owner.try_lock().is_ok());
         if unowned {
             fs::remove_dir_all(entry.path()).ok();
         }

@@ -52,68 +52,32 @@ impl Servers {
         let (etcd, etcd_url) = etcd(&programs, scratch.path()).await?;
         let port = free_port()?;
         let url = format!("https://127.0.0.1:{port}");
-        let mut servers = Self {
-            scheduler: None,
-            controllers: None,
-            api: None,
-            etcd: Some(etcd),
-            scratch,
-            authority,
-            url,
-            programs,
-        };
+        let mut servers =
+            Self { scheduler: None, controllers: None, api: None, etcd: Some(etcd), scratch, authority, url, programs };
         let files = Files::write(servers.directory(), &servers.authority)?;
         let mut command = servers.api(&files, &etcd_url, port);
         command.args(arguments);
-        servers.api = Some(Process::spawn(
-            "kube-apiserver",
-            &command,
-            servers.directory(),
-        )?);
+        servers.api = Some(Process::spawn("kube-apiserver", &command, servers.directory())?);
         Ok(servers)
     }
 
     /// Starts the controller manager and the scheduler, for an API server that is ready.
     pub(super) fn start_controllers(&mut self) -> Result<()> {
-        let manager = self.kubeconfig(
-            "kube-controller-manager",
-            "system:kube-controller-manager",
-            &[],
-        )?;
+        let manager = self.kubeconfig("kube-controller-manager", "system:kube-controller-manager", &[])?;
         let mut command = Command::new(self.programs.join("kube-controller-manager"));
         command
-            .args([
-                "--secure-port=0",
-                "--leader-elect=false",
-                "--use-service-account-credentials",
-            ])
+            .args(["--secure-port=0", "--leader-elect=false", "--use-service-account-credentials"])
             .arg(flag("kubeconfig", &manager))
             // It makes this directory, elsewhere unless told.
-            .arg(flag(
-                "flex-volume-plugin-dir",
-                &self.directory().join("volume-plugins"),
-            ))
+            .arg(flag("flex-volume-plugin-dir", &self.directory().join("volume-plugins")))
             .arg(flag("root-ca-file", &self.directory().join("ca.crt")))
-            .arg(flag(
-                "service-account-private-key-file",
-                &self.directory().join("accounts.key"),
-            ));
-        self.controllers = Some(Process::spawn(
-            "kube-controller-manager",
-            &command,
-            self.directory(),
-        )?);
+            .arg(flag("service-account-private-key-file", &self.directory().join("accounts.key")));
+        self.controllers = Some(Process::spawn("kube-controller-manager", &command, self.directory())?);
 
         let scheduler = self.kubeconfig("kube-scheduler", "system:kube-scheduler", &[])?;
         let mut command = Command::new(self.programs.join("kube-scheduler"));
-        command
-            .args(["--secure-port=0", "--leader-elect=false"])
-            .arg(flag("kubeconfig", &scheduler));
-        self.scheduler = Some(Process::spawn(
-            "kube-scheduler",
-            &command,
-            self.directory(),
-        )?);
+        command.args(["--secure-port=0", "--leader-elect=false"]).arg(flag("kubeconfig", &scheduler));
+        self.scheduler = Some(Process::spawn("kube-scheduler", &command, self.directory())?);
         Ok(())
     }
 
@@ -128,25 +92,13 @@ impl Servers {
     /// Writes a kubeconfig for a user of this plane.
     pub(crate) fn kubeconfig(&self, name: &str, user: &str, groups: &[&str]) -> Result<PathBuf> {
         let path = self.directory().join(format!("{name}.kubeconfig"));
-        kubeconfig::write(
-            &path,
-            &self.url,
-            &self.authority.pem(),
-            &self.authority.client(user, groups)?,
-        )?;
+        kubeconfig::write(&path, &self.url, &self.authority.pem(), &self.authority.client(user, groups)?)?;
         Ok(path)
     }
 
     /// Fails when one of the processes has ended.
     pub(super) fn alive(&mut self) -> Result<()> {
-        for process in [
-            &mut self.etcd,
-            &mut self.api,
-            &mut self.controllers,
-            &mut self.scheduler,
-        ]
-        .into_iter()
-        .flatten()
+        for process in [&mut self.etcd, &mut self.api, &mut self.controllers, &mut self.scheduler].into_iter().flatten()
         {
             process.alive()?;
         }
@@ -158,12 +110,7 @@ impl Servers {
         for process in [&self.scheduler, &self.controllers].into_iter().flatten() {
             process.signal(Signal::SIGTERM).ok();
         }
-        let mut processes = [
-            self.scheduler.take(),
-            self.controllers.take(),
-            self.api.take(),
-            self.etcd.take(),
-        ];
+        let mut processes = [self.scheduler.take(), self.controllers.take(), self.api.take(), self.etcd.take()];
         for process in processes.iter_mut().flatten() {
             process.stop()?;
         }
@@ -188,15 +135,8 @@ impl Servers {
             .arg("--service-account-issuer=https://kubernetes.default.svc")
             .arg(flag("service-account-key-file", &files.verifying_key))
             .arg(flag("service-account-signing-key-file", &files.signing_key))
-            .args([
-                "--service-cluster-ip-range=10.96.0.0/16",
-                "--authorization-mode=Node,RBAC",
-            ])
-            .args([
-                "--enable-admission-plugins=NodeRestriction",
-                "--allow-privileged=true",
-                "--profiling=false",
-            ])
+            .args(["--service-cluster-ip-range=10.96.0.0/16", "--authorization-mode=Node,RBAC"])
+            .args(["--enable-admission-plugins=NodeRestriction", "--allow-privileged=true", "--profiling=false"])
             .arg(flag("audit-policy-file", &files.policy))
             .arg(flag("audit-log-path", &self.audit_log()))
             // Without a size the log would be rotated at 100 MB, and a count would miss what went before.
@@ -218,19 +158,15 @@ impl Files {
             signing_key: directory.join("accounts.key"),
             verifying_key: directory.join("accounts.pub"),
             policy: directory.join("audit-policy.json"),
-            serving: authority
-                .server(&["127.0.0.1", "localhost"])?
-                .write(directory, "apiserver")?,
+            serving: authority.server(&["127.0.0.1", "localhost"])?.write(directory, "apiserver")?,
             kubelet_client: authority
                 .client("kube-apiserver-kubelet-client", &["system:masters"])?
                 .write(directory, "kubelet-client")?,
         };
         fs::write(&files.ca, authority.pem()).context("write the authority")?;
         let (private, public) = signing_key()?;
-        fs::write(&files.signing_key, private)
-            .context("write the key of the ServiceAccount tokens")?;
-        fs::write(&files.verifying_key, public)
-            .context("write the key of the ServiceAccount tokens")?;
+        fs::write(&files.signing_key, private).context("write the key of the ServiceAccount tokens")?;
+        fs::write(&files.verifying_key, public).context("write the key of the ServiceAccount tokens")?;
         fs::write(&files.policy, audit::POLICY).context("write the audit policy")?;
         Ok(files)
     }
@@ -249,18 +185,11 @@ async fn etcd(programs: &Path, directory: &Path) -> Result<(Process, String)> {
         .arg(format!("--initial-advertise-peer-urls={peer}"))
         .arg(format!("--initial-cluster=default={peer}"))
         // Nothing here has to survive a power failure.
-        .args([
-            "--unsafe-no-fsync",
-            "--log-level=warn",
-            "--quota-backend-bytes=8589934592",
-        ]);
+        .args(["--unsafe-no-fsync", "--log-level=warn", "--quota-backend-bytes=8589934592"]);
     let mut process = Process::spawn("etcd", &command, directory)?;
     wait::until("etcd accepts connections", STARTS_WITHIN, async || {
         process.alive()?;
-        Ok(tokio::net::TcpStream::connect(("127.0.0.1", port))
-            .await
-            .ok()
-            .map(drop))
+        Ok(tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok().map(drop))
     })
     .await?;
     Ok((process, url))

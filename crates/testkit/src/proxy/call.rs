@@ -49,10 +49,7 @@ pub enum Fault {
 
 impl Fault {
     pub(super) fn kills(self) -> bool {
-        matches!(
-            self,
-            Self::KillBefore | Self::KillAfterBeforeAnswer | Self::KillAfterAnswer
-        )
+        matches!(self, Self::KillBefore | Self::KillAfterBeforeAnswer | Self::KillAfterAnswer)
     }
 }
 

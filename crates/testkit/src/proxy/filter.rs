@@ -15,30 +15,15 @@ pub fn mutating(parts: &Parts) -> bool {
 #[must_use]
 pub fn kubernetes(parts: &Parts) -> bool {
     let path = parts.uri.path();
-    let groups = [
-        "coordination.k8s.io",
-        "events.k8s.io",
-        "authentication.k8s.io",
-        "authorization.k8s.io",
-    ];
-    let of_group = |group: &str| {
-        path.strip_prefix("/apis/")
-            .is_some_and(|rest| rest.starts_with(group))
-    };
+    let groups = ["coordination.k8s.io", "events.k8s.io", "authentication.k8s.io", "authorization.k8s.io"];
+    let of_group = |group: &str| path.strip_prefix("/apis/").is_some_and(|rest| rest.starts_with(group));
     // /api/v1/namespaces/<namespace>/<resource>/<name>/<subresource>; a Secret may be named `events` or `token`.
     let segments: Vec<&str> = path.split('/').collect();
     let aside = match segments.get(5..) {
-        Some(["events", ..] | ["serviceaccounts", _, "token"]) => {
-            path.starts_with("/api/v1/namespaces/")
-        }
+        Some(["events", ..] | ["serviceaccounts", _, "token"]) => path.starts_with("/api/v1/namespaces/"),
         _ => groups.into_iter().any(of_group),
     };
-    mutating(parts)
-        && !aside
-        && !parts
-            .uri
-            .query()
-            .is_some_and(|query| query.contains("dryRun="))
+    mutating(parts) && !aside && !parts.uri.query().is_some_and(|query| query.contains("dryRun="))
 }
 
 /// Changes in Vault and `OpenBao`: no logins and nothing about the caller's own token.

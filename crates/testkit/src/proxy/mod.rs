@@ -53,10 +53,7 @@ impl Proxy {
     /// When `upstream` is no `http://` URL or no port is free.
     pub fn http(upstream: &str) -> Result<Self> {
         let (origin, scheme) = origin(upstream)?;
-        ensure!(
-            scheme == Scheme::HTTP,
-            "{upstream} is no http:// URL; use Proxy::https or Proxy::kubernetes"
-        );
+        ensure!(scheme == Scheme::HTTP, "{upstream} is no http:// URL; use Proxy::https or Proxy::kubernetes");
         Self::start(Upstream::new(origin, tls::client("", None)?), None)
     }
 
@@ -73,16 +70,8 @@ impl Proxy {
     ///
     /// # Errors
     /// When `upstream` is no `https://` URL, the certificates cannot be read or no port is free.
-    pub fn kubernetes(
-        upstream: &str,
-        ca_pem: &str,
-        client_cert_pem: &str,
-        client_key_pem: &str,
-    ) -> Result<Self> {
-        let proxy = Self::secure(
-            upstream,
-            tls::client(ca_pem, Some((client_cert_pem, client_key_pem)))?,
-        )?;
+    pub fn kubernetes(upstream: &str, ca_pem: &str, client_cert_pem: &str, client_key_pem: &str) -> Result<Self> {
+        let proxy = Self::secure(upstream, tls::client(ca_pem, Some((client_cert_pem, client_key_pem)))?)?;
         proxy.count(filter::kubernetes);
         Ok(proxy)
     }
@@ -162,10 +151,7 @@ impl Proxy {
 
     fn secure(upstream: &str, client: tls::Client) -> Result<Self> {
         let (origin, scheme) = origin(upstream)?;
-        ensure!(
-            scheme == Scheme::HTTPS,
-            "{upstream} is no https:// URL; use Proxy::http"
-        );
+        ensure!(scheme == Scheme::HTTPS, "{upstream} is no https:// URL; use Proxy::http");
         Self::start(Upstream::new(origin, client), Some(tls::server()?))
     }
 
@@ -175,17 +161,10 @@ impl Proxy {
         listener.set_nonblocking(true)?;
         let scheme = if server.is_some() { "https" } else { "http" };
         let address = format!("{scheme}://{}", listener.local_addr()?);
-        let (acceptor, ca_pem) = server
-            .map(|server| (server.acceptor, server.ca_pem))
-            .unzip();
+        let (acceptor, ca_pem) = server.map(|server| (server.acceptor, server.ca_pem)).unzip();
         let shared = Arc::new(Shared::new(upstream));
         runtime.spawn(serve::accept(listener, acceptor, Arc::clone(&shared)));
-        Ok(Self {
-            shared,
-            address,
-            ca_pem,
-            runtime: Some(runtime),
-        })
+        Ok(Self { shared, address, ca_pem, runtime: Some(runtime) })
     }
 }
 
@@ -199,28 +178,13 @@ impl Drop for Proxy {
 
 fn runtime() -> Result<Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder
-        .worker_threads(2)
-        .thread_name("rekey-proxy")
-        .enable_all()
-        .build()
-        .context("start the proxy's threads")
+    builder.worker_threads(2).thread_name("rekey-proxy").enable_all().build().context("start the proxy's threads")
 }
 
 /// Scheme and authority of a URL.
 fn origin(url: &str) -> Result<(Uri, Scheme)> {
-    let parts = url
-        .parse::<Uri>()
-        .with_context(|| format!("{url} is no URL"))?
-        .into_parts();
-    let (scheme, authority) = parts
-        .scheme
-        .zip(parts.authority)
-        .with_context(|| format!("{url} is no full URL"))?;
-    let origin = Uri::builder()
-        .scheme(scheme.clone())
-        .authority(authority)
-        .path_and_query("/")
-        .build()?;
+    let parts = url.parse::<Uri>().with_context(|| format!("{url} is no URL"))?.into_parts();
+    let (scheme, authority) = parts.scheme.zip(parts.authority).with_context(|| format!("{url} is no full URL"))?;
+    let origin = Uri::builder().scheme(scheme.clone()).authority(authority).path_and_query("/").build()?;
     Ok((origin, scheme))
 }

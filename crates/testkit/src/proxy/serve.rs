@@ -69,10 +69,7 @@ impl Upstream {
         parts.extensions.clear();
         one_connection_only(&mut parts.headers);
         parts.headers.remove(HOST); // the client sets it to the server's own name
-        self.client
-            .request(Request::from_parts(parts, body))
-            .await
-            .map_err(|_| Cut)
+        self.client.request(Request::from_parts(parts, body)).await.map_err(|_| Cut)
     }
 }
 
@@ -83,12 +80,7 @@ pub(super) async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shar
     loop {
         match listener.accept().await {
             Ok((stream, _)) => match shared.enter() {
-                Some(life) => drop(tokio::spawn(connection(
-                    stream,
-                    tls.clone(),
-                    Arc::clone(&shared),
-                    life,
-                ))),
+                Some(life) => drop(tokio::spawn(connection(stream, tls.clone(), Arc::clone(&shared), life))),
                 None => refuse(stream),
             },
             Err(_) => sleep(Duration::from_millis(10)).await, // out of file descriptors: some will be closed
@@ -102,17 +94,9 @@ pub(super) fn refuse(stream: TcpStream) {
     drop(stream);
 }
 
-async fn connection(
-    stream: TcpStream,
-    tls: Option<TlsAcceptor>,
-    shared: Arc<Shared>,
-    mut life: watch::Receiver<u64>,
-) {
+async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, shared: Arc<Shared>, mut life: watch::Receiver<u64>) {
     stream.set_nodelay(true).ok();
-    let connection = Arc::new(Connection {
-        life: life.clone(),
-        kill_at_end: AtomicBool::new(false),
-    });
+    let connection = Arc::new(Connection { life: life.clone(), kill_at_end: AtomicBool::new(false) });
     let serving = async {
         match tls {
             None => serve(stream, &shared, &connection).await,
@@ -138,10 +122,7 @@ where
 {
     let service = service_fn(|request| answer(Arc::clone(shared), Arc::clone(connection), request));
     // A cut connection ends in an error by intent, so there is nothing to report.
-    http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await
-        .ok();
+    http1::Builder::new().serve_connection(TokioIo::new(stream), service).await.ok();
 }
 
 async fn answer(
@@ -194,12 +175,7 @@ async fn answer(
 }
 
 /// The server's answer as it comes. When the server cannot be reached the client's connection is cut too.
-async fn forward(
-    shared: &Shared,
-    number: Option<u64>,
-    parts: Parts,
-    body: Incoming,
-) -> Result<Response<Body>, Cut> {
+async fn forward(shared: &Shared, number: Option<u64>, parts: Parts, body: Incoming) -> Result<Response<Body>, Cut> {
     let mut answer = shared.upstream.ask(parts, body).await?;
     shared.answered(number, answer.status().as_u16());
     one_connection_only(answer.headers_mut());
@@ -207,12 +183,7 @@ async fn forward(
 }
 
 /// The server's answer, all of it.
-async fn whole(
-    shared: &Shared,
-    number: Option<u64>,
-    parts: Parts,
-    body: Incoming,
-) -> Result<Response<Body>, Cut> {
+async fn whole(shared: &Shared, number: Option<u64>, parts: Parts, body: Incoming) -> Result<Response<Body>, Cut> {
     let (head, body) = forward(shared, number, parts, body).await?.into_parts();
     let bytes = body.collect().await.map_err(|_| Cut)?.to_bytes();
     Ok(Response::from_parts(head, full(bytes)))
@@ -220,9 +191,7 @@ async fn whole(
 
 /// Makes an answer the last one of its connection.
 fn last(mut answer: Response<Body>) -> Response<Body> {
-    answer
-        .headers_mut()
-        .insert(CONNECTION, HeaderValue::from_static("close"));
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     answer
 }
 
@@ -241,11 +210,8 @@ fn falsified(status: u16) -> Response<Body> {
         "__type": aws_type(status),
     });
     let mut answer = Response::new(full(Bytes::from(body.to_string())));
-    *answer.status_mut() =
-        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    answer
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    *answer.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer
 }
 
@@ -278,9 +244,7 @@ fn aws_type(status: u16) -> &'static str {
 }
 
 fn full(bytes: Bytes) -> Body {
-    Full::new(bytes)
-        .map_err(|never: Infallible| match never {})
-        .boxed()
+    Full::new(bytes).map_err(|never: Infallible| match never {}).boxed()
 }
 
 /// Takes away what is about the connection, not about the call.

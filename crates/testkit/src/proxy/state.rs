@@ -86,33 +86,20 @@ impl Shared {
         }
         if !(state.filter)(parts) {
             self.others.fetch_add(1, Ordering::SeqCst);
-            return Some(Ticket {
-                number: None,
-                fault: None,
-            });
+            return Some(Ticket { number: None, fault: None });
         }
         let number = state.calls.len() as u64 + 1;
         state.calls.push(Call::new(number, parts));
-        let constant = state
-            .armed_from
-            .filter(|(from, _)| number >= *from)
-            .map(|(_, fault)| fault);
+        let constant = state.armed_from.filter(|(from, _)| number >= *from).map(|(_, fault)| fault);
         let fault = state.armed.remove(&number).or(constant);
         state.halted = fault.is_some_and(Fault::kills);
-        Some(Ticket {
-            number: Some(number),
-            fault,
-        })
+        Some(Ticket { number: Some(number), fault })
     }
 
     /// Notes what the server answered.
     pub(super) fn answered(&self, number: Option<u64>, status: u16) {
         let mut state = self.state();
-        let call = state
-            .calls
-            .iter_mut()
-            .rev()
-            .find(|call| Some(call.number) == number);
+        let call = state.calls.iter_mut().rev().find(|call| Some(call.number) == number);
         if let Some(call) = call {
             call.status = Some(status);
         }

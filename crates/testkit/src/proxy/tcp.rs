@@ -58,11 +58,7 @@ impl TcpProxy {
             life: watch::Sender::new(0),
         });
         runtime.spawn(accept(listener, Arc::clone(&shared)));
-        Ok(Self {
-            shared,
-            address,
-            runtime: Some(runtime),
-        })
+        Ok(Self { shared, address, runtime: Some(runtime) })
     }
 
     /// Where to connect in place of the server.

@@ -20,12 +20,8 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("proxy_numbers_what_the_filter_picks", numbers),
         trial("proxy_kills_before_the_call", || kills(Fault::KillBefore)),
-        trial("proxy_kills_after_the_call_before_the_answer", || {
-            kills(Fault::KillAfterBeforeAnswer)
-        }),
-        trial("proxy_kills_after_the_answer", || {
-            kills(Fault::KillAfterAnswer)
-        }),
+        trial("proxy_kills_after_the_call_before_the_answer", || kills(Fault::KillAfterBeforeAnswer)),
+        trial("proxy_kills_after_the_answer", || kills(Fault::KillAfterAnswer)),
         trial("proxy_forwards_nothing_while_it_kills", alone),
         trial("proxy_drops_delays_and_falsifies", others),
         trial("proxy_breaks_every_call_until_disarmed", constant),
@@ -47,14 +43,8 @@ async fn numbers() -> Result<()> {
         (Method::POST, secrets),
         (Method::PUT, lease),
         (Method::POST, "/api/v1/namespaces/a/events"),
-        (
-            Method::POST,
-            "/api/v1/namespaces/a/serviceaccounts/rekey/token",
-        ),
-        (
-            Method::POST,
-            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
-        ),
+        (Method::POST, "/api/v1/namespaces/a/serviceaccounts/rekey/token"),
+        (Method::POST, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"),
         (Method::PATCH, &format!("{secrets}/b?fieldManager=rekey")),
         (Method::PATCH, &format!("{secrets}/b?dryRun=All")),
         (Method::DELETE, &named),
@@ -62,10 +52,7 @@ async fn numbers() -> Result<()> {
         call(&proxy, method, path).await?;
     }
     let calls = proxy.calls();
-    let seen: Vec<_> = calls
-        .iter()
-        .map(|call| (call.number, &call.method, call.path.as_str(), call.status))
-        .collect();
+    let seen: Vec<_> = calls.iter().map(|call| (call.number, &call.method, call.path.as_str(), call.status)).collect();
     let patched = format!("{secrets}/b");
     let expected = [
         (1, &Method::POST, secrets, Some(201)),
@@ -85,13 +72,8 @@ async fn kills(fault: Fault) -> Result<()> {
     let at_kill = Arc::new(Mutex::new(Vec::new()));
     let (seen, record) = (Arc::clone(&at_kill), upstream.record());
     proxy.on_kill(Box::new(move || {
-        let reached = record
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        seen.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(reached);
+        let reached = record.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        seen.lock().unwrap_or_else(PoisonError::into_inner).push(reached);
     }));
     proxy.arm(2, fault);
     assert_eq!(call(&proxy, Method::POST, "/1").await?.status(), 201);
@@ -104,20 +86,9 @@ async fn kills(fault: Fault) -> Result<()> {
     killed(&proxy).await;
     assert_eq!(call(&proxy, Method::POST, "/3").await?.status(), 201);
     let first_two = ["POST /1 body", "POST /2 body"];
-    let expected = if fault == Fault::KillBefore {
-        &first_two[..1]
-    } else {
-        &first_two
-    };
-    let kills = at_kill
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
-    assert_eq!(
-        kills,
-        [expected],
-        "what had reached the server at the one kill"
-    );
+    let expected = if fault == Fault::KillBefore { &first_two[..1] } else { &first_two };
+    let kills = at_kill.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    assert_eq!(kills, [expected], "what had reached the server at the one kill");
     let status = proxy.calls()[1].status;
     assert_eq!(status, (fault != Fault::KillBefore).then_some(201));
     assert_eq!(upstream.reached().len(), expected.len() + 1);
@@ -137,10 +108,7 @@ async fn alone() -> Result<()> {
     while upstream.reached().is_empty() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    ensure!(
-        call(&proxy, Method::POST, "/late").await.is_err(),
-        "a call of the killed process has an answer"
-    );
+    ensure!(call(&proxy, Method::POST, "/late").await.is_err(), "a call of the killed process has an answer");
     ensure!(killed.await?.is_err(), "the killed call has an answer");
     assert_eq!(upstream.reached(), ["POST /killed body"]);
     call(&proxy, Method::POST, "/next").await?;
@@ -167,42 +135,15 @@ async fn others() -> Result<()> {
     let mut answers = Vec::new();
     for number in 1..=faults.len() {
         let begin = Instant::now();
-        let status = call(&proxy, Method::PUT, &format!("/{number}"))
-            .await
-            .ok()
-            .map(|answer| answer.status().as_u16());
+        let status = call(&proxy, Method::PUT, &format!("/{number}")).await.ok().map(|answer| answer.status().as_u16());
         answers.push((status, begin.elapsed() >= wait));
     }
     let (cut, done, late) = ((None, false), (Some(200), false), (Some(200), true));
-    assert_eq!(
-        answers,
-        [
-            cut,
-            cut,
-            done,
-            late,
-            late,
-            (Some(503), false),
-            (Some(409), false)
-        ]
-    );
-    let reached: Vec<String> = [2, 3, 4, 5, 7]
-        .map(|number| format!("PUT /{number} body"))
-        .into();
+    assert_eq!(answers, [cut, cut, done, late, late, (Some(503), false), (Some(409), false)]);
+    let reached: Vec<String> = [2, 3, 4, 5, 7].map(|number| format!("PUT /{number} body")).into();
     assert_eq!(upstream.reached(), reached);
     let truth: Vec<Option<u16>> = proxy.calls().iter().map(|call| call.status).collect();
-    assert_eq!(
-        truth,
-        [
-            None,
-            Some(200),
-            Some(200),
-            Some(200),
-            Some(200),
-            None,
-            Some(200)
-        ]
-    );
+    assert_eq!(truth, [None, Some(200), Some(200), Some(200), Some(200), None, Some(200)]);
     Ok(())
 }
 
@@ -223,18 +164,10 @@ async fn outage() -> Result<()> {
     let upstream = Upstream::plain().await?;
     let proxy = Proxy::http(&format!("http://{}", upstream.address))?;
     let client = Client::builder().no_proxy().build()?;
-    let read = || {
-        client
-            .get(proxy.address())
-            .timeout(Duration::from_secs(5))
-            .send()
-    };
+    let read = || client.get(proxy.address()).timeout(Duration::from_secs(5)).send();
     read().await?;
     proxy.down();
-    ensure!(
-        read().await.is_err() && read().await.is_err(),
-        "the proxy is down and answers"
-    );
+    ensure!(read().await.is_err() && read().await.is_err(), "the proxy is down and answers");
     proxy.up();
     read().await?;
     assert_eq!(upstream.reached().len(), 2);
@@ -247,18 +180,13 @@ async fn lines() -> Result<()> {
     upstream.line("first");
     let mut watch = call(&proxy, Method::GET, "/watch").await?;
     for next in ["second", "third", "end"] {
-        let line = timeout(Duration::from_secs(5), watch.chunk())
-            .await
-            .context("a line is held up")??;
+        let line = timeout(Duration::from_secs(5), watch.chunk()).await.context("a line is held up")??;
         ensure!(line.is_some(), "the stream has ended before {next}");
         upstream.line(next); // only now, so that a proxy that collects would wait for ever
     }
     proxy.cut();
     loop {
-        match timeout(Duration::from_secs(5), watch.chunk())
-            .await
-            .context("the stream outlives its connection")?
-        {
+        match timeout(Duration::from_secs(5), watch.chunk()).await.context("the stream outlives its connection")? {
             Ok(Some(_)) => {} // the last line came before the cut
             Ok(None) => bail!("a cut stream looks like a finished one"),
             Err(_) => return Ok(()),
@@ -277,25 +205,13 @@ async fn mutual_tls() -> Result<()> {
     }));
     proxy.arm(2, Fault::KillAfterAnswer);
     for path in ["/1", "/2"] {
-        assert_eq!(
-            call(&proxy, Method::POST, path).await?.text().await?,
-            "done"
-        );
+        assert_eq!(call(&proxy, Method::POST, path).await?.text().await?, "done");
     }
     killed(&proxy).await;
-    assert_eq!(
-        call(&proxy, Method::POST, "/3").await?.text().await?,
-        "done"
-    );
-    assert_eq!(
-        (kills.load(Ordering::SeqCst), upstream.reached().len()),
-        (1, 3)
-    );
+    assert_eq!(call(&proxy, Method::POST, "/3").await?.text().await?, "done");
+    assert_eq!((kills.load(Ordering::SeqCst), upstream.reached().len()), (1, 3));
     let nobody = Proxy::https(&url, &identity.ca)?;
-    ensure!(
-        call(&nobody, Method::POST, "/4").await.is_err(),
-        "the server takes clients without a certificate"
-    );
+    ensure!(call(&nobody, Method::POST, "/4").await.is_err(), "the server takes clients without a certificate");
     Ok(())
 }
 
@@ -308,16 +224,11 @@ async fn killed(proxy: &Proxy) {
 
 /// Each call comes on a connection of its own, so that no client retries on its own account.
 async fn call(proxy: &Proxy, method: Method, path: &str) -> Result<Response> {
-    let mut client = Client::builder()
-        .no_proxy()
-        .timeout(Duration::from_secs(10));
+    let mut client = Client::builder().no_proxy().timeout(Duration::from_secs(10));
     if let Some(ca) = proxy.ca_pem() {
         client = client.tls_certs_only([Certificate::from_pem(ca.as_bytes())?]);
     }
     let body = if method == Method::GET { "" } else { "body" };
-    let request = client
-        .build()?
-        .request(method, format!("{}{path}", proxy.address()))
-        .body(body);
+    let request = client.build()?.request(method, format!("{}{path}", proxy.address())).body(body);
     Ok(request.send().await?)
 }

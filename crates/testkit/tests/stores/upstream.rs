@@ -58,16 +58,12 @@ impl Upstream {
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(parameters, KeyPair::generate()?)?;
         let (server_key, client_key) = (KeyPair::generate()?, KeyPair::generate()?);
-        let server = CertificateParams::new(vec!["127.0.0.1".to_owned()])?
-            .signed_by(&server_key, &authority)?;
-        let client = CertificateParams::new(vec!["client".to_owned()])?
-            .signed_by(&client_key, &authority)?;
+        let server = CertificateParams::new(vec!["127.0.0.1".to_owned()])?.signed_by(&server_key, &authority)?;
+        let client = CertificateParams::new(vec!["client".to_owned()])?.signed_by(&client_key, &authority)?;
         let mut roots = RootCertStore::empty();
         roots.add(authority.der().clone())?;
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let clients =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-                .build()?;
+        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build()?;
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_client_cert_verifier(clients)
@@ -77,22 +73,12 @@ impl Upstream {
             )?;
         let upstream = Self::start(Some(TlsAcceptor::from(Arc::new(config)))).await?;
         let (ca, certificate, key) = (authority.pem(), client.pem(), client_key.serialize_pem());
-        Ok((
-            upstream,
-            Identity {
-                ca,
-                certificate,
-                key,
-            },
-        ))
+        Ok((upstream, Identity { ca, certificate, key }))
     }
 
     /// What reached the server, in order.
     pub fn reached(&self) -> Vec<String> {
-        self.reached
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.reached.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The list itself, for a look at it from elsewhere.
@@ -123,11 +109,7 @@ impl Upstream {
                 }
             }
         });
-        Ok(Self {
-            address,
-            reached,
-            lines,
-        })
+        Ok(Self { address, reached, lines })
     }
 }
 
@@ -136,10 +118,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(|request| answer(request, &record, &source));
-    http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await
-        .ok();
+    http1::Builder::new().serve_connection(TokioIo::new(stream), service).await.ok();
 }
 
 async fn answer(
@@ -149,20 +128,9 @@ async fn answer(
 ) -> Result<Response<BoxBody<Bytes, Infallible>>, hyper::Error> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
-    let line = format!(
-        "{} {} {}",
-        parts.method,
-        parts.uri.path(),
-        String::from_utf8_lossy(&body)
-    );
-    record
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .push(line.trim_end().to_owned());
-    let lines = source
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .take_if(|_| parts.uri.path() == "/watch");
+    let line = format!("{} {} {}", parts.method, parts.uri.path(), String::from_utf8_lossy(&body));
+    record.lock().unwrap_or_else(PoisonError::into_inner).push(line.trim_end().to_owned());
+    let lines = source.lock().unwrap_or_else(PoisonError::into_inner).take_if(|_| parts.uri.path() == "/watch");
     let answer = match lines {
         Some(lines) => StreamBody::new(stream(lines)).boxed(),
         None => Full::new(Bytes::from_static(b"done")).boxed(),
@@ -174,9 +142,7 @@ async fn answer(
     Ok(answer)
 }
 
-fn stream(
-    lines: UnboundedReceiver<String>,
-) -> impl futures::Stream<Item = Result<Frame<Bytes>, Infallible>> + Sync {
+fn stream(lines: UnboundedReceiver<String>) -> impl futures::Stream<Item = Result<Frame<Bytes>, Infallible>> + Sync {
     futures::stream::unfold(lines, async |mut lines| {
         let line = lines.recv().await?;
         Some((Ok(Frame::data(Bytes::from(line))), lines))

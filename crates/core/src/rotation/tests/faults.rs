@@ -157,6 +157,22 @@ fn a_pending_secret_that_vanishes_fails_the_rotation_and_says_so() {
 }
 
 #[test]
+fn a_deletion_waits_for_nobody_once_the_value_is_live() {
+    for step in ["Publishing", "RollingOut", "Settling"] {
+        let mut world = World::asked();
+        world.until(step);
+        world.until_seen("a write", |world| world.writes > 0);
+        world.pod = "old".to_owned();
+        world.delete();
+        for _ in 0..20 {
+            world.turn(None); // and nobody else does anything
+        }
+        assert_eq!(world.outcomes()[0].0, RotationOutcome::Completed, "{step}");
+        assert!(world.at_rest(), "{step}");
+    }
+}
+
+#[test]
 fn a_deletion_whose_store_is_gone_too_lets_go() {
     let mut world = World::asked();
     world.until("Publishing");

@@ -1,0 +1,92 @@
+//! An operator with an identity of its own, so that its requests can be told from those of the others in the audit log.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use rekey_testkit::plane::{Audit, Counts, Mark};
+use serde_json::{Value, json};
+
+use crate::{Operator, Scene, operator::Options};
+
+const GROUPS: [&str; 2] = ["system:serviceaccounts", "system:serviceaccounts:rekey-system"];
+
+/// A user with the rights of the shipped manifests, and those of the scene's namespace.
+pub struct Account {
+    /// The name as the audit log has it.
+    pub user: String,
+    kubeconfig: PathBuf,
+    namespace: String,
+    directory: PathBuf,
+    audit: Audit,
+}
+
+impl Account {
+    /// Makes it, named after the scene, with the bindings that the shipped ones are.
+    ///
+    /// # Errors
+    /// When a binding is refused.
+    pub async fn new(scene: &Scene) -> Result<Self> {
+        let (plane, name) = (&scene.world.plane, scene.namespace.as_str());
+        let subjects = json!([{"kind": "ServiceAccount", "name": name, "namespace": "rekey-system"}]);
+        for (kind, namespace, role_kind, role) in [
+            ("ClusterRoleBinding", None, "ClusterRole", "rekey"),
+            ("RoleBinding", Some("rekey-system"), "Role", "rekey"),
+            ("RoleBinding", Some(name), "ClusterRole", "rekey-namespace"),
+        ] {
+            let mut metadata = json!({"name": name});
+            if let Some(namespace) = namespace {
+                metadata["namespace"] = Value::from(namespace);
+            }
+            let group = "rbac.authorization.k8s.io";
+            let binding = json!({
+                "apiVersion": format!("{group}/v1"),
+                "kind": kind,
+                "metadata": metadata,
+                "roleRef": {"apiGroup": group, "kind": role_kind, "name": role},
+                "subjects": subjects,
+            });
+            scene.world.apply(binding).await?;
+        }
+        let user = format!("system:serviceaccount:rekey-system:{name}");
+        let kubeconfig = plane.kubeconfig_for(&format!("operator-{name}"), &user, &GROUPS)?;
+        let (namespace, directory) = (name.to_owned(), plane.directory().to_owned());
+        Ok(Self { user, kubeconfig, namespace, directory, audit: plane.audit()? })
+    }
+
+    /// Starts an operator as this user, for the scene's namespace only and without a Lease.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn operator(&self, name: &str) -> Result<Operator> {
+        let arguments = vec![format!("--namespaces={}", self.namespace), "--leader-elect=false".to_owned()];
+        let options = Options { kubeconfig: self.kubeconfig.clone(), arguments };
+        Operator::start(&format!("{}-{name}", self.namespace), &self.directory, &options)
+    }
+
+    /// The end of the audit log.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn mark(&self) -> Result<Mark> {
+        self.audit.mark().await
+    }
+
+    /// What this user has asked of the API server since.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn since(&self, mark: &Mark) -> Result<Counts> {
+        self.audit.counts_since(mark, &self.user).await
+    }
+}
+
+impl Scene {
+    /// Starts an operator for this namespace only, without a Lease: several of them can work in one world.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn operator(&self) -> Result<Operator> {
+        let only = format!("--namespaces={}", self.namespace);
+        self.world.operator(&self.namespace, &[&only, "--leader-elect=false"])
+    }
+}

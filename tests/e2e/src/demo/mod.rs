@@ -1,0 +1,164 @@
+//! The demo: Rekey's main job on real parts, told and checked step by step.
+
+mod borrowed;
+mod build;
+mod consumer;
+mod inventory;
+mod locked;
+mod narrator;
+mod opening;
+mod policies;
+mod removal;
+mod rotation;
+mod settings;
+mod signals;
+mod stage;
+mod stores;
+mod tables;
+mod tale;
+mod visit;
+
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use tokio::{runtime::Runtime, time::timeout};
+
+use self::{
+    narrator::{Narrator, give_up, put},
+    settings::Settings,
+    signals::Signals,
+    stage::{Ground, Stage},
+    tale::Tale,
+};
+
+/// What a program returns that was ended by Ctrl-C.
+const INTERRUPTED: u8 = 130;
+
+/// Runs the demo as the environment asks.
+#[must_use]
+pub fn main() -> ExitCode {
+    rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
+    let ended = Settings::read().and_then(|settings| {
+        let runtime = Runtime::new()?;
+        let ended = runtime.block_on(run(&settings));
+        // A build that was interrupted may still hold a thread.
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        ended
+    });
+    match ended {
+        Ok(code) => code,
+        Err(error) => {
+            give_up(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(settings: &Settings) -> Result<ExitCode> {
+    let began = Instant::now();
+    let mut out = Narrator::new(settings.colour);
+    let mut signals = Signals::new()?;
+    let opened = tokio::select! {
+        opened = opening::open(settings, &mut out) => opened,
+        () = signals.next() => return Ok(interrupted()),
+    };
+    // Ctrl-C reaches a build, too: that it failed is then no news.
+    if opened.is_err() && timeout(Duration::from_millis(200), signals.next()).await.is_ok() {
+        return Ok(interrupted());
+    }
+    let opened = opened?;
+    let Some(stage) = opened else {
+        put("Nothing was changed.");
+        return Ok(ExitCode::SUCCESS);
+    };
+    let mut tale = Tale { stage: &stage, out: &mut out };
+    let whole = tokio::select! {
+        () = tell(&mut tale) => true,
+        () = signals.next() => false,
+    };
+    if whole && settings.keep {
+        hold(&stage, &out);
+        signals.next().await;
+    }
+    tokio::select! {
+        () = leave(stage, &mut out, whole) => {}
+        () = signals.next() => put("demo: interrupted again, not everything is removed; the commands for that are above"),
+    }
+    if !whole {
+        return Ok(interrupted());
+    }
+    out.pause();
+    let (whole, kept) =
+        (began.elapsed().as_secs_f64(), if settings.keep { ", the time to look around included" } else { "" });
+    out.say(&format!("All of it took {whole:.0} s{kept}."));
+    out.sum();
+    Ok(if out.failures() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The chapters. One that cannot go on is left out, and those that need it.
+async fn tell(tale: &mut Tale<'_>) {
+    if opening::operator(tale).await.is_none() {
+        return;
+    }
+    stores::tell(tale).await;
+    policies::tell(tale).await;
+    let first = consumer::starts(tale).await;
+    let second = match first.clone() {
+        Some(first) => consumer::follows(tale, first).await,
+        None => None,
+    };
+    let third = if let Some(second) = second {
+        rotation::tell(tale, second).await
+    } else {
+        tale.out.chapter("The rotation is left out: its consumer did not get so far");
+        None
+    };
+    locked::tell(tale).await;
+    tables::tell(tale).await;
+    if let (Some(first), Some(third)) = (first, third) {
+        tale.out.pause();
+        consumer::stayed(tale, &first, &third, 2).await;
+    }
+}
+
+/// Says how to look around.
+fn hold(stage: &Stage, out: &Narrator) {
+    out.heading(&format!("Everything is left running; {} so far. In another terminal:", out.counted()));
+    match &stage.ground {
+        Ground::Own(world) => out.block(&format!("export KUBECONFIG={}", world.plane.kubeconfig().display())),
+        Ground::Borrowed(borrowed) => out.block(&format!("kubectl config use-context {}", borrowed.visit.context)),
+    }
+    out.block(&opening::kubectl_hint());
+    out.pause();
+    out.say("Look around; rotate once more (and look again at the pods); read what the operator says about it:");
+    let namespace = stage.namespace();
+    out.block(&format!(
+        "kubectl get secretpolicies,rotationschedules,remotestores,pods -n {namespace}
+kubectl annotate rotationschedule db -n {namespace} --overwrite rekey.dev/rotate-requested=again
+kubectl describe rotationschedule db -n {namespace}"
+    ));
+    out.pause();
+    out.say("It runs in the foreground here, until you press Ctrl-C: that stops everything and removes it.");
+}
+
+/// Stops and removes what the demo made.
+async fn leave(stage: Stage, out: &mut Narrator, whole: bool) {
+    out.heading(if whole { "Cleaning up" } else { "Interrupted. Cleaning up" });
+    let began = Instant::now();
+    let logs = (out.failures() > 0).then(|| stage.logs()).flatten();
+    match opening::close(stage, out).await {
+        Ok(detail) => out.passed(&detail, began.elapsed()),
+        Err(error) => out.failed("everything is stopped and removed", began.elapsed(), &format!("{error:#}"), None),
+    }
+    if let Some(logs) = logs {
+        out.say(&format!("The logs are in {}", logs.display()));
+    }
+}
+
+fn interrupted() -> ExitCode {
+    put("demo: interrupted");
+    ExitCode::from(INTERRUPTED)
+}

@@ -1,0 +1,54 @@
+//! What the environment asks for. Nothing else of the demo reads it.
+
+use std::io::IsTerminal as _;
+
+use anyhow::{Result, bail};
+
+/// What the consumer runs in a cluster that is not ours.
+const PAUSE: &str = "registry.k8s.io/pause:3.10";
+
+/// See the [module documentation](self).
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
+pub struct Settings {
+    /// Leave everything running until Ctrl-C (`REKEY_DEMO_KEEP`).
+    pub keep: bool,
+    /// Use the cluster of the current kubeconfig (`REKEY_DEMO_CLUSTER=current`).
+    pub current: bool,
+    /// Do not ask (`REKEY_DEMO_YES`).
+    pub yes: bool,
+    /// What the consumer runs in the current cluster (`REKEY_DEMO_IMAGE`).
+    pub image: String,
+    /// Colour: standard output is a terminal, and `NO_COLOR` is not set.
+    pub colour: bool,
+}
+
+impl Settings {
+    /// Reads the environment.
+    ///
+    /// # Errors
+    /// When it asks for something that there is not.
+    pub fn read() -> Result<Self> {
+        let current = match variable("REKEY_DEMO_CLUSTER").as_deref() {
+            None => false,
+            Some("current") => true,
+            Some(other) => bail!("CLUSTER={other} is not known: leave it out, or say CLUSTER=current"),
+        };
+        let on = |name: &str| variable(name).is_some_and(|value| value != "0");
+        Ok(Self {
+            keep: on("REKEY_DEMO_KEEP"),
+            current,
+            yes: on("REKEY_DEMO_YES"),
+            image: variable("REKEY_DEMO_IMAGE").unwrap_or_else(|| PAUSE.to_owned()),
+            colour: std::io::stdout().is_terminal() && variable("NO_COLOR").is_none(),
+        })
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the demo has no command line: make hands its settings on as environment variables, read here only"
+)]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}

@@ -1,0 +1,119 @@
+//! The objects that an installation makes, read from the CRDs and the shipped manifests.
+
+use anyhow::{Context as _, Result};
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams},
+    core::GroupVersionKind,
+};
+use serde::Deserialize as _;
+use serde_json::Value;
+
+use crate::{operator::repository, wait::until};
+
+/// What needs an image, and what is for tools: the tests run the operator as a process.
+const LEFT_OUT: [&str; 3] = ["Deployment", "PodDisruptionBudget", "Kustomization"];
+
+/// The CRDs, then every shipped object but those that need an image.
+///
+/// # Errors
+/// When a manifest cannot be read.
+pub fn objects() -> Result<Vec<Value>> {
+    let mut all = documents(&rekey_api::crds::yaml())?;
+    let directory = repository().join("deploy/manifests");
+    let mut files = std::fs::read_dir(&directory)
+        .with_context(|| format!("list {}", directory.display()))?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<Vec<_>>>()?;
+    files.sort();
+    for file in files.iter().filter(|file| file.extension().is_some_and(|ending| ending == "yaml")) {
+        let text = std::fs::read_to_string(file)?;
+        all.extend(documents(&text).with_context(|| file.display().to_string())?);
+    }
+    Ok(all)
+}
+
+/// Every document of a YAML text but empty ones and those that need an image.
+///
+/// # Errors
+/// When it is not YAML.
+pub fn documents(text: &str) -> Result<Vec<Value>> {
+    let mut all = Vec::new();
+    for document in serde_norway::Deserializer::from_str(text) {
+        let value = Value::deserialize(document)?;
+        let kind = value["kind"].as_str().unwrap_or_default();
+        if !value.is_null() && !LEFT_OUT.contains(&kind) {
+            all.push(value);
+        }
+    }
+    Ok(all)
+}
+
+/// Applies [all shipped objects](objects), and waits until the API server serves our kinds.
+///
+/// # Errors
+/// When one is refused.
+pub async fn install(client: &Client, manager: &str) -> Result<()> {
+    let (definitions, others): (Vec<Value>, Vec<Value>) =
+        objects()?.into_iter().partition(|object| object["kind"] == "CustomResourceDefinition");
+    for definition in definitions {
+        apply(client, manager, definition).await?;
+    }
+    for kind in ["secretpolicies", "rotationschedules", "remotestores", "clusterremotestores"] {
+        until(&format!("{kind} are served"), || async {
+            let resource = ApiResource {
+                group: "rekey.dev".to_owned(),
+                version: "v1alpha1".to_owned(),
+                api_version: "rekey.dev/v1alpha1".to_owned(),
+                kind: String::new(),
+                plural: kind.to_owned(),
+            };
+            let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+            Ok(api.list(&ListParams::default()).await.ok())
+        })
+        .await?;
+    }
+    for object in others {
+        apply(client, manager, object).await?;
+    }
+    Ok(())
+}
+
+/// Applies one object, in the namespace it names.
+///
+/// # Errors
+/// When it is refused.
+pub async fn apply(client: &Client, manager: &str, value: Value) -> Result<DynamicObject> {
+    let (api, object) = located(client, value)?;
+    let name = object.name_any();
+    let params = PatchParams::apply(manager).force();
+    api.patch(&name, &params, &Patch::Apply(&object))
+        .await
+        .with_context(|| format!("apply {} {name}", object.types.as_ref().map_or("object", |types| &types.kind)))
+}
+
+/// An object, and the API that holds it.
+///
+/// # Errors
+/// When it lacks `apiVersion` or `kind`.
+pub fn located(client: &Client, value: Value) -> Result<(Api<DynamicObject>, DynamicObject)> {
+    let api_version = value["apiVersion"].as_str().context("apiVersion")?.to_owned();
+    let kind = value["kind"].as_str().context("kind")?.to_owned();
+    let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
+    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, &kind), &plural(&kind));
+    let object: DynamicObject = serde_json::from_value(value)?;
+    let api = match object.namespace() {
+        Some(namespace) => Api::namespaced_with(client.clone(), &namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    };
+    Ok((api, object))
+}
+
+fn plural(kind: &str) -> String {
+    let lower = kind.to_lowercase();
+    match lower.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None if lower.ends_with('s') => format!("{lower}es"),
+        None => format!("{lower}s"),
+    }
+}

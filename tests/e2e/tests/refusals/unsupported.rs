@@ -1,0 +1,288 @@
+//! What the API has and this version does not: refused by the name of the field, never ignored.
+
+use std::sync::Arc;
+
+use anyhow::{Result, ensure};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::Api;
+use rekey_api::{ClusterRemoteStore, RotationSchedule, names};
+use rekey_e2e::{
+    Scene, World,
+    conditions::{self, check},
+    wait::{stays, until},
+};
+use serde_json::{Value, json};
+
+/// Both sides of a refusal, and the field in its text.
+fn refused(what: &str, found: &[Condition], field: &str) -> Result<bool> {
+    check(what, found)?;
+    let shown = conditions::shown(found);
+    if !shown.contains(&"Stalled=True/NotSupportedYet".to_owned()) {
+        return Ok(false);
+    }
+    ensure!(shown == ["Ready=False/NotSupportedYet", "Stalled=True/NotSupportedYet"], "{what}: {shown:?}");
+    let said = conditions::message(found, "Stalled");
+    ensure!(said.contains(&format!("{field} is not supported yet: ")), "{what}: {said}");
+    Ok(true)
+}
+
+/// What is laid over the spec of a policy, and the field that is named.
+fn policy_table(key: &str) -> Vec<(Value, &'static str)> {
+    let remote = |more: Value| json!({"source": {"remote": more}});
+    let rollout = |more: Value| json!({"rollout": more});
+    let window = json!([{"cron": "0 2 * * *", "duration": "2h"}]);
+    let worker = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "worker"});
+    let cluster = json!({"kind": "ClusterRemoteStore", "name": "vault"});
+    let item = |more: Value| {
+        let mut item = json!({"secretKey": "value", "remoteRef": {"key": key}});
+        for (name, value) in more.as_object().into_iter().flatten() {
+            item[name] = value.clone();
+        }
+        json!({"source": {"remote": {"data": [item]}}})
+    };
+    let template = json!({"from": [{"configMapRef": {"name": "app", "key": "conf"}, "as": "conf"}]});
+    vec![
+        (remote(json!({"refreshPolicy": "OnChange"})), "spec.source.remote.refreshPolicy"),
+        (remote(json!({"refreshPolicy": "CreatedOnce"})), "spec.source.remote.refreshPolicy"),
+        (remote(json!({"maxStaleness": "1h"})), "spec.source.remote.maxStaleness"),
+        (remote(json!({"onMissing": "Delete"})), "spec.source.remote.onMissing"),
+        (remote(json!({"dataFrom": [{"extract": {"key": key}}]})), "spec.source.remote.dataFrom"),
+        (remote(json!({"storeRef": cluster})), "spec.source.remote.storeRef.kind: ClusterRemoteStore"),
+        (item(json!({"storeRef": cluster})), "spec.source.remote.storeRef.kind: ClusterRemoteStore"),
+        (item(json!({"remoteRef": {"key": key, "jmesPath": "a"}})), "spec.source.remote.data.remoteRef.jmesPath"),
+        (json!({"target": {"ownership": "Merge"}}), "spec.target.ownership: Merge"),
+        (json!({"target": {"template": template}}), "spec.target.template.from"),
+        (rollout(json!({"consumers": [worker]})), "spec.rollout.consumers"),
+        (rollout(json!({"onFailure": "RollBack"})), "spec.rollout.onFailure"),
+        (rollout(json!({"windows": window})), "spec.rollout.windows"),
+        (rollout(json!({"progressDeadline": "5m"})), "spec.rollout.progressDeadline"),
+        (rollout(json!({"liveReloadGrace": "5m"})), "spec.rollout.liveReloadGrace"),
+        (
+            json!({"immutability": "Versioned", "versions": {"references": "Publish"}, "rollout": {"canary": worker}}),
+            "spec.rollout.canary",
+        ),
+        (json!({"immutability": "Versioned", "versions": {"references": "Publish"}}), "spec.immutability: Versioned"),
+        (json!({"versions": {"keep": 2}}), "spec.versions"),
+    ]
+}
+
+async fn policy_refused(scene: &Scene, name: &str, field: &str) -> Result<()> {
+    until(&format!("SecretPolicy {name} refuses {field}"), || async {
+        Ok(refused(name, &scene.policy_conditions(name).await?, field)?.then_some(()))
+    })
+    .await?;
+    ensure!(scene.data(name).await?.is_none(), "{name}: a Secret was written for {field}");
+    Ok(())
+}
+
+pub async fn policies(world: Arc<World>) -> Result<()> {
+    let scene = Scene::new(&world, "unsupported").await?;
+    let _operator = scene.operator()?;
+    let key = scene.key("db");
+    world.bao.put(&key, &json!({"password": "one"})).await?;
+    let table = policy_table(&key);
+    let named = |number: usize| format!("p{number}");
+    for (number, (more, _)) in table.iter().enumerate() {
+        scene.policy(&named(number), "vault", &[("password", &key, "password")], more.clone()).await?;
+    }
+    let sources = [
+        ("existing", json!({"existing": {}})),
+        ("generated", json!({"generated": {"fields": [{"key": "password", "password": {}}]}})),
+        ("vaultEngine", json!({"vaultEngine": {"storeRef": {"name": "vault"}, "path": "database/creds/app"}})),
+    ];
+    let policy = |name: &str, annotations: Value, source: &Value| {
+        json!({
+            "apiVersion": "rekey.dev/v1alpha1",
+            "kind": "SecretPolicy",
+            "metadata": {"name": name, "annotations": annotations},
+            "spec": {"source": source},
+        })
+    };
+    for (member, source) in &sources {
+        scene.apply(policy(&member.to_lowercase(), json!({}), source)).await?;
+    }
+    let remote = json!({"remote": {"storeRef": {"name": "vault"}, "data": [
+        {"secretKey": "password", "remoteRef": {"key": key, "property": "password"}},
+    ]}});
+    let deliberate = [("unlock", names::UNLOCK), ("rollback", names::ROLLBACK_TO)];
+    for (name, annotation) in deliberate {
+        scene.apply(policy(name, json!({annotation: "x"}), &remote)).await?;
+    }
+    for (number, (_, field)) in table.iter().enumerate() {
+        policy_refused(&scene, &named(number), field).await?;
+    }
+    for (member, _) in &sources {
+        policy_refused(&scene, &member.to_lowercase(), &format!("spec.source.{member}")).await?;
+    }
+    for (name, annotation) in deliberate {
+        policy_refused(&scene, name, &format!("the annotation {annotation}")).await?;
+    }
+    println!("{} fields of policies refused", table.len() + sources.len() + deliberate.len());
+    Ok(())
+}
+
+/// What a schedule has beside `policyRef`, and the field that is named.
+fn schedule_table(key: &str) -> Vec<(Value, &'static str)> {
+    let generate = json!({"generate": {"fields": [{"property": "password", "password": {}}]}});
+    let with = |more: Value| {
+        let mut spec = json!({"writeTo": {"storeRef": {"name": "vault"}, "key": key}, "rotator": generate});
+        for (name, value) in more.as_object().into_iter().flatten() {
+            spec[name] = value.clone();
+        }
+        spec
+    };
+    let cluster = json!({"storeRef": {"kind": "ClusterRemoteStore", "name": "vault"}, "key": key});
+    let mut table = vec![
+        (with(json!({"windows": [{"cron": "0 2 * * *", "duration": "2h"}]})), "spec.windows"),
+        (with(json!({"approval": "Manual"})), "spec.approval: Manual"),
+        (with(json!({"schedule": {"renewBefore": "24h"}})), "spec.schedule.renewBefore"),
+        (with(json!({"writeTo": cluster})), "spec.writeTo.storeRef.kind: ClusterRemoteStore"),
+        (json!({"rotator": {"generate": {}}}), "spec.rotator.generate without fields"),
+        (json!({"rotator": {"awsRotation": {"mode": "Follow"}}}), "spec.rotator.awsRotation"),
+        (
+            json!({"rotator": {"vaultStaticRole": {"mount": "database", "role": "app", "mode": "Follow"}}}),
+            "spec.rotator.vaultStaticRole",
+        ),
+    ];
+    table.extend(rotators().into_iter().map(|(rotator, field)| (with(json!({"rotator": rotator})), field)));
+    table
+}
+
+/// Rotators that write to the store and are not built.
+fn rotators() -> Vec<(Value, &'static str)> {
+    let admin = json!({"name": "admin"});
+    let slots = json!({"alternating": {"first": "a", "second": "b", "owner": "o"}});
+    let users = json!({"alternating": {"first": "a", "second": "b"}});
+    let password = json!({"password": "password"});
+    let keys = json!({"accessKeyId": "id", "secretAccessKey": "secret"});
+    let issuer = json!({"ca": {"secretRef": {"name": "ca"}}});
+    let hmac = json!({"secretRef": {"name": "hmac", "key": "key"}});
+    vec![
+        (
+            json!({"postgres": {"host": "db", "database": "d", "adminSecretRef": admin, "users": slots}}),
+            "spec.rotator.postgres",
+        ),
+        (json!({"mysql": {"host": "db", "adminSecretRef": admin, "users": users}}), "spec.rotator.mysql"),
+        (
+            json!({"redis": {"host": "db", "adminSecretRef": admin, "user": "app", "properties": password}}),
+            "spec.rotator.redis",
+        ),
+        (json!({"sshKeyPair": {"algorithm": "Ed25519"}}), "spec.rotator.sshKeyPair"),
+        (
+            json!({"certificate": {"issuer": issuer, "commonName": "web", "duration": "24h"}}),
+            "spec.rotator.certificate",
+        ),
+        (
+            json!({"awsAccessKey": {"storeRef": {"name": "aws"}, "userName": "u", "properties": keys}}),
+            "spec.rotator.awsAccessKey",
+        ),
+        (json!({"job": {"cronJobRef": {"name": "rotate"}, "overlap": "None"}}), "spec.rotator.job"),
+        (
+            json!({"webhook": {"url": "https://rotate.infra/x", "hmac": hmac, "overlap": "None"}}),
+            "spec.rotator.webhook",
+        ),
+    ]
+}
+
+pub async fn schedules(world: Arc<World>) -> Result<()> {
+    let scene = Scene::new(&world, "schedules").await?;
+    let _operator = scene.operator()?;
+    let key = scene.key("db");
+    world.bao.put(&key, &json!({"password": "one"})).await?;
+    scene.policy("db", "vault", &[("password", &key, "password")], json!({})).await?;
+    scene.wait_synced("db").await?;
+    let table = schedule_table(&key);
+    for (number, (more, field)) in table.iter().enumerate() {
+        let name = format!("s{number}");
+        let mut spec = more.clone();
+        spec["policyRef"] = json!({"name": "db"});
+        let asked = json!({names::ROTATE_REQUESTED: "now"});
+        let object = json!({
+            "apiVersion": "rekey.dev/v1alpha1",
+            "kind": "RotationSchedule",
+            "metadata": {"name": name, "annotations": asked},
+            "spec": spec,
+        });
+        scene.apply(object).await?;
+        until(&format!("RotationSchedule {name} refuses {field}"), || async {
+            let status = scene.schedule(&name).await?.status.unwrap_or_default();
+            Ok(refused(&name, &status.conditions, field)?.then_some(()))
+        })
+        .await?;
+        scene.api::<RotationSchedule>().delete(&name, &kube::api::DeleteParams::default()).await?;
+    }
+    println!("{} fields of schedules refused", table.len());
+    // None of them has rotated anything.
+    let span = std::time::Duration::from_secs(1);
+    stays("versions in the store", vec![1], span, || world.bao.versions(&key)).await?;
+    scene.wait_data("db", &[("password", "one")]).await
+}
+
+pub async fn stores(world: Arc<World>) -> Result<()> {
+    let scene = Scene::new(&world, "stores").await?;
+    let _operator = scene.operator()?;
+    let account = json!({"name": "reader", "audiences": ["vault"]});
+    let secret = json!({"name": "vault-token", "key": "token"});
+    let token = json!({"token": {"secretRef": secret}});
+    let vault = |version: &str, auth: &Value| json!({"vault": {"server": world.bao.address(), "mount": "secret", "kvVersion": version, "auth": auth}});
+    let keys = json!({"secretRef": {"accessKeyId": secret, "secretAccessKey": secret}});
+    let aws = |service: &str, more: Value| {
+        let mut aws = json!({"service": service, "region": "eu-west-1", "auth": keys});
+        for (name, value) in more.as_object().into_iter().flatten() {
+            aws[name] = value.clone();
+        }
+        json!({"aws": aws})
+    };
+    let role = json!({"role": {"arn": "arn:aws:iam::123456789012:role/reader"}});
+    let identity = json!({"auth": {"serviceAccountRef": {"name": "reader", "audiences": ["sts.amazonaws.com"]}}});
+    let mut ambient = aws("SecretsManager", json!({}));
+    if let Some(aws) = ambient["aws"].as_object_mut() {
+        aws.remove("auth");
+    }
+    let app_role = json!({"appRole": {"roleId": "r", "secretRef": secret}});
+    let jwt = json!({"jwt": {"role": "shop", "serviceAccountRef": account}});
+    let table = [
+        (vault("V1", &token), "spec.provider.vault.kvVersion: V1"),
+        (vault("V2", &app_role), "spec.provider.vault.auth.appRole"),
+        (vault("V2", &jwt), "spec.provider.vault.auth.jwt"),
+        (aws("ParameterStore", json!({})), "spec.provider.aws.service: ParameterStore"),
+        (aws("SecretsManager", role), "spec.provider.aws.role"),
+        (aws("SecretsManager", identity), "spec.provider.aws.auth.serviceAccountRef"),
+        (ambient, "spec.provider.aws without auth (the operator's own credentials)"),
+    ];
+    for (number, (provider, field)) in table.into_iter().enumerate() {
+        let name = format!("r{number}");
+        scene.store(&name, "ReadOnly", provider).await?;
+        let store = scene.wait_store(&name, "Stalled=True/NotSupportedYet").await?;
+        ensure!(refused(&name, &store.status.unwrap_or_default().conditions, field)?, "{name}");
+    }
+    let limited = json!({
+        "apiVersion": "rekey.dev/v1alpha1", "kind": "RemoteStore", "metadata": {"name": "limited"},
+        "spec": {"limits": {"requestsPerSecond": 5, "burst": 5}, "provider": vault("V2", &token)},
+    });
+    scene.apply(limited).await?;
+    let store = scene.wait_store("limited", "Stalled=True/NotSupportedYet").await?;
+    ensure!(refused("limited", &store.status.unwrap_or_default().conditions, "spec.limits")?, "limited");
+    // A policy that uses one of them says that it is the store.
+    scene.policy("db", "limited", &[("password", &scene.key("db"), "password")], json!({})).await?;
+    let said = scene.wait_policy("db", "Ready=False/DependencyNotReady").await?;
+    ensure!(said.contains("RemoteStore/limited") && said.contains("spec.limits"), "{said}");
+    cluster_store(&scene, vault("V2", &token)).await
+}
+
+async fn cluster_store(scene: &Scene, provider: Value) -> Result<()> {
+    let name = scene.namespace.as_str();
+    let object = json!({
+        "apiVersion": "rekey.dev/v1alpha1", "kind": "ClusterRemoteStore", "metadata": {"name": name},
+        "spec": {"provider": provider},
+    });
+    scene.world.apply(object).await?;
+    let api: Api<ClusterRemoteStore> = Api::all(scene.world.client.clone());
+    until("the ClusterRemoteStore is refused", || async {
+        let status = api.get(name).await?.status.unwrap_or_default();
+        Ok(refused(name, &status.conditions, "ClusterRemoteStore")?.then_some(()))
+    })
+    .await?;
+    api.delete(name, &kube::api::DeleteParams::default()).await?;
+    Ok(())
+}

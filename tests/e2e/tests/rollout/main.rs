@@ -1,0 +1,42 @@
+//! Consumers restart exactly once when the value they consume changes, and never otherwise. Pods really run here, and
+//! what they hold is read from their processes.
+
+mod costs;
+mod ground;
+mod held;
+mod left_alone;
+mod restarts;
+mod together;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use rekey_e2e::suite::{self, test};
+
+fn main() -> Result<ExitCode> {
+    suite::main_at_once(
+        6,
+        true,
+        vec![
+            test("a_deployment_by_env_restarts_once", restarts::deployment),
+            test("a_stateful_set_by_env_from_restarts_once", restarts::stateful_set),
+            test("a_daemon_set_by_volume_restarts_once", restarts::daemon_set),
+            test("another_key_of_the_secret_restarts_nobody", restarts::another_key),
+            test("a_change_missed_while_down_is_caught_up_by_one_restart", restarts::missed),
+            test("two_secrets_changed_together_cause_one_restart", together::two_secrets),
+            test("two_consumers_never_roll_at_the_same_time", together::concurrency),
+            test("nothing_but_a_changed_value_restarts_anybody", left_alone::nothing),
+            test("a_relist_restarts_nobody", left_alone::relist),
+            test("adoption_restarts_nobody", left_alone::adoption),
+            test("a_policy_for_running_pods_restarts_nobody", left_alone::first_publication),
+            test("a_template_that_newly_refers_to_the_secret_rolls_once", left_alone::newly_refers),
+            test("a_rollout_of_somebody_elses_is_not_doubled", left_alone::own_rollout),
+            test("a_removed_marker_leads_to_no_restart", left_alone::marker_removed),
+            test("restart_never_is_held_until_somebody_restarts_it", held::never),
+            test("a_policy_without_restarts_holds_its_consumers", held::never_by_policy),
+            test("a_consumer_that_reloads_is_not_restarted", held::reloads),
+            test("a_paused_deployment_is_picked_up_when_resumed", held::paused),
+            test("a_restart_costs_what_it_should", costs::restart),
+        ],
+    )
+}

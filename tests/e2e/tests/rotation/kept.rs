@@ -1,0 +1,41 @@
+//! Consumers that do not follow by themselves.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Result, ensure};
+use k8s_openapi::api::apps::v1::Deployment;
+use rekey_api::{names, rotation::RotationOutcome};
+use rekey_e2e::{World, wait::stays};
+use serde_json::json;
+
+use crate::stage::{OLD, Stage, fresh};
+
+/// It is restarted by nobody but its owner; until then the rotation is open and says why.
+pub async fn never(world: Arc<World>) -> Result<()> {
+    let stage = Stage::new(&world, "never").await?;
+    stage.published().await?;
+    stage.consumer("web", "password").await?;
+    stage.scene.annotate::<Deployment>("web", names::RESTART, "Never").await?;
+    stage.schedule("vault", &json!({})).await?;
+    stage.ask("token-1").await?;
+    stage.step("RollingOut").await?;
+    let password = fresh(&stage.stored().await?.0)?;
+    let open = || async {
+        let open = stage.scene.schedule("db").await?.status.unwrap_or_default().rotation;
+        let step = open.map(|open| open.step.as_str());
+        Ok((step, stage.restarts("web").await?))
+    };
+    stays("step and restarts", (Some("RollingOut"), 0), Duration::from_secs(5), open).await?;
+    let text = stage.step("RollingOut").await?;
+    ensure!(text.contains("Deployment web (Held)"), "{text}");
+    ensure!(stage.scene.held("web", "PASSWORD").await? == OLD);
+    // What `kubectl rollout restart` does.
+    let body =
+        json!({"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}}}});
+    let patch = kube::api::Patch::Merge(body);
+    stage.scene.api::<Deployment>().patch("web", &kube::api::PatchParams::default(), &patch).await?;
+    ensure!(stage.ended(1).await?[0].outcome == RotationOutcome::Completed);
+    ensure!(stage.scene.held("web", "PASSWORD").await? == password);
+    ensure!(stage.restarts("web").await? == 1);
+    Ok(())
+}

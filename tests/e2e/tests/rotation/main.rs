@@ -1,0 +1,39 @@
+//! Rotations on a real control plane with a real node, a real store and real consumers.
+
+mod disturbed;
+mod kept;
+mod request;
+mod stage;
+mod timing;
+mod waits;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use rekey_e2e::suite::{self, test};
+
+fn main() -> Result<ExitCode> {
+    suite::main(
+        true,
+        vec![
+            test("a_request_rotates_once_on_openbao", request::openbao),
+            test("a_request_rotates_once_on_secrets_manager", request::secrets_manager),
+            test("a_key_that_is_missing_is_created", request::missing_key),
+            test("kubectl_prints_the_truth", request::columns),
+            test("a_period_rotates_again_and_again", timing::every),
+            test("a_cron_pattern_in_a_time_zone_is_planned", timing::cron),
+            test("an_old_token_is_recorded_not_acted_on", timing::old_token),
+            test("a_suspended_schedule_waits", waits::suspended),
+            test("a_read_only_store_is_named_and_waited_for", waits::read_only),
+            test("a_locked_policy_is_waited_for", waits::locked),
+            test("a_rotator_that_is_not_built_is_refused", waits::not_built),
+            test("a_second_schedule_waits_for_its_turn", waits::second_schedule),
+            test("an_outage_while_publishing_ends_in_one_version", disturbed::outage),
+            test("a_foreign_password_stands", disturbed::foreign),
+            test("other_properties_that_move_are_merged", disturbed::merged),
+            test("a_deletion_while_publishing_completes_and_goes", disturbed::deleted),
+            test("a_deletion_with_a_refused_spec_goes", disturbed::deleted_and_refused),
+            test("a_consumer_that_is_never_restarted_keeps_a_rotation_open", kept::never),
+        ],
+    )
+}

@@ -1,0 +1,95 @@
+//! What a rotation waits for before it begins, and what it is refused for.
+
+use std::sync::Arc;
+
+use anyhow::{Result, ensure};
+use kube::api::DeleteParams;
+use rekey_api::{RotationSchedule, rotation::RotationOutcome};
+use rekey_e2e::World;
+use serde_json::json;
+
+use crate::stage::{Stage, fresh};
+
+/// Nothing has begun: one version in the store, and no pending Secret.
+async fn untouched(stage: &Stage) -> Result<()> {
+    let status = stage.scene.schedule("db").await?.status.unwrap_or_default();
+    ensure!(status.rotation.is_none() && status.history.is_empty(), "{status:?}");
+    ensure!(stage.stored().await?.1 == [1] && stage.pending().await?.is_empty());
+    Ok(())
+}
+
+/// The rotation that waited has taken place.
+async fn proceeds(stage: &Stage) -> Result<()> {
+    ensure!(stage.ended(1).await?[0].outcome == RotationOutcome::Completed);
+    let (value, versions) = stage.stored().await?;
+    ensure!(versions == [1, 2], "versions {versions:?}");
+    fresh(&value).map(drop)
+}
+
+pub async fn suspended(world: Arc<World>) -> Result<()> {
+    let stage = Stage::new(&world, "suspended").await?;
+    stage.published().await?;
+    stage.schedule("vault", &json!({"suspend": true})).await?;
+    stage.ask("token-1").await?;
+    let text = stage.shows("db", "Rotated=False/Suspended").await?;
+    ensure!(text.contains("spec.suspend"), "{text}");
+    untouched(&stage).await?;
+    stage.change(json!({"suspend": false})).await?;
+    proceeds(&stage).await
+}
+
+pub async fn read_only(world: Arc<World>) -> Result<()> {
+    let stage = Stage::new(&world, "read-only").await?;
+    stage.scene.vault_store("ReadOnly").await?;
+    stage.published().await?;
+    stage.schedule("vault", &json!({})).await?;
+    stage.ask("token-1").await?;
+    let text = stage.shows("db", "Rotated=False/StoreNotAllowed").await?;
+    ensure!(text.contains("RemoteStore vault is read-only; set spec.access to ReadWrite"), "{text}");
+    untouched(&stage).await?;
+    stage.scene.vault_store("ReadWrite").await?;
+    proceeds(&stage).await
+}
+
+pub async fn locked(world: Arc<World>) -> Result<()> {
+    let stage = Stage::new(&world, "locked").await?;
+    stage.put(&json!({"username": "orders", "password": "old"})).await?;
+    let key = stage.key();
+    stage.scene.policy("db", "vault", &[("password", &key, "password")], json!({"immutability": "Locked"})).await?;
+    stage.scene.wait_synced("db").await?;
+    stage.schedule("vault", &json!({})).await?;
+    stage.ask("token-1").await?;
+    let text = stage.shows("db", "Rotated=False/PolicyNotReady").await?;
+    ensure!(text.contains("SecretPolicy db is Locked"), "{text}");
+    untouched(&stage).await
+}
+
+pub async fn not_built(world: Arc<World>) -> Result<()> {
+    let stage = Stage::new(&world, "not-built").await?;
+    stage.published().await?;
+    let job = json!({"rotator": {"job": {"cronJobRef": {"name": "rotate"}}}});
+    stage.schedule("vault", &job).await?;
+    let text = stage.shows("db", "Stalled=True/NotSupportedYet").await?;
+    ensure!(text.contains("spec.rotator.job is not supported yet"), "{text}");
+    stage.ask("token-1").await?;
+    untouched(&stage).await?;
+    let mended = json!({"generate": {"fields": [{"property": "password", "password": {"length": 40, "exclude": "\"@/\\"}}]}, "job": null});
+    stage.change(json!({"rotator": mended})).await?;
+    proceeds(&stage).await
+}
+
+pub async fn second_schedule(world: Arc<World>) -> Result<()> {
+    let stage = Stage::new(&world, "second").await?;
+    stage.published().await?;
+    // The first by name, in case both are made in the same second.
+    stage.apply("first", "vault", &json!({"policyRef": {"name": "db"}})).await?;
+    stage.shows("first", "Ready=True/Synced").await?;
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await; // creation times are whole seconds
+    stage.schedule("vault", &json!({})).await?;
+    let text = stage.shows("db", "Stalled=True/DuplicateSchedule").await?;
+    ensure!(text.contains("\"first\""), "{text}");
+    stage.ask("token-1").await?;
+    untouched(&stage).await?;
+    stage.scene.api::<RotationSchedule>().delete("first", &DeleteParams::default()).await?;
+    proceeds(&stage).await
+}

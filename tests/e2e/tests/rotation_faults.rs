@@ -1,0 +1,128 @@
+//! The operator dies at each write of a rotation, in three places: the end is the same.
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::{Result, ensure};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, ReplicaSet},
+    core::v1::Secret,
+};
+use kube::{Api, ResourceExt as _, api::ListParams};
+use rekey_api::{RotationSchedule, SecretPolicy, names};
+use rekey_e2e::{
+    Scene, World,
+    kill::{self, Rig, Scenario},
+    suite,
+    wait::until,
+    workloads::{Form, workload},
+};
+use serde_json::{Value, json};
+
+/// Longer than the operator gathers changes for, and than it waits before it tries again.
+const REST: Duration = Duration::from_secs(4);
+const OLD: &str = "the old password";
+
+fn main() -> Result<ExitCode> {
+    suite::main(true, vec![suite::test("kill_9_at_any_write_of_a_rotation_ends_the_same", killed)])
+}
+
+async fn killed(world: Arc<World>) -> Result<()> {
+    kill::prove(&world, &Rotation).await
+}
+
+/// One rotation that is asked for, of a password that one consumer holds.
+struct Rotation;
+
+impl Scenario for Rotation {
+    fn name(&self) -> &'static str {
+        "rotation"
+    }
+
+    /// Which of two waits is told on the way depends on who is faster; a policy that starts anew may publish the new
+    /// value before it knows whose it is, and then says so once more.
+    fn spare(&self) -> usize {
+        4
+    }
+
+    async fn prepare(&self, rig: &Rig) -> Result<()> {
+        let scene = &rig.scene;
+        let key = scene.key("db");
+        scene.world.bao.put(&key, &json!({"username": "orders", "password": OLD})).await?;
+        let hourly = json!({"source": {"remote": {"refreshInterval": "1h"}}});
+        scene.policy("db", "vault", &[("password", &key, "password")], hourly).await?;
+        scene.wait_synced("db").await?;
+        scene.world.apply(workload("Deployment", &scene.namespace, "web", "db", Form::Env)).await?;
+        scene.wait_pod("web").await?;
+        ensure!(scene.held("web", "PASSWORD").await? == OLD);
+        let fields = json!([{"property": "password", "password": {"length": 40}}]);
+        scene
+            .apply(json!({
+                "apiVersion": "rekey.dev/v1alpha1",
+                "kind": "RotationSchedule",
+                "metadata": {"name": "db"},
+                "spec": {
+                    "policyRef": {"name": "db"},
+                    "writeTo": {"storeRef": {"name": "vault"}, "key": key},
+                    "rotator": {"generate": {"fields": fields}},
+                },
+            }))
+            .await?;
+        until("all is at rest", || async {
+            let consumers = scene.wait_synced("db").await?.status.unwrap_or_default().consumers;
+            let seen = scene.schedule("db").await?.status.and_then(|status| status.observed_generation);
+            Ok((seen.is_some() && consumers.is_some_and(|at| at.summary == "1/1")).then_some(()))
+        })
+        .await?;
+        kill::quiet(rig, Duration::from_secs(1)).await
+    }
+
+    async fn act(&self, rig: &Rig) -> Result<()> {
+        rig.scene.annotate::<RotationSchedule>("db", names::ROTATE_REQUESTED, "token-1").await
+    }
+
+    async fn end(&self, rig: &Rig) -> Result<Value> {
+        let scene = &rig.scene;
+        until("the rotation has ended", || async {
+            let schedule = scene.schedule("db").await?;
+            let held = !schedule.finalizers().is_empty();
+            let status = schedule.status.unwrap_or_default();
+            let over = status.rotation.is_none() && !status.history.is_empty() && !held;
+            Ok((over && pending(scene).await?.is_empty()).then_some(()))
+        })
+        .await?;
+        kill::quiet(rig, REST).await?;
+        scene.wait_synced("db").await?;
+        end(scene).await
+    }
+}
+
+async fn pending(scene: &Scene) -> Result<Vec<Secret>> {
+    Ok(scene.api::<Secret>().list(&ListParams::default().labels(names::SCHEDULE_UID)).await?.items)
+}
+
+/// Everything that must be equal.
+async fn end(scene: &Scene) -> Result<Value> {
+    let key = scene.key("db");
+    let stored = scene.world.bao.get(&key).await?.unwrap_or_default();
+    let password = stored["password"].as_str().unwrap_or_default();
+    let held = scene.held("web", "PASSWORD").await?;
+    let published = scene.data("db").await?.unwrap_or_default();
+    let sets: Api<ReplicaSet> = scene.api();
+    let mut policy = serde_json::to_value(scene.api::<SecretPolicy>().get("db").await?)?;
+    // After a kill the policy may read the new value before it knows of the rotation: the cause then has another name.
+    for change in policy["status"]["history"].as_array_mut().into_iter().flatten() {
+        change["reason"].take();
+    }
+    Ok(json!({
+        "schedule": scene.schedule("db").await?,
+        "policy": policy,
+        "consumer": scene.api::<Deployment>().get("web").await?.metadata.generation,
+        "restarts": sets.list(&ListParams::default().labels("app=web")).await?.items.len() - 1,
+        "versions": scene.world.bao.versions(&key).await?,
+        "username": stored["username"],
+        "new": password.len() == 40,
+        "published": published.get("password").map(String::as_str) == Some(password),
+        "held": held == password,
+        "pending": pending(scene).await?.len(),
+    }))
+}

@@ -1,0 +1,122 @@
+//! The process: who leads, how it ends, and what it tells of itself.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use kube::Api;
+use rekey_e2e::{
+    Operator, Scene, World,
+    operator::Options,
+    wait::{stays, until},
+};
+use serde_json::json;
+
+async fn lease(world: &World) -> Result<LeaseSpec> {
+    let api: Api<Lease> = Api::namespaced(world.client.clone(), "rekey-system");
+    Ok(api.get_opt("rekey-leader").await?.and_then(|lease| lease.spec).unwrap_or_default())
+}
+
+async fn leads(operator: &Operator) -> Result<bool> {
+    let answer = operator.get("/metrics").await.ok(); // it may not serve yet
+    Ok(answer.is_some_and(|(_, text)| text.lines().any(|line| line == "rekey_leader 1")))
+}
+
+async fn wait_leads(operator: &Operator) -> Result<()> {
+    until("it leads", || async { Ok(leads(operator).await?.then_some(())) }).await
+}
+
+pub async fn takes_over(world: Arc<World>) -> Result<()> {
+    let scene = Scene::new(&world, "lease").await?;
+    let only = format!("--namespaces={}", scene.namespace);
+    let start = |name: &str| world.operator(&format!("{}-{name}", scene.namespace), &[&only]);
+    let key = scene.key("db");
+    world.bao.put(&key, &json!({"password": "one"})).await?;
+    let items = [("password", key.as_str(), "password")];
+    let mut first = start("first")?;
+    wait_leads(&first).await?;
+    let mut second = start("second")?;
+    until("the second is ready to take over", || async {
+        Ok(second.get("/readyz").await.is_ok_and(|(status, _)| status == 200).then_some(()))
+    })
+    .await?;
+    scene.policy("one", "vault", &items, json!({})).await?;
+    scene.wait_synced("one").await?;
+    stays("the second waits", false, Duration::from_secs(3), || leads(&second)).await?;
+    let holder = lease(&world).await?.holder_identity.context("nobody leads")?;
+
+    first.kill()?;
+    let killed = Instant::now();
+    scene.policy("two", "vault", &items, json!({})).await?;
+    scene.wait_synced("two").await?;
+    let took = killed.elapsed();
+    println!("served {:.1} s after the leader was killed", took.as_secs_f64());
+    ensure!(took < Duration::from_secs(20), "it took {took:?}");
+    let now = lease(&world).await?;
+    ensure!(now.holder_identity.as_ref().is_some_and(|name| *name != holder), "{now:?}");
+
+    second.stop()?; // fails unless it ends with 0
+    let given_back = lease(&world).await?;
+    ensure!(given_back.holder_identity.unwrap_or_default().is_empty(), "the Lease was not given back");
+    let third = start("third")?;
+    let started = Instant::now();
+    wait_leads(&third).await?;
+    ensure!(started.elapsed() < Duration::from_secs(10), "a Lease that was given back: {:?}", started.elapsed());
+    let transitions = lease(&world).await?.lease_transitions.unwrap_or_default();
+    ensure!(transitions >= 3, "{transitions}");
+    Ok(())
+}
+
+pub async fn health(world: Arc<World>) -> Result<()> {
+    let scene = Scene::new(&world, "health").await?;
+    let mut operator = scene.operator()?;
+    let key = scene.key("very-private-key");
+    world.bao.put(&key, &json!({"property-name": "canary-value"})).await?;
+    scene.policy("policy-name", "vault", &[("secret-key", &key, "property-name")], json!({})).await?;
+    scene.policy("missing", "vault", &[("secret-key", &scene.key("no-such-key"), "x")], json!({})).await?;
+    scene.wait_synced("policy-name").await?;
+    scene.wait_policy("missing", "Ready=False/DependencyNotReady").await?;
+    for path in ["/livez", "/readyz"] {
+        let (status, text) = operator.get(path).await?;
+        ensure!((status, text.trim()) == (200, "ok"), "{path}: {status} {text}");
+    }
+    ensure!(operator.get("/other").await?.0 == 404, "/other");
+    let (status, text) = operator.get("/metrics").await?;
+    ensure!(status == 200, "{status}");
+    for wanted in [
+        "rekey_reconciles_total{kind=\"SecretPolicy\",result=\"ok\"}",
+        "rekey_reconciles_total{kind=\"SecretPolicy\",result=\"KeyNotFound\"}",
+        "rekey_reconcile_duration_seconds_count{kind=\"RemoteStore\"}",
+        "rekey_store_requests_total{kind=\"read\",result=\"ok\"}",
+        "rekey_store_requests_total{kind=\"read\",result=\"not_found\"}",
+        "rekey_leader 1",
+        "# EOF",
+    ] {
+        ensure!(text.contains(wanted), "no {wanted} in:\n{text}");
+    }
+    let names =
+        ["very-private-key", "property-name", "secret-key", "policy-name", "canary-value", "no-such-key", "missing\""];
+    for name in names.into_iter().chain([scene.namespace.as_str()]) {
+        ensure!(!text.contains(name), "the metrics tell {name}:\n{text}");
+    }
+    operator.stop()?;
+    unreachable(&world).await
+}
+
+/// Without an API server it lives, and is not ready.
+async fn unreachable(world: &World) -> Result<()> {
+    let (user, groups) = ("nobody", ["nobody"]);
+    let url = format!("https://127.0.0.1:{}", rekey_testkit::process::free_port()?);
+    let kubeconfig = world.plane.kubeconfig_via("nowhere", user, &groups, &url, &world.plane.ca_pem())?;
+    let mut operator =
+        Operator::start("nowhere", world.plane.directory(), &Options { kubeconfig, arguments: Vec::new() })?;
+    until("it lives", || async { Ok(operator.get("/livez").await.is_ok_and(|(code, _)| code == 200).then_some(())) })
+        .await?;
+    let (status, text) = operator.get("/readyz").await?;
+    ensure!(status == 503 && text.contains("API server"), "{status} {text}");
+    until("the log says so", || async { Ok(operator.log()?.contains("cannot be reached yet").then_some(())) }).await?;
+    operator.stop()
+}

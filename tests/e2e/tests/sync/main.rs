@@ -1,0 +1,52 @@
+//! From a store into a Secret: what arrives, what is repaired, what it costs, and who works.
+
+mod content;
+mod cost;
+mod drift;
+mod leading;
+mod locked;
+mod namespaces;
+mod ownership;
+mod requests;
+mod stores;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use rekey_e2e::suite::{self, test};
+
+fn main() -> Result<ExitCode> {
+    suite::main(
+        false,
+        vec![
+            test("a_namespace_opened_later_works_without_a_restart", namespaces::opened_later),
+            test("another_replica_takes_over_after_a_kill", leading::takes_over),
+            test("kubernetes_login_needs_the_role_and_then_works", stores::kubernetes_login),
+            test("idle_rounds_read_each_key_once_and_ask_the_api_server_nothing", cost::idle),
+            test("a_locked_secret_stays_and_says_so", locked::kept),
+            test("a_lost_locked_secret_comes_back_only_with_its_value", locked::lost),
+            test("locked_cannot_be_left", locked::left),
+            test("a_store_with_a_token_says_who_it_is", stores::token),
+            test("a_store_with_a_key_pair_gives_json_properties", stores::key_pair),
+            test("a_value_goes_from_the_store_into_a_secret", content::arrives),
+            test("a_secret_is_dressed_as_the_template_says", content::dressed),
+            test("values_of_two_stores_meet_in_one_secret", content::two_stores),
+            test("a_change_in_the_store_arrives", content::change),
+            test("columns_tell_the_truth_and_kubectl_can_wait", content::columns),
+            test("a_request_is_handled_exactly_once", requests::once),
+            test("an_old_request_is_only_recorded", requests::old),
+            test("an_edit_of_the_policy_is_followed_at_once", requests::edit),
+            test("suspended_nothing_happens", requests::suspended),
+            test("edits_of_a_secret_are_repaired", drift::edits),
+            test("a_deleted_secret_comes_back", drift::deleted),
+            test("marks_of_others_stay", drift::marks),
+            test("an_existing_secret_needs_consent", ownership::consent),
+            test("two_policies_cannot_have_one_secret", ownership::conflict),
+            test("a_secret_goes_or_stays_with_its_policy", ownership::deletion),
+            test("a_first_sync_costs_three_requests", cost::first),
+            test("a_change_costs_two_writes_and_an_event", cost::change),
+            test("a_restarted_operator_writes_nothing", cost::restart),
+            test("health_and_metrics_answer_without_names", leading::health),
+        ],
+    )
+}

@@ -1,0 +1,37 @@
+//! Namespaces are opened one by one.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, ensure};
+use rekey_e2e::{Scene, World, conditions, kubectl::kubectl};
+use serde_json::json;
+
+pub async fn opened_later(world: Arc<World>) -> Result<()> {
+    let scene = Scene::closed(&world, "closed").await?;
+    let operator = scene.operator()?;
+    let key = scene.key("db");
+    world.bao.put(&key, &json!({"password": "one"})).await?;
+    scene.vault_store("ReadOnly").await?;
+    scene.policy("db", "vault", &[("password", &key, "password")], json!({})).await?;
+    let said = scene.wait_policy("db", "Stalled=True/NamespaceNotOpened").await?;
+    scene.wait_policy("db", "Ready=False/NamespaceNotOpened").await?;
+    let store = scene.wait_store("vault", "Stalled=True/NamespaceNotOpened").await?.status.unwrap_or_default();
+    ensure!(conditions::message(&store.conditions, "Stalled") == said, "{store:?}");
+    ensure!(scene.data("db").await?.is_none(), "a Secret was written");
+    // The command of the message opens it.
+    let command = said.split('`').nth(1).unwrap_or_default().to_owned();
+    let words: Vec<&str> = command.split(' ').skip(1).collect();
+    ensure!(words.starts_with(&["create", "rolebinding"]) && words.contains(&scene.namespace.as_str()), "{said}");
+    let start = Instant::now();
+    kubectl(&world, &words).await?;
+    scene.wait_synced("db").await?;
+    ensure!(start.elapsed() < Duration::from_secs(40), "it took {:?}", start.elapsed());
+    println!("served {:.1} s after the namespace was opened", start.elapsed().as_secs_f64());
+    scene.wait_data("db", &[("password", "one")]).await?;
+    scene.wait_store("vault", "Ready=True/Synced").await?;
+    drop(operator);
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! Whose a Secret is.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Result, ensure};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{ResourceExt as _, api::DeleteParams};
+use rekey_api::{SecretPolicy, names};
+use rekey_e2e::{
+    Scene, World,
+    kubectl::kubectl,
+    wait::{stays, until},
+};
+use serde_json::json;
+
+pub async fn consent(world: Arc<World>) -> Result<()> {
+    let scene = Scene::new(&world, "consent").await?;
+    let _operator = scene.operator()?;
+    let key = scene.key("db");
+    world.bao.put(&key, &json!({"password": "from the store"})).await?;
+    scene.secret("db", &[("password", "theirs"), ("mine", "too")]).await?;
+    let before = scene.api::<Secret>().get("db").await?;
+    scene.policy("db", "vault", &[("password", &key, "password")], json!({})).await?;
+    let said = scene.wait_policy("db", "Stalled=True/NoConsent").await?;
+    scene.wait_policy("db", "Ready=False/NoConsent").await?;
+    // Another policy's name is no consent to this one.
+    scene.annotate::<Secret>("db", names::ADOPT_BY, "another").await?;
+    let annotated = scene.api::<Secret>().get("db").await?;
+    ensure!(annotated.data == before.data, "it was written");
+    stays("the Secret of somebody else", annotated.resource_version(), Duration::from_secs(3), || async {
+        Ok(scene.api::<Secret>().get("db").await?.resource_version())
+    })
+    .await?;
+    // The command that the message gives, as a user would run it.
+    let command = said.split('`').nth(1).unwrap_or_default().to_owned();
+    let mut words: Vec<&str> = command.split(' ').skip(1).collect();
+    words.push("--overwrite");
+    ensure!(words.first() == Some(&"annotate"), "{said}");
+    kubectl(&world, &words).await?;
+    scene.wait_data("db", &[("password", "from the store")]).await?;
+    let policy = scene.wait_synced("db").await?;
+    let secret = scene.api::<Secret>().get("db").await?;
+    ensure!(secret.uid() == before.uid(), "it was made anew");
+    let owner = secret.owner_references().first().map(|owner| owner.uid.clone());
+    ensure!(owner == policy.uid(), "{:?}", secret.owner_references());
+    let events = scene.events("db").await?;
+    ensure!(events.contains(&"Synced: took over Secret db".to_owned()), "{events:?}");
+    Ok(())
+}
+
+pub async fn conflict(world: Arc<World>) -> Result<()> {
+    let scene = Scene::new(&world, "conflict").await?;
+    let _operator = scene.operator()?;
+    let (one, two) = (scene.key("one"), scene.key("two"));
+    world.bao.put(&one, &json!({"password": "one"})).await?;
+    world.bao.put(&two, &json!({"password": "two"})).await?;
+    let target = json!({"target": {"name": "shared"}});
+    scene.policy("first", "vault", &[("password", &one, "password")], target.clone()).await?;
+    scene.wait_synced("first").await?;
+    scene.policy("second", "vault", &[("password", &two, "password")], target).await?;
+    let said = scene.wait_policy("second", "Stalled=True/TargetConflict").await?;
+    ensure!(said.contains("\"shared\"") && said.contains("\"first\""), "{said}");
+    stays("the Secret of the first", Some("one".to_owned()), Duration::from_secs(3), || async {
+        Ok(scene.data("shared").await?.and_then(|data| data.get("password").cloned()))
+    })
+    .await?;
+    scene.wait_synced("first").await?;
+    // When the first goes, its Secret goes, and the second is served.
+    scene.api::<SecretPolicy>().delete("first", &DeleteParams::default()).await?;
+    scene.wait_data("shared", &[("password", "two")]).await?;
+    scene.wait_synced("second").await.map(drop)
+}
+
+pub async fn deletion(world: Arc<World>) -> Result<()> {
+    let scene = Scene::new(&world, "deletion").await?;
+    let _operator = scene.operator()?;
+    let key = scene.key("db");
+    world.bao.put(&key, &json!({"password": "one"})).await?;
+    let items = [("password", key.as_str(), "password")];
+    for (name, more) in
+        [("goes", json!({})), ("stays", json!({"target": {"onPolicyDelete": "Retain"}})), ("changed", json!({}))]
+    {
+        scene.policy(name, "vault", &items, more).await?;
+        scene.wait_synced(name).await?;
+    }
+    let owners = |name: &'static str| async {
+        Ok::<_, anyhow::Error>(scene.api::<Secret>().get(name).await?.owner_references().len())
+    };
+    ensure!(owners("goes").await? == 1 && owners("stays").await? == 0, "owners");
+    // A later wish counts, too.
+    scene.policy("changed", "vault", &items, json!({"target": {"onPolicyDelete": "Retain"}})).await?;
+    until("the owner is gone", || async { Ok((owners("changed").await? == 0).then_some(())) }).await?;
+    for name in ["goes", "stays", "changed"] {
+        scene.api::<SecretPolicy>().delete(name, &DeleteParams::default()).await?;
+    }
+    until("the owned Secret is gone", || async { Ok(scene.data("goes").await?.is_none().then_some(())) }).await?;
+    for name in ["stays", "changed"] {
+        stays(name, true, Duration::from_secs(2), || async { Ok(scene.data(name).await?.is_some()) }).await?;
+    }
+    // The same policy made again takes what it had left.
+    let before = scene.api::<Secret>().get("stays").await?.uid();
+    scene.policy("stays", "vault", &items, json!({})).await?;
+    scene.wait_synced("stays").await?;
+    ensure!(owners("stays").await? == 1, "no owner");
+    ensure!(scene.api::<Secret>().get("stays").await?.uid() == before, "made anew");
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! Stores: their credentials, and what their status says.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::{
+    authentication::v1::{TokenRequest, TokenRequestSpec},
+    core::v1::ServiceAccount,
+};
+use kube::api::PostParams;
+use rekey_api::store::Capability;
+use rekey_e2e::{Scene, World, conditions};
+use serde_json::{Value, json};
+
+const READS: &str = r#"path "secret/data/*" { capabilities = ["read"] }"#;
+
+pub async fn token(world: Arc<World>) -> Result<()> {
+    let scene = Scene::new(&world, "token").await?;
+    let limited = format!("reader-{}", scene.namespace);
+    world.bao.policy(&limited, READS).await?;
+    scene.secret("limited", &[("token", &world.bao.token_for(&limited).await?)]).await?;
+    scene.store("limited", "ReadOnly", vault(&scene, &token_auth("limited"))).await?;
+    let _operator = scene.operator()?;
+    let place = world.bao.address().trim_start_matches("http://").to_owned();
+    for (name, identity, capabilities) in [
+        ("vault", format!("token root at {place}"), vec![Capability::Read, Capability::Write, Capability::Find]),
+        ("limited", format!("the token in limited/token at {place}"), vec![Capability::Read, Capability::Find]),
+    ] {
+        let store = scene.wait_store(name, "Ready=True/Synced").await?;
+        let status = store.status.context("no status")?;
+        ensure!(status.identity.as_deref() == Some(identity.as_str()), "{name}: {:?}", status.identity);
+        ensure!(status.capabilities == capabilities, "{name}: {:?}", status.capabilities);
+        ensure!(status.observed_generation == store.metadata.generation, "{name}: {status:?}");
+        ensure!(conditions::shown(&status.conditions) == ["Ready=True/Synced"], "{name}: {status:?}");
+    }
+    // The limited token serves a policy, too.
+    world.bao.put(&scene.key("db"), &json!({"password": "one"})).await?;
+    scene.policy("db", "limited", &[("password", &scene.key("db"), "password")], json!({})).await?;
+    scene.wait_data("db", &[("password", "one")]).await
+}
+
+pub async fn key_pair(world: Arc<World>) -> Result<()> {
+    let scene = Scene::new(&world, "aws").await?;
+    let _operator = scene.operator()?;
+    let key = scene.key("db");
+    let version = world.moto.create(&key, r#"{"user": {"name": "orders"}, "password": "p@ss", "port": 5432}"#).await?;
+    let items = [("username", key.as_str(), "user.name"), ("password", &key, "password"), ("port", &key, "port")];
+    scene.policy("db", "aws", &items, json!({})).await?;
+    scene.wait_data("db", &[("username", "orders"), ("password", "p@ss"), ("port", "5432")]).await?;
+    let status = scene.wait_synced("db").await?.status.unwrap_or_default();
+    ensure!(status.source.as_deref() == Some("RemoteStore/aws"), "{status:?}");
+    let versions: Vec<(&str, &str)> =
+        status.source_versions.iter().map(|at| (at.key.as_str(), at.version.as_str())).collect();
+    ensure!(versions == [(key.as_str(), version.as_str())], "{versions:?}");
+    let store = scene.wait_store("aws", "Ready=True/Synced").await?.status.context("no status")?;
+    // Whom the emulator's STS takes everybody for.
+    let identity = store.identity.unwrap_or_default();
+    ensure!(identity.starts_with("arn:aws:sts::123456789012:"), "{identity}");
+    Ok(())
+}
+
+pub async fn kubernetes_login(world: Arc<World>) -> Result<()> {
+    let scene = Scene::new(&world, "login").await?;
+    enable(&scene).await?;
+    let (policy, role) = (format!("reader-{}", scene.namespace), format!("shop-{}", scene.namespace));
+    world.bao.policy(&policy, READS).await?;
+    for account in ["shop-reader", "other"] {
+        scene.apply(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account}})).await?;
+        let auth = json!({"kubernetes": {
+            "role": role, "serviceAccountRef": {"name": account, "audiences": ["vault"]},
+        }});
+        scene.store(account, "ReadOnly", vault(&scene, &auth)).await?;
+    }
+    world.bao.kubernetes_role(&role, &scene.namespace, "shop-reader", &policy, "vault").await?;
+    let key = scene.key("db");
+    world.bao.put(&key, &json!({"password": "one"})).await?;
+    let _operator = scene.operator()?;
+    scene.policy("db", "shop-reader", &[("password", &key, "password")], json!({})).await?;
+    // Without the Role the store says what to do.
+    for account in ["shop-reader", "other"] {
+        let said = refusal(&scene, account).await?;
+        let command = format!("kubectl create role rekey-token-{account} -n {}", scene.namespace);
+        ensure!(said.contains(&command), "{said}");
+    }
+    let said = scene.wait_policy("db", "Ready=False/DependencyNotReady").await?;
+    ensure!(said.contains("shop-reader"), "{said}");
+    allow(&scene, "shop-reader").await?;
+    let store = scene.wait_store("shop-reader", "Ready=True/Synced").await?;
+    let identity = store.status.and_then(|status| status.identity).unwrap_or_default();
+    ensure!(identity.starts_with(&format!("role {role} at ")), "{identity}");
+    scene.wait_data("db", &[("password", "one")]).await?;
+    // The Role names one ServiceAccount, and opens no other.
+    let said = refusal(&scene, "other").await?;
+    ensure!(said.contains("rekey-token-other"), "{said}");
+    Ok(())
+}
+
+/// What a store says that may not log in.
+async fn refusal(scene: &Scene, store: &str) -> Result<String> {
+    let status = scene.wait_store(store, "Ready=False/DependencyNotReady").await?.status.unwrap_or_default();
+    ensure!(status.capabilities.is_empty(), "{store}: {status:?}");
+    Ok(conditions::message(&status.conditions, "Ready"))
+}
+
+/// Lets `OpenBao` ask the control plane about tokens.
+async fn enable(scene: &Scene) -> Result<()> {
+    scene.apply(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "reviewer"}})).await?;
+    let group = "rbac.authorization.k8s.io";
+    let binding = json!({
+        "apiVersion": format!("{group}/v1"),
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": format!("reviewer-{}", scene.namespace)},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "system:auth-delegator"},
+        "subjects": [{"kind": "ServiceAccount", "name": "reviewer", "namespace": scene.namespace}],
+    });
+    scene.world.apply(binding).await?;
+    let request = TokenRequest { spec: TokenRequestSpec::default(), ..TokenRequest::default() };
+    let made = scene.api::<ServiceAccount>().create_token_request("reviewer", &PostParams::default(), &request).await?;
+    let reviewer = made.status.context("no token")?.token;
+    let plane = &scene.world.plane;
+    scene.world.bao.enable_kubernetes_auth(plane.url(), &plane.ca_pem(), &reviewer).await
+}
+
+/// What deploy/open-namespace.yaml shows: tokens of one `ServiceAccount`.
+async fn allow(scene: &Scene, account: &str) -> Result<()> {
+    let (group, name) = ("rbac.authorization.k8s.io", format!("rekey-token-{account}"));
+    scene
+        .apply(json!({
+            "apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": {"name": name},
+            "rules": [{
+                "apiGroups": [""], "resources": ["serviceaccounts/token"], "resourceNames": [account],
+                "verbs": ["create"],
+            }],
+        }))
+        .await?;
+    scene
+        .apply(json!({
+            "apiVersion": format!("{group}/v1"), "kind": "RoleBinding", "metadata": {"name": name},
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": name},
+            "subjects": [{"kind": "ServiceAccount", "name": "rekey", "namespace": "rekey-system"}],
+        }))
+        .await
+}
+
+fn token_auth(secret: &str) -> Value {
+    json!({"token": {"secretRef": {"name": secret, "key": "token"}}})
+}
+
+fn vault(scene: &Scene, auth: &Value) -> Value {
+    json!({"vault": {"server": scene.world.bao.address(), "mount": "secret", "kvVersion": "V2", "auth": auth}})
+}
