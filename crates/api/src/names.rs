@@ -20,7 +20,9 @@ pub const SCHEDULE_UID: &str = "rekey.dev/schedule-uid";
 pub const BASE_VERSION: &str = "rekey.dev/base-version";
 /// On a rotation's pending Secret: digests of the rotated properties as they were when the rotation began.
 pub const BASE_DIGESTS: &str = "rekey.dev/base-digests";
-/// Finalizer of a schedule and of its pending Secret while a rotation is open.
+/// On a rotation's pending Secret: the store and key that the value is meant for.
+pub const WRITES_TO: &str = "rekey.dev/writes-to";
+/// Finalizer of a schedule while a rotation is open.
 pub const FINALIZER: &str = "rekey.dev/rotation-open";
 
 /// Annotation on a Secret: name of the policy that publishes it.

@@ -188,6 +188,7 @@ pub async fn pending(ctx: &Context, plan: &Plan, prepared: &Prepared) -> Result<
             labels: Some(pairs(&[(names::MANAGED_BY, names::MANAGED_BY_VALUE), (names::SCHEDULE_UID, &plan.uid)])),
             annotations: Some(pairs(&[
                 (names::ROTATION, &prepared.id),
+                (names::WRITES_TO, &plan.target()),
                 (names::BASE_VERSION, prepared.base.as_deref().unwrap_or_default()),
                 (names::BASE_DIGESTS, &prepared.base_digest),
             ])),

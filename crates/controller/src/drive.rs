@@ -23,7 +23,7 @@ use crate::{
 const DEADLINE: Duration = Duration::from_mins(1);
 
 /// A refusal that could not be written into the status is tried again after this time: nothing else would bring it up.
-const UNTOLD: Duration = Duration::from_secs(5);
+const UNTOLD: Duration = Duration::from_secs(30);
 
 /// When to look again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

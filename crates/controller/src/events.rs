@@ -37,6 +37,11 @@ impl Events {
         self.publish(reference, EventType::Normal, reason, action, note).await;
     }
 
+    /// Tells something that somebody should look at, of an object that is known by reference only.
+    pub async fn warning_about(&self, reference: &ObjectReference, reason: Reason, action: &str, note: &str) {
+        self.publish(reference, EventType::Warning, reason, action, note).await;
+    }
+
     async fn publish(&self, reference: &ObjectReference, type_: EventType, reason: Reason, action: &str, note: &str) {
         let event = Event {
             type_,

@@ -1,5 +1,6 @@
 //! Writes statuses, once per reconcile and only when they differ.
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Api, Resource, ResourceExt as _,
     api::{Patch, PatchParams},
@@ -100,7 +101,8 @@ where
     Ok(true)
 }
 
-/// Tells the user of an object that cannot be read as its kind; its status is written without reading it.
+/// Tells the user of an object that cannot be read as its kind: its status is written without reading it, if the API
+/// server lets us, and an Event is made.
 ///
 /// # Errors
 /// As [`status`].
@@ -120,5 +122,19 @@ where
         "metadata": {"uid": metadata.uid},
         "status": {"observedGeneration": generation, "conditions": found},
     });
-    merge::<K>(ctx, name, &body).await.map(drop)
+    let told = merge::<K>(ctx, name, &body).await.map(drop);
+    let reference = ObjectReference {
+        api_version: Some(K::api_version(&()).into_owned()),
+        kind: Some(K::kind(&()).into_owned()),
+        namespace: metadata.namespace.clone(),
+        name: Some(name.name.clone()),
+        uid: metadata.uid.clone(),
+        ..ObjectReference::default()
+    };
+    ctx.events.warning_about(&reference, error.reason(), "Read", &error.to_string()).await;
+    match told {
+        // The rules of today's schema can stand against any write of an old object; the Event has told of it.
+        Err(Error::Api { source, .. }) if crate::error::status(&source) == Some(422) => Ok(()),
+        told => told,
+    }
 }

@@ -69,6 +69,12 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The store and key that are written, as one text.
+    #[must_use]
+    pub fn target(&self) -> String {
+        format!("{}/{} {}", self.store.kind.as_str(), self.store.name, self.key)
+    }
+
     /// New values for every property.
     #[must_use]
     pub fn make(&self, chance: &dyn Chance) -> BTreeMap<String, SecretBytes> {

@@ -17,6 +17,8 @@ pub struct Pending {
     pub uid: String,
     /// The rotation it belongs to.
     pub id: String,
+    /// The store and key that the values are meant for, as [`Plan::target`].
+    pub target: String,
     /// The store's version when the rotation began; `None`: the key did not exist.
     pub base: Option<String>,
     /// Digest of the rotated properties when the rotation began.
@@ -40,6 +42,7 @@ impl Pending {
             name: metadata.name.clone()?,
             uid: metadata.uid.clone()?,
             id: annotation(names::ROTATION)?,
+            target: annotation(names::WRITES_TO)?,
             base: annotation(names::BASE_VERSION).filter(|version| !version.is_empty()),
             base_digest: annotation(names::BASE_DIGESTS)?,
             values: data,
@@ -62,6 +65,8 @@ pub enum Stored {
     },
     /// Somebody else changed or deleted the rotated properties.
     Foreign,
+    /// The schedule writes elsewhere by now: what the rotation began with says nothing about that place.
+    Elsewhere,
 }
 
 /// Relates a fresh read to the pending rotation. Which properties are rotated stands in the pending Secret, so that a
@@ -75,6 +80,9 @@ pub fn stored(
     read: Option<&RemoteValue>,
     key: &DigestKey,
 ) -> Result<Stored, SpecError> {
+    if pending.target != plan.target() {
+        return Ok(Stored::Elsewhere);
+    }
     let version = read.map(|read| read.version.clone());
     let present = rotated(plan, pending.values.keys(), read)?;
     Ok(match version {

@@ -227,6 +227,9 @@ fn publishing(open: Open, seen: &Seen) -> Move {
             let effect = Effect::WriteStore { base: version.clone() };
             Move::doing(State::Publishing(open), effect)
         }
+        Some(Stored::Elsewhere) => {
+            Move::end(RotationOutcome::Superseded, Some("spec.writeTo has changed meanwhile; nothing is written there"))
+        }
         Some(Stored::Foreign) => Move::end(
             RotationOutcome::Superseded,
             Some("somebody else changed the rotated properties in the store meanwhile; what they left there stands"),
@@ -242,7 +245,10 @@ fn publishing(open: Open, seen: &Seen) -> Move {
                     _ => Move::to(State::RollingOut(open)),
                 }
             } else {
-                Move::waiting(State::Publishing(open), "the policy publishes the new value")
+                // The value is live in the store: whatever keeps the policy from it has to be said.
+                let wait = seen.policy.unable.clone();
+                let waits = wait.or_else(|| Some(Wait::new(Reason::Rotating, "the policy publishes the new value")));
+                Move { waits, ..Move::to(State::Publishing(open)) }
             }
         }
     }

@@ -225,6 +225,7 @@ impl World {
                     name: Pending::name(id),
                     uid: format!("uid-of-{id}"),
                     id: id.clone(),
+                    target: plan.target(),
                     base: read.as_ref().map(|read| read.version.clone()),
                     base_digest: base_digest(plan, read.as_ref(), &self.digest_key).unwrap(),
                     values: plan.make(&self.chance),
