@@ -43,17 +43,34 @@ async fn define(world: &World, crd: &Value) -> Result<()> {
     Ok(())
 }
 
-fn broken(kind: &str) -> Value {
-    let spec = match kind {
-        "SecretPolicy" => {
-            json!({"source": {"remote": {"storeRef": "vault", "refreshInterval": "soon", "data": "all"}}})
-        }
-        "RotationSchedule" => json!({"policyRef": ["db"], "rotator": 7}),
-        _ => json!({"provider": "vault"}),
-    };
-    json!({
-        "apiVersion": "rekey.dev/v1alpha1", "kind": kind, "metadata": {"name": "broken"}, "spec": spec,
-    })
+/// Objects of another time: `newer` has a word that today's schema does not know, `broken` has other types altogether.
+fn stored_before(kind: &str) -> [Value; 2] {
+    let object = |name: &str, spec: Value| json!({"apiVersion": "rekey.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec});
+    let data = json!([{"secretKey": "password", "remoteRef": {"key": "db"}}]);
+    let remote = json!({"remote": {"storeRef": {"name": "vault"}, "refreshInterval": "10s", "data": data}});
+    let generate = json!({"generate": {"fields": [{"property": "password", "password": {}}]}});
+    let to = json!({"storeRef": {"name": "vault"}, "key": "db"});
+    let server = json!({"server": "https://bao.infra", "auth": {"token": {"secretRef": {"name": "a", "key": "b"}}}});
+    match kind {
+        "SecretPolicy" => [
+            object("newer", json!({"source": remote, "immutability": "Sealed"})),
+            object(
+                "broken",
+                json!({"source": {"remote": {"storeRef": "vault", "refreshInterval": "soon", "data": 1}}}),
+            ),
+        ],
+        "RotationSchedule" => [
+            object(
+                "newer",
+                json!({"policyRef": {"name": "db"}, "writeTo": to, "rotator": generate, "approval": "Asked"}),
+            ),
+            object("broken", json!({"policyRef": ["db"], "rotator": 7})),
+        ],
+        _ => [
+            object("newer", json!({"provider": {"vault": server}, "access": "WriteOnly"})),
+            object("broken", json!({"provider": "vault"})),
+        ],
+    }
 }
 
 pub async fn objects(_shared: Arc<World>) -> Result<()> {
@@ -68,24 +85,8 @@ pub async fn objects(_shared: Arc<World>) -> Result<()> {
 
 async fn stored(world: &Arc<World>) -> Result<()> {
     let scene = Scene::new(world, "malformed").await?;
-    let crds: Api<CustomResourceDefinition> = Api::all(world.client.clone());
     for (kind, plural) in KINDS {
-        let strict = crds.get(&format!("{plural}.rekey.dev")).await?;
-        define(world, &loosened(&strict)?).await?;
-        let object: DynamicObject = serde_json::from_value(broken(kind))?;
-        // The API server takes a moment to follow.
-        until(&format!("a broken {kind} is stored"), || async {
-            Ok(api(&scene, kind, plural).create(&PostParams::default(), &object).await.ok())
-        })
-        .await?;
-        define(world, &serde_json::to_value(&strict)?).await?;
-        until(&format!("{kind} is strict again"), || async {
-            let mut other = object.clone();
-            other.metadata.name = Some("other".to_owned());
-            let params = PostParams { dry_run: true, ..PostParams::default() };
-            Ok(api(&scene, kind, plural).create(&params, &other).await.err().map(drop))
-        })
-        .await?;
+        store(&scene, kind, plural).await?;
     }
     let key = scene.key("db");
     world.bao.put(&key, &json!({"password": "one"})).await?;
@@ -93,6 +94,13 @@ async fn stored(world: &Arc<World>) -> Result<()> {
     for (kind, plural) in KINDS {
         let said = told(&scene, kind, plural).await?;
         ensure!(said.contains("apply it again"), "{kind}: {said}");
+        // Today's rules refuse every write of the other one, its status too: an Event tells.
+        until(&format!("an Event about the broken {kind}"), || async {
+            let events = scene.events("broken").await?;
+            let found = events.iter().find(|text| text.starts_with("MalformedObject: "));
+            Ok(found.is_some_and(|text| text.contains("apply it again")).then_some(()))
+        })
+        .await?;
     }
     // One bad object stops nobody.
     scene.policy("db", "vault", &[("password", &key, "password")], json!({})).await?;
@@ -100,21 +108,52 @@ async fn stored(world: &Arc<World>) -> Result<()> {
     scene.policy("by-broken", "broken", &[("password", &key, "password")], json!({})).await?;
     let said = scene.wait_policy("by-broken", "Ready=False/DependencyNotReady").await?;
     ensure!(said.contains("RemoteStore/broken") && said.contains("malformed"), "{said}");
-    // Applied again in today's form it works.
-    let whole = json!({"spec": {"source": {"remote": {"storeRef": {"name": "vault"}, "refreshInterval": "10s", "data": [
-        {"secretKey": "password", "remoteRef": {"key": key, "property": "password"}},
-    ]}}}});
-    api(&scene, "SecretPolicy", "secretpolicies")
-        .patch("broken", &PatchParams::default(), &Patch::Merge(&whole))
-        .await?;
-    scene.wait_data("broken", &[("password", "one")]).await?;
-    scene.wait_synced("broken").await?;
+    // Mended they work, and nothing is left of what was said before.
+    for name in ["newer", "broken"] {
+        let data = json!([{"secretKey": "password", "remoteRef": {"key": key, "property": "password"}}]);
+        let whole = json!({"spec": {
+            "immutability": "None",
+            "source": {"remote": {"storeRef": {"name": "vault"}, "refreshInterval": "10s", "data": data}},
+        }});
+        api(&scene, "SecretPolicy", "secretpolicies")
+            .patch(name, &PatchParams::default(), &Patch::Merge(&whole))
+            .await?;
+        scene.wait_data(name, &[("password", "one")]).await?;
+        let status = scene.wait_synced(name).await?.status.unwrap_or_default();
+        let shown = conditions::shown(&status.conditions);
+        ensure!(shown == ["Ready=True/Synced"], "{name}: {shown:?}");
+    }
     operator.alive()
 }
 
+/// Stores both objects of a kind while its definition takes anything, and makes it strict again.
+async fn store(scene: &Scene, kind: &str, plural: &str) -> Result<()> {
+    let world = &scene.world;
+    let crds: Api<CustomResourceDefinition> = Api::all(world.client.clone());
+    let strict = crds.get(&format!("{plural}.rekey.dev")).await?;
+    define(world, &loosened(&strict)?).await?;
+    for object in stored_before(kind) {
+        let object: DynamicObject = serde_json::from_value(object)?;
+        // The API server takes a moment to follow.
+        until(&format!("a malformed {kind} is stored"), || async {
+            Ok(api(scene, kind, plural).create(&PostParams::default(), &object).await.ok())
+        })
+        .await?;
+    }
+    define(world, &serde_json::to_value(&strict)?).await?;
+    let [mut other, _] = stored_before(kind);
+    other["metadata"]["name"] = json!("other");
+    let other: DynamicObject = serde_json::from_value(other)?;
+    until(&format!("{kind} is strict again"), || async {
+        let params = PostParams { dry_run: true, ..PostParams::default() };
+        Ok(api(scene, kind, plural).create(&params, &other).await.err().map(drop))
+    })
+    .await
+}
+
 async fn told(scene: &Scene, kind: &str, plural: &str) -> Result<String> {
-    until(&format!("the broken {kind} is told of"), || async {
-        let object = api(scene, kind, plural).get("broken").await?;
+    until(&format!("the newer {kind} is told of"), || async {
+        let object = api(scene, kind, plural).get("newer").await?;
         let found: Vec<Condition> =
             serde_json::from_value(object.data["status"]["conditions"].clone()).unwrap_or_default();
         conditions::check(kind, &found)?;

@@ -125,7 +125,7 @@ pub async fn change(world: Arc<World>) -> Result<()> {
     let second = status_of(&scene, "2").await?;
     ensure!(first.revision != second.revision, "{second:?}");
     let history: Vec<ChangeReason> = second.history.iter().map(|at| at.reason).collect();
-    ensure!(history == [ChangeReason::Created, ChangeReason::SourceChanged], "{history:?}");
+    ensure!(history == [ChangeReason::SourceChanged, ChangeReason::Created], "{history:?}");
     // Equal bytes under a new version: noted, and nothing else.
     let before = scene.api::<Secret>().get("db").await?;
     world.bao.put(&key, &json!({"password": "two", "other": "x"})).await?;

@@ -93,7 +93,7 @@ pub async fn edit(world: Arc<World>) -> Result<()> {
     let status = scene.wait_synced("db").await?.status.unwrap_or_default();
     let keys: Vec<&str> = status.source_versions.iter().map(|at| at.key.as_str()).collect();
     ensure!(keys == [other.as_str()], "{keys:?}");
-    let last = status.history.last().map(|at| at.reason);
+    let last = status.history.first().map(|at| at.reason);
     ensure!(last == Some(rekey_api::policy::ChangeReason::SpecChanged), "{last:?}");
     Ok(())
 }
