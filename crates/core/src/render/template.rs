@@ -34,9 +34,17 @@ pub fn render(name: &str, source: &str, values: &BTreeMap<String, SecretBytes>) 
         return Err(failed(name, "its output is larger than 1 MiB"));
     }
     match result {
+        Ok(()) if has_no_value(&text) && !values.values().any(has_no_value) => {
+            Err(failed(name, "it prints something that is not there; check the names that `index` is given"))
+        }
         Ok(()) => Ok(text),
         Err(error) => Err(failed(name, &(explain(&error) + &binary(values)))),
     }
+}
+
+/// What Go prints for `index` with a name that is not there. As a credential it would be worse than none.
+fn has_no_value(text: &SecretBytes) -> bool {
+    text.expose_text().is_some_and(|text| text.contains("<no value>"))
 }
 
 fn parse(name: &str, source: &str) -> Result<Template, RenderError> {
@@ -141,6 +149,13 @@ mod tests {
         assert!(text.contains("nope"), "{text}");
         let text = run("{{ index .password 3 4 }}").map_err(|error| error.to_string()).err().unwrap_or_default();
         assert!(!text.contains("p@ss"), "{text}");
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_published_as_text() {
+        assert!(matches!(run(r#"{{ index . "api-kye" }}"#), Err(RenderError::TemplateFailed { .. })));
+        let values = [("note".to_owned(), SecretBytes::from("<no value>"))].into();
+        assert!(render("url", "{{ .note }}", &values).is_ok(), "the store may hold that text");
     }
 
     #[test]
