@@ -20,9 +20,10 @@ use rekey_core::{
 
 use crate::{
     connections::Connections,
+    error::Error,
     events::Events,
     metrics::Metrics,
-    namespaces::Namespaces,
+    namespaces::{Namespaces, Standing},
     queue::{Key, Queue},
     rows::{Object, SecretRow, WorkloadRow},
     table::{ObjectName, Table},
@@ -230,6 +231,21 @@ impl Context {
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         self.clock.now()
+    }
+
+    /// Whether the namespace can be worked on; false: it is not known yet, and everything in it is wanted again when it is.
+    ///
+    /// # Errors
+    /// When it is closed to us.
+    pub fn is_open(&self, namespace: &str) -> Result<bool, Error> {
+        match self.namespaces.standing(namespace) {
+            Standing::Open => Ok(true),
+            Standing::Pending => Ok(false),
+            Standing::Closed => Err(Error::NamespaceNotOpened {
+                namespace: namespace.to_owned(),
+                account: self.settings.account.clone(),
+            }),
+        }
     }
 
     /// The schedules of a policy, the one that came first first: it is the one that counts.

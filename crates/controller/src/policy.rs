@@ -20,12 +20,10 @@ use crate::{
     context::Context,
     drive::{Next, Reconcile},
     error::{Class, Error},
-    namespaces::Standing,
     notify,
     queue::Queue,
     rows::Object,
     settle::{self, Kind},
-    store::closed,
     table::{ObjectName, Table},
 };
 
@@ -54,14 +52,12 @@ impl Reconcile for Policies {
         let Some(row) = ctx.known.policies.get(key) else {
             return Ok(Next::Change);
         };
-        let object = row.parsed.as_ref().map_err(|text| Error::Malformed { text: text.clone() })?;
+        let object = row.object()?;
         if object.metadata.deletion_timestamp.is_some() {
             return Ok(Next::Change); // the ownerReference lets the garbage collector do the rest
         }
-        match ctx.namespaces.standing(&key.namespace) {
-            Standing::Pending => return Ok(Next::Change),
-            Standing::Closed => return Err(closed(ctx, &key.namespace)),
-            Standing::Open => {}
+        if !ctx.is_open(&key.namespace)? {
+            return Ok(Next::Change);
         }
         let parsed = Policy::try_from(object)?;
         if parsed.suspended {

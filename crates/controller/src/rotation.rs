@@ -12,6 +12,7 @@ use rekey_core::{
     SpecError,
     rotation::{self, Due, Effect, Move, Plan, Record, Seen, State},
     store::Write,
+    summary::Situation,
     time,
 };
 use uuid::Uuid;
@@ -27,7 +28,6 @@ use crate::{
     queue::Queue,
     rows::Object,
     settle::{self, Kind},
-    store::closed,
     table::{ObjectName, Table},
 };
 
@@ -60,23 +60,22 @@ impl Reconcile for Schedules {
         let Some(row) = ctx.known.schedules.get(key) else {
             return Ok(Next::Change);
         };
-        let object = row.parsed.as_ref().map_err(|text| Error::Malformed { text: text.clone() })?;
-        match ctx.namespaces.standing(&key.namespace) {
-            Standing::Pending => return Ok(Next::Change),
-            Standing::Closed if object.metadata.deletion_timestamp.is_some() => {
-                // Its namespace goes, and our rights in it went first: nothing is left that could be finished.
-                apply::finalizer(ctx, object, false).await?;
-                return Ok(Next::Change);
-            }
-            Standing::Closed => return Err(closed(ctx, &key.namespace)),
-            Standing::Open => {}
+        let object = row.object()?;
+        let deleted = object.metadata.deletion_timestamp.is_some();
+        if deleted && ctx.namespaces.standing(&key.namespace) == Standing::Closed {
+            // Its namespace goes, and our rights in it went first: nothing is left that could be finished.
+            apply::finalizer(ctx, object, false).await?;
+            return Ok(Next::Change);
+        }
+        if !ctx.is_open(&key.namespace)? {
+            return Ok(Next::Change);
         }
         match Plan::try_from(object) {
             Ok(plan) => {
                 duplicate(ctx, object, &plan)?;
                 turn(ctx, object, &plan).await
             }
-            Err(_) if object.metadata.deletion_timestamp.is_some() => abandon(ctx, object, &key.namespace).await,
+            Err(_) if deleted => abandon(ctx, object, &key.namespace).await,
             Err(error) => Err(error.into()),
         }
     }
@@ -95,7 +94,13 @@ impl Reconcile for Schedules {
                 let requested = object.annotations().get(names::ROTATE_REQUESTED).map(String::as_str);
                 rotation::refused(&before, requested, error, generation, ctx.now())
             }
-            _ => rotation::failed(&before, (error.reason(), &error.to_string()), generation, ctx.now()),
+            Error::NamespaceNotOpened { .. } => {
+                rotation::failed(&before, &error.situation(false), generation, ctx.now())
+            }
+            _ => {
+                let situation = Situation::NotReady(error.reason(), error.to_string());
+                rotation::failed(&before, &situation, generation, ctx.now())
+            }
         };
         let news = condition_reason(&before) != condition_reason(&status);
         settle::settle(ctx, object, &status, true, notify::schedule).await?;

@@ -7,7 +7,7 @@ use kube::{Resource, core::DeserializeGuard};
 use rekey_api::names;
 use rekey_core::{policy::ObjectVersion, published::Published, workload::Workload};
 
-use crate::table::Row;
+use crate::{error::Error, table::Row};
 
 /// One of our own objects; malformed ones keep their metadata, so that their users can be told.
 #[derive(Debug)]
@@ -26,6 +26,14 @@ impl<K: Resource<DynamicType = ()>> Object<K> {
             Ok(object) => Self::from_object(object),
             Err(invalid) => Self { parsed: Err(invalid.error), metadata: invalid.metadata },
         }
+    }
+
+    /// The object.
+    ///
+    /// # Errors
+    /// When it is malformed.
+    pub fn object(&self) -> Result<&K, Error> {
+        self.parsed.as_ref().map_err(|text| Error::Malformed { text: text.clone() })
     }
 
     /// From an object.

@@ -15,7 +15,6 @@ use crate::{
     context::Context,
     drive::{Next, Reconcile},
     error::Error,
-    namespaces::Standing,
     notify,
     queue::Queue,
     rows::Object,
@@ -62,11 +61,9 @@ impl Reconcile for Stores {
             ctx.connections.forget(key);
             return Ok(Next::Change);
         };
-        let store = row.parsed.as_ref().map_err(|text| Error::Malformed { text: text.clone() })?;
-        match ctx.namespaces.standing(&key.namespace) {
-            Standing::Pending => return Ok(Next::Change),
-            Standing::Closed => return Err(closed(ctx, &key.namespace)),
-            Standing::Open => {}
+        let store = row.object()?;
+        if !ctx.is_open(&key.namespace)? {
+            return Ok(Next::Change);
         }
         let probe = connections::connect(ctx, store).await?.probe(ctx).await?;
         let status = ready(ctx, store, &probe);
@@ -93,12 +90,6 @@ impl Reconcile for Stores {
         }
         Ok(())
     }
-}
-
-/// The error for an object in a namespace that is closed to us.
-#[must_use]
-pub fn closed(ctx: &Context, namespace: &str) -> Error {
-    Error::NamespaceNotOpened { namespace: namespace.to_owned(), account: ctx.settings.account.clone() }
 }
 
 fn ready(ctx: &Context, store: &RemoteStore, probe: &Probe) -> RemoteStoreStatus {

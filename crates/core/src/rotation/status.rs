@@ -130,17 +130,16 @@ pub fn refused(
 #[must_use]
 pub fn failed(
     before: &RotationScheduleStatus,
-    (reason, text): (Reason, &str),
+    situation: &Situation,
     generation: i64,
     now: DateTime<Utc>,
 ) -> RotationScheduleStatus {
     let mut status = before.clone();
     if let Some(open) = &mut status.rotation {
         open.attempts = open.attempts.saturating_add(1);
-        open.message = Some(text.to_owned());
+        open.message = Some(situation.message().to_owned());
     }
-    let situation = Situation::NotReady(reason, text.to_owned());
-    status.conditions = conditions(&before.conditions, &situation, &[], generation, now);
+    status.conditions = conditions(&before.conditions, situation, &[], generation, now);
     status
 }
 

@@ -3,6 +3,7 @@
 use rekey_api::rotation::RotationReason as Why;
 
 use super::*;
+use crate::summary::Situation;
 
 /// Completed once, with one value, one write, and nothing left over.
 fn check(world: &World) -> Result<(), TestCaseError> {
@@ -187,7 +188,7 @@ fn a_deletion_whose_store_is_gone_too_lets_go() {
 fn an_outage_costs_one_write_an_attempt_and_what_failed_stays_readable() {
     let mut world = World::asked();
     world.until("Publishing");
-    let denied = (Reason::AccessDenied, "write key \"shop/db\": not allowed");
+    let denied = Situation::NotReady(Reason::AccessDenied, "write key \"shop/db\": not allowed".to_owned());
     for attempt in 1..=3 {
         // The effect is decided and fails: nothing is written before it, and one status after it.
         let plan = Plan::try_from(&world.object).unwrap();
@@ -205,9 +206,9 @@ fn an_outage_costs_one_write_an_attempt_and_what_failed_stays_readable() {
             now: world.now,
         });
         assert_eq!(next, status, "attempt {attempt}");
-        let after = failed(&status, denied, 1, world.now);
+        let after = failed(&status, &denied, 1, world.now);
         let open = after.rotation.as_ref().unwrap();
-        assert_eq!((open.attempts, open.message.as_deref()), (attempt, Some(denied.1)));
+        assert_eq!((open.attempts, open.message.as_deref()), (attempt, Some(denied.message())));
         world.object.status = Some(after);
     }
     world.settle();
