@@ -11,8 +11,8 @@ impl Rights {
     /// What can be done through the store.
     pub(crate) fn capabilities(self) -> Vec<Capability> {
         match self.0 {
-            Access::ReadOnly => vec![Capability::Read, Capability::Find],
-            Access::ReadWrite => vec![Capability::Read, Capability::Write, Capability::Find],
+            Access::ReadOnly => vec![Capability::Read],
+            Access::ReadWrite => vec![Capability::Read, Capability::Write],
         }
     }
 

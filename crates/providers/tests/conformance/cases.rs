@@ -44,7 +44,7 @@ pub async fn probed(subject: Shared) -> Result<()> {
     let store = opened(&*subject, None).await?;
     let probe = store.store.probe().await?;
     ensure!(probe.identity.contains(subject.identity()), "{probe:?}");
-    ensure!(probe.capabilities == [Capability::Read, Capability::Write, Capability::Find], "{probe:?}");
+    ensure!(probe.capabilities == [Capability::Read, Capability::Write], "{probe:?}");
     for secret in subject.secrets() {
         ensure!(!format!("{probe:?}").contains(&secret), "{probe:?}");
     }
@@ -56,7 +56,7 @@ pub async fn read_only(subject: Shared) -> Result<()> {
     subject.good(&keeper);
     let store = open_for("ReadOnly", subject.provider(None), keeper).await?;
     let base = subject.put(&key, &subject.value("old")).await?;
-    ensure!(store.store.probe().await?.capabilities == [Capability::Read, Capability::Find]);
+    ensure!(store.store.probe().await?.capabilities == [Capability::Read]);
     let error =
         refused(&*subject, store.write(&key, Some(&base), &subject.value(CANARY)).await, StoreErrorKind::Invalid)?;
     ensure!(error.text.contains("spec.access"), "{error}");
