@@ -13,6 +13,9 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Show the main job on a real control plane; KEEP=1 leaves it running, CLUSTER=current uses your kubeconfig
+	@case "$(CLUSTER)" in ""|current) ;; *) echo "CLUSTER=$(CLUSTER) is not known: leave it out, or say CLUSTER=current" >&2; exit 1;; esac
+	@[ -n "$(CLUSTER)" ] || [ "$$(id -u)" = 0 ] || { \
+		echo "a node needs root: run it as root, or use a cluster of yours with CLUSTER=current" >&2; exit 1; }
 	@scripts/needs.sh $(if $(CLUSTER),stores,node)
 	@env $(if $(KEEP),REKEY_DEMO_KEEP=$(KEEP)) $(if $(CLUSTER),REKEY_DEMO_CLUSTER=$(CLUSTER)) \
 		$(if $(YES),REKEY_DEMO_YES=$(YES)) $(if $(IMAGE),REKEY_DEMO_IMAGE=$(IMAGE)) \
@@ -56,3 +59,6 @@ clean: ## Remove build results; ALL=1 also removes the cache of control planes a
 	cargo clean
 	rm -rf target/prove
 	$(if $(ALL),rm -rf "$(CACHE)")
+
+.DEFAULT:
+	@echo "there is no target $@; make help lists them" >&2; exit 2

@@ -40,7 +40,7 @@ pub const SYNC_REQUESTED: &str = "rekey.dev/sync-requested";
 pub const ROTATE_REQUESTED: &str = "rekey.dev/rotate-requested";
 /// Annotation on a schedule, with [`ROTATE_REQUESTED`]: why.
 pub const ROTATE_REASON: &str = "rekey.dev/rotate-reason";
-/// Value of [`ROTATE_REASON`]: ignore windows and grace, end sessions.
+/// Value of [`ROTATE_REASON`]: the next rotation begins at once, also while another one still rolls out.
 pub const ROTATE_REASON_LEAKED: &str = "Leaked";
 /// Annotation on a schedule: id of the rotation that may go on.
 pub const ROTATION_APPROVED: &str = "rekey.dev/rotation-approved";

@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 
 /// Work with Rekey from the command line.
 #[derive(Debug, Parser)]
-#[command(name = "kubectl-rekey", bin_name = "kubectl rekey", version, about)]
+#[command(name = "kubectl-rekey", bin_name = "kubectl rekey", version)]
 struct Args {
     #[command(subcommand)]
     command: Command,
@@ -18,7 +18,7 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Print the RoleBinding that opens a namespace to the operator: `kubectl rekey open NS | kubectl apply -f -`.
+    /// Print the RoleBinding (and the Role for tokens) that opens a namespace to the operator: `kubectl rekey open NS | kubectl apply -f -`.
     Open(open::Options),
 }
 

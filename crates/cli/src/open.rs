@@ -32,7 +32,13 @@ pub struct Options {
 /// # Errors
 /// When a name is no Kubernetes name, or cannot be written as YAML.
 pub fn manifests(options: &Options) -> Result<String, String> {
-    let names = [&options.namespace, &options.operator_namespace, &options.operator_account];
+    for namespace in [&options.namespace, &options.operator_namespace] {
+        if namespace.len() > 63 || namespace.contains('.') || !valid(namespace) {
+            let form = "use at most 63 lower-case letters, digits and `-`, beginning and ending with a letter or digit";
+            return Err(format!("{namespace:?} is no namespace name: {form}"));
+        }
+    }
+    let names = [&options.operator_account];
     if let Some(wrong) = names.into_iter().chain(&options.service_accounts).find(|name| !valid(name)) {
         return Err(format!("{wrong:?} is no Kubernetes name: use lower-case letters, digits, `-` and `.`"));
     }
@@ -114,7 +120,7 @@ mod tests {
 
     #[test]
     fn what_is_no_name_is_refused() {
-        for name in ["Shop", "a_b", "-a", "", "a\nkind: Secret"] {
+        for name in ["Shop", "a_b", "a.b", "-a", "", "a\nkind: Secret", &"a".repeat(64)] {
             assert!(manifests(&options(name, &[])).is_err(), "{name:?}");
         }
     }

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 /// Keeps Secrets equal to what stores hold, restarts their consumers, rotates on schedule.
 #[derive(Debug, Parser)]
-#[command(name = "rekey", version, about)]
+#[command(name = "rekey", version)]
 pub struct Args {
     #[command(subcommand)]
     pub command: Command,
@@ -57,7 +57,7 @@ pub enum LogLevel {
 #[derive(Debug, Parser)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub struct RunOptions {
-    /// Which namespaces are worked on: those opened one by one, or the whole cluster.
+    /// Which namespaces are worked on: those opened one by one, or the whole cluster (not supported yet).
     #[arg(long, env = "REKEY_SCOPE", value_enum, default_value = "opened")]
     pub scope: Scope,
     /// Work on these namespaces only (comma-separated). Default: all in scope.
@@ -72,7 +72,7 @@ pub struct RunOptions {
     /// Reach stores through this HTTP proxy. Proxies of the environment are ignored.
     #[arg(long, env = "REKEY_STORE_PROXY")]
     pub store_proxy: Option<String>,
-    /// Allow a RemoteStore without `auth` to use the operator's own AWS credential chain.
+    /// Allow a RemoteStore without `auth` to use the operator's own AWS credential chain. Not supported yet.
     #[arg(long, env = "REKEY_ALLOW_AMBIENT_CREDENTIALS")]
     pub allow_ambient_credentials: bool,
     /// Use only credential Secrets that name their users in `rekey.dev/usable-by`.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::{Api, Client, Config, api::PostParams};
 
@@ -24,9 +24,9 @@ pub struct Clients {
 /// # Errors
 /// When neither is there, or it cannot be used.
 pub async fn connect() -> Result<Clients> {
-    let mut config = Config::infer().await.context(
-        "no access to a cluster: set KUBECONFIG to a kubeconfig file, or run in a pod with a ServiceAccount",
-    )?;
+    // Its text holds its causes already.
+    let fix = "no access to a cluster: set KUBECONFIG to a kubeconfig file, or run in a pod with a ServiceAccount";
+    let mut config = Config::infer().await.map_err(|error| anyhow!("{fix}: {error}"))?;
     // The library would retry every verb, up to 15 times, for as long as a Retry-After says.
     config.default_retry = false;
     config.connect_timeout = Some(Duration::from_secs(5));

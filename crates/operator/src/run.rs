@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, process::ExitCode, sync::Arc, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use rekey_controller::{Parts, Settings, metrics::Metrics};
 use rekey_core::store::Network;
 use rekey_providers::Stores;
@@ -39,6 +39,7 @@ pub fn main(options: RunOptions) -> ExitCode {
 }
 
 async fn run(options: RunOptions) -> Result<()> {
+    refuse(&options)?;
     let metrics = Arc::new(Metrics::default());
     let ready = Ready::default();
     let _servers =
@@ -57,6 +58,16 @@ async fn run(options: RunOptions) -> Result<()> {
         candidate.release().await;
     }
     result
+}
+
+/// Refuses what the command line offers and this version does not do.
+fn refuse(options: &RunOptions) -> Result<()> {
+    ensure!(options.scope == Scope::Opened, "--scope=cluster is not supported yet; open namespaces one by one");
+    ensure!(
+        !options.allow_ambient_credentials,
+        "--allow-ambient-credentials is not supported yet; give the store spec.provider.aws.auth.secretRef"
+    );
+    Ok(())
 }
 
 /// Works until a failure. `leader` is the candidate that holds the Lease, as soon as there is one.
@@ -110,9 +121,6 @@ fn namespaces(options: &RunOptions) -> Vec<String> {
 }
 
 fn settings(options: &RunOptions, account: String, instance: &str, namespace: &str) -> Settings {
-    if options.scope == Scope::Cluster {
-        tracing::info!("scope cluster: every namespace is worked on that our rights reach");
-    }
     Settings {
         namespaces: namespaces(options),
         operator_namespace: namespace.to_owned(),
