@@ -59,7 +59,7 @@ pub enum Error {
         source: StoreError,
     },
     /// The API server refused or did not answer.
-    #[error("{operation} {object}: {}", explain(source))]
+    #[error("{operation} {object}: {}", explain(operation, source))]
     Api {
         /// What was tried.
         operation: &'static str,
@@ -210,13 +210,19 @@ pub fn status(error: &kube::Error) -> Option<u16> {
     }
 }
 
-/// What the API server said, without the object it was about: admission messages and the like are for users, decoded
-/// bodies are not.
-fn explain(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => format!("{} ({})", status.message, status.code),
-        _ => "the API server did not answer as expected".to_owned(),
+/// What the API server said. Texts about a write that carries values may be anybody's (webhooks, policies) and quote
+/// what was sent: of those only the code, the reason and the fields are told.
+fn explain(operation: &str, error: &kube::Error) -> String {
+    let kube::Error::Api(status) = error else {
+        return "the API server did not answer as expected".to_owned();
+    };
+    if !operation.ends_with("Secret") {
+        return format!("{} ({})", status.message, status.code);
     }
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let fields: Vec<&str> = causes.map(|cause| cause.field.as_str()).filter(|field| !field.is_empty()).collect();
+    let about = if fields.is_empty() { String::new() } else { format!(", about {}", fields.join(", ")) };
+    format!("refused with {} ({}){about}", status.reason, status.code)
 }
 
 #[cfg(test)]
@@ -257,6 +263,20 @@ mod tests {
             let delay = error.delay(1).map(|delay| delay.as_millis());
             assert_eq!((error.class(), error.reason(), delay), (class, reason, first_delay), "{error}");
         }
+    }
+
+    #[test]
+    fn what_others_say_about_a_write_of_values_is_not_repeated() {
+        let status = kube::core::Status {
+            code: 422,
+            reason: "Invalid".to_owned(),
+            message: "webhook says: hunter2".to_owned(),
+            ..kube::core::Status::default()
+        };
+        let refused =
+            |operation| Error::api(operation, "shop/db")(kube::Error::Api(Box::new(status.clone()))).to_string();
+        assert_eq!(refused("apply Secret"), "apply Secret shop/db: refused with Invalid (422)");
+        assert!(refused("list the pods of").contains("webhook says"));
     }
 
     #[test]
