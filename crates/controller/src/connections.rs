@@ -153,6 +153,16 @@ impl Connection {
         }
     }
 
+    /// Clears away what a write that was cut short may have left.
+    ///
+    /// # Errors
+    /// As [`Store::finish`].
+    pub async fn finish(&self, ctx: &Context, key: &str, version: &str) -> Result<(), Error> {
+        let answer = self.store.finish(key, version).await;
+        count(ctx, "finish", answer.as_ref().err());
+        answer.map_err(Error::store("tidy up", format!("key {key:?} of {}", self.label)))
+    }
+
     /// Writes a value.
     ///
     /// # Errors

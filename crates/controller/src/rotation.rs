@@ -10,7 +10,7 @@ use kube::{Api, ResourceExt as _};
 use rekey_api::{RotationSchedule, RotationScheduleStatus, names};
 use rekey_core::{
     SpecError,
-    rotation::{self, Due, Effect, Move, Plan, Record, Seen, State},
+    rotation::{self, Due, Effect, Move, Plan, Record, Seen, State, Stored},
     store::Write,
     summary::Situation,
     time,
@@ -145,6 +145,9 @@ async fn turn(ctx: &Context, object: &RotationSchedule, plan: &Plan) -> Result<N
     let state = rotation::state(&before);
     let (due, handled) = rotation::due(plan, &before, now);
     let seen = observe::observe(ctx, object, plan, &state, due.clone()).await?;
+    if let Some(Stored::Ours { version }) = &seen.stored {
+        connections::open(ctx, &plan.namespace, &plan.store).await?.finish(ctx, &plan.key, version).await?;
+    }
     let decided = rotation::step(state.clone(), &seen, now);
     let record = Record { plan, status: &before, decided: &decided, due: &due, handled: handled.as_deref(), now };
     let status = rotation::record(&record);

@@ -83,6 +83,15 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// `Conflict` when the current version is not `write.base`, or somebody else's write is pending.
     async fn write(&self, write: &Write) -> Result<String, StoreError>;
+
+    /// Clears away what a write that was cut short may have left beside its value, now that `version` is current. Most
+    /// stores leave nothing.
+    ///
+    /// # Errors
+    /// As for [`Store::read`].
+    async fn finish(&self, _key: &str, _version: &str) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// A token issued to a `ServiceAccount`.

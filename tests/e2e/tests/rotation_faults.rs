@@ -23,19 +23,52 @@ const REST: Duration = Duration::from_secs(4);
 const OLD: &str = "the old password";
 
 fn main() -> Result<ExitCode> {
-    suite::main(true, vec![suite::test("kill_9_at_any_write_of_a_rotation_ends_the_same", killed)])
+    let tests = vec![
+        suite::test("kill_9_at_any_write_of_a_rotation_in_openbao_ends_the_same", killed_with_vault),
+        suite::test("kill_9_at_any_write_of_a_rotation_in_secrets_manager_ends_the_same", killed_with_aws),
+    ];
+    suite::main(true, tests)
 }
 
-async fn killed(world: Arc<World>) -> Result<()> {
-    kill::prove(&world, &Rotation).await
+async fn killed_with_vault(world: Arc<World>) -> Result<()> {
+    kill::prove(&world, &Rotation { store: "vault" }).await
+}
+
+async fn killed_with_aws(world: Arc<World>) -> Result<()> {
+    kill::prove(&world, &Rotation { store: "aws" }).await
 }
 
 /// One rotation that is asked for, of a password that one consumer holds.
-struct Rotation;
+struct Rotation {
+    store: &'static str,
+}
+
+impl Rotation {
+    async fn put(&self, scene: &Scene, value: &Value) -> Result<()> {
+        let key = scene.key("db");
+        match self.store {
+            "vault" => scene.world.bao.put(&key, value).await.map(drop),
+            _ => scene.world.moto.create(&key, &value.to_string()).await.map(drop),
+        }
+    }
+
+    /// The current value, and what else the store holds of it: numbers of versions, or the stages that they carry.
+    async fn stored(&self, scene: &Scene) -> Result<(Value, Value)> {
+        let (key, world) = (scene.key("db"), &scene.world);
+        if self.store == "vault" {
+            return Ok((world.bao.get(&key).await?.unwrap_or_default(), json!(world.bao.versions(&key).await?)));
+        }
+        let value = serde_json::from_str(&world.moto.get(&key, "AWSCURRENT").await?)?;
+        let mut stages: Vec<Vec<String>> =
+            world.moto.versions(&key).await?.into_iter().map(|version| version.stages.into_iter().collect()).collect();
+        stages.sort();
+        Ok((value, json!(stages)))
+    }
+}
 
 impl Scenario for Rotation {
     fn name(&self) -> &'static str {
-        "rotation"
+        self.store
     }
 
     /// Which of two waits is told on the way depends on who is faster; a policy that starts anew may publish the new
@@ -47,9 +80,9 @@ impl Scenario for Rotation {
     async fn prepare(&self, rig: &Rig) -> Result<()> {
         let scene = &rig.scene;
         let key = scene.key("db");
-        scene.world.bao.put(&key, &json!({"username": "orders", "password": OLD})).await?;
+        self.put(scene, &json!({"username": "orders", "password": OLD})).await?;
         let hourly = json!({"source": {"remote": {"refreshInterval": "1h"}}});
-        scene.policy("db", "vault", &[("password", &key, "password")], hourly).await?;
+        scene.policy("db", self.store, &[("password", &key, "password")], hourly).await?;
         scene.wait_synced("db").await?;
         scene.world.apply(workload("Deployment", &scene.namespace, "web", "db", Form::Env)).await?;
         scene.wait_pod("web").await?;
@@ -62,7 +95,7 @@ impl Scenario for Rotation {
                 "metadata": {"name": "db"},
                 "spec": {
                     "policyRef": {"name": "db"},
-                    "writeTo": {"storeRef": {"name": "vault"}, "key": key},
+                    "writeTo": {"storeRef": {"name": self.store}, "key": key},
                     "rotator": {"generate": {"fields": fields}},
                 },
             }))
@@ -92,7 +125,7 @@ impl Scenario for Rotation {
         .await?;
         kill::quiet(rig, REST).await?;
         scene.wait_synced("db").await?;
-        end(scene).await
+        end(self, scene).await
     }
 }
 
@@ -101,9 +134,8 @@ async fn pending(scene: &Scene) -> Result<Vec<Secret>> {
 }
 
 /// Everything that must be equal.
-async fn end(scene: &Scene) -> Result<Value> {
-    let key = scene.key("db");
-    let stored = scene.world.bao.get(&key).await?.unwrap_or_default();
+async fn end(rotation: &Rotation, scene: &Scene) -> Result<Value> {
+    let (stored, versions) = rotation.stored(scene).await?;
     let password = stored["password"].as_str().unwrap_or_default();
     let held = scene.held("web", "PASSWORD").await?;
     let published = scene.data("db").await?.unwrap_or_default();
@@ -118,7 +150,7 @@ async fn end(scene: &Scene) -> Result<Value> {
         "policy": policy,
         "consumer": scene.api::<Deployment>().get("web").await?.metadata.generation,
         "restarts": sets.list(&ListParams::default().labels("app=web")).await?.items.len() - 1,
-        "versions": scene.world.bao.versions(&key).await?,
+        "versions": versions,
         "username": stored["username"],
         "new": password.len() == 40,
         "published": published.get("password").map(String::as_str) == Some(password),

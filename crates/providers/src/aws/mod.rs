@@ -18,6 +18,8 @@ use self::{
     keys::Clients,
     stages::{CURRENT, PENDING, Stages, Step, decide},
 };
+use uuid::Uuid;
+
 use crate::{http::within, rights::Rights, session::Shared};
 
 /// The largest value Secrets Manager takes.
@@ -231,6 +233,22 @@ impl Store for SecretsManager {
             return Err(StoreError::new(StoreErrorKind::Invalid, text));
         }
         let call = self.session.call(|clients| async move { self.write_with(&clients, write).await });
+        within(&self.place, call).await
+    }
+
+    async fn finish(&self, key: &str, version: &str) -> Result<(), StoreError> {
+        let Ok(token) = Uuid::parse_str(version) else {
+            return Ok(()); // not a version of ours
+        };
+        let write = &Write { key: key.to_owned(), base: None, token, bytes: SecretBytes::default() };
+        let call = self.session.call(|clients| async move {
+            let seen = self.stages(&clients, key).await?;
+            let ours = Some(version.to_owned());
+            if seen.is_some_and(|seen| seen.current == ours && seen.pending == ours) {
+                self.unmark(&clients, write).await;
+            }
+            Ok(())
+        });
         within(&self.place, call).await
     }
 }
