@@ -31,9 +31,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All kinds.
-    pub const ALL: [Self; 3] = [Self::Deployment, Self::StatefulSet, Self::DaemonSet];
-
     /// The kind as manifests write it.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -80,11 +80,9 @@ pub async fn pending(ctx: &Context, namespace: &str, uid: &str) -> Result<Option
     let api: Api<Secret> = Api::namespaced(ctx.client.clone(), namespace);
     let params = ListParams::default().labels(&format!("{}={uid}", names::SCHEDULE_UID));
     let list = api.list(&params).await.map_err(Error::api("list the pending Secrets in", namespace))?;
-    let live = list
+    Ok(list
         .items
         .into_iter()
-        .filter(|secret| secret.metadata.deletion_timestamp.is_none() || !secret.finalizers().is_empty());
-    Ok(live
         .filter_map(|secret| {
             let data = secret.data.unwrap_or_default();
             let data = data.into_iter().map(|(key, value)| (key, SecretBytes::new(value.0))).collect();
