@@ -90,6 +90,16 @@ impl Credentials for ClusterCredentials {
             made.status.ok_or_else(|| StoreError::new(StoreErrorKind::Unavailable, "the API server made no token"))?;
         Ok(AccountToken { token: SecretBytes::from(made.token), expires: time::chrono(&made.expiration_timestamp) })
     }
+
+    async fn account_annotation(&self, name: &str, annotation: &str) -> Result<Option<String>, StoreError> {
+        let api: Api<ServiceAccount> = Api::namespaced(self.client.clone(), &self.namespace);
+        let account = api.get(name).await.map_err(|error| refused(&error, "ServiceAccount", name))?;
+        Ok(account.annotations().get(annotation).cloned())
+    }
+
+    fn is_ambient_allowed(&self) -> bool {
+        false
+    }
 }
 
 fn denied_token(namespace: &str, name: &str) -> String {

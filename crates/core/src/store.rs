@@ -1,10 +1,19 @@
 //! The port to a secret store, and the only error a store answers with.
 
-use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    cmp::Ordering,
+    collections::BTreeMap,
+    fmt,
+    hash::{Hash, Hasher},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
+use regex::{Regex, RegexBuilder};
 use rekey_api::store::{Capability, RemoteStoreSpec};
 use uuid::Uuid;
 
@@ -38,6 +47,120 @@ pub struct RemoteValue {
     pub bytes: SecretBytes,
     /// The store's own id of this version.
     pub version: String,
+}
+
+/// A regular expression on names, with its size bounded. Two are equal when they are written alike.
+#[derive(Clone, Debug)]
+pub struct NamePattern(Regex);
+
+impl NamePattern {
+    /// The memory one expression may take, in bytes.
+    const SIZE: usize = 256 * 1024;
+
+    /// Reads an expression in the syntax of the crate `regex` (<https://docs.rs/regex/latest/regex/#syntax>), which
+    /// matches in linear time.
+    ///
+    /// # Errors
+    /// What is wrong with it, in one line.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        RegexBuilder::new(text).size_limit(Self::SIZE).build().map(Self).map_err(|error| {
+            let text = error.to_string();
+            text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+        })
+    }
+
+    /// The expression.
+    #[must_use]
+    pub fn regex(&self) -> &Regex {
+        &self.0
+    }
+
+    /// Whether it matches somewhere in `name`.
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        self.0.is_match(name)
+    }
+}
+
+impl PartialEq for NamePattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+impl Eq for NamePattern {}
+
+impl PartialOrd for NamePattern {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for NamePattern {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.as_str().cmp(other.0.as_str())
+    }
+}
+
+impl Hash for NamePattern {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.as_str().hash(state);
+    }
+}
+
+/// A search for keys. What is set must all fit.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Search {
+    /// Keys below this path, as users write it (`shop/`): a key fits when it begins with it, up to a `/`.
+    pub path: Option<String>,
+    /// Keys this matches. The whole key is matched, with its path.
+    pub name: Option<NamePattern>,
+    /// Keys that carry all these tags (KV v2: custom metadata).
+    pub tags: BTreeMap<String, String>,
+}
+
+impl Search {
+    /// Whether `key` lies below the path and fits the pattern; tags are the store's to look at.
+    #[must_use]
+    pub fn fits(&self, key: &str) -> bool {
+        let below = self.path.as_deref().is_none_or(|path| {
+            let path = path.trim_end_matches('/');
+            path.is_empty() || key.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        });
+        below && self.name.as_ref().is_none_or(|pattern| pattern.matches(key))
+    }
+}
+
+/// How an engine is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CallMethod {
+    /// Read.
+    Get,
+    /// Write, with the parameters in the body.
+    Post,
+}
+
+/// A request to a Vault engine.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Call {
+    /// Path with the mount of the engine, for example `database/static-creds/app`.
+    pub path: String,
+    /// The method.
+    pub method: CallMethod,
+    /// Its parameters: in the query of a `Get`, in the body of a `Post`.
+    pub parameters: BTreeMap<String, String>,
+}
+
+/// What an engine answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The data object as JSON text. Its version is what the engine itself tells one answer from another by (a static
+    /// role's `last_vault_rotation`, a certificate's `serial_number`), else empty.
+    pub value: RemoteValue,
+    /// How long it is good from now on; `None`: the engine does not say.
+    pub lifetime: Option<Duration>,
+    /// Whether asking again gives the same until then (static roles). Otherwise each request makes something new.
+    pub is_stable: bool,
 }
 
 /// A new value for a key, written at most once however often it is sent.
@@ -76,6 +199,34 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// `NotFound` when there is no such key or version, or it is deleted.
     async fn read(&self, locator: &Locator) -> Result<RemoteValue, StoreError>;
+
+    /// Reads several values, with as few calls as the store allows. Answers stand in the order of `locators`.
+    async fn read_all(&self, locators: &[Locator]) -> Vec<Result<RemoteValue, StoreError>> {
+        let mut answers = Vec::with_capacity(locators.len());
+        for locator in locators {
+            answers.push(self.read(locator).await);
+        }
+        answers
+    }
+
+    /// Finds the keys that fit a search, sorted. Reads no secret value.
+    ///
+    /// # Errors
+    /// `Invalid` when the store cannot search that way, or so much fits that it cannot be meant.
+    async fn find(&self, _search: &Search) -> Result<Vec<String>, StoreError> {
+        Err(StoreError::new(StoreErrorKind::Invalid, "this store cannot be searched: name each key in data or extract"))
+    }
+
+    /// Asks an engine of a Vault server.
+    ///
+    /// # Errors
+    /// `Invalid` for stores that have none, and for answers that come with a lease.
+    async fn call(&self, _call: &Call) -> Result<Answer, StoreError> {
+        Err(StoreError::new(
+            StoreErrorKind::Invalid,
+            "this store has no engines; spec.source.vaultEngine.storeRef must name a store with provider.vault",
+        ))
+    }
 
     /// Makes a new value the current one, and returns its version. Repeating a write that has happened returns the
     /// same version where the store can tell (AWS); elsewhere it answers `Conflict`, and the caller compares values.
@@ -124,6 +275,16 @@ pub trait Credentials: Send + Sync {
     /// # Errors
     /// As for [`Credentials::secret`].
     async fn account_token(&self, name: &str, audiences: &[String]) -> Result<AccountToken, StoreError>;
+
+    /// An annotation of a `ServiceAccount` (the role of web identity).
+    ///
+    /// # Errors
+    /// As for [`Credentials::secret`].
+    async fn account_annotation(&self, name: &str, annotation: &str) -> Result<Option<String>, StoreError>;
+
+    /// Whether a store without `auth` may use the operator's own credentials: a `ClusterRemoteStore`, or any with
+    /// `--allow-ambient-credentials`.
+    fn is_ambient_allowed(&self) -> bool;
 }
 
 /// What the operator's settings allow for connections to stores.
@@ -137,8 +298,6 @@ pub struct Network {
     pub refuse: Vec<IpAddr>,
     /// Proxy for all stores (`--store-proxy`); the environment's proxies are never used.
     pub proxy: Option<String>,
-    /// Allow stores without `auth` to use the operator's own AWS credential chain (`--allow-ambient-credentials`).
-    pub ambient: bool,
 }
 
 /// Opens stores.

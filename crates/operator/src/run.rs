@@ -139,7 +139,6 @@ async fn network(options: &RunOptions, clients: &Clients) -> Network {
         refuse: refuse.into_iter().flatten().map(|address| address.ip()).collect(),
         insecure: options.allow_insecure_stores,
         proxy: options.store_proxy.clone(),
-        ambient: options.allow_ambient_credentials,
     }
 }
 

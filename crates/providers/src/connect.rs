@@ -218,6 +218,14 @@ mod tests {
         async fn account_token(&self, name: &str, _: &[String]) -> Result<AccountToken, StoreError> {
             Err(invalid(&format!("no {name}")))
         }
+
+        async fn account_annotation(&self, _: &str, _: &str) -> Result<Option<String>, StoreError> {
+            Ok(None)
+        }
+
+        fn is_ambient_allowed(&self) -> bool {
+            false
+        }
     }
 
     async fn refusal(provider: Value) -> Option<String> {

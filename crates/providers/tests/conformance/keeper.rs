@@ -56,4 +56,12 @@ impl Credentials for Keeper {
         let token = SecretBytes::from(self.find(name)?);
         Ok(AccountToken { token, expires: DateTime::UNIX_EPOCH })
     }
+
+    async fn account_annotation(&self, _: &str, _: &str) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
+
+    fn is_ambient_allowed(&self) -> bool {
+        false
+    }
 }
