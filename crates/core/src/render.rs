@@ -1,6 +1,9 @@
 //! From fetched values to the data of a Secret.
 
+pub mod expression;
 mod functions;
+pub mod json;
+pub mod keys;
 pub mod kinds;
 pub mod property;
 pub mod template;
@@ -11,7 +14,9 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RenderError {
     /// The remote value has no such property.
-    #[error("the value at key {key:?} has no property {property:?}; check remoteRef.property, or add it in the store")]
+    #[error(
+        "the value at key {key:?} has no property {property:?}; check remoteRef.property or jmesPath, or add it in the store"
+    )]
     PropertyNotFound {
         /// Remote key.
         key: String,
@@ -20,11 +25,20 @@ pub enum RenderError {
     },
     /// A property of something that is no JSON object.
     #[error(
-        "the value at key {key:?} is not a JSON object of at most 32 levels; remove remoteRef.property to take it whole"
+        "the value at key {key:?} is not a JSON object of at most 32 levels, so nothing can be taken out of it; take it \
+         whole, by remoteRef.key alone"
     )]
     NotJson {
         /// Remote key.
         key: String,
+    },
+    /// A `JMESPath` expression that does not work on the value.
+    #[error("remoteRef.jmesPath on the value at key {key:?}: {text}")]
+    ExpressionFailed {
+        /// Remote key.
+        key: String,
+        /// What went wrong.
+        text: String,
     },
     /// A value that cannot be decoded.
     #[error("the value for {secret_key:?} is not base64; set remoteRef.decoding to None, or mend it in the store")]
@@ -52,6 +66,16 @@ pub enum RenderError {
     #[error("{key:?} cannot be a key of a Secret: use letters, digits, `-`, `_` and `.`, at most 253 characters")]
     InvalidKey {
         /// The key.
+        key: String,
+    },
+    /// Two names of a store that would be one key of the Secret.
+    #[error("{first:?} and {second:?} would both become the key {key:?}; tell them apart by dataFrom.rewrite")]
+    KeyClash {
+        /// One name.
+        first: String,
+        /// The other.
+        second: String,
+        /// What both became.
         key: String,
     },
     /// Too much data.

@@ -89,6 +89,8 @@ impl SpecError {
                 RenderError::PropertyNotFound { .. } => Reason::PropertyNotFound,
                 RenderError::NotJson { .. }
                 | RenderError::NotBase64 { .. }
+                | RenderError::ExpressionFailed { .. }
+                | RenderError::KeyClash { .. }
                 | RenderError::InvalidKey { .. }
                 | RenderError::WrongForm { .. } => Reason::InvalidData,
                 RenderError::TemplateSyntax { .. } | RenderError::TemplateFailed { .. } => Reason::TemplateError,

@@ -54,8 +54,13 @@ pub fn check(kind: &str, data: &BTreeMap<String, SecretBytes>) -> Result<(), Ren
 /// Whether `key` may be a data key: `[-._a-zA-Z0-9]+`, at most 253 characters, not `.` and nothing starting with `..`.
 #[must_use]
 pub fn valid_key(key: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    !key.is_empty() && key.len() <= MAX_KEY && key != "." && !key.starts_with("..") && key.bytes().all(allowed)
+    !key.is_empty() && key.len() <= MAX_KEY && key != "." && !key.starts_with("..") && key.chars().all(allowed)
+}
+
+/// Whether a data key may have this character.
+#[must_use]
+pub fn allowed(character: char) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.')
 }
 
 fn empty(data: &BTreeMap<String, SecretBytes>, key: &str) -> bool {

@@ -1,50 +1,97 @@
-//! One property out of a remote value.
+//! One value out of a remote value, or all of them.
 
-use rekey_api::policy::Decoding;
-use serde_json::Value;
+use std::collections::BTreeMap;
 
-use super::RenderError;
-use crate::SecretBytes;
+use rekey_api::policy::{Decoding, RemoteRef};
+use serde_json::value::RawValue;
 
-/// Nesting that a remote JSON value may have before it is refused (security rule X11).
-const MAX_DEPTH: usize = 32;
+use super::{
+    RenderError,
+    expression::Expression,
+    json::{self, Object},
+    keys::Rewrites,
+};
+use crate::{SecretBytes, SpecError};
+
+/// Which part of a remote value is taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All of it, byte for byte.
+    Whole,
+    /// A property: the literal key, else the dotted path.
+    Property(String),
+    /// What a `JMESPath` expression gives.
+    Expression(Expression),
+}
+
+impl Part {
+    /// Reads what a reference asks for. `field` is the path of the reference, for example
+    /// `spec.source.remote.data.remoteRef`.
+    ///
+    /// # Errors
+    /// When the expression is wrong, or a property is named beside it.
+    pub fn parse(reference: &RemoteRef, field: &str) -> Result<Self, SpecError> {
+        match (&reference.property, &reference.jmes_path) {
+            (None, None) => Ok(Self::Whole),
+            (Some(property), None) => Ok(Self::Property(property.clone())),
+            (None, Some(text)) => Expression::parse(text)
+                .map(Self::Expression)
+                .map_err(|wrong| SpecError::field(&format!("{field}.jmesPath"), wrong)),
+            (Some(_), Some(_)) => Err(SpecError::field(field, "set at most one of property, jmesPath")),
+        }
+    }
+
+    /// Takes the part out of the value at `key`.
+    ///
+    /// # Errors
+    /// As for [`property`] and [`Expression::evaluate`].
+    pub fn take(&self, value: &SecretBytes, key: &str) -> Result<SecretBytes, RenderError> {
+        match self {
+            Self::Whole => property(value, key, None),
+            Self::Property(name) => property(value, key, Some(name)),
+            Self::Expression(expression) => expression.evaluate(value, key),
+        }
+    }
+}
 
 /// Takes `property` out of `value`: the literal key first, else the dotted path. Without a property it is the whole
 /// value. Strings are taken as they are; other JSON values as compact JSON.
 ///
 /// # Errors
 /// `NotJson` when a property is asked of something that is no JSON object, `PropertyNotFound` when it has no such
-/// property (the message lists no names of others: names can be secrets too).
+/// property or that is `null` (the message lists no names of others: names can be secrets too).
 pub fn property(value: &SecretBytes, key: &str, property: Option<&str>) -> Result<SecretBytes, RenderError> {
     let Some(property) = property else {
         return Ok(value.clone());
     };
-    let object = object(value, key)?;
-    let missing = || RenderError::PropertyNotFound { key: key.to_owned(), property: property.to_owned() };
-    let mut found = object.get(property);
-    if found.is_none() {
-        let mut at = &object;
-        for part in property.split('.') {
-            at = step(at, part).ok_or_else(missing)?;
-        }
-        found = Some(at);
+    let object = json::object(value, key)?;
+    let found = match object.get(property) {
+        Some(literal) => Some(literal.as_ref()),
+        None => path(&object, property),
+    };
+    match found {
+        Some(found) if !json::is_null(found) => Ok(json::text(found)),
+        Some(_) | None => Err(RenderError::PropertyNotFound { key: key.to_owned(), property: property.to_owned() }),
     }
-    Ok(match found.ok_or_else(missing)? {
-        Value::String(text) => SecretBytes::from(text.as_str()),
-        other => SecretBytes::from(other.to_string()),
-    })
 }
 
-/// Parses a remote value as a JSON object.
+/// Every property of the object at `key` as a key of the Secret: strings as they are, all else as compact JSON, then
+/// decoded.
 ///
 /// # Errors
-/// `NotJson` when it is not one, or is nested deeper than 32 levels.
-pub fn object(value: &SecretBytes, key: &str) -> Result<Value, RenderError> {
-    let parsed: Option<Value> = serde_json::from_slice(value.expose()).ok();
-    match parsed {
-        Some(parsed) if parsed.is_object() && depth(&parsed) <= MAX_DEPTH => Ok(parsed),
-        _ => Err(RenderError::NotJson { key: key.to_owned() }),
+/// `NotJson`, `NotBase64`, and what [`Rewrites::apply`] refuses.
+pub fn extract(
+    value: &SecretBytes,
+    key: &str,
+    decoding: Decoding,
+    rewrites: &Rewrites,
+) -> Result<BTreeMap<String, SecretBytes>, RenderError> {
+    let mut members = BTreeMap::new();
+    for (name, member) in json::object(value, key)? {
+        let decoded = decode(json::text(&member), decoding, &name)?;
+        members.insert(name, decoded);
     }
+    rewrites.apply(members)
 }
 
 /// Applies the decoding of a reference.
@@ -65,19 +112,22 @@ pub fn decode(value: SecretBytes, decoding: Decoding, secret_key: &str) -> Resul
     }
 }
 
-fn step<'a>(at: &'a Value, part: &str) -> Option<&'a Value> {
-    match at {
-        Value::Object(members) => members.get(part),
-        Value::Array(items) => items.get(part.parse::<usize>().ok()?),
-        _ => None,
+fn path<'a>(object: &'a Object, property: &str) -> Option<&'a RawValue> {
+    let mut parts = property.split('.');
+    let mut at = object.get(parts.next()?)?.as_ref();
+    for part in parts {
+        at = step(at, part)?;
     }
+    Some(at)
 }
 
-fn depth(value: &Value) -> usize {
-    match value {
-        Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
-        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
-        _ => 0,
+fn step<'a>(at: &'a RawValue, part: &str) -> Option<&'a RawValue> {
+    if at.get().starts_with('[') {
+        let items: Vec<&RawValue> = serde_json::from_str(at.get()).ok()?;
+        items.get(part.parse::<usize>().ok()?).copied()
+    } else {
+        let mut members: BTreeMap<String, &RawValue> = serde_json::from_str(at.get()).ok()?;
+        members.remove(part)
     }
 }
 
@@ -101,11 +151,24 @@ mod tests {
     }
 
     #[test]
+    fn numbers_keep_their_digits() {
+        let json = r#"{"id": 12345678901234567890123, "a": {"price": 1.10}}"#;
+        assert_eq!(take(json, "id"), Ok("12345678901234567890123".to_owned()));
+        assert_eq!(take(json, "a.price"), Ok("1.10".to_owned()));
+    }
+
+    #[test]
     fn what_is_missing_is_named_without_any_value() {
-        let error = take(r#"{"other": "hunter2"}"#, "password").map_err(|error| error.to_string());
-        let text = error.err().unwrap_or_default();
-        assert!(text.contains("\"password\"") && text.contains("shop/db"), "{text}");
-        assert!(!text.contains("hunter2") && !text.contains("other"), "{text}");
+        for json in [r#"{"other": "hunter2"}"#, r#"{"other": "hunter2", "password": null}"#] {
+            let error = take(json, "password").map_err(|error| error.to_string());
+            let text = error.err().unwrap_or_default();
+            assert!(text.contains("\"password\"") && text.contains("shop/db"), "{text}");
+            assert!(!text.contains("hunter2") && !text.contains("other"), "{text}");
+        }
+        for name in ["a.x", "a.0", "a.b.c", "s.t", "list.2", "list.x", "", "a..b"] {
+            let json = r#"{"a": {"b": "path"}, "s": "text", "list": [1, 2]}"#;
+            assert!(matches!(take(json, name), Err(RenderError::PropertyNotFound { .. })), "{name}");
+        }
     }
 
     #[test]
@@ -121,5 +184,49 @@ mod tests {
         let decoded = decode(SecretBytes::from("aGVs\nbG8="), Decoding::Base64, "k");
         assert_eq!(decoded, Ok(SecretBytes::from("hello")));
         assert!(decode(SecretBytes::from("%%"), Decoding::Base64, "k").is_err());
+    }
+
+    #[test]
+    fn extract_takes_every_property() -> Result<(), RenderError> {
+        let value = SecretBytes::from(r#"{"user": "a", "port": 5432, "id": 12345678901234567890123, "tags": [ "x" ]}"#);
+        let taken = extract(&value, "shop/db", Decoding::None, &Rewrites::default())?;
+        let expected: BTreeMap<String, SecretBytes> =
+            [("user", "a"), ("port", "5432"), ("id", "12345678901234567890123"), ("tags", r#"["x"]"#)]
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), SecretBytes::from(value)))
+                .collect();
+        assert_eq!(taken, expected);
+        Ok(())
+    }
+
+    #[test]
+    fn extract_decodes_and_names_what_it_cannot() {
+        let value = SecretBytes::from(r#"{"good": "aGk=", "bad": "%hunter2%"}"#);
+        let error = extract(&value, "shop/db", Decoding::Base64, &Rewrites::default()).err();
+        assert_eq!(error, Some(RenderError::NotBase64 { secret_key: "bad".to_owned() }));
+        let value = SecretBytes::from(r#"{"a key": "hunter2"}"#);
+        let error = extract(&value, "shop/db", Decoding::None, &Rewrites::default()).err();
+        assert_eq!(error, Some(RenderError::InvalidKey { key: "a key".to_owned() }));
+    }
+
+    #[test]
+    fn a_reference_is_parsed_at_the_door() {
+        let parse = |property: Option<&str>, jmes_path: Option<&str>| {
+            let reference = RemoteRef {
+                key: "k".to_owned(),
+                property: property.map(str::to_owned),
+                jmes_path: jmes_path.map(str::to_owned),
+                ..RemoteRef::default()
+            };
+            Part::parse(&reference, "remoteRef").map_err(|error| error.to_string())
+        };
+        assert_eq!(parse(None, None), Ok(Part::Whole));
+        assert_eq!(parse(Some("a"), None), Ok(Part::Property("a".to_owned())));
+        assert!(parse(Some("a"), Some("b")).is_err());
+        let text = parse(None, Some("a[")).err().unwrap_or_default();
+        assert!(text.starts_with("remoteRef.jmesPath: "), "{text}");
+        let part = parse(None, Some("a.b"));
+        let taken = part.map(|part| part.take(&SecretBytes::from(r#"{"a": {"b": "x"}}"#), "k"));
+        assert_eq!(taken, Ok(Ok(SecretBytes::from("x"))));
     }
 }

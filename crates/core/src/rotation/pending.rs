@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rekey_api::names;
+use serde_json::value::to_raw_value;
 
 use super::Plan;
-use crate::{SecretBytes, SpecError, digest::DigestKey, render::property, store::RemoteValue};
+use crate::{SecretBytes, SpecError, digest::DigestKey, render::json, store::RemoteValue};
 
 /// A rotation's pending Secret: private, immutable, and the only place of the new value until the store has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,15 +118,14 @@ pub fn base_digest(plan: &Plan, read: Option<&RemoteValue>, key: &DigestKey) -> 
 /// When the stored value is no JSON object.
 pub fn merge(plan: &Plan, pending: &Pending, read: Option<&RemoteValue>) -> Result<SecretBytes, SpecError> {
     let mut object = match read {
-        Some(read) => property::object(&read.bytes, &plan.key)?,
-        None => serde_json::Value::Object(serde_json::Map::new()),
+        Some(read) => json::object(&read.bytes, &plan.key)?,
+        None => json::Object::new(),
     };
-    if let Some(members) = object.as_object_mut() {
-        for (name, value) in &pending.values {
-            members.insert(name.clone(), value.expose_text().unwrap_or_default().into());
-        }
+    let text = |error: serde_json::Error| SpecError::field("spec.rotator", error.to_string()); // text always has a JSON form
+    for (name, value) in &pending.values {
+        object.insert(name.clone(), to_raw_value(value.expose_text().unwrap_or_default()).map_err(text)?);
     }
-    Ok(SecretBytes::from(object.to_string()))
+    serde_json::to_string(&object).map(SecretBytes::from).map_err(text)
 }
 
 fn rotated<'a>(
@@ -136,12 +136,8 @@ fn rotated<'a>(
     let Some(read) = read else {
         return Ok(BTreeMap::new());
     };
-    let object = property::object(&read.bytes, &plan.key)?;
-    let text = |value: &serde_json::Value| match value {
-        serde_json::Value::String(text) => SecretBytes::from(text.as_str()),
-        other => SecretBytes::from(other.to_string()),
-    };
-    Ok(properties.filter_map(|name| Some((name.clone(), text(object.get(name)?)))).collect())
+    let object = json::object(&read.bytes, &plan.key)?;
+    Ok(properties.filter_map(|name| Some((name.clone(), json::text(object.get(name)?)))).collect())
 }
 
 fn digest(plan: &Plan, values: &BTreeMap<String, SecretBytes>, key: &DigestKey) -> String {

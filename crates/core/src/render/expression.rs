@@ -1,0 +1,147 @@
+//! `JMESPath` (<https://jmespath.org/specification.html>) on remote values.
+
+mod cost;
+mod evaluate;
+
+use jmespath::{Runtime, ast::Ast};
+
+use super::{RenderError, json};
+use crate::SecretBytes;
+
+/// Brackets, negations and references that may stand inside each other.
+const MAX_NESTING: usize = 32;
+/// Operators and names of an expression.
+const MAX_SYMBOLS: usize = 400;
+/// Positions and steps in lists; no list has as many items.
+const MAX_INDEX: u32 = 1 << 24;
+
+/// An expression that parses, calls only functions that exist, and cannot make a value grow without bound. Two are
+/// equal when they are written alike.
+#[derive(Clone, Debug)]
+pub struct Expression {
+    text: String,
+    tree: Ast,
+    growth: cost::Growth,
+}
+
+impl PartialEq for Expression {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Expression {}
+
+impl Expression {
+    /// Reads an expression.
+    ///
+    /// # Errors
+    /// What is wrong with it, and where.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = |why: &str| format!("{text:?} is no JMESPath expression that can be used: {why}");
+        bounded(text).map_err(wrong)?;
+        let tree = jmespath::parse(text).map_err(|error| {
+            let why = error.reason.to_string();
+            let why = why.trim_start_matches("Parse error: ").to_owned();
+            wrong(&format!("{why} (at character {})", error.offset + 1))
+        })?;
+        check(&tree, &evaluate::runtime(&evaluate::Numbers::default())).map_err(|why| wrong(&why))?;
+        let growth = cost::growth(&tree);
+        if !growth.is_bounded() {
+            return Err(wrong("it can make a value grow too much; repeat less of it in itself"));
+        }
+        Ok(Self { text: text.to_owned(), tree, growth })
+    }
+
+    /// The expression as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// What the expression gives on the JSON value at `key`: strings as their text, all else as compact JSON. Numbers
+    /// that the expression takes as they are keep every digit; it compares and counts with 64-bit floats.
+    ///
+    /// # Errors
+    /// `NotJson`, `PropertyNotFound` when it gives `null`, and `ExpressionFailed`. None quotes a value.
+    pub fn evaluate(&self, value: &SecretBytes, key: &str) -> Result<SecretBytes, RenderError> {
+        let document = json::document(value, key)?;
+        let failed = |text: String| RenderError::ExpressionFailed { key: key.to_owned(), text };
+        if !self.growth.fits(document.get().len()) {
+            return Err(failed("the value is too large for this expression; take a part of it".to_owned()));
+        }
+        evaluate::evaluate(document, &self.text, &self.tree)
+            .map_err(failed)?
+            .ok_or_else(|| RenderError::PropertyNotFound { key: key.to_owned(), property: self.text.clone() })
+    }
+}
+
+/// The parser and the interpreter call themselves: what is nested too deep must not reach them.
+fn bounded(text: &str) -> Result<(), &'static str> {
+    let (mut nesting, mut prefixes, mut symbols) = (0_usize, 0_usize, 0_usize);
+    let mut quote = None;
+    let mut escaped = false;
+    for character in text.chars() {
+        match (quote, character) {
+            _ if escaped => escaped = false,
+            (Some(_), '\\') => escaped = true,
+            (Some(open), close) if open == close => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'' | '`') => quote = Some(character),
+            (None, '(' | '[' | '{') => nesting += 1,
+            (None, ')' | ']' | '}') => nesting = nesting.saturating_sub(1),
+            (None, '!' | '&') => prefixes += 1,
+            (None, _) => {}
+        }
+        if quote.is_none() && !character.is_alphanumeric() && !character.is_whitespace() {
+            symbols += 1;
+        }
+        if nesting > MAX_NESTING || prefixes > MAX_NESTING * 2 || symbols > MAX_SYMBOLS {
+            return Err("it is nested too deeply or too long");
+        }
+    }
+    Ok(())
+}
+
+/// Looks for what only fails, or fails badly, when it is evaluated.
+fn check(tree: &Ast, runtime: &Runtime) -> Result<(), String> {
+    let far = |index: i32| index.unsigned_abs() > MAX_INDEX;
+    let wrong = match tree {
+        Ast::Function { name, .. } if runtime.get_function(name).is_none() => {
+            Some(format!("there is no function {name:?}"))
+        }
+        Ast::Index { idx, .. } if far(*idx) => Some(format!("there is no list with an item {idx}")),
+        Ast::Slice { start, stop, step, .. }
+            if *step == 0 || far(*step) || start.is_some_and(far) || stop.is_some_and(far) =>
+        {
+            Some("a slice needs small numbers and a step other than 0".to_owned())
+        }
+        _ => None,
+    };
+    match wrong {
+        Some(wrong) => Err(wrong),
+        None => children(tree).into_iter().try_for_each(|child| check(child, runtime)),
+    }
+}
+
+fn children(tree: &Ast) -> Vec<&Ast> {
+    match tree {
+        Ast::Identity { .. } | Ast::Field { .. } | Ast::Index { .. } | Ast::Literal { .. } | Ast::Slice { .. } => {
+            Vec::new()
+        }
+        Ast::Expref { ast, .. } => vec![ast],
+        Ast::Flatten { node, .. } | Ast::Not { node, .. } | Ast::ObjectValues { node, .. } => vec![node],
+        Ast::Comparison { lhs, rhs, .. }
+        | Ast::Projection { lhs, rhs, .. }
+        | Ast::And { lhs, rhs, .. }
+        | Ast::Or { lhs, rhs, .. }
+        | Ast::Subexpr { lhs, rhs, .. } => vec![lhs, rhs],
+        Ast::Condition { predicate, then, .. } => vec![predicate, then],
+        Ast::Function { args, .. } => args.iter().collect(),
+        Ast::MultiList { elements, .. } => elements.iter().collect(),
+        Ast::MultiHash { elements, .. } => elements.iter().map(|pair| &pair.value).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+//! Names in a store become keys of a Secret.
+
+use std::collections::BTreeMap;
+
+use rekey_api::policy::Rewrite;
+
+use super::{RenderError, kinds};
+use crate::{SecretBytes, SpecError, store::NamePattern};
+
+/// A key may be this long between two rewrites; the last one must leave a key that a Secret can have.
+const MAX_LENGTH: usize = 4096;
+
+/// Changes of keys, one after the other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rewrites(Vec<(NamePattern, String)>);
+
+impl Rewrites {
+    /// Reads the rewrites of an entry. `field` is their path, for example `spec.source.remote.dataFrom.rewrite`.
+    ///
+    /// # Errors
+    /// Names the expression that is wrong.
+    pub fn parse(rewrites: &[Rewrite], field: &str) -> Result<Self, SpecError> {
+        let read = |rewrite: &Rewrite| {
+            let pattern = NamePattern::parse(&rewrite.regexp).map_err(|wrong| {
+                let fix = format!("{:?} is no regular expression: {wrong}", rewrite.regexp);
+                SpecError::field(&format!("{field}.regexp"), fix)
+            })?;
+            Ok((pattern, rewrite.replacement.clone()))
+        };
+        rewrites.iter().map(read).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Gives each value its new key: every match of the first expression is replaced, then of the second, and so on.
+    ///
+    /// # Errors
+    /// `InvalidKey` for a result that a Secret cannot have, `KeyClash` when two keys become one.
+    pub fn apply(&self, values: BTreeMap<String, SecretBytes>) -> Result<BTreeMap<String, SecretBytes>, RenderError> {
+        renamed(values, |name| self.rewrite(name))
+    }
+
+    fn rewrite(&self, name: &str) -> Result<String, RenderError> {
+        let mut key = name.to_owned();
+        for (pattern, replacement) in &self.0 {
+            key = pattern.regex().replace_all(&key, replacement.as_str()).into_owned();
+            if key.len() > MAX_LENGTH {
+                return Err(RenderError::InvalidKey { key: format!("{name} after its rewrites") });
+            }
+        }
+        Ok(key)
+    }
+}
+
+/// Values that a search found, by their remote key, become keys of the Secret: the whole remote key is rewritten, then
+/// each character that a Secret's key cannot have becomes `_`, as in External Secrets: `shop/api-a` is `shop_api-a`.
+///
+/// # Errors
+/// As for [`Rewrites::apply`].
+pub fn found(
+    values: BTreeMap<String, SecretBytes>,
+    rewrites: &Rewrites,
+) -> Result<BTreeMap<String, SecretBytes>, RenderError> {
+    renamed(values, |name| {
+        let key = rewrites.rewrite(name)?;
+        Ok(key.chars().map(|character| if kinds::allowed(character) { character } else { '_' }).collect())
+    })
+}
+
+fn renamed(
+    values: BTreeMap<String, SecretBytes>,
+    rename: impl Fn(&str) -> Result<String, RenderError>,
+) -> Result<BTreeMap<String, SecretBytes>, RenderError> {
+    let mut named: BTreeMap<String, (String, SecretBytes)> = BTreeMap::new();
+    for (name, value) in values {
+        let key = rename(&name)?;
+        if !kinds::valid_key(&key) {
+            return Err(RenderError::InvalidKey { key });
+        }
+        if let Some((other, _)) = named.get(&key) {
+            return Err(RenderError::KeyClash { first: other.clone(), second: name, key });
+        }
+        named.insert(key, (name, value));
+    }
+    Ok(named.into_iter().map(|(key, (_, value))| (key, value)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rewrites(pairs: &[(&str, &str)]) -> Result<Rewrites, String> {
+        let pairs: Vec<Rewrite> = pairs
+            .iter()
+            .map(|(regexp, replacement)| Rewrite {
+                regexp: (*regexp).to_owned(),
+                replacement: (*replacement).to_owned(),
+            })
+            .collect();
+        Rewrites::parse(&pairs, "dataFrom.rewrite").map_err(|error| error.to_string())
+    }
+
+    fn values(names: &[&str]) -> BTreeMap<String, SecretBytes> {
+        names.iter().map(|name| ((*name).to_owned(), SecretBytes::from(*name))).collect()
+    }
+
+    /// The keys, each with the name its value had.
+    fn shown(result: Result<BTreeMap<String, SecretBytes>, RenderError>) -> Result<String, String> {
+        let pair = |(key, value): (&String, &SecretBytes)| format!("{key}={}", value.expose_text().unwrap_or_default());
+        result.map(|named| named.iter().map(pair).collect::<Vec<_>>().join(" ")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn keys_are_rewritten_in_order() -> Result<(), String> {
+        for (pairs, names, expected) in [
+            (vec![], vec!["a", "b"], "a=a b=b"),
+            (vec![("^shop/(.*)$", "$1")], vec!["shop/user", "pass"], "pass=pass user=shop/user"),
+            (vec![("^(.)", "x-${1}_"), ("_", ".")], vec!["ab"], "x-a.b=ab"),
+            (vec![("(?P<first>.)(?P<rest>.*)", "$rest$first")], vec!["abc"], "bca=abc"),
+            (vec![("o", "0")], vec!["foo"], "f00=foo"),
+        ] {
+            assert_eq!(shown(rewrites(&pairs)?.apply(values(&names))), Ok(expected.to_owned()), "{pairs:?}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_cannot_be_a_key_is_named() -> Result<(), String> {
+        for (pairs, names, expected) in [
+            (vec![("^shop/", "")], vec!["shop/a", "a"], vec!["\"a\"", "\"shop/a\""]),
+            (vec![("^a$", "")], vec!["a"], vec!["\"\" cannot be a key"]),
+            (vec![("a", "a/b")], vec!["a"], vec!["\"a/b\" cannot be a key"]),
+            (vec![("", "aaaaaaaaaa"); 16], vec!["a"], vec!["\"a after its rewrites\""]),
+        ] {
+            let text = shown(rewrites(&pairs)?.apply(values(&names))).err().unwrap_or_default();
+            assert!(expected.iter().all(|part| text.contains(part)), "{text}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_broken_expression_is_refused_with_its_field() {
+        let text = rewrites(&[("(", "")]).err().unwrap_or_default();
+        assert!(text.starts_with("dataFrom.rewrite.regexp: \"(\""), "{text}");
+        let text = rewrites(&[("(a{1000}){1000}", "")]).err().unwrap_or_default();
+        assert!(text.contains("size"), "{text}");
+    }
+
+    #[test]
+    fn found_keys_fit_a_secret() -> Result<(), String> {
+        let plain = rewrites(&[])?;
+        let names = ["shop/api-a", "shop/b:1", "ü"];
+        assert_eq!(shown(found(values(&names), &plain)), Ok("_=ü shop_api-a=shop/api-a shop_b_1=shop/b:1".to_owned()));
+        let base = rewrites(&[("^.*/", "")])?;
+        assert_eq!(shown(found(values(&["shop/api-a"]), &base)), Ok("api-a=shop/api-a".to_owned()));
+        let text = shown(found(values(&["a/b", "a:b"]), &plain)).err().unwrap_or_default();
+        assert!(text.contains("\"a/b\"") && text.contains("\"a:b\"") && text.contains("\"a_b\""), "{text}");
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn no_rewrite_leads_to_an_invalid_key(
+            names in prop::collection::btree_set("\\PC{0,20}", 0..4),
+            pattern in "[a-z.^$*()|]{0,6}",
+            replacement in "[a-z/$0-9{}]{0,6}",
+        ) {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            if let Ok(rewrites) = rewrites(&[(&pattern, &replacement)]) {
+                for result in [rewrites.apply(values(&names)), found(values(&names), &rewrites)] {
+                    if let Ok(named) = result {
+                        prop_assert_eq!(named.len(), names.len());
+                        prop_assert!(named.keys().all(|key| kinds::valid_key(key)));
+                    }
+                }
+            }
+        }
+    }
+}
