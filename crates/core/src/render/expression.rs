@@ -8,10 +8,8 @@ use jmespath::{Runtime, ast::Ast};
 use super::{RenderError, json};
 use crate::SecretBytes;
 
-/// Brackets, negations and references that may stand inside each other.
-const MAX_NESTING: usize = 32;
-/// Operators and names of an expression.
-const MAX_SYMBOLS: usize = 400;
+/// Brackets and operators that may stand inside each other or in one chain.
+const MAX_NESTING: usize = 96;
 /// Positions and steps in lists; no list has as many items.
 const MAX_INDEX: u32 = 1 << 24;
 
@@ -76,9 +74,10 @@ impl Expression {
     }
 }
 
-/// The parser and the interpreter call themselves: what is nested too deep must not reach them.
+/// The parser and the interpreter call themselves once for each bracket and each operator of a chain; what is nested too
+/// deep must not reach them.
 fn bounded(text: &str) -> Result<(), &'static str> {
-    let (mut nesting, mut prefixes, mut symbols) = (0_usize, 0_usize, 0_usize);
+    let mut open_chains = vec![0_usize];
     let mut quote = None;
     let mut escaped = false;
     for character in text.chars() {
@@ -88,16 +87,19 @@ fn bounded(text: &str) -> Result<(), &'static str> {
             (Some(open), close) if open == close => quote = None,
             (Some(_), _) => {}
             (None, '"' | '\'' | '`') => quote = Some(character),
-            (None, '(' | '[' | '{') => nesting += 1,
-            (None, ')' | ']' | '}') => nesting = nesting.saturating_sub(1),
-            (None, '!' | '&') => prefixes += 1,
-            (None, _) => {}
+            (None, ')' | ']' | '}') => drop(open_chains.pop()),
+            (None, _) => {
+                let symbol = !character.is_alphanumeric() && !character.is_whitespace() && character != '_';
+                if let Some(chain) = open_chains.last_mut() {
+                    *chain = if character == ',' { 0 } else { *chain + usize::from(symbol) };
+                }
+                if matches!(character, '(' | '[' | '{') {
+                    open_chains.push(0);
+                }
+            }
         }
-        if quote.is_none() && !character.is_alphanumeric() && !character.is_whitespace() {
-            symbols += 1;
-        }
-        if nesting > MAX_NESTING || prefixes > MAX_NESTING * 2 || symbols > MAX_SYMBOLS {
-            return Err("it is nested too deeply or too long");
+        if open_chains.iter().sum::<usize>() > MAX_NESTING {
+            return Err("it is nested too deeply, or one chain of it is too long");
         }
     }
     Ok(())

@@ -80,9 +80,14 @@ fn wrong_expressions_are_refused_at_the_door() {
     for expression in nested {
         assert!(run("{}", &expression).is_err(), "{expression}");
     }
-    let long = ["a"; 390].join(".");
-    assert!(run("{}", &long).is_err_and(|text| text.contains("no property")), "long and plain is evaluated");
-    assert!(Expression::parse(&["a"; 390].join("||")).is_err());
+    for (chain, separator) in [(97, "."), (48, "||"), (48, "&&"), (97, "|"), (48, "==")] {
+        let long = vec!["a"; chain].join(separator);
+        assert!(Expression::parse(&long).is_ok(), "{long}");
+        let longer = vec!["a"; chain * 2].join(separator);
+        assert!(Expression::parse(&longer).is_err_and(|text| text.contains("too deeply")), "{longer}");
+    }
+    let wide = format!("[{}]", ["a.b"; 200].join(","));
+    assert_eq!(run(r#"{"a": {"b": 1}}"#, &wide), Ok(format!("[{}]", ["1"; 200].join(","))));
 }
 
 #[test]
