@@ -1,54 +1,95 @@
-//! Open stores: one client per store object and generation, shared by all who use it.
+//! Open stores: one client per store object and generation, shared by all who use it and by nobody else. A
+//! `ClusterRemoteStore` that logs in as a `ServiceAccount` of its consumers has one client for each of their namespaces.
+
+mod client;
+mod connection;
+mod gate;
+mod grants;
+mod reads;
+#[cfg(test)]
+mod tests;
+mod turns;
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use kube::ResourceExt as _;
-use rekey_api::{RemoteStore, reference::StoreRef, store::Access};
+use rekey_api::{
+    ClusterRemoteStore, RemoteStore,
+    reference::{NamespaceFrom, StoreKind, StoreRef},
+    store::{Access, GrantOperation},
+};
 use rekey_core::{
-    SpecError,
-    store::{Locator, RemoteValue, Store, StoreError, StoreErrorKind, Write},
+    SpecError, account,
+    store::{StoreError, StoreErrorKind},
 };
+use tokio::sync::OnceCell;
 
+use self::{client::Client, grants::Granted, turns::Turns};
+pub use self::{connection::Connection, grants::grants};
 use crate::{
-    context::Context, credentials::ClusterCredentials, error::Error, queue::Lane, rows::Object, table::ObjectName,
+    context::Context,
+    credentials::{ClusterCredentials, Place},
+    error::Error,
+    store::StoreObject,
+    table::ObjectName,
 };
-
-/// An open store that counts what is asked of it.
-#[derive(Clone)]
-pub struct Connection {
-    /// Kind and name, for messages.
-    pub label: String,
-    /// Whether it may be written.
-    pub access: Access,
-    name: ObjectName,
-    store: Arc<dyn Store>,
-}
 
 /// See the [module documentation](self).
 #[derive(Default)]
 pub struct Connections {
-    open: Mutex<HashMap<ObjectName, (String, i64, Connection)>>,
+    open: Mutex<HashMap<Identity, Entry>>,
+    turns: Mutex<HashMap<ObjectName, Arc<Turns>>>,
+}
+
+/// Whose a client is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Identity {
+    /// The store; without a namespace it is one of the cluster.
+    store: ObjectName,
+    /// The namespace whose `ServiceAccount` it logs in as, if not the store's own.
+    consumer: Option<String>,
+}
+
+struct Entry {
+    uid: String,
+    generation: i64,
+    /// Filled once the client is made, which several may wait for.
+    client: Arc<OnceCell<Arc<Client>>>,
 }
 
 impl Connections {
-    /// Forgets the client of a store that is gone or whose credential has changed.
+    /// Forgets the clients of a store that is gone or has changed.
     pub fn forget(&self, name: &ObjectName) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).retain(|identity, _| identity.store != *name);
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 
-    fn get(&self, name: &ObjectName, uid: &str, generation: i64) -> Option<Connection> {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let (of, at, connection) = open.get(name)?;
-        (of == uid && *at == generation).then(|| connection.clone())
+    /// The place of a client of the store in this generation.
+    fn place(&self, identity: &Identity, uid: &str, generation: i64) -> Arc<OnceCell<Arc<Client>>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        match open.get(identity) {
+            Some(entry) if entry.uid == uid && entry.generation == generation => Arc::clone(&entry.client),
+            Some(_) | None => {
+                let client = Arc::new(OnceCell::new());
+                let entry = Entry { uid: uid.to_owned(), generation, client: Arc::clone(&client) };
+                open.insert(identity.clone(), entry);
+                client
+            }
+        }
     }
 
-    fn put(&self, name: &ObjectName, uid: &str, generation: i64, connection: &Connection) {
-        let entry = (uid.to_owned(), generation, connection.clone());
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), entry);
+    fn turns(&self, name: &ObjectName, workers: usize) -> Arc<Turns> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(turns.entry(name.clone()).or_insert_with(|| Arc::new(Turns::new(workers))))
     }
+}
+
+/// Kind and name, as messages and `rekey.dev/usable-by` say it.
+#[must_use]
+pub fn label(kind: StoreKind, name: &str) -> String {
+    format!("{}/{name}", kind.as_str())
 }
 
 /// Opens the store that an object of `namespace` refers to.
@@ -56,40 +97,59 @@ impl Connections {
 /// # Errors
 /// When it does not exist or cannot be opened.
 pub async fn open(ctx: &Context, namespace: &str, reference: &StoreRef) -> Result<Connection, Error> {
-    let name = ObjectName::new(namespace, reference.name.as_str());
-    let label = format!("{}/{}", reference.kind.as_str(), reference.name);
-    let row = ctx.known.stores.get(&name).ok_or_else(|| Error::StoreNotFound { store: label.clone() })?;
-    match &row.parsed {
-        Ok(store) => connect(ctx, store).await.map_err(|error| match error {
-            // It is the store's spec that is refused, not that of the object that uses it.
-            Error::Spec(error) => Error::StoreNotAllowed { store: label, text: error.to_string() },
-            other => other,
-        }),
-        Err(text) => Err(Error::StoreNotAllowed { store: label, text: format!("the object is malformed: {text}") }),
+    match reference.kind {
+        StoreKind::RemoteStore => {
+            open_as::<RemoteStore>(ctx, &ObjectName::new(namespace, reference.name.as_str()), namespace).await
+        }
+        StoreKind::ClusterRemoteStore => {
+            open_as::<ClusterRemoteStore>(ctx, &ObjectName::new("", reference.name.as_str()), namespace).await
+        }
     }
 }
 
-/// The client of `object`, made at first need.
+async fn open_as<K: StoreObject>(ctx: &Context, name: &ObjectName, namespace: &str) -> Result<Connection, Error> {
+    let label = label(K::STORE, &name.name);
+    let row = K::table(ctx).get(name).ok_or_else(|| match K::STORE {
+        StoreKind::RemoteStore => Error::StoreNotFound { store: label.clone() },
+        StoreKind::ClusterRemoteStore => grants::missing(ctx, &label),
+    })?;
+    let store = row.parsed.as_ref().map_err(|text| Error::malformed_store(&label, text))?;
+    connect(ctx, store, namespace).await.map_err(|error| match error {
+        // It is the store's spec that is refused, not that of the object that uses it.
+        Error::Spec(error) => Error::not_allowed(&label, error),
+        other => other,
+    })
+}
+
+/// The client of `object` for those of `namespace` who use it, made at first need.
 ///
 /// # Errors
 /// When its spec cannot work.
-pub async fn connect(ctx: &Context, object: &RemoteStore) -> Result<Connection, Error> {
-    let namespace = object.namespace().unwrap_or_default();
-    let name = ObjectName::new(namespace.as_str(), object.name_any());
-    let (uid, generation) = (object.uid().unwrap_or_default(), object.metadata.generation.unwrap_or_default());
-    if let Some(connection) = ctx.connections.get(&name, &uid, generation) {
-        return Ok(connection);
-    }
-    let label = format!("RemoteStore/{}", name.name);
-    if object.spec.limits != rekey_api::store::Limits::default() {
-        return Err(SpecError::not_yet("spec.limits", "remove it").into());
-    }
-    let credentials =
-        ClusterCredentials::new(ctx.client.clone(), &namespace, label.clone(), ctx.settings.require_consent);
-    let store = ctx.connect.connect(&object.spec, credentials).await.map_err(|error| spec_or_store(error, &label))?;
-    let connection = Connection { label, access: object.spec.access, name: name.clone(), store };
-    ctx.connections.put(&name, &uid, generation, &connection);
-    Ok(connection)
+pub async fn connect<K: StoreObject>(ctx: &Context, object: &K, namespace: &str) -> Result<Connection, Error> {
+    let metadata = object.meta();
+    let name =
+        ObjectName::new(metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default());
+    let label = label(K::STORE, &name.name);
+    let spec = object.connection();
+    let from = account::check(K::STORE, &spec.provider, &ctx.settings.api_audiences)?;
+    let is_own = from == NamespaceFrom::Consumer;
+    let identity = Identity { store: name.clone(), consumer: is_own.then(|| namespace.to_owned()) };
+    let (uid, generation) = (metadata.uid.as_deref().unwrap_or_default(), metadata.generation.unwrap_or_default());
+    let make = || async {
+        let home = match K::STORE {
+            StoreKind::RemoteStore => name.namespace.as_str(),
+            StoreKind::ClusterRemoteStore => ctx.settings.operator_namespace.as_str(),
+        };
+        let place = Place { secrets: home.to_owned(), accounts: if is_own { namespace } else { home }.to_owned() };
+        let is_ambient_allowed = K::STORE == StoreKind::ClusterRemoteStore || ctx.settings.allow_ambient_credentials;
+        let credentials = ClusterCredentials::new(ctx, place, label.clone(), is_ambient_allowed);
+        let store = ctx.connect.connect(&spec, credentials).await.map_err(|error| spec_or_store(error, &label))?;
+        Ok::<_, Error>(Arc::new(Client::new(store, &spec.limits, Arc::clone(&ctx.metrics))))
+    };
+    let client = Arc::clone(ctx.connections.place(&identity, uid, generation).get_or_try_init(make).await?);
+    let turns = ctx.connections.turns(&name, ctx.settings.concurrency);
+    let (access, namespace) = (spec.access, namespace.to_owned());
+    Ok(Connection { label, access, kind: K::STORE, name, namespace, is_own, afresh: false, client, turns })
 }
 
 /// What is not built yet is a matter of the spec, not of the store.
@@ -102,100 +162,54 @@ fn spec_or_store(error: StoreError, label: &str) -> Error {
     }
 }
 
-impl Connection {
-    /// Who we are to the store and what may be done.
-    ///
-    /// # Errors
-    /// As [`Store::probe`].
-    pub async fn probe(&self, ctx: &Context) -> Result<rekey_core::store::Probe, Error> {
-        let answer = self.store.probe().await;
-        count(ctx, "probe", answer.as_ref().err());
-        answer.map_err(Error::store("log in to", &self.label))
-    }
-
-    /// Reads a value.
-    ///
-    /// # Errors
-    /// As [`Store::read`].
-    pub async fn read(&self, ctx: &Context, locator: &Locator) -> Result<RemoteValue, Error> {
-        let answer = self.store.read(locator).await;
-        count(ctx, "read", answer.as_ref().err());
-        self.compare(ctx, answer.as_ref().err().map(|error| error.kind));
-        answer.map_err(Error::store("read", format!("key {:?} of {}", locator.key, self.label)))
-    }
-
-    /// Has the store tried at once when a read does not go with what its status says: it went away, or came back.
-    fn compare(&self, ctx: &Context, failure: Option<StoreErrorKind>) {
-        let answers = match failure {
-            None | Some(StoreErrorKind::NotFound) => true,
-            Some(StoreErrorKind::Unavailable | StoreErrorKind::Denied) => false,
-            Some(
-                StoreErrorKind::Throttled
-                | StoreErrorKind::Conflict
-                | StoreErrorKind::Invalid
-                | StoreErrorKind::Malformed,
-            ) => return,
-        };
-        if ctx.known.stores.get(&self.name).is_some_and(|row| is_ready(&row) != answers) {
-            ctx.queues.stores.add(self.name.clone(), Lane::Routine);
-        }
-    }
-
-    /// As [`Connection::read`], with `None` for a key that does not exist.
-    ///
-    /// # Errors
-    /// As [`Store::read`].
-    pub async fn find(&self, ctx: &Context, locator: &Locator) -> Result<Option<RemoteValue>, Error> {
-        match self.read(ctx, locator).await {
-            Ok(value) => Ok(Some(value)),
-            Err(Error::Store { source, .. }) if source.kind == StoreErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Clears away what a write that was cut short may have left.
-    ///
-    /// # Errors
-    /// As [`Store::finish`].
-    pub async fn finish(&self, ctx: &Context, key: &str, version: &str) -> Result<(), Error> {
-        let answer = self.store.finish(key, version).await;
-        count(ctx, "finish", answer.as_ref().err());
-        answer.map_err(Error::store("tidy up", format!("key {key:?} of {}", self.label)))
-    }
-
-    /// Writes a value.
-    ///
-    /// # Errors
-    /// `StoreNotAllowed` unless the store is `ReadWrite`; else as [`Store::write`].
-    pub async fn write(&self, ctx: &Context, write: &Write) -> Result<String, Error> {
-        if self.access != Access::ReadWrite {
-            return Err(Error::StoreNotAllowed {
-                store: self.label.clone(),
-                text: "it is read-only; set spec.access to ReadWrite to let rotations write".to_owned(),
-            });
-        }
-        let answer = self.store.write(write).await;
-        count(ctx, "write", answer.as_ref().err());
-        answer.map_err(Error::store("write", format!("key {:?} of {}", write.key, self.label)))
-    }
+/// Whether an object of `namespace` may read this key (or path of an engine) of a store, by what the store's grants say
+/// now. Everybody may who has a `RemoteStore` in the namespace.
+///
+/// # Errors
+/// `StoreNotAllowed` when it may not.
+pub fn may_read(ctx: &Context, namespace: &str, reference: &StoreRef, key: &str) -> Result<(), Error> {
+    granted(ctx, namespace, reference, key, GrantOperation::Read)
 }
 
-/// Whether the store's status says that it can be used.
-fn is_ready(store: &Object<RemoteStore>) -> bool {
-    let status = store.parsed.as_ref().ok().and_then(|store| store.status.as_ref());
-    status.is_some_and(|status| status.conditions.iter().any(|at| at.type_ == "Ready" && at.status == "True"))
-}
-
-fn count(ctx: &Context, operation: &'static str, error: Option<&StoreError>) {
-    let result = match error.map(|error| error.kind) {
-        None => "ok",
-        Some(StoreErrorKind::NotFound) => "not_found",
-        Some(StoreErrorKind::Denied) => "denied",
-        Some(StoreErrorKind::Throttled) => "throttled",
-        Some(StoreErrorKind::Unavailable) => "unavailable",
-        Some(StoreErrorKind::Conflict) => "conflict",
-        Some(StoreErrorKind::Invalid) => "invalid",
-        Some(StoreErrorKind::Malformed) => "malformed",
+/// As [`may_read`], for what a rotation does: it reads and writes.
+///
+/// # Errors
+/// `StoreNotAllowed` when it may not.
+pub fn may_write(ctx: &Context, namespace: &str, reference: &StoreRef, key: &str) -> Result<(), Error> {
+    let access = match reference.kind {
+        StoreKind::RemoteStore => access::<RemoteStore>(ctx, &ObjectName::new(namespace, reference.name.as_str())),
+        StoreKind::ClusterRemoteStore => {
+            access::<ClusterRemoteStore>(ctx, &ObjectName::new("", reference.name.as_str()))
+        }
     };
-    ctx.metrics.store_request(operation, result);
+    if access == Some(Access::ReadOnly) {
+        return Err(read_only(&label(reference.kind, &reference.name)));
+    }
+    granted(ctx, namespace, reference, key, GrantOperation::Read)?;
+    granted(ctx, namespace, reference, key, GrantOperation::Write)
+}
+
+fn access<K: StoreObject>(ctx: &Context, name: &ObjectName) -> Option<Access> {
+    let row = K::table(ctx).get(name)?;
+    row.parsed.as_ref().ok().map(|store| store.connection().access)
+}
+
+fn read_only(label: &str) -> Error {
+    Error::not_allowed(label, "it is read-only; set spec.access to ReadWrite to let rotations write")
+}
+
+fn granted(
+    ctx: &Context,
+    namespace: &str,
+    reference: &StoreRef,
+    key: &str,
+    operation: GrantOperation,
+) -> Result<(), Error> {
+    match reference.kind {
+        StoreKind::RemoteStore => Ok(()),
+        StoreKind::ClusterRemoteStore => {
+            let (name, label) = (ObjectName::new("", reference.name.as_str()), label(reference.kind, &reference.name));
+            Granted::look(ctx, &name, &label, namespace)?.check(key, operation)
+        }
+    }
 }

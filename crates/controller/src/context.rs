@@ -22,10 +22,11 @@ use crate::{
     connections::Connections,
     error::Error,
     events::Events,
+    listings::Listings,
     metrics::Metrics,
     namespaces::{Namespaces, Standing},
     queue::{Key, Queue},
-    rows::{Object, SecretRow, WorkloadRow},
+    rows::{NamespaceRow, Object, SecretRow, WorkloadRow},
     table::{ObjectName, Table},
 };
 
@@ -42,6 +43,10 @@ pub struct Settings {
     pub concurrency: usize,
     /// Whether a credential Secret must carry `rekey.dev/usable-by`.
     pub require_consent: bool,
+    /// Whether a `RemoteStore` without credentials may use the operator's own.
+    pub allow_ambient_credentials: bool,
+    /// Audiences of the API server beside its usual ones.
+    pub api_audiences: Vec<String>,
     /// Name of this process, for Events.
     pub instance: String,
 }
@@ -57,6 +62,8 @@ pub struct Known {
     pub stores: Table<Object<RemoteStore>>,
     /// `ClusterRemoteStore`
     pub cluster_stores: Table<Object<ClusterRemoteStore>>,
+    /// Labels of namespaces, while a grant goes by them.
+    pub namespaces: Table<NamespaceRow>,
     /// Secrets of opened namespaces.
     pub secrets: Table<SecretRow>,
     /// Workloads of opened namespaces; the name carries the kind.
@@ -216,6 +223,8 @@ pub struct Context {
     pub queues: Queues,
     /// Which namespaces are opened.
     pub namespaces: Namespaces,
+    /// How far the cluster-wide lists are.
+    pub listings: Listings,
     /// Savings of work.
     pub memory: Memory,
     /// Events.

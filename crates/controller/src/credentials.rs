@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use k8s_openapi::api::{
-    authentication::v1::{TokenRequest, TokenRequestSpec},
-    core::v1::{ConfigMap, Secret, ServiceAccount},
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        authentication::v1::{TokenRequest, TokenRequestSpec},
+        core::v1::{ConfigMap, Secret, ServiceAccount},
+    },
 };
-use kube::{Api, Client, ResourceExt as _, api::PostParams};
+use kube::{Api, Client, Resource, ResourceExt as _, api::PostParams};
 use rekey_api::names;
 use rekey_core::{
     SecretBytes,
@@ -15,24 +18,88 @@ use rekey_core::{
     time,
 };
 
-use crate::error::status;
+use crate::{context::Context, error::status};
 
 /// Lifetime asked for; the API server may grant another.
 const TOKEN_SECONDS: i64 = 3600;
 
-/// Credentials of one store: everything resolves in its namespace and nowhere else.
+/// Where the credentials of a store are.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The namespace of Secrets and `ConfigMap`s.
+    pub secrets: String,
+    /// The namespace of `ServiceAccount`s.
+    pub accounts: String,
+}
+
+/// Credentials of one store: everything resolves in the namespaces that it was made for and nowhere else.
 pub struct ClusterCredentials {
     client: Client,
-    namespace: String,
+    place: Place,
     user: String,
     require_consent: bool,
+    is_ambient_allowed: bool,
+    /// The flag of `kubectl create rolebinding` that names the operator.
+    account: String,
 }
 
 impl ClusterCredentials {
-    /// Credentials for `user`, for example `RemoteStore/vault`, in `namespace`.
+    /// Credentials for `user`, for example `RemoteStore/vault`.
     #[must_use]
-    pub fn new(client: Client, namespace: &str, user: String, require_consent: bool) -> Arc<Self> {
-        Arc::new(Self { client, namespace: namespace.to_owned(), user, require_consent })
+    pub fn new(ctx: &Context, place: Place, user: String, is_ambient_allowed: bool) -> Arc<Self> {
+        Arc::new(Self {
+            client: ctx.client.clone(),
+            place,
+            user,
+            require_consent: ctx.settings.require_consent,
+            is_ambient_allowed,
+            account: ctx.settings.account.clone(),
+        })
+    }
+
+    fn secrets<K>(&self) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), &self.place.secrets)
+    }
+
+    fn accounts(&self) -> Api<ServiceAccount> {
+        Api::namespaced(self.client.clone(), &self.place.accounts)
+    }
+
+    fn account<'n>(&'n self, name: &'n str) -> Named<'n> {
+        Named { kind: "ServiceAccount", resource: "serviceaccounts", name, namespace: &self.place.accounts }
+    }
+
+    fn denied_token(&self, name: &str) -> String {
+        let namespace = &self.place.accounts;
+        format!(
+            "Rekey may not create tokens for ServiceAccount {name:?}; allow it with `kubectl create role rekey-token-{name} -n \
+             {namespace} --verb=create --resource=serviceaccounts/token --resource-name={name}` and `kubectl create rolebinding \
+             rekey-token-{name} -n {namespace} --role=rekey-token-{name} {}`",
+            self.account
+        )
+    }
+
+    fn refused(&self, error: &kube::Error, object: &Named<'_>) -> StoreError {
+        let Named { kind, resource, name, namespace } = object;
+        let (kind, text) = match status(error) {
+            Some(404) => {
+                (StoreErrorKind::Invalid, format!("{kind} {name:?} does not exist in namespace {namespace:?}"))
+            }
+            Some(401 | 403) => (
+                StoreErrorKind::Denied,
+                format!(
+                    "Rekey may not read {kind} {name:?} in namespace {namespace:?}; allow it with `kubectl create role \
+                     rekey-read-{name} -n {namespace} --verb=get --resource={resource} --resource-name={name}` and \
+                     `kubectl create rolebinding rekey-read-{name} -n {namespace} --role=rekey-read-{name} {}`",
+                    self.account
+                ),
+            ),
+            _ => (StoreErrorKind::Unavailable, format!("{kind} {name:?} could not be read from the API server")),
+        };
+        StoreError::new(kind, text)
     }
 
     fn consents(&self, secret: &Secret) -> Result<(), StoreError> {
@@ -51,11 +118,19 @@ impl ClusterCredentials {
     }
 }
 
+/// An object that a credential is made of.
+struct Named<'n> {
+    kind: &'static str,
+    resource: &'static str,
+    name: &'n str,
+    namespace: &'n str,
+}
+
 #[async_trait]
 impl Credentials for ClusterCredentials {
     async fn secret(&self, name: &str, key: &str) -> Result<SecretBytes, StoreError> {
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
-        let secret = api.get(name).await.map_err(|error| refused(&error, "Secret", name))?;
+        let object = Named { kind: "Secret", resource: "secrets", name, namespace: &self.place.secrets };
+        let secret = self.secrets::<Secret>().get(name).await.map_err(|error| self.refused(&error, &object))?;
         self.consents(&secret)?;
         let value = secret.data.and_then(|mut data| data.remove(key));
         let missing = || StoreError::new(StoreErrorKind::Invalid, format!("Secret {name:?} has no key {key:?}"));
@@ -63,14 +138,14 @@ impl Credentials for ClusterCredentials {
     }
 
     async fn config(&self, name: &str, key: &str) -> Result<String, StoreError> {
-        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
-        let config = api.get(name).await.map_err(|error| refused(&error, "ConfigMap", name))?;
+        let object = Named { kind: "ConfigMap", resource: "configmaps", name, namespace: &self.place.secrets };
+        let config = self.secrets::<ConfigMap>().get(name).await.map_err(|error| self.refused(&error, &object))?;
         let missing = || StoreError::new(StoreErrorKind::Invalid, format!("ConfigMap {name:?} has no key {key:?}"));
         config.data.and_then(|mut data| data.remove(key)).ok_or_else(missing)
     }
 
     async fn account_token(&self, name: &str, audiences: &[String]) -> Result<AccountToken, StoreError> {
-        let api: Api<ServiceAccount> = Api::namespaced(self.client.clone(), &self.namespace);
+        let object = self.account(name);
         let request = TokenRequest {
             spec: TokenRequestSpec {
                 audiences: audiences.to_vec(),
@@ -79,47 +154,23 @@ impl Credentials for ClusterCredentials {
             },
             ..TokenRequest::default()
         };
-        let made =
-            api.create_token_request(name, &PostParams::default(), &request).await.map_err(|error| {
-                match status(&error) {
-                    Some(403) => StoreError::new(StoreErrorKind::Denied, denied_token(&self.namespace, name)),
-                    _ => refused(&error, "ServiceAccount", name),
-                }
-            })?;
+        let made = self.accounts().create_token_request(name, &PostParams::default(), &request).await;
+        let made = made.map_err(|error| match status(&error) {
+            Some(403) => StoreError::new(StoreErrorKind::Denied, self.denied_token(name)),
+            _ => self.refused(&error, &object),
+        })?;
         let made =
             made.status.ok_or_else(|| StoreError::new(StoreErrorKind::Unavailable, "the API server made no token"))?;
         Ok(AccountToken { token: SecretBytes::from(made.token), expires: time::chrono(&made.expiration_timestamp) })
     }
 
     async fn account_annotation(&self, name: &str, annotation: &str) -> Result<Option<String>, StoreError> {
-        let api: Api<ServiceAccount> = Api::namespaced(self.client.clone(), &self.namespace);
-        let account = api.get(name).await.map_err(|error| refused(&error, "ServiceAccount", name))?;
+        let object = self.account(name);
+        let account = self.accounts().get(name).await.map_err(|error| self.refused(&error, &object))?;
         Ok(account.annotations().get(annotation).cloned())
     }
 
     fn is_ambient_allowed(&self) -> bool {
-        false
-    }
-}
-
-fn denied_token(namespace: &str, name: &str) -> String {
-    format!(
-        "Rekey may not create tokens for ServiceAccount {name:?}; allow it with `kubectl create role rekey-token-{name} -n {namespace} \
-         --verb=create --resource=serviceaccounts/token --resource-name={name}` and a RoleBinding of it to the operator"
-    )
-}
-
-fn refused(error: &kube::Error, kind: &str, name: &str) -> StoreError {
-    match status(error) {
-        Some(404) => {
-            StoreError::new(StoreErrorKind::Invalid, format!("{kind} {name:?} does not exist in the store's namespace"))
-        }
-        Some(401 | 403) => {
-            StoreError::new(StoreErrorKind::Denied, format!("Rekey may not read {kind} {name:?} in this namespace"))
-        }
-        _ => StoreError::new(
-            StoreErrorKind::Unavailable,
-            format!("{kind} {name:?} could not be read from the API server"),
-        ),
+        self.is_ambient_allowed
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rekey_api::condition::Reason;
+use rekey_api::{condition::Reason, reference::StoreKind};
 use rekey_core::{
     SpecError,
     render::RenderError,
@@ -35,7 +35,7 @@ pub enum Error {
         account: String,
     },
     /// The named store does not exist.
-    #[error("{store} does not exist in this namespace; create it, or mend storeRef.name")]
+    #[error("{store} does not exist{}; create it, or mend storeRef", place(store))]
     StoreNotFound {
         /// Kind and name.
         store: String,
@@ -47,6 +47,18 @@ pub enum Error {
         store: String,
         /// What is not allowed, and how to allow it.
         text: String,
+    },
+    /// Others wait for the store already.
+    #[error("{store} is slow to answer others; it is asked again soon")]
+    StoreBusy {
+        /// Kind and name.
+        store: String,
+    },
+    /// A list that tells is not complete yet.
+    #[error("not known yet: {what}")]
+    NotKnownYet {
+        /// What.
+        what: String,
     },
     /// A store failed.
     #[error("{operation} {store}: {source}")]
@@ -106,6 +118,17 @@ impl Error {
         move |source| Self::Store { operation, store, source }
     }
 
+    /// A use of a store that it does not allow.
+    pub fn not_allowed(store: &str, text: impl std::fmt::Display) -> Self {
+        Self::StoreNotAllowed { store: store.to_owned(), text: text.to_string() }
+    }
+
+    /// A store whose object cannot be read.
+    #[must_use]
+    pub fn malformed_store(store: &str, text: &str) -> Self {
+        Self::not_allowed(store, format_args!("the object is malformed: {text}"))
+    }
+
     /// Condition reason, Event reason and metric label at once.
     #[must_use]
     pub fn reason(&self) -> Reason {
@@ -115,6 +138,8 @@ impl Error {
             Self::NamespaceNotOpened { .. } => Reason::NamespaceNotOpened,
             Self::StoreNotFound { .. } => Reason::StoreNotFound,
             Self::StoreNotAllowed { .. } => Reason::StoreNotAllowed,
+            Self::StoreBusy { .. } => Reason::Unavailable,
+            Self::NotKnownYet { .. } => Reason::DependencyNotReady,
             Self::Store { source, .. } => match source.kind {
                 StoreErrorKind::NotFound => Reason::KeyNotFound,
                 StoreErrorKind::Denied => Reason::AccessDenied,
@@ -132,7 +157,10 @@ impl Error {
     #[must_use]
     pub fn class(&self) -> Class {
         match self {
-            Self::Spec(SpecError::Render(RenderError::PropertyNotFound { .. })) | Self::Deadline(_) => Class::Transient,
+            Self::Spec(SpecError::Render(RenderError::PropertyNotFound { .. }))
+            | Self::Deadline(_)
+            | Self::StoreBusy { .. }
+            | Self::NotKnownYet { .. } => Class::Transient,
             Self::Spec(error) if error.is_final() => Class::Spec,
             Self::Spec(_) => Class::Data,
             Self::Malformed { .. } => Class::Spec,
@@ -192,8 +220,24 @@ impl Error {
     /// Whether status and Event keep quiet about it: it is nothing a user could act on, and gone at the next attempt.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        matches!(self.class(), Class::Conflict) && matches!(self, Self::Api { .. })
+        match self {
+            Self::Api { .. } => matches!(self.class(), Class::Conflict),
+            Self::StoreBusy { .. } | Self::NotKnownYet { .. } => true,
+            Self::Spec(_)
+            | Self::Malformed { .. }
+            | Self::NamespaceNotOpened { .. }
+            | Self::StoreNotFound { .. }
+            | Self::StoreNotAllowed { .. }
+            | Self::Store { .. }
+            | Self::Deadline(_)
+            | Self::Panic => false,
+        }
     }
+}
+
+/// Where a store is looked for.
+fn place(store: &str) -> &'static str {
+    if store.starts_with(StoreKind::ClusterRemoteStore.as_str()) { "" } else { " in this namespace" }
 }
 
 /// 1 s, 2 s, 4 s and so on, at most 32 s.

@@ -14,6 +14,8 @@ mod connections;
 mod credentials;
 mod digest_key;
 mod events;
+mod labels;
+mod listings;
 mod notify;
 mod policy;
 mod queue;

@@ -1,13 +1,20 @@
 //! What has to be looked at because something changed.
 
-use rekey_api::{ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy, provider::Provider};
+use std::sync::Arc;
+
+use rekey_api::{
+    RotationSchedule, SecretPolicy,
+    provider::Provider,
+    reference::{StoreKind, StoreRef},
+};
 use rekey_core::policy::effective_secret;
 
 use crate::{
     context::Context,
     queue::Lane,
-    rows::{Holder, Object, SecretRow, WorkloadRow},
-    table::{Change, ObjectName},
+    rows::{Holder, NamespaceRow, Object, SecretRow, WorkloadRow},
+    store::StoreObject,
+    table::{Change, ObjectName, Row, Table},
 };
 
 /// A `SecretPolicy`.
@@ -56,42 +63,70 @@ pub fn schedule(ctx: &Context, change: &Change<Object<RotationSchedule>>) {
     }
 }
 
-/// A `RemoteStore`.
-pub fn store(ctx: &Context, change: &Change<Object<RemoteStore>>) {
+/// A store.
+pub fn store<K: StoreObject>(ctx: &Context, change: &Change<Object<K>>) {
     ctx.namespaces.wake();
+    ctx.listings.wake();
     let (before, now) = (change.before.as_deref(), change.now.as_deref());
-    let namespace = &change.name.namespace;
-    if asks(before, now) {
+    let asked = asks(before, now);
+    if asked {
         ctx.connections.forget(&change.name);
-        ctx.queues.stores.add(change.name.clone(), Lane::Urgent);
+        K::queue(ctx).add(change.name.clone(), Lane::Urgent);
     }
-    let ready = |row: Option<&Object<RemoteStore>>| {
-        let status = row.and_then(|row| row.parsed.as_ref().ok()?.status.as_ref());
+    let ready = |row: Option<&Object<K>>| {
+        let status = row.and_then(|row| row.parsed.as_ref().ok()?.status());
         status.map(|status| status.conditions.iter().any(|at| at.type_ == "Ready" && at.status == "True"))
     };
-    if ready(before) == ready(now) && !asks(before, now) {
-        return;
+    if asked || ready(before) != ready(now) {
+        let namespace = Some(change.name.namespace.as_str()).filter(|namespace| !namespace.is_empty());
+        users_of(ctx, K::STORE, Some(&change.name.name), namespace);
     }
-    for (name, row) in ctx.known.policies.in_namespace(namespace) {
-        let Ok(policy) = &row.parsed else { continue };
-        let Some(remote) = &policy.spec.source.remote else { continue };
-        let named = remote.data.iter().filter_map(|item| item.store_ref.as_ref()).chain([&remote.store_ref]);
-        if named.into_iter().any(|reference| reference.name == change.name.name) {
-            ctx.queues.policies.add(ObjectName::new(namespace.as_str(), name), Lane::Urgent);
-        }
+}
+
+/// Wants everybody looked at who uses a store of this kind: the named one, if one is named, and in one namespace only, if
+/// that is named.
+pub fn users_of(ctx: &Context, kind: StoreKind, name: Option<&str>, namespace: Option<&str>) {
+    let is_meant = |reference: &StoreRef| reference.kind == kind && name.is_none_or(|name| reference.name == name);
+    let policies = rows(&ctx.known.policies, namespace);
+    for (policy, _) in policies.into_iter().filter(|(_, row)| stores_of(row).into_iter().any(is_meant)) {
+        ctx.queues.policies.add(policy, Lane::Urgent);
     }
-    for (name, row) in ctx.known.schedules.in_namespace(namespace) {
-        let Ok(schedule) = &row.parsed else { continue };
-        if schedule.spec.write_to.as_ref().is_some_and(|to| to.store_ref.name == change.name.name) {
-            ctx.queues.schedules.add(ObjectName::new(namespace.as_str(), name), Lane::Urgent);
+    for (schedule, row) in rows(&ctx.known.schedules, namespace) {
+        let written = row.parsed.as_ref().ok().and_then(|schedule| schedule.spec.write_to.as_ref());
+        if written.is_some_and(|to| is_meant(&to.store_ref)) {
+            ctx.queues.schedules.add(schedule, Lane::Urgent);
         }
     }
 }
 
-/// A `ClusterRemoteStore`.
-pub fn cluster_store(ctx: &Context, change: &Change<Object<ClusterRemoteStore>>) {
-    if asks(change.before.as_deref(), change.now.as_deref()) {
-        ctx.queues.cluster_stores.add(change.name.clone(), Lane::Urgent);
+fn rows<T: Row>(table: &Table<T>, namespace: Option<&str>) -> Vec<(ObjectName, Arc<T>)> {
+    match namespace {
+        None => table.all(),
+        Some(namespace) => {
+            let rows = table.in_namespace(namespace).into_iter();
+            rows.map(|(name, row)| (ObjectName::new(namespace, name), row)).collect()
+        }
+    }
+}
+
+/// The stores that a policy names.
+fn stores_of(row: &Object<SecretPolicy>) -> Vec<&StoreRef> {
+    let Ok(policy) = &row.parsed else {
+        return Vec::new();
+    };
+    let source = &policy.spec.source;
+    let remote = source
+        .remote
+        .iter()
+        .flat_map(|remote| remote.data.iter().filter_map(|item| item.store_ref.as_ref()).chain([&remote.store_ref]));
+    remote.chain(source.vault_engine.iter().map(|engine| &engine.store_ref)).collect()
+}
+
+/// A namespace's labels, which grants may go by.
+pub fn namespace(ctx: &Context, change: &Change<NamespaceRow>) {
+    let labels = |row: &Option<Arc<NamespaceRow>>| row.as_ref().map(|row| row.labels.clone());
+    if labels(&change.before) != labels(&change.now) {
+        users_of(ctx, StoreKind::ClusterRemoteStore, None, Some(&change.name.name));
     }
 }
 

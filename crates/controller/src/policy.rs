@@ -108,6 +108,9 @@ fn failure(ctx: &Context, object: &SecretPolicy, error: &Error) -> SecretPolicyS
 async fn keep(ctx: &Context, object: &SecretPolicy, parsed: &Policy) -> Result<Next, Error> {
     let seen = observe::observe(ctx, object, parsed).await?;
     policy::admit(parsed, &seen.secret)?;
+    for item in &parsed.items {
+        connections::may_read(ctx, &parsed.namespace, &item.store, &item.locator.key)?; // grants may have been withdrawn
+    }
     let fetched = match policy::fetch(parsed, &seen, ctx.now()) {
         Fetch::Due(requests) => Some(read(ctx, parsed, &requests).await?),
         Fetch::NotBefore(_) => None,

@@ -239,7 +239,7 @@ async fn perform(
 
 async fn read(ctx: &Context, plan: &Plan) -> Result<Option<rekey_core::store::RemoteValue>, Error> {
     let locator = rekey_core::store::Locator { key: plan.key.clone(), pin: rekey_core::store::Pin::Current };
-    connections::open(ctx, &plan.namespace, &plan.store).await?.find(ctx, &locator).await
+    connections::open(ctx, &plan.namespace, &plan.store).await?.afresh().find(ctx, &locator).await
 }
 
 /// The token of a write: the rotation's id, and another one when the same values are merged over a later version.

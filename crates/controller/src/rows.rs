@@ -1,6 +1,9 @@
 //! The rows of the tables: what is kept of each kind.
 
-use std::{collections::BTreeSet, fmt::Debug};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, core::DeserializeGuard};
@@ -148,6 +151,32 @@ impl SecretRow {
 }
 
 impl Row for SecretRow {
+    fn resource_version(&self) -> &str {
+        &self.resource_version
+    }
+}
+
+/// What is known of a namespace: its labels, which grants go by.
+#[derive(Debug)]
+pub struct NamespaceRow {
+    /// Its resourceVersion.
+    pub resource_version: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl NamespaceRow {
+    /// From metadata.
+    #[must_use]
+    pub fn project(metadata: ObjectMeta) -> Self {
+        Self {
+            resource_version: metadata.resource_version.unwrap_or_default(),
+            labels: metadata.labels.unwrap_or_default(),
+        }
+    }
+}
+
+impl Row for NamespaceRow {
     fn resource_version(&self) -> &str {
         &self.resource_version
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use kube::Client;
+use rekey_api::{ClusterRemoteStore, RemoteStore};
 use rekey_core::{chance::Chance, store::Connect, time::Clock};
 use tokio::task::JoinHandle;
 
@@ -13,11 +14,13 @@ use crate::{
     drive::workers,
     error::Error,
     events::Events,
+    labels,
+    listings::Listings,
     metrics::Metrics,
     namespaces::{self, Namespaces},
     policy::Policies,
     rotation::Schedules,
-    store::{ClusterStores, Stores},
+    store::Stores,
     watch,
     workload::Workloads,
 };
@@ -59,14 +62,16 @@ pub async fn run(parts: Parts) -> Result<(), Error> {
         known: Known::default(),
         queues: Queues::default(),
         namespaces: Namespaces::default(),
+        listings: Listings::default(),
         memory: Memory::default(),
         metrics: parts.metrics,
         restarts: tokio::sync::Mutex::new(()),
     });
     let mut tasks = Tasks(watch::own_kinds(&ctx));
     tasks.0.push(tokio::spawn(namespaces::run(Arc::clone(&ctx))));
-    tasks.0.extend(workers::<Stores>(&ctx));
-    tasks.0.extend(workers::<ClusterStores>(&ctx));
+    tasks.0.push(tokio::spawn(labels::run(Arc::clone(&ctx))));
+    tasks.0.extend(workers::<Stores<RemoteStore>>(&ctx));
+    tasks.0.extend(workers::<Stores<ClusterRemoteStore>>(&ctx));
     tasks.0.extend(workers::<Policies>(&ctx));
     tasks.0.extend(workers::<Schedules>(&ctx));
     tasks.0.extend(workers::<Workloads>(&ctx));

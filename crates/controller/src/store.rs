@@ -1,12 +1,12 @@
-//! `RemoteStore`: proves that the store can be used, before any policy needs it.
+//! `RemoteStore` and `ClusterRemoteStore`: prove that a store can be used, before any policy needs it.
 
-use std::time::Duration;
+use std::{marker::PhantomData, time::Duration};
 
-use kube::{Api, ResourceExt as _};
-use rekey_api::{ClusterRemoteStore, RemoteStore, RemoteStoreStatus, condition::Reason};
+use kube::Api;
+use rekey_api::{ClusterRemoteStore, RemoteStore, RemoteStoreStatus, reference::StoreKind, store::RemoteStoreSpec};
 use rekey_core::{
     SpecError,
-    store::Probe,
+    grant::Grants,
     summary::{Situation, conditions},
 };
 
@@ -45,41 +45,105 @@ impl Kind for ClusterRemoteStore {
     }
 }
 
-/// Reconciles `RemoteStore`.
-pub struct Stores;
+/// What both kinds of store have in common.
+pub trait StoreObject: Kind<Status = RemoteStoreStatus> {
+    /// How references call it.
+    const STORE: StoreKind;
 
-impl Reconcile for Stores {
-    type Key = ObjectName;
-    const KIND: &'static str = "RemoteStore";
+    /// How to connect, as a store of one namespace would say it.
+    fn connection(&self) -> RemoteStoreSpec;
+
+    /// Checks what only this kind has.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn check(&self) -> Result<(), SpecError>;
+
+    /// Its queue.
+    fn queue(ctx: &Context) -> &Queue<ObjectName>;
+}
+
+impl StoreObject for RemoteStore {
+    const STORE: StoreKind = StoreKind::RemoteStore;
+
+    fn connection(&self) -> RemoteStoreSpec {
+        self.spec.clone()
+    }
+
+    fn check(&self) -> Result<(), SpecError> {
+        Ok(())
+    }
 
     fn queue(ctx: &Context) -> &Queue<ObjectName> {
         &ctx.queues.stores
     }
+}
+
+impl StoreObject for ClusterRemoteStore {
+    const STORE: StoreKind = StoreKind::ClusterRemoteStore;
+
+    fn connection(&self) -> RemoteStoreSpec {
+        RemoteStoreSpec {
+            access: self.spec.access,
+            limits: self.spec.limits.clone(),
+            provider: self.spec.provider.clone(),
+        }
+    }
+
+    fn check(&self) -> Result<(), SpecError> {
+        Grants::parse(&self.spec.grants).map(drop)
+    }
+
+    fn queue(ctx: &Context) -> &Queue<ObjectName> {
+        &ctx.queues.cluster_stores
+    }
+}
+
+/// Reconciles one kind of store.
+pub struct Stores<K>(PhantomData<K>);
+
+impl<K: StoreObject> Reconcile for Stores<K> {
+    type Key = ObjectName;
+    const KIND: &'static str = K::STORE.as_str();
+
+    fn queue(ctx: &Context) -> &Queue<ObjectName> {
+        K::queue(ctx)
+    }
 
     async fn ensure(ctx: &Context, key: &ObjectName) -> Result<Next, Error> {
-        let Some(row) = ctx.known.stores.get(key) else {
+        let Some(row) = K::table(ctx).get(key) else {
             ctx.connections.forget(key);
             return Ok(Next::Change);
         };
         let store = row.object()?;
-        if !ctx.is_open(&key.namespace)? {
+        let is_of_cluster = key.namespace.is_empty();
+        if !is_of_cluster && !ctx.is_open(&key.namespace)? {
             return Ok(Next::Change);
         }
-        let probe = connections::connect(ctx, store).await?.probe(ctx).await?;
-        let status = ready(ctx, store, &probe);
+        store.check()?;
+        let home = if is_of_cluster { &ctx.settings.operator_namespace } else { &key.namespace };
+        let connection = connections::connect(ctx, store, home).await?;
+        let status = if connection.logs_in_by_consumer() {
+            let text = "each namespace that uses it logs in as a ServiceAccount of its own, which is not tried here";
+            found(ctx, store, text.to_owned())
+        } else {
+            let probe = connection.probe().await?;
+            let status = found(ctx, store, format!("logged in as {}", probe.identity));
+            RemoteStoreStatus { identity: Some(probe.identity), capabilities: probe.capabilities, ..status }
+        };
         settle::settle(ctx, store, &status, false, notify::store).await?;
         Ok(Next::After(PROBE))
     }
 
     async fn failed(ctx: &Context, key: &ObjectName, error: &Error) -> Result<(), Error> {
-        let Some(row) = ctx.known.stores.get(key) else {
+        let Some(row) = K::table(ctx).get(key) else {
             return Ok(());
         };
         let Ok(store) = &row.parsed else {
-            return settle::malformed::<RemoteStore>(ctx, key, &row.metadata, error).await;
+            return settle::malformed::<K>(ctx, key, &row.metadata, error).await;
         };
-        let mut status = store.status.clone().unwrap_or_default();
-        let generation = store.metadata.generation.unwrap_or_default();
+        let mut status = store.status().cloned().unwrap_or_default();
+        let generation = store.meta().generation.unwrap_or_default();
         let situation = error.situation(false);
         status.observed_generation = Some(generation);
         status.capabilities.clear();
@@ -92,52 +156,14 @@ impl Reconcile for Stores {
     }
 }
 
-fn ready(ctx: &Context, store: &RemoteStore, probe: &Probe) -> RemoteStoreStatus {
-    let before = store.status.clone().unwrap_or_default();
-    let generation = store.metadata.generation.unwrap_or_default();
-    let situation = Situation::Synced(format!("logged in as {}", probe.identity));
+/// The status of a store that can be used; who we are and what we may do is for a probe to say.
+fn found<K: StoreObject>(ctx: &Context, store: &K, text: String) -> RemoteStoreStatus {
+    let before = store.status().cloned().unwrap_or_default();
+    let generation = store.meta().generation.unwrap_or_default();
     RemoteStoreStatus {
         observed_generation: Some(generation),
-        conditions: conditions(&before.conditions, &situation, &[], generation, ctx.now()),
-        identity: Some(probe.identity.clone()),
-        capabilities: probe.capabilities.clone(),
-    }
-}
-
-/// Reconciles `ClusterRemoteStore`: says that it is not built yet.
-pub struct ClusterStores;
-
-impl Reconcile for ClusterStores {
-    type Key = ObjectName;
-    const KIND: &'static str = "ClusterRemoteStore";
-
-    fn queue(ctx: &Context) -> &Queue<ObjectName> {
-        &ctx.queues.cluster_stores
-    }
-
-    async fn ensure(ctx: &Context, key: &ObjectName) -> Result<Next, Error> {
-        if ctx.known.cluster_stores.get(key).is_none() {
-            return Ok(Next::Change);
-        }
-        Err(SpecError::not_yet("ClusterRemoteStore", "use a RemoteStore in each namespace").into())
-    }
-
-    async fn failed(ctx: &Context, key: &ObjectName, error: &Error) -> Result<(), Error> {
-        let Some(row) = ctx.known.cluster_stores.get(key) else {
-            return Ok(());
-        };
-        let Ok(store) = &row.parsed else {
-            return settle::malformed::<ClusterRemoteStore>(ctx, key, &row.metadata, error).await;
-        };
-        let mut status = store.status.clone().unwrap_or_default();
-        let generation = store.metadata.generation.unwrap_or_default();
-        let situation = Situation::Stalled(Reason::NotSupportedYet, error.to_string());
-        status.observed_generation = Some(generation);
-        status.conditions = conditions(&status.conditions, &situation, &[], generation, ctx.now());
-        if settle::settle(ctx, store, &status, false, notify::cluster_store).await? {
-            ctx.events.warning(store, error.reason(), "Check", &error.to_string()).await;
-        }
-        tracing::debug!(store = store.name_any(), "not supported yet");
-        Ok(())
+        conditions: conditions(&before.conditions, &Situation::Synced(text), &[], generation, ctx.now()),
+        identity: None,
+        capabilities: Vec::new(),
     }
 }

@@ -7,7 +7,7 @@ use k8s_openapi::{
     NamespaceResourceScope,
     api::{
         apps::v1::{DaemonSet, Deployment, StatefulSet},
-        core::v1::Secret,
+        core::v1::{Namespace, Secret},
     },
 };
 use kube::{
@@ -18,15 +18,16 @@ use kube::{
         watcher::{self, Config, Event, watcher},
     },
 };
-use rekey_api::{ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy};
+use rekey_api::{ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy, reference::StoreKind};
 use rekey_core::workload::Project;
 use serde::de::DeserializeOwned;
 use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::{
     context::{Context, workload_name},
+    listings::{Listing, NAMESPACES},
     namespaces, notify,
-    rows::{Object, SecretRow, WorkloadRow},
+    rows::{NamespaceRow, Object, SecretRow, WorkloadRow},
     table::{Change, ObjectName, Row, Table},
 };
 
@@ -60,7 +61,7 @@ pub fn own_kinds(ctx: &Arc<Context>) -> Vec<JoinHandle<()>> {
         None,
         "ClusterRemoteStore",
         |ctx| &ctx.known.cluster_stores,
-        notify::cluster_store,
+        notify::store,
     )];
     let scopes: Vec<Option<String>> = match ctx.settings.namespaces.as_slice() {
         [] => vec![None],
@@ -116,6 +117,24 @@ pub fn namespace(ctx: &Arc<Context>, namespace: &str) -> Vec<AbortHandle> {
     ]
 }
 
+/// Starts the watch of namespaces, of which only the labels are kept.
+pub fn labels(ctx: &Arc<Context>) -> AbortHandle {
+    let namespaces: Api<PartialObjectMeta<Namespace>> = Api::all(ctx.watch_client.clone());
+    let feed = Feed {
+        kind: NAMESPACES,
+        namespace: None,
+        table: |ctx| &ctx.known.namespaces,
+        row: |object: PartialObjectMeta<Namespace>| (named(&object), NamespaceRow::project(object.metadata)),
+        notify: notify::namespace,
+        listed: |ctx, _, kind| {
+            ctx.listings.set(kind, Listing::Done);
+            notify::users_of(ctx, StoreKind::ClusterRemoteStore, None, None);
+        },
+    };
+    let stream = watcher(namespaces, config()).default_backoff();
+    tokio::spawn(run(Arc::clone(ctx), stream, feed)).abort_handle()
+}
+
 fn api<K>(ctx: &Context, scope: Option<&str>) -> Api<DeserializeGuard<K>>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
@@ -156,7 +175,10 @@ where
         table,
         row,
         notify,
-        listed: |ctx, namespace, kind| ctx.namespaces.listed_own(namespace, kind),
+        listed: |ctx, namespace, kind| {
+            ctx.listings.set(kind, Listing::Done);
+            ctx.namespaces.listed_own(namespace, kind);
+        },
     };
     let stream = watcher(api, config()).default_backoff();
     tokio::spawn(run(Arc::clone(ctx), stream, feed))
@@ -257,8 +279,13 @@ fn failed<K, T>(ctx: &Context, feed: &Feed<K, T>, error: &watcher::Error) {
         watcher::Error::NoResourceVersion => None,
     };
     tracing::warn!(kind = feed.kind, namespace = feed.namespace, code, "a watch failed; it is started again");
-    if let (Some(403), Some(namespace)) = (code, &feed.namespace) {
-        ctx.namespaces.refused(namespace);
-        namespaces::requeue(ctx, namespace);
+    match (code, &feed.namespace) {
+        (Some(403), Some(namespace)) => {
+            ctx.namespaces.refused(namespace);
+            namespaces::requeue(ctx, namespace);
+        }
+        // Whoever gives the operator no right to a cluster-wide kind can do without, and is told where it is needed.
+        (Some(403), None) => ctx.listings.set(feed.kind, Listing::Refused),
+        (Some(_) | None, _) => {}
     }
 }

@@ -2,8 +2,10 @@
 //! environment or the network; what must be asked of the world is described by the ports in [`store`] and by
 //! [`time::Clock`] and [`chance::Chance`].
 
+pub mod account;
 pub mod chance;
 pub mod digest;
+pub mod grant;
 pub mod password;
 pub mod policy;
 pub mod published;

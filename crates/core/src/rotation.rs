@@ -10,12 +10,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rekey_api::{
-    RotationSchedule, names,
-    reference::{StoreKind, StoreRef},
-    rotation::Approval,
-    rotator::Rotator,
-};
+use rekey_api::{RotationSchedule, names, reference::StoreRef, rotation::Approval, rotator::Rotator};
 
 pub use due::{Due, due};
 pub use pending::{Pending, Stored, base_digest, lacks, merge, stored};
@@ -140,11 +135,9 @@ fn unsupported(object: &RotationSchedule) -> Result<(), SpecError> {
         return Err(SpecError::not_yet(&format!("spec.rotator.{name}"), "use generate"));
     }
     let generated = rotator.generate.as_ref().is_some_and(|generate| generate.fields.is_none());
-    let cluster = spec.write_to.as_ref().is_some_and(|to| to.store_ref.kind == StoreKind::ClusterRemoteStore);
     let renew = spec.schedule.as_ref().is_some_and(|schedule| schedule.renew_before.is_some());
     for (present, field, fix) in [
         (generated, "spec.rotator.generate without fields", "name the fields and writeTo"),
-        (cluster, "spec.writeTo.storeRef.kind: ClusterRemoteStore", "use a RemoteStore in the schedule's namespace"),
         (renew, "spec.schedule.renewBefore", "use cron or every"),
         (!spec.windows.is_empty(), "spec.windows", "remove it; put the time into spec.schedule.cron"),
         (spec.approval == Approval::Manual, "spec.approval: Manual", "use Automatic"),

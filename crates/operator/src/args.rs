@@ -72,7 +72,7 @@ pub struct RunOptions {
     /// Reach stores through this HTTP proxy. Proxies of the environment are ignored.
     #[arg(long, env = "REKEY_STORE_PROXY")]
     pub store_proxy: Option<String>,
-    /// Allow a RemoteStore without `auth` to use the operator's own AWS credential chain. Not supported yet.
+    /// Allow a RemoteStore without `auth` to use the operator's own AWS credential chain. A ClusterRemoteStore may anyhow.
     #[arg(long, env = "REKEY_ALLOW_AMBIENT_CREDENTIALS")]
     pub allow_ambient_credentials: bool,
     /// Use only credential Secrets that name their users in `rekey.dev/usable-by`.

@@ -63,10 +63,6 @@ async fn run(options: RunOptions) -> Result<()> {
 /// Refuses what the command line offers and this version does not do.
 fn refuse(options: &RunOptions) -> Result<()> {
     ensure!(options.scope == Scope::Opened, "--scope=cluster is not supported yet; open namespaces one by one");
-    ensure!(
-        !options.allow_ambient_credentials,
-        "--allow-ambient-credentials is not supported yet; give the store spec.provider.aws.auth.secretRef"
-    );
     Ok(())
 }
 
@@ -127,6 +123,8 @@ fn settings(options: &RunOptions, account: String, instance: &str, namespace: &s
         account,
         concurrency: usize::from(options.concurrency),
         require_consent: options.require_consent,
+        allow_ambient_credentials: options.allow_ambient_credentials,
+        api_audiences: system::api_audiences(),
         instance: instance.to_owned(),
     }
 }

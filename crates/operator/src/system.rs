@@ -4,7 +4,7 @@ use std::{io::Write as _, process::ExitCode};
 
 use chrono::{DateTime, Utc};
 use rand::Rng as _;
-use rekey_core::{chance::Chance, time::Clock};
+use rekey_core::{SecretBytes, account, chance::Chance, time::Clock};
 
 /// The wall clock.
 #[derive(Debug)]
@@ -31,6 +31,12 @@ impl Chance for SystemChance {
 pub fn pod_namespace() -> Option<String> {
     let text = std::fs::read_to_string("/var/run/secrets/kubernetes.io/serviceaccount/namespace").ok()?;
     Some(text.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
+/// Audiences of the API server, as the token of the pod we run in tells them.
+pub fn api_audiences() -> Vec<String> {
+    let token = std::fs::read("/var/run/secrets/kubernetes.io/serviceaccount/token").map(SecretBytes::new);
+    token.map(|token| account::audiences(&token)).unwrap_or_default()
 }
 
 /// A name for this process: the host's (in a pod, the pod's) and something random.

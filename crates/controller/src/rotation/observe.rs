@@ -7,7 +7,6 @@ use rekey_api::{
     condition::{ConditionType, Reason},
     names,
     policy::{ConsumerState, Immutability},
-    store::Access,
 };
 use rekey_core::{
     SecretBytes,
@@ -18,7 +17,7 @@ use rekey_core::{
 };
 
 use super::{new_id, read};
-use crate::{context::Context, error::Error, table::ObjectName, workload};
+use crate::{connections, context::Context, error::Error, table::ObjectName, workload};
 
 /// Looks.
 pub async fn observe(
@@ -115,11 +114,12 @@ async fn view(ctx: &Context, plan: &Plan, policy: &SecretPolicy, begins: bool) -
 /// Why a new value could not be written and published now: all that would keep the rotation from being finished is
 /// asked before it begins.
 async fn unable(ctx: &Context, plan: &Plan, policy: &SecretPolicy) -> Result<Option<Wait>, Error> {
-    let store = ctx.known.stores.get(&ObjectName::new(plan.namespace.as_str(), plan.store.name.as_str()));
-    let access = store.as_ref().and_then(|row| row.parsed.as_ref().ok()).map(|store| store.spec.access);
-    if access == Some(Access::ReadOnly) {
-        let text = format!("RemoteStore {} is read-only; set spec.access to ReadWrite", plan.store.name);
-        return Ok(Some(Wait::new(Reason::StoreNotAllowed, text)));
+    match connections::may_write(ctx, &plan.namespace, &plan.store, &plan.key) {
+        Ok(()) => {}
+        Err(error @ Error::StoreNotAllowed { .. }) => {
+            return Ok(Some(Wait::new(Reason::StoreNotAllowed, error.to_string())));
+        }
+        Err(error) => return Err(error),
     }
     if let Some(text) = refusal(plan, policy) {
         return Ok(Some(Wait::new(Reason::PolicyNotReady, text)));

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use rekey_api::{
     GoDuration, SecretPolicy, names,
     policy::{Immutability, OnFailure, OnMissing, Ownership, RefreshPolicy, RemoteSource, Rollout, Target},
-    reference::StoreKind,
 };
 
 use crate::SpecError;
@@ -46,13 +45,6 @@ fn refuse(present: bool, field: &str, fix: &str) -> Result<(), SpecError> {
 }
 
 fn source(remote: &RemoteSource) -> Result<(), SpecError> {
-    let cluster = |kind: StoreKind| kind == StoreKind::ClusterRemoteStore;
-    let of_items = remote.data.iter().filter_map(|item| item.store_ref.as_ref()).any(|store| cluster(store.kind));
-    refuse(
-        cluster(remote.store_ref.kind) || of_items,
-        "spec.source.remote.storeRef.kind: ClusterRemoteStore",
-        "use a RemoteStore in the policy's namespace",
-    )?;
     refuse(remote.refresh_policy != RefreshPolicy::Periodic, "spec.source.remote.refreshPolicy", "use Periodic")?;
     refuse(remote.max_staleness.is_some(), "spec.source.remote.maxStaleness", "remove it")?;
     refuse(remote.on_missing != OnMissing::Keep, "spec.source.remote.onMissing", "use Keep")?;

@@ -1,0 +1,115 @@
+//! The client of one store: every call passes its gate and is counted, and reads are shared.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use rekey_api::store::Limits;
+use rekey_core::store::{Locator, Probe, RemoteValue, Store, StoreError, StoreErrorKind};
+
+use super::{
+    gate::{Caller, Gate, Pass},
+    reads::Reads,
+};
+use crate::metrics::Metrics;
+
+/// See the [module documentation](self).
+pub struct Client {
+    pub(super) reads: Reads,
+    pub(super) gate: Gate,
+    /// Whether a call has found the store there again after it was away.
+    pub(super) came_back: AtomicBool,
+    store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
+}
+
+impl Client {
+    /// Of an open store.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, limits: &Limits, metrics: Arc<Metrics>) -> Self {
+        let came_back = AtomicBool::new(false);
+        Self { reads: Reads::default(), gate: Gate::new(limits), came_back, store, metrics }
+    }
+
+    /// Makes one call that somebody wants something by.
+    ///
+    /// # Errors
+    /// When the gate is closed, or the call fails.
+    pub async fn call<'s, T, F>(
+        &'s self,
+        operation: &'static str,
+        work: impl FnOnce(&'s dyn Store) -> F,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let pass = self.gate.enter(1, Caller::User).await?;
+        let answer = work(&*self.store).await;
+        self.count(operation, answer.as_ref().err());
+        self.leave(pass, answer.as_ref().err());
+        answer
+    }
+
+    /// Finds out whether the store is there.
+    ///
+    /// # Errors
+    /// As [`Store::probe`].
+    pub async fn probe(&self) -> Result<Probe, StoreError> {
+        let pass = self.gate.enter(1, Caller::Probe).await?;
+        let answer = self.store.probe().await;
+        self.count("probe", answer.as_ref().err());
+        self.leave(pass, answer.as_ref().err());
+        answer
+    }
+
+    /// Reads distinct keys with as few calls as the store allows. `begun` is set when it is the store's turn.
+    pub(super) async fn fetch(&self, locators: &[Locator], begun: &AtomicBool) -> Vec<Result<RemoteValue, StoreError>> {
+        let requests = u32::try_from(locators.len()).unwrap_or(u32::MAX);
+        let pass = match self.gate.enter(requests, Caller::User).await {
+            Ok(pass) => pass,
+            Err(error) => return locators.iter().map(|_| Err(error.clone())).collect(),
+        };
+        begun.store(true, Ordering::Release);
+        let answers = match locators {
+            [single] => vec![self.store.read(single).await],
+            several => self.store.read_all(several).await,
+        };
+        for answer in &answers {
+            self.count("read", answer.as_ref().err());
+        }
+        self.leave(pass, verdict(&answers));
+        answers
+    }
+
+    fn leave(&self, pass: Pass<'_>, failure: Option<&StoreError>) {
+        if pass.leave(failure) {
+            self.came_back.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn count(&self, operation: &'static str, error: Option<&StoreError>) {
+        let result = match error.map(|error| error.kind) {
+            None => "ok",
+            Some(StoreErrorKind::NotFound) => "not_found",
+            Some(StoreErrorKind::Denied) => "denied",
+            Some(StoreErrorKind::Throttled) => "throttled",
+            Some(StoreErrorKind::Unavailable) => "unavailable",
+            Some(StoreErrorKind::Conflict) => "conflict",
+            Some(StoreErrorKind::Invalid) => "invalid",
+            Some(StoreErrorKind::Malformed) => "malformed",
+        };
+        self.metrics.store_request(operation, result);
+    }
+}
+
+/// What a batch says about the store: to slow down if it said so anywhere, to be away if it gave no answer at all.
+fn verdict(answers: &[Result<RemoteValue, StoreError>]) -> Option<&StoreError> {
+    let of_kind = |kind| answers.iter().filter_map(|answer| answer.as_ref().err()).find(|error| error.kind == kind);
+    let unanswered =
+        answers.iter().all(|answer| answer.as_ref().is_err_and(|error| error.kind == StoreErrorKind::Unavailable));
+    of_kind(StoreErrorKind::Throttled).or_else(|| of_kind(StoreErrorKind::Unavailable).filter(|_| unanswered))
+}

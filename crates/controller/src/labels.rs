@@ -1,0 +1,44 @@
+//! Labels of namespaces, known only while a grant of a `ClusterRemoteStore` goes by them.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use tokio::task::AbortHandle;
+
+use crate::{
+    connections,
+    context::Context,
+    listings::{Listing, NAMESPACES},
+    watch,
+};
+
+/// Watches namespaces while that is needed. Ends never.
+pub async fn run(ctx: Arc<Context>) {
+    let mut following: Option<Following> = None;
+    loop {
+        match (is_wanted(&ctx), &following) {
+            (true, None) => following = Some(Following(watch::labels(&ctx))),
+            (false, Some(_)) => {
+                following = None;
+                ctx.listings.set(NAMESPACES, Listing::Pending);
+                ctx.known.namespaces.retain(None, &BTreeSet::new());
+            }
+            (true, Some(_)) | (false, None) => {}
+        }
+        ctx.listings.woken().await;
+    }
+}
+
+/// A watch that ends with this value.
+struct Following(AbortHandle);
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn is_wanted(ctx: &Context) -> bool {
+    let stores = ctx.known.cluster_stores.all();
+    let stores = stores.iter().filter_map(|(_, row)| row.parsed.as_ref().ok());
+    stores.filter_map(|store| connections::grants(store).ok()).any(|grants| grants.ask_for_labels())
+}

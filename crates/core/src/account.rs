@@ -1,0 +1,155 @@
+//! The `ServiceAccount`s that a store logs in as: from which namespace they are, and whom their tokens may be for.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use rekey_api::{
+    provider::Provider,
+    reference::{NamespaceFrom, ServiceAccountRef, StoreKind},
+};
+use serde_json::Value;
+
+use crate::{SecretBytes, SpecError};
+
+/// Checks the `ServiceAccount`s of a store, and says whose namespace they are from. `known`: audiences of the API server
+/// beside its usual ones.
+///
+/// A token for an audience of the API server would let whoever is shown it act as the `ServiceAccount`.
+///
+/// # Errors
+/// For an audience of the API server, and for accounts of consumers where the store itself is theirs.
+pub fn check(kind: StoreKind, provider: &Provider, known: &[String]) -> Result<NamespaceFrom, SpecError> {
+    let mut from = NamespaceFrom::Operator;
+    for (field, account) in accounts(provider) {
+        if let Some(audience) = account.audiences.iter().find(|audience| is_api_server(audience, known)) {
+            let fix = format!("{audience:?} is an audience of the API server; name the store's own, for example vault");
+            return Err(SpecError::field(&format!("{field}.audiences"), fix));
+        }
+        match (kind, account.namespace_from) {
+            (_, None) => {}
+            (StoreKind::ClusterRemoteStore, Some(wanted)) => from = wanted,
+            (StoreKind::RemoteStore, Some(NamespaceFrom::Operator | NamespaceFrom::Consumer)) => {
+                let fix = "remove it; a RemoteStore uses ServiceAccounts of its own namespace";
+                return Err(SpecError::field(&format!("{field}.namespaceFrom"), fix));
+            }
+        }
+    }
+    Ok(from)
+}
+
+/// The audiences and the issuer of one of the API server's tokens: by default the issuer is an audience. Nothing for what
+/// is no such token.
+#[must_use]
+pub fn audiences(token: &SecretBytes) -> Vec<String> {
+    let claims = token.expose_text().and_then(|text| text.split('.').nth(1));
+    let claims = claims.and_then(|claims| URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok());
+    let claims: Value = claims.and_then(|claims| serde_json::from_slice(&claims).ok()).unwrap_or_default();
+    let texts = |claim: &Value| match claim {
+        Value::String(text) => vec![text.clone()],
+        Value::Array(texts) => texts.iter().filter_map(|text| text.as_str().map(str::to_owned)).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => Vec::new(),
+    };
+    [texts(&claims["aud"]), texts(&claims["iss"])].concat()
+}
+
+/// References to `ServiceAccount`s, with the paths of their fields.
+fn accounts(provider: &Provider) -> Vec<(&'static str, &ServiceAccountRef)> {
+    let vault = provider.vault.as_ref().map(|vault| &vault.auth);
+    let kubernetes = vault.and_then(|auth| auth.kubernetes.as_ref()).map(|login| &login.service_account_ref);
+    let jwt = vault.and_then(|auth| auth.jwt.as_ref()).map(|login| &login.service_account_ref);
+    let aws = provider.aws.as_ref().and_then(|aws| aws.auth.as_ref()?.service_account_ref.as_ref());
+    [
+        ("spec.provider.vault.auth.kubernetes.serviceAccountRef", kubernetes),
+        ("spec.provider.vault.auth.jwt.serviceAccountRef", jwt),
+        ("spec.provider.aws.auth.serviceAccountRef", aws),
+    ]
+    .into_iter()
+    .filter_map(|(field, account)| Some((field, account?)))
+    .collect()
+}
+
+/// How the API server calls itself where nobody says otherwise
+/// (<https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/>, `--api-audiences`: by default
+/// the issuer of its tokens, `https://kubernetes.default.svc` with the cluster's domain).
+const DEFAULTS: [&str; 2] = ["https://kubernetes.default", "kubernetes.default"];
+
+/// Whether a token for `audience` would be taken by the API server.
+fn is_api_server(audience: &str, known: &[String]) -> bool {
+    let plain = |text: &str| text.trim().trim_end_matches('/').to_ascii_lowercase();
+    let asked = plain(audience);
+    DEFAULTS.iter().any(|default| {
+        asked.strip_prefix(default).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', ':', '/']))
+    }) || known.iter().any(|own| plain(own) == asked)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn checked(kind: StoreKind, account: &Value) -> Result<NamespaceFrom, String> {
+        let login = json!({"role": "shop", "serviceAccountRef": account});
+        let vault = json!({"vault": {"server": "https://bao", "auth": {"kubernetes": login}}});
+        check(kind, &serde_json::from_value(vault).unwrap(), &[]).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn accounts_are_of_the_operator_or_the_consumer() {
+        let account = |from: Option<&str>| json!({"name": "reader", "audiences": ["vault"], "namespaceFrom": from});
+        let cluster = StoreKind::ClusterRemoteStore;
+        assert_eq!(checked(cluster, &account(None)), Ok(NamespaceFrom::Operator));
+        assert_eq!(checked(cluster, &account(Some("Operator"))), Ok(NamespaceFrom::Operator));
+        assert_eq!(checked(cluster, &account(Some("Consumer"))), Ok(NamespaceFrom::Consumer));
+        assert_eq!(checked(StoreKind::RemoteStore, &account(None)), Ok(NamespaceFrom::Operator));
+        let refused = checked(StoreKind::RemoteStore, &account(Some("Consumer"))).unwrap_err();
+        assert!(
+            refused.starts_with("spec.provider.vault.auth.kubernetes.serviceAccountRef.namespaceFrom: "),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn a_token_for_the_api_server_is_refused_by_field() {
+        let account = json!({"name": "reader", "audiences": ["vault", "https://kubernetes.default.svc"]});
+        let refused = checked(StoreKind::RemoteStore, &account).unwrap_err();
+        assert!(refused.starts_with("spec.provider.vault.auth.kubernetes.serviceAccountRef.audiences: "), "{refused}");
+    }
+
+    #[test]
+    fn a_token_tells_audiences_and_issuer() {
+        let token = |claims: &Value| {
+            let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+            SecretBytes::from(format!("{}.{}.c2ln", part(&json!({"alg": "RS256"})), part(claims)))
+        };
+        for (claims, expected) in [
+            (json!({"aud": ["https://a", "k3s"], "iss": "https://b"}), vec!["https://a", "k3s", "https://b"]),
+            (json!({"aud": "https://a"}), vec!["https://a"]),
+            (json!({"sub": "x"}), vec![]),
+        ] {
+            assert_eq!(audiences(&token(&claims)), expected, "{claims}");
+        }
+        for text in ["", "no token", "a.b.c"] {
+            assert!(audiences(&SecretBytes::from(text.to_owned())).is_empty(), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_the_api_servers_own_are_refused() {
+        let known = ["https://oidc.eks.example/id/1".to_owned()];
+        for (audience, expected) in [
+            ("vault", false),
+            ("sts.amazonaws.com", false),
+            ("https://vault.infra", false),
+            ("https://kubernetes.defaults.example", false),
+            ("https://kubernetes.default.svc", true),
+            ("https://kubernetes.default.svc.cluster.local", true),
+            ("https://kubernetes.default.svc/", true),
+            ("HTTPS://Kubernetes.default", true),
+            ("kubernetes.default.svc", true),
+            ("https://oidc.eks.example/id/1", true),
+            ("https://oidc.eks.example/id/1/", true),
+            ("https://oidc.eks.example/id/2", false),
+        ] {
+            assert_eq!(is_api_server(audience, &known), expected, "{audience}");
+        }
+    }
+}
