@@ -18,7 +18,7 @@ use kube::{
 use rekey_api::{RotationSchedule, names};
 use rekey_core::{
     SecretBytes, SpecError,
-    policy::{Desired, Step},
+    policy::{Desired, ObjectVersion, Step},
     rotation::{Pending, Plan},
     workload::{Kind, Marker, Project, Workload},
 };
@@ -40,6 +40,7 @@ use crate::{
 pub async fn step(ctx: &Context, namespace: &str, step: &Step) -> Result<(), Error> {
     match step {
         Step::Apply(desired) => secret(ctx, namespace, desired).await,
+        Step::Delete(name, over) => remove(ctx, &ObjectName::new(namespace, name.as_str()), over).await,
         Step::Verified => Ok(()),
     }
 }
@@ -72,6 +73,19 @@ async fn secret(ctx: &Context, namespace: &str, desired: &Desired) -> Result<(),
     Ok(())
 }
 
+/// Deletes a Secret that has not changed since it was looked at.
+async fn remove(ctx: &Context, name: &ObjectName, over: &ObjectVersion) -> Result<(), Error> {
+    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &name.namespace);
+    let preconditions =
+        Preconditions { uid: Some(over.uid.clone()), resource_version: Some(over.resource_version.clone()) };
+    let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+    match api.delete(&name.name, &params).await {
+        Ok(_) => Ok(()),
+        Err(error) if status(&error) == Some(404) => Ok(()),
+        Err(error) => Err(Error::api("delete Secret", name)(error)),
+    }
+}
+
 fn manifest(desired: &Desired) -> Secret {
     Secret {
         metadata: ObjectMeta {
@@ -83,8 +97,8 @@ fn manifest(desired: &Desired) -> Secret {
             owner_references: desired.owner.clone().map(|owner| vec![owner]),
             ..ObjectMeta::default()
         },
-        type_: Some(desired.kind.clone()),
-        data: Some(bytes(&desired.data)),
+        type_: desired.kind.clone(),
+        data: (!desired.data.is_empty()).then(|| bytes(&desired.data)),
         immutable: desired.immutable.then_some(true),
         string_data: None,
     }

@@ -109,12 +109,21 @@ struct Remembered {
     verified: HashMap<ObjectName, (String, bool)>,
     /// What was last seen published by a Secret.
     published: HashMap<ObjectName, Published>,
-    /// Last successful read by policy uid.
-    fetched: HashMap<String, DateTime<Utc>>,
+    /// Last successful read by policy uid, and when the next one was planned.
+    fetched: HashMap<String, Read>,
     /// The last marker written on a workload, by uid, and how often.
     marked: HashMap<String, (Marker, u32)>,
     /// What a look at the pods has shown, by workload uid and Secret.
     looked: HashMap<(String, String), Look>,
+}
+
+/// A successful read of a policy's values.
+#[derive(Clone, Copy, Debug)]
+pub struct Read {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// When the next one was planned.
+    pub next: Option<DateTime<Utc>>,
 }
 
 impl Memory {
@@ -147,13 +156,13 @@ impl Memory {
 
     /// When the policy's values were last read.
     #[must_use]
-    pub fn fetched(&self, uid: &str) -> Option<DateTime<Utc>> {
+    pub fn fetched(&self, uid: &str) -> Option<Read> {
         self.state().fetched.get(uid).copied()
     }
 
     /// Remembers a read.
-    pub fn set_fetched(&self, uid: &str, now: DateTime<Utc>) {
-        self.state().fetched.insert(uid.to_owned(), now);
+    pub fn set_fetched(&self, uid: &str, read: Read) {
+        self.state().fetched.insert(uid.to_owned(), read);
     }
 
     /// The last look at the pods of a workload.

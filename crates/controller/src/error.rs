@@ -157,7 +157,12 @@ impl Error {
     #[must_use]
     pub fn class(&self) -> Class {
         match self {
-            Self::Spec(SpecError::Render(RenderError::PropertyNotFound { .. }))
+            Self::Spec(
+                SpecError::Render(
+                    RenderError::PropertyNotFound { .. } | RenderError::KeyNotFound { .. } | RenderError::NothingFound,
+                )
+                | SpecError::SecretNotFound { .. },
+            )
             | Self::Deadline(_)
             | Self::StoreBusy { .. }
             | Self::NotKnownYet { .. } => Class::Transient,

@@ -1,8 +1,9 @@
 //! `SecretPolicy`: keeps the Secret of a policy equal to what its source holds.
 
 mod observe;
+mod read;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use kube::Api;
@@ -11,13 +12,13 @@ use rekey_api::{
     condition::{ConditionType, Reason},
 };
 use rekey_core::{
-    policy::{self, Fetch, Fetched, Notice, Policy, Requests, Step},
+    policy::{self, Fetch, Notice, Policy, Step},
     summary::{Extra, Situation, conditions},
 };
 
 use crate::{
     apply, connections,
-    context::Context,
+    context::{Context, Read},
     drive::{Next, Reconcile},
     error::{Class, Error},
     notify,
@@ -94,7 +95,7 @@ fn failure(ctx: &Context, object: &SecretPolicy, error: &Error) -> SecretPolicyS
         }
         Err(_) => SecretPolicyStatus {
             conditions: conditions(&before.conditions, &situation, &[], generation, ctx.now()),
-            source: object.spec.source.remote.as_ref().map(|remote| policy::source_text(&remote.store_ref)),
+            source: policy::shown(object),
             ..before
         },
     };
@@ -108,12 +109,12 @@ fn failure(ctx: &Context, object: &SecretPolicy, error: &Error) -> SecretPolicyS
 async fn keep(ctx: &Context, object: &SecretPolicy, parsed: &Policy) -> Result<Next, Error> {
     let seen = observe::observe(ctx, object, parsed).await?;
     policy::admit(parsed, &seen.secret)?;
-    for item in &parsed.items {
-        connections::may_read(ctx, &parsed.namespace, &item.store, &item.locator.key)?; // grants may have been withdrawn
+    for (store, key) in parsed.source.keys() {
+        connections::may_read(ctx, &parsed.namespace, store, key)?; // grants may have been withdrawn
     }
     let fetched = match policy::fetch(parsed, &seen, ctx.now()) {
-        Fetch::Due(requests) => Some(read(ctx, parsed, &requests).await?),
-        Fetch::NotBefore(_) => None,
+        Fetch::Due(wanted) => Some(read::read(ctx, parsed, &wanted).await?),
+        Fetch::NotBefore(_) | Fetch::OnChange => None,
     };
     // Taken after the read, which may be slow: what starts before the new value is written reads the old one.
     let now = ctx.now();
@@ -126,7 +127,7 @@ async fn keep(ctx: &Context, object: &SecretPolicy, parsed: &Policy) -> Result<N
     }
     settle::settle(ctx, object, &plan.status, false, notify::policy).await?;
     if fetched.is_some() {
-        ctx.memory.set_fetched(&parsed.uid, now); // only now: what the status could not be told is read again
+        ctx.memory.set_fetched(&parsed.uid, Read { at: now, next: plan.again }); // only now: what the status could not be told is read again
     }
     for Notice { reason, action, text } in &plan.events {
         match reason {
@@ -138,24 +139,9 @@ async fn keep(ctx: &Context, object: &SecretPolicy, parsed: &Policy) -> Result<N
         tracing::debug!(rotation = open.id, "the rotated version is not readable yet");
         return Ok(Next::After(Duration::from_secs(1)));
     }
-    let next = policy::next_round(parsed, ctx.memory.fetched(&parsed.uid).unwrap_or(now));
-    Ok(Next::After((next - now).max(TimeDelta::zero()).to_std().unwrap_or_default()))
-}
-
-/// Reads each distinct key once.
-async fn read(ctx: &Context, parsed: &Policy, requests: &Requests) -> Result<Fetched, Error> {
-    let mut open = BTreeMap::new();
-    let mut fetched = Fetched::new();
-    for request in requests {
-        if !open.contains_key(&request.store) {
-            let connection = connections::open(ctx, &parsed.namespace, &request.store).await?;
-            open.insert(request.store.clone(), connection);
-        }
-        if let Some(connection) = open.get(&request.store) {
-            fetched.insert(request.clone(), connection.read(ctx, &request.locator).await?);
-        }
-    }
-    Ok(fetched)
+    Ok(plan
+        .again
+        .map_or(Next::Change, |again| Next::After((again - now).max(TimeDelta::zero()).to_std().unwrap_or_default())))
 }
 
 /// Rests: says so, and touches nothing.
@@ -166,7 +152,7 @@ async fn suspended(ctx: &Context, object: &SecretPolicy, parsed: &Policy) -> Res
     let extra = Extra { kind: ConditionType::ConsumersCurrent, value: false, reason: Reason::Suspended, message };
     let situation = Situation::Resting(text);
     status.observed_generation = Some(parsed.generation);
-    status.source = Some(parsed.source.clone());
+    status.source = Some(parsed.source.text());
     status.conditions = conditions(&status.conditions, &situation, &[extra], parsed.generation, ctx.now());
     settle::settle(ctx, object, &status, false, notify::policy).await?;
     Ok(Next::Change)

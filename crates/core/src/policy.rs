@@ -1,38 +1,35 @@
 //! What a `SecretPolicy` asks for, parsed once at the door, and the decisions about it.
 
+mod adopt;
 mod consumers;
 mod fetch;
 mod publish;
 mod refuse;
 mod secret;
+mod source;
 mod status;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::collections::BTreeMap;
 
-use chrono::TimeDelta;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Resource as _;
 use rekey_api::{
     SecretPolicy, names,
-    policy::{Decoding, Immutability, Include, OnPolicyDelete, RemoteData, RemoteRef, Restart},
-    reference::StoreRef,
+    policy::{Immutability, Include, OnPolicyDelete, Ownership, Restart, Target},
+    reference::ConfigMapKeyRef,
 };
 
 pub use consumers::{Consumer, Look, consumers};
-pub use fetch::{Fetch, Request, Requests, fetch, next_round};
-pub use secret::{
-    Content, Desired, Fetched, Notice, ObjectVersion, OpenRotation, Plan, Seen, SeenSecret, Step, admit, secret,
-};
+pub use fetch::{EngineCall, Fetch, Fetched, Lookup, Request, Wanted, fetch, next_round};
+pub use secret::{Content, Desired, Notice, ObjectVersion, OpenRotation, Plan, Seen, SeenSecret, Step, admit, secret};
+pub use source::{Engine, Item, Refresh, Remote, Set, SetFrom, Source, shown, source_text};
 
 pub use status::failed;
 
-use crate::{
-    SpecError,
-    render::{kinds, template},
-    store::{Locator, Pin},
-};
+use crate::{SpecError, render::template};
 
 /// A parsed policy: after this, only data can be refused.
 #[derive(Clone, Debug)]
@@ -45,16 +42,16 @@ pub struct Policy {
     pub generation: i64,
     /// Name of the Secret.
     pub secret: String,
+    /// Whose the Secret is.
+    pub hold: Hold,
     /// Type of the Secret.
     pub kind: String,
-    /// What to read and where it goes.
-    pub items: Vec<Item>,
-    /// For the status: `RemoteStore/vault`.
-    pub source: String,
-    /// Time between two reads.
-    pub interval: TimeDelta,
+    /// Where the value comes from.
+    pub source: Source,
     /// Templates by key.
     pub templates: BTreeMap<String, String>,
+    /// Templates that stand in `ConfigMap`s, by key.
+    pub template_refs: BTreeMap<String, ConfigMapKeyRef>,
     /// Whether only templated keys are published.
     pub replace: bool,
     /// Labels of the Secret.
@@ -77,19 +74,15 @@ pub struct Policy {
     pub sync_requested: Option<String>,
 }
 
-/// One key of the Secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Item {
-    /// The key.
-    pub secret_key: String,
-    /// Where its value is.
-    pub store: StoreRef,
-    /// What is read there.
-    pub locator: Locator,
-    /// Which part of it.
-    pub property: Option<String>,
-    /// How it is decoded.
-    pub decoding: Decoding,
+/// Whose the Secret is, and so what of it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// The policy's: all of it.
+    Whole,
+    /// Somebody else's who consents: our keys.
+    Keys,
+    /// Somebody else's: the record of what it holds, in annotations, and nothing of its data.
+    Record,
 }
 
 impl TryFrom<&SecretPolicy> for Policy {
@@ -98,19 +91,14 @@ impl TryFrom<&SecretPolicy> for Policy {
     fn try_from(object: &SecretPolicy) -> Result<Self, SpecError> {
         refuse::unsupported(object)?;
         let spec = &object.spec;
-        let remote = spec.source.remote.as_ref().ok_or_else(|| {
-            SpecError::field("spec.source", "set exactly one of remote, existing, generated, vaultEngine")
-        })?;
-        let items: Result<Vec<Item>, SpecError> =
-            remote.data.iter().map(|data| item(data, &remote.store_ref)).collect();
-        let interval = TimeDelta::from_std(remote.refresh_interval.get()).unwrap_or(TimeDelta::hours(1));
-        if interval < TimeDelta::seconds(10) {
-            return Err(SpecError::field("spec.source.remote.refreshInterval", "write at least 10s"));
-        }
+        let source = Source::parse(object)?;
+        let hold = hold(&source, &spec.target, spec.immutability)?;
+        refuse::contradictions(object, &source, hold)?;
         let template = spec.target.template.clone().unwrap_or_default();
         for (name, source) in &template.data {
             template::check(name, source)?;
         }
+        let template_refs = template.from.into_iter().map(|from| (from.secret_key, from.config_map_ref)).collect();
         let metadata = template.metadata.clone().unwrap_or_default();
         let name = object.metadata.name.clone().unwrap_or_default();
         Ok(Self {
@@ -118,18 +106,18 @@ impl TryFrom<&SecretPolicy> for Policy {
             name,
             namespace: object.metadata.namespace.clone().unwrap_or_default(),
             generation: object.metadata.generation.unwrap_or_default(),
+            hold,
             kind: secret_type(spec.target.secret_type.as_deref())?,
-            items: items?,
-            source: source_text(&remote.store_ref),
-            interval,
-            templates: template.data.clone(),
+            source,
+            templates: template.data,
+            template_refs,
             replace: template.include == Include::Replace,
             labels: refuse::labels("spec.target.template.metadata.labels", metadata.labels)?,
             annotations: refuse::annotations("spec.target.template.metadata.annotations", metadata.annotations)?,
             locked: spec.immutability == Immutability::Locked,
-            owner: match spec.target.on_policy_delete.unwrap_or_default() {
-                OnPolicyDelete::Delete => object.controller_owner_ref(&()),
-                OnPolicyDelete::Retain => None,
+            owner: match (hold, spec.target.on_policy_delete.unwrap_or_default()) {
+                (Hold::Whole, OnPolicyDelete::Delete) => object.controller_owner_ref(&()),
+                (Hold::Whole, OnPolicyDelete::Retain) | (Hold::Keys | Hold::Record, _) => None,
             },
             uid: object.metadata.uid.clone().unwrap_or_default(),
             restart: spec.rollout.restart,
@@ -138,12 +126,6 @@ impl TryFrom<&SecretPolicy> for Policy {
             sync_requested: annotation(object, names::SYNC_REQUESTED),
         })
     }
-}
-
-/// A store as the status shows it: `RemoteStore/vault`.
-#[must_use]
-pub fn source_text(store: &StoreRef) -> String {
-    format!("{}/{}", store.kind.as_str(), store.name)
 }
 
 /// The name of the Secret a policy publishes: `spec.target.name`, else its own.
@@ -156,28 +138,24 @@ fn annotation(object: &SecretPolicy, name: &str) -> Option<String> {
     object.metadata.annotations.as_ref()?.get(name).cloned()
 }
 
-fn item(data: &RemoteData, default_store: &StoreRef) -> Result<Item, SpecError> {
-    if !kinds::valid_key(&data.secret_key) {
-        let fix = format!("{:?} cannot be a key of a Secret: use letters, digits, `-`, `_` and `.`", data.secret_key);
-        return Err(SpecError::field("spec.source.remote.data.secretKey", fix));
+/// Whose the Secret is. What only its owner may decide is refused for others.
+fn hold(source: &Source, target: &Target, immutability: Immutability) -> Result<Hold, SpecError> {
+    let hold = match (source, target.ownership) {
+        (Source::Existing, _) => Hold::Record,
+        (Source::Remote(_) | Source::Generated(_) | Source::Engine(_), Ownership::Merge) => Hold::Keys,
+        (Source::Remote(_) | Source::Generated(_) | Source::Engine(_), Ownership::Owner) => return Ok(Hold::Whole),
+    };
+    let maker = "; whoever makes the Secret decides that";
+    if target.secret_type.is_some() {
+        return Err(SpecError::field("spec.target.type", format!("remove it{maker}")));
     }
-    let reference = &data.remote_ref;
-    Ok(Item {
-        secret_key: data.secret_key.clone(),
-        store: data.store_ref.clone().unwrap_or_else(|| default_store.clone()),
-        locator: Locator { key: reference.key.clone(), pin: pin(reference)? },
-        property: reference.property.clone(),
-        decoding: reference.decoding,
-    })
-}
-
-fn pin(reference: &RemoteRef) -> Result<Pin, SpecError> {
-    match (&reference.version, &reference.stage) {
-        (None, None) => Ok(Pin::Current),
-        (Some(version), None) => Ok(Pin::Version(version.clone())),
-        (None, Some(stage)) => Ok(Pin::Stage(stage.clone())),
-        (Some(_), Some(_)) => {
-            Err(SpecError::field("spec.source.remote.data.remoteRef", "set at most one of version, stage"))
+    if target.on_policy_delete == Some(OnPolicyDelete::Delete) {
+        return Err(SpecError::field("spec.target.onPolicyDelete", format!("write Retain, or remove it{maker}")));
+    }
+    match immutability {
+        Immutability::None => Ok(hold),
+        Immutability::Locked | Immutability::Versioned => {
+            Err(SpecError::field("spec.immutability", format!("write None{maker}")))
         }
     }
 }

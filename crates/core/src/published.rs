@@ -40,6 +40,22 @@ pub struct Changes {
     /// When a key was last added or removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<String>,
+    /// What the content was made by, where asking again would make something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issue: Option<Issue>,
+}
+
+/// A content that was issued once, by a request to an engine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Issue {
+    /// Names what was asked for. A policy that asks for something else needs another one.
+    pub request: String,
+    /// When it is replaced (RFC 3339); `None`: only on request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renew: Option<String>,
+    /// When it ends (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
 }
 
 impl Published {
@@ -106,6 +122,7 @@ impl Changes {
             previous: Some(revision.to_owned()),
             keys,
             time,
+            issue: None,
         }
     }
 }

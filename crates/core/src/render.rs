@@ -13,6 +13,25 @@ use thiserror::Error;
 /// Why the data of a Secret could not be made. No message holds a value.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RenderError {
+    /// The store has no such key.
+    #[error(
+        "key {key:?} does not exist in the store, though others that the policy reads do; create it, or remove it from the policy"
+    )]
+    KeyNotFound {
+        /// Remote key.
+        key: String,
+    },
+    /// A search that found nothing.
+    #[error(
+        "nothing in the store fits a search of spec.source.remote.dataFrom; check find, and what the credential may list"
+    )]
+    NothingFound,
+    /// A template that stands in a `ConfigMap`, and is not there.
+    #[error("spec.target.template.from: {text}")]
+    TemplateMissing {
+        /// What is missing, and what to do.
+        text: String,
+    },
     /// The remote value has no such property.
     #[error(
         "the value at key {key:?} has no property {property:?}; check remoteRef.property or jmesPath, or add it in the store"

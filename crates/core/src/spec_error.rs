@@ -40,6 +40,14 @@ pub enum SpecError {
         /// The policy that wants it.
         policy: String,
     },
+    /// The Secret that somebody else makes is not there.
+    #[error("Secret {name:?} does not exist in namespace {namespace}; the policy waits for whoever makes it")]
+    SecretNotFound {
+        /// The Secret.
+        name: String,
+        /// Its namespace.
+        namespace: String,
+    },
     /// Two policies want the same Secret.
     #[error(
         "Secret {name:?} belongs to SecretPolicy {other:?}; set spec.target.name to another name, or delete one of the two"
@@ -87,16 +95,20 @@ impl SpecError {
             Self::Field { .. } => Reason::InvalidSpec,
             Self::Render(error) => match error {
                 RenderError::PropertyNotFound { .. } => Reason::PropertyNotFound,
+                RenderError::KeyNotFound { .. } | RenderError::NothingFound => Reason::KeyNotFound,
                 RenderError::NotJson { .. }
                 | RenderError::NotBase64 { .. }
                 | RenderError::ExpressionFailed { .. }
                 | RenderError::KeyClash { .. }
                 | RenderError::InvalidKey { .. }
                 | RenderError::WrongForm { .. } => Reason::InvalidData,
-                RenderError::TemplateSyntax { .. } | RenderError::TemplateFailed { .. } => Reason::TemplateError,
+                RenderError::TemplateSyntax { .. }
+                | RenderError::TemplateFailed { .. }
+                | RenderError::TemplateMissing { .. } => Reason::TemplateError,
                 RenderError::TooLarge { .. } => Reason::SecretTooLarge,
             },
             Self::NoConsent { .. } => Reason::NoConsent,
+            Self::SecretNotFound { .. } => Reason::SecretNotFound,
             Self::TargetConflict { .. } => Reason::TargetConflict,
             Self::DuplicateSchedule { .. } => Reason::DuplicateSchedule,
             Self::LockedAndChanged { .. } => Reason::LockedAndChanged,
@@ -113,6 +125,7 @@ impl SpecError {
             }
             Self::Render(_)
             | Self::NoConsent { .. }
+            | Self::SecretNotFound { .. }
             | Self::TargetConflict { .. }
             | Self::DuplicateSchedule { .. }
             | Self::LockedAndChanged { .. } => false,

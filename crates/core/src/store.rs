@@ -32,7 +32,7 @@ pub enum Pin {
 }
 
 /// A remote value's address inside a store.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Locator {
     /// The key as users write it, for example `shop/orders-db`.
     pub key: String,

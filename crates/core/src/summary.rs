@@ -21,6 +21,8 @@ pub enum Situation {
     NotReady(Reason, String),
     /// A dependency is missing; what was published before still stands.
     LastKnown(Reason, String),
+    /// A dependency is missing, and for so long that what was published before is no longer good enough.
+    Stale(Reason, String),
     /// Only a change by the user can help.
     Stalled(Reason, String),
     /// Ready is false, and nothing else is said (a rotation that is overdue).
@@ -50,6 +52,7 @@ impl Situation {
             Self::Resting(_) => Reason::Suspended,
             Self::NotReady(reason, _)
             | Self::LastKnown(reason, _)
+            | Self::Stale(reason, _)
             | Self::Stalled(reason, _)
             | Self::Late(reason, _) => *reason,
         }
@@ -64,6 +67,7 @@ impl Situation {
             | Self::Resting(text)
             | Self::NotReady(_, text)
             | Self::LastKnown(_, text)
+            | Self::Stale(_, text)
             | Self::Stalled(_, text)
             | Self::Late(_, text) => text,
         }
@@ -114,6 +118,11 @@ pub fn conditions(
             found.push(build(ConditionType::Ready, true, Reason::ServingLastKnown, text));
             found.push(build(ConditionType::Fresh, false, *reason, text));
         }
+        Situation::Stale(reason, text) => {
+            found.push(build(ConditionType::Ready, false, Reason::TooStale, text));
+            found.push(build(ConditionType::Reconciling, true, Reason::ProgressingWithRetry, text));
+            found.push(build(ConditionType::Fresh, false, *reason, text));
+        }
         Situation::Stalled(reason, text) => {
             found.push(build(ConditionType::Ready, false, *reason, text));
             found.push(build(ConditionType::Stalled, true, *reason, text));
@@ -158,6 +167,10 @@ mod tests {
             (
                 Situation::LastKnown(Reason::Unavailable, text()),
                 vec!["Ready=True/ServingLastKnown", "Fresh=False/Unavailable"],
+            ),
+            (
+                Situation::Stale(Reason::Unavailable, text()),
+                vec!["Ready=False/TooStale", "Reconciling=True/ProgressingWithRetry", "Fresh=False/Unavailable"],
             ),
             (
                 Situation::Stalled(Reason::LockedAndChanged, text()),

@@ -119,7 +119,6 @@ impl Connection {
     ///
     /// # Errors
     /// As [`rekey_core::store::Store::find`]; `StoreNotAllowed` for a namespace that may read nothing.
-    #[expect(dead_code, reason = "no source asks for it yet")]
     pub async fn search(&self, ctx: &Context, search: &Search) -> Result<Vec<String>, Error> {
         if let Some(granted) = self.granted(ctx)? {
             granted.check_search()?;
@@ -148,7 +147,6 @@ impl Connection {
     ///
     /// # Errors
     /// As [`rekey_core::store::Store::call`]; `StoreNotAllowed` for a path that is not granted.
-    #[expect(dead_code, reason = "no source asks for it yet")]
     pub async fn call(&self, ctx: &Context, call: &Call) -> Result<Answer, Error> {
         let operation = match call.method {
             CallMethod::Get => GrantOperation::Read,

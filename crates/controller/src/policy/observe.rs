@@ -7,8 +7,9 @@ use kube::{Api, ResourceExt as _};
 use rekey_api::{RotationSchedule, SecretPolicy, names, rotation::RotationStep};
 use rekey_core::{
     SecretBytes,
-    policy::{Consumer, Content, OpenRotation, Policy, Seen, SeenSecret, effective_secret},
+    policy::{Consumer, Content, Hold, OpenRotation, Policy, Seen, SeenSecret, effective_secret},
     published::Published,
+    time,
 };
 
 use crate::{
@@ -27,7 +28,9 @@ pub async fn observe(ctx: &Context, object: &SecretPolicy, policy: &Policy) -> R
         schedules.into_iter().next().and_then(|schedule| schedule.status.and_then(|status| status.next_rotation_time));
     let name = secret_name(policy);
     let row = ctx.known.secrets.get(&name);
-    let secret = secret(ctx, policy, row.as_deref()).await?;
+    let is_same_spec = before.observed_generation == Some(policy.generation);
+    let secret = secret(ctx, policy, row.as_deref(), is_same_spec).await?;
+    let read = ctx.memory.fetched(&policy.uid);
     if let SeenSecret::Ours { published, .. } = &secret {
         ctx.memory.set_published(&name, published);
     }
@@ -35,7 +38,8 @@ pub async fn observe(ctx: &Context, object: &SecretPolicy, policy: &Policy) -> R
         secret,
         over: row.map(|row| row.version()),
         last: ctx.memory.published(&name),
-        last_fetch: ctx.memory.fetched(&policy.uid),
+        last_fetch: read.map(|read| read.at),
+        next_fetch: read.and_then(|read| read.next),
         rotation: open,
         next_rotation: next,
         consumers: consumers(ctx, policy),
@@ -62,7 +66,12 @@ fn secret_name(policy: &Policy) -> ObjectName {
     ObjectName::new(policy.namespace.as_str(), policy.secret.as_str())
 }
 
-async fn secret(ctx: &Context, policy: &Policy, row: Option<&SecretRow>) -> Result<SeenSecret, Error> {
+async fn secret(
+    ctx: &Context,
+    policy: &Policy,
+    row: Option<&SecretRow>,
+    is_same_spec: bool,
+) -> Result<SeenSecret, Error> {
     let name = secret_name(policy);
     let Some(row) = row else {
         return Ok(SeenSecret::Absent);
@@ -70,7 +79,7 @@ async fn secret(ctx: &Context, policy: &Policy, row: Option<&SecretRow>) -> Resu
     let foreign = |adopt_by, policy| SeenSecret::Foreign { adopt_by, policy, content: None };
     match &row.holder {
         Holder::Rotation { .. } => Ok(foreign(None, None)),
-        Holder::Other { adopt_by } if adopt_by.as_deref() == Some(policy.name.as_str()) => {
+        Holder::Other { adopt_by } if may_read(policy, adopt_by.as_deref()) => {
             let content = content(ctx, &name).await?;
             Ok(SeenSecret::Foreign { adopt_by: adopt_by.clone(), policy: None, content })
         }
@@ -82,13 +91,30 @@ async fn secret(ctx: &Context, policy: &Policy, row: Option<&SecretRow>) -> Resu
             if alive {
                 return Ok(foreign(None, Some(managed.published.policy.clone())));
             }
-            let adopt_by = managed.metadata.annotations.as_ref().and_then(|all| all.get(names::ADOPT_BY).cloned());
-            let content = if adopt_by.as_ref() == Some(&policy.name) { content(ctx, &name).await? } else { None };
+            let adopt_by = adopt_by(managed);
+            let content = if may_read(policy, adopt_by.as_deref()) { content(ctx, &name).await? } else { None };
             Ok(SeenSecret::Foreign { adopt_by, policy: None, content })
         }
         Holder::Policy(managed) if orphan(managed, policy) => Ok(SeenSecret::Going),
-        Holder::Policy(managed) => ours(ctx, policy, &name, &row.resource_version, managed).await,
+        Holder::Policy(managed) => {
+            let dressed = dressed(policy, managed);
+            // A write of what stands nowhere else takes what stands there.
+            let needs_content = policy.is_only_copy() && !(dressed && is_same_spec);
+            ours(ctx, policy, &row.resource_version, managed, (dressed, needs_content)).await
+        }
     }
+}
+
+/// Whether the content of somebody else's Secret is the policy's to read: it may take it over, or governs it.
+fn may_read(policy: &Policy, adopt_by: Option<&str>) -> bool {
+    match policy.hold {
+        Hold::Record => true,
+        Hold::Whole | Hold::Keys => adopt_by == Some(policy.name.as_str()),
+    }
+}
+
+fn adopt_by(managed: &Managed) -> Option<String> {
+    managed.metadata.annotations.as_ref().and_then(|all| all.get(names::ADOPT_BY).cloned())
 }
 
 /// Owned by a policy of the same name that is no more: the garbage collector is about to delete it.
@@ -100,40 +126,36 @@ fn orphan(managed: &Managed, policy: &Policy) -> bool {
 async fn ours(
     ctx: &Context,
     policy: &Policy,
-    name: &ObjectName,
     version: &str,
     managed: &Managed,
+    (dressed, needs_content): (bool, bool),
 ) -> Result<SeenSecret, Error> {
-    let known = ctx.memory.verified(name, version);
-    let mut found = None;
-    let immutable = if let Some(immutable) = known {
-        immutable
-    } else {
-        let Some(content) = content(ctx, name).await? else {
-            return Ok(SeenSecret::Absent);
-        };
-        let immutable = content.immutable;
-        found = Some(content);
-        immutable
-    };
-    if let Some(content) = &found
-        && intact(ctx, policy, managed, content)
-    {
-        ctx.memory.verify(name, version, immutable);
-        found = None;
-    }
-    Ok(SeenSecret::Ours {
+    let name = &secret_name(policy);
+    let ours = |content, immutable| SeenSecret::Ours {
         published: managed.published.clone(),
-        content: found,
-        dressed: dressed(policy, managed),
+        content,
+        dressed,
         immutable,
-    })
+        adopt_by: adopt_by(managed),
+    };
+    if let Some(immutable) = ctx.memory.verified(name, version).filter(|_| !needs_content) {
+        return Ok(ours(None, immutable));
+    }
+    let Some(mut content) = content(ctx, name).await? else {
+        return Ok(SeenSecret::Absent);
+    };
+    let immutable = content.immutable;
+    content.is_intact = is_intact(ctx, policy, managed, &content);
+    if content.is_intact {
+        ctx.memory.verify(name, version, immutable);
+    }
+    Ok(ours(Some(content).filter(|content| needs_content || !content.is_intact), immutable))
 }
 
-/// Whether the data is what its own annotations say we wrote.
-fn intact(ctx: &Context, policy: &Policy, managed: &Managed, content: &Content) -> bool {
-    let digests = ctx.digest_key.of_secret(&policy.namespace, &policy.secret, &content.data);
-    digests == managed.published.digests && content.kind == policy.kind
+/// Whether the data, as far as it is ours, is what its own annotations say.
+fn is_intact(ctx: &Context, policy: &Policy, managed: &Managed, content: &Content) -> bool {
+    let digests = policy.digests_of(&ctx.digest_key, &content.data, Some(&managed.published));
+    digests == managed.published.digests && (policy.hold != Hold::Whole || content.kind == policy.kind)
 }
 
 /// Whether labels, annotations and owner are as wanted, and none of ours is left from an earlier wish.
@@ -152,7 +174,7 @@ fn dressed(policy: &Policy, managed: &Managed) -> bool {
             metadata.annotations.as_ref(),
             &managed.owned.annotations,
         )
-        && owned == policy.owner.is_some()
+        && (owned == policy.owner.is_some() || policy.hold != Hold::Whole)
 }
 
 async fn content(ctx: &Context, name: &ObjectName) -> Result<Option<Content>, Error> {
@@ -165,19 +187,20 @@ async fn content(ctx: &Context, name: &ObjectName) -> Result<Option<Content>, Er
 }
 
 fn read(secret: Secret) -> Content {
-    let edited_by = secret
-        .managed_fields()
-        .iter()
-        .filter(|entry| entry.manager.as_deref() != Some(names::MANAGER))
-        .filter(|entry| entry.fields_v1.as_ref().is_some_and(|fields| fields.0.get("f:data").is_some()))
-        .filter_map(|entry| entry.manager.clone())
-        .collect();
+    let others = || {
+        let entries = secret.managed_fields().iter().filter(|entry| entry.manager.as_deref() != Some(names::MANAGER));
+        entries.filter(|entry| entry.fields_v1.as_ref().is_some_and(|fields| fields.0.get("f:data").is_some()))
+    };
+    let edited_by = others().filter_map(|entry| entry.manager.clone()).collect();
+    let edited_at = others().filter_map(|entry| entry.time.as_ref()).map(time::chrono).max();
     let data = secret.data.unwrap_or_default();
     Content {
         data: data.into_iter().map(|(key, value)| (key, SecretBytes::new(value.0))).collect(),
         kind: secret.type_.unwrap_or_else(|| "Opaque".to_owned()),
         immutable: secret.immutable == Some(true),
         edited_by,
+        edited_at,
+        is_intact: false,
     }
 }
 

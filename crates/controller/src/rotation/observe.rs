@@ -6,11 +6,11 @@ use rekey_api::{
     RotationSchedule, SecretPolicy,
     condition::{ConditionType, Reason},
     names,
-    policy::{ConsumerState, Immutability},
+    policy::ConsumerState,
 };
 use rekey_core::{
     SecretBytes,
-    policy::effective_secret,
+    policy::{Policy, Refresh, Source, effective_secret},
     rollout,
     rotation::{self, Due, Pending, Plan, PolicyView, Seen, State, Stored, Wait},
     workload::uses,
@@ -143,26 +143,25 @@ async fn unable(ctx: &Context, plan: &Plan, policy: &SecretPolicy) -> Result<Opt
 /// What in the policy's spec keeps it from publishing a new value.
 fn refusal(plan: &Plan, policy: &SecretPolicy) -> Option<String> {
     let name = policy.name_any();
-    let spec = &policy.spec;
-    if spec.suspend {
+    let Ok(parsed) = Policy::try_from(policy) else {
+        return Some(format!("SecretPolicy {name} is not valid; see its status"));
+    };
+    if parsed.suspended {
         return Some(format!("SecretPolicy {name} is suspended"));
     }
-    if spec.immutability == Immutability::Locked {
+    if parsed.locked {
         return Some(format!("SecretPolicy {name} is Locked: a new value could not be published"));
     }
-    let remote = spec.source.remote.as_ref()?;
-    let mut reads = remote.data.iter().filter(|item| {
-        let store = item.store_ref.as_ref().unwrap_or(&remote.store_ref);
-        *store == plan.store && item.remote_ref.key == plan.key
-    });
-    let pinned =
-        |item: &&rekey_api::policy::RemoteData| item.remote_ref.version.is_some() || item.remote_ref.stage.is_some();
-    match reads.clone().next() {
+    let Source::Remote(remote) = &parsed.source else {
+        return Some(format!("SecretPolicy {name} does not read a store: its source is {}", parsed.source.text()));
+    };
+    if remote.refresh == Refresh::Once {
+        return Some(format!("SecretPolicy {name} is CreatedOnce: a new value would not be read"));
+    }
+    match remote.follows(&plan.store, &plan.key) {
         None => Some(format!("SecretPolicy {name} does not read key {:?} of {}", plan.key, plan.store.name)),
-        Some(_) if reads.any(|item| pinned(&item)) => {
-            Some(format!("SecretPolicy {name} pins a version of key {:?}", plan.key))
-        }
-        Some(_) => None,
+        Some(false) => Some(format!("SecretPolicy {name} pins a version of key {:?}", plan.key)),
+        Some(true) => None,
     }
 }
 

@@ -1,13 +1,16 @@
-//! When the store is read, and what for.
+//! What is read from stores, and when.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rekey_api::reference::StoreRef;
+use rekey_api::reference::{ConfigMapKeyRef, StoreRef};
 use sha2::{Digest as _, Sha256};
 
-use super::{Policy, Seen, SeenSecret};
-use crate::store::Locator;
+use super::{Engine, Policy, Refresh, Remote, Seen, SeenSecret, SetFrom, Source};
+use crate::{
+    published::Published,
+    store::{Answer, Call, Locator, RemoteValue, Search},
+};
 
 /// One read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,54 +21,198 @@ pub struct Request {
     pub locator: Locator,
 }
 
-/// The distinct reads of a policy.
-pub type Requests = BTreeSet<Request>;
+/// One search.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lookup {
+    /// In which store.
+    pub store: StoreRef,
+    /// For what.
+    pub search: Search,
+}
+
+/// One request to an engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineCall {
+    /// Which store's server.
+    pub store: StoreRef,
+    /// What.
+    pub call: Call,
+}
+
+/// What is to be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// The distinct values.
+    pub reads: BTreeSet<Request>,
+    /// Searches, whose keys are then read too.
+    pub searches: BTreeSet<Lookup>,
+    /// The request to an engine.
+    pub call: Option<EngineCall>,
+    /// Templates that stand in `ConfigMap`s, by the key they become.
+    pub templates: BTreeMap<String, ConfigMapKeyRef>,
+    /// Whether a key that does not exist is news, not a failure.
+    pub may_be_missing: bool,
+    /// Whether an answer that was asked for before this moment is not good enough.
+    pub anew: bool,
+}
+
+/// What was read.
+#[derive(Clone, Debug, Default)]
+pub struct Fetched {
+    /// Values.
+    pub values: BTreeMap<Request, RemoteValue>,
+    /// Keys that do not exist.
+    pub missing: BTreeSet<Request>,
+    /// The keys that each search has found.
+    pub found: BTreeMap<Lookup, Vec<String>>,
+    /// What an engine has answered.
+    pub answer: Option<Answer>,
+    /// Templates by the key they become.
+    pub templates: BTreeMap<String, String>,
+}
 
 /// Whether to read now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fetch {
     /// Read these.
-    Due(Requests),
+    Due(Box<Wanted>),
     /// Everything known is fresh until then.
     NotBefore(DateTime<Utc>),
+    /// Nothing before something changes.
+    OnChange,
 }
 
 /// Whether the policy's values are due to be read. They are at first sight, when the spec changed, when somebody
-/// asked, when the Secret is not as it was published, when a rotation waits to be published, and at each round.
+/// asked, when the Secret is not as it was published, when a rotation waits to be published, and when their time has
+/// come.
 #[must_use]
 pub fn fetch(policy: &Policy, seen: &Seen, now: DateTime<Utc>) -> Fetch {
-    let requests = || {
-        let all = policy.items.iter().map(|item| Request { store: item.store.clone(), locator: item.locator.clone() });
-        Fetch::Due(all.collect())
+    let cause = Cause::find(policy, seen);
+    let due = |wanted: Wanted| {
+        let anew = cause.asked || cause.unpublished;
+        Fetch::Due(Box::new(Wanted { templates: policy.template_refs.clone(), anew, ..wanted }))
     };
-    let Some(last) = seen.last_fetch else {
-        return requests();
-    };
-    let asked = policy.sync_requested.is_some() && policy.sync_requested != seen.status.last_handled_sync;
-    let changed = seen.status.observed_generation != Some(policy.generation);
-    let unpublished = seen.rotation.as_ref().is_some_and(|rotation| !rotation.is_published(&seen.status));
-    let astray = match &seen.secret {
-        SeenSecret::Absent | SeenSecret::Foreign { .. } => true,
-        SeenSecret::Going => false,
-        SeenSecret::Ours { published, content, dressed, .. } => {
-            // A content that we have not reported may be an old one that somebody put back with its annotations.
-            content.is_some() || !dressed || seen.status.revision.as_ref() != Some(&published.revision)
-        }
-    };
-    let next = next_round(policy, last);
-    if asked || changed || unpublished || astray || now >= next { requests() } else { Fetch::NotBefore(next) }
+    match &policy.source {
+        Source::Existing => Fetch::OnChange,
+        // Only templates are read; what was generated stands in the Secret.
+        Source::Generated(_) if cause.any() && !policy.template_refs.is_empty() => due(Wanted::default()),
+        Source::Generated(_) => Fetch::OnChange,
+        Source::Remote(remote) => match remote.refresh {
+            Refresh::Once if matches!(seen.secret, SeenSecret::Ours { .. }) => Fetch::OnChange,
+            _ if cause.any() => due(remote.wanted()),
+            Refresh::Once | Refresh::OnChange => Fetch::OnChange,
+            Refresh::Every(_) => match seen.last_fetch.and_then(|last| next_round(policy, last)) {
+                Some(next) if now < next => Fetch::NotBefore(next),
+                Some(_) | None => due(remote.wanted()),
+            },
+        },
+        Source::Engine(engine) => match renewal(policy, engine, seen) {
+            Renewal::Now => due(engine.wanted()),
+            Renewal::At(time) if now < time && !cause.asked => Fetch::NotBefore(time),
+            Renewal::OnRequest if !cause.asked => Fetch::OnChange,
+            Renewal::At(_) | Renewal::OnRequest => due(engine.wanted()),
+        },
+    }
 }
 
-/// The first round of reads after `last`. Rounds of equal intervals are shifted by a hash of store and key: work spreads, and
-/// those who read the same key read it together.
+/// Why something is read outside its time.
+struct Cause {
+    asked: bool,
+    changed: bool,
+    unpublished: bool,
+    astray: bool,
+}
+
+impl Cause {
+    fn find(policy: &Policy, seen: &Seen) -> Self {
+        Self {
+            asked: policy.sync_requested.is_some() && policy.sync_requested != seen.status.last_handled_sync,
+            changed: seen.status.observed_generation != Some(policy.generation),
+            unpublished: seen.rotation.as_ref().is_some_and(|rotation| !rotation.is_published(&seen.status)),
+            astray: match &seen.secret {
+                SeenSecret::Absent | SeenSecret::Foreign { .. } => true,
+                SeenSecret::Going => false,
+                SeenSecret::Ours { published, content, dressed, .. } => {
+                    // A content that we have not reported may be an old one that somebody put back with its annotations.
+                    content.is_some() || !dressed || seen.status.revision.as_ref() != Some(&published.revision)
+                }
+            },
+        }
+    }
+
+    fn any(&self) -> bool {
+        self.asked || self.changed || self.unpublished || self.astray
+    }
+}
+
+/// When an engine is asked again.
+enum Renewal {
+    Now,
+    At(DateTime<Utc>),
+    OnRequest,
+}
+
+/// An answer that lasts is asked for at each first sight. Where each request makes something new, the record on the
+/// Secret says what it was made for and when it has to be replaced; only what is missing, other than it was asked for,
+/// or edited by somebody is made anew.
+fn renewal(policy: &Policy, engine: &Engine, seen: &Seen) -> Renewal {
+    let SeenSecret::Ours { published: Published { changes, .. }, content, dressed, .. } = &seen.secret else {
+        return Renewal::Now;
+    };
+    let Some(issue) = &changes.issue else {
+        let same = seen.status.observed_generation == Some(policy.generation) && content.is_none() && *dressed;
+        return match seen.next_fetch {
+            Some(next) if same => Renewal::At(next),
+            Some(_) | None => Renewal::Now,
+        };
+    };
+    let edited = content.as_ref().is_some_and(|content| !content.is_intact);
+    if issue.request != policy.fingerprint(engine) || edited {
+        return Renewal::Now;
+    }
+    match &issue.renew {
+        None => Renewal::OnRequest,
+        Some(time) => crate::time::parse(time).map_or(Renewal::Now, Renewal::At),
+    }
+}
+
+impl Remote {
+    fn wanted(&self) -> Wanted {
+        let reads =
+            self.reads().map(|(store, locator)| Request { store: store.clone(), locator: locator.clone() }).collect();
+        let searches = self.sets.iter().filter_map(|set| match &set.from {
+            SetFrom::Find(search) => Some(Lookup { store: self.store.clone(), search: search.clone() }),
+            SetFrom::Extract(..) => None,
+        });
+        Wanted { reads, searches: searches.collect(), may_be_missing: self.delete_when_gone, ..Wanted::default() }
+    }
+}
+
+impl Engine {
+    fn wanted(&self) -> Wanted {
+        let call = EngineCall { store: self.store.clone(), call: self.call.clone() };
+        Wanted { call: Some(call), ..Wanted::default() }
+    }
+}
+
+impl Policy {
+    /// Names everything that the published data depends on beside the engine's answer.
+    pub(super) fn fingerprint(&self, engine: &Engine) -> String {
+        engine.fingerprint(&format!("{:?} {:?} {} {}", self.templates, self.template_refs, self.replace, self.kind))
+    }
+}
+
+/// The first round of reads after `last`, for policies that have rounds. Rounds of equal intervals are shifted by a hash
+/// of store and key: work spreads, and those who read the same key read it together.
 #[must_use]
-pub fn next_round(policy: &Policy, last: DateTime<Utc>) -> DateTime<Utc> {
-    let interval = policy.interval.num_milliseconds().max(1);
-    let identity = policy.items.first().map(|item| format!("{:?}\0{}", item.store, item.locator.key));
-    let hash = Sha256::digest(identity.unwrap_or_default());
+pub fn next_round(policy: &Policy, last: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let Source::Remote(remote) = &policy.source else { return None };
+    let Refresh::Every(interval) = remote.refresh else { return None };
+    let interval = interval.num_milliseconds().max(1);
+    let hash = Sha256::digest(remote.identity());
     let mut first = [0; 8];
     first.copy_from_slice(&hash[..8]);
     let shift = i64::try_from(u64::from_be_bytes(first) % interval.unsigned_abs()).unwrap_or(0);
     let since = (last.timestamp_millis() - shift).rem_euclid(interval);
-    last + TimeDelta::milliseconds(interval - since)
+    Some(last + TimeDelta::milliseconds(interval - since))
 }

@@ -6,14 +6,14 @@ use chrono::{DateTime, Utc};
 use rekey_api::{condition::Reason, policy::ChangeReason};
 
 use super::{
-    Policy,
-    secret::{Content, Desired, Fetched, Notice, Seen, SeenSecret, Step},
-    status::versions,
+    Hold, ObjectVersion, Policy, Source,
+    secret::{Content, Desired, Notice, Seen, SeenSecret, Step},
+    values::{Gathered, Tools},
 };
 use crate::{
-    SecretBytes, SpecError,
-    chance::{Chance, revision},
-    digest::{DigestKey, Digests},
+    SpecError,
+    chance::revision,
+    digest::Digests,
     published::{Changes, Published},
 };
 
@@ -23,12 +23,39 @@ pub struct Decided {
     pub events: Vec<Notice>,
     pub published: Option<Published>,
     pub reason: Option<ChangeReason>,
-    pub wait: Option<&'static str>,
+    pub wait: Option<Wait>,
+}
+
+/// What keeps the Secret from being there.
+pub struct Wait {
+    pub reason: Reason,
+    pub text: String,
 }
 
 impl Decided {
-    pub fn waiting(text: &'static str) -> Self {
-        Self { steps: Vec::new(), events: Vec::new(), published: None, reason: None, wait: Some(text) }
+    pub fn waiting(text: &str) -> Self {
+        Self::wait(Reason::DependencyNotReady, text.to_owned())
+    }
+
+    /// There is nothing at the source to make the Secret from.
+    pub fn absent(text: String) -> Self {
+        Self::wait(Reason::KeyNotFound, text)
+    }
+
+    /// What the Secret is made from is gone, and the policy wants the Secret gone too.
+    pub fn deleted(policy: &Policy, what: &str, over: Option<ObjectVersion>) -> Self {
+        let text = format!(
+            "{what} is gone, and Secret {} was deleted, as spec.source.remote.onMissing says; it comes back with the value",
+            policy.secret
+        );
+        let steps = over.map(|over| Step::Delete(policy.secret.clone(), over)).into_iter().collect();
+        let events = vec![Notice { reason: Reason::KeyNotFound, action: "Delete", text: text.clone() }];
+        Self { steps, events, ..Self::absent(text) }
+    }
+
+    fn wait(reason: Reason, text: String) -> Self {
+        let wait = Some(Wait { reason, text });
+        Self { steps: Vec::new(), events: Vec::new(), published: None, reason: None, wait }
     }
 
     pub fn unchanged(published: Published) -> Self {
@@ -40,12 +67,9 @@ impl Decided {
 pub struct Publishing<'a> {
     pub policy: &'a Policy,
     pub seen: &'a Seen,
-    pub fetched: &'a Fetched,
-    pub data: BTreeMap<String, SecretBytes>,
+    pub gathered: &'a Gathered,
     pub digests: Digests,
-    pub key: &'a DigestKey,
-    pub chance: &'a dyn Chance,
-    pub now: DateTime<Utc>,
+    pub tools: Tools<'a>,
 }
 
 struct Found<'a> {
@@ -67,126 +91,146 @@ impl Publishing<'_> {
             }
             SeenSecret::Foreign { content: Some(content), .. } => self.adopt(content),
             SeenSecret::Foreign { .. } => Ok(Decided::waiting("the Secret to take over has not been read yet")),
-            SeenSecret::Ours { published, content, dressed, immutable } => {
+            SeenSecret::Ours { published, content, dressed, immutable, .. } => {
                 self.update(&Found { published, content: content.as_ref(), dressed: *dressed, immutable: *immutable })
             }
             SeenSecret::Going => Ok(Decided::waiting("the Secret is being deleted")),
         }
     }
 
-    fn published(&self, changes: Changes) -> Published {
+    pub(super) fn published(&self, changes: Changes) -> Published {
         Published {
             policy: self.policy.name.clone(),
-            revision: revision(self.chance),
+            revision: revision(self.tools.chance),
             digests: self.digests.clone(),
-            changes,
+            changes: self.issued(changes),
+        }
+    }
+
+    fn issued(&self, changes: Changes) -> Changes {
+        Changes { issue: self.gathered.issue.clone(), ..changes }
+    }
+
+    /// When the content came to be: somebody else's edit was made before we saw it.
+    pub(super) fn since(&self, content: Option<&Content>) -> DateTime<Utc> {
+        let now = self.tools.now;
+        match self.policy.hold {
+            Hold::Record => content.and_then(|content| content.edited_at).map_or(now, |at| at.min(now)),
+            Hold::Whole | Hold::Keys => now,
         }
     }
 
     /// What a Secret that is made now says about itself. If there was one before, its consumers may hold what it held:
     /// the record of changes goes on.
     fn recreated(&self) -> (Published, Option<ChangeReason>) {
-        let status = &self.seen.status;
-        let first = Changes::first(self.now);
+        let (status, now) = (&self.seen.status, self.tools.now);
+        let first = Changes::first(now);
         match (&self.seen.last, &status.revision) {
-            (Some(last), _) if last.digests == self.digests => (last.clone(), None),
+            (Some(last), _) if last.digests == self.digests => {
+                (Published { changes: self.issued(last.changes.clone()), ..last.clone() }, None)
+            }
             (Some(last), _) => {
-                let changes = last.changes.next(&last.revision, &last.digests, &self.digests, self.now);
+                let changes = last.changes.next(&last.revision, &last.digests, &self.digests, now);
                 (self.published(changes), Some(ChangeReason::SourceChanged))
             }
-            (None, Some(revision)) if status.source_versions != versions(self.fetched) => {
+            (None, Some(revision)) if !self.is_same_source() => {
                 let nothing = Digests { key_id: self.digests.key_id.clone(), ..Digests::default() };
-                let changes = first.next(revision, &nothing, &self.digests, self.now);
+                let changes = first.next(revision, &nothing, &self.digests, now);
                 (self.published(changes), Some(ChangeReason::SourceChanged))
             }
             (None, _) => (self.published(first), Some(ChangeReason::Created)),
         }
     }
 
-    fn digests_of(&self, content: &Content) -> Digests {
-        self.key.of_secret(&self.policy.namespace, &self.policy.secret, &content.data)
+    /// Whether the source is known to give what was published before. Without versions nothing is known.
+    fn is_same_source(&self) -> bool {
+        let (before, now) = (&self.seen.status.source_versions, &self.gathered.versions);
+        before == now && !now.is_empty() && now.iter().all(|at| !at.version.is_empty()) && self.gathered.issue.is_none()
+    }
+
+    fn digests_of(&self, content: &Content, published: Option<&Published>) -> Digests {
+        self.policy.digests_of(self.tools.key, &content.data, published)
+    }
+
+    /// Whether the part of the content that is ours is as it should be.
+    pub(super) fn is_as_wanted(&self, content: &Content) -> bool {
+        match self.policy.hold {
+            Hold::Whole | Hold::Record => content.data == self.gathered.data,
+            Hold::Keys => self.gathered.data.iter().all(|(name, value)| content.data.get(name) == Some(value)),
+        }
     }
 
     /// A locked Secret that is gone comes back only with the value it had: nodes may still serve the old content of an
     /// immutable Secret to pods that start under the same name.
     fn recreatable(&self) -> Result<(), SpecError> {
         let (policy, status) = (self.policy, &self.seen.status);
-        let moved_on =
-            status.observed_generation != Some(policy.generation) || status.source_versions != versions(self.fetched);
+        let moved_on = status.observed_generation != Some(policy.generation) || !self.is_same_source();
         if policy.locked && status.revision.is_some() && moved_on {
             let text = format!(
                 "the locked Secret {:?} was deleted, and the policy or the value in {} has changed since; under the same \
                  name pods could read a stale copy: make a new policy with another spec.target.name",
-                policy.secret, policy.source,
+                policy.secret,
+                policy.source.text(),
             );
             return Err(SpecError::LockedAndChanged { text });
         }
         Ok(())
     }
 
-    fn adopt(&self, content: &Content) -> Result<Decided, SpecError> {
-        let policy = self.policy;
-        if content.kind != policy.kind {
-            let fix = format!("the Secret to take over has type {:?}; write that", content.kind);
-            return Err(SpecError::field("spec.target.type", fix));
-        }
-        let same = content.data == self.data;
-        if content.immutable && !same {
-            let text = format!(
-                "Secret {:?} is immutable and holds another value; use another spec.target.name",
-                policy.secret
-            );
-            return Err(SpecError::LockedAndChanged { text });
-        }
-        let first = Changes::first(self.now);
-        let changes =
-            if same { first } else { first.next("adopted", &self.digests_of(content), &self.digests, self.now) };
-        let text = format!("took over Secret {}", policy.secret);
-        let decided = self.write(self.published(changes), Some(ChangeReason::Adopted), text);
-        Ok(self.pruned(decided, content))
-    }
-
     fn update(&self, found: &Found<'_>) -> Result<Decided, SpecError> {
         let (policy, published) = (self.policy, found.published);
         let before = match found.content {
-            Some(content) if !published.digests.comparable(&self.digests) => self.digests_of(content),
+            Some(content) if !published.digests.comparable(&self.digests) => self.digests_of(content, Some(published)),
             _ => published.digests.clone(),
         };
         let same_value = before == self.digests;
-        let intact = found.content.is_none_or(|content| content.data == self.data);
+        let intact = found.content.is_none_or(|content| self.is_as_wanted(content));
         self.check(found, &before)?;
         if same_value
             && intact
             && found.dressed
-            && found.immutable == policy.locked
+            && (found.immutable == policy.locked || policy.hold != Hold::Whole)
             && published.digests == self.digests
+            && published.changes.issue == self.gathered.issue
         {
             let mut decided = Decided::unchanged(published.clone());
             decided.steps.extend(found.content.map(|_| Step::Verified));
             return Ok(decided);
         }
         let next = if same_value {
-            Published { digests: self.digests.clone(), ..published.clone() }
+            let changes = self.issued(published.changes.clone());
+            Published { digests: self.digests.clone(), changes, ..published.clone() }
         } else {
-            self.published(published.changes.next(&published.revision, &before, &self.digests, self.now))
+            let since = self.since(found.content);
+            self.published(published.changes.next(&published.revision, &before, &self.digests, since))
         };
         let (reason, text) = self.explain(found, same_value, intact);
         let mut decided = self.write(next, (!same_value).then_some(reason), text);
         if let Some(content) = found.content {
             decided = self.pruned(decided, content);
         }
-        if same_value && let Some(text) = self.repair(found, intact) {
+        if let Some(text) = self.edited(found, same_value).or_else(|| self.repair(found, intact).filter(|_| same_value))
+        {
             decided.events = vec![Notice { reason: Reason::Drifted, action: "Repair", text }];
         }
         Ok(decided)
+    }
+
+    /// Edits of what was generated stand: there is no other copy to go back to.
+    fn edited(&self, found: &Found<'_>, same_value: bool) -> Option<String> {
+        let content = found.content.filter(|content| !content.is_intact && !same_value)?;
+        let asked = self.seen.status.observed_generation != Some(self.policy.generation);
+        (matches!(self.policy.source, Source::Generated(_)) && !asked).then(|| {
+            let (by, name) = (editors(content), &self.policy.secret);
+            format!("{by} changed generated values of Secret {name}; what is there now stands, what is missing was made anew")
+        })
     }
 
     /// What is repaired, when it is others who have changed the Secret.
     fn repair(&self, found: &Found<'_>, intact: bool) -> Option<String> {
         let (policy, name) = (self.policy, &self.policy.secret);
         if let Some(content) = found.content.filter(|_| !intact) {
-            let by = if content.edited_by.is_empty() { "somebody".to_owned() } else { content.edited_by.join(", ") };
-            return Some(format!("repaired Secret {name}, which {by} had changed"));
+            return Some(format!("repaired Secret {name}, which {} had changed", editors(content)));
         }
         let asked = self.seen.status.observed_generation != Some(policy.generation);
         (!found.dressed && !asked).then(|| format!("repaired the labels, annotations or owner of Secret {name}"))
@@ -194,7 +238,7 @@ impl Publishing<'_> {
 
     fn check(&self, found: &Found<'_>, before: &Digests) -> Result<(), SpecError> {
         let policy = self.policy;
-        if let Some(content) = found.content
+        if let Some(content) = found.content.filter(|_| policy.hold == Hold::Whole)
             && content.kind != policy.kind
         {
             let fix = format!(
@@ -203,13 +247,18 @@ impl Publishing<'_> {
             );
             return Err(SpecError::field("spec.target.type", fix));
         }
-        if found.immutable && !policy.locked {
+        let is_ours = policy.hold == Hold::Whole;
+        if found.immutable && policy.hold == Hold::Keys && *before != self.digests {
+            let text = format!("Secret {:?} is immutable: no key can be written into it", policy.secret);
+            return Err(SpecError::LockedAndChanged { text });
+        }
+        if found.immutable && !policy.locked && is_ours {
             return Err(SpecError::not_yet(
                 "spec.immutability: leaving Locked",
                 "set it to Locked again, or make a new policy with another spec.target.name",
             ));
         }
-        if found.immutable && *before != self.digests {
+        if found.immutable && is_ours && *before != self.digests {
             return Err(self.locked_and_changed(before));
         }
         Ok(())
@@ -225,7 +274,7 @@ impl Publishing<'_> {
                  out of Locked in this version: set the value back in the store, or make a new policy with another \
                  spec.target.name and move the consumers to it",
                 self.policy.secret,
-                self.policy.source,
+                self.policy.source.text(),
                 names.into_iter().collect::<Vec<_>>().join(", "),
             ),
         }
@@ -241,16 +290,32 @@ impl Publishing<'_> {
         } else if status.observed_generation != Some(policy.generation) {
             (ChangeReason::SpecChanged, format!("updated Secret {name} after a change of the policy"))
         } else {
-            (ChangeReason::SourceChanged, format!("updated Secret {name} from {}", policy.source))
+            match &policy.source {
+                Source::Existing => {
+                    let by = found.content.map_or_else(|| "somebody".to_owned(), editors);
+                    (ChangeReason::SourceChanged, format!("{by} changed Secret {name}"))
+                }
+                Source::Engine(_) if self.gathered.issue.is_some() => {
+                    (ChangeReason::Renewed, format!("renewed Secret {name} from {}", policy.source.text()))
+                }
+                Source::Engine(_) | Source::Remote(_) | Source::Generated(_) => {
+                    (ChangeReason::SourceChanged, format!("updated Secret {name} from {}", policy.source.text()))
+                }
+            }
         }
     }
 
-    fn write(&self, published: Published, reason: Option<ChangeReason>, text: String) -> Decided {
+    pub(super) fn write(&self, published: Published, reason: Option<ChangeReason>, text: String) -> Decided {
         let policy = self.policy;
+        let (kind, data) = match policy.hold {
+            Hold::Whole => (Some(policy.kind.clone()), self.gathered.data.clone()),
+            Hold::Keys => (None, self.gathered.data.clone()),
+            Hold::Record => (None, BTreeMap::new()),
+        };
         let desired = Desired {
             name: policy.secret.clone(),
-            kind: policy.kind.clone(),
-            data: self.data.clone(),
+            kind,
+            data,
             labels: policy.secret_labels(),
             annotations: policy.secret_annotations(&published),
             immutable: policy.locked,
@@ -267,10 +332,14 @@ impl Publishing<'_> {
         }
     }
 
-    fn pruned(&self, mut decided: Decided, content: &Content) -> Decided {
+    pub(super) fn pruned(&self, mut decided: Decided, content: &Content) -> Decided {
+        if self.policy.hold != Hold::Whole {
+            return decided;
+        }
         for step in &mut decided.steps {
             if let Step::Apply(desired) = step {
-                desired.remove = content.data.keys().filter(|name| !self.data.contains_key(*name)).cloned().collect();
+                desired.remove =
+                    content.data.keys().filter(|name| !self.gathered.data.contains_key(*name)).cloned().collect();
             }
         }
         decided
@@ -285,4 +354,9 @@ fn action(reason: Option<ChangeReason>) -> &'static str {
         Some(ChangeReason::SourceChanged | ChangeReason::Renewed | ChangeReason::RolledBack) => "Update",
         Some(ChangeReason::SpecChanged) | None => "Conform",
     }
+}
+
+/// Who has changed the content.
+fn editors(content: &Content) -> String {
+    if content.edited_by.is_empty() { "somebody".to_owned() } else { content.edited_by.join(", ") }
 }

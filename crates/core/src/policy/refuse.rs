@@ -4,28 +4,15 @@ use std::collections::BTreeMap;
 
 use rekey_api::{
     GoDuration, SecretPolicy, names,
-    policy::{Immutability, OnFailure, OnMissing, Ownership, RefreshPolicy, RemoteSource, Rollout, Target},
+    policy::{Immutability, Include, OnFailure, Rollout, Template},
 };
 
+use super::{Hold, Source};
 use crate::SpecError;
 
 /// Refuses what this version does not act on.
 pub fn unsupported(object: &SecretPolicy) -> Result<(), SpecError> {
     let spec = &object.spec;
-    let Some(remote) = &spec.source.remote else {
-        let named = [
-            ("existing", spec.source.existing.is_some()),
-            ("generated", spec.source.generated.is_some()),
-            ("vaultEngine", spec.source.vault_engine.is_some()),
-        ];
-        let member = named
-            .iter()
-            .find(|(_, present)| *present)
-            .map_or("spec.source".to_owned(), |(name, _)| format!("spec.source.{name}"));
-        return refuse(true, &member, "use source.remote");
-    };
-    source(remote)?;
-    target(&spec.target)?;
     rollout(&spec.rollout)?;
     refuse(spec.immutability == Immutability::Versioned, "spec.immutability: Versioned", "use None or Locked")?;
     let keeps = spec
@@ -40,23 +27,42 @@ pub fn unsupported(object: &SecretPolicy) -> Result<(), SpecError> {
     Ok(())
 }
 
+/// Refuses wishes that exclude each other.
+pub fn contradictions(object: &SecretPolicy, source: &Source, hold: Hold) -> Result<(), SpecError> {
+    let template = object.spec.target.template.as_ref();
+    let templated = |template: &Template, name: &str| {
+        template.data.contains_key(name) || template.from.iter().any(|from| from.secret_key == name)
+    };
+    match source {
+        Source::Existing if template.is_some() => Err(SpecError::field(
+            "spec.target.template",
+            "remove it; with source.existing somebody else makes the Secret",
+        )),
+        // What was generated stands nowhere but in the Secret.
+        Source::Generated(_) if template.is_some_and(|template| template.include == Include::Replace) => {
+            Err(SpecError::field(
+                "spec.target.template.include",
+                "write Merge; generated values are kept in the Secret only",
+            ))
+        }
+        Source::Generated(recipes) => {
+            match recipes.keys().find(|name| template.is_some_and(|template| templated(template, name))) {
+                Some(name) => {
+                    let fix = format!("{name:?} is a generated key; give the template another one");
+                    Err(SpecError::field("spec.target.template.data", fix))
+                }
+                None => Ok(()),
+            }
+        }
+        Source::Remote(remote) if remote.delete_when_gone && hold != Hold::Whole => {
+            Err(SpecError::field("spec.source.remote.onMissing", "write Keep; the Secret is somebody else's"))
+        }
+        Source::Existing | Source::Remote(_) | Source::Engine(_) => Ok(()),
+    }
+}
+
 fn refuse(present: bool, field: &str, fix: &str) -> Result<(), SpecError> {
     if present { Err(SpecError::not_yet(field, fix)) } else { Ok(()) }
-}
-
-fn source(remote: &RemoteSource) -> Result<(), SpecError> {
-    refuse(remote.refresh_policy != RefreshPolicy::Periodic, "spec.source.remote.refreshPolicy", "use Periodic")?;
-    refuse(remote.max_staleness.is_some(), "spec.source.remote.maxStaleness", "remove it")?;
-    refuse(remote.on_missing != OnMissing::Keep, "spec.source.remote.onMissing", "use Keep")?;
-    refuse(!remote.data_from.is_empty(), "spec.source.remote.dataFrom", "name each value in data")?;
-    let expressions = remote.data.iter().any(|item| item.remote_ref.jmes_path.is_some());
-    refuse(expressions, "spec.source.remote.data.remoteRef.jmesPath", "use property")
-}
-
-fn target(target: &Target) -> Result<(), SpecError> {
-    refuse(target.ownership == Ownership::Merge, "spec.target.ownership: Merge", "use Owner")?;
-    let from = target.template.as_ref().is_some_and(|template| !template.from.is_empty());
-    refuse(from, "spec.target.template.from", "write the template into spec.target.template.data")
 }
 
 fn rollout(rollout: &Rollout) -> Result<(), SpecError> {

@@ -7,18 +7,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use rekey_api::{SecretPolicyStatus, condition::Reason, names};
 
 use super::{
-    Consumer, Policy, Request,
+    Consumer, Fetched, Hold, Policy, Source, next_round,
     publish::{Decided, Publishing},
-    status::status,
+    status::{Outcome, status},
+    values::{Tools, Values, gather},
 };
 use crate::{
     SecretBytes, SpecError,
     chance::Chance,
-    digest::DigestKey,
+    digest::{DigestKey, Digests},
     published::Published,
-    render::{RenderError, kinds, property, template},
     rollout::Input,
-    store::RemoteValue,
     workload::Workload,
 };
 
@@ -35,6 +34,8 @@ pub struct Seen {
     pub last: Option<Published>,
     /// When the store was last read successfully by this process.
     pub last_fetch: Option<DateTime<Utc>>,
+    /// When the last plan of this process wanted an answer that lasts asked for again.
+    pub next_fetch: Option<DateTime<Utc>>,
     /// The rotation that waits for its value to be published.
     pub rotation: Option<OpenRotation>,
     /// When the policy's schedule rotates next.
@@ -78,6 +79,8 @@ pub enum SeenSecret {
         dressed: bool,
         /// Whether it is immutable.
         immutable: bool,
+        /// The policy that its maker has allowed to take it over or to write keys into it.
+        adopt_by: Option<String>,
     },
 }
 
@@ -92,6 +95,10 @@ pub struct Content {
     pub immutable: bool,
     /// Field managers other than Rekey that own part of the data.
     pub edited_by: Vec<String>,
+    /// When one of them last wrote data, as far as the API server has recorded it.
+    pub edited_at: Option<DateTime<Utc>>,
+    /// Whether our part of it is what its own annotations say.
+    pub is_intact: bool,
 }
 
 /// A rotation whose new value is in the store and waits to be published.
@@ -113,17 +120,14 @@ impl OpenRotation {
     }
 }
 
-/// What was read from the stores.
-pub type Fetched = BTreeMap<Request, RemoteValue>;
-
 /// A Secret to apply.
 #[derive(Clone, Debug)]
 pub struct Desired {
     /// Its name.
     pub name: String,
-    /// Its type.
-    pub kind: String,
-    /// Its data.
+    /// Its type; `None`: its maker has decided that.
+    pub kind: Option<String>,
+    /// Our data.
     pub data: BTreeMap<String, SecretBytes>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
@@ -144,6 +148,8 @@ pub struct Desired {
 pub enum Step {
     /// Apply the Secret.
     Apply(Box<Desired>),
+    /// Delete the Secret, if it is still this one.
+    Delete(String, ObjectVersion),
     /// Its content was looked at and is as it should be: remember that.
     Verified,
 }
@@ -168,6 +174,8 @@ pub struct Plan {
     pub status: SecretPolicyStatus,
     /// What to tell in Events.
     pub events: Vec<Notice>,
+    /// When to look again, if nothing changes before.
+    pub again: Option<DateTime<Utc>>,
 }
 
 /// Decides about the Secret of `policy`. `fetched` is absent when nothing was due.
@@ -182,21 +190,54 @@ pub fn secret(
     chance: &dyn Chance,
     now: DateTime<Utc>,
 ) -> Result<Plan, SpecError> {
-    let decided = match (fetched, &seen.secret) {
-        (_, SeenSecret::Going) => Decided::waiting("the Secret is being deleted"),
-        (Some(fetched), _) => {
-            admit(policy, &seen.secret)?;
-            let data = render(policy, fetched)?;
-            let digests = key.of_secret(&policy.namespace, &policy.secret, &data);
-            Publishing { policy, seen, fetched, data, digests, key, chance, now }.decide()?
+    let outcome = decide(policy, seen, fetched, Tools { key, chance, now })?;
+    let status = status(policy, seen, &outcome, now);
+    let again = again(policy, seen, &outcome, now);
+    Ok(Plan { steps: outcome.decided.steps, status, events: outcome.decided.events, again })
+}
+
+fn again(policy: &Policy, seen: &Seen, outcome: &Outcome<'_>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    match &policy.source {
+        Source::Remote(_) => next_round(policy, outcome.fetched.map_or(seen.last_fetch.unwrap_or(now), |_| now)),
+        Source::Engine(_) => {
+            let issue = outcome.decided.published.as_ref().and_then(|published| published.changes.issue.as_ref());
+            let renew = issue.and_then(|issue| crate::time::parse(issue.renew.as_deref()?));
+            renew.or(outcome.next).or(seen.next_fetch)
         }
-        (None, SeenSecret::Ours { published, .. }) => Decided::unchanged(published.clone()),
-        (None, SeenSecret::Absent | SeenSecret::Foreign { .. }) => {
-            Decided::waiting("the values have not been read yet")
+        Source::Existing | Source::Generated(_) => None,
+    }
+}
+
+fn decide<'a>(
+    policy: &Policy,
+    seen: &Seen,
+    fetched: Option<&'a Fetched>,
+    tools: Tools<'_>,
+) -> Result<Outcome<'a>, SpecError> {
+    if matches!(seen.secret, SeenSecret::Going) {
+        return Ok(Outcome::of(Decided::waiting("the Secret is being deleted"), fetched));
+    }
+    admit(policy, &seen.secret)?;
+    match (gather(policy, seen, fetched, tools)?, &seen.secret) {
+        (Values::Here(gathered), _) => {
+            let digests = tools.key.of_secret(&policy.namespace, &policy.secret, &gathered.data);
+            let decided = Publishing { policy, seen, gathered: &gathered, digests, tools }.decide()?;
+            Ok(Outcome { expires: gathered.expires, next: gathered.next, ..Outcome::of(decided, fetched) })
         }
-    };
-    let status = status(policy, seen, fetched, &decided, now);
-    Ok(Plan { steps: decided.steps, status, events: decided.events })
+        (Values::Gone(what), SeenSecret::Ours { .. }) => {
+            Ok(Outcome::of(Decided::deleted(policy, &what, seen.over.clone()), fetched))
+        }
+        (Values::Gone(what), _) => {
+            let text = format!("{what} does not exist; the Secret is made when it does");
+            Ok(Outcome::of(Decided::absent(text), fetched))
+        }
+        (Values::Unread, SeenSecret::Ours { published, .. }) => {
+            Ok(Outcome::of(Decided::unchanged(published.clone()), fetched))
+        }
+        (Values::Unread, SeenSecret::Absent | SeenSecret::Foreign { .. } | SeenSecret::Going) => {
+            Ok(Outcome::of(Decided::waiting("the values have not been read yet"), fetched))
+        }
+    }
 }
 
 /// Whether the Secret is the policy's to write; asked before anything is read.
@@ -204,37 +245,25 @@ pub fn secret(
 /// # Errors
 /// When it belongs to somebody else.
 pub fn admit(policy: &Policy, secret: &SeenSecret) -> Result<(), SpecError> {
-    match secret {
-        SeenSecret::Foreign { policy: Some(other), .. } => {
+    let no_consent = || SpecError::NoConsent {
+        name: policy.secret.clone(),
+        namespace: policy.namespace.clone(),
+        policy: policy.name.clone(),
+    };
+    match (secret, policy.hold) {
+        (SeenSecret::Foreign { policy: Some(other), .. }, _) => {
             Err(SpecError::TargetConflict { name: policy.secret.clone(), other: other.clone() })
         }
-        SeenSecret::Foreign { adopt_by, .. } if adopt_by.as_ref() != Some(&policy.name) => Err(SpecError::NoConsent {
-            name: policy.secret.clone(),
-            namespace: policy.namespace.clone(),
-            policy: policy.name.clone(),
-        }),
-        SeenSecret::Foreign { .. } | SeenSecret::Absent | SeenSecret::Going | SeenSecret::Ours { .. } => Ok(()),
+        (SeenSecret::Foreign { adopt_by, .. }, Hold::Whole | Hold::Keys) if adopt_by.as_ref() != Some(&policy.name) => {
+            Err(no_consent())
+        }
+        // The consent can be taken back: the Secret has stayed its maker's.
+        (SeenSecret::Ours { adopt_by, .. }, Hold::Keys) if adopt_by.as_ref() != Some(&policy.name) => Err(no_consent()),
+        (SeenSecret::Absent, Hold::Keys | Hold::Record) => {
+            Err(SpecError::SecretNotFound { name: policy.secret.clone(), namespace: policy.namespace.clone() })
+        }
+        (SeenSecret::Foreign { .. } | SeenSecret::Absent | SeenSecret::Going | SeenSecret::Ours { .. }, _) => Ok(()),
     }
-}
-
-/// Makes the data of the Secret.
-fn render(policy: &Policy, fetched: &Fetched) -> Result<BTreeMap<String, SecretBytes>, SpecError> {
-    let mut values = BTreeMap::new();
-    for item in &policy.items {
-        let request = Request { store: item.store.clone(), locator: item.locator.clone() };
-        let Some(value) = fetched.get(&request) else {
-            let missing = RenderError::PropertyNotFound { key: item.locator.key.clone(), property: String::new() };
-            return Err(missing.into());
-        };
-        let part = property::property(&value.bytes, &item.locator.key, item.property.as_deref())?;
-        values.insert(item.secret_key.clone(), property::decode(part, item.decoding, &item.secret_key)?);
-    }
-    let mut data = if policy.replace { BTreeMap::new() } else { values.clone() };
-    for (name, source) in &policy.templates {
-        data.insert(name.clone(), template::render(name, source, &values)?);
-    }
-    kinds::check(&policy.kind, &data)?;
-    Ok(data)
 }
 
 impl Policy {
@@ -242,7 +271,12 @@ impl Policy {
     #[must_use]
     pub fn secret_labels(&self) -> BTreeMap<String, String> {
         let mut labels = self.labels.clone();
-        labels.insert(names::MANAGED_BY.to_owned(), names::MANAGED_BY_VALUE.to_owned());
+        match self.hold {
+            Hold::Whole => {
+                labels.insert(names::MANAGED_BY.to_owned(), names::MANAGED_BY_VALUE.to_owned());
+            }
+            Hold::Keys | Hold::Record => {}
+        }
         labels
     }
 
@@ -255,6 +289,34 @@ impl Policy {
         annotations.insert(names::DIGESTS.to_owned(), published.digests.to_string());
         annotations.insert(names::CHANGES.to_owned(), published.changes.to_string());
         annotations
+    }
+
+    /// Digests of the part of a Secret's data that counts for us: all of it, or the keys that we have written.
+    #[must_use]
+    pub fn digests_of(
+        &self,
+        key: &DigestKey,
+        data: &BTreeMap<String, SecretBytes>,
+        published: Option<&Published>,
+    ) -> Digests {
+        match (self.hold, published) {
+            (Hold::Whole | Hold::Record, _) => key.of_secret(&self.namespace, &self.secret, data),
+            (Hold::Keys, published) => {
+                let ours = |name: &&String| published.is_some_and(|at| at.digests.by_key.contains_key(*name));
+                let data = data.iter().filter(|(name, _)| ours(name));
+                let data = data.map(|(name, value)| (name.clone(), value.clone())).collect();
+                key.of_secret(&self.namespace, &self.secret, &data)
+            }
+        }
+    }
+
+    /// Whether what stands in the Secret may be the only copy of it, so that a write needs it read first.
+    #[must_use]
+    pub fn is_only_copy(&self) -> bool {
+        match self.source {
+            Source::Generated(_) | Source::Engine(_) => true,
+            Source::Remote(_) | Source::Existing => false,
+        }
     }
 
     pub(super) fn input(&self, published: &Published, workload: &Workload) -> Option<Input> {

@@ -1,13 +1,15 @@
 //! What the status of a policy says after a decision.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rekey_api::{
     SecretPolicyStatus,
     condition::{ConditionType, Reason},
     policy::{ChangeReason, ConsumerState, ConsumersStatus, PolicyHistory, PublishedRotation, SourceVersion},
 };
 
-use super::{Consumer, Fetched, OpenRotation, Policy, Seen, consumers, publish::Decided};
+use super::{
+    Consumer, Fetched, OpenRotation, Policy, Remote, Seen, Source, consumers, publish::Decided, values::versions,
+};
 use crate::{
     published::Published,
     summary::{Extra, Situation, conditions},
@@ -19,31 +21,38 @@ const ITEMS: usize = 100;
 /// Revisions that the status remembers.
 const HISTORY: usize = 10;
 
-pub fn status(
-    policy: &Policy,
-    seen: &Seen,
-    fetched: Option<&Fetched>,
-    decided: &Decided,
-    now: DateTime<Utc>,
-) -> SecretPolicyStatus {
+/// What a round has led to.
+pub struct Outcome<'a> {
+    pub decided: Decided,
+    /// What was read.
+    pub fetched: Option<&'a Fetched>,
+    /// When the published value ends.
+    pub expires: Option<DateTime<Utc>>,
+    /// When an answer that lasts is asked for again.
+    pub next: Option<DateTime<Utc>>,
+}
+
+impl<'a> Outcome<'a> {
+    pub fn of(decided: Decided, fetched: Option<&'a Fetched>) -> Self {
+        Self { decided, fetched, expires: None, next: None }
+    }
+}
+
+pub fn status(policy: &Policy, seen: &Seen, outcome: &Outcome<'_>, now: DateTime<Utc>) -> SecretPolicyStatus {
+    let Outcome { decided, fetched, .. } = outcome;
     let mut status = seen.status.clone();
     status.observed_generation = Some(policy.generation);
-    status.source = Some(policy.source.clone());
+    status.source = Some(policy.source.text());
     status.secret_name = Some(policy.secret.clone());
     status.next_rotation_time.clone_from(&seen.next_rotation);
-    if let Some(fetched) = fetched.filter(|_| decided.wait.is_none()) {
-        status.source_versions = versions(fetched);
+    let looked = fetched.is_some() || !matches!(policy.source, Source::Remote(_));
+    if looked && decided.wait.is_none() {
         status.last_handled_sync.clone_from(&policy.sync_requested);
-        if let Some(rotation) = &seen.rotation
-            && delivered(rotation, fetched)
-        {
-            status.rotation = Some(PublishedRotation {
-                id: rotation.id.clone(),
-                key: Some(rotation.key.clone()),
-                version: Some(rotation.version.clone()),
-            });
-        }
     }
+    if let Some(fetched) = fetched.filter(|_| decided.wait.is_none()) {
+        read(policy, seen, fetched, &mut status);
+    }
+    expiry(outcome, &mut status);
     if let Some(published) = &decided.published {
         status.consumers = consumers(&seen.consumers, |workload| policy.input(published, workload));
         // Read off the Secret, not remembered: a change whose status write was lost is recorded the next time.
@@ -64,6 +73,40 @@ pub fn status(
     status
 }
 
+/// What the status says of a read.
+fn read(policy: &Policy, seen: &Seen, fetched: &Fetched, status: &mut SecretPolicyStatus) {
+    status.source_versions = match (&policy.source, &fetched.answer) {
+        (Source::Engine(engine), Some(answer)) => {
+            vec![SourceVersion { key: engine.call.path.clone(), version: answer.value.version.clone() }]
+        }
+        (Source::Engine(_) | Source::Remote(_) | Source::Existing | Source::Generated(_), _) => versions(fetched),
+    };
+    if let Some(rotation) = &seen.rotation
+        && delivered(rotation, fetched)
+    {
+        status.rotation = Some(PublishedRotation {
+            id: rotation.id.clone(),
+            key: Some(rotation.key.clone()),
+            version: Some(rotation.version.clone()),
+        });
+    }
+}
+
+/// When the published value ends. An answer that lasts counts its time down in whole seconds: a second more or less is
+/// no news.
+fn expiry(outcome: &Outcome<'_>, status: &mut SecretPolicyStatus) {
+    const NO_NEWS: TimeDelta = TimeDelta::seconds(5);
+    let issue = outcome.decided.published.as_ref().and_then(|published| published.changes.issue.as_ref());
+    let expires = issue.and_then(|issue| time::parse(issue.expires.as_deref()?)).or(outcome.expires);
+    if issue.is_none() && outcome.expires.is_none() && outcome.fetched.is_none() {
+        return; // nothing was looked at
+    }
+    let before = status.expiration_time.as_deref().and_then(time::parse);
+    if !matches!((before, expires), (Some(before), Some(now)) if (now - before).abs() <= NO_NEWS) {
+        status.expiration_time = expires.map(time::text);
+    }
+}
+
 /// Why the published content came to be, as far as it can still be told.
 fn reason(seen: &Seen, published: &Published) -> ChangeReason {
     if published.changes.publication == 1 {
@@ -81,25 +124,20 @@ fn delivered(rotation: &OpenRotation, fetched: &Fetched) -> bool {
         (Ok(read), Ok(written)) => read >= written,
         _ => version == rotation.version,
     };
-    fetched.iter().any(|(request, value)| request.locator.key == rotation.key && newer(&value.version))
-}
-
-/// The versions that were read, one line per key.
-pub fn versions(fetched: &Fetched) -> Vec<SourceVersion> {
-    let mut all: Vec<SourceVersion> = fetched
-        .iter()
-        .map(|(request, value)| SourceVersion { key: request.locator.key.clone(), version: value.version.clone() })
-        .collect();
-    all.sort();
-    all.dedup();
-    all
+    fetched.values.iter().any(|(request, value)| request.locator.key == rotation.key && newer(&value.version))
 }
 
 fn situation(policy: &Policy, decided: &Decided, consumers: Option<&ConsumersStatus>) -> (Situation, Vec<Extra>) {
-    if let Some(wait) = decided.wait {
-        return (Situation::NotReady(Reason::DependencyNotReady, wait.to_owned()), Vec::new());
+    if let Some(wait) = &decided.wait {
+        return (Situation::NotReady(wait.reason, wait.text.clone()), Vec::new());
     }
-    let published = format!("Secret {} holds the value of {}", policy.secret, policy.source);
+    let published = match &policy.source {
+        Source::Remote(_) | Source::Engine(_) => {
+            format!("Secret {} holds the value of {}", policy.secret, policy.source.text())
+        }
+        Source::Existing => format!("Secret {} is governed; somebody else makes it", policy.secret),
+        Source::Generated(_) => format!("Secret {} holds generated values", policy.secret),
+    };
     match consumers.map(current) {
         None => (Situation::Synced(published), Vec::new()),
         Some(extra) if extra.reason == Reason::ConsumersOutdated => {
@@ -138,14 +176,27 @@ pub fn failed(
     now: DateTime<Utc>,
 ) -> SecretPolicyStatus {
     let mut status = before.clone();
-    status.source = Some(policy.source.clone());
+    status.source = Some(policy.source.text());
     if let Some(published) = published {
         status.consumers = consumers(workloads, |workload| policy.input(published, workload));
     }
     let extra = status.consumers.as_ref().map(current);
+    let situation = &stale(policy, before, situation.clone(), now);
     if let Some(consumers) = &mut status.consumers {
         consumers.items.truncate(ITEMS);
     }
     status.conditions = conditions(&before.conditions, situation, extra.as_slice(), policy.generation, now);
     status
+}
+
+/// A last known value that is served for longer than the policy allows is no longer good enough. The time runs from the
+/// first failed read, which the status tells: `Fresh` has been False since then.
+fn stale(policy: &Policy, before: &SecretPolicyStatus, situation: Situation, now: DateTime<Utc>) -> Situation {
+    let Source::Remote(Remote { max_staleness: Some(most), .. }) = &policy.source else { return situation };
+    let fresh = before.conditions.iter().find(|at| at.type_ == ConditionType::Fresh.as_str() && at.status == "False");
+    let since = fresh.map(|fresh| time::chrono(&fresh.last_transition_time));
+    match (situation, since) {
+        (Situation::LastKnown(reason, text), Some(since)) if now - since >= *most => Situation::Stale(reason, text),
+        (situation, _) => situation,
+    }
 }

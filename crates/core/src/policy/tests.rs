@@ -1,6 +1,7 @@
 //! What is written when the values have been read, and what the status then says: in a small world of one policy.
 
 mod decisions;
+mod sources;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
@@ -19,6 +20,8 @@ struct World {
     last: Option<Published>,
     data: BTreeMap<String, SecretBytes>,
     rotation: Option<OpenRotation>,
+    next: Option<DateTime<Utc>>,
+    adopt_by: Option<String>,
     key: DigestKey,
     chance: Sequence,
     now: DateTime<Utc>,
@@ -54,6 +57,8 @@ impl World {
             last: None,
             data: BTreeMap::new(),
             rotation: None,
+            next: None,
+            adopt_by: None,
             key: DigestKey::new(SecretBytes::from("k")),
             chance: Sequence::from(1),
             now: DateTime::from_timestamp(1_800_000_000, 0).unwrap(),
@@ -75,6 +80,7 @@ impl World {
             over: None,
             last: self.last.clone(),
             last_fetch: Some(self.now),
+            next_fetch: self.next,
             rotation: self.rotation.clone(),
             next_rotation: None,
             consumers: Vec::new(),
@@ -83,25 +89,38 @@ impl World {
 
     fn fetched(&self) -> Fetched {
         let value = RemoteValue { bytes: SecretBytes::from(self.value.to_string()), version: self.version.clone() };
-        let requests = self.policy().items.into_iter().map(|item| Request { store: item.store, locator: item.locator });
-        requests.map(|request| (request, value.clone())).collect()
+        let Source::Remote(remote) = self.policy().source else { return Fetched::default() };
+        let requests = remote.items.into_iter().map(|item| Request { store: item.store, locator: item.locator });
+        Fetched { values: requests.map(|request| (request, value.clone())).collect(), ..Fetched::default() }
     }
 
     fn plan(&self) -> Result<Plan, SpecError> {
-        secret(&self.policy(), &self.seen(), Some(&self.fetched()), &self.key, &self.chance, self.now)
+        self.plan_with(Some(&self.fetched()))
+    }
+
+    fn plan_with(&self, fetched: Option<&Fetched>) -> Result<Plan, SpecError> {
+        secret(&self.policy(), &self.seen(), fetched, &self.key, &self.chance, self.now)
     }
 
     /// Plans and applies, a second later each time.
     fn sync(&mut self) -> Plan {
         self.now += TimeDelta::seconds(1);
-        let plan = self.plan().unwrap();
+        let fetched = self.fetched();
+        self.sync_with(Some(&fetched)).unwrap()
+    }
+
+    fn sync_with(&mut self, fetched: Option<&Fetched>) -> Result<Plan, SpecError> {
+        let plan = self.plan_with(fetched)?;
         for step in &plan.steps {
-            if let Step::Apply(desired) = step {
-                self.apply(desired);
+            match step {
+                Step::Apply(desired) => self.apply(desired),
+                Step::Delete(..) => (self.secret, self.data) = (SeenSecret::Absent, BTreeMap::new()),
+                Step::Verified => {}
             }
         }
         self.object.status = Some(plan.status.clone());
-        plan
+        self.next = plan.again;
+        Ok(plan)
     }
 
     /// As the API server would: keys of others stay unless they are named for removal.
@@ -119,6 +138,7 @@ impl World {
             content: None,
             dressed: true,
             immutable: desired.immutable,
+            adopt_by: self.adopt_by.clone(),
         };
     }
 
@@ -133,8 +153,16 @@ impl World {
     fn look(&mut self, change: impl FnOnce(&mut Content)) {
         let immutable = matches!(&self.secret, SeenSecret::Ours { immutable: true, .. });
         let kind = "Opaque".to_owned();
-        let mut found = Content { data: self.data.clone(), kind, immutable, edited_by: Vec::new() };
+        let mut found = Content {
+            data: self.data.clone(),
+            kind,
+            immutable,
+            edited_by: Vec::new(),
+            edited_at: None,
+            is_intact: false,
+        };
         change(&mut found);
+        found.is_intact = found.data == self.data;
         self.data = found.data.clone();
         if let SeenSecret::Ours { content, .. } = &mut self.secret {
             *content = Some(found);

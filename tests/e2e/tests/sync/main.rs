@@ -8,6 +8,7 @@ mod locked;
 mod namespaces;
 mod ownership;
 mod requests;
+mod sources;
 mod stores;
 
 use std::process::ExitCode;
@@ -28,6 +29,12 @@ fn main() -> Result<ExitCode> {
             test("locked_cannot_be_left", locked::left),
             test("a_store_with_a_token_says_who_it_is", stores::token),
             test("a_store_with_a_key_pair_gives_json_properties", stores::key_pair),
+            test("generated_values_are_made_once", sources::made_in_the_cluster),
+            test("an_existing_secret_is_governed", sources::somebody_elses),
+            test("keys_are_merged_by_consent", sources::merged),
+            test("whole_objects_and_templates_from_config_maps", sources::whole_objects_and_templates),
+            test("refresh_policies_say_when_the_store_is_read", sources::refresh_policies),
+            test("a_missing_value_keeps_or_deletes_as_the_policy_says", sources::missing),
             test("a_value_goes_from_the_store_into_a_secret", content::arrives),
             test("a_secret_is_dressed_as_the_template_says", content::dressed),
             test("values_of_two_stores_meet_in_one_secret", content::two_stores),

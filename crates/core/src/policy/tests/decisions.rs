@@ -165,6 +165,8 @@ fn foreign(world: &mut World, adopt_by: Option<&str>, password: &str) {
         kind: "Opaque".to_owned(),
         immutable: false,
         edited_by: Vec::new(),
+        edited_at: None,
+        is_intact: false,
     });
     world.secret = SeenSecret::Foreign { adopt_by: adopt_by.map(str::to_owned), policy: None, content };
 }

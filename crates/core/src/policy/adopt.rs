@@ -1,0 +1,71 @@
+//! The first look at a Secret that somebody else has made: it is taken over, written into, or governed from here on.
+
+use std::collections::BTreeMap;
+
+use rekey_api::policy::ChangeReason;
+
+use super::{
+    Hold,
+    publish::{Decided, Publishing},
+    secret::Content,
+};
+use crate::{
+    SpecError,
+    digest::Digests,
+    published::{Changes, Published},
+};
+
+impl Publishing<'_> {
+    pub(super) fn adopt(&self, content: &Content) -> Result<Decided, SpecError> {
+        let policy = self.policy;
+        if policy.hold == Hold::Whole && content.kind != policy.kind {
+            let fix = format!("the Secret to take over has type {:?}; write that", content.kind);
+            return Err(SpecError::field("spec.target.type", fix));
+        }
+        let same = self.is_as_wanted(content);
+        if content.immutable && !same {
+            let text = format!(
+                "Secret {:?} is immutable and holds another value; use another spec.target.name",
+                policy.secret
+            );
+            return Err(SpecError::LockedAndChanged { text });
+        }
+        let (published, reason) = self.adopted(content, same);
+        let text = match policy.hold {
+            Hold::Whole => format!("took over Secret {}", policy.secret),
+            Hold::Keys => format!("wrote keys into Secret {}", policy.secret),
+            Hold::Record => format!("governs Secret {}", policy.secret),
+        };
+        let decided = self.write(published, reason, text);
+        Ok(self.pruned(decided, content))
+    }
+
+    /// The first record of a Secret, or the next one when somebody has removed the one we knew.
+    fn adopted(&self, content: &Content, same: bool) -> (Published, Option<ChangeReason>) {
+        let first = Changes::first(self.since(Some(content)));
+        match &self.seen.last {
+            Some(last) if last.digests == self.digests => (last.clone(), None),
+            Some(last) if last.digests.comparable(&self.digests) => {
+                let since = self.since(Some(content));
+                let changes = last.changes.next(&last.revision, &last.digests, &self.digests, since);
+                (self.published(changes), Some(ChangeReason::SourceChanged))
+            }
+            Some(_) | None if same => (self.published(first), Some(ChangeReason::Adopted)),
+            Some(_) | None => {
+                let held = self.tools.key.of_secret(&self.policy.namespace, &self.policy.secret, &content.data);
+                let held = Digests { by_key: self.ours(&held.by_key), ..held };
+                let changes = first.next("adopted", &held, &self.digests, self.tools.now);
+                (self.published(changes), Some(ChangeReason::Adopted))
+            }
+        }
+    }
+
+    /// Of keys by name, those that are ours to write.
+    fn ours(&self, all: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let counts = |name: &String| match self.policy.hold {
+            Hold::Whole | Hold::Record => true,
+            Hold::Keys => self.gathered.data.contains_key(name),
+        };
+        all.iter().filter(|(name, _)| counts(name)).map(|(name, digest)| (name.clone(), digest.clone())).collect()
+    }
+}

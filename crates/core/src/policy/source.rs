@@ -1,0 +1,318 @@
+//! Where the value of a policy comes from, parsed.
+
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+use rekey_api::{
+    GoDuration, SecretPolicy,
+    policy::{
+        DataFrom, Decoding, EngineMethod, Find, Generated, OnMissing, RefreshPolicy, RemoteData, RemoteSource,
+        Source as Spec, VaultEngineSource,
+    },
+    reference::StoreRef,
+};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    SpecError,
+    password::Recipe,
+    render::{keys::Rewrites, kinds, property::Part},
+    store::{Call, CallMethod, Locator, NamePattern, Pin, Search},
+};
+
+/// Where the value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Keys of stores.
+    Remote(Remote),
+    /// Somebody else makes the Secret; it is only governed.
+    Existing,
+    /// Made in the cluster, once: recipes by key.
+    Generated(BTreeMap<String, Recipe>),
+    /// An answer of a Vault engine.
+    Engine(Engine),
+}
+
+/// Keys of stores.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remote {
+    /// The store that the status names.
+    pub store: StoreRef,
+    /// Single values.
+    pub items: Vec<Item>,
+    /// Whole objects and searches, in their order.
+    pub sets: Vec<Set>,
+    /// When the store is read.
+    pub refresh: Refresh,
+    /// How long the last known value may be served while the store does not give one.
+    pub max_staleness: Option<TimeDelta>,
+    /// Whether the Secret goes when every key it is made from is gone.
+    pub delete_when_gone: bool,
+}
+
+/// When a store is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refresh {
+    /// Again after this time.
+    Every(TimeDelta),
+    /// When the spec changes, or on request.
+    OnChange,
+    /// Until the Secret exists.
+    Once,
+}
+
+/// One key of the Secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// The key.
+    pub secret_key: String,
+    /// Where its value is.
+    pub store: StoreRef,
+    /// What is read there.
+    pub locator: Locator,
+    /// Which part of it.
+    pub part: Part,
+    /// How it is decoded.
+    pub decoding: Decoding,
+}
+
+/// Many keys of the Secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Set {
+    /// What they are made from.
+    pub from: SetFrom,
+    /// How their names are changed.
+    pub rewrites: Rewrites,
+}
+
+/// What many keys are made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SetFrom {
+    /// Every property of one object.
+    Extract(Locator, Decoding),
+    /// Every value that fits.
+    Find(Search),
+}
+
+/// An answer of a Vault engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Engine {
+    /// The store: which server, and how to log in.
+    pub store: StoreRef,
+    /// The request.
+    pub call: Call,
+    /// Share of the lifetime, in percent, after which the value is replaced.
+    pub renew_at_percent: u32,
+}
+
+impl Source {
+    /// Parses the source of a policy.
+    pub fn parse(object: &SecretPolicy) -> Result<Self, SpecError> {
+        match &object.spec.source {
+            Spec { remote: Some(remote), existing: None, generated: None, vault_engine: None } => {
+                Remote::parse(remote).map(Self::Remote)
+            }
+            Spec { remote: None, existing: Some(_), generated: None, vault_engine: None } => Ok(Self::Existing),
+            Spec { remote: None, existing: None, generated: Some(generated), vault_engine: None } => {
+                recipes(generated).map(Self::Generated)
+            }
+            Spec { remote: None, existing: None, generated: None, vault_engine: Some(engine) } => {
+                Ok(Self::Engine(Engine::parse(engine)))
+            }
+            _ => Err(SpecError::field("spec.source", "set exactly one of remote, existing, generated, vaultEngine")),
+        }
+    }
+
+    /// The keys that are named one by one, and the paths of engines: what searches find is another matter.
+    #[must_use]
+    pub fn keys(&self) -> Vec<(&StoreRef, &str)> {
+        match self {
+            Self::Remote(remote) => remote.reads().map(|(store, locator)| (store, locator.key.as_str())).collect(),
+            Self::Engine(engine) => vec![(&engine.store, engine.call.path.as_str())],
+            Self::Existing | Self::Generated(_) => Vec::new(),
+        }
+    }
+
+    /// For the status: `RemoteStore/vault`, or what else it is.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self {
+            Self::Remote(Remote { store, .. }) | Self::Engine(Engine { store, .. }) => source_text(store),
+            Self::Existing => "Existing".to_owned(),
+            Self::Generated(_) => "Generated".to_owned(),
+        }
+    }
+}
+
+/// The source of a policy that may not be valid, for its status.
+#[must_use]
+pub fn shown(object: &SecretPolicy) -> Option<String> {
+    Source::parse(object).ok().map(|source| source.text()).or_else(|| {
+        let spec = &object.spec.source;
+        let remote = spec.remote.as_ref().map(|remote| &remote.store_ref);
+        remote.or(spec.vault_engine.as_ref().map(|engine| &engine.store_ref)).map(source_text)
+    })
+}
+
+/// A store as the status shows it: `RemoteStore/vault`.
+#[must_use]
+pub fn source_text(store: &StoreRef) -> String {
+    format!("{}/{}", store.kind.as_str(), store.name)
+}
+
+impl Remote {
+    fn parse(spec: &RemoteSource) -> Result<Self, SpecError> {
+        let items = spec.data.iter().map(|data| item(data, &spec.store_ref)).collect::<Result<Vec<_>, _>>()?;
+        let sets = spec.data_from.iter().enumerate().map(|(index, from)| set(index, from));
+        let sets = sets.collect::<Result<Vec<_>, _>>()?;
+        if items.is_empty() && sets.is_empty() {
+            return Err(SpecError::field("spec.source.remote", "add an entry to data or dataFrom"));
+        }
+        let delta = |duration: GoDuration| TimeDelta::from_std(duration.get()).unwrap_or(TimeDelta::hours(1));
+        let interval = delta(spec.refresh_interval);
+        if interval < TimeDelta::seconds(10) {
+            return Err(SpecError::field("spec.source.remote.refreshInterval", "write at least 10s"));
+        }
+        Ok(Self {
+            store: spec.store_ref.clone(),
+            items,
+            sets,
+            refresh: match spec.refresh_policy {
+                RefreshPolicy::Periodic => Refresh::Every(interval),
+                RefreshPolicy::OnChange => Refresh::OnChange,
+                RefreshPolicy::CreatedOnce => Refresh::Once,
+            },
+            max_staleness: spec.max_staleness.map(delta),
+            delete_when_gone: spec.on_missing == OnMissing::Delete,
+        })
+    }
+
+    /// Store and key that are read first: by them the rounds of equal intervals are shifted.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        let first = self.items.first().map(|item| (&item.store, &item.locator.key));
+        let first = first.or_else(|| match &self.sets.first()?.from {
+            SetFrom::Extract(locator, _) => Some((&self.store, &locator.key)),
+            SetFrom::Find(search) => Some((&self.store, search.path.as_ref()?)),
+        });
+        first.map(|(store, key)| format!("{store:?}\0{key}")).unwrap_or_default()
+    }
+
+    /// What is read by name.
+    pub(super) fn reads(&self) -> impl Iterator<Item = (&StoreRef, &Locator)> {
+        let items = self.items.iter().map(|item| (&item.store, &item.locator));
+        let sets = self.sets.iter().filter_map(|set| match &set.from {
+            SetFrom::Extract(locator, _) => Some((&self.store, locator)),
+            SetFrom::Find(_) => None,
+        });
+        items.chain(sets)
+    }
+
+    /// Whether `key` of `store` is read, and if so, whether always in its present version.
+    #[must_use]
+    pub fn follows(&self, store: &StoreRef, key: &str) -> Option<bool> {
+        let mut reads = self.reads().filter(|(of, locator)| *of == store && locator.key == key).peekable();
+        reads.peek()?;
+        Some(reads.all(|(_, locator)| locator.pin == Pin::Current))
+    }
+}
+
+impl Engine {
+    fn parse(spec: &VaultEngineSource) -> Self {
+        Self {
+            store: spec.store_ref.clone(),
+            call: Call {
+                path: spec.path.clone(),
+                method: match spec.method {
+                    EngineMethod::Get => CallMethod::Get,
+                    EngineMethod::Post => CallMethod::Post,
+                },
+                parameters: spec.parameters.clone(),
+            },
+            renew_at_percent: spec.renew_at_percent.clamp(10, 95),
+        }
+    }
+
+    /// Names what is asked for, so that an edit of the policy that asks for the same makes nothing new.
+    #[must_use]
+    pub fn fingerprint(&self, rest: &str) -> String {
+        let hash = Sha256::digest(format!("{:?}\0{:?}\0{rest}", self.store, self.call));
+        hash.iter().take(8).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+    }
+}
+
+fn item(data: &RemoteData, default_store: &StoreRef) -> Result<Item, SpecError> {
+    let at = "spec.source.remote.data";
+    if !kinds::valid_key(&data.secret_key) {
+        let fix = format!("{:?} cannot be a key of a Secret: use letters, digits, `-`, `_` and `.`", data.secret_key);
+        return Err(SpecError::field(&format!("{at}.secretKey"), fix));
+    }
+    let reference = &data.remote_ref;
+    let part = Part::parse(reference, &format!("{at}[{}].remoteRef", data.secret_key))?;
+    Ok(Item {
+        secret_key: data.secret_key.clone(),
+        store: data.store_ref.clone().unwrap_or_else(|| default_store.clone()),
+        locator: Locator {
+            key: reference.key.clone(),
+            pin: pin(&format!("{at}.remoteRef"), reference.version.as_ref(), reference.stage.as_ref())?,
+        },
+        part,
+        decoding: reference.decoding,
+    })
+}
+
+fn set(index: usize, spec: &DataFrom) -> Result<Set, SpecError> {
+    let at = format!("spec.source.remote.dataFrom[{index}]");
+    let from = match (&spec.extract, &spec.find) {
+        (Some(extract), None) => {
+            let pin = pin(&format!("{at}.extract"), extract.version.as_ref(), extract.stage.as_ref())?;
+            SetFrom::Extract(Locator { key: extract.key.clone(), pin }, extract.decoding)
+        }
+        (None, Some(find)) => SetFrom::Find(search(&format!("{at}.find"), find)?),
+        (None, None) | (Some(_), Some(_)) => return Err(SpecError::field(&at, "set exactly one of extract, find")),
+    };
+    Ok(Set { from, rewrites: Rewrites::parse(&spec.rewrite, &format!("{at}.rewrite"))? })
+}
+
+fn search(at: &str, spec: &Find) -> Result<Search, SpecError> {
+    if spec.path.is_none() && spec.name_regexp.is_none() && spec.tags.is_none() {
+        return Err(SpecError::field(at, "set path, nameRegexp or tags; an empty search would read the whole store"));
+    }
+    let name = spec.name_regexp.as_deref().map(NamePattern::parse).transpose();
+    Ok(Search {
+        path: spec.path.clone(),
+        name: name.map_err(|why| SpecError::field(&format!("{at}.nameRegexp"), why))?,
+        tags: spec.tags.clone().unwrap_or_default(),
+    })
+}
+
+fn pin(at: &str, version: Option<&String>, stage: Option<&String>) -> Result<Pin, SpecError> {
+    match (version, stage) {
+        (None, None) => Ok(Pin::Current),
+        (Some(version), None) => Ok(Pin::Version(version.clone())),
+        (None, Some(stage)) => Ok(Pin::Stage(stage.clone())),
+        (Some(_), Some(_)) => Err(SpecError::field(at, "set at most one of version, stage")),
+    }
+}
+
+fn recipes(generated: &Generated) -> Result<BTreeMap<String, Recipe>, SpecError> {
+    let mut recipes = BTreeMap::new();
+    for field in &generated.fields {
+        let at = format!("spec.source.generated.fields[{}]", field.key);
+        if !kinds::valid_key(&field.key) {
+            let fix = format!("{:?} cannot be a key of a Secret: use letters, digits, `-`, `_` and `.`", field.key);
+            return Err(SpecError::field(&at, fix));
+        }
+        let recipe = Recipe::parse(&field.password, &format!("{at}.password"))?;
+        if recipes.insert(field.key.clone(), recipe).is_some() {
+            return Err(SpecError::field(
+                "spec.source.generated.fields",
+                format!("the key {:?} stands twice", field.key),
+            ));
+        }
+    }
+    if recipes.is_empty() {
+        return Err(SpecError::field("spec.source.generated.fields", "name at least one field"));
+    }
+    Ok(recipes)
+}
