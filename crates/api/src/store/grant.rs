@@ -13,11 +13,12 @@ use crate::field;
 pub struct Grant {
     /// Which namespaces: those named, and those the selector selects.
     pub namespaces: GrantNamespaces,
-    /// Which remote keys, as globs: `*` stands for any characters, for example `shop/*`.
+    /// Which remote keys, as globs, for example `shop/*`: `*` stands for any characters, `/` among them, and every other character for
+    /// itself. The whole key has to fit. The path of a Vault engine, with its mount, is matched like a key.
     #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 2048)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub keys: Vec<String>,
-    /// What may be done with them: `Read`, `Write`. A rotation needs both.
+    /// What may be done with them: `Read`, `Write`. A rotation needs both; a request to a Vault engine by `POST` needs `Write`.
     #[schemars(length(min = 1, max = 2))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub operations: Vec<GrantOperation>,

@@ -1,0 +1,141 @@
+//! Grants of a `ClusterRemoteStore`: nobody may what none allows, and each change of them is followed at once.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Result, ensure};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::{
+    Api, ResourceExt as _,
+    api::{Patch, PatchParams},
+};
+use rekey_e2e::{
+    Scene, World,
+    wait::{stays, until},
+};
+use serde_json::{Value, json};
+
+use crate::cluster_stores::ClusterStore;
+
+/// Reads for the named namespaces.
+fn reads(names: &[&str], keys: &[&str]) -> Value {
+    json!({"namespaces": {"names": names}, "keys": keys, "operations": ["Read"]})
+}
+
+async fn opened(world: &Arc<World>, prefix: &str) -> Result<Scene> {
+    let scene = Scene::closed(world, prefix).await?;
+    scene.open().await?;
+    world.bao.put(&scene.key("db"), &json!({"username": "orders", "password": "one"})).await?;
+    Ok(scene)
+}
+
+pub async fn by_name(world: Arc<World>) -> Result<()> {
+    let scene = opened(&world, "granted").await?;
+    let store = ClusterStore::new(&scene, "ReadOnly").await?;
+    let (key, others) = (scene.key("db"), "somebody/else");
+    world.bao.put(others, &json!({"password": "theirs"})).await?;
+    store.grant(json!([reads(&["somebody"], &["somebody/*"])])).await?;
+    let _operator = scene.operator()?;
+    store.policy(&scene, "db", &key).await?;
+    store.policy(&scene, "theirs", others).await?;
+    for (policy, key) in [("db", key.as_str()), ("theirs", others)] {
+        let said = scene.wait_policy(policy, "Ready=False/DependencyNotReady").await?;
+        let expected = format!(
+            "ClusterRemoteStore/{}: no grant lets namespace {:?} Read key {key:?}",
+            store.name, scene.namespace
+        );
+        ensure!(said.starts_with(&expected) && said.contains("spec.grants"), "{said}");
+        ensure!(!said.contains("somebody/*"), "what others may is nobody's business: {said}");
+        ensure!(scene.data(policy).await?.is_none(), "{policy} was read");
+    }
+    // A grant arrives without a restart, for its keys only.
+    let own = format!("{}/*", scene.namespace);
+    store.grant(json!([reads(&["somebody"], &["somebody/*"]), reads(&[&scene.namespace], &[&own])])).await?;
+    scene.wait_data("db", &[("password", "one")]).await?;
+    scene.wait_synced("db").await?;
+    // Withdrawn, the Secret stays and says since when it may be old; nothing new is read.
+    let before = scene.api::<Secret>().get("db").await?.resource_version();
+    store.grant(json!([reads(&["somebody"], &["somebody/*"])])).await?;
+    let said = scene.wait_policy("db", "Fresh=False/StoreNotAllowed").await?;
+    ensure!(said.contains("no grant lets namespace"), "{said}");
+    scene.wait_policy("db", "Ready=True/ServingLastKnown").await?;
+    world.bao.put(&key, &json!({"password": "two"})).await?;
+    scene.ask_sync("db").await?;
+    stays("the Secret", before, Duration::from_secs(2), || async {
+        Ok(scene.api::<Secret>().get("db").await?.resource_version())
+    })
+    .await?;
+    store.grant(json!([reads(&[&scene.namespace], &[&key])])).await?;
+    scene.wait_data("db", &[("password", "two")]).await?;
+    scene.wait_synced("db").await?;
+    ensure!(scene.data("theirs").await?.is_none(), "a key of others was read");
+    store.delete().await
+}
+
+pub async fn by_label(world: Arc<World>) -> Result<()> {
+    let scene = opened(&world, "labelled").await?;
+    let store = ClusterStore::new(&scene, "ReadOnly").await?;
+    let label = |value: Option<&str>| {
+        let (api, name): (Api<Namespace>, _) = (Api::all(world.client.clone()), scene.namespace.clone());
+        let body = json!({"metadata": {"labels": {"vault-access": value}}});
+        async move { api.patch(&name, &PatchParams::default(), &Patch::Merge(&body)).await.map(drop) }
+    };
+    let selector = json!({"matchLabels": {"vault-access": "yes"}});
+    store.grant(json!([{"namespaces": {"selector": selector}, "keys": ["*"], "operations": ["Read"]}])).await?;
+    let _operator = scene.operator()?;
+    store.policy(&scene, "db", &scene.key("db")).await?;
+    let said = scene.wait_policy("db", "Ready=False/DependencyNotReady").await?;
+    ensure!(said.contains("no grant lets namespace") && !said.contains("vault-access"), "{said}");
+    label(Some("yes")).await?;
+    scene.wait_data("db", &[("password", "one")]).await?;
+    scene.wait_synced("db").await?;
+    label(Some("no")).await?;
+    scene.wait_policy("db", "Fresh=False/StoreNotAllowed").await?;
+    label(Some("yes")).await?;
+    scene.wait_synced("db").await?;
+    label(None).await?;
+    scene.wait_policy("db", "Fresh=False/StoreNotAllowed").await?;
+    // By name it needs no label.
+    store.grant(json!([reads(&[&scene.namespace], &["*"])])).await?;
+    scene.wait_synced("db").await?;
+    store.delete().await
+}
+
+pub async fn rotation(world: Arc<World>) -> Result<()> {
+    let scene = opened(&world, "rotated").await?;
+    let store = ClusterStore::new(&scene, "ReadWrite").await?;
+    let key = scene.key("db");
+    store.grant(json!([reads(&[&scene.namespace], &[&key])])).await?;
+    let _operator = scene.operator()?;
+    store.policy(&scene, "db", &key).await?;
+    scene.wait_synced("db").await?;
+    scene
+        .apply(json!({
+            "apiVersion": "rekey.dev/v1alpha1", "kind": "RotationSchedule", "metadata": {"name": "db"},
+            "spec": {
+                "policyRef": {"name": "db"},
+                "schedule": {"every": "240h", "rotateOnCreate": true},
+                "writeTo": {"storeRef": store.reference(), "key": key},
+                "rotator": {"generate": {"fields": [{"property": "password", "password": {"length": 40}}]}},
+            },
+        }))
+        .await?;
+    let said = until("the rotation waits for a grant", || async {
+        let status = scene.schedule("db").await?.status.unwrap_or_default();
+        let waits = status.conditions.into_iter().find(|at| at.message.contains("no grant lets namespace"));
+        Ok(waits.map(|at| format!("{}: {}", at.reason, at.message)))
+    })
+    .await?;
+    ensure!(said.starts_with("StoreNotAllowed: ") && said.contains(&format!("Write key {key:?}")), "{said}");
+    ensure!(world.bao.versions(&key).await? == [1], "it was written");
+    let grant = json!({"namespaces": {"names": [scene.namespace]}, "keys": [key], "operations": ["Read", "Write"]});
+    store.grant(json!([grant])).await?;
+    let made = until("a new password is published", || async {
+        let data = scene.data("db").await?.unwrap_or_default();
+        Ok(data.get("password").filter(|password| *password != "one").cloned())
+    })
+    .await?;
+    let stored = world.bao.get(&key).await?.unwrap_or_default();
+    ensure!(stored["password"] == made.as_str() && stored["username"] == "orders", "the store holds something else");
+    ensure!(world.bao.versions(&key).await? == [1, 2], "it was written more than once");
+    store.delete().await
+}
