@@ -51,15 +51,21 @@ impl DigestKey {
     /// Digest of one value in a named context: HMAC-SHA-256 (RFC 2104), the first 16 bytes as hexadecimal text.
     #[must_use]
     pub fn of(&self, context: &[&str], value: &SecretBytes) -> String {
+        hex(&self.derive(context, value), 16)
+    }
+
+    /// Bytes that follow from a value in a named context, and that nobody can compute without the key.
+    #[must_use]
+    pub fn derive(&self, context: &[&str], value: &SecretBytes) -> [u8; 32] {
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.key.expose()) else {
-            return String::new(); // HMAC takes keys of any length
+            return [0; 32]; // HMAC takes keys of any length
         };
         for part in context {
             mac.update(&(part.len() as u64).to_be_bytes());
             mac.update(part.as_bytes());
         }
         mac.update(value.expose());
-        hex(&mac.finalize().into_bytes(), 16)
+        mac.finalize().into_bytes().into()
     }
 }
 

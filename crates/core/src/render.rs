@@ -1,5 +1,6 @@
 //! From fetched values to the data of a Secret.
 
+mod certificate;
 pub mod expression;
 mod functions;
 pub mod json;

@@ -46,7 +46,7 @@ pub fn status(policy: &Policy, seen: &Seen, outcome: &Outcome<'_>, now: DateTime
     status.secret_name = Some(policy.secret.clone());
     status.next_rotation_time.clone_from(&seen.next_rotation);
     let looked = fetched.is_some() || !matches!(policy.source, Source::Remote(_));
-    if looked && decided.wait.is_none() {
+    if looked && decided.wait.as_ref().is_none_or(|wait| wait.reason == Reason::KeyNotFound) {
         status.last_handled_sync.clone_from(&policy.sync_requested);
     }
     if let Some(fetched) = fetched.filter(|_| decided.wait.is_none()) {

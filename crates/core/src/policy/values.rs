@@ -210,8 +210,9 @@ impl Policy {
         tools: Tools<'_>,
     ) -> Result<BTreeMap<String, SecretBytes>, SpecError> {
         let mut data = if self.replace { BTreeMap::new() } else { values.clone() };
+        let seed = template::Seed::new(tools.key, &self.namespace, &self.secret);
         for (name, source) in self.templates.iter().chain(more.into_iter().flatten()) {
-            data.insert(name.clone(), template::render(name, source, values)?);
+            data.insert(name.clone(), template::render(name, source, values, &seed)?);
         }
         match self.hold {
             Hold::Whole => kinds::check(&self.kind, &data)?,

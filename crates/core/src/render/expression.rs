@@ -83,9 +83,10 @@ fn bounded(text: &str) -> Result<(), &'static str> {
     for character in text.chars() {
         match (quote, character) {
             _ if escaped => escaped = false,
-            (Some(_), '\\') => escaped = true,
-            (Some(open), close) if open == close => quote = None,
-            (Some(_), _) => {}
+            (Some(open), _) => {
+                escaped = character == '\\';
+                quote = (character != open).then_some(open);
+            }
             (None, '"' | '\'' | '`') => quote = Some(character),
             (None, ')' | ']' | '}') => drop(open_chains.pop()),
             (None, _) => {

@@ -1,89 +1,118 @@
-//! Functions that templates may call beside the built-in ones of Go's `text/template`. All are pure.
+//! Functions that templates may call beside the built-in ones of Go's `text/template`: those of Sprig and External
+//! Secrets that give the same result for the same arguments. Each is called within the bounds of [`call`].
+
+mod binary;
+mod builtin;
+mod call;
+mod crypto;
+mod dicts;
+mod encoding;
+mod jwk;
+mod lists;
+mod math;
+mod pem;
+mod pkcs12;
+mod regexes;
+mod strings;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use gotmpl::{FuncMap, Result, TemplateError, Value};
+use gotmpl::{FuncMap, TemplateError, Value};
+
+pub use binary::{lower, value};
+pub use call::Run;
+use call::{Call, Outcome};
 
 /// Marks messages that are ours and thus free of values.
 const OWN: &str = "rekey: ";
 
-/// The functions by name, as Sprig and External Secrets templates call them.
-pub fn all() -> FuncMap {
+/// A function, by the name that templates call it.
+type Entry = (&'static str, fn(&Call<'_>) -> Outcome);
+
+const TABLES: [&[Entry]; 11] = [
+    builtin::TABLE,
+    crypto::TABLE,
+    dicts::TABLE,
+    encoding::TABLE,
+    jwk::TABLE,
+    lists::TABLE,
+    math::TABLE,
+    pem::TABLE,
+    pkcs12::TABLE,
+    regexes::TABLE,
+    strings::TABLE,
+];
+
+/// Functions of Sprig that need a clock, chance, the environment or the network.
+const IMPURE: [&str; 33] = [
+    "ago",
+    "date",
+    "dateInZone",
+    "dateModify",
+    "date_in_zone",
+    "date_modify",
+    "mustDateModify",
+    "must_date_modify",
+    "htmlDate",
+    "htmlDateInZone",
+    "now",
+    "toDate",
+    "mustToDate",
+    "unixEpoch",
+    "env",
+    "expandenv",
+    "getHostByName",
+    "randAlpha",
+    "randAlphaNum",
+    "randAscii",
+    "randBytes",
+    "randInt",
+    "randNumeric",
+    "shuffle",
+    "uuidv4",
+    "genCA",
+    "genCAWithKey",
+    "genPrivateKey",
+    "genSelfSignedCert",
+    "genSelfSignedCertWithKey",
+    "genSignedCert",
+    "genSignedCertWithKey",
+    "encryptAES",
+];
+
+/// All functions, sharing the bounds of `run`.
+pub fn all(run: &Arc<Run>) -> FuncMap {
     let mut map = FuncMap::new();
-    let mut text = |name: &'static str, function: fn(&str) -> Result<String>| {
-        map.insert(
-            name.to_owned(),
-            Arc::new(move |arguments: &[Value]| Ok(Value::from(function(&last(name, arguments)?)?))),
-        );
-    };
-    text("b64enc", |value| Ok(STANDARD.encode(value)));
-    text("b64dec", |value| {
-        let bytes = STANDARD.decode(value.trim()).map_err(|_| own("b64dec: the value is not base64"))?;
-        String::from_utf8(bytes).map_err(|_| own("b64dec: the decoded value is not UTF-8 text"))
-    });
-    text("quote", |value| Ok(serde_json::Value::from(value).to_string()));
-    text("upper", |value| Ok(value.to_uppercase()));
-    text("lower", |value| Ok(value.to_lowercase()));
-    text("trim", |value| Ok(value.trim().to_owned()));
-    map.insert("toJson".to_owned(), Arc::new(|arguments: &[Value]| to_json(arguments)));
-    map.insert("default".to_owned(), Arc::new(|arguments: &[Value]| default(arguments)));
-    map.insert("replace".to_owned(), Arc::new(|arguments: &[Value]| replace(arguments)));
+    for (name, function) in TABLES.into_iter().flatten().copied() {
+        let run = Arc::clone(run);
+        let call = move |arguments: &[Value]| {
+            let call = Call { run: &run, name, arguments };
+            call.run(function).map_err(|failure| TemplateError::Exec(format!("{OWN}{}", failure.0)))
+        };
+        map.insert(name.to_owned(), Arc::new(call));
+    }
     map
+}
+
+/// Why there is no such function; `None`: there is.
+pub fn refusal(name: &str) -> Option<String> {
+    const ENGINE: [&str; 6] = ["and", "or", "not", "len", "index", "call"];
+    let known = ENGINE.contains(&name) || TABLES.into_iter().flatten().any(|(known, _)| *known == name);
+    if known {
+        return None;
+    }
+    let why = if IMPURE.contains(&name) {
+        "it would give something else each time, so every look would be a new value; take the value from a store, or use \
+         source.generated or a rotation"
+    } else {
+        "README, \"Template functions\", lists those there are"
+    };
+    Some(format!("there is no function {name:?}: {why}"))
 }
 
 /// The part of an engine message that one of our functions wrote.
 pub fn own_error(text: &str) -> Option<&str> {
     text.find(OWN).map(|position| &text[position + OWN.len()..])
-}
-
-fn own(text: &str) -> TemplateError {
-    TemplateError::Exec(format!("{OWN}{text}"))
-}
-
-fn last(name: &str, arguments: &[Value]) -> Result<String> {
-    match arguments {
-        [value] => Ok(value.to_string()),
-        _ => Err(own(&format!("{name} takes one value"))),
-    }
-}
-
-fn to_json(arguments: &[Value]) -> Result<Value> {
-    match arguments {
-        [value] => Ok(Value::from(json(value)?.to_string())),
-        _ => Err(own("toJson takes one value")),
-    }
-}
-
-fn json(value: &Value) -> Result<serde_json::Value> {
-    Ok(match value {
-        Value::Nil => serde_json::Value::Null,
-        Value::Bool(flag) => (*flag).into(),
-        Value::Int(number) => (*number).into(),
-        Value::Uint(number) => (*number).into(),
-        Value::Float(number) => (*number).into(),
-        Value::String(text) => text.as_ref().into(),
-        Value::List(items) => items.iter().map(json).collect::<Result<Vec<_>>>()?.into(),
-        Value::Map(members) => {
-            let members: Result<serde_json::Map<_, _>> =
-                members.iter().map(|(key, value)| Ok((key.to_string(), json(value)?))).collect();
-            members?.into()
-        }
-        Value::Function(_) => return Err(own("toJson: a function has no JSON form")),
-    })
-}
-
-fn default(arguments: &[Value]) -> Result<Value> {
-    match arguments {
-        [fallback, value] => Ok(if gotmpl::is_true(value) { value.clone() } else { fallback.clone() }),
-        [fallback] => Ok(fallback.clone()),
-        _ => Err(own("default takes a fallback and a value")),
-    }
-}
-
-fn replace(arguments: &[Value]) -> Result<Value> {
-    match arguments {
-        [from, to, text] => Ok(Value::from(text.to_string().replace(&from.to_string(), &to.to_string()))),
-        _ => Err(own("replace takes what to replace, the replacement and the text")),
-    }
 }
