@@ -7,7 +7,7 @@ SHELL := /usr/bin/env bash
 # Directory of what is expensive to get: built control planes, Python packages.
 CACHE := $(or $(REKEY_CACHE),$(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME)/rekey,$(HOME)/.cache/rekey))
 
-.PHONY: help demo test unit e2e lint format crds run prove clean
+.PHONY: help demo test unit e2e lint format crds run bench prove clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,10 @@ crds: ## Write crds/ from the types in crates/api
 
 run: ## Run the operator here, against the current kubeconfig; ARGS="--namespaces=shop" for flags
 	cargo run --locked -p rekey -- run --log-format=text $(ARGS)
+
+bench: ## Measure cost and speed beside a bare client; ARGS="--policies=100 --only=sync" for less, --prove for 10,000
+	@scripts/needs.sh node
+	cargo run --locked -p rekey-e2e --bin bench -- $(ARGS)
 
 prove: ## Every kill point instead of a sample, for hours; goes on where it was stopped, writes docs/proof.md
 	@scripts/needs.sh test

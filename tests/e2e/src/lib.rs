@@ -2,6 +2,7 @@
 //! of their own for one test each.
 
 pub mod account;
+pub mod bench;
 pub mod conditions;
 pub mod demo;
 pub mod kill;

@@ -12,6 +12,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use http::Request;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::MicroTime, jiff::Timestamp};
 use serde::Deserialize;
 
 use super::wait;
@@ -37,6 +38,19 @@ pub struct Audit {
 #[derive(Clone, Copy, Debug)]
 pub struct Mark(u64);
 
+/// A request of a user, once it was answered (a watch: once it was opened).
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The verb, as `Counts` has it.
+    pub verb: String,
+    /// The resource, as `Counts` has it.
+    pub subject: String,
+    /// Name of the object, if the request is about one that has a name.
+    pub name: Option<String>,
+    /// When it was answered.
+    pub at: Timestamp,
+}
+
 /// How often one user asked for what: by verb and resource (`pods`, `secretpolicies/status`), or the path of a request
 /// that is not about a resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +60,7 @@ pub struct Counts(BTreeMap<(String, String), u64>);
 #[serde(rename_all = "camelCase")]
 struct Event {
     stage: String,
+    stage_timestamp: MicroTime,
     verb: String,
     #[serde(rename = "requestURI")]
     uri: String,
@@ -63,6 +78,7 @@ struct User {
 #[derive(Deserialize)]
 struct Object {
     resource: Option<String>,
+    name: Option<String>,
     subresource: Option<String>,
 }
 
@@ -86,10 +102,22 @@ impl Audit {
         let mut counts = Counts::default();
         for event in self.events(*mark)? {
             if event.user.username == user && event.counts() {
-                *counts.0.entry((event.verb.clone(), event.subject())).or_default() += 1;
+                counts.add(&event.verb, &event.subject());
             }
         }
         Ok(counts)
+    }
+
+    /// The requests of a user after `mark`, as far as they are recorded by now, and the place to go on from: for who
+    /// follows the log while things happen. It asks the API server for nothing.
+    ///
+    /// # Errors
+    /// When the log cannot be read or holds something else than audit events.
+    pub fn follow(&self, mark: &Mark, user: &str) -> Result<(Vec<Asked>, Mark)> {
+        let end = self.end()?;
+        let events = self.events_between(*mark, end)?.into_iter();
+        let of_user = events.filter(|event| event.user.username == user && event.counts());
+        Ok((of_user.map(Event::asked).collect(), end))
     }
 
     /// The API server writes an event when the handler of the request ends, which may be just after the client has its
@@ -109,10 +137,14 @@ impl Audit {
     }
 
     fn events(&self, mark: Mark) -> Result<Vec<Event>> {
+        self.events_between(mark, self.end()?)
+    }
+
+    fn events_between(&self, mark: Mark, end: Mark) -> Result<Vec<Event>> {
         let mut log = self.open()?;
         log.seek(SeekFrom::Start(mark.0))?;
         let mut events = Vec::new();
-        for line in BufReader::new(log.take(self.end()?.0.saturating_sub(mark.0))).lines() {
+        for line in BufReader::new(log.take(end.0.saturating_sub(mark.0))).lines() {
             let line = line?;
             events.push(serde_json::from_str(&line).with_context(|| format!("read the audit event {line}"))?);
         }
@@ -149,9 +181,14 @@ impl Event {
         self.stage == if stays_open { "ResponseStarted" } else { "ResponseComplete" } || self.stage == "Panic"
     }
 
+    fn asked(self) -> Asked {
+        let (subject, at) = (self.subject(), self.stage_timestamp.0);
+        Asked { verb: self.verb, subject, name: self.object_ref.and_then(|object| object.name), at }
+    }
+
     fn subject(&self) -> String {
         match &self.object_ref {
-            Some(Object { resource: Some(resource), subresource: Some(part) }) => format!("{resource}/{part}"),
+            Some(Object { resource: Some(resource), subresource: Some(part), .. }) => format!("{resource}/{part}"),
             Some(Object { resource: Some(resource), .. }) => resource.clone(),
             _ => self.uri.split('?').next().unwrap_or_default().to_owned(),
         }
@@ -159,6 +196,11 @@ impl Event {
 }
 
 impl Counts {
+    /// Counts one more.
+    pub fn add(&mut self, verb: &str, subject: &str) {
+        *self.0.entry((verb.to_owned(), subject.to_owned())).or_default() += 1;
+    }
+
     /// The requests with this verb for this resource.
     #[must_use]
     pub fn of(&self, verb: &str, resource: &str) -> u64 {

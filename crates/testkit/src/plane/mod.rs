@@ -42,7 +42,7 @@ use kube::{
 };
 
 pub use self::{
-    audit::{Audit, Counts, Mark},
+    audit::{Asked, Audit, Counts, Mark},
     certificates::Identity,
 };
 use self::{programs::Group, servers::Servers};

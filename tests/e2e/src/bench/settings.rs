@@ -1,0 +1,64 @@
+//! How big the bench is, from the command line.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+/// What can be left out.
+const PARTS: [&str; 4] = ["sync", "same", "memory", "restarts"];
+
+/// See the [module documentation](self).
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Policies, each with a key of its own.
+    pub policies: usize,
+    /// Secrets of others in the same namespaces.
+    pub unmanaged: usize,
+    /// Secrets that change at once, each with a Deployment.
+    pub restarts: usize,
+    /// `refreshInterval` of the policies, in seconds.
+    pub interval: u64,
+    /// What is measured.
+    pub parts: BTreeSet<String>,
+}
+
+impl Settings {
+    /// Reads the arguments.
+    ///
+    /// # Errors
+    /// When one is not known.
+    pub fn read(arguments: impl Iterator<Item = String>) -> Result<Self> {
+        let parts = PARTS.map(str::to_owned).into();
+        let mut settings = Self { policies: 1000, unmanaged: 20_000, restarts: 300, interval: 60, parts };
+        for argument in arguments {
+            let (name, value) = argument.split_once('=').unwrap_or((&argument, ""));
+            let number = || value.parse().with_context(|| format!("{name} wants a number, as in {name}=100"));
+            match name {
+                "--policies" => settings.policies = number()?,
+                "--unmanaged" => settings.unmanaged = number()?,
+                "--restarts" => settings.restarts = number()?,
+                "--interval" => settings.interval = u64::try_from(number()?)?,
+                // Ten times as many policies: what 1,000 cannot show is what grows faster than their number.
+                "--prove" => settings.policies = 10_000,
+                "--only" => settings.parts = value.split(',').map(str::to_owned).collect(),
+                _ => bail!(
+                    "{argument} is not known: use --policies=N, --unmanaged=N, --restarts=N, --interval=SECONDS, \
+                     --only={} or --prove",
+                    PARTS.join(",")
+                ),
+            }
+        }
+        for part in &settings.parts {
+            ensure!(PARTS.contains(&part.as_str()), "--only={part} is not known: {}", PARTS.join(", "));
+        }
+        ensure!(settings.interval >= 10, "--interval must be at least 10, as for any policy");
+        ensure!(settings.policies > 0 && settings.restarts > 0, "nothing is measured with none");
+        Ok(settings)
+    }
+
+    /// Whether this part is wanted.
+    #[must_use]
+    pub fn wants(&self, part: &str) -> bool {
+        self.parts.contains(part)
+    }
+}
