@@ -22,6 +22,7 @@ use crate::{
     connections::Connections,
     error::Error,
     events::Events,
+    index::Referent,
     listings::Listings,
     metrics::Metrics,
     namespaces::{Namespaces, Standing},
@@ -269,10 +270,9 @@ impl Context {
     /// The schedules of a policy, the one that came first first: it is the one that counts.
     #[must_use]
     pub fn schedules_of(&self, namespace: &str, policy: &str) -> Vec<RotationSchedule> {
-        let rows = self.known.schedules.in_namespace(namespace);
-        let of_policy = |schedule: &&RotationSchedule| schedule.spec.policy_ref.name == policy;
+        let rows = self.known.schedules.referring(namespace, Referent::Policy, policy);
         let mut found: Vec<RotationSchedule> =
-            rows.iter().filter_map(|(_, row)| row.parsed.as_ref().ok()).filter(of_policy).cloned().collect();
+            rows.iter().filter_map(|(_, row)| row.parsed.as_ref().ok()).cloned().collect();
         found.sort_by_key(|schedule| {
             let metadata = &schedule.metadata;
             (metadata.creation_timestamp.as_ref().map(|time| time.0), metadata.name.clone())

@@ -1,6 +1,6 @@
 //! Labels of namespaces, known only while a grant of a `ClusterRemoteStore` goes by them.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use tokio::task::AbortHandle;
 
@@ -20,7 +20,7 @@ pub async fn run(ctx: Arc<Context>) {
             (false, Some(_)) => {
                 following = None;
                 ctx.listings.set(NAMESPACES, Listing::Pending);
-                ctx.known.namespaces.retain(None, &BTreeSet::new());
+                ctx.known.namespaces.retain(None, |_| false);
             }
             (true, Some(_)) | (false, None) => {}
         }

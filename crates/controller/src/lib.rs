@@ -14,6 +14,7 @@ mod connections;
 mod credentials;
 mod digest_key;
 mod events;
+mod index;
 mod labels;
 mod listings;
 mod notify;

@@ -148,8 +148,8 @@ fn retire(ctx: &Context, wanted: &BTreeSet<String>) {
         gone
     };
     for namespace in gone {
-        ctx.known.secrets.retain(Some(&namespace), &BTreeSet::new());
-        ctx.known.workloads.retain(Some(&namespace), &BTreeSet::new());
+        ctx.known.secrets.retain(Some(&namespace), |_| false);
+        ctx.known.workloads.retain(Some(&namespace), |_| false);
     }
 }
 

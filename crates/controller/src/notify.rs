@@ -11,6 +11,7 @@ use rekey_core::policy::effective_secret;
 
 use crate::{
     context::Context,
+    index::Referent,
     queue::Lane,
     rows::{Holder, NamespaceRow, Object, SecretRow, WorkloadRow},
     store::StoreObject,
@@ -27,10 +28,9 @@ pub fn policy(ctx: &Context, change: &Change<Object<SecretPolicy>>) {
             workloads_of(ctx, &change.name.namespace, &effective_secret(object));
         }
     }
-    for (name, row) in ctx.known.schedules.in_namespace(&change.name.namespace) {
-        if row.parsed.as_ref().is_ok_and(|schedule| schedule.spec.policy_ref.name == change.name.name) {
-            ctx.queues.schedules.add(ObjectName::new(change.name.namespace.as_str(), name), Lane::Urgent);
-        }
+    let schedules = ctx.known.schedules.referring(&change.name.namespace, Referent::Policy, &change.name.name);
+    for (name, _) in schedules {
+        ctx.queues.schedules.add(ObjectName::new(change.name.namespace.as_str(), name), Lane::Urgent);
     }
     if now.is_none()
         && let Some(Ok(gone)) = before.map(|row| row.parsed.as_ref())
@@ -87,11 +87,12 @@ pub fn store<K: StoreObject>(ctx: &Context, change: &Change<Object<K>>) {
 /// that is named.
 pub fn users_of(ctx: &Context, kind: StoreKind, name: Option<&str>, namespace: Option<&str>) {
     let is_meant = |reference: &StoreRef| reference.kind == kind && name.is_none_or(|name| reference.name == name);
-    let policies = rows(&ctx.known.policies, namespace);
-    for (policy, _) in policies.into_iter().filter(|(_, row)| stores_of(row).into_iter().any(is_meant)) {
-        ctx.queues.policies.add(policy, Lane::Urgent);
+    for (policy, row) in rows(&ctx.known.policies, name, namespace) {
+        if stores_of(&row).into_iter().any(is_meant) {
+            ctx.queues.policies.add(policy, Lane::Urgent);
+        }
     }
-    for (schedule, row) in rows(&ctx.known.schedules, namespace) {
+    for (schedule, row) in rows(&ctx.known.schedules, name, namespace) {
         let written = row.parsed.as_ref().ok().and_then(|schedule| schedule.spec.write_to.as_ref());
         if written.is_some_and(|to| is_meant(&to.store_ref)) {
             ctx.queues.schedules.add(schedule, Lane::Urgent);
@@ -99,14 +100,18 @@ pub fn users_of(ctx: &Context, kind: StoreKind, name: Option<&str>, namespace: O
     }
 }
 
-fn rows<T: Row>(table: &Table<T>, namespace: Option<&str>) -> Vec<(ObjectName, Arc<T>)> {
-    match namespace {
-        None => table.all(),
-        Some(namespace) => {
-            let rows = table.in_namespace(namespace).into_iter();
-            rows.map(|(name, row)| (ObjectName::new(namespace, name), row)).collect()
-        }
-    }
+/// The rows that may name a store: those that refer to one of this name, if one is given.
+fn rows<T: Row>(table: &Table<T>, store: Option<&str>, namespace: Option<&str>) -> Vec<(ObjectName, Arc<T>)> {
+    let namespaces = namespace.map_or_else(|| table.namespaces(), |namespace| [namespace.to_owned()].into());
+    let of = |namespace: &String| match store {
+        Some(store) => table.referring(namespace, Referent::Store, store),
+        None => table.in_namespace(namespace),
+    };
+    let named = |namespace: String| {
+        let rows = of(&namespace).into_iter();
+        rows.map(move |(name, row)| (ObjectName::new(namespace.as_str(), name), row)).collect::<Vec<_>>()
+    };
+    namespaces.into_iter().flat_map(named).collect()
 }
 
 /// The stores that a policy names.
@@ -150,16 +155,11 @@ pub fn secret(ctx: &Context, change: &Change<SecretRow>) {
             Holder::Other { .. } => {}
         }
     }
-    for (name, row) in ctx.known.policies.in_namespace(namespace) {
-        if row.parsed.as_ref().is_ok_and(|policy| effective_secret(policy) == change.name.name) {
-            ctx.queues.policies.add(ObjectName::new(namespace.as_str(), name), Lane::Urgent);
-        }
+    for (name, _) in ctx.known.policies.referring(namespace, Referent::Secret, &change.name.name) {
+        ctx.queues.policies.add(ObjectName::new(namespace.as_str(), name), Lane::Urgent);
     }
-    for (name, row) in ctx.known.stores.in_namespace(namespace) {
-        if row.parsed.as_ref().is_ok_and(|store| credentials(&store.spec.provider).contains(&change.name.name.as_str()))
-        {
-            ctx.queues.stores.add(ObjectName::new(namespace.as_str(), name), Lane::Urgent);
-        }
+    for (name, _) in ctx.known.stores.referring(namespace, Referent::Secret, &change.name.name) {
+        ctx.queues.stores.add(ObjectName::new(namespace.as_str(), name), Lane::Urgent);
     }
     let digests =
         |row: Option<&SecretRow>| row.and_then(SecretRow::managed).map(|managed| managed.published.digests.clone());
@@ -190,10 +190,8 @@ pub fn workload(ctx: &Context, change: &Change<WorkloadRow>) {
 
 /// Wants every workload that consumes the Secret looked at.
 pub fn workloads_of(ctx: &Context, namespace: &str, secret: &str) {
-    for (_, row) in ctx.known.workloads.in_namespace(namespace) {
-        if row.0.uses.contains_key(secret) {
-            ctx.queues.workloads.add(row.0.id.clone(), Lane::Urgent);
-        }
+    for (_, row) in ctx.known.workloads.referring(namespace, Referent::Secret, secret) {
+        ctx.queues.workloads.add(row.0.id.clone(), Lane::Urgent);
     }
 }
 
@@ -211,7 +209,8 @@ fn asks<K>(before: Option<&Object<K>>, now: Option<&Object<K>>) -> bool {
 }
 
 /// Names of the Secrets that a store takes its credential from.
-fn credentials(provider: &Provider) -> Vec<&str> {
+#[must_use]
+pub fn credentials(provider: &Provider) -> Vec<&str> {
     let mut names = Vec::new();
     if let Some(token) = provider.vault.as_ref().and_then(|vault| vault.auth.token.as_ref()) {
         names.push(token.secret_ref.name.as_str());

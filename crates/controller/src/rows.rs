@@ -10,7 +10,11 @@ use kube::{Resource, core::DeserializeGuard};
 use rekey_api::names;
 use rekey_core::{policy::ObjectVersion, published::Published, workload::Workload};
 
-use crate::{error::Error, table::Row};
+use crate::{
+    error::Error,
+    index::{References, Referent, Refers},
+    table::Row,
+};
 
 /// One of our own objects; malformed ones keep their metadata, so that their users can be told.
 #[derive(Debug)]
@@ -46,9 +50,13 @@ impl<K: Resource<DynamicType = ()>> Object<K> {
     }
 }
 
-impl<K: Send + Sync + 'static> Row for Object<K> {
+impl<K: Refers + Send + Sync + 'static> Row for Object<K> {
     fn resource_version(&self) -> &str {
         self.metadata.resource_version.as_deref().unwrap_or_default()
+    }
+
+    fn references(&self) -> References {
+        self.parsed.as_ref().map(Refers::references).unwrap_or_default()
     }
 }
 
@@ -189,6 +197,10 @@ pub struct WorkloadRow(pub Workload);
 impl Row for WorkloadRow {
     fn resource_version(&self) -> &str {
         &self.0.resource_version
+    }
+
+    fn references(&self) -> References {
+        self.0.uses.keys().map(|secret| (Referent::Secret, secret.clone())).collect()
     }
 }
 

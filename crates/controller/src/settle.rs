@@ -13,13 +13,23 @@ use serde_json::json;
 use crate::{
     context::Context,
     error::Error,
+    index::Refers,
     rows::Object,
     table::{ObjectName, Table},
 };
 
 /// A kind whose status we write.
 pub trait Kind:
-    Resource<DynamicType = ()> + HasStatus + Clone + Serialize + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static
+    Resource<DynamicType = ()>
+    + HasStatus
+    + Refers
+    + Clone
+    + Serialize
+    + DeserializeOwned
+    + std::fmt::Debug
+    + Send
+    + Sync
+    + 'static
 {
     /// Its API, in the namespace for namespaced kinds.
     fn api(ctx: &Context, namespace: &str) -> Api<Self>;

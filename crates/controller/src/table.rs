@@ -6,6 +6,8 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
+use crate::index::{Index, References, Referent};
+
 /// An object's name; the namespace is empty for cluster-scoped kinds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectName {
@@ -43,6 +45,11 @@ impl crate::queue::Key for ObjectName {
 pub trait Row: Send + Sync + 'static {
     /// The object's resourceVersion.
     fn resource_version(&self) -> &str;
+
+    /// What it refers to: by this it is [found](Table::referring).
+    fn references(&self) -> References {
+        References::new()
+    }
 }
 
 /// A row that came, changed or went.
@@ -59,12 +66,24 @@ pub struct Change<T> {
 /// See the [module documentation](self).
 #[derive(Debug)]
 pub struct Table<T> {
-    rows: RwLock<HashMap<String, BTreeMap<String, Arc<T>>>>,
+    namespaces: RwLock<HashMap<String, Namespace<T>>>,
+}
+
+#[derive(Debug)]
+struct Namespace<T> {
+    rows: BTreeMap<String, Arc<T>>,
+    index: Index,
+}
+
+impl<T> Default for Namespace<T> {
+    fn default() -> Self {
+        Self { rows: BTreeMap::new(), index: Index::default() }
+    }
 }
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { rows: RwLock::new(HashMap::new()) }
+        Self { namespaces: RwLock::new(HashMap::new()) }
     }
 }
 
@@ -72,24 +91,37 @@ impl<T: Row> Table<T> {
     /// One row.
     #[must_use]
     pub fn get(&self, name: &ObjectName) -> Option<Arc<T>> {
-        self.read().get(&name.namespace)?.get(&name.name).cloned()
+        self.read().get(&name.namespace)?.rows.get(&name.name).cloned()
     }
 
     /// All rows of a namespace.
     #[must_use]
     pub fn in_namespace(&self, namespace: &str) -> Vec<(String, Arc<T>)> {
-        let rows = self.read();
-        rows.get(namespace).into_iter().flatten().map(|(name, row)| (name.clone(), Arc::clone(row))).collect()
+        let namespaces = self.read();
+        let rows = namespaces.get(namespace).into_iter().flat_map(|of_namespace| &of_namespace.rows);
+        rows.map(|(name, row)| (name.clone(), Arc::clone(row))).collect()
+    }
+
+    /// The rows of a namespace that refer to an object of it.
+    #[must_use]
+    pub fn referring(&self, namespace: &str, to: Referent, name: &str) -> Vec<(String, Arc<T>)> {
+        let namespaces = self.read();
+        let Some(Namespace { rows, index }) = namespaces.get(namespace) else {
+            return Vec::new();
+        };
+        let found = index.referring(to, name).filter_map(|name| rows.get_key_value(name));
+        found.map(|(name, row)| (name.clone(), Arc::clone(row))).collect()
     }
 
     /// All rows.
     #[must_use]
     pub fn all(&self) -> Vec<(ObjectName, Arc<T>)> {
-        let rows = self.read();
-        rows.iter()
-            .flat_map(|(namespace, rows)| {
-                rows.iter()
-                    .map(move |(name, row)| (ObjectName::new(namespace.as_str(), name.as_str()), Arc::clone(row)))
+        let namespaces = self.read();
+        namespaces
+            .iter()
+            .flat_map(|(namespace, of_namespace)| {
+                let rows = of_namespace.rows.iter();
+                rows.map(move |(name, row)| (ObjectName::new(namespace.as_str(), name.as_str()), Arc::clone(row)))
             })
             .collect()
     }
@@ -103,13 +135,15 @@ impl<T: Row> Table<T> {
     /// Sets a row. `None` when it was there in this version, or in a newer one, already: our own writes come back by
     /// the watch and must not count as news.
     pub fn set(&self, name: &ObjectName, row: T) -> Option<Change<T>> {
-        let mut rows = self.write();
-        let rows = rows.entry(name.namespace.clone()).or_default();
+        let mut namespaces = self.write();
+        let Namespace { rows, index } = namespaces.entry(name.namespace.clone()).or_default();
         if rows.get(&name.name).is_some_and(|present| !older(present.resource_version(), row.resource_version())) {
             return None;
         }
         let now = Arc::new(row);
         let before = rows.insert(name.name.clone(), Arc::clone(&now));
+        let referred = before.as_deref().map(Row::references).unwrap_or_default();
+        index.update(&name.name, &referred, &now.references());
         Some(Change { name: name.clone(), before, now: Some(now) })
     }
 
@@ -121,32 +155,34 @@ impl<T: Row> Table<T> {
 
     /// Removes a row.
     pub fn remove(&self, name: &ObjectName) -> Option<Change<T>> {
-        let mut rows = self.write();
-        let of_namespace = rows.get_mut(&name.namespace)?;
-        let before = of_namespace.remove(&name.name)?;
-        if of_namespace.is_empty() {
-            rows.remove(&name.namespace);
+        let mut namespaces = self.write();
+        let Namespace { rows, index } = namespaces.get_mut(&name.namespace)?;
+        let before = rows.remove(&name.name)?;
+        index.update(&name.name, &before.references(), &References::new());
+        if rows.is_empty() {
+            namespaces.remove(&name.namespace);
         }
         Some(Change { name: name.clone(), before: Some(before), now: None })
     }
 
-    /// Removes every row of `namespace` (of all, if `None`) that is not in `present`: what a new list no longer has.
-    pub fn retain(&self, namespace: Option<&str>, present: &BTreeSet<ObjectName>) -> Vec<Change<T>> {
-        let gone: Vec<ObjectName> = self
-            .all()
-            .into_iter()
-            .map(|(name, _)| name)
-            .filter(|name| namespace.is_none_or(|wanted| wanted == name.namespace) && !present.contains(name))
-            .collect();
+    /// Removes every row of `namespace` (of all, if `None`) that is not wanted: what a new list no longer has.
+    pub fn retain(&self, namespace: Option<&str>, wanted: impl Fn(&ObjectName) -> bool) -> Vec<Change<T>> {
+        let mut gone = Vec::new();
+        for (of, Namespace { rows, .. }) in self.read().iter() {
+            if namespace.is_none_or(|only| only == of) {
+                let names = rows.keys().map(|name| ObjectName::new(of.as_str(), name.as_str()));
+                gone.extend(names.filter(|name| !wanted(name)));
+            }
+        }
         gone.iter().filter_map(|name| self.remove(name)).collect()
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, HashMap<String, BTreeMap<String, Arc<T>>>> {
-        self.rows.read().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<String, Namespace<T>>> {
+        self.namespaces.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, HashMap<String, BTreeMap<String, Arc<T>>>> {
-        self.rows.write().unwrap_or_else(PoisonError::into_inner)
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<String, Namespace<T>>> {
+        self.namespaces.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -183,16 +219,44 @@ mod tests {
         assert_eq!(change.and_then(|change| change.before).map(|row| row.0), Some("9"));
     }
 
+    struct Refers(&'static str, &'static str);
+
+    impl Row for Refers {
+        fn resource_version(&self) -> &str {
+            self.0
+        }
+
+        fn references(&self) -> References {
+            [(Referent::Secret, self.1.to_owned())].into()
+        }
+    }
+
+    #[test]
+    fn rows_are_found_by_what_they_refer_to() {
+        let table = Table::default();
+        let found = |secret: &str| {
+            let rows = table.referring("shop", Referent::Secret, secret).into_iter();
+            rows.map(|(name, _)| name).collect::<Vec<_>>()
+        };
+        table.set(&ObjectName::new("shop", "x"), Refers("1", "db"));
+        table.set(&ObjectName::new("shop", "y"), Refers("1", "db"));
+        table.set(&ObjectName::new("other", "z"), Refers("1", "db"));
+        assert_eq!(found("db"), ["x", "y"]);
+        table.set(&ObjectName::new("shop", "x"), Refers("2", "cache"));
+        table.remove(&ObjectName::new("shop", "y"));
+        assert_eq!((found("db"), found("cache")), (vec![], vec!["x".to_owned()]));
+    }
+
     #[test]
     fn a_new_list_removes_what_it_lacks_within_its_namespace() {
         let table = Table::default();
         for (namespace, name) in [("a", "x"), ("a", "y"), ("b", "x")] {
             table.set(&ObjectName::new(namespace, name), Versioned("1"));
         }
-        let gone = table.retain(Some("a"), &[ObjectName::new("a", "y")].into());
+        let gone = table.retain(Some("a"), |name| name.name == "y");
         assert_eq!(gone.into_iter().map(|change| change.name.to_string()).collect::<Vec<_>>(), ["a/x"]);
         assert_eq!(table.all().len(), 2);
-        assert_eq!(table.retain(None, &BTreeSet::new()).len(), 2);
+        assert_eq!(table.retain(None, |_| false).len(), 2);
         assert!(table.namespaces().is_empty());
     }
 }

@@ -25,6 +25,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::{
     context::{Context, workload_name},
+    index::Refers,
     listings::{Listing, NAMESPACES},
     namespaces, notify,
     rows::{NamespaceRow, Object, SecretRow, WorkloadRow},
@@ -166,7 +167,7 @@ fn follow_own<K>(
     notify: fn(&Context, &Change<Object<K>>),
 ) -> JoinHandle<()>
 where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K: Resource<DynamicType = ()> + Refers + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
     let row = |object: DeserializeGuard<K>| (named(&object), Object::from_guard(object));
     let feed = Feed {
@@ -265,9 +266,7 @@ fn gone<K, T: Row>(table: &Table<T>, feed: &Feed<K, T>, present: &BTreeSet<Objec
         Some((kind, _)) => kind == feed.kind,
         None => true,
     };
-    let others = table.all().into_iter().map(|(name, _)| name).filter(|name| !own(name));
-    let keep: BTreeSet<ObjectName> = present.iter().cloned().chain(others).collect();
-    table.retain(feed.namespace.as_deref(), &keep)
+    table.retain(feed.namespace.as_deref(), |name| present.contains(name) || !own(name))
 }
 
 fn failed<K, T>(ctx: &Context, feed: &Feed<K, T>, error: &watcher::Error) {

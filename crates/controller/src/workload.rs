@@ -17,6 +17,7 @@ use crate::{
     context::{Context, workload_name},
     drive::{Next, Reconcile},
     error::Error,
+    index::Referent,
     namespaces,
     queue::{Lane, Queue},
     table::ObjectName,
@@ -158,7 +159,7 @@ fn in_the_way(ctx: &Context, workload: &Workload, secret: &str) -> Option<String
     let published = &row.managed()?.published;
     let policy = ctx.known.policies.get(&ObjectName::new(namespace, published.policy.as_str()))?;
     let allowed = Policy::try_from(policy.parsed.as_ref().ok()?).ok()?.concurrency;
-    let others = ctx.known.workloads.in_namespace(namespace);
+    let others = ctx.known.workloads.referring(namespace, Referent::Secret, secret);
     let moving: Vec<String> = others
         .into_iter()
         .filter(|(_, row)| row.0.id != workload.id && matches!(row.0.progress, Progress::Underway(_)))

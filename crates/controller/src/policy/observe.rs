@@ -15,6 +15,7 @@ use rekey_core::{
 use crate::{
     context::Context,
     error::{Error, status},
+    index::Referent,
     rows::{Holder, Managed, SecretRow},
     table::ObjectName,
 };
@@ -213,7 +214,7 @@ pub fn published(ctx: &Context, policy: &Policy) -> Option<Published> {
 
 /// The workloads that refer to the policy's Secret.
 pub fn consumers(ctx: &Context, policy: &Policy) -> Vec<Consumer> {
-    let rows = ctx.known.workloads.in_namespace(&policy.namespace);
+    let rows = ctx.known.workloads.referring(&policy.namespace, Referent::Secret, &policy.secret);
     rows.into_iter()
         .filter_map(|(_, row)| {
             row.0.uses.get(&policy.secret)?;

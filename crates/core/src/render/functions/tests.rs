@@ -121,29 +121,27 @@ fn numbers_and_expressions() {
 
 #[test]
 fn encodings_keep_every_digit_and_byte() {
-    table(
-        &[
-            (
-                "{{ .password | b64enc }} {{ .password | b64enc | b64dec }} {{ .user | b32enc }} {{ .user | b32enc | b32dec }}",
-                "cEBzcyB3b3Jk p@ss word N5ZGIZLSOM====== orders",
-            ),
-            (
-                "{{ (fromJson .json).port }} {{ (fromJson .json).id }} {{ (fromJson .json).rate }}",
-                "5432 12345678901234567890123 1.10",
-            ),
-            (
-                r#"{{ fromJson .json | toJson }}"#,
-                r#"{"id":"12345678901234567890123","port":5432,"rate":"1.10","tags":["x","y","x"],"user":"a"}"#,
-            ),
-            ("{{ dict \"a\" (list 1 \"x\") | toYaml }}", "a:\n- 1\n- x"),
-            (r#"{{ (fromYaml "a: {b: [1, x]}").a.b }}"#, "[1 x]"),
-            (r#"{{ toPrettyJson (dict "a" 1) }}"#, "{\n  \"a\": 1\n}"),
-            ("{{ .binary | b64enc }} {{ .binary | b64enc | b64dec | b64enc }}", "AP9h AP9h"),
-            ("{{ \"\" | sha1sum }}", "da39a3ee5e6b4b0d3255bfef95601890afd80709"),
-            ("{{ .binary | sha256sum | trunc 8 }}", "da850955"),
-            ("{{ sha512sum \"a\" | trunc 8 }}", "1f40fc92"),
-        ],
-    );
+    table(&[
+        (
+            "{{ .password | b64enc }} {{ .password | b64enc | b64dec }} {{ .user | b32enc }} {{ .user | b32enc | b32dec }}",
+            "cEBzcyB3b3Jk p@ss word N5ZGIZLSOM====== orders",
+        ),
+        (
+            "{{ (fromJson .json).port }} {{ (fromJson .json).id }} {{ (fromJson .json).rate }}",
+            "5432 12345678901234567890123 1.10",
+        ),
+        (
+            r#"{{ fromJson .json | toJson }}"#,
+            r#"{"id":"12345678901234567890123","port":5432,"rate":"1.10","tags":["x","y","x"],"user":"a"}"#,
+        ),
+        ("{{ dict \"a\" (list 1 \"x\") | toYaml }}", "a:\n- 1\n- x"),
+        (r#"{{ (fromYaml "a: {b: [1, x]}").a.b }}"#, "[1 x]"),
+        (r#"{{ toPrettyJson (dict "a" 1) }}"#, "{\n  \"a\": 1\n}"),
+        ("{{ .binary | b64enc }} {{ .binary | b64enc | b64dec | b64enc }}", "AP9h AP9h"),
+        ("{{ \"\" | sha1sum }}", "da39a3ee5e6b4b0d3255bfef95601890afd80709"),
+        ("{{ .binary | sha256sum | trunc 8 }}", "da850955"),
+        ("{{ sha512sum \"a\" | trunc 8 }}", "1f40fc92"),
+    ]);
     let raw = run_with("<{{ .b }}>", &[("b", &[0, 0xff, 0xfe, b'z'])], "db");
     assert_eq!(raw, Ok(vec![b'<', 0, 0xff, 0xfe, b'z', b'>']), "bytes come out as they went in");
     assert!(run("{{ .binary | toJson }}").is_err_and(|text| text.contains("b64enc")));

@@ -1,0 +1,152 @@
+//! Finds the rows that refer to an object, without looking at all of them: a namespace may hold thousands of policies
+//! and Secrets, and each Secret that changes asks who is concerned.
+//!
+//! The index of a table is kept by [`Table`](crate::table::Table) where a row comes, changes or goes, and nowhere else.
+
+use std::collections::{BTreeSet, HashMap};
+
+use rekey_api::{ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy};
+use rekey_core::policy::effective_secret;
+
+use crate::notify;
+
+/// The kind of an object that rows refer to, by its name in their namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Referent {
+    /// A Secret: published, consumed, or holding a credential.
+    Secret,
+    /// A `RemoteStore` or a `ClusterRemoteStore` of this name.
+    Store,
+    /// A `SecretPolicy`.
+    Policy,
+}
+
+/// What an object refers to.
+pub type References = BTreeSet<(Referent, String)>;
+
+/// Objects of ours, which refer to others.
+pub trait Refers {
+    /// To what.
+    fn references(&self) -> References;
+}
+
+impl Refers for SecretPolicy {
+    fn references(&self) -> References {
+        let mut all = References::from([(Referent::Secret, effective_secret(self))]);
+        if let Some(remote) = &self.spec.source.remote {
+            let stores = remote.data.iter().filter_map(|item| item.store_ref.as_ref()).chain([&remote.store_ref]);
+            all.extend(stores.map(|store| (Referent::Store, store.name.clone())));
+        }
+        all.extend(self.spec.source.vault_engine.iter().map(|engine| (Referent::Store, engine.store_ref.name.clone())));
+        all
+    }
+}
+
+impl Refers for RotationSchedule {
+    fn references(&self) -> References {
+        let mut all = References::from([(Referent::Policy, self.spec.policy_ref.name.clone())]);
+        all.extend(self.spec.write_to.iter().map(|to| (Referent::Store, to.store_ref.name.clone())));
+        all
+    }
+}
+
+impl Refers for RemoteStore {
+    fn references(&self) -> References {
+        notify::credentials(&self.spec.provider).into_iter().map(|name| (Referent::Secret, name.to_owned())).collect()
+    }
+}
+
+impl Refers for ClusterRemoteStore {
+    fn references(&self) -> References {
+        References::new()
+    }
+}
+
+/// See the [module documentation](self).
+#[derive(Debug, Default)]
+pub struct Index {
+    referring: HashMap<Referent, HashMap<String, BTreeSet<String>>>,
+}
+
+impl Index {
+    /// Names of the rows that refer to this object, in order.
+    pub fn referring(&self, to: Referent, name: &str) -> impl Iterator<Item = &str> {
+        self.referring.get(&to).and_then(|names| names.get(name)).into_iter().flatten().map(String::as_str)
+    }
+
+    /// The row `name` referred to `before` and refers to `now`.
+    pub fn update(&mut self, name: &str, before: &References, now: &References) {
+        for (referent, to) in before.difference(now) {
+            self.remove(*referent, to, name);
+        }
+        for (referent, to) in now.difference(before) {
+            let names = self.referring.entry(*referent).or_default();
+            names.entry(to.clone()).or_default().insert(name.to_owned());
+        }
+    }
+
+    fn remove(&mut self, referent: Referent, to: &str, name: &str) {
+        let Some(names) = self.referring.get_mut(&referent) else {
+            return;
+        };
+        if let Some(rows) = names.get_mut(to) {
+            rows.remove(name);
+            if rows.is_empty() {
+                names.remove(to);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn references(pairs: &[(Referent, &str)]) -> References {
+        pairs.iter().map(|(referent, name)| (*referent, (*name).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_row_is_found_by_what_it_refers_to_now() {
+        let (nothing, db) = (References::new(), references(&[(Referent::Secret, "db"), (Referent::Store, "vault")]));
+        let mut index = Index::default();
+        index.update("b", &nothing, &db);
+        index.update("a", &nothing, &db);
+        assert_eq!(index.referring(Referent::Secret, "db").collect::<Vec<_>>(), ["a", "b"]);
+        let cache = references(&[(Referent::Secret, "cache"), (Referent::Store, "vault")]);
+        index.update("a", &db, &cache);
+        assert_eq!(index.referring(Referent::Secret, "db").collect::<Vec<_>>(), ["b"]);
+        assert_eq!(index.referring(Referent::Secret, "cache").collect::<Vec<_>>(), ["a"]);
+        assert_eq!(index.referring(Referent::Store, "vault").count(), 2);
+        assert_eq!(index.referring(Referent::Policy, "vault").count(), 0, "a name of another kind");
+        index.update("a", &cache, &nothing);
+        index.update("b", &db, &nothing);
+        assert!(index.referring.values().all(HashMap::is_empty), "nothing is left of rows that are gone");
+    }
+
+    #[test]
+    fn objects_tell_what_they_refer_to() {
+        let policy = json!({
+            "metadata": {"name": "orders"},
+            "spec": {"source": {"remote": {
+                "storeRef": {"name": "vault"},
+                "data": [
+                    {"secretKey": "a", "remoteRef": {"key": "k"}},
+                    {"secretKey": "b", "remoteRef": {"key": "k"}, "storeRef": {"name": "aws"}},
+                ],
+            }}},
+        });
+        let policy: SecretPolicy = serde_json::from_value(policy).unwrap();
+        let wanted = [(Referent::Secret, "orders"), (Referent::Store, "aws"), (Referent::Store, "vault")];
+        assert_eq!(policy.references(), references(&wanted));
+        let store = json!({"metadata": {"name": "vault"}, "spec": {"provider": {"vault": {
+            "server": "https://vault:8200",
+            "mount": "secret",
+            "auth": {"token": {"secretRef": {"name": "token", "key": "token"}}},
+        }}}});
+        let store: RemoteStore = serde_json::from_value(store).unwrap();
+        assert_eq!(store.references(), references(&[(Referent::Secret, "token")]));
+    }
+}
