@@ -50,12 +50,15 @@ pub struct Ground {
 }
 
 impl Ground {
-    /// Starts everything but the operator.
+    /// Starts everything but the operator, which is `operator` or built now.
     ///
     /// # Errors
     /// When a part does not start.
-    pub async fn start() -> Result<Self> {
-        let program = tokio::task::spawn_blocking(shipped_binary).await??;
+    pub async fn start(operator: Option<PathBuf>) -> Result<Self> {
+        let program = match operator {
+            Some(program) => program,
+            None => tokio::task::spawn_blocking(shipped_binary).await??,
+        };
         let (plane, bao) = tokio::try_join!(Plane::start(), OpenBao::start())?;
         let client = plane.client()?;
         shipped::install(&client, MANAGER).await?;

@@ -28,7 +28,7 @@ pub fn main() -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            put(&format!("the bench ended early: {error:?}"));
+            put(&format!("the bench ended early: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -37,7 +37,7 @@ pub fn main() -> ExitCode {
 async fn run(settings: &Settings) -> Result<()> {
     let mut report = Report::new(Timestamp::now());
     put("building the operator for release, and starting a control plane and OpenBao");
-    let ground = Ground::start().await?;
+    let ground = Ground::start(settings.operator.clone()).await?;
     let measured = measure(&ground, settings, &mut report).await;
     if measured.is_err() {
         put(&format!("the logs are kept in {}", ground.plane.keep_logs()?.display()));

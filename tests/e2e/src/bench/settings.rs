@@ -1,6 +1,6 @@
 //! How big the bench is, from the command line.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -18,6 +18,8 @@ pub struct Settings {
     pub restarts: usize,
     /// `refreshInterval` of the policies, in seconds.
     pub interval: u64,
+    /// The operator's binary; `None`: it is built from this checkout, for release.
+    pub operator: Option<PathBuf>,
     /// What is measured.
     pub parts: BTreeSet<String>,
 }
@@ -29,7 +31,8 @@ impl Settings {
     /// When one is not known.
     pub fn read(arguments: impl Iterator<Item = String>) -> Result<Self> {
         let parts = PARTS.map(str::to_owned).into();
-        let mut settings = Self { policies: 1000, unmanaged: 20_000, restarts: 300, interval: 60, parts };
+        let mut settings =
+            Self { policies: 1000, unmanaged: 20_000, restarts: 300, interval: 60, operator: None, parts };
         for argument in arguments {
             let (name, value) = argument.split_once('=').unwrap_or((&argument, ""));
             let number = || value.parse().with_context(|| format!("{name} wants a number, as in {name}=100"));
@@ -40,10 +43,14 @@ impl Settings {
                 "--interval" => settings.interval = u64::try_from(number()?)?,
                 // Ten times as many policies: what 1,000 cannot show is what grows faster than their number.
                 "--prove" => settings.policies = 10_000,
+                "--operator" => {
+                    let program = PathBuf::from(value).canonicalize();
+                    settings.operator = Some(program.with_context(|| format!("there is no program {value}"))?);
+                }
                 "--only" => settings.parts = value.split(',').map(str::to_owned).collect(),
                 _ => bail!(
                     "{argument} is not known: use --policies=N, --unmanaged=N, --restarts=N, --interval=SECONDS, \
-                     --only={} or --prove",
+                     --operator=BINARY, --only={} or --prove",
                     PARTS.join(",")
                 ),
             }
