@@ -5,16 +5,20 @@ use std::{
     fmt::Debug,
 };
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, ObjectMeta};
 use kube::{Resource, core::DeserializeGuard};
 use rekey_api::names;
 use rekey_core::{policy::ObjectVersion, published::Published, workload::Workload};
+use serde_json::json;
 
 use crate::{
     error::Error,
     index::{References, Referent, Refers},
     table::Row,
 };
+
+/// Where `kubectl apply` keeps a copy of the whole object.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// One of our own objects; malformed ones keep their metadata, so that their users can be told.
 #[derive(Debug)]
@@ -31,7 +35,10 @@ impl<K: Resource<DynamicType = ()>> Object<K> {
     pub fn from_guard(guard: DeserializeGuard<K>) -> Self {
         match guard.0 {
             Ok(object) => Self::from_object(object),
-            Err(invalid) => Self { parsed: Err(invalid.error), metadata: invalid.metadata },
+            Err(mut invalid) => {
+                slim(&mut invalid.metadata);
+                Self { parsed: Err(invalid.error), metadata: invalid.metadata }
+            }
         }
     }
 
@@ -45,9 +52,30 @@ impl<K: Resource<DynamicType = ()>> Object<K> {
 
     /// From an object.
     #[must_use]
-    pub fn from_object(object: K) -> Self {
+    pub fn from_object(mut object: K) -> Self {
+        slim(object.meta_mut());
         Self { metadata: object.meta().clone(), parsed: Ok(object) }
     }
+}
+
+/// Drops what nobody asks the rows for and what would be most of them: who manages which field, but for the annotations
+/// by which people ask for things, and the copy that `kubectl apply` keeps.
+fn slim(metadata: &mut ObjectMeta) {
+    let entries = metadata.managed_fields.take().into_iter().flatten();
+    let asked: Vec<ManagedFieldsEntry> = entries.filter_map(asked).collect();
+    metadata.managed_fields = Some(asked).filter(|asked| !asked.is_empty());
+    if let Some(annotations) = &mut metadata.annotations {
+        annotations.remove(LAST_APPLIED);
+    }
+}
+
+/// What an entry says about annotations of ours; nothing if it says nothing.
+fn asked(mut entry: ManagedFieldsEntry) -> Option<ManagedFieldsEntry> {
+    let fields = entry.fields_v1.take()?;
+    let mut annotations = fields.0.get("f:metadata")?.get("f:annotations")?.as_object()?.clone();
+    annotations.retain(|name, _| name.starts_with("f:rekey.dev/"));
+    entry.fields_v1 = Some(FieldsV1(json!({"f:metadata": {"f:annotations": annotations}})));
+    (!annotations.is_empty()).then_some(entry)
 }
 
 impl<K: Refers + Send + Sync + 'static> Row for Object<K> {
@@ -206,9 +234,31 @@ impl Row for WorkloadRow {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+
+    #[test]
+    fn of_managed_fields_only_who_asked_for_something_is_kept() {
+        let entry = |manager: &str, fields: serde_json::Value| json!({"manager": manager, "fieldsV1": fields});
+        let asked = json!({"f:rekey.dev/rotate-requested": {}, "f:team": {}});
+        let policy = json!({
+            "metadata": {
+                "name": "db",
+                "annotations": {LAST_APPLIED: "{}", "team": "shop"},
+                "managedFields": [
+                    entry("alice", json!({"f:metadata": {"f:annotations": asked}, "f:spec": {}})),
+                    entry("kubectl", json!({"f:metadata": {"f:annotations": {"f:team": {}}}})),
+                    entry("rekey-status", json!({"f:status": {}})),
+                ],
+            },
+            "spec": {"source": {}},
+        });
+        let row = Object::<rekey_api::SecretPolicy>::from_object(serde_json::from_value(policy).unwrap());
+        let kept = json!({"f:metadata": {"f:annotations": {"f:rekey.dev/rotate-requested": {}}}});
+        assert_eq!(serde_json::to_value(&row.metadata.managed_fields).unwrap(), json!([entry("alice", kept)]));
+        assert_eq!(row.metadata.annotations, Some([("team".to_owned(), "shop".to_owned())].into()));
+        let parsed = row.parsed.unwrap();
+        assert_eq!(parsed.metadata, row.metadata, "both are slim");
+    }
 
     #[test]
     fn what_we_own_is_told_from_what_others_put_there() {
