@@ -14,13 +14,15 @@ use k8s_openapi::{
 use kube::{
     Api, Resource, ResourceExt as _,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    core::{DynamicObject, GroupVersionKind},
+    discovery::ApiResource,
 };
 use rekey_api::{RotationSchedule, names};
 use rekey_core::{
     SecretBytes, SpecError,
     policy::{Desired, ObjectVersion, Step},
     rotation::{Pending, Plan},
-    workload::{Kind, Marker, Project, Workload},
+    workload::{Kind, Marker, Project, Workload, argo_rollout},
 };
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -149,6 +151,9 @@ pub async fn marker(ctx: &Context, workload: &Workload, marker: &Marker) -> Resu
         Kind::Deployment => mark::<Deployment>(ctx, workload, marker).await,
         Kind::StatefulSet => mark::<StatefulSet>(ctx, workload, marker).await,
         Kind::DaemonSet => mark::<DaemonSet>(ctx, workload, marker).await,
+        Kind::Rollout => mark_argo(ctx, workload, marker).await,
+        // A marker would replace no pod of theirs, and no decision asks for one.
+        Kind::CronJob | Kind::Ingress | Kind::Gateway | Kind::ServiceAccount => return Ok(()),
     };
     let written = written.map_err(Error::api("write the restart marker of", &workload.id))?;
     // The watch will bring it too; until then other consumers already see that this one is on its way.
@@ -164,14 +169,31 @@ where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Project + Clone + DeserializeOwned + Debug,
 {
     let api: Api<K> = Api::namespaced(ctx.client.clone(), &workload.id.namespace);
+    Ok(write(&api, workload, marker).await?.project())
+}
+
+/// The kind has no type here, since not every cluster has it.
+async fn mark_argo(ctx: &Context, workload: &Workload, marker: &Marker) -> Result<Workload, kube::Error> {
+    let kind = GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Rollout");
+    let resource = ApiResource::from_gvk_with_plural(&kind, "rollouts");
+    let api: Api<DynamicObject> = Api::namespaced_with(ctx.client.clone(), &workload.id.namespace, &resource);
+    let written = write(&api, workload, marker).await?;
+    Ok(argo_rollout(&written.metadata, &written.data))
+}
+
+async fn write<K: Clone + DeserializeOwned + Debug>(
+    api: &Api<K>,
+    workload: &Workload,
+    marker: &Marker,
+) -> Result<K, kube::Error> {
     let body = json!({
-        "apiVersion": K::api_version(&()),
-        "kind": K::kind(&()),
+        "apiVersion": workload.id.kind.api_version(),
+        "kind": workload.id.kind.as_str(),
         "metadata": {"name": workload.id.name, "uid": workload.uid, "resourceVersion": workload.resource_version},
         "spec": {"template": {"metadata": {"annotations": {names::CONSUMED: marker.to_string()}}}},
     });
     let params = PatchParams::apply(names::MANAGER_RESTART).force();
-    Ok(api.patch(&workload.id.name, &params, &Patch::Apply(&body)).await?.project())
+    api.patch(&workload.id.name, &params, &Patch::Apply(&body)).await
 }
 
 /// The first content of a rotation's pending Secret.

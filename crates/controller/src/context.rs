@@ -11,11 +11,11 @@ use rekey_api::{ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy}
 use rekey_core::{
     chance::Chance,
     digest::DigestKey,
-    policy::Look,
+    policy::{Look, Policy},
     published::Published,
     store::Connect,
     time::Clock,
-    workload::{Marker, WorkloadId},
+    workload::{Kind, Marker, WorkloadId},
 };
 
 use crate::{
@@ -29,6 +29,7 @@ use crate::{
     queue::{Key, Queue},
     rows::{NamespaceRow, Object, SecretRow, WorkloadRow},
     table::{ObjectName, Table},
+    turns::Turns,
 };
 
 /// Settings from the command line.
@@ -95,8 +96,17 @@ impl Key for WorkloadId {
 /// The name of a workload's row: tables have one name per object, and kinds share theirs.
 #[must_use]
 pub fn workload_name(id: &WorkloadId) -> ObjectName {
-    ObjectName::new(id.namespace.as_str(), format!("{}/{}", id.kind.as_str(), id.name))
+    ObjectName::new(id.namespace.as_str(), row_name(id.kind, &id.name))
 }
+
+/// The same within its namespace.
+#[must_use]
+pub fn row_name(kind: Kind, name: &str) -> String {
+    format!("{}/{name}", kind.as_str())
+}
+
+/// A marker that is taken off is written once more, and then left: two that disagree would restart it without end.
+pub const MARKS: u32 = 2;
 
 /// Savings of work. Nothing here matters: after a restart it is found out again.
 #[derive(Default)]
@@ -198,6 +208,17 @@ impl Memory {
         self.state().marked.insert(uid.to_owned(), (marker.clone(), times));
     }
 
+    /// Whether the marker that was written last on the workload, for the Secret too, was taken off for good: it is not
+    /// written again.
+    #[must_use]
+    pub fn is_reverted(&self, uid: &str, secret: &str, marker: &Marker) -> bool {
+        let state = self.state();
+        let Some((last, times)) = state.marked.get(uid) else {
+            return false;
+        };
+        *times >= MARKS && last.0.contains_key(secret) && last.0.get(secret) != marker.0.get(secret)
+    }
+
     /// Forgets a workload.
     pub fn forget_workload(&self, uid: &str) {
         self.state().marked.remove(uid);
@@ -243,6 +264,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// One restart decision at a time per namespace, so that `rollout.concurrency` holds.
     pub restarts: tokio::sync::Mutex<()>,
+    /// Who waits for others to be restarted.
+    pub turns: Turns,
 }
 
 impl Context {
@@ -265,6 +288,25 @@ impl Context {
                 account: self.settings.account.clone(),
             }),
         }
+    }
+
+    /// The workloads that consume a policy's Secret: those that refer to it, and those that the policy names.
+    #[must_use]
+    pub fn consumers_of(&self, policy: &Policy) -> Vec<Arc<WorkloadRow>> {
+        let referring = self.known.workloads.referring(&policy.namespace, Referent::Secret, &policy.secret);
+        let mut rows: Vec<Arc<WorkloadRow>> = referring.into_iter().map(|(_, row)| row).collect();
+        for (kind, name) in &policy.named {
+            let name = ObjectName::new(policy.namespace.as_str(), row_name(*kind, name));
+            let row = self.known.workloads.get(&name).filter(|row| !row.0.uses.contains_key(&policy.secret));
+            rows.extend(row);
+        }
+        rows
+    }
+
+    /// The policies that name a workload, which need not refer to their Secrets.
+    #[must_use]
+    pub fn policies_naming(&self, id: &WorkloadId) -> Vec<(String, Arc<Object<SecretPolicy>>)> {
+        self.known.policies.referring(&id.namespace, Referent::Workload, &row_name(id.kind, &id.name))
     }
 
     /// The schedules of a policy, the one that came first first: it is the one that counts.

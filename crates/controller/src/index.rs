@@ -6,9 +6,9 @@
 use std::collections::{BTreeSet, HashMap};
 
 use rekey_api::{ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy};
-use rekey_core::policy::effective_secret;
+use rekey_core::{policy::effective_secret, workload::Kind};
 
-use crate::notify;
+use crate::{context::row_name, notify};
 
 /// The kind of an object that rows refer to, by its name in their namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,6 +19,8 @@ pub enum Referent {
     Store,
     /// A `SecretPolicy`.
     Policy,
+    /// A workload, by kind and name.
+    Workload,
 }
 
 /// What an object refers to.
@@ -37,6 +39,8 @@ impl Refers for SecretPolicy {
             let stores = remote.data.iter().filter_map(|item| item.store_ref.as_ref()).chain([&remote.store_ref]);
             all.extend(stores.map(|store| (Referent::Store, store.name.clone())));
         }
+        let named = self.spec.rollout.consumers.iter().filter_map(|at| Some((Kind::named(at)?, &at.name)));
+        all.extend(named.map(|(kind, name)| (Referent::Workload, row_name(kind, name))));
         all.extend(self.spec.source.vault_engine.iter().map(|engine| (Referent::Store, engine.store_ref.name.clone())));
         all
     }

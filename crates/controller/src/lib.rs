@@ -25,6 +25,7 @@ mod rows;
 mod run;
 mod settle;
 mod store;
+mod turns;
 mod watch;
 mod workload;
 

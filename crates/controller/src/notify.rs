@@ -7,7 +7,10 @@ use rekey_api::{
     provider::Provider,
     reference::{StoreKind, StoreRef},
 };
-use rekey_core::policy::effective_secret;
+use rekey_core::{
+    policy::effective_secret,
+    workload::{Kind, WorkloadId},
+};
 
 use crate::{
     context::Context,
@@ -172,6 +175,13 @@ pub fn secret(ctx: &Context, change: &Change<SecretRow>) {
 pub fn workload(ctx: &Context, change: &Change<WorkloadRow>) {
     let rows: Vec<_> = [&change.before, &change.now].into_iter().flatten().collect();
     let mut managed = false;
+    if ended(change.before.as_deref(), change.now.as_deref()) {
+        wake(ctx, &rows);
+    }
+    for policy in naming(ctx, &rows) {
+        managed = true;
+        ctx.queues.policies.add(policy, Lane::Urgent);
+    }
     for secret in rows.iter().flat_map(|row| row.0.uses.keys()) {
         let name = ObjectName::new(change.name.namespace.as_str(), secret.as_str());
         let row = ctx.known.secrets.get(&name);
@@ -188,10 +198,43 @@ pub fn workload(ctx: &Context, change: &Change<WorkloadRow>) {
     }
 }
 
+/// Whether a rollout has ended with this change, or the workload is gone.
+fn ended(before: Option<&WorkloadRow>, now: Option<&WorkloadRow>) -> bool {
+    before.is_some_and(|row| row.0.is_moving()) && !now.is_some_and(|row| row.0.is_moving())
+}
+
+/// Wakes those that wait for a workload, which is restarted for the sake of the Secrets in its marker.
+fn wake(ctx: &Context, rows: &[&Arc<WorkloadRow>]) {
+    for row in rows {
+        for secret in row.0.marker.0.keys() {
+            let waiting = ctx.turns.take(&ObjectName::new(row.0.id.namespace.as_str(), secret.as_str()));
+            for id in waiting {
+                ctx.queues.workloads.add(id, Lane::Urgent);
+            }
+        }
+    }
+}
+
+/// Policies that name the workload.
+fn naming(ctx: &Context, rows: &[&Arc<WorkloadRow>]) -> Vec<ObjectName> {
+    let Some(id) = rows.first().map(|row| &row.0.id) else {
+        return Vec::new();
+    };
+    let policies = ctx.policies_naming(id).into_iter();
+    policies.map(|(name, _)| ObjectName::new(id.namespace.as_str(), name)).collect()
+}
+
 /// Wants every workload that consumes the Secret looked at.
 pub fn workloads_of(ctx: &Context, namespace: &str, secret: &str) {
     for (_, row) in ctx.known.workloads.referring(namespace, Referent::Secret, secret) {
         ctx.queues.workloads.add(row.0.id.clone(), Lane::Urgent);
+    }
+    for (_, row) in ctx.known.policies.referring(namespace, Referent::Secret, secret) {
+        let Ok(policy) = &row.parsed else { continue };
+        for (kind, reference) in policy.spec.rollout.consumers.iter().filter_map(|at| Some((Kind::named(at)?, at))) {
+            let id = WorkloadId { kind, namespace: namespace.to_owned(), name: reference.name.clone() };
+            ctx.queues.workloads.add(id, Lane::Urgent);
+        }
     }
 }
 

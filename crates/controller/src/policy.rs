@@ -131,7 +131,7 @@ async fn keep(ctx: &Context, object: &SecretPolicy, parsed: &Policy) -> Result<N
     }
     for Notice { reason, action, text } in &plan.events {
         match reason {
-            Reason::Drifted => ctx.events.warning(object, *reason, action, text).await,
+            Reason::Drifted | Reason::ConsumerFailed => ctx.events.warning(object, *reason, action, text).await,
             _ => ctx.events.normal(object, *reason, action, text).await,
         }
     }
@@ -139,8 +139,8 @@ async fn keep(ctx: &Context, object: &SecretPolicy, parsed: &Policy) -> Result<N
         tracing::debug!(rotation = open.id, "the rotated version is not readable yet");
         return Ok(Next::After(Duration::from_secs(1)));
     }
-    Ok(plan
-        .again
+    let again = plan.again.into_iter().chain(observe::recheck(ctx, parsed, now)).min();
+    Ok(again
         .map_or(Next::Change, |again| Next::After((again - now).max(TimeDelta::zero()).to_std().unwrap_or_default())))
 }
 

@@ -21,6 +21,7 @@ use crate::{
     policy::Policies,
     rotation::Schedules,
     store::Stores,
+    turns::Turns,
     watch,
     workload::Workloads,
 };
@@ -66,6 +67,7 @@ pub async fn run(parts: Parts) -> Result<(), Error> {
         memory: Memory::default(),
         metrics: parts.metrics,
         restarts: tokio::sync::Mutex::new(()),
+        turns: Turns::default(),
     });
     let mut tasks = Tasks(watch::own_kinds(&ctx));
     tasks.0.push(tokio::spawn(namespaces::run(Arc::clone(&ctx))));

@@ -1,25 +1,28 @@
 //! Watches: they keep the tables up to date and say what is to be looked at because of a change.
 
-use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
+use std::{collections::BTreeSet, fmt::Debug, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt as _, pin_mut};
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
         apps::v1::{DaemonSet, Deployment, StatefulSet},
-        core::v1::{Namespace, Secret},
+        batch::v1::CronJob,
+        core::v1::{Namespace, Secret, ServiceAccount},
+        networking::v1::Ingress,
     },
 };
 use kube::{
     Api, Resource, ResourceExt as _,
-    core::{DeserializeGuard, PartialObjectMeta},
+    core::{DeserializeGuard, DynamicObject, GroupVersionKind, PartialObjectMeta},
+    discovery::{self, ApiResource},
     runtime::{
         WatchStreamExt as _,
         watcher::{self, Config, Event, watcher},
     },
 };
 use rekey_api::{ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy, reference::StoreKind};
-use rekey_core::workload::Project;
+use rekey_core::workload::{Kind, Project, Workload, argo_rollout, gateway};
 use serde::de::DeserializeOwned;
 use tokio::task::{AbortHandle, JoinHandle};
 
@@ -32,8 +35,12 @@ use crate::{
     table::{Change, ObjectName, Row, Table},
 };
 
-/// Lists that must be complete before a namespace counts as open.
-pub const PER_NAMESPACE: usize = 4;
+/// Lists that must be complete before a namespace counts as open. Kinds that not every cluster has are not among
+/// them.
+pub const PER_NAMESPACE: usize = 7;
+
+/// The question whether there is a kind is asked again after this time when it was not answered.
+const UNANSWERED: Duration = Duration::from_secs(30);
 
 /// A watch that goes silent is renewed after this time, in seconds.
 const TIMEOUT: u32 = 180;
@@ -43,6 +50,8 @@ struct Feed<K, T> {
     kind: &'static str,
     /// The namespace it covers; `None`: all.
     namespace: Option<String>,
+    /// Whether the namespace is closed to us when this watch is refused.
+    vital: bool,
     table: fn(&Context) -> &Table<T>,
     row: fn(K) -> (ObjectName, T),
     notify: fn(&Context, &Change<T>),
@@ -103,6 +112,7 @@ pub fn namespace(ctx: &Arc<Context>, namespace: &str) -> Vec<AbortHandle> {
     let feed = Feed {
         kind: "Secret",
         namespace: Some(namespace.to_owned()),
+        vital: true,
         table: |ctx| &ctx.known.secrets,
         row: |object: PartialObjectMeta<Secret>| (named(&object), SecretRow::project(object.metadata)),
         notify: notify::secret,
@@ -112,9 +122,20 @@ pub fn namespace(ctx: &Arc<Context>, namespace: &str) -> Vec<AbortHandle> {
     let secrets = tokio::spawn(run(Arc::clone(ctx), stream, feed));
     vec![
         secrets.abort_handle(),
-        follow_workload::<Deployment>(ctx, namespace, "Deployment"),
-        follow_workload::<StatefulSet>(ctx, namespace, "StatefulSet"),
-        follow_workload::<DaemonSet>(ctx, namespace, "DaemonSet"),
+        follow_workload::<Deployment>(ctx, namespace, Kind::Deployment),
+        follow_workload::<StatefulSet>(ctx, namespace, Kind::StatefulSet),
+        follow_workload::<DaemonSet>(ctx, namespace, Kind::DaemonSet),
+        follow_workload::<CronJob>(ctx, namespace, Kind::CronJob),
+        follow_workload::<Ingress>(ctx, namespace, Kind::Ingress),
+        follow_workload::<ServiceAccount>(ctx, namespace, Kind::ServiceAccount),
+        tokio::spawn(follow_if_known(Arc::clone(ctx), namespace.to_owned(), Kind::Gateway, |object| {
+            consumer(gateway(&object.metadata, &object.data["spec"]))
+        }))
+        .abort_handle(),
+        tokio::spawn(follow_if_known(Arc::clone(ctx), namespace.to_owned(), Kind::Rollout, |object| {
+            consumer(argo_rollout(&object.metadata, &object.data))
+        }))
+        .abort_handle(),
     ]
 }
 
@@ -124,6 +145,7 @@ pub fn labels(ctx: &Arc<Context>) -> AbortHandle {
     let feed = Feed {
         kind: NAMESPACES,
         namespace: None,
+        vital: false,
         table: |ctx| &ctx.known.namespaces,
         row: |object: PartialObjectMeta<Namespace>| (named(&object), NamespaceRow::project(object.metadata)),
         notify: notify::namespace,
@@ -173,6 +195,7 @@ where
     let feed = Feed {
         kind,
         namespace,
+        vital: true,
         table,
         row,
         notify,
@@ -185,7 +208,7 @@ where
     tokio::spawn(run(Arc::clone(ctx), stream, feed))
 }
 
-fn follow_workload<K>(ctx: &Arc<Context>, namespace: &str, kind: &'static str) -> AbortHandle
+fn follow_workload<K>(ctx: &Arc<Context>, namespace: &str, kind: Kind) -> AbortHandle
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Project
@@ -197,20 +220,55 @@ where
         + 'static,
 {
     let api: Api<K> = Api::namespaced(ctx.watch_client.clone(), namespace);
-    let row = |object: K| {
-        let workload = object.project();
-        (workload_name(&workload.id), WorkloadRow(workload))
-    };
-    let feed = Feed {
-        kind,
+    let row = |object: K| consumer(object.project());
+    let stream = watcher(api, config()).default_backoff();
+    tokio::spawn(run(Arc::clone(ctx), stream, consumers(namespace, kind, row))).abort_handle()
+}
+
+fn consumer(workload: Workload) -> (ObjectName, WorkloadRow) {
+    (workload_name(&workload.id), WorkloadRow(workload))
+}
+
+fn consumers<K>(namespace: &str, kind: Kind, row: fn(K) -> (ObjectName, WorkloadRow)) -> Feed<K, WorkloadRow> {
+    Feed {
+        kind: kind.as_str(),
         namespace: Some(namespace.to_owned()),
+        vital: kind.rolls(), // the others are only shown
         table: |ctx| &ctx.known.workloads,
         row,
         notify: notify::workload,
         listed,
+    }
+}
+
+/// Follows a kind that not every cluster has, if this one does. It is asked when the namespace is opened.
+async fn follow_if_known(
+    ctx: Arc<Context>,
+    namespace: String,
+    kind: Kind,
+    row: fn(DynamicObject) -> (ObjectName, WorkloadRow),
+) {
+    let (group, version) = kind.api_version().split_once('/').unwrap_or_default();
+    let known = resource(&ctx, &GroupVersionKind::gvk(group, version, kind.as_str())).await;
+    let Some(resource) = known else {
+        return;
     };
-    let stream = watcher(api, config()).default_backoff();
-    tokio::spawn(run(Arc::clone(ctx), stream, feed)).abort_handle()
+    let api: Api<DynamicObject> = Api::namespaced_with(ctx.watch_client.clone(), &namespace, &resource);
+    // Nothing waits for its first list, and without a right to it its objects are not shown.
+    let feed = Feed { vital: false, listed: |_, _, _| (), ..consumers(&namespace, kind, row) };
+    run(ctx, watcher(api, config()).default_backoff(), feed).await;
+}
+
+/// How a kind is reached that not every cluster has.
+async fn resource(ctx: &Context, kind: &GroupVersionKind) -> Option<ApiResource> {
+    loop {
+        match discovery::pinned_kind(&ctx.client, kind).await {
+            Ok((resource, _)) => return Some(resource),
+            Err(kube::Error::Discovery(_)) => return None,
+            Err(error) if crate::error::status(&error) == Some(404) => return None,
+            Err(_) => tokio::time::sleep(UNANSWERED).await,
+        }
+    }
 }
 
 fn named<K: Resource>(object: &K) -> ObjectName {
@@ -279,10 +337,12 @@ fn failed<K, T>(ctx: &Context, feed: &Feed<K, T>, error: &watcher::Error) {
     };
     tracing::warn!(kind = feed.kind, namespace = feed.namespace, code, "a watch failed; it is started again");
     match (code, &feed.namespace) {
-        (Some(403), Some(namespace)) => {
+        (Some(403), Some(namespace)) if feed.vital => {
             ctx.namespaces.refused(namespace);
             namespaces::requeue(ctx, namespace);
         }
+        // Nobody waits for it.
+        (Some(403), Some(namespace)) => (feed.listed)(ctx, Some(namespace), feed.kind),
         // Whoever gives the operator no right to a cluster-wide kind can do without, and is told where it is needed.
         (Some(403), None) => ctx.listings.set(feed.kind, Listing::Refused),
         (Some(_) | None, _) => {}

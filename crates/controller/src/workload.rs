@@ -1,33 +1,38 @@
 //! Workloads: brings their pods onto the present value, once. The only writer of a workload's restart marker.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use k8s_openapi::api::core::v1::{ObjectReference, Pod as KubePod};
+use chrono::TimeDelta;
+use k8s_openapi::{
+    api::core::v1::{ObjectReference, Pod as KubePod},
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
 use kube::{Api, ResourceExt as _, api::ListParams};
 use rekey_api::{condition::Reason, names};
 use rekey_core::{
-    policy::{Look, Policy},
-    rollout::{Decision, Input, Pod, Standing, decide, standing, staying},
+    policy::{Look, Policy, effective_secret},
+    rollout::{Decision, Input, Pod, Standing, Turn, decide, jobs_known, standing, staying, turn},
     time,
-    workload::{Marker, Progress, Workload, WorkloadId, uses},
+    workload::{Kind, Marker, Progress, Use, Workload, WorkloadId, uses},
 };
 
 use crate::{
     apply,
-    context::{Context, workload_name},
+    context::{Context, MARKS, workload_name},
     drive::{Next, Reconcile},
     error::Error,
-    index::Referent,
     namespaces,
     queue::{Lane, Queue},
     table::ObjectName,
 };
 
 /// Labels by which controllers tell the pods of one template from those of another.
-const TEMPLATE_HASHES: [&str; 2] = ["pod-template-hash", "controller-revision-hash"];
+const TEMPLATE_HASHES: [&str; 3] = ["pod-template-hash", "controller-revision-hash", "rollouts-pod-template-hash"];
 
-/// A marker that is taken off is written once more, and then left: two that disagree would restart it without end.
-const MARKS: u32 = 2;
+/// A time further in the future was written by a clock that was ahead of ours.
+const LONG: TimeDelta = TimeDelta::seconds(10);
+/// Who waits for others is woken by them; this is for what nobody tells, such as a deadline that passes.
+const UNTOLD: Duration = Duration::from_mins(1);
 /// A workload whose marker is taken off is looked at again after this time.
 const REVERTED: Duration = Duration::from_mins(5);
 
@@ -55,13 +60,22 @@ impl Reconcile for Workloads {
             return Ok(Next::Change);
         }
         let now = ctx.now();
+        if workload.id.kind == Kind::CronJob {
+            if let Some(known) = jobs_known(&inputs).filter(|known| *known > now && *known - now < LONG) {
+                return Ok(Next::After((known - now).to_std().unwrap_or_default()));
+            }
+            if workload.jobs.is_empty() {
+                remember(ctx, workload, &inputs, &[]); // Jobs that start from here on read the present value
+            }
+        }
         let mut decision = decide(workload, &remembered(ctx, workload, &inputs), None, now);
         if decision == Decision::LookAtPods {
             let all = pods(ctx, workload).await?;
             let count = all.len();
             let pods = staying(&workload.progress, all);
             // A rollout under way may be undone, and then the pods that it leaves out stay.
-            if pods.len() == count || !matches!(workload.progress, Progress::Underway(_)) {
+            let underway = matches!(workload.progress, Progress::Underway(_) | Progress::Stuck(_));
+            if pods.len() == count || !underway {
                 remember(ctx, workload, &inputs, &pods);
             }
             decision = decide(workload, &inputs, Some(&pods), now);
@@ -73,7 +87,10 @@ impl Reconcile for Workloads {
                 tracing::info!(reason, "held on an older value");
                 Ok(Next::Change)
             }
-            Decision::Restart { marker, because } => restart(ctx, workload, &marker, &because).await,
+            Decision::Restart { marker, because } => {
+                let because: Vec<Input> = inputs.into_iter().filter(|input| because.contains(&input.secret)).collect();
+                restart(ctx, workload, &marker, &because).await
+            }
         }
     }
 
@@ -85,15 +102,27 @@ impl Reconcile for Workloads {
 /// What is published for a workload, with what each policy wants.
 fn inputs(ctx: &Context, workload: &Workload) -> Vec<Input> {
     let namespace = workload.id.namespace.as_str();
-    let input = |(secret, how): (&String, &rekey_core::workload::Use)| {
+    let mut secrets: BTreeSet<String> = workload.uses.keys().cloned().collect();
+    secrets.extend(naming(ctx, &workload.id));
+    let input = |secret: &String| {
         let row = ctx.known.secrets.get(&ObjectName::new(namespace, secret.as_str()))?;
-        let published = row.managed()?.published.clone();
-        let policy = ctx.known.policies.get(&ObjectName::new(namespace, published.policy.as_str()))?;
-        let parsed = Policy::try_from(policy.parsed.as_ref().ok()?).ok()?;
+        let published = &row.managed()?.published;
+        let parsed = policy(ctx, namespace, &published.policy)?;
         let ours = parsed.secret == *secret && !parsed.suspended;
-        ours.then(|| Input { secret: secret.clone(), how: how.clone(), published, restart: parsed.restart })
+        parsed.input(published, workload).filter(|_| ours)
     };
-    workload.uses.iter().filter_map(input).collect()
+    secrets.iter().filter_map(input).collect()
+}
+
+fn policy(ctx: &Context, namespace: &str, name: &str) -> Option<Policy> {
+    let row = ctx.known.policies.get(&ObjectName::new(namespace, name))?;
+    Policy::try_from(row.parsed.as_ref().ok()?).ok()
+}
+
+/// Secrets whose policies name the workload.
+fn naming(ctx: &Context, id: &WorkloadId) -> Vec<String> {
+    let rows = ctx.policies_naming(id);
+    rows.iter().filter_map(|(_, row)| row.parsed.as_ref().ok()).map(effective_secret).collect()
 }
 
 /// Inputs whose pods were looked at before and found current need no second look.
@@ -117,33 +146,52 @@ fn remember(ctx: &Context, workload: &Workload, inputs: &[Input], pods: &[Pod]) 
     }
 }
 
-/// Restarts, unless as many consumers of the same Secret as their policy allows are on their way already.
-async fn restart(ctx: &Context, workload: &Workload, marker: &Marker, because: &[String]) -> Result<Next, Error> {
+/// Restarts, unless as many consumers of the same Secret as their policy allows are on their way already, or one of
+/// them has failed.
+async fn restart(ctx: &Context, workload: &Workload, marker: &Marker, because: &[Input]) -> Result<Next, Error> {
     if ctx.memory.marks(&workload.uid, marker) >= MARKS {
-        let note = "the restart marker was taken off twice by somebody else; it is not written again for this value. \
-                    Leave the annotation rekey.dev/consumed on the pod template alone, or restart it by hand";
-        ctx.events.about(&reference(workload), Reason::MarkerReverted, "Restart", note).await;
-        return Ok(Next::After(REVERTED));
+        return reverted(ctx, workload).await;
     }
     let one_at_a_time = ctx.restarts.lock().await;
-    for secret in because {
-        if let Some(other) = in_the_way(ctx, workload, secret) {
-            tracing::debug!(secret, other, "waits for other consumers");
-            return Ok(Next::After(Duration::from_secs(10)));
+    for input in because {
+        let secret = ObjectName::new(workload.id.namespace.as_str(), input.secret.as_str());
+        ctx.turns.wait(&secret, &workload.id);
+        match turn_of(ctx, workload, input) {
+            Turn::Now => ctx.turns.leave(&secret, &workload.id),
+            Turn::Wait(others) => {
+                tracing::debug!(%secret, others, "waits for other consumers");
+                return Ok(Next::After(UNTOLD));
+            }
+            Turn::Hold(other) => {
+                tracing::info!(%secret, other, "held: another consumer did not become healthy on this value");
+                return Ok(Next::After(UNTOLD));
+            }
         }
     }
     apply::marker(ctx, workload, marker).await?;
     ctx.memory.count_mark(&workload.uid, marker);
     drop(one_at_a_time); // the table says from here on that this one is on its way
-    let note = format!("restarted: the value of {} has changed", because.join(", "));
+    let because = because.iter().map(|input| input.secret.as_str()).collect::<Vec<_>>().join(", ");
+    let note = format!("restarted: the value of {because} has changed");
     ctx.events.about(&reference(workload), Reason::Restarting, "Restart", &note).await;
-    tracing::info!(because = because.join(","), "restarted");
+    tracing::info!(because, "restarted");
     Ok(Next::Change)
+}
+
+/// Says that somebody takes the marker off, and who that may be.
+async fn reverted(ctx: &Context, workload: &Workload) -> Result<Next, Error> {
+    let managers = workload.managers.join(", ");
+    let note = format!(
+        "the restart marker was taken off twice; it is not written again for this value. Let whoever manages the pod \
+         template ({managers}) leave the annotation rekey.dev/consumed alone, or restart it by hand"
+    );
+    ctx.events.about(&reference(workload), Reason::MarkerReverted, "Restart", &note).await;
+    Ok(Next::After(REVERTED))
 }
 
 fn reference(workload: &Workload) -> ObjectReference {
     ObjectReference {
-        api_version: Some("apps/v1".to_owned()),
+        api_version: Some(workload.id.kind.api_version().to_owned()),
         kind: Some(workload.id.kind.as_str().to_owned()),
         name: Some(workload.id.name.clone()),
         namespace: Some(workload.id.namespace.clone()),
@@ -152,32 +200,31 @@ fn reference(workload: &Workload) -> ObjectReference {
     }
 }
 
-/// Another consumer that is on its way to the same value, if there are as many as the policy allows.
-fn in_the_way(ctx: &Context, workload: &Workload, secret: &str) -> Option<String> {
-    let namespace = workload.id.namespace.as_str();
-    let row = ctx.known.secrets.get(&ObjectName::new(namespace, secret))?;
-    let published = &row.managed()?.published;
-    let policy = ctx.known.policies.get(&ObjectName::new(namespace, published.policy.as_str()))?;
-    let allowed = Policy::try_from(policy.parsed.as_ref().ok()?).ok()?.concurrency;
-    let others = ctx.known.workloads.referring(namespace, Referent::Secret, secret);
-    let moving: Vec<String> = others
-        .into_iter()
-        .filter(|(_, row)| row.0.id != workload.id && matches!(row.0.progress, Progress::Underway(_)))
-        .filter(|(_, row)| {
-            let wanted = row.0.uses.get(secret).map(|how| published.consumed(&how.keys));
-            wanted.is_some() && row.0.marker.0.get(secret) == wanted.as_ref()
-        })
-        .map(|(_, row)| row.0.id.to_string())
-        .collect();
-    (moving.len() >= allowed).then(|| moving.join(", "))
+/// Whose turn it is with one Secret.
+fn turn_of(ctx: &Context, workload: &Workload, input: &Input) -> Turn {
+    let Some(policy) = policy(ctx, &workload.id.namespace, &input.published.policy) else {
+        return Turn::Wait(format!("SecretPolicy {}", input.published.policy)); // it is gone in this moment
+    };
+    let rows = ctx.consumers_of(&policy);
+    let others: Vec<(&Workload, Use)> = rows.iter().filter_map(|row| Some((&row.0, policy.how(&row.0)?))).collect();
+    turn(workload, input, others.iter().map(|(other, how)| (*other, how)), policy.concurrency, ctx.now())
 }
 
 /// The live pods of a workload, from a fresh list.
 async fn pods(ctx: &Context, workload: &Workload) -> Result<Vec<Pod>, Error> {
+    if workload.selector.is_empty() {
+        return Ok(Vec::new()); // no selector would be every pod
+    }
     let api: Api<KubePod> = Api::namespaced(ctx.client.clone(), &workload.id.namespace);
     let params = ListParams::default().labels(&workload.selector);
     let list = api.list(&params).await.map_err(Error::api("list the pods of", &workload.id))?;
-    Ok(list.items.iter().filter(|pod| is_live(pod)).map(project).collect())
+    Ok(list.items.iter().filter(|pod| is_live(pod) && is_of(workload, pod)).map(project).collect())
+}
+
+/// Pods of a `CronJob` belong to its Jobs, which are known by uid: a label can be anybody's.
+fn is_of(workload: &Workload, pod: &KubePod) -> bool {
+    let by_job = |owner: &OwnerReference| workload.jobs.iter().any(|job| job.uid == owner.uid);
+    workload.id.kind != Kind::CronJob || pod.owner_references().iter().any(by_job)
 }
 
 /// Whether a pod may still use what it has read.
@@ -192,7 +239,8 @@ pub fn is_live(pod: &KubePod) -> bool {
 pub fn project(pod: &KubePod) -> Pod {
     let status = pod.status.clone().unwrap_or_default();
     // Init containers that run are sidecars (https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/).
-    let containers = status.container_statuses.into_iter().chain(status.init_container_statuses).flatten();
+    let usual = status.container_statuses.into_iter().chain(status.init_container_statuses);
+    let containers = usual.chain(status.ephemeral_container_statuses).flatten();
     let started = containers
         .filter_map(|container| container.state?.running?.started_at)
         .map(|started| time::chrono(&started))

@@ -12,12 +12,12 @@ mod status;
 mod tests;
 mod values;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Resource as _;
 use rekey_api::{
-    SecretPolicy, names,
+    GoDuration, SecretPolicy, names,
     policy::{Immutability, Include, OnPolicyDelete, Ownership, Restart, Target},
     reference::ConfigMapKeyRef,
 };
@@ -29,7 +29,7 @@ pub use source::{Engine, Item, Refresh, Remote, Set, SetFrom, Source, shown, sou
 
 pub use status::failed;
 
-use crate::{SpecError, render::template};
+use crate::{SpecError, render::template, workload::Kind};
 
 /// A parsed policy: after this, only data can be refused.
 #[derive(Clone, Debug)]
@@ -68,6 +68,12 @@ pub struct Policy {
     pub restart: Restart,
     /// How many consumers may be on their way at the same time.
     pub concurrency: usize,
+    /// Workloads that consume the Secret without referring to it.
+    pub named: BTreeSet<(Kind, String)>,
+    /// How long a restarted consumer may take to become healthy.
+    pub progress_deadline: GoDuration,
+    /// After this time a consumer that reloads by itself counts as current.
+    pub live_reload_grace: GoDuration,
     /// Whether everything rests.
     pub suspended: bool,
     /// The token of `rekey.dev/sync-requested`.
@@ -122,6 +128,9 @@ impl TryFrom<&SecretPolicy> for Policy {
             uid: object.metadata.uid.clone().unwrap_or_default(),
             restart: spec.rollout.restart,
             concurrency: usize::try_from(spec.rollout.concurrency).unwrap_or(1).max(1),
+            named: consumers::named(&spec.rollout.consumers)?,
+            progress_deadline: spec.rollout.progress_deadline,
+            live_reload_grace: spec.rollout.live_reload_grace,
             suspended: spec.suspend,
             sync_requested: annotation(object, names::SYNC_REQUESTED),
         })

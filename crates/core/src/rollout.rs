@@ -4,14 +4,21 @@
 //! it consumes last changed. The marker on the template spares the look at the pods; it is never the only proof, so a
 //! marker that somebody reverts leads to no second restart.
 
+mod turn;
+
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rekey_api::policy::{ConsumeForm, Restart};
+use rekey_api::{
+    GoDuration,
+    policy::{ConsumeForm, Restart},
+};
+
+pub use turn::{Turn, failure, jobs_known, recheck, reloaded, turn};
 
 use crate::{
     published::Published,
-    workload::{Marker, Progress, Use, Workload},
+    workload::{Kind, Marker, Progress, Use, Workload},
 };
 
 /// Changes within this time of the first are rolled out together.
@@ -44,7 +51,7 @@ pub struct Pod {
 #[must_use]
 pub fn staying(progress: &Progress, mut pods: Vec<Pod>) -> Vec<Pod> {
     pods.retain(|pod| !pod.terminating);
-    if matches!(progress, Progress::Underway(_)) {
+    if matches!(progress, Progress::Underway(_) | Progress::Stuck(_)) {
         let newest = pods.iter().max_by_key(|pod| pod.created).and_then(|pod| pod.template.clone());
         pods.retain(|pod| pod.template == newest);
     }
@@ -62,6 +69,10 @@ pub struct Input {
     pub published: Published,
     /// The policy's `rollout.restart`.
     pub restart: Restart,
+    /// The policy's `rollout.progressDeadline`.
+    pub deadline: GoDuration,
+    /// The policy's `rollout.liveReloadGrace`.
+    pub grace: GoDuration,
 }
 
 /// How a workload stands to one Secret.
@@ -103,8 +114,8 @@ pub enum Decision {
 #[must_use]
 pub fn standing(workload: &Workload, input: &Input, pods: Option<&[Pod]>) -> Standing {
     let how = &input.how;
-    if how.forms.iter().all(|form| *form == ConsumeForm::ImagePull) {
-        return Standing::Current; // used once, when the image is pulled
+    if how.needs_no_restart() {
+        return Standing::Current;
     }
     let wanted = input.published.consumed(&how.keys);
     if workload.marker.0.get(&input.secret) == Some(&wanted) {
@@ -113,13 +124,18 @@ pub fn standing(workload: &Workload, input: &Input, pods: Option<&[Pod]>) -> Sta
     let Some(changed) = input.published.changed(&how.keys) else {
         return Standing::Assumed;
     };
+    if workload.id.kind == Kind::CronJob && workload.jobs.is_empty() {
+        return Standing::Current; // its next Job reads the present value
+    }
     if input.restart != Restart::Always && how.refreshes(workload.live_reload) {
         return Standing::Reloads;
     }
     let Some(pods) = pods else {
         return Standing::Unknown;
     };
-    let old = |pod: &Pod| pod.uses.contains_key(&input.secret) && holds_old(pod, &input.secret, &wanted, changed);
+    // Who is named reads the Secret in a way that its pods do not tell.
+    let reads = |pod: &Pod| how.forms.contains(&ConsumeForm::Named) || pod.uses.contains_key(&input.secret);
+    let old = |pod: &Pod| reads(pod) && holds_old(pod, &input.secret, &wanted, changed);
     if pods.iter().any(old) { Standing::Outdated } else { Standing::Current }
 }
 
@@ -140,6 +156,9 @@ pub fn decide(workload: &Workload, inputs: &[Input], pods: Option<&[Pod]>, now: 
     if inputs.iter().any(|input| stands(input) == Standing::Unknown) {
         return Decision::LookAtPods;
     }
+    if !workload.id.kind.rolls() {
+        return Decision::Leave;
+    }
     let outdated: Vec<&Input> = inputs.iter().filter(may).filter(|input| stands(input) == Standing::Outdated).collect();
     let Some(first) = outdated.iter().filter_map(|input| input.published.changed(&input.how.keys)).min() else {
         return Decision::Leave;
@@ -159,7 +178,7 @@ pub fn decide(workload: &Workload, inputs: &[Input], pods: Option<&[Pod]>, now: 
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
@@ -167,10 +186,10 @@ mod tests {
         SecretBytes,
         digest::{DigestKey, Digests},
         published::Changes,
-        workload::{Keys, Kind, WorkloadId},
+        workload::{Job, Keys, Kind, WorkloadId},
     };
 
-    fn at(second: i64) -> DateTime<Utc> {
+    pub(crate) fn at(second: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(1_800_000_000 + second, 0).unwrap()
     }
 
@@ -180,7 +199,7 @@ mod tests {
     }
 
     /// A Secret that changed from `1` to `2` at second 100.
-    fn changed(secret: &str) -> Input {
+    pub(crate) fn changed(secret: &str) -> Input {
         let (before, after) = (digests(secret, "1"), digests(secret, "2"));
         let changes = Changes::first(at(0)).next("r1", &before, &after, at(100));
         input(secret, after, changes)
@@ -196,10 +215,12 @@ mod tests {
             how: Use { forms: [ConsumeForm::Env].into(), keys: Keys::All },
             published: Published { policy: secret.to_owned(), revision: "r2".to_owned(), digests, changes },
             restart: Restart::Auto,
+            deadline: GoDuration::minutes(10),
+            grace: GoDuration::minutes(2),
         }
     }
 
-    fn workload(marker: &str) -> Workload {
+    pub(crate) fn workload(marker: &str) -> Workload {
         Workload {
             id: WorkloadId { kind: Kind::Deployment, namespace: "shop".to_owned(), name: "web".to_owned() },
             uid: "u".to_owned(),
@@ -208,7 +229,11 @@ mod tests {
             uses: BTreeMap::new(),
             marker: Marker::parse(Some(marker)),
             progress: Progress::Complete,
+            completed: true,
+            marked: None,
+            managers: Vec::new(),
             selector: "app=web".to_owned(),
+            jobs: Vec::new(),
             live_reload: false,
             never_restart: false,
         }
@@ -320,6 +345,37 @@ mod tests {
         assert_eq!(standing(&reloading, &mounted, None), Standing::Reloads);
         mounted.restart = Restart::Always;
         assert_eq!(standing(&reloading, &mounted, Some(&pods)), Standing::Outdated);
+    }
+
+    #[test]
+    fn a_cron_job_is_looked_at_while_jobs_run_and_never_restarted() {
+        let mut nightly = workload("");
+        nightly.id.kind = Kind::CronJob;
+        let (inputs, old, new) = ([changed("db")], [pod(Some(50), "")], [pod(Some(150), "")]);
+        assert_eq!(standing(&nightly, &inputs[0], None), Standing::Current, "its next Job reads the present value");
+        nightly.jobs = vec![Job { name: "nightly-1".to_owned(), uid: "j".to_owned() }];
+        assert_eq!(decide(&nightly, &inputs, None, at(200)), Decision::LookAtPods);
+        assert_eq!(standing(&nightly, &inputs[0], Some(&old)), Standing::Outdated);
+        assert_eq!(decide(&nightly, &inputs, Some(&old), at(200)), Decision::Leave);
+        assert_eq!(standing(&nightly, &inputs[0], Some(&new)), Standing::Current);
+    }
+
+    #[test]
+    fn who_is_named_is_restarted_without_a_reference() {
+        let mut input = changed("db");
+        input.how = Use::of(None, true).unwrap();
+        let mut unrelated = pod(Some(50), "");
+        unrelated.uses.clear();
+        assert_eq!(restarts(&decide(&workload(""), &[input], Some(&[unrelated]), at(200))), ["db"]);
+    }
+
+    #[test]
+    fn certificates_and_pull_secrets_restart_nobody() {
+        for form in [ConsumeForm::Tls, ConsumeForm::ImagePull] {
+            let mut input = Input { restart: Restart::Always, ..changed("db") };
+            input.how.forms = [form].into();
+            assert_eq!(decide(&workload(""), &[input], None, at(200)), Decision::Leave, "{form:?}");
+        }
     }
 
     #[test]

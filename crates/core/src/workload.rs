@@ -1,9 +1,15 @@
 //! What a workload consumes and how far its rollout is: a projection small enough to keep for every workload of an
 //! opened namespace.
 
+mod argo_rollout;
+mod cron_job;
 mod daemon_set;
 mod deployment;
+mod gateway;
+mod ingress;
+mod kind;
 mod pod_spec;
+mod service_account;
 mod stateful_set;
 
 use std::{
@@ -11,36 +17,19 @@ use std::{
     fmt,
 };
 
+use chrono::{DateTime, Utc};
 use k8s_openapi::{
     api::core::v1::PodTemplateSpec,
     apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
 };
 use rekey_api::{names, policy::ConsumeForm};
 
+pub use argo_rollout::argo_rollout;
+pub use gateway::gateway;
+pub use kind::Kind;
 pub use pod_spec::uses;
 
-/// Kinds of workloads whose pods Rekey rolls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// `apps/v1` `Deployment`
-    Deployment,
-    /// `apps/v1` `StatefulSet`
-    StatefulSet,
-    /// `apps/v1` `DaemonSet`
-    DaemonSet,
-}
-
-impl Kind {
-    /// The kind as manifests write it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Deployment => "Deployment",
-            Self::StatefulSet => "StatefulSet",
-            Self::DaemonSet => "DaemonSet",
-        }
-    }
-}
+use crate::time;
 
 /// A workload's name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -108,10 +97,39 @@ impl Use {
                 ConsumeForm::Env
                 | ConsumeForm::EnvFrom
                 | ConsumeForm::SubPath
+                | ConsumeForm::MountCredential
                 | ConsumeForm::ImagePull
                 | ConsumeForm::Tls
                 | ConsumeForm::Named => false,
             })
+    }
+
+    /// Whether nobody has to be restarted for a change: a pull secret is used once, when the image is pulled, and the
+    /// controllers of Ingresses and Gateways load certificates anew by themselves.
+    #[must_use]
+    pub fn needs_no_restart(&self) -> bool {
+        self.forms.iter().all(|form| match form {
+            ConsumeForm::ImagePull | ConsumeForm::Tls => true,
+            ConsumeForm::Env
+            | ConsumeForm::EnvFrom
+            | ConsumeForm::Volume
+            | ConsumeForm::SubPath
+            | ConsumeForm::Projected
+            | ConsumeForm::MountCredential
+            | ConsumeForm::Named => false,
+        })
+    }
+
+    /// How a workload consumes a Secret that it refers to in the way of `reference`, and that a policy may name it for.
+    #[must_use]
+    pub fn of(reference: Option<&Self>, named: bool) -> Option<Self> {
+        if !named {
+            return reference.cloned();
+        }
+        let mut how = reference.cloned().unwrap_or_else(|| Self { forms: BTreeSet::new(), keys: Keys::All });
+        how.forms.insert(ConsumeForm::Named);
+        how.keys = Keys::All;
+        Some(how)
     }
 }
 
@@ -122,6 +140,8 @@ pub enum Progress {
     Complete,
     /// Not yet.
     Underway(String),
+    /// Its own controller has given it up.
+    Stuck(String),
     /// It will not go on by itself: paused, or pods are only replaced by hand.
     Waiting(String),
 }
@@ -166,15 +186,41 @@ pub struct Workload {
     pub marker: Marker,
     /// How far its rollout is.
     pub progress: Progress,
+    /// Whether the rollout of its present template was complete once: what happens to its pods afterwards is no failure
+    /// of a restart.
+    pub completed: bool,
+    /// When its restart marker was written last, as its managed fields tell.
+    pub marked: Option<DateTime<Utc>>,
+    /// Who else's its pod template is, as its managed fields tell: whoever takes a marker off is among them, as a rule.
+    pub managers: Vec<String>,
     /// Label selector of its pods, in the form of the API's `labelSelector` parameter.
     pub selector: String,
+    /// Jobs that have not ended: those of a `CronJob`.
+    pub jobs: Vec<Job>,
     /// `rekey.dev/live-reload: "true"`
     pub live_reload: bool,
     /// `rekey.dev/restart: Never`
     pub never_restart: bool,
 }
 
-/// A kind of object that has pods and can be projected.
+impl Workload {
+    /// Whether a rollout is under way. Pods of a complete rollout that fail later do not count.
+    #[must_use]
+    pub fn is_moving(&self) -> bool {
+        !self.completed && matches!(self.progress, Progress::Underway(_) | Progress::Stuck(_))
+    }
+}
+
+/// A Job that has not ended.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Job {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+}
+
+/// A kind of object that consumes Secrets and can be projected.
 pub trait Project {
     /// The projection.
     fn project(&self) -> Workload;
@@ -186,6 +232,7 @@ struct Parts<'a> {
     template: Option<&'a PodTemplateSpec>,
     selector: Option<&'a LabelSelector>,
     progress: Progress,
+    completed: bool,
 }
 
 fn assemble(parts: Parts<'_>) -> Workload {
@@ -205,10 +252,54 @@ fn assemble(parts: Parts<'_>) -> Workload {
         uses: parts.template.and_then(|template| template.spec.as_ref()).map(pod_spec::uses).unwrap_or_default(),
         marker: Marker::parse(marker.map(String::as_str)),
         progress: parts.progress,
+        completed: parts.completed,
+        marked: marked(metadata),
+        managers: managers(metadata),
         selector: parts.selector.map(selector).unwrap_or_default(),
+        jobs: Vec::new(),
         live_reload: own(names::LIVE_RELOAD) == Some("true"),
         never_restart: own(names::RESTART) == Some("Never"),
     }
+}
+
+/// What has no pods of its own: it consumes these Secrets in this form, and there is nothing to roll.
+fn without_pods<'a>(
+    kind: Kind,
+    metadata: &ObjectMeta,
+    form: ConsumeForm,
+    secrets: impl Iterator<Item = &'a str>,
+) -> Workload {
+    let mut workload = assemble(Parts {
+        kind,
+        metadata,
+        template: None,
+        selector: None,
+        progress: Progress::Complete,
+        completed: true,
+    });
+    let how = Use { forms: [form].into(), keys: Keys::All };
+    workload.uses = secrets.filter(|name| !name.is_empty()).map(|name| (name.to_owned(), how.clone())).collect();
+    workload
+}
+
+/// The API server notes when a field manager last changed what it owns
+/// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>).
+fn marked(metadata: &ObjectMeta) -> Option<DateTime<Utc>> {
+    let entries = metadata.managed_fields.iter().flatten();
+    let ours = entries.filter(|entry| entry.manager.as_deref() == Some(names::MANAGER_RESTART));
+    ours.filter_map(|entry| entry.time.as_ref()).map(time::chrono).max()
+}
+
+fn managers(metadata: &ObjectMeta) -> Vec<String> {
+    let entries = metadata.managed_fields.iter().flatten();
+    let of_template = entries.filter(|entry| {
+        entry.fields_v1.as_ref().is_some_and(|fields| fields.0.pointer("/f:spec/f:template").is_some())
+    });
+    let names = of_template.filter_map(|entry| entry.manager.clone());
+    let mut names: Vec<String> = names.filter(|name| name != names::MANAGER_RESTART).collect();
+    names.sort();
+    names.dedup();
+    names
 }
 
 fn selector(selector: &LabelSelector) -> String {
@@ -235,6 +326,20 @@ mod tests {
         assert_eq!(marker.to_string(), "cache=ab.34,db=ab.12");
         assert_eq!(Marker::parse(Some(&marker.to_string())), marker);
         assert_eq!(Marker::parse(None), Marker::default());
+    }
+
+    #[test]
+    fn managed_fields_tell_when_the_marker_was_written_and_whose_the_template_is() {
+        let entry = |manager: &str, time: &str, fields: serde_json::Value| serde_json::json!({"manager": manager, "operation": "Apply", "time": time, "fieldsV1": fields});
+        let template = || serde_json::json!({"f:spec": {"f:template": {"f:spec": {}}}});
+        let metadata: ObjectMeta = serde_json::from_value(serde_json::json!({"managedFields": [
+            entry("argocd", "2026-01-01T00:00:00Z", template()),
+            entry("rekey-restart", "2026-01-02T00:00:00Z", template()),
+            entry("kube-controller-manager", "2026-01-03T00:00:00Z", serde_json::json!({"f:status": {}})),
+        ]}))
+        .unwrap();
+        assert_eq!(marked(&metadata), time::parse("2026-01-02T00:00:00Z"));
+        assert_eq!(managers(&metadata), ["argocd"]);
     }
 
     #[test]

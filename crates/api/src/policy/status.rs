@@ -186,6 +186,8 @@ pub enum ConsumeForm {
     SubPath,
     /// A source of a projected volume.
     Projected,
+    /// The credential of a volume's driver, `csi.nodePublishSecretRef` for example: read when the volume is mounted.
+    MountCredential,
     /// A pull secret, of the pod or of its `ServiceAccount`.
     ImagePull,
     /// The certificate of an Ingress or Gateway.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt as _};
 use rekey_api::{RotationSchedule, SecretPolicy, names, rotation::RotationStep};
@@ -15,7 +16,6 @@ use rekey_core::{
 use crate::{
     context::Context,
     error::{Error, status},
-    index::Referent,
     rows::{Holder, Managed, SecretRow},
     table::ObjectName,
 };
@@ -212,16 +212,22 @@ pub fn published(ctx: &Context, policy: &Policy) -> Option<Published> {
     (published.policy == policy.name).then(|| published.clone())
 }
 
-/// The workloads that refer to the policy's Secret.
+/// The workloads that consume the policy's Secret.
 pub fn consumers(ctx: &Context, policy: &Policy) -> Vec<Consumer> {
-    let rows = ctx.known.workloads.referring(&policy.namespace, Referent::Secret, &policy.secret);
+    let rows = ctx.consumers_of(policy);
     rows.into_iter()
-        .filter_map(|(_, row)| {
-            row.0.uses.get(&policy.secret)?;
+        .filter_map(|row| {
+            policy.how(&row.0)?;
             let look = ctx.memory.look(&row.0.uid, &policy.secret);
-            Some(Consumer { workload: row.0.clone(), look })
+            let reverted = ctx.memory.is_reverted(&row.0.uid, &policy.secret, &row.0.marker);
+            Some(Consumer { workload: row.0.clone(), look, reverted })
         })
         .collect()
+}
+
+/// When time alone changes how a consumer of the policy stands.
+pub fn recheck(ctx: &Context, policy: &Policy, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    policy.recheck(&published(ctx, policy)?, &consumers(ctx, policy), now)
 }
 
 fn rotation(schedule: &RotationSchedule) -> Option<OpenRotation> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rekey_api::{
-    GoDuration, SecretPolicy, names,
+    SecretPolicy, names,
     policy::{Immutability, Include, OnFailure, Rollout, Template},
 };
 
@@ -66,14 +66,9 @@ fn refuse(present: bool, field: &str, fix: &str) -> Result<(), SpecError> {
 }
 
 fn rollout(rollout: &Rollout) -> Result<(), SpecError> {
-    let standard = Rollout::default();
-    let other = |set: GoDuration, standard: GoDuration| set != standard;
-    refuse(!rollout.consumers.is_empty(), "spec.rollout.consumers", "remove it; consumers are found by reference")?;
     refuse(rollout.canary.is_some(), "spec.rollout.canary", "remove it")?;
     refuse(rollout.on_failure != OnFailure::Hold, "spec.rollout.onFailure", "use Hold")?;
-    refuse(!rollout.windows.is_empty(), "spec.rollout.windows", "remove it")?;
-    refuse(other(rollout.progress_deadline, standard.progress_deadline), "spec.rollout.progressDeadline", "remove it")?;
-    refuse(other(rollout.live_reload_grace, standard.live_reload_grace), "spec.rollout.liveReloadGrace", "remove it")
+    refuse(!rollout.windows.is_empty(), "spec.rollout.windows", "remove it")
 }
 
 /// Labels of a Secret: not those that other tools decide ownership by.

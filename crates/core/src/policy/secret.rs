@@ -1,10 +1,10 @@
 //! What the Secret should be, what must be written, and what the status then says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use rekey_api::{SecretPolicyStatus, condition::Reason, names};
+use rekey_api::{SecretPolicyStatus, condition::Reason, names, policy::ConsumerState};
 
 use super::{
     Consumer, Fetched, Hold, Policy, Source, next_round,
@@ -17,8 +17,6 @@ use crate::{
     chance::Chance,
     digest::{DigestKey, Digests},
     published::Published,
-    rollout::Input,
-    workload::Workload,
 };
 
 /// All that was seen of a policy's surroundings.
@@ -193,7 +191,9 @@ pub fn secret(
     let outcome = decide(policy, seen, fetched, Tools { key, chance, now })?;
     let status = status(policy, seen, &outcome, now);
     let again = again(policy, seen, &outcome, now);
-    Ok(Plan { steps: outcome.decided.steps, status, events: outcome.decided.events, again })
+    let mut events = outcome.decided.events;
+    events.extend(failures(&seen.status, &status));
+    Ok(Plan { steps: outcome.decided.steps, status, events, again })
 }
 
 fn again(policy: &Policy, seen: &Seen, outcome: &Outcome<'_>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
@@ -238,6 +238,18 @@ fn decide<'a>(
             Ok(Outcome::of(Decided::waiting("the values have not been read yet"), fetched))
         }
     }
+}
+
+/// Consumers that have failed since the last status.
+fn failures(before: &SecretPolicyStatus, now: &SecretPolicyStatus) -> Option<Notice> {
+    let failed = |status: &SecretPolicyStatus| -> BTreeSet<String> {
+        let items = status.consumers.iter().flat_map(|consumers| &consumers.items);
+        let failed = items.filter(|item| item.state == ConsumerState::Failed);
+        failed.map(|item| format!("{} {}", item.kind, item.name)).collect()
+    };
+    let news: Vec<String> = failed(now).difference(&failed(before)).cloned().collect();
+    let text = format!("{}: see status.consumers", news.join(", "));
+    (!news.is_empty()).then_some(Notice { reason: Reason::ConsumerFailed, action: "Rollout", text })
 }
 
 /// Whether the Secret is the policy's to write; asked before anything is read.
@@ -317,14 +329,5 @@ impl Policy {
             Source::Generated(_) | Source::Engine(_) => true,
             Source::Remote(_) | Source::Existing => false,
         }
-    }
-
-    pub(super) fn input(&self, published: &Published, workload: &Workload) -> Option<Input> {
-        Some(Input {
-            secret: self.secret.clone(),
-            how: workload.uses.get(&self.secret)?.clone(),
-            published: published.clone(),
-            restart: self.restart,
-        })
     }
 }

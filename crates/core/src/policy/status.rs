@@ -54,7 +54,7 @@ pub fn status(policy: &Policy, seen: &Seen, outcome: &Outcome<'_>, now: DateTime
     }
     expiry(outcome, &mut status);
     if let Some(published) = &decided.published {
-        status.consumers = consumers(&seen.consumers, |workload| policy.input(published, workload));
+        status.consumers = consumers(policy, published, &seen.consumers, now);
         // Read off the Secret, not remembered: a change whose status write was lost is recorded the next time.
         if status.revision.as_ref() != Some(&published.revision) {
             status.revision = Some(published.revision.clone());
@@ -159,6 +159,12 @@ fn current(consumers: &ConsumersStatus) -> Extra {
         let text = format!("on their way to the present value: {}", moving.join(", "));
         return extra(false, Reason::ConsumersOutdated, text);
     }
+    if consumers.failed > 0 {
+        let failed = consumers.items.iter().filter(|item| item.state == ConsumerState::Failed);
+        let said =
+            failed.map(|item| format!("{} {}: {}", item.kind, item.name, item.message.as_deref().unwrap_or_default()));
+        return extra(false, Reason::ConsumerFailed, said.collect::<Vec<_>>().join("; "));
+    }
     if !held.is_empty() {
         let text = format!("held on an older value: {}; see status.consumers", held.join(", "));
         return extra(false, Reason::Held, text);
@@ -178,7 +184,7 @@ pub fn failed(
     let mut status = before.clone();
     status.source = Some(policy.source.text());
     if let Some(published) = published {
-        status.consumers = consumers(workloads, |workload| policy.input(published, workload));
+        status.consumers = consumers(policy, published, workloads, now);
     }
     let extra = status.consumers.as_ref().map(current);
     let situation = &stale(policy, before, situation.clone(), now);

@@ -12,8 +12,18 @@ impl Project for DaemonSet {
             template: self.spec.as_ref().map(|spec| &spec.template),
             selector: self.spec.as_ref().map(|spec| &spec.selector),
             progress: progress(self),
+            completed: completed(self),
         })
     }
+}
+
+/// It keeps no record of that. A rollout whose first pods fail stops there (`maxUnavailable`), so one that has reached
+/// every node and has working pods went through.
+fn completed(set: &DaemonSet) -> bool {
+    let status = set.status.clone().unwrap_or_default();
+    status.observed_generation.unwrap_or_default() >= set.metadata.generation.unwrap_or_default()
+        && status.updated_number_scheduled.unwrap_or_default() >= status.desired_number_scheduled
+        && (status.number_available.unwrap_or_default() > 0 || status.desired_number_scheduled == 0)
 }
 
 fn progress(set: &DaemonSet) -> Progress {
@@ -57,6 +67,8 @@ mod tests {
             }))
             .unwrap();
             assert_eq!(set.project().progress == Progress::Complete, complete, "{seen} {updated} {available}");
+            let everywhere = seen == 2 && updated == 3;
+            assert_eq!(set.project().completed, everywhere, "{seen} {updated} {available}");
         }
     }
 }

@@ -12,8 +12,21 @@ impl Project for Deployment {
             template: self.spec.as_ref().map(|spec| &spec.template),
             selector: self.spec.as_ref().map(|spec| &spec.selector),
             progress: progress(self),
+            completed: progressing(self) == Some("NewReplicaSetAvailable"),
         })
     }
+}
+
+/// The reason of its condition `Progressing`, if it speaks of the present template: it stays `NewReplicaSetAvailable`
+/// when pods of a complete rollout fail later
+/// (<https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#deployment-status>).
+fn progressing(deployment: &Deployment) -> Option<&str> {
+    let status = deployment.status.as_ref()?;
+    if status.observed_generation < deployment.metadata.generation {
+        return None;
+    }
+    let condition = status.conditions.iter().flatten().find(|condition| condition.type_ == "Progressing")?;
+    condition.reason.as_deref()
 }
 
 /// Complete in the sense of
@@ -33,16 +46,19 @@ fn progress(deployment: &Deployment) -> Progress {
     if status.observed_generation.unwrap_or_default() < deployment.metadata.generation.unwrap_or_default() {
         return Progress::Underway("its controller has not seen the change yet".to_owned());
     }
-    if updated < wanted {
-        return Progress::Underway(format!("{updated} of {wanted} pods are new"));
+    let short = if updated < wanted {
+        format!("{updated} of {wanted} pods are new")
+    } else if all > updated {
+        format!("{} old pods still run", all - updated)
+    } else if available < updated {
+        format!("{available} of {updated} new pods are available")
+    } else {
+        return Progress::Complete;
+    };
+    match progressing(deployment) {
+        Some("ProgressDeadlineExceeded") => Progress::Stuck(format!("ProgressDeadlineExceeded: {short}")),
+        _ => Progress::Underway(short),
     }
-    if all > updated {
-        return Progress::Underway(format!("{} old pods still run", all - updated));
-    }
-    if available < updated {
-        return Progress::Underway(format!("{available} of {updated} new pods are available"));
-    }
-    Progress::Complete
 }
 
 #[cfg(test)]
@@ -57,6 +73,25 @@ mod tests {
                        "availableReplicas": counts[2]},
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn its_own_controller_says_when_it_is_stuck_or_was_complete_once() {
+        for (reason, seen, stuck, completed) in [
+            ("ReplicaSetUpdated", 2, false, false),
+            ("ProgressDeadlineExceeded", 2, true, false),
+            ("ProgressDeadlineExceeded", 1, false, false),
+            ("NewReplicaSetAvailable", 2, false, true),
+            ("NewReplicaSetAvailable", 1, false, false),
+        ] {
+            let mut case = deployment(2, seen, [2, 2, 1], false);
+            let condition = serde_json::json!({"type": "Progressing", "status": "False", "reason": reason});
+            let conditions = vec![serde_json::from_value(condition).unwrap()];
+            case.status.as_mut().unwrap().conditions = Some(conditions);
+            let found = case.project();
+            assert_eq!(matches!(found.progress, Progress::Stuck(_)), stuck, "{reason} {seen}");
+            assert_eq!(found.completed, completed, "{reason} {seen}");
+        }
     }
 
     #[test]

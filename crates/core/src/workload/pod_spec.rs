@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::{Container, PodSpec, Volume};
+use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, PodSpec, Volume, VolumeMount};
 use rekey_api::policy::ConsumeForm;
 
 use super::{Keys, Use};
@@ -11,12 +11,13 @@ use super::{Keys, Use};
 #[must_use]
 pub fn uses(spec: &PodSpec) -> BTreeMap<String, Use> {
     let mut found = Found::default();
-    let containers = || spec.containers.iter().chain(spec.init_containers.iter().flatten());
-    for container in containers() {
+    let containers = containers(spec);
+    for container in &containers {
         found.environment(container);
     }
-    let by_sub_path: BTreeSet<&str> = containers()
-        .flat_map(|container| container.volume_mounts.iter().flatten())
+    let by_sub_path: BTreeSet<&str> = containers
+        .iter()
+        .flat_map(|container| container.mounts)
         .filter(|mount| mount.sub_path.is_some() || mount.sub_path_expr.is_some())
         .map(|mount| mount.name.as_str())
         .collect();
@@ -27,6 +28,44 @@ pub fn uses(spec: &PodSpec) -> BTreeMap<String, Use> {
         found.add(&reference.name, ConsumeForm::ImagePull, Keys::All);
     }
     found.0
+}
+
+/// What containers of every sort have in common.
+struct Container<'a> {
+    variables: &'a [EnvVar],
+    sources: &'a [EnvFromSource],
+    mounts: &'a [VolumeMount],
+}
+
+/// All containers: init containers, of which some are sidecars, and ephemeral ones, which pods have and templates not.
+fn containers(spec: &PodSpec) -> Vec<Container<'_>> {
+    let usual = spec.containers.iter().chain(spec.init_containers.iter().flatten()).map(|container| Container {
+        variables: container.env.as_deref().unwrap_or_default(),
+        sources: container.env_from.as_deref().unwrap_or_default(),
+        mounts: container.volume_mounts.as_deref().unwrap_or_default(),
+    });
+    let ephemeral = spec.ephemeral_containers.iter().flatten().map(|container| Container {
+        variables: container.env.as_deref().unwrap_or_default(),
+        sources: container.env_from.as_deref().unwrap_or_default(),
+        mounts: container.volume_mounts.as_deref().unwrap_or_default(),
+    });
+    usual.chain(ephemeral).collect()
+}
+
+/// The Secret that a volume's driver gets its credential from. Volumes by claim are not among them: what they need
+/// stands in the `PersistentVolume`.
+fn credential(volume: &Volume) -> Option<&str> {
+    let azure = volume.azure_file.as_ref().map(|file| file.secret_name.as_str());
+    let scale_io = volume.scale_io.as_ref().map(|io| &io.secret_ref);
+    let reference = (volume.csi.as_ref().and_then(|csi| csi.node_publish_secret_ref.as_ref()))
+        .or_else(|| volume.cephfs.as_ref()?.secret_ref.as_ref())
+        .or_else(|| volume.cinder.as_ref()?.secret_ref.as_ref())
+        .or_else(|| volume.flex_volume.as_ref()?.secret_ref.as_ref())
+        .or_else(|| volume.iscsi.as_ref()?.secret_ref.as_ref())
+        .or_else(|| volume.rbd.as_ref()?.secret_ref.as_ref())
+        .or_else(|| volume.storageos.as_ref()?.secret_ref.as_ref())
+        .or(scale_io);
+    azure.or(reference.map(|reference| reference.name.as_str()))
 }
 
 #[derive(Default)]
@@ -45,13 +84,13 @@ impl Found {
         entry.keys.add(keys);
     }
 
-    fn environment(&mut self, container: &Container) {
-        for variable in container.env.iter().flatten() {
+    fn environment(&mut self, container: &Container<'_>) {
+        for variable in container.variables {
             if let Some(reference) = variable.value_from.as_ref().and_then(|from| from.secret_key_ref.as_ref()) {
                 self.add(&reference.name, ConsumeForm::Env, Keys::Some([reference.key.clone()].into()));
             }
         }
-        for source in container.env_from.iter().flatten() {
+        for source in container.sources {
             if let Some(reference) = &source.secret_ref {
                 self.add(&reference.name, ConsumeForm::EnvFrom, Keys::All);
             }
@@ -69,6 +108,7 @@ impl Found {
             let keys = items(source.items.as_deref().map(|items| items.iter().map(|item| &item.key)));
             self.add(&source.name, form(ConsumeForm::Projected), keys);
         }
+        self.add(credential(volume).unwrap_or_default(), ConsumeForm::MountCredential, Keys::All);
     }
 }
 
@@ -123,6 +163,33 @@ mod tests {
                 "pull {ImagePull} *",
             ]
         );
+    }
+
+    #[test]
+    fn credentials_of_volumes_are_found() {
+        let reference = |name: &str| serde_json::json!({"name": name});
+        let found = uses(&spec(serde_json::json!({"containers": [], "volumes": [
+            {"name": "a", "csi": {"driver": "d", "nodePublishSecretRef": reference("csi")}},
+            {"name": "b", "azureFile": {"secretName": "azure", "shareName": "s"}},
+            {"name": "c", "cephfs": {"monitors": [], "secretRef": reference("ceph")}},
+            {"name": "d", "cinder": {"volumeID": "v", "secretRef": reference("cinder")}},
+            {"name": "e", "flexVolume": {"driver": "d", "secretRef": reference("flex")}},
+            {"name": "f", "iscsi": {"iqn": "i", "lun": 0, "targetPortal": "t", "secretRef": reference("iscsi")}},
+            {"name": "g", "rbd": {"image": "i", "monitors": [], "secretRef": reference("rbd")}},
+            {"name": "h", "scaleIO": {"gateway": "g", "system": "s", "secretRef": reference("scale")}},
+            {"name": "i", "storageos": {"secretRef": reference("storageos")}},
+            {"name": "j", "emptyDir": {}}]})));
+        let names: Vec<&str> = found.keys().map(String::as_str).collect();
+        assert_eq!(names, ["azure", "ceph", "cinder", "csi", "flex", "iscsi", "rbd", "scale", "storageos"]);
+        let form = [ConsumeForm::MountCredential].into();
+        assert!(found.values().all(|how| how.forms == form && !how.refreshes(true) && !how.needs_no_restart()));
+    }
+
+    #[test]
+    fn an_ephemeral_container_counts() {
+        let found = uses(&spec(serde_json::json!({"containers": [], "ephemeralContainers": [
+            {"name": "debug", "envFrom": [{"secretRef": {"name": "db"}}]}]})));
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["db"]);
     }
 
     #[test]

@@ -12,8 +12,17 @@ impl Project for StatefulSet {
             template: self.spec.as_ref().map(|spec| &spec.template),
             selector: self.spec.as_ref().map(|spec| &spec.selector),
             progress: progress(self),
+            completed: completed(self),
         })
     }
+}
+
+/// The update revision becomes the current one when every pod of it was ready.
+fn completed(set: &StatefulSet) -> bool {
+    let status = set.status.clone().unwrap_or_default();
+    status.observed_generation.unwrap_or_default() >= set.metadata.generation.unwrap_or_default()
+        && status.update_revision.is_some()
+        && status.current_revision == status.update_revision
 }
 
 fn progress(set: &StatefulSet) -> Progress {

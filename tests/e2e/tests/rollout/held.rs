@@ -47,10 +47,14 @@ pub async fn never_by_policy(world: Arc<World>) -> Result<()> {
 
 pub async fn reloads(world: Arc<World>) -> Result<()> {
     let ground = Ground::new(&world, "reload").await?;
-    ground.published().await?;
+    ground.put("db", "orders", "one").await?;
+    ground.policy("db", json!({"rollout": {"liveReloadGrace": "5s"}})).await?;
+    ground.scene.wait_synced("db").await?;
     let consumer = ground.consumer("Deployment", "app", Form::Volume).await?;
     ground.scene.annotate::<Deployment>("app", names::LIVE_RELOAD, "true").await?;
     ground.change("two").await?;
+    // It may take its node some time to bring the new file.
+    ground.scene.wait_policy("db", "ConsumersCurrent=False/ConsumersOutdated").await?;
     ground.wait_current("1/1").await?;
     let pod = ground.scene.wait_pod("app").await?;
     until_equal("the mounted file", "two".to_owned(), || consumer.password(&pod)).await?;

@@ -1,11 +1,15 @@
 //! Consumers restart exactly once when the value they consume changes, and never otherwise. Pods really run here, and
 //! what they hold is read from their processes.
 
+mod argo;
 mod costs;
+mod failed;
 mod ground;
 mod held;
 mod left_alone;
+mod named;
 mod restarts;
+mod shown;
 mod together;
 
 use std::process::ExitCode;
@@ -36,6 +40,13 @@ fn main() -> Result<ExitCode> {
             test("a_policy_without_restarts_holds_its_consumers", held::never_by_policy),
             test("a_consumer_that_reloads_is_not_restarted", held::reloads),
             test("a_paused_deployment_is_picked_up_when_resumed", held::paused),
+            test("a_cron_job_is_held_while_an_older_job_runs_and_never_started", shown::cron_job),
+            test("an_argo_rollout_restarts_once", argo::rollout),
+            test("certificates_and_pull_secrets_are_shown_and_restart_nobody", shown::certificates_and_pull_secrets),
+            test("a_named_consumer_restarts_once_without_a_reference", named::restarts_once),
+            test("a_kind_that_cannot_be_restarted_is_refused_by_name", named::other_kinds),
+            test("a_consumer_that_misses_its_deadline_has_failed_and_the_others_wait", failed::deadline),
+            test("a_marker_taken_off_twice_is_left_off", failed::marker_reverted),
             test("a_restart_costs_what_it_should", costs::restart),
         ],
     )

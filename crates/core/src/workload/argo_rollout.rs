@@ -1,0 +1,86 @@
+//! `argoproj.io/v1alpha1` `Rollout`: not every cluster has the kind, so it comes without a type.
+//! <https://argo-rollouts.readthedocs.io/en/stable/features/specification/>
+
+use k8s_openapi::{
+    api::core::v1::PodTemplateSpec,
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
+};
+use serde::Deserialize as _;
+use serde_json::Value;
+
+use super::{Kind, Parts, Progress, Workload, assemble};
+
+/// The projection of a Rollout. One with a `workloadRef` has no template of its own: the Deployment that it refers to is
+/// a consumer like any other.
+#[must_use]
+pub fn argo_rollout(metadata: &ObjectMeta, object: &Value) -> Workload {
+    let template = PodTemplateSpec::deserialize(&object["spec"]["template"]).ok();
+    let selector = LabelSelector::deserialize(&object["spec"]["selector"]).ok();
+    let progress = progress(metadata, &object["status"]);
+    assemble(Parts {
+        kind: Kind::Rollout,
+        metadata,
+        template: template.as_ref(),
+        selector: selector.as_ref(),
+        completed: progress == Progress::Complete || is_stable(metadata, &object["status"]),
+        progress,
+    })
+}
+
+/// Whether its controller has seen the present generation, which is a text there.
+fn is_seen(metadata: &ObjectMeta, status: &Value) -> bool {
+    let seen = status["observedGeneration"].as_str().and_then(|text| text.parse::<i64>().ok());
+    seen.unwrap_or_default() >= metadata.generation.unwrap_or_default()
+}
+
+/// Whether the present template has become the stable one: it stays so when pods fail later.
+fn is_stable(metadata: &ObjectMeta, status: &Value) -> bool {
+    let stable = status["stableRS"].as_str().filter(|hash| !hash.is_empty());
+    is_seen(metadata, status) && stable.is_some() && stable == status["currentPodHash"].as_str()
+}
+
+/// Its controller says in one word how far it is.
+fn progress(metadata: &ObjectMeta, status: &Value) -> Progress {
+    if !is_seen(metadata, status) {
+        return Progress::Underway("its controller has not seen the change yet".to_owned());
+    }
+    match status["phase"].as_str() {
+        Some("Healthy") => Progress::Complete,
+        Some("Paused") => Progress::Waiting("it is paused".to_owned()),
+        Some("Degraded") => Progress::Stuck("its phase is Degraded".to_owned()),
+        Some(_) | None => Progress::Underway("its phase is not Healthy".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn rollout(seen: &str, phase: &str) -> Workload {
+        let metadata = ObjectMeta { generation: Some(2), ..ObjectMeta::default() };
+        let env = json!([{"name": "A", "valueFrom": {"secretKeyRef": {"name": "db", "key": "a"}}}]);
+        let template = json!({"metadata": {"annotations": {"rekey.dev/consumed": "db=x"}},
+                              "spec": {"containers": [{"name": "c", "env": env}]}});
+        let spec =
+            json!({"selector": {"matchLabels": {"app": "web"}}, "template": template, "strategy": {"canary": {}}});
+        argo_rollout(&metadata, &json!({"spec": spec, "status": {"observedGeneration": seen, "phase": phase}}))
+    }
+
+    #[test]
+    fn it_is_read_like_a_deployment() {
+        let found = rollout("2", "Healthy");
+        assert_eq!(found.uses.keys().collect::<Vec<_>>(), ["db"]);
+        assert_eq!((found.selector.as_str(), found.marker.to_string().as_str()), ("app=web", "db=x"));
+        assert!(found.completed && found.id.kind.rolls());
+        assert!(matches!(rollout("1", "Healthy").progress, Progress::Underway(_)));
+        assert!(matches!(rollout("2", "Paused").progress, Progress::Waiting(_)));
+        assert!(matches!(rollout("2", "Degraded").progress, Progress::Stuck(_)));
+        assert!(rollout("2", "Progressing").is_moving());
+        let metadata = ObjectMeta { generation: Some(2), ..ObjectMeta::default() };
+        let status = json!({"observedGeneration": "2", "phase": "Degraded", "stableRS": "a", "currentPodHash": "a"});
+        assert!(!argo_rollout(&metadata, &json!({"status": status})).is_moving(), "it was complete before");
+        assert!(argo_rollout(&ObjectMeta::default(), &json!({"spec": {"workloadRef": {}}})).uses.is_empty());
+    }
+}

@@ -1,0 +1,92 @@
+//! Argo Rollouts: the kind as far as we read it, and this test in the place of its controller.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api,
+    api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams},
+};
+use rekey_api::names;
+use rekey_e2e::{
+    World,
+    wait::{stays, until},
+    workloads::{Form, workload},
+};
+use serde_json::{Value, json};
+
+use crate::ground::{Ground, REST};
+
+async fn kind(world: &World) -> Result<()> {
+    let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let schema = json!({"openAPIV3Schema": {"type": "object", "properties": {"spec": open, "status": open}}});
+    let version = json!({
+        "name": "v1alpha1", "served": true, "storage": true, "schema": schema, "subresources": {"status": {}},
+    });
+    world
+        .apply(json!({
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": "rollouts.argoproj.io"},
+            "spec": {
+                "group": "argoproj.io",
+                "scope": "Namespaced",
+                "names": {"kind": "Rollout", "plural": "rollouts"},
+                "versions": [version],
+            },
+        }))
+        .await
+        .map(drop)
+}
+
+fn manifest(namespace: &str) -> Value {
+    let mut manifest = workload("Deployment", namespace, "app", "db", Form::Env);
+    manifest["apiVersion"] = json!("argoproj.io/v1alpha1");
+    manifest["kind"] = json!("Rollout");
+    manifest
+}
+
+/// What its controller does: the pod of the present template, and a word about it.
+async fn rolled(ground: &Ground, api: &Api<DynamicObject>) -> Result<()> {
+    let rollout = api.get("app").await?;
+    let generation = rollout.metadata.generation.context("no generation")?;
+    let name = format!("app-{generation}");
+    let mut pod = rollout.data["spec"]["template"].clone();
+    pod["apiVersion"] = json!("v1");
+    pod["kind"] = json!("Pod");
+    pod["metadata"]["name"] = json!(name);
+    ground.scene.apply(pod).await?;
+    let status = json!({"status": {"observedGeneration": generation.to_string(), "phase": "Healthy"}});
+    api.patch_status("app", &PatchParams::default(), &Patch::Merge(&status)).await?;
+    Ok(())
+}
+
+pub async fn rollout(world: Arc<World>) -> Result<()> {
+    kind(&world).await?;
+    let probe = world.plane.namespace("argo").await?;
+    until("the API server serves Rollouts", || async { Ok(world.apply(manifest(&probe)).await.ok()) }).await?;
+    let ground = Ground::new(&world, "argo").await?;
+    ground.published().await?;
+    let resource =
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Rollout"), "rollouts");
+    let api: Api<DynamicObject> = Api::namespaced_with(world.client.clone(), &ground.scene.namespace, &resource);
+    ground.scene.apply(manifest(&ground.scene.namespace)).await?;
+    rolled(&ground, &api).await?;
+    ensure!(ground.scene.held("app", "PASSWORD").await? == "one");
+    ground.wait_current("1/1").await?;
+    ensure!(ground.state("db", "app").await? == "Assumed");
+    ground.change("two").await?;
+    let generation = || async { api.get("app").await?.metadata.generation.context("no generation") };
+    until("the marker is written", || async { Ok((generation().await? == 2).then_some(())) }).await?;
+    let template = api.get("app").await?.data["spec"]["template"].clone();
+    let marker = template["metadata"]["annotations"][names::CONSUMED].as_str().unwrap_or_default();
+    ensure!(marker.starts_with("db="), "{template}");
+    ensure!(template["spec"]["containers"][0]["name"] == "app", "the rest of it stays: {template}");
+    ground.scene.wait_policy("db", "ConsumersCurrent=False/ConsumersOutdated").await?;
+    ground.scene.api::<Pod>().delete("app-1", &DeleteParams::default().grace_period(0)).await?;
+    rolled(&ground, &api).await?;
+    ground.wait_current("1/1").await?;
+    ensure!(ground.scene.held("app", "PASSWORD").await? == "two");
+    stays("its generation", 2, REST, generation).await
+}
