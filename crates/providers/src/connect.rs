@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use k8s_openapi::ByteString;
 use rekey_api::{
-    provider::{AwsProvider, AwsService, KvVersion, Provider, VaultAuth, VaultProvider},
+    provider::{AwsProvider, AwsService, Provider},
     reference::{CaBundleKind, CaBundleRef, SecretKeyRef},
     store::RemoteStoreSpec,
 };
@@ -17,12 +17,11 @@ use crate::{
     aws::{Keys, Place, Places, SecretsManager},
     http,
     rights::Rights,
-    vault::{Login, Method, Server, Vault, mount},
 };
 
 /// Opens the stores of this crate, within what the operator's settings allow.
 pub struct Stores {
-    network: Network,
+    pub(crate) network: Network,
     /// For stores whose certificates the system's CAs sign: they share connections, never credentials.
     shared: OnceCell<reqwest::Client>,
 }
@@ -34,30 +33,11 @@ impl Stores {
         Self { network, shared: OnceCell::new() }
     }
 
-    async fn client(&self, roots: Option<String>) -> Result<reqwest::Client, StoreError> {
+    pub(crate) async fn client(&self, roots: Option<String>) -> Result<reqwest::Client, StoreError> {
         match roots {
             Some(pem) => http::client(&self.network, Some(&pem)),
             None => self.shared.get_or_try_init(|| async { http::client(&self.network, None) }).await.cloned(),
         }
-    }
-
-    async fn vault(
-        &self,
-        spec: &VaultProvider,
-        rights: Rights,
-        credentials: Arc<dyn Credentials>,
-    ) -> Result<Arc<dyn Store>, StoreError> {
-        match spec.kv_version {
-            KvVersion::V1 => return Err(later("spec.provider.vault.kvVersion: V1", "use V2")),
-            KvVersion::V2 => {}
-        }
-        let mount = mount("spec.provider.vault.mount", &spec.mount)?;
-        let method = vault_method(&spec.auth)?;
-        let address = address::check("spec.provider.vault.server", &spec.server, &self.network)?;
-        let roots = roots(spec.ca_bundle.as_ref(), spec.ca_bundle_ref.as_ref(), &*credentials).await?;
-        let server = Server::new(self.client(roots).await?, address, spec.namespace.as_deref())?;
-        let login = Login { server: Arc::new(server), method, credentials };
-        Ok(Arc::new(Vault::new(mount, rights, login)))
     }
 
     async fn aws(
@@ -116,36 +96,6 @@ impl Connect for Stores {
     }
 }
 
-fn vault_method(auth: &VaultAuth) -> Result<Method, StoreError> {
-    match auth {
-        VaultAuth { kubernetes: Some(kubernetes), token: None, app_role: None, jwt: None } => {
-            let account = &kubernetes.service_account_ref;
-            if account.audiences.is_empty() {
-                return Err(invalid(
-                    "spec.provider.vault.auth.kubernetes.serviceAccountRef.audiences must not be empty",
-                ));
-            }
-            Ok(Method::Kubernetes {
-                mount: mount("spec.provider.vault.auth.kubernetes.mount", &kubernetes.mount)?,
-                role: kubernetes.role.clone(),
-                account: account.name.clone(),
-                audiences: account.audiences.clone(),
-            })
-        }
-        VaultAuth { kubernetes: None, token: Some(token), app_role: None, jwt: None } => {
-            let SecretKeyRef { name, key } = token.secret_ref.clone();
-            Ok(Method::Token { name, key })
-        }
-        VaultAuth { kubernetes: None, token: None, app_role: Some(_), jwt: None } => {
-            Err(later("spec.provider.vault.auth.appRole", "use auth.kubernetes or auth.token"))
-        }
-        VaultAuth { kubernetes: None, token: None, app_role: None, jwt: Some(_) } => {
-            Err(later("spec.provider.vault.auth.jwt", "use auth.kubernetes or auth.token"))
-        }
-        _ => Err(invalid("spec.provider.vault.auth must have exactly one of kubernetes, token, appRole, jwt")),
-    }
-}
-
 fn aws_places(spec: &AwsProvider) -> Result<Places, StoreError> {
     let auth = spec.auth.as_ref().ok_or_else(|| {
         later("spec.provider.aws without auth (the operator's own credentials)", "use auth.secretRef")
@@ -168,7 +118,7 @@ fn place(reference: &SecretKeyRef) -> Place {
 }
 
 /// The certificates to trust, if not the system's.
-async fn roots(
+pub(crate) async fn roots(
     inline: Option<&ByteString>,
     reference: Option<&CaBundleRef>,
     credentials: &dyn Credentials,
@@ -187,16 +137,16 @@ async fn roots(
     String::from_utf8(bytes).map(Some).map_err(|_| invalid("the CA bundle is not PEM"))
 }
 
-fn invalid(text: &str) -> StoreError {
+pub(crate) fn invalid(text: &str) -> StoreError {
     StoreError::new(StoreErrorKind::Invalid, text)
 }
 
-fn later(field: &str, instead: &str) -> StoreError {
+pub(crate) fn later(field: &str, instead: &str) -> StoreError {
     invalid(&format!("{field} is not supported yet; {instead}"))
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use rekey_core::{SecretBytes, store::AccountToken};
     use serde_json::{Value, json};
 
@@ -228,17 +178,13 @@ mod tests {
         }
     }
 
-    async fn refusal(provider: Value) -> Option<String> {
+    /// Why a provider is refused, if it is.
+    pub(crate) async fn refusal(provider: Value) -> Option<String> {
         let spec: RemoteStoreSpec = serde_json::from_value(json!({ "provider": provider })).unwrap();
         let opened = Stores::new(Network::default()).connect(&spec, Arc::new(Nothing)).await;
         let error = opened.err()?;
         assert_eq!(error.kind, StoreErrorKind::Invalid, "{error}");
         Some(error.text)
-    }
-
-    fn vault(changes: &Value) -> Value {
-        let token = json!({ "token": { "secretRef": { "name": "vault", "key": "token" } } });
-        changed(json!({ "server": "https://bao.infra:8200", "mount": "secret", "auth": token }), changes, "vault")
     }
 
     fn aws(changes: &Value) -> Value {
@@ -247,7 +193,8 @@ mod tests {
         changed(json!({ "service": "SecretsManager", "region": "eu-west-1", "auth": auth }), changes, "aws")
     }
 
-    fn changed(mut spec: Value, changes: &Value, provider: &str) -> Value {
+    /// A provider with some fields changed.
+    pub(crate) fn changed(mut spec: Value, changes: &Value, provider: &str) -> Value {
         for (field, value) in changes.as_object().unwrap() {
             spec[field] = value.clone();
         }
@@ -256,14 +203,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_built_opens_without_a_login() {
-        let account = json!({ "name": "reader", "audiences": ["vault"] });
-        let kubernetes = json!({ "kubernetes": { "role": "shop", "serviceAccountRef": account } });
-        let table = [
-            vault(&json!({})),
-            vault(&json!({ "auth": kubernetes, "namespace": "team-shop" })),
-            aws(&json!({})),
-            aws(&json!({ "endpoint": "https://vpce.example" })),
-        ];
+        let table = [aws(&json!({})), aws(&json!({ "endpoint": "https://vpce.example" }))];
         for provider in table {
             assert_eq!(refusal(provider.clone()).await, None, "{provider}");
         }
@@ -272,26 +212,8 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_work_is_refused_by_field() {
         let account = json!({ "name": "reader", "audiences": ["vault"] });
-        let key = json!({ "name": "a", "key": "b" });
-        let app_role = json!({ "appRole": { "roleId": "x", "secretRef": key } });
-        let no_audience =
-            json!({ "kubernetes": { "role": "shop", "serviceAccountRef": { "name": "reader", "audiences": [] } } });
-        let reference = json!({ "kind": "ConfigMap", "name": "ca", "key": "ca.crt" });
         let table = [
             (json!({}), "exactly one of vault, aws"),
-            (vault(&json!({ "kvVersion": "V1" })), "vault.kvVersion: V1 is not supported yet; use V2"),
-            (vault(&json!({ "auth": app_role })), "vault.auth.appRole is not supported yet; use auth.kubernetes"),
-            (
-                vault(&json!({ "auth": { "jwt": { "role": "shop", "serviceAccountRef": account } } })),
-                "vault.auth.jwt is not supported yet",
-            ),
-            (vault(&json!({ "auth": {} })), "vault.auth must have exactly one"),
-            (vault(&json!({ "auth": no_audience })), "audiences must not be empty"),
-            (vault(&json!({ "mount": "../sys" })), "vault.mount"),
-            (vault(&json!({ "server": "http://bao" })), "vault.server must be https://"),
-            (vault(&json!({ "server": "https://127.0.0.1" })), "vault.server is the address 127.0.0.1"),
-            (vault(&json!({ "caBundle": "aGVsbG8=" })), "CA bundle"),
-            (vault(&json!({ "caBundleRef": reference })), "no ca/ca.crt"),
             (aws(&json!({ "service": "ParameterStore" })), "aws.service: ParameterStore is not supported yet"),
             (aws(&json!({ "role": { "arn": "arn:aws:iam::123456789012:role/r" } })), "aws.role is not supported yet"),
             (aws(&json!({ "auth": { "serviceAccountRef": account } })), "aws.auth.serviceAccountRef is not supported"),

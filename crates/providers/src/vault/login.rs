@@ -20,7 +20,7 @@ use crate::session::{self, Granted, RETRY, is_passing};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How we prove who we are.
-pub(crate) enum Method {
+pub(super) enum Method {
     /// A token in a Secret.
     Token {
         /// The Secret.
@@ -45,7 +45,7 @@ pub(crate) enum Method {
 ///
 /// A session that nears its end is renewed by the next call that uses it, never in between: a Kubernetes login is made
 /// anew, a token is read anew from its Secret and renewed (`renew-self`) if the server allows it.
-pub(crate) struct Login {
+pub(super) struct Login {
     /// Where.
     pub server: Arc<Server>,
     /// With what.

@@ -1,6 +1,7 @@
 //! Vault and `OpenBao`: KV version 2, with token and Kubernetes login.
 
 mod login;
+mod open;
 mod paths;
 mod server;
 mod wire;
@@ -19,11 +20,9 @@ use vaultrs::api::{
     token::requests::LookupTokenSelfRequest,
 };
 
-use self::server::Verbatim;
-pub(crate) use self::{
-    login::{Login, Method},
-    paths::mount,
-    server::Server,
+use self::{
+    login::Login,
+    server::{Server, Verbatim},
 };
 use crate::{
     http::{Answer, within},
@@ -32,7 +31,7 @@ use crate::{
 };
 
 /// A KV version 2 mount of one server.
-pub(crate) struct Vault {
+struct Vault {
     server: Arc<Server>,
     mount: String,
     rights: Rights,
@@ -41,7 +40,7 @@ pub(crate) struct Vault {
 
 impl Vault {
     /// The store; logs in at the first call.
-    pub(crate) fn new(mount: String, rights: Rights, login: Login) -> Self {
+    fn new(mount: String, rights: Rights, login: Login) -> Self {
         Self { server: Arc::clone(&login.server), mount, rights, session: Shared::new(login) }
     }
 

@@ -17,7 +17,7 @@ pub(super) fn key(text: &str) -> Result<String, StoreError> {
 ///
 /// # Errors
 /// `Invalid`, naming the field.
-pub(crate) fn mount(field: &str, text: &str) -> Result<String, StoreError> {
+pub(super) fn mount(field: &str, text: &str) -> Result<String, StoreError> {
     let path = text.trim_matches('/');
     stays(path).then(|| path.to_owned()).ok_or_else(|| {
         let text = format!("{field} is {text:?}: write the path of a mount, like secret or teams/shop");

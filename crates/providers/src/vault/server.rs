@@ -24,7 +24,7 @@ use super::wire;
 use crate::http::{Answer, Failure, send};
 
 /// A server, and the namespace we speak to on it.
-pub(crate) struct Server {
+pub(super) struct Server {
     client: Client,
     base: Url,
     /// The scheme, host and port of `base`.
@@ -39,7 +39,7 @@ impl Server {
     ///
     /// # Errors
     /// `Invalid` for a namespace that cannot be sent.
-    pub(crate) fn new(
+    pub(super) fn new(
         client: Client,
         address: crate::address::Address,
         namespace: Option<&str>,
