@@ -4,6 +4,7 @@
 
 mod access;
 mod audit;
+mod engines;
 mod secrets;
 
 use std::{

@@ -71,4 +71,49 @@ impl OpenBao {
         });
         self.request(Method::POST, &format!("auth/kubernetes/role/{name}"), Some(&role)).await.map(drop)
     }
+
+    /// Enables `AppRole` at `auth/approle` with one role, whose tokens are good for `ttl` and live `longest` at most.
+    /// Returns the role's id and a secret id.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn enable_app_role(
+        &self,
+        name: &str,
+        policy: &str,
+        ttl: &str,
+        longest: &str,
+    ) -> Result<(String, String)> {
+        self.request(Method::POST, "sys/auth/approle", Some(&json!({ "type": "approle" }))).await?;
+        let role = json!({ "token_policies": [policy], "token_ttl": ttl, "token_max_ttl": longest });
+        let path = format!("auth/approle/role/{name}");
+        self.request(Method::POST, &path, Some(&role)).await?;
+        let id = self.request(Method::GET, &format!("{path}/role-id"), None).await?;
+        let secret = self.request(Method::POST, &format!("{path}/secret-id"), None).await?;
+        let text = |answer: &serde_json::Value, field: &str| answer["data"][field].as_str().map(str::to_owned);
+        Ok((text(&id, "role_id").context("no role id")?, text(&secret, "secret_id").context("no secret id")?))
+    }
+
+    /// Lets tokens that are signed with the key log in at `auth/jwt`, as the role `role` when they are for `audience`
+    /// and about `subject`.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn enable_jwt_auth(
+        &self,
+        public_key_pem: &str,
+        role: &str,
+        policy: &str,
+        audience: &str,
+        subject: &str,
+    ) -> Result<()> {
+        self.request(Method::POST, "sys/auth/jwt", Some(&json!({ "type": "jwt" }))).await?;
+        let config = json!({ "jwt_validation_pubkeys": [public_key_pem], "jwt_supported_algs": ["ES256", "EdDSA"] });
+        self.request(Method::POST, "auth/jwt/config", Some(&config)).await?;
+        let bound = json!({
+            "role_type": "jwt", "user_claim": "sub", "bound_audiences": [audience], "bound_subject": subject,
+            "token_policies": [policy], "token_ttl": "1h",
+        });
+        self.request(Method::POST, &format!("auth/jwt/role/{role}"), Some(&bound)).await.map(drop)
+    }
 }
