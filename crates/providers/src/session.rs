@@ -1,10 +1,16 @@
 //! One login shared by all callers of a store.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use rekey_core::store::{StoreError, StoreErrorKind};
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
 
 /// How long to go on with a session whose early renewal failed before trying again.
 pub(crate) const RETRY: Duration = Duration::from_secs(30);
@@ -17,15 +23,28 @@ pub(crate) trait Login: Send + Sync {
 
     /// Logs in.
     async fn login(&self) -> Result<Granted<Self::Session>, StoreError>;
+
+    /// Makes a session last longer; `None`: it cannot, a new login is needed.
+    async fn prolong(&self, _session: &Self::Session) -> Result<Option<Lease>, StoreError> {
+        Ok(None)
+    }
 }
 
 /// The result of a login.
 pub(crate) struct Granted<S> {
     /// What to make calls with.
     pub session: S,
-    /// When to log in again, counted from the start of the login; `None`: only when it is refused.
+    /// When to renew it, counted from the start of the login; `None`: only when it is refused.
     pub renew_after: Option<Duration>,
     /// How long it can be used; `None`: without end.
+    pub ends_after: Option<Duration>,
+}
+
+/// How long a prolonged session is good, counted from the start of the request.
+pub(crate) struct Lease {
+    /// As [`Granted::renew_after`].
+    pub renew_after: Option<Duration>,
+    /// As [`Granted::ends_after`].
     pub ends_after: Option<Duration>,
 }
 
@@ -35,24 +54,59 @@ struct Held<S> {
     end: Option<Instant>,
 }
 
-/// The shared session: logs in when first needed, before it ends, and once more when it is refused.
+/// The shared session: logs in when first needed, renews before it ends, and logs in once more when it is refused.
 ///
-/// The lock is held while logging in, so that concurrent callers share one login. A caller that gives up meanwhile
-/// releases it, and the next one logs in.
+/// Callers that need a login at the same time share one. A caller that gives up meanwhile leaves it to the next one.
 pub(crate) struct Shared<L: Login> {
+    core: Arc<Core<L>>,
+}
+
+/// Who renews a session.
+#[derive(Clone, Copy)]
+enum Renewal {
+    /// The call that finds it due.
+    AtUse,
+    /// A task, so that no call has to wait for it, and a session that is not used does not run out.
+    InBackground,
+}
+
+struct Core<L: Login> {
     login: L,
+    renewal: Renewal,
     held: Mutex<Option<Held<L::Session>>>,
+    /// Held while logging in or renewing.
+    turn: tokio::sync::Mutex<()>,
+    /// When the session is to be renewed.
+    due: watch::Sender<Option<Instant>>,
 }
 
 impl<L: Login> Shared<L> {
-    /// Not logged in yet.
+    /// Not logged in yet; the first call after a session became due renews it.
     pub(crate) fn new(login: L) -> Self {
-        Self { login, held: Mutex::new(None) }
+        Self::renewing(login, Renewal::AtUse)
+    }
+
+    /// Not logged in yet; sessions are renewed in the background from the first login on, until `self` is dropped.
+    ///
+    /// To be called inside a tokio runtime.
+    pub(crate) fn kept(login: L) -> Self
+    where
+        L: 'static,
+    {
+        let shared = Self::renewing(login, Renewal::InBackground);
+        let due = shared.core.due.subscribe();
+        tokio::spawn(keep(Arc::downgrade(&shared.core), due));
+        shared
+    }
+
+    fn renewing(login: L, renewal: Renewal) -> Self {
+        let (held, turn, due) = (Mutex::default(), tokio::sync::Mutex::default(), watch::Sender::new(None));
+        Self { core: Arc::new(Core { login, renewal, held, turn, due }) }
     }
 
     /// How it logs in.
     pub(crate) fn login(&self) -> &L {
-        &self.login
+        &self.core.login
     }
 
     /// Makes a call with the session. If the call is refused with a session from before, logs in once more and
@@ -62,66 +116,135 @@ impl<L: Login> Shared<L> {
         F: Fn(Arc<L::Session>) -> R + Send + Sync,
         R: Future<Output = Result<T, StoreError>> + Send,
     {
-        let (session, fresh) = self.current().await?;
+        let (session, fresh) = self.core.current().await?;
         match call(Arc::clone(&session)).await {
             Err(error) if error.kind == StoreErrorKind::Denied && !fresh => {
-                let renewed = self.replace(&session).await?;
+                let renewed = self.core.replace(&session).await?;
                 call(renewed).await
             }
             result => result,
         }
     }
+}
 
+impl<L: Login> Core<L> {
     /// The session, and whether it was made just now.
     async fn current(&self) -> Result<(Arc<L::Session>, bool), StoreError> {
-        let mut held = self.held.lock().await;
-        let now = Instant::now();
-        let Some(known) = held.as_mut() else {
-            return Ok((self.fresh(&mut held, now).await?, true));
-        };
-        if known.renew.is_none_or(|renew| now < renew) {
-            return Ok((Arc::clone(&known.session), false));
+        if let Some(session) = self.usable() {
+            return Ok((session, false));
         }
-        let (session, end) = (Arc::clone(&known.session), known.end);
-        match self.login.login().await {
-            Ok(granted) => Ok((keep(&mut held, granted, now), true)),
-            Err(error) if is_passing(error.kind) && end.is_some_and(|end| Instant::now() < end) => {
-                known.renew = Some(Instant::now() + RETRY).min(end);
-                Ok((session, false))
-            }
-            Err(error) => {
-                *held = None;
-                Err(error)
-            }
+        let _turn = self.turn.lock().await;
+        match self.usable() {
+            Some(session) => Ok((session, false)),
+            None => self.renewed().await,
         }
     }
 
     /// A session other than `refused`: the one somebody else made meanwhile, or a new one.
     async fn replace(&self, refused: &Arc<L::Session>) -> Result<Arc<L::Session>, StoreError> {
-        let mut held = self.held.lock().await;
-        match held.as_ref() {
-            Some(other) if !Arc::ptr_eq(&other.session, refused) => Ok(Arc::clone(&other.session)),
-            _ => {
-                *held = None;
-                self.fresh(&mut held, Instant::now()).await
-            }
+        let _turn = self.turn.lock().await;
+        if let Some((session, _)) = self.held()
+            && !Arc::ptr_eq(&session, refused)
+        {
+            return Ok(session);
+        }
+        self.hold(None);
+        Ok(self.fresh().await?.0)
+    }
+
+    /// The session, if a call may use it as it is.
+    fn usable(&self) -> Option<Arc<L::Session>> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = held.as_ref()?;
+        let until = match self.renewal {
+            Renewal::AtUse => known.renew,
+            Renewal::InBackground => known.end,
+        };
+        until.is_none_or(|until| Instant::now() < until).then(|| Arc::clone(&known.session))
+    }
+
+    /// Renews the session if it is still due.
+    async fn renew(&self) {
+        let _turn = self.turn.lock().await;
+        if self.due.borrow().is_some_and(|due| due <= Instant::now()) {
+            // Whom a failure concerns, the next call tells.
+            drop(self.renewed().await);
         }
     }
 
-    async fn fresh(&self, held: &mut Option<Held<L::Session>>, now: Instant) -> Result<Arc<L::Session>, StoreError> {
-        let granted = self.login.login().await?;
-        Ok(keep(held, granted, now))
+    /// The session prolonged or replaced, and whether it was made just now. An outage is survived until its end.
+    async fn renewed(&self) -> Result<(Arc<L::Session>, bool), StoreError> {
+        let Some((session, end)) = self.held() else {
+            return self.fresh().await;
+        };
+        let start = Instant::now();
+        let is_over = || end.is_some_and(|end| end <= Instant::now());
+        let prolonged = if is_over() { Ok(None) } else { self.login.prolong(&session).await };
+        let failed = match prolonged {
+            Ok(Some(Lease { renew_after, ends_after })) => {
+                let (renew, end) = (after(start, renew_after), after(start, ends_after));
+                self.hold(Some(Held { session: Arc::clone(&session), renew, end }));
+                return Ok((session, false));
+            }
+            Err(error) if is_passing(error.kind) => error,
+            Ok(None) | Err(_) => match self.fresh().await {
+                Ok(made) => return Ok(made),
+                Err(error) => error,
+            },
+        };
+        if is_passing(failed.kind) && !is_over() {
+            let again = Instant::now() + RETRY;
+            let renew = Some(end.map_or(again, |end| end.min(again)));
+            self.hold(Some(Held { session: Arc::clone(&session), renew, end }));
+            return Ok((session, false));
+        }
+        self.hold(None);
+        Err(failed)
+    }
+
+    async fn fresh(&self) -> Result<(Arc<L::Session>, bool), StoreError> {
+        let start = Instant::now();
+        let Granted { session, renew_after, ends_after } = self.login.login().await?;
+        let session = Arc::new(session);
+        let (renew, end) = (after(start, renew_after), after(start, ends_after));
+        self.hold(Some(Held { session: Arc::clone(&session), renew, end }));
+        Ok((session, true))
+    }
+
+    fn held(&self) -> Option<(Arc<L::Session>, Option<Instant>)> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.as_ref().map(|known| (Arc::clone(&known.session), known.end))
+    }
+
+    fn hold(&self, held: Option<Held<L::Session>>) {
+        let due = held.as_ref().and_then(|known| known.renew);
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = held;
+        self.due.send_replace(due);
     }
 }
 
-fn keep<S>(held: &mut Option<Held<S>>, granted: Granted<S>, now: Instant) -> Arc<S> {
-    let session = Arc::new(granted.session);
-    *held = Some(Held {
-        session: Arc::clone(&session),
-        renew: granted.renew_after.map(|wait| now + wait),
-        end: granted.ends_after.map(|wait| now + wait),
-    });
-    session
+fn after(start: Instant, wait: Option<Duration>) -> Option<Instant> {
+    wait.map(|wait| start + wait)
+}
+
+/// Renews a session whenever it is due. It does not keep the session alive: the sender of `due` goes with it, which
+/// ends this.
+async fn keep<L: Login>(core: Weak<Core<L>>, mut due: watch::Receiver<Option<Instant>>) {
+    loop {
+        let at = *due.borrow_and_update();
+        let changed = match at {
+            None => Ok(due.changed().await),
+            Some(at) => timeout_at(at, due.changed()).await,
+        };
+        match changed {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return,
+            Err(_) => {
+                let Some(core) = core.upgrade() else { return };
+                core.renew().await;
+            }
+        }
+    }
 }
 
 /// Whether a login that failed so says nothing about the session we have.
@@ -133,96 +256,4 @@ pub(crate) fn is_passing(kind: StoreErrorKind) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use super::*;
-
-    const LEASE: Duration = Duration::from_secs(90);
-
-    /// Numbers its sessions; fails while `broken` is set.
-    #[derive(Default)]
-    struct Counter {
-        logins: AtomicUsize,
-        broken: std::sync::Mutex<Option<StoreErrorKind>>,
-    }
-
-    #[async_trait]
-    impl Login for Counter {
-        type Session = usize;
-
-        async fn login(&self) -> Result<Granted<usize>, StoreError> {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            if let Some(kind) = *self.broken.lock().unwrap() {
-                return Err(StoreError::new(kind, "broken"));
-            }
-            let session = self.logins.fetch_add(1, Ordering::SeqCst) + 1;
-            Ok(Granted { session, renew_after: Some(LEASE * 2 / 3), ends_after: Some(LEASE) })
-        }
-    }
-
-    async fn use_it(shared: &Shared<Counter>) -> Result<usize, StoreError> {
-        shared.call(|session| async move { Ok(*session) }).await
-    }
-
-    async fn refuse_before(shared: &Shared<Counter>, least: usize) -> Result<usize, StoreError> {
-        let check = |session: Arc<usize>| async move {
-            if *session < least { Err(StoreError::new(StoreErrorKind::Denied, "refused")) } else { Ok(*session) }
-        };
-        shared.call(check).await
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn concurrent_callers_share_a_login() {
-        let shared = Shared::new(Counter::default());
-        let (a, b, c) = tokio::join!(use_it(&shared), use_it(&shared), use_it(&shared));
-        assert_eq!((a.unwrap(), b.unwrap(), c.unwrap()), (1, 1, 1));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn concurrent_refusals_share_a_login() {
-        let shared = Shared::new(Counter::default());
-        use_it(&shared).await.unwrap();
-        let (a, b) = tokio::join!(refuse_before(&shared, 2), refuse_before(&shared, 2));
-        assert_eq!((a.unwrap(), b.unwrap()), (2, 2));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn logs_in_again_at_two_thirds_of_the_lease() {
-        let shared = Shared::new(Counter::default());
-        assert_eq!(use_it(&shared).await.unwrap(), 1);
-        tokio::time::advance(Duration::from_secs(58)).await;
-        assert_eq!(use_it(&shared).await.unwrap(), 1);
-        tokio::time::advance(Duration::from_secs(2)).await;
-        assert_eq!(use_it(&shared).await.unwrap(), 2);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_refused_call_is_repeated_once() {
-        let shared = Shared::new(Counter::default());
-        assert_eq!(refuse_before(&shared, 9).await.unwrap_err().kind, StoreErrorKind::Denied);
-        assert_eq!(shared.login().logins.load(Ordering::SeqCst), 1, "a fresh session is not replaced");
-        assert_eq!(refuse_before(&shared, 9).await.unwrap_err().kind, StoreErrorKind::Denied);
-        assert_eq!(shared.login().logins.load(Ordering::SeqCst), 2);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_outage_at_renewal_is_survived_until_the_end() {
-        let shared = Shared::new(Counter::default());
-        use_it(&shared).await.unwrap();
-        *shared.login().broken.lock().unwrap() = Some(StoreErrorKind::Unavailable);
-        tokio::time::advance(Duration::from_secs(65)).await;
-        assert_eq!(use_it(&shared).await.unwrap(), 1);
-        tokio::time::advance(Duration::from_secs(30)).await;
-        assert_eq!(use_it(&shared).await.unwrap_err().kind, StoreErrorKind::Unavailable);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_refusal_at_renewal_ends_the_session() {
-        let shared = Shared::new(Counter::default());
-        use_it(&shared).await.unwrap();
-        *shared.login().broken.lock().unwrap() = Some(StoreErrorKind::Denied);
-        tokio::time::advance(Duration::from_secs(65)).await;
-        assert_eq!(use_it(&shared).await.unwrap_err().kind, StoreErrorKind::Denied);
-    }
-}
+mod tests;

@@ -26,7 +26,8 @@ pub struct VaultProvider {
     #[serde(default = "secret")]
     #[schemars(schema_with = "field::vault_path")]
     pub mount: String,
-    /// Version of the key-value engine: `V1` or `V2` (default).
+    /// Version of the key-value engine: `V1` or `V2` (default). With `V1`, a write of a rotation cannot see what somebody else writes at
+    /// the same moment.
     #[serde(default)]
     pub kv_version: KvVersion,
     /// Certificates to trust, PEM in base64. Default the system's.
@@ -65,7 +66,7 @@ pub struct VaultAuth {
     /// Kubernetes auth method: Vault asks the API server whether the `ServiceAccount`'s token is genuine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<KubernetesAuth>,
-    /// A token from a Secret. It is renewed when it is used after two thirds of its ttl, if the server allows that.
+    /// A token from a Secret. It is renewed at two thirds of its ttl, if the server allows that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<SecretKeySource>,
     /// `AppRole` auth method.

@@ -1,4 +1,4 @@
-//! Logging in: with a token from a Secret, or as a `ServiceAccount`.
+//! Logging in: with a token from a Secret, as a `ServiceAccount` (Kubernetes or JWT), or by `AppRole`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,14 +7,20 @@ use rekey_core::{
     SecretBytes,
     store::{Credentials, StoreError, StoreErrorKind},
 };
-
-use vaultrs::api::{auth::kubernetes::requests::LoginWithKubernetesRequest, token::requests::RenewTokenSelfRequest};
+use rustify::Endpoint;
+use vaultrs::api::{
+    auth::{
+        approle::requests::LoginWithApproleRequest, kubernetes::requests::LoginWithKubernetesRequest,
+        oidc::requests::JWTLoginRequest,
+    },
+    token::requests::RenewTokenSelfRequest,
+};
 
 use super::{
     server::{Server, kind},
     wire,
 };
-use crate::session::{self, Granted, RETRY, is_passing};
+use crate::session::{self, Granted, Lease, RETRY, is_passing};
 
 /// How long a renewal of a token from a Secret may keep a call waiting.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -23,10 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) enum Method {
     /// A token in a Secret.
     Token {
-        /// The Secret.
-        name: String,
-        /// Its key.
-        key: String,
+        /// Where it is.
+        place: Place,
     },
     /// The Kubernetes auth method, with a token of a `ServiceAccount`.
     Kubernetes {
@@ -35,16 +39,48 @@ pub(super) enum Method {
         /// The role to log in with.
         role: String,
         /// The `ServiceAccount`.
-        account: String,
-        /// The audiences of its token.
-        audiences: Vec<String>,
+        account: Account,
     },
+    /// The `AppRole` auth method.
+    AppRole {
+        /// Where the method is mounted.
+        mount: String,
+        /// The id of the role.
+        role_id: String,
+        /// Where the secret id is.
+        place: Place,
+    },
+    /// The JWT auth method, with a token of a `ServiceAccount`.
+    Jwt {
+        /// Where the method is mounted.
+        mount: String,
+        /// The role to log in with.
+        role: String,
+        /// The `ServiceAccount`.
+        account: Account,
+    },
+}
+
+/// A key of a Secret.
+pub(super) struct Place {
+    /// The Secret.
+    pub name: String,
+    /// Its key.
+    pub key: String,
+}
+
+/// A `ServiceAccount`, and whom its token is for.
+pub(super) struct Account {
+    /// Its name.
+    pub name: String,
+    /// The audiences of its token.
+    pub audiences: Vec<String>,
 }
 
 /// Logs in at a server; every time with credentials that are read afresh.
 ///
-/// A session that nears its end is renewed by the next call that uses it, never in between: a Kubernetes login is made
-/// anew, a token is read anew from its Secret and renewed (`renew-self`) if the server allows it.
+/// A token that a login gave is renewed (`renew-self`) as long as the server lets it live, then a new login follows. A
+/// token from a Secret is read anew, and renewed if the server allows that.
 pub(super) struct Login {
     /// Where.
     pub server: Arc<Server>,
@@ -54,12 +90,21 @@ pub(super) struct Login {
     pub credentials: Arc<dyn Credentials>,
 }
 
+/// What calls show the server.
+pub(super) struct Session {
+    /// The token.
+    pub token: SecretBytes,
+    /// How long it was good for at first, if it is one that can be renewed.
+    renewable: Option<Duration>,
+}
+
 impl Login {
     /// Who we are, as far as the spec tells.
     pub(super) fn identity(&self) -> String {
         match &self.method {
-            Method::Token { name, key } => format!("the token in {name}/{key}"),
-            Method::Kubernetes { role, .. } => format!("role {role}"),
+            Method::Token { place: Place { name, key } } => format!("the token in {name}/{key}"),
+            Method::Kubernetes { role, .. } | Method::Jwt { role, .. } => format!("role {role}"),
+            Method::AppRole { role_id, .. } => format!("AppRole {role_id}"),
         }
     }
 
@@ -67,78 +112,124 @@ impl Login {
     pub(super) fn identity_named(&self, name: &str) -> String {
         match &self.method {
             Method::Token { .. } => format!("token {name}"),
-            Method::Kubernetes { role, .. } => format!("role {role}"),
+            Method::Kubernetes { .. } | Method::AppRole { .. } | Method::Jwt { .. } => self.identity(),
         }
     }
 
-    async fn kubernetes(
-        &self,
-        mount: &str,
-        role: &str,
-        account: &str,
-        audiences: &[String],
-    ) -> Result<Granted<SecretBytes>, StoreError> {
-        let token = self.credentials.account_token(account, audiences).await?.token;
-        let what = format!("login to {} at auth/{} with role {role:?}", self.server.place, mount);
-        let jwt = token.expose_text().ok_or_else(|| {
-            StoreError::new(StoreErrorKind::Malformed, format!("the token of ServiceAccount {account} is not text"))
-        })?;
-        let endpoint = LoginWithKubernetesRequest { mount: mount.into(), role: role.into(), jwt: jwt.into() };
+    /// One key of a Secret, without the line end that editors leave.
+    async fn secret(&self, place: &Place, called: &str) -> Result<SecretBytes, StoreError> {
+        let Place { name, key } = place;
+        let found = self.credentials.secret(name, key).await?;
+        let secret = SecretBytes::new(found.expose().trim_ascii().to_vec());
+        if secret.is_empty() {
+            let text = format!("the {called} in key {key:?} of Secret {name} is empty");
+            return Err(StoreError::new(StoreErrorKind::Invalid, text));
+        }
+        Ok(secret)
+    }
+
+    /// A new token of a `ServiceAccount`.
+    async fn account_token(&self, account: &Account) -> Result<String, StoreError> {
+        let token = self.credentials.account_token(&account.name, &account.audiences).await?.token;
+        token.expose_text().map(str::to_owned).ok_or_else(|| {
+            let text = format!("the token of ServiceAccount {} is not text", account.name);
+            StoreError::new(StoreErrorKind::Malformed, text)
+        })
+    }
+
+    /// Logs in by an auth method; `hint` says what to look at when it is refused.
+    async fn log_in(&self, mount: &str, endpoint: impl Endpoint, hint: &str) -> Result<Granted<Session>, StoreError> {
+        let what = format!("login to {} at auth/{mount} with {}", self.server.place, self.identity());
         let answer = self.server.call(None, endpoint).await?;
         match answer.status {
             200 => {}
             // The spec may be right and the server not set up yet, so this is a refusal, not an invalid spec.
             status @ 400..=405 => {
-                let text = format!(
-                    "{what} was refused ({status}): check that the auth method is mounted there, that the role exists, \
-                     and that it binds ServiceAccount {account} and the audience {}",
-                    audiences.join(", ")
-                );
+                let text =
+                    format!("{what} was refused ({status}): check that the auth method is mounted there, {hint}");
                 return Err(StoreError::new(StoreErrorKind::Denied, text));
             }
             _ => return Err(self.server.refusal(&answer, &what, "")),
         }
-        let wire::Leased { token, lease, .. } = wire::leased(answer.body.expose())
+        let wire::Leased { token, lease, renewable } = wire::leased(answer.body.expose())
             .map_err(|malformed| StoreError::new(malformed.kind(), format!("{what}: {malformed}")))?;
-        Ok(Granted { session: token, renew_after: lease.map(|lease| lease * 2 / 3), ends_after: lease })
+        let Lease { renew_after, ends_after } = times(lease);
+        Ok(Granted { session: Session { token, renewable: lease.filter(|_| renewable) }, renew_after, ends_after })
     }
 
-    /// Prolongs a token as far as the server lets us. It is used in any case, so what a renewal fails with is not
-    /// told: what the token is used for will tell.
-    async fn prolonged(&self, token: SecretBytes) -> Granted<SecretBytes> {
+    /// Prolongs a token from a Secret as far as the server lets us. It is used in any case, so what a renewal fails
+    /// with is not told: what the token is used for will tell.
+    async fn prolonged(&self, token: SecretBytes) -> Granted<Session> {
         let renewal = self.server.call(Some(&token), RenewTokenSelfRequest { increment: None });
         let answer = tokio::time::timeout(PATIENCE, renewal).await;
-        let (renew_after, ends_after) = match answer {
+        let Lease { renew_after, ends_after } = match answer {
             Ok(Ok(answer)) if answer.status == 200 => match wire::leased(answer.body.expose()) {
-                Ok(wire::Leased { lease: Some(lease), renewable: true, .. }) => (Some(lease * 2 / 3), Some(lease)),
-                Ok(_) | Err(_) => (None, None),
+                Ok(wire::Leased { lease, renewable: true, .. }) => times(lease),
+                Ok(_) | Err(_) => times(None),
             },
             // It is not renewable, or no policy allows it.
-            Ok(Ok(answer)) if !is_passing(kind(answer.status)) => (None, None),
-            Ok(Ok(_) | Err(_)) | Err(_) => (Some(RETRY), None),
+            Ok(Ok(answer)) if !is_passing(kind(answer.status)) => times(None),
+            Ok(Ok(_) | Err(_)) | Err(_) => Lease { renew_after: Some(RETRY), ends_after: None },
         };
-        Granted { session: token, renew_after, ends_after }
+        Granted { session: Session { token, renewable: None }, renew_after, ends_after }
     }
+}
+
+/// When a token that is good for `lease` is to be renewed, and when it ends.
+fn times(lease: Option<Duration>) -> Lease {
+    Lease { renew_after: lease.map(|lease| lease * 2 / 3), ends_after: lease }
 }
 
 #[async_trait]
 impl session::Login for Login {
-    type Session = SecretBytes;
+    type Session = Session;
 
-    async fn login(&self) -> Result<Granted<SecretBytes>, StoreError> {
+    async fn login(&self) -> Result<Granted<Session>, StoreError> {
         match &self.method {
-            Method::Token { name, key } => {
-                let token = self.credentials.secret(name, key).await?;
-                let session = SecretBytes::new(token.expose().trim_ascii().to_vec());
-                if session.is_empty() {
-                    let text = format!("the token in key {key:?} of Secret {name} is empty");
-                    return Err(StoreError::new(StoreErrorKind::Invalid, text));
-                }
-                Ok(self.prolonged(session).await)
+            Method::Token { place } => Ok(self.prolonged(self.secret(place, "token").await?).await),
+            Method::Kubernetes { mount, role, account } => {
+                let jwt = self.account_token(account).await?;
+                let endpoint = LoginWithKubernetesRequest { mount: mount.clone(), role: role.clone(), jwt };
+                self.log_in(mount, endpoint, &account.hint()).await
             }
-            Method::Kubernetes { mount, role, account, audiences } => {
-                self.kubernetes(mount, role, account, audiences).await
+            Method::Jwt { mount, role, account } => {
+                let jwt = self.account_token(account).await?;
+                let endpoint = JWTLoginRequest { mount: mount.clone(), role: Some(role.clone()), jwt };
+                let hint = format!("{}, and the key and the issuer of the cluster's tokens", account.hint());
+                self.log_in(mount, endpoint, &hint).await
+            }
+            Method::AppRole { mount, role_id, place } => {
+                let secret = self.secret(place, "secret id").await?;
+                let secret_id = secret.expose_text().map(str::to_owned).ok_or_else(|| {
+                    let text = format!("the secret id in key {:?} of Secret {} is not text", place.key, place.name);
+                    StoreError::new(StoreErrorKind::Invalid, text)
+                })?;
+                let endpoint = LoginWithApproleRequest { mount: mount.clone(), role_id: role_id.clone(), secret_id };
+                let hint = "that the role exists, and that the secret id is one of the role and not used up";
+                self.log_in(mount, endpoint, hint).await
             }
         }
+    }
+
+    async fn prolong(&self, session: &Session) -> Result<Option<Lease>, StoreError> {
+        let Some(first) = session.renewable else {
+            return Ok(None);
+        };
+        let answer = self.server.call(Some(&session.token), RenewTokenSelfRequest { increment: None }).await?;
+        if is_passing(kind(answer.status)) {
+            let what = format!("renewing the token of {} at {}", self.identity(), self.server.place);
+            return Err(self.server.refusal(&answer, &what, ""));
+        }
+        // Near the longest life that the server allows, a renewal gives less and less: a new login gives more.
+        let renewed = wire::leased(answer.body.expose()).ok().filter(|_| answer.status == 200);
+        let lease = renewed.and_then(|renewed| renewed.lease).filter(|lease| *lease >= first / 2);
+        Ok(lease.map(|lease| times(Some(lease))))
+    }
+}
+
+impl Account {
+    fn hint(&self) -> String {
+        let audiences = self.audiences.join(", ");
+        format!("that the role exists, and that it binds ServiceAccount {} and the audience {audiences}", self.name)
     }
 }

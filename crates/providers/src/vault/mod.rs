@@ -1,5 +1,9 @@
-//! Vault and `OpenBao`: KV version 2, with token and Kubernetes login.
+//! Vault and `OpenBao`: KV version 1 and 2, searches, and requests to any engine.
 
+mod engine;
+mod find;
+mod kv1;
+mod kv2;
 mod login;
 mod open;
 mod paths;
@@ -9,39 +13,48 @@ mod wire;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::{StreamExt as _, stream};
+use rekey_api::{provider::KvVersion, store::Capability};
 use rekey_core::{
     SecretBytes,
-    store::{Locator, Pin, Probe, RemoteValue, Store, StoreError, StoreErrorKind, Write},
+    store::{Answer, Call, Locator, Pin, Probe, RemoteValue, Search, Store, StoreError, StoreErrorKind, Write},
 };
-use rustify::Endpoint;
-use serde_json::Value;
-use vaultrs::api::{
-    kv2::requests::{ReadSecretRequest, SetSecretRequest},
-    token::requests::LookupTokenSelfRequest,
-};
+use tokio::time::{Instant, timeout_at};
+use vaultrs::api::token::requests::LookupTokenSelfRequest;
 
 use self::{
-    login::Login,
-    server::{Server, Verbatim},
+    login::{Login, Session},
+    server::Server,
 };
 use crate::{
-    http::{Answer, within},
+    http::{DEADLINE, Failure, within},
     rights::Rights,
     session::Shared,
 };
 
-/// A KV version 2 mount of one server.
+/// How many requests of one call of ours a server gets at the same time.
+const AT_ONCE: usize = 8;
+
+/// A key-value engine of a server.
+struct Mount {
+    /// Where it is mounted.
+    path: String,
+    /// What it is.
+    version: KvVersion,
+}
+
+/// A key-value mount of one server, and the engines beside it.
 struct Vault {
     server: Arc<Server>,
-    mount: String,
+    mount: Mount,
     rights: Rights,
     session: Shared<Login>,
 }
 
 impl Vault {
-    /// The store; logs in at the first call.
-    fn new(mount: String, rights: Rights, login: Login) -> Self {
-        Self { server: Arc::clone(&login.server), mount, rights, session: Shared::new(login) }
+    /// The store; logs in at the first call, and keeps the login renewed until it is dropped.
+    fn new(mount: Mount, rights: Rights, login: Login) -> Self {
+        Self { server: Arc::clone(&login.server), mount, rights, session: Shared::kept(login) }
     }
 
     fn place(&self) -> &str {
@@ -50,66 +63,12 @@ impl Vault {
 
     /// How texts call a key.
     fn named(&self, key: &str) -> String {
-        format!("key {key:?} of mount {:?} at {}", self.mount, self.place())
+        format!("key {key:?} of mount {:?} at {}", self.mount.path, self.place())
     }
 
-    async fn get(&self, token: &SecretBytes, key: &str, version: Option<u64>) -> Result<Answer, StoreError> {
-        let endpoint = ReadSecretRequest { mount: self.mount.clone(), path: paths::key(key)?, version };
-        self.server.call(Some(token), endpoint).await
-    }
-
-    async fn read_with(&self, token: &SecretBytes, key: &str, version: Option<u64>) -> Result<RemoteValue, StoreError> {
-        let answer = self.get(token, key, version).await?;
-        match answer.status {
-            200 => wire::value(answer.body.expose())
-                .map_err(|malformed| StoreError::new(malformed.kind(), format!("{}: {malformed}", self.named(key)))),
-            404 => Err(StoreError::new(StoreErrorKind::NotFound, self.missing(key, version, &answer))),
-            _ => Err(self.server.refusal(&answer, &format!("reading {}", self.named(key)), &self.hint(key))),
-        }
-    }
-
-    fn missing(&self, key: &str, version: Option<u64>, answer: &Answer) -> String {
-        let named = self.named(key);
-        match (wire::gone(answer.body.expose()), version) {
-            (Some(gone), _) => format!("version {} of {named} is {}", gone.version, gone.how()),
-            (None, Some(version)) => format!("there is no version {version} of {named}"),
-            (None, None) => format!("there is no {named}: check the key, and that the mount is KV version 2"),
-        }
-    }
-
-    fn hint(&self, key: &str) -> String {
-        format!("check that a policy of {} allows {}/data/{key}", self.session.login().identity(), self.mount)
-    }
-
-    async fn write_with(&self, token: &SecretBytes, write: &Write, cas: u64) -> Result<String, StoreError> {
-        let path = paths::key(&write.key)?;
-        let body = wire::write(cas, write.bytes.expose())?;
-        // Its own body would change the value on the way, and counts versions in 32 bits.
-        let endpoint = SetSecretRequest { mount: self.mount.clone(), path, data: Value::Null, options: None };
-        let answer = self.server.call(Some(token), endpoint.with_middleware(&Verbatim(&body))).await?;
-        let named = self.named(&write.key);
-        match answer.status {
-            200 => wire::written(answer.body.expose())
-                .map_err(|malformed| StoreError::new(malformed.kind(), format!("writing {named}: {malformed}"))),
-            400 if wire::is_cas_mismatch(answer.body.expose()) => {
-                Err(StoreError::new(StoreErrorKind::Conflict, conflict(&named, cas)))
-            }
-            _ => Err(self.server.refusal(&answer, &format!("writing {named}"), &self.hint(&write.key))),
-        }
-    }
-
-    /// Writes a key that must not exist. One whose latest version is deleted counts as missing, as it does in
-    /// [`Store::read`], but the server wants that version named.
-    async fn create_with(&self, token: &SecretBytes, write: &Write) -> Result<String, StoreError> {
-        let refused = match self.write_with(token, write, 0).await {
-            Err(error) if error.kind == StoreErrorKind::Conflict => error,
-            result => return result,
-        };
-        let answer = self.get(token, &write.key, None).await?;
-        match wire::gone(answer.body.expose()).filter(|_| answer.status == 404) {
-            Some(gone) => self.write_with(token, write, gone.version).await,
-            None => Err(refused),
-        }
+    /// What to look at when a policy does not allow `right` on `path`.
+    fn hint(&self, right: &str, path: &str) -> String {
+        format!("check that a policy of {} allows {right} on {path}", self.session.login().identity())
     }
 
     async fn probe_with(&self, token: &SecretBytes) -> Result<Probe, StoreError> {
@@ -125,52 +84,78 @@ impl Vault {
             403 if wire::is_policy_denial(answer.body.expose()) => self.session.login().identity(),
             _ => return Err(self.server.refusal(&answer, &what, "check that the token is valid and not expired")),
         };
-        let identity = format!("{identity} at {}", self.place());
-        Ok(Probe { identity, capabilities: self.rights.capabilities() })
+        let mut capabilities = self.rights.capabilities();
+        capabilities.push(Capability::Find);
+        Ok(Probe { identity: format!("{identity} at {}", self.place()), capabilities })
     }
-}
 
-fn conflict(named: &str, cas: u64) -> String {
-    match cas {
-        0 => format!("{named} exists already"),
-        _ => format!("the current version of {named} is not {cas} any more: somebody else wrote it"),
+    /// The version that is asked for, as this mount counts them.
+    fn pinned(&self, pin: &Pin) -> Result<Option<u64>, StoreError> {
+        let text = match (pin, self.mount.version) {
+            (Pin::Current, _) => return Ok(None),
+            (Pin::Version(text), KvVersion::V2) => return kv2::version(text).map(Some),
+            (Pin::Version(_), KvVersion::V1) => {
+                "KV version 1 keeps no versions: remove remoteRef.version, or use a mount of KV version 2"
+            }
+            (Pin::Stage(_), _) => "Vault knows no stages: use remoteRef.version, or neither for the latest version",
+        };
+        Err(StoreError::new(StoreErrorKind::Invalid, text))
     }
-}
-
-/// A version as KV version 2 counts them.
-fn version(text: &str) -> Result<u64, StoreError> {
-    text.parse().ok().filter(|version| *version > 0).ok_or_else(|| {
-        let text = format!("version {text:?} is not one of KV version 2, which counts 1, 2, 3, …");
-        StoreError::new(StoreErrorKind::Invalid, text)
-    })
 }
 
 #[async_trait]
 impl Store for Vault {
     async fn probe(&self) -> Result<Probe, StoreError> {
-        within(self.place(), self.session.call(|token| async move { self.probe_with(&token).await })).await
+        let call = self.session.call(|session: Arc<Session>| async move { self.probe_with(&session.token).await });
+        within(self.place(), call).await
     }
 
     async fn read(&self, locator: &Locator) -> Result<RemoteValue, StoreError> {
-        let pinned = match &locator.pin {
-            Pin::Current => None,
-            Pin::Version(text) => Some(version(text)?),
-            Pin::Stage(_) => {
-                let text = "Vault knows no stages: use remoteRef.version, or neither for the latest version";
-                return Err(StoreError::new(StoreErrorKind::Invalid, text));
-            }
-        };
+        let pinned = self.pinned(&locator.pin)?;
         let key = &locator.key;
-        within(self.place(), self.session.call(|token| async move { self.read_with(&token, key, pinned).await })).await
+        let call = self.session.call(|session: Arc<Session>| async move {
+            match self.mount.version {
+                KvVersion::V1 => self.read_plain(&session.token, key).await,
+                KvVersion::V2 => self.read_version(&session.token, key, pinned).await,
+            }
+        });
+        within(self.place(), call).await
+    }
+
+    /// There is no call for many keys: they are read side by side, and all of them within the deadline of one call.
+    async fn read_all(&self, locators: &[Locator]) -> Vec<Result<RemoteValue, StoreError>> {
+        let deadline = Instant::now() + DEADLINE;
+        let reads = stream::iter(locators.to_vec()).map(|locator| async move {
+            let answer = timeout_at(deadline, self.read(&locator)).await;
+            answer.unwrap_or_else(|_| Err(Failure::Timeout.error(self.place())))
+        });
+        reads.buffered(AT_ONCE).collect().await
+    }
+
+    /// Keys below a path are found by listing it and the folders in it; a key that is named like the path itself is
+    /// not below it. A key whose latest version is deleted is still listed.
+    async fn find(&self, search: &Search) -> Result<Vec<String>, StoreError> {
+        let call =
+            self.session.call(|session: Arc<Session>| async move { self.find_with(&session.token, search).await });
+        within(self.place(), call).await
+    }
+
+    /// Also through a store that is `ReadOnly`, and with `Post`: an engine issues something new and changes no stored
+    /// value. Which engines may be asked is for the policies of the login to say; what is no engine is refused here.
+    async fn call(&self, call: &Call) -> Result<Answer, StoreError> {
+        let path = paths::engine(&call.path, &self.mount.path)?;
+        let path = path.as_str();
+        let asked =
+            self.session.call(|session: Arc<Session>| async move { self.call_with(&session.token, path, call).await });
+        within(self.place(), asked).await
     }
 
     async fn write(&self, write: &Write) -> Result<String, StoreError> {
         self.rights.write()?;
-        let base = write.base.as_deref().map(version).transpose()?;
-        let call = self.session.call(|token| async move {
-            match base {
-                Some(base) => self.write_with(&token, write, base).await,
-                None => self.create_with(&token, write).await,
+        let call = self.session.call(|session: Arc<Session>| async move {
+            match self.mount.version {
+                KvVersion::V1 => self.write_plain(&session.token, write).await,
+                KvVersion::V2 => self.write_version(&session.token, write).await,
             }
         });
         within(self.place(), call).await

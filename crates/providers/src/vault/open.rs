@@ -3,20 +3,20 @@
 use std::sync::Arc;
 
 use rekey_api::{
-    provider::{KvVersion, VaultAuth, VaultProvider},
-    reference::SecretKeyRef,
+    provider::{VaultAuth, VaultProvider},
+    reference::{SecretKeyRef, ServiceAccountRef},
 };
 use rekey_core::store::{Credentials, Store, StoreError};
 
 use super::{
-    Vault,
-    login::{Login, Method},
+    Mount, Vault,
+    login::{Account, Login, Method, Place},
     paths::mount,
     server::Server,
 };
 use crate::{
     address,
-    connect::{Stores, invalid, later, roots},
+    connect::{Stores, invalid, roots},
     rights::Rights,
 };
 
@@ -31,48 +31,50 @@ impl Stores {
         rights: Rights,
         credentials: Arc<dyn Credentials>,
     ) -> Result<Arc<dyn Store>, StoreError> {
-        match spec.kv_version {
-            KvVersion::V1 => return Err(later("spec.provider.vault.kvVersion: V1", "use V2")),
-            KvVersion::V2 => {}
-        }
         let mount = mount("spec.provider.vault.mount", &spec.mount)?;
         let method = method(&spec.auth)?;
         let address = address::check("spec.provider.vault.server", &spec.server, &self.network)?;
         let roots = roots(spec.ca_bundle.as_ref(), spec.ca_bundle_ref.as_ref(), &*credentials).await?;
         let server = Server::new(self.client(roots).await?, address, spec.namespace.as_deref())?;
         let login = Login { server: Arc::new(server), method, credentials };
-        Ok(Arc::new(Vault::new(mount, rights, login)))
+        Ok(Arc::new(Vault::new(Mount { path: mount, version: spec.kv_version }, rights, login)))
     }
 }
 
 fn method(auth: &VaultAuth) -> Result<Method, StoreError> {
     match auth {
-        VaultAuth { kubernetes: Some(kubernetes), token: None, app_role: None, jwt: None } => {
-            let account = &kubernetes.service_account_ref;
-            if account.audiences.is_empty() {
-                return Err(invalid(
-                    "spec.provider.vault.auth.kubernetes.serviceAccountRef.audiences must not be empty",
-                ));
-            }
-            Ok(Method::Kubernetes {
-                mount: mount("spec.provider.vault.auth.kubernetes.mount", &kubernetes.mount)?,
-                role: kubernetes.role.clone(),
-                account: account.name.clone(),
-                audiences: account.audiences.clone(),
-            })
-        }
+        VaultAuth { kubernetes: Some(kubernetes), token: None, app_role: None, jwt: None } => Ok(Method::Kubernetes {
+            mount: mount("spec.provider.vault.auth.kubernetes.mount", &kubernetes.mount)?,
+            role: kubernetes.role.clone(),
+            account: account("kubernetes", &kubernetes.service_account_ref)?,
+        }),
         VaultAuth { kubernetes: None, token: Some(token), app_role: None, jwt: None } => {
-            let SecretKeyRef { name, key } = token.secret_ref.clone();
-            Ok(Method::Token { name, key })
+            Ok(Method::Token { place: place(&token.secret_ref) })
         }
-        VaultAuth { kubernetes: None, token: None, app_role: Some(_), jwt: None } => {
-            Err(later("spec.provider.vault.auth.appRole", "use auth.kubernetes or auth.token"))
-        }
-        VaultAuth { kubernetes: None, token: None, app_role: None, jwt: Some(_) } => {
-            Err(later("spec.provider.vault.auth.jwt", "use auth.kubernetes or auth.token"))
-        }
+        VaultAuth { kubernetes: None, token: None, app_role: Some(app_role), jwt: None } => Ok(Method::AppRole {
+            mount: mount("spec.provider.vault.auth.appRole.mount", &app_role.mount)?,
+            role_id: app_role.role_id.clone(),
+            place: place(&app_role.secret_ref),
+        }),
+        VaultAuth { kubernetes: None, token: None, app_role: None, jwt: Some(jwt) } => Ok(Method::Jwt {
+            mount: mount("spec.provider.vault.auth.jwt.mount", &jwt.mount)?,
+            role: jwt.role.clone(),
+            account: account("jwt", &jwt.service_account_ref)?,
+        }),
         _ => Err(invalid("spec.provider.vault.auth must have exactly one of kubernetes, token, appRole, jwt")),
     }
+}
+
+fn place(reference: &SecretKeyRef) -> Place {
+    Place { name: reference.name.clone(), key: reference.key.clone() }
+}
+
+fn account(method: &str, reference: &ServiceAccountRef) -> Result<Account, StoreError> {
+    if reference.audiences.is_empty() {
+        let field = format!("spec.provider.vault.auth.{method}.serviceAccountRef.audiences");
+        return Err(invalid(&format!("{field} must not be empty")));
+    }
+    Ok(Account { name: reference.name.clone(), audiences: reference.audiences.clone() })
 }
 
 #[cfg(test)]
@@ -90,7 +92,14 @@ mod tests {
     async fn what_is_built_opens_without_a_login() {
         let account = json!({ "name": "reader", "audiences": ["vault"] });
         let kubernetes = json!({ "kubernetes": { "role": "shop", "serviceAccountRef": account } });
-        let table = [vault(&json!({})), vault(&json!({ "auth": kubernetes, "namespace": "team-shop" }))];
+        let jwt = json!({ "jwt": { "role": "shop", "serviceAccountRef": account } });
+        let app_role = json!({ "appRole": { "roleId": "x", "secretRef": { "name": "a", "key": "b" } } });
+        let table = [
+            vault(&json!({})),
+            vault(&json!({ "auth": kubernetes, "namespace": "team-shop" })),
+            vault(&json!({ "auth": jwt })),
+            vault(&json!({ "auth": app_role, "kvVersion": "V1" })),
+        ];
         for provider in table {
             assert_eq!(refusal(provider.clone()).await, None, "{provider}");
         }
@@ -98,21 +107,21 @@ mod tests {
 
     #[tokio::test]
     async fn what_cannot_work_is_refused_by_field() {
-        let account = json!({ "name": "reader", "audiences": ["vault"] });
         let key = json!({ "name": "a", "key": "b" });
-        let app_role = json!({ "appRole": { "roleId": "x", "secretRef": key } });
-        let no_audience =
-            json!({ "kubernetes": { "role": "shop", "serviceAccountRef": { "name": "reader", "audiences": [] } } });
+        let app_role = |mount: &str| json!({ "appRole": { "roleId": "x", "mount": mount, "secretRef": key } });
+        let two = json!({ "appRole": { "roleId": "x", "secretRef": key }, "token": { "secretRef": key } });
+        let account = json!({ "name": "reader", "audiences": [] });
+        let no_audience = |method: &str| json!({ method: { "role": "shop", "serviceAccountRef": account } });
         let reference = json!({ "kind": "ConfigMap", "name": "ca", "key": "ca.crt" });
         let table = [
-            (vault(&json!({ "kvVersion": "V1" })), "vault.kvVersion: V1 is not supported yet; use V2"),
-            (vault(&json!({ "auth": app_role })), "vault.auth.appRole is not supported yet; use auth.kubernetes"),
             (
-                vault(&json!({ "auth": { "jwt": { "role": "shop", "serviceAccountRef": account } } })),
-                "vault.auth.jwt is not supported yet",
+                vault(&json!({ "auth": no_audience("kubernetes") })),
+                "auth.kubernetes.serviceAccountRef.audiences must not",
             ),
+            (vault(&json!({ "auth": no_audience("jwt") })), "auth.jwt.serviceAccountRef.audiences must not be empty"),
+            (vault(&json!({ "auth": two })), "vault.auth must have exactly one"),
+            (vault(&json!({ "auth": app_role("../..") })), "vault.auth.appRole.mount"),
             (vault(&json!({ "auth": {} })), "vault.auth must have exactly one"),
-            (vault(&json!({ "auth": no_audience })), "audiences must not be empty"),
             (vault(&json!({ "mount": "../sys" })), "vault.mount"),
             (vault(&json!({ "server": "http://bao" })), "vault.server must be https://"),
             (vault(&json!({ "server": "https://127.0.0.1" })), "vault.server is the address 127.0.0.1"),

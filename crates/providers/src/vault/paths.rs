@@ -25,6 +25,30 @@ pub(super) fn mount(field: &str, text: &str) -> Result<String, StoreError> {
     })
 }
 
+/// The path of a request to an engine, with its mount.
+///
+/// Refused is what is no engine: `sys` and `auth` (also those of a namespace below), where one's own token can be read
+/// and the server be changed; and `values`, the key-value mount of the store, whose keys have a way of their own.
+///
+/// # Errors
+/// `Invalid`, with what to write instead.
+pub(super) fn engine(text: &str, values: &str) -> Result<String, StoreError> {
+    const FIELD: &str = "spec.source.vaultEngine.path";
+    let refuse = |text: String| Err(StoreError::new(StoreErrorKind::Invalid, text));
+    let path = mount(FIELD, text)?;
+    let segments: Vec<&str> = path.split('/').collect();
+    // As the last one it can only be the name of a role.
+    if segments.iter().rev().skip(1).any(|segment| matches!(*segment, "sys" | "auth")) || segments.len() < 2 {
+        return refuse(format!(
+            "{FIELD} is {text:?}: write the path of an engine, like database/static-creds/app; sys and auth are none"
+        ));
+    }
+    if path.strip_prefix(values).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+        return refuse(format!("{FIELD} is {text:?}, a stored value: read it by spec.source.remote"));
+    }
+    Ok(path)
+}
+
 /// Whether a URL leaves each segment as it is and where it is.
 fn stays(text: &str) -> bool {
     text.split('/').all(|segment| !matches!(segment, "" | "." | "..") && !segment.chars().any(char::is_control))
@@ -48,6 +72,27 @@ mod tests {
         assert_eq!(mount("mount", "/teams/shop/").unwrap(), "teams/shop");
         for text in ["", "/", "a//b", ".."] {
             assert!(mount("mount", text).unwrap_err().text.starts_with("mount is"), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn engines() {
+        for text in ["database/static-creds/app", "/pki/issue/auth", "team/pki/issue/sys", "secrets/a"] {
+            assert_eq!(engine(text, "secret").unwrap(), text.trim_start_matches('/'));
+        }
+        let table = [
+            ("sys/mounts", "sys and auth are none"),
+            ("auth/token/lookup-self", "sys and auth are none"),
+            ("team/auth/token/lookup-self", "sys and auth are none"),
+            ("pki", "path of an engine"),
+            ("pki/../sys/mounts", "write the path"),
+            ("pki//ca", "write the path"),
+            ("secret/data/shop/db", "read it by spec.source.remote"),
+        ];
+        for (text, expected) in table {
+            let error = engine(text, "secret").unwrap_err();
+            assert_eq!(error.kind, StoreErrorKind::Invalid, "{text}");
+            assert!(error.text.contains(expected), "{text}: {error}");
         }
     }
 }

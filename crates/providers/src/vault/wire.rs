@@ -3,15 +3,20 @@
 //! Its types serve where they fit. Not used are those that hold a value as parsed JSON (its numbers and the order of
 //! its fields would change), and the answers that hold a token in a `String` with a `Debug` of its own.
 
-use std::{fmt, time::Duration};
+pub(super) mod engine;
+
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use rekey_core::{
     SecretBytes,
     store::{RemoteValue, StoreError, StoreErrorKind},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
-use vaultrs::api::{EndpointError, kv2::responses::SecretVersionMetadata};
+use serde_json::{Value, value::RawValue};
+use vaultrs::api::{
+    EndpointError,
+    kv2::responses::{ListSecretsResponse, SecretVersionMetadata},
+};
 
 use crate::json::is_shallow;
 
@@ -42,7 +47,9 @@ impl fmt::Display for Malformed {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Deep => "the answer is nested more than 32 levels deep",
-            Self::Form => "the answer is not in the documented form; check that the mount is KV version 2",
+            Self::Form => {
+                "the answer is not in the documented form; check the mount, and that kvVersion is that of the mount"
+            }
             Self::Data => "the data is not a JSON object",
             Self::Empty => "the current version is deleted",
         })
@@ -76,6 +83,40 @@ pub(super) fn value(body: &[u8]) -> Result<RemoteValue, Malformed> {
         return Err(Malformed::Data);
     }
     Ok(RemoteValue { bytes: SecretBytes::from(text), version: secret.metadata.version.to_string() })
+}
+
+/// The value in the answer to a read of KV version 1: the data object exactly as the server wrote it.
+pub(super) fn plain_value(body: &[u8]) -> Result<RemoteValue, Malformed> {
+    let text = parse::<Envelope<&RawValue>>(body)?.data.get();
+    if !text.starts_with('{') {
+        return Err(Malformed::Data);
+    }
+    Ok(RemoteValue { bytes: SecretBytes::from(text), version: String::new() })
+}
+
+/// Whether this is a JSON object that a server takes as a value.
+pub(super) fn is_object(value: &[u8]) -> bool {
+    parse::<&RawValue>(value).is_ok_and(|data| data.get().starts_with('{'))
+}
+
+/// Whether two values hold the same, however they are written: servers write JSON in their own way.
+pub(super) fn is_equal(one: &[u8], other: &[u8]) -> bool {
+    parse::<Value>(one).is_ok_and(|one| parse::<Value>(other).is_ok_and(|other| one == other))
+}
+
+/// The names in the answer to a list; those of folders end with a slash.
+pub(super) fn names(body: &[u8]) -> Result<Vec<String>, Malformed> {
+    parse::<Envelope<ListSecretsResponse>>(body).map(|answer| answer.data.keys)
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    custom_metadata: Option<BTreeMap<String, String>>,
+}
+
+/// The custom metadata in the answer to a read of a key's metadata.
+pub(super) fn tags(body: &[u8]) -> Result<BTreeMap<String, String>, Malformed> {
+    parse::<Envelope<Metadata>>(body).map(|answer| answer.data.custom_metadata.unwrap_or_default())
 }
 
 /// A version that was there once.
@@ -116,7 +157,7 @@ struct Options {
 /// # Errors
 /// `Invalid` when the value is not a JSON object.
 pub(super) fn write(cas: u64, value: &[u8]) -> Result<SecretBytes, StoreError> {
-    let data = parse::<&RawValue>(value).ok().filter(|data| data.get().starts_with('{'));
+    let data = parse::<&RawValue>(value).ok().filter(|_| is_object(value));
     let body = data.and_then(|data| serde_json::to_vec(&Body { options: Options { cas }, data }).ok());
     body.map(SecretBytes::new).ok_or_else(|| {
         let text = "a value for KV version 2 must be a JSON object, not more than 32 levels deep";
@@ -142,6 +183,18 @@ pub(super) fn is_cas_mismatch(body: &[u8]) -> bool {
 /// token is refused before it.
 pub(super) fn is_policy_denial(body: &[u8]) -> bool {
     has_error(body, |error| error.starts_with("1 error occurred:"))
+}
+
+/// Whether a 404 says nothing but that nothing is there. One that says more means the mount: there is none, or it is
+/// of another version.
+pub(super) fn is_bare_refusal(body: &[u8]) -> bool {
+    parse::<BareRefusal>(body).is_ok_and(|refusal| refusal.errors.is_empty())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BareRefusal {
+    errors: Vec<String>,
 }
 
 /// Whether a 400 says that a new mount is still being set up.

@@ -44,7 +44,7 @@ pub async fn probed(subject: Shared) -> Result<()> {
     let store = opened(&*subject, None).await?;
     let probe = store.store.probe().await?;
     ensure!(probe.identity.contains(subject.identity()), "{probe:?}");
-    ensure!(probe.capabilities == [Capability::Read, Capability::Write], "{probe:?}");
+    ensure!(probe.capabilities.starts_with(&[Capability::Read, Capability::Write]), "{probe:?}");
     for secret in subject.secrets() {
         ensure!(!format!("{probe:?}").contains(&secret), "{probe:?}");
     }
@@ -56,7 +56,7 @@ pub async fn read_only(subject: Shared) -> Result<()> {
     subject.good(&keeper);
     let store = open_for("ReadOnly", subject.provider(None), keeper).await?;
     let base = subject.put(&key, &subject.value("old")).await?;
-    ensure!(store.store.probe().await?.capabilities == [Capability::Read]);
+    ensure!(!store.store.probe().await?.capabilities.contains(&Capability::Write));
     let error =
         refused(&*subject, store.write(&key, Some(&base), &subject.value(CANARY)).await, StoreErrorKind::Invalid)?;
     ensure!(error.text.contains("spec.access"), "{error}");
@@ -131,7 +131,7 @@ pub async fn strange_answers(subject: Shared) -> Result<()> {
     let quote = format!("{{\"errors\":[\"{CANARY}\"],\"__type\":\"Strange\",\"message\":\"{CANARY}\"}}");
     let table = [
         ("a page", stub::http("200 OK", "", "<html>"), Malformed, None),
-        ("other JSON", stub::http("200 OK", "", "{\"data\":{\"a\":1}}"), Malformed, None),
+        ("other JSON", stub::http("200 OK", "", subject.other_json()), Malformed, None),
         ("deep JSON", stub::http("200 OK", "", &deep), Malformed, None),
         ("huge", stub::http("200 OK", "", &huge), Malformed, None),
         ("huge without length", endless, Malformed, None),

@@ -2,6 +2,7 @@
 
 mod aws;
 mod cases;
+mod find;
 mod keeper;
 mod logs;
 mod stub;
@@ -14,7 +15,14 @@ use anyhow::Result;
 use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::runtime::{Handle, Runtime};
 
-use crate::subject::Subject;
+use crate::{
+    subject::Subject,
+    vault::{
+        auth, engine,
+        kv1::{self, Plain},
+        search,
+    },
+};
 
 fn main() -> Result<()> {
     let arguments = Arguments::from_args();
@@ -30,10 +38,14 @@ fn main() -> Result<()> {
     let handle = runtime.handle();
     let mut trials = shared(handle, &(Arc::clone(&bao) as Arc<dyn Subject>));
     trials.extend(shared(handle, &(Arc::clone(&moto) as Arc<dyn Subject>)));
+    let plain = Arc::new(Plain(Arc::clone(&bao)));
+    trials.extend(without_versions(handle, &(Arc::clone(&plain) as Arc<dyn Subject>)));
+    trials.extend(searched(handle, &(Arc::clone(&bao) as Arc<dyn Subject>)));
     trials.extend(only_vault(handle, &bao));
+    trials.extend(only_kv1(handle, &plain));
     trials.extend(only_aws(handle, &moto));
     let conclusion = libtest_mimic::run(&arguments, trials);
-    drop((bao, moto)); // `exit` would leave the servers to die with us
+    drop((plain, bao, moto)); // `exit` would leave the servers to die with us
     let leaks = logs.leaks(&secrets);
     for leak in &leaks {
         eprintln!("this was logged: {leak:.300}");
@@ -64,10 +76,36 @@ fn shared(handle: &Handle, subject: &Arc<dyn Subject>) -> Vec<Trial> {
         version_pin write_then_read wrong_base written_twice create racing_writes)
 }
 
+/// What holds for a store that keeps no versions.
+fn without_versions(handle: &Handle, subject: &Arc<dyn Subject>) -> Vec<Trial> {
+    let mut trials = trials!(handle, subject, subject.name(), cases:
+        found missing probed read_only denied fixed_later no_credential unavailable silent strange_answers redirect big unicode
+        written_twice create);
+    trials.extend(trials!(handle, subject, subject.name(), find: found_by_path found_by_name nothing_found));
+    trials
+}
+
+/// For stores that are searched by tags, too.
+fn searched(handle: &Handle, subject: &Arc<dyn Subject>) -> Vec<Trial> {
+    trials!(handle, subject, subject.name(), find: found_by_path found_by_name found_by_tag nothing_found)
+}
+
 fn only_vault(handle: &Handle, bao: &Arc<vault::Bao>) -> Vec<Trial> {
-    trials!(handle, bao, "openbao", vault:
-        restricted_token deleted refused_requests strange_keys kubernetes_login kubernetes_refused
-        renewed_token namespaces certificates sealed)
+    let mut trials = trials!(handle, bao, "openbao", vault:
+        restricted_token deleted refused_requests strange_keys namespaces certificates sealed searchable binary
+        many_keys);
+    trials.extend(trials!(handle, bao, "openbao", auth:
+        kubernetes_login kubernetes_refused idle_token app_role_login jwt_login));
+    trials.extend(trials!(handle, bao, "openbao", search:
+        search_denied tags_denied search_refused search_too_wide));
+    trials.extend(trials!(handle, bao, "openbao", engine:
+        certificates_issued database_roles engine_refusals engine_answers));
+    trials
+}
+
+fn only_kv1(handle: &Handle, plain: &Arc<Plain>) -> Vec<Trial> {
+    trials!(handle, plain, "openbao-kv1", kv1:
+        no_versions overwritten written_otherwise written_over hints other_version no_tags)
 }
 
 fn only_aws(handle: &Handle, moto: &Arc<aws::Aws>) -> Vec<Trial> {

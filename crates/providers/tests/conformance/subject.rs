@@ -37,6 +37,14 @@ pub trait Subject: Send + Sync {
     fn value(&self, text: &str) -> Vec<u8>;
     /// Writes past us; returns the version.
     async fn put(&self, key: &str, value: &[u8]) -> Result<String>;
+    /// The same, with tags; for stores that are searched by them.
+    async fn put_tagged(&self, _key: &str, _value: &[u8], _tags: &[(&str, &str)]) -> Result<()> {
+        anyhow::bail!("{} has no tags", self.name())
+    }
+    /// An answer in JSON that is none of this store.
+    fn other_json(&self) -> &'static str {
+        "{\"data\":{\"a\":1}}"
+    }
     /// The address of a server that checks credentials, and the key of a value on it.
     fn guarded(&self) -> (Option<String>, String);
     /// Whether a write sent twice is recognised.

@@ -1,14 +1,17 @@
 //! `OpenBao` in the suite, and what only it has.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+pub mod auth;
+pub mod engine;
+pub mod kv1;
+pub mod search;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use async_trait::async_trait;
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use rekey_core::store::{Pin, StoreErrorKind};
+use base64::Engine as _;
+use rekey_api::store::Capability;
+use rekey_core::store::{Locator, Pin, StoreErrorKind};
 use rekey_testkit::bao::OpenBao;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -37,12 +40,10 @@ impl Bao {
         server.policy("shop", "path \"secret/data/shop/allowed\" { capabilities = [\"read\"] }").await?;
         let token = server.token_for("shop").await?;
         server.put(ALLOWED, &json!({ "a": CANARY })).await?;
-        let account = account_token("reader");
-        let known = account.clone();
-        let reviewer = stub::answering(move |request| review(request, &known)).await?;
-        let certificate = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?.cert.pem();
-        server.enable_kubernetes_auth(&reviewer, &certificate, &account_token("reviewer")).await?;
-        server.kubernetes_role("shop", "shop", "reader", "shop", "vault").await?;
+        server.mount("plain", "kv", &json!({ "version": "1" })).await?;
+        let plain = format!("plain/{ALLOWED}");
+        server.request(Method::POST, &plain, Some(&json!({ "a": CANARY }))).await?;
+        let account = auth::kubernetes(&server).await?;
         Ok(Self { server, token, account })
     }
 
@@ -59,40 +60,6 @@ impl Bao {
         self.good(&keeper);
         open(self.with(changes), keeper).await
     }
-
-    /// Logs in as a `ServiceAccount`, whose token and role can be wrong.
-    async fn as_account(&self, role: &str, token: &str) -> Result<Opened> {
-        let account = json!({ "name": "reader", "audiences": ["vault"] });
-        let keeper = Arc::new(Keeper::default());
-        keeper.set("reader", token);
-        open(self.with(&json!({ "auth": { "kubernetes": { "role": role, "serviceAccountRef": account } } })), keeper)
-            .await
-    }
-}
-
-/// A token in the form of Kubernetes; the reviewer is the one who says whether it is good.
-fn account_token(account: &str) -> String {
-    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let named = json!({ "namespace": "shop", "serviceaccount": { "name": account, "uid": "1" } });
-    let claims = json!({
-        "aud": ["vault"], "exp": 4_000_000_000_u64, "iat": 1_000_000_000, "iss": "test", "sub":
-        format!("system:serviceaccount:shop:{account}"), "kubernetes.io": named,
-    });
-    let signature = URL_SAFE_NO_PAD.encode([7; 256]);
-    format!("{}.{}.{signature}", part(&json!({ "alg": "RS256", "kid": "a" })), part(&claims))
-}
-
-/// The part of the API server that the auth method asks.
-fn review(request: &str, known: &str) -> String {
-    let user =
-        json!({ "username": "system:serviceaccount:shop:reader", "uid": "1", "groups": ["system:serviceaccounts"] });
-    let status = if request.contains(known) {
-        json!({ "authenticated": true, "user": user, "audiences": ["vault"] })
-    } else {
-        json!({ "authenticated": false, "error": "unknown" })
-    };
-    let answer = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "status": status });
-    stub::http("201 Created", "content-type: application/json\r\n", &answer.to_string())
 }
 
 #[async_trait]
@@ -124,6 +91,13 @@ impl Subject for Bao {
 
     async fn put(&self, key: &str, value: &[u8]) -> Result<String> {
         Ok(self.server.put(key, &serde_json::from_slice(value)?).await?.to_string())
+    }
+
+    async fn put_tagged(&self, key: &str, value: &[u8], tags: &[(&str, &str)]) -> Result<()> {
+        self.put(key, value).await?;
+        let tags: BTreeMap<_, _> = tags.iter().copied().collect();
+        let path = format!("secret/metadata/{key}");
+        self.server.request(Method::POST, &path, Some(&json!({ "custom_metadata": tags }))).await.map(drop)
     }
 
     fn guarded(&self) -> (Option<String>, String) {
@@ -196,58 +170,6 @@ pub async fn strange_keys(bao: Shared) -> Result<()> {
     Ok(())
 }
 
-pub async fn kubernetes_login(bao: Shared) -> Result<()> {
-    let store = bao.as_account("shop", &bao.account).await?;
-    let probe = store.store.probe().await?;
-    ensure!(probe.identity.starts_with("role shop at 127.0.0.1:"), "{probe:?}");
-    let mark = bao.server.mark()?;
-    let fresh = bao.as_account("shop", &bao.account).await?;
-    let reads = (0..8).map(|_| fresh.read(ALLOWED));
-    for read in futures::future::join_all(reads).await {
-        ensure!(read?.0 == bao.value(CANARY));
-    }
-    // Other cases log in at the same time, but only this one uses this store.
-    ensure!(fresh.keeper.reads() == 1, "eight reads share one login, not {}", fresh.keeper.reads());
-    let paths = bao.server.reads_since(mark)?;
-    ensure!(paths.keys().any(|(_, path)| path == "auth/kubernetes/login"), "{paths:?}");
-
-    bao.server.request(Method::POST, "sys/leases/revoke-prefix/auth/kubernetes/login", None).await?;
-    let (value, _) = fresh.read(ALLOWED).await.context("a new login after the session was revoked")?;
-    ensure!(value == bao.value(CANARY) && fresh.keeper.reads() == 2, "{} logins", fresh.keeper.reads());
-    Ok(())
-}
-
-pub async fn kubernetes_refused(bao: Shared) -> Result<()> {
-    let forged = account_token(BAD);
-    let store = bao.as_account("shop", &forged).await?;
-    let error = refused(&*bao, store.read(ALLOWED).await, StoreErrorKind::Denied);
-    let error = error.context("a token that the API server does not know")?;
-    ensure!(error.text.contains("at auth/kubernetes with role \"shop\" was refused"), "{error}");
-    ensure!(error.text.contains("binds ServiceAccount reader and the audience vault"), "{error}");
-    ensure!(!error.text.contains(&forged), "{error}");
-    store.keeper.set("reader", &bao.account);
-    store.read(ALLOWED).await.context("the account is good now")?;
-    let store = bao.as_account("nobody", &bao.account).await?;
-    refused(&*bao, store.read(ALLOWED).await, StoreErrorKind::Denied).context("a role that does not exist")?;
-    Ok(())
-}
-
-/// A token that is good for four seconds is used for seven.
-pub async fn renewed_token(bao: Shared) -> Result<()> {
-    let asked = json!({ "policies": ["shop"], "ttl": "4s", "renewable": true });
-    let made = bao.server.request(Method::POST, "auth/token/create", Some(&asked)).await?;
-    let token = made["auth"]["client_token"].as_str().context("a token")?;
-    let store = opened(&*bao, None).await?;
-    store.keeper.set("vault/token", token);
-    let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(7) {
-        store.read(ALLOWED).await.with_context(|| format!("after {:?}", start.elapsed()))?;
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    ensure!((3..=4).contains(&store.keeper.reads()), "renewed at two thirds, not {} times", store.keeper.reads());
-    Ok(())
-}
-
 pub async fn namespaces(bao: Shared) -> Result<()> {
     bao.server.request(Method::POST, "sys/namespaces/team-shop", None).await?;
     let engine = json!({ "type": "kv", "options": { "version": "2" } });
@@ -300,5 +222,45 @@ pub async fn sealed(_: Shared) -> Result<()> {
     let error = refused(&bao, store.read(ALLOWED).await, StoreErrorKind::Unavailable)?;
     ensure!(error.text.contains("sealed"), "{error}");
     refused(&bao, store.store.probe().await, StoreErrorKind::Unavailable)?;
+    Ok(())
+}
+
+pub async fn searchable(bao: Shared) -> Result<()> {
+    let probe = opened(&*bao, None).await?.store.probe().await?;
+    ensure!(probe.capabilities.contains(&Capability::Find), "{probe:?}");
+    Ok(())
+}
+
+/// Values are JSON, so bytes stand in them in base64.
+pub async fn binary(bao: Shared) -> Result<()> {
+    let (store, key) = (opened(&*bao, None).await?, key("binary"));
+    let bytes: Vec<u8> = (0..=255).collect();
+    let encode = base64::engine::general_purpose::STANDARD;
+    bao.put(&key, &bao.value(&encode.encode(&bytes))).await?;
+    let read: Value = serde_json::from_slice(&store.read(&key).await?.0)?;
+    ensure!(encode.decode(read["a"].as_str().context("a text")?)? == bytes);
+    Ok(())
+}
+
+pub async fn many_keys(bao: Shared) -> Result<()> {
+    let (store, folder) = (opened(&*bao, None).await?, key("many"));
+    let mut locators = Vec::new();
+    for number in 0..20 {
+        let key = format!("{folder}/{number}");
+        if number % 5 != 3 {
+            bao.put(&key, &bao.value(&number.to_string())).await?;
+        }
+        locators.push(Locator { key, pin: Pin::Current });
+    }
+    locators.push(Locator { key: "../sys".to_owned(), pin: Pin::Current });
+    let answers = store.store.read_all(&locators).await;
+    ensure!(answers.len() == 21, "{} answers", answers.len());
+    for (number, answer) in answers.into_iter().enumerate() {
+        match number {
+            20 => drop(refused(&*bao, answer, StoreErrorKind::Invalid)?),
+            number if number % 5 == 3 => drop(refused(&*bao, answer, StoreErrorKind::NotFound)?),
+            number => ensure!(answer?.bytes.expose() == bao.value(&number.to_string()), "answer {number}"),
+        }
+    }
     Ok(())
 }

@@ -1,0 +1,149 @@
+//! Searches: key-value engines can list folders, so a search is a walk through them.
+
+use std::collections::BTreeMap;
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use rekey_api::provider::KvVersion;
+use rekey_core::{
+    SecretBytes,
+    store::{Search, StoreError, StoreErrorKind},
+};
+use vaultrs::api::{
+    kv1::requests::ListSecretRequest,
+    kv2::requests::{ListSecretsRequest, ReadSecretMetadataRequest},
+};
+
+use super::{AT_ONCE, Vault, paths, wire};
+
+/// The most folders in each other that are looked into.
+const DEEPEST: usize = 32;
+/// The most folders that one search looks into.
+const MOST_FOLDERS: usize = 1_000;
+/// The most keys that one search looks at.
+const MOST_KEYS: usize = 10_000;
+
+impl Vault {
+    /// The keys that fit, sorted. A folder that does not exist holds none.
+    pub(super) async fn find_with(&self, token: &SecretBytes, search: &Search) -> Result<Vec<String>, StoreError> {
+        match self.mount.version {
+            KvVersion::V1 if !search.tags.is_empty() => {
+                let text = "find.tags needs custom metadata, which KV version 1 has not: search by path or nameRegexp, \
+                            or use a mount of KV version 2";
+                return Err(StoreError::new(StoreErrorKind::Invalid, text));
+            }
+            KvVersion::V1 | KvVersion::V2 => {}
+        }
+        let mut keys = self.walk(token, search).await?;
+        if !search.tags.is_empty() {
+            let tagged = stream::iter(keys).map(|key| self.tagged(token, key, &search.tags));
+            keys = tagged.buffer_unordered(AT_ONCE).try_filter_map(async |key| Ok(key)).try_collect().await?;
+        }
+        keys.sort_unstable();
+        Ok(keys)
+    }
+
+    /// All keys below the path that fit by name, one level of folders after the other.
+    async fn walk(&self, token: &SecretBytes, search: &Search) -> Result<Vec<String>, StoreError> {
+        let path = search.path.as_deref().unwrap_or_default().trim_end_matches('/');
+        let mut level = vec![if path.is_empty() { String::new() } else { paths::key(path)? }];
+        let (mut depth, mut folders, mut seen, mut fitting) = (0, 0, 0, Vec::new());
+        while !level.is_empty() {
+            depth += 1;
+            folders += level.len();
+            if depth > DEEPEST {
+                return Err(self.too_much(&format!("folders nested more than {DEEPEST} deep")));
+            }
+            if folders > MOST_FOLDERS {
+                return Err(self.too_much(&format!("more than {MOST_FOLDERS} folders")));
+            }
+            let lists = stream::iter(level).map(|folder| self.list(token, folder));
+            let entries: Vec<Vec<String>> = lists.buffer_unordered(AT_ONCE).try_collect().await?;
+            level = Vec::new();
+            for entry in entries.into_iter().flatten() {
+                if let Some(folder) = entry.strip_suffix('/') {
+                    level.push(folder.to_owned());
+                    continue;
+                }
+                seen += 1;
+                if search.fits(&entry) {
+                    fitting.push(entry);
+                }
+            }
+            if seen > MOST_KEYS {
+                return Err(self.too_much(&format!("more than {MOST_KEYS} keys")));
+            }
+        }
+        Ok(fitting)
+    }
+
+    fn too_much(&self, what: &str) -> StoreError {
+        let text = format!(
+            "the search in mount {:?} at {} meets {what}: search below a longer find.path",
+            self.mount.path,
+            self.place()
+        );
+        StoreError::new(StoreErrorKind::Invalid, text)
+    }
+
+    /// What is in a folder, with its path before it. Folders end with a slash.
+    async fn list(&self, token: &SecretBytes, folder: String) -> Result<Vec<String>, StoreError> {
+        let (mount, path) = (self.mount.path.clone(), folder.clone());
+        let (answer, listed) = match self.mount.version {
+            KvVersion::V1 => {
+                (self.server.call(Some(token), ListSecretRequest { mount, path }).await?, self.mount.path.clone())
+            }
+            KvVersion::V2 => (
+                self.server.call(Some(token), ListSecretsRequest { mount, path }).await?,
+                format!("{}/metadata", self.mount.path),
+            ),
+        };
+        let what = format!("listing {folder:?} of mount {:?} at {}", self.mount.path, self.place());
+        let prefix = if folder.is_empty() { folder } else { folder + "/" };
+        match answer.status {
+            200 => {
+                let names = wire::names(answer.body.expose())
+                    .map_err(|malformed| StoreError::new(malformed.kind(), format!("{what}: {malformed}")))?;
+                Ok(names.into_iter().map(|name| prefix.clone() + &name).collect())
+            }
+            404 if wire::is_bare_refusal(answer.body.expose()) => Ok(Vec::new()),
+            404 => {
+                let text =
+                    format!("{what}: check that the mount is there, and that it is KV version {}", self.number());
+                Err(StoreError::new(StoreErrorKind::NotFound, text))
+            }
+            _ => Err(self.server.refusal(&answer, &what, &self.hint("list", &format!("{listed}/{prefix}")))),
+        }
+    }
+
+    fn number(&self) -> u8 {
+        match self.mount.version {
+            KvVersion::V1 => 1,
+            KvVersion::V2 => 2,
+        }
+    }
+
+    /// The key, if its custom metadata holds all tags.
+    async fn tagged(
+        &self,
+        token: &SecretBytes,
+        key: String,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<Option<String>, StoreError> {
+        let endpoint = ReadSecretMetadataRequest { mount: self.mount.path.clone(), path: paths::key(&key)? };
+        let answer = self.server.call(Some(token), endpoint).await?;
+        let what = format!("reading the metadata of {}", self.named(&key));
+        match answer.status {
+            200 => {
+                let carried = wire::tags(answer.body.expose())
+                    .map_err(|malformed| StoreError::new(malformed.kind(), format!("{what}: {malformed}")))?;
+                Ok(tags.iter().all(|(name, value)| carried.get(name) == Some(value)).then_some(key))
+            }
+            // It went away since it was listed.
+            404 => Ok(None),
+            _ => {
+                let hint = self.hint("read", &format!("{}/metadata/{key}", self.mount.path));
+                Err(self.server.refusal(&answer, &what, &hint))
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! KV version 1: values without versions, and without a way to write on a condition.
+
+use rekey_core::{
+    SecretBytes,
+    store::{RemoteValue, StoreError, StoreErrorKind, Write},
+};
+use rustify::Endpoint as _;
+use vaultrs::api::kv1::requests::{GetSecretRequest, SetSecretRequest};
+
+use super::{Vault, paths, server::Verbatim, wire};
+
+impl Vault {
+    /// Reads a key. Its version is empty: the engine has none.
+    pub(super) async fn read_plain(&self, token: &SecretBytes, key: &str) -> Result<RemoteValue, StoreError> {
+        let endpoint = GetSecretRequest { mount: self.mount.path.clone(), path: paths::key(key)? };
+        let answer = self.server.call(Some(token), endpoint).await?;
+        let named = self.named(key);
+        match answer.status {
+            200 => wire::plain_value(answer.body.expose())
+                .map_err(|malformed| StoreError::new(malformed.kind(), format!("{named}: {malformed}"))),
+            404 => {
+                let text = format!("there is no {named}: check the key, and that the mount is KV version 1");
+                Err(StoreError::new(StoreErrorKind::NotFound, text))
+            }
+            _ => {
+                let hint = self.hint("read", &format!("{}/{key}", self.mount.path));
+                Err(self.server.refusal(&answer, &format!("reading {named}"), &hint))
+            }
+        }
+    }
+
+    /// Writes a key: looks whether it is there as it should be, writes, and reads back. A value that is there already
+    /// is not written again.
+    ///
+    /// The engine has no check-and-set. What can be checked is whether the key exists, not whether it still has the
+    /// value that the new one was made from: **a change that somebody else makes between the caller's read and this
+    /// write is lost**. One that is made after this write shows in what is read back, and is a conflict. Where other
+    /// people write the same key, use KV version 2.
+    pub(super) async fn write_plain(&self, token: &SecretBytes, write: &Write) -> Result<String, StoreError> {
+        let named = self.named(&write.key);
+        let conflict = |text: String| Err(StoreError::new(StoreErrorKind::Conflict, text));
+        if !wire::is_object(write.bytes.expose()) {
+            let text = "a value for KV version 1 must be a JSON object, not more than 32 levels deep";
+            return Err(StoreError::new(StoreErrorKind::Invalid, text));
+        }
+        let holds = |read: &RemoteValue| wire::is_equal(read.bytes.expose(), write.bytes.expose());
+        match (self.read_if_there(token, &write.key).await?, write.base.as_deref()) {
+            (Some(read), None | Some("")) if holds(&read) => return Ok(String::new()),
+            (None, None) | (Some(_), Some("")) => {}
+            (Some(_), None) => return conflict(format!("{named} exists already")),
+            (None, Some(_)) => return conflict(format!("{named} is gone: somebody else deleted it")),
+            (Some(_), Some(version)) => {
+                return conflict(format!("{named} has no version {version:?}: the mount is KV version 1"));
+            }
+        }
+        self.set(token, write, &named).await?;
+        match self.read_if_there(token, &write.key).await? {
+            Some(read) if holds(&read) => Ok(String::new()),
+            Some(_) | None => conflict(format!("somebody else wrote {named} at the same time")),
+        }
+    }
+
+    async fn read_if_there(&self, token: &SecretBytes, key: &str) -> Result<Option<RemoteValue>, StoreError> {
+        match self.read_plain(token, key).await {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if error.kind == StoreErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn set(&self, token: &SecretBytes, write: &Write, named: &str) -> Result<(), StoreError> {
+        let (mount, path) = (self.mount.path.clone(), paths::key(&write.key)?);
+        let endpoint = SetSecretRequest { mount, path, data: Vec::new() };
+        let answer = self.server.call(Some(token), endpoint.with_middleware(&Verbatim(&write.bytes))).await?;
+        match answer.status {
+            200 | 204 => Ok(()),
+            _ => {
+                let hint = self.hint("create and update", &format!("{}/{}", self.mount.path, write.key));
+                Err(self.server.refusal(&answer, &format!("writing {named}"), &hint))
+            }
+        }
+    }
+}

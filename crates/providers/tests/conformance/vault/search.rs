@@ -1,0 +1,69 @@
+//! Searches: what only this store refuses.
+
+use anyhow::{Result, ensure};
+use rekey_core::store::{Search, StoreErrorKind};
+use serde_json::json;
+
+use super::Shared;
+use crate::{
+    cases::key,
+    stub,
+    subject::{CANARY, Subject, opened, refused},
+};
+
+fn below(path: &str) -> Search {
+    Search { path: Some(path.to_owned()), ..Search::default() }
+}
+
+pub async fn search_denied(bao: Shared) -> Result<()> {
+    let store = opened(&*bao, None).await?;
+    store.keeper.set("vault/token", &bao.token);
+    let error = refused(&*bao, store.store.find(&below("shop")).await, StoreErrorKind::Denied)?;
+    ensure!(error.text.ends_with("allows list on secret/metadata/shop/"), "{error}");
+    Ok(())
+}
+
+/// Tags stand in the metadata, which needs a right of its own.
+pub async fn tags_denied(bao: Shared) -> Result<()> {
+    let folder = key("tags-denied");
+    bao.put(&format!("{folder}/a"), &bao.value(CANARY)).await?;
+    let policy = format!("path \"secret/metadata/{folder}/*\" {{ capabilities = [\"list\"] }}");
+    bao.server.policy("lister", &policy).await?;
+    let store = opened(&*bao, None).await?;
+    store.keeper.set("vault/token", &bao.server.token_for("lister").await?);
+    ensure!(store.store.find(&below(&folder)).await? == [format!("{folder}/a")]);
+    let search = Search { tags: [("a".to_owned(), "b".to_owned())].into(), ..below(&folder) };
+    let error = refused(&*bao, store.store.find(&search).await, StoreErrorKind::Denied)?;
+    ensure!(error.text.contains(&format!("allows read on secret/metadata/{folder}/a")), "{error}");
+    Ok(())
+}
+
+pub async fn search_refused(bao: Shared) -> Result<()> {
+    let store = opened(&*bao, None).await?;
+    for path in ["../sys", "shop//a", "/shop"] {
+        refused(&*bao, store.store.find(&below(path)).await, StoreErrorKind::Invalid)?;
+    }
+    let other = bao.open_with(&json!({ "mount": "nowhere" })).await?;
+    let error = refused(&*bao, other.store.find(&below("shop")).await, StoreErrorKind::NotFound)?;
+    ensure!(error.text.contains("the mount is there"), "{error}");
+    Ok(())
+}
+
+/// What is too much is refused, not cut off; a server that never ends, too.
+pub async fn search_too_wide(bao: Shared) -> Result<()> {
+    let names =
+        |suffix: &str, count: usize| -> Vec<String> { (0..count).map(|name| format!("{name}{suffix}")).collect() };
+    let table = [
+        (names("/", 1), "folders nested more than 32 deep"),
+        (names("/", 1_001), "more than 1000 folders"),
+        (names("", 10_001), "more than 10000 keys"),
+    ];
+    for (names, expected) in table {
+        let answer = json!({ "data": { "keys": names } }).to_string();
+        let address = stub::answering(move |_| stub::http("200 OK", "", &answer)).await?;
+        let store = opened(&*bao, Some(&address)).await?;
+        let error = refused(&*bao, store.store.find(&Search::default()).await, StoreErrorKind::Invalid)?;
+        ensure!(error.text.contains(expected) && error.text.contains("find.path"), "{error}");
+    }
+    Ok(())
+}
