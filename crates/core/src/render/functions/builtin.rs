@@ -44,13 +44,19 @@ fn printf(call: &Call<'_>) -> Outcome {
     if format.contains('*') || format.split(|character: char| !character.is_ascii_digit()).any(wide) {
         return call.fail(format!("a width may be {MAX_WIDTH} at most, and must be written as digits, without `*`"));
     }
-    engine(call).map(string)
+    let text = engine(call)?;
+    // What Go prints for a verb that does not fit. As a credential it would be worse than none.
+    let misfit = |text: &str| text.contains("%!");
+    if misfit(&text) && !format.contains("%%") && !call.arguments.iter().any(|given| misfit(&given.to_string())) {
+        return call.fail("a verb does not fit the value it is for, or has none");
+    }
+    Ok(string(text))
 }
 
 /// Calls the engine's function of the same name.
 fn engine(call: &Call<'_>) -> Result<String, Failure> {
-    let arguments: String = (0..call.arguments.len()).map(|position| format!(" (index . {position})")).collect();
-    let source = format!("{{{{ {}{arguments} }}}}", call.name);
+    let arguments: Vec<String> = (0..call.arguments.len()).map(|position| format!("(index . {position})")).collect();
+    let source = format!("{{{{ {} {} }}}}", call.name, arguments.join(" "));
     let template = Template::new("call").parse(&source);
     let result = template.and_then(|template| template.execute_to_string(&list(call.arguments.to_vec())));
     result.map_or_else(|_| call.fail("it does not fit what it was given"), Ok)

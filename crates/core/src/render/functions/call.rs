@@ -167,7 +167,7 @@ impl<'a> Call<'a> {
 
     /// Accounts for compiling an expression, which takes longer than its length tells.
     pub fn compile(&self) -> Result<(), Failure> {
-        self.run.spend(16 * 1024)
+        self.run.spend(64 * 1024)
     }
 
     /// Bytes that are always the same for the same arguments of this function here, and cannot be guessed.

@@ -65,13 +65,13 @@ fn dict(call: &Call<'_>) -> Outcome {
     Ok(map(members))
 }
 
-fn chosen(call: &Call<'_>, named: bool) -> Outcome {
+fn chosen(call: &Call<'_>, keep: bool) -> Outcome {
     let mut names = Vec::new();
     for position in 1..call.arguments.len() {
         names.push(call.text(position)?);
     }
     let is_named = |name: &str| names.iter().any(|other| other == name);
-    let kept = call.map(0)?.iter().filter(|(name, _)| is_named(name) == named);
+    let kept = call.map(0)?.iter().filter(|(name, _)| is_named(name) == keep);
     Ok(map(kept.map(|(name, value)| (name.clone(), value.clone())).collect()))
 }
 

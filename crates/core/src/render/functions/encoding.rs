@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use base64::{
-    Engine as _,
-    engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE},
-};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use gotmpl::Value;
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -23,10 +20,6 @@ pub const TABLE: &[Entry] = &[
         Ok(string(STANDARD.encode(call.bytes(0)?)))
     }),
     ("b64dec", b64dec),
-    ("b64urlenc", |call| {
-        call.takes(1, "one value")?;
-        Ok(string(URL_SAFE.encode(call.bytes(0)?)))
-    }),
     ("b32enc", |call| {
         call.takes(1, "one value")?;
         Ok(string(b32enc(&call.bytes(0)?)))
@@ -49,8 +42,7 @@ const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 fn b64dec(call: &Call<'_>) -> Outcome {
     call.takes(1, "one text")?;
     let text: String = call.text(0)?.chars().filter(|character| !character.is_ascii_whitespace()).collect();
-    let bytes = STANDARD.decode(&text).or_else(|_| STANDARD_NO_PAD.decode(&text));
-    bytes.map_or_else(|_| call.fail("the value is not base64"), |bytes| Ok(binary::value(&bytes)))
+    STANDARD.decode(&text).map_or_else(|_| call.fail("the value is not base64"), |bytes| Ok(binary::value(&bytes)))
 }
 
 fn b32enc(bytes: &[u8]) -> String {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use yasna::{DERWriter, DERWriterSeq, Tag, models::ObjectIdentifier};
+use yasna::{DERWriterSeq, Tag, models::ObjectIdentifier};
 
 use super::{
     Entry,
@@ -26,13 +26,16 @@ pub fn sequence(write: impl FnOnce(&mut DERWriterSeq<'_>)) -> Vec<u8> {
     yasna::construct_der(|writer| writer.write_sequence(write))
 }
 
-/// A private key in PKCS#8.
-pub fn pkcs8(algorithm: &[u64], parameters: impl FnOnce(DERWriter<'_>), key: &[u8]) -> Vec<u8> {
+/// A private key in PKCS#8. Without a curve the parameters of the algorithm are null, as RSA has them.
+pub fn pkcs8(algorithm: &[u64], curve: Option<&ObjectIdentifier>, key: &[u8]) -> Vec<u8> {
     sequence(|writer| {
         writer.next().write_u8(0);
         writer.next().write_sequence(|writer| {
             writer.next().write_oid(&ObjectIdentifier::from_slice(algorithm));
-            parameters(writer.next());
+            match curve {
+                Some(curve) => writer.next().write_oid(curve),
+                None => writer.next().write_null(),
+            }
         });
         writer.next().write_bytes(key);
     })
@@ -110,7 +113,7 @@ fn rsa_private(key: &Key<'_>) -> Result<Vec<u8>, Failure> {
             writer.next().write_bigint_bytes(number, true);
         }
     });
-    Ok(pkcs8(RSA, |writer| writer.write_null(), &inner))
+    Ok(pkcs8(RSA, None, &inner))
 }
 
 fn elliptic(key: &Key<'_>, private: bool) -> Result<Vec<u8>, Failure> {
@@ -131,7 +134,7 @@ fn elliptic(key: &Key<'_>, private: bool) -> Result<Vec<u8>, Failure> {
         writer.next().write_bytes(&number);
         writer.next().write_tagged(Tag::context(1), |writer| writer.write_bitvec_bytes(&point, point.len() * 8));
     });
-    Ok(pkcs8(EC, |writer| writer.write_oid(&curve), &inner))
+    Ok(pkcs8(EC, Some(&curve), &inner))
 }
 
 fn edwards(key: &Key<'_>, private: bool) -> Result<Vec<u8>, Failure> {

@@ -12,7 +12,7 @@ use yasna::{DERWriter, Tag, models::ObjectIdentifier};
 use super::{
     Entry,
     call::{Call, Failure, MAX_RESULT, Outcome, string},
-    jwk::sequence,
+    jwk::{self, sequence},
     pem::encoded,
 };
 use crate::render::certificate;
@@ -161,10 +161,8 @@ fn pkcs8(call: &Call<'_>, certificate: &[u8], key: &[u8]) -> Result<Vec<u8>, Fai
     let curve = parsed.and_then(|parsed| certificate::curve(&parsed)).unwrap_or_default();
     let curve: Vec<u64> = curve.split('.').filter_map(|part| part.parse().ok()).collect();
     Ok(match block.tag() {
-        "RSA PRIVATE KEY" => super::jwk::pkcs8(super::jwk::RSA, |writer| writer.write_null(), block.contents()),
-        "EC PRIVATE KEY" => {
-            super::jwk::pkcs8(super::jwk::EC, |writer| writer.write_oid(&oid(&curve)), block.contents())
-        }
+        "RSA PRIVATE KEY" => jwk::pkcs8(jwk::RSA, None, block.contents()),
+        "EC PRIVATE KEY" => jwk::pkcs8(jwk::EC, Some(&oid(&curve)), block.contents()),
         _ => block.into_contents(),
     })
 }

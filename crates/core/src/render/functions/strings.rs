@@ -28,9 +28,9 @@ pub const TABLE: &[Entry] = &[
     ("contains", |call| test(call, |part, text| text.contains(part))),
     ("hasPrefix", |call| test(call, |part, text| text.starts_with(part))),
     ("hasSuffix", |call| test(call, |part, text| text.ends_with(part))),
-    ("quote", |call| quoted(call, |text| format!("{text:?}").replace("\\'", "'"))),
-    ("squote", |call| quoted(call, |text| format!("'{text}'"))),
-    ("cat", cat),
+    ("quote", |call| spaced(call, |text| format!("{text:?}").replace("\\'", "'"))),
+    ("squote", |call| spaced(call, |text| format!("'{text}'"))),
+    ("cat", |call| spaced(call, str::to_owned)),
     ("indent", |call| indent(call, "")),
     ("nindent", |call| indent(call, "\n")),
     ("split", split),
@@ -120,10 +120,8 @@ fn trunc(call: &Call<'_>) -> Outcome {
     let (length, text) = (call.int(0)?, call.text(1)?);
     let size = usize::try_from(length.unsigned_abs()).unwrap_or(usize::MAX);
     let all = text.chars().count();
-    Ok(string(match length < 0 {
-        true => text.chars().skip(all.saturating_sub(size)).collect::<String>(),
-        false => text.chars().take(size).collect(),
-    }))
+    let skipped = if length < 0 { all.saturating_sub(size) } else { 0 };
+    Ok(string(text.chars().skip(skipped).take(size).collect::<String>()))
 }
 
 fn abbrev(call: &Call<'_>) -> Outcome {
@@ -135,15 +133,11 @@ fn abbrev(call: &Call<'_>) -> Outcome {
     Ok(string(text.chars().take(length - 3).chain("...".chars()).collect::<String>()))
 }
 
-fn quoted(call: &Call<'_>, quote: fn(&str) -> String) -> Outcome {
+/// The arguments that are there, each in its form, with spaces between them.
+fn spaced(call: &Call<'_>, form: fn(&str) -> String) -> Outcome {
+    call.takes_at_least(1, "at least one value")?;
     let there = call.arguments.iter().filter(|argument| !matches!(argument, Value::Nil));
-    let quoted: Vec<String> = there.map(|argument| quote(&argument.to_string())).collect();
-    Ok(string(quoted.join(" ")))
-}
-
-fn cat(call: &Call<'_>) -> Outcome {
-    let there = call.arguments.iter().filter(|argument| !matches!(argument, Value::Nil));
-    Ok(string(there.map(Value::to_string).collect::<Vec<_>>().join(" ")))
+    Ok(string(there.map(|argument| form(&argument.to_string())).collect::<Vec<_>>().join(" ")))
 }
 
 fn indent(call: &Call<'_>, before: &str) -> Outcome {

@@ -56,7 +56,7 @@ fn texts() {
 fn lists_dicts_and_choices() {
     table(&[
         (
-            r#"{{ list 1 2 3 | first }}{{ list 1 2 3 | last }}{{ list 1 2 3 | rest }}{{ list 1 2 3 | initial }}"#,
+            r"{{ list 1 2 3 | first }}{{ list 1 2 3 | last }}{{ list 1 2 3 | rest }}{{ list 1 2 3 | initial }}",
             "13[2 3][1 2]",
         ),
         (
@@ -64,7 +64,7 @@ fn lists_dicts_and_choices() {
             "a,btruefalse",
         ),
         (
-            r#"{{ append (list 1) 2 }}{{ prepend (list 1) 0 }}{{ concat (list 1) (list 2) }}{{ reverse (list 1 2) }}"#,
+            r"{{ append (list 1) 2 }}{{ prepend (list 1) 0 }}{{ concat (list 1) (list 2) }}{{ reverse (list 1 2) }}",
             "[1 2][0 1][1 2][2 1]",
         ),
         (
@@ -131,7 +131,7 @@ fn encodings_keep_every_digit_and_byte() {
             "5432 12345678901234567890123 1.10",
         ),
         (
-            r#"{{ fromJson .json | toJson }}"#,
+            r"{{ fromJson .json | toJson }}",
             r#"{"id":"12345678901234567890123","port":5432,"rate":"1.10","tags":["x","y","x"],"user":"a"}"#,
         ),
         ("{{ dict \"a\" (list 1 \"x\") | toYaml }}", "a:\n- 1\n- x"),
@@ -194,6 +194,8 @@ fn failures_quote_no_value() {
         "{{ htpasswd (cat .password \":\") \"x\" }}",
         "{{ lt .password 3 }}",
         "{{ fail .password }}",
+        "{{ printf \"%d\" .password }}",
+        "{{ printf \"%s %s\" .password }}",
         "{{ index . .password | upper }}",
         "{{ required \"m\" \"\" }}",
         "{{ div 1 0 }}",
@@ -233,29 +235,50 @@ fn every_way_to_explode_ends() {
         (format!("{{{{ {}1{} }}}}", "(".repeat(50_000), ")".repeat(50_000)), "nested"),
         (format!("{}{}", "{{ if true }}".repeat(50_000), "{{ end }}".repeat(50_000)), "nested"),
         (format!("{{{{ fromYaml {:?} }}}}", yaml_bomb()), "YAML"),
-        (format!("{{{{ fromJson (repeat 100000 \"[\") }}}}"), "levels"),
+        ("{{ fromJson (repeat 100000 \"[\") }}".to_owned(), "levels"),
     ] {
         let started = std::time::Instant::now();
         let text = run(&source).err().unwrap_or_default();
         assert!(text.contains(expected), "{}: {text}", &source[..source.len().min(120)]);
         assert!(started.elapsed().as_secs() < 60, "{}", &source[..source.len().min(120)]);
     }
-    let mut nested = String::from("{{ define \"t0\" }}{{ end }}");
-    for level in 1..60 {
-        let below = format!("{{{{ template \"t{}\" }}}}", level - 1);
-        nested.push_str(&format!("{{{{ define \"t{level}\" }}}}{below}{below}{{{{ end }}}}"));
+    for (source, expected) in [
+        (format!("{}x{}", "{{ if true }}".repeat(90), "{{ end }}".repeat(90)), "x".to_owned()),
+        (format!("{{{{ if false }}}}{}{{{{ else }}}}x{{{{ end }}}}", "{{ else if false }}".repeat(90)), "x".to_owned()),
+        (format!("{{{{ {}\"x\"{} }}}}", "(".repeat(90), ")".repeat(90)), "x".to_owned()),
+        ("(".repeat(500), "(".repeat(500)),
+        ("{{ if true }}{{ else }}{{ end }}(".repeat(500), "(".repeat(500)),
+    ] {
+        assert_eq!(run(&source), Ok(expected), "{source}");
     }
-    nested.push_str("{{ template \"t59\" }}");
+    let level = |level: usize| {
+        let below = format!("{{{{ template \"t{}\" }}}}", level - 1);
+        format!("{{{{ define \"t{level}\" }}}}{below}{below}{{{{ end }}}}")
+    };
+    let levels: String = (1..60).map(level).collect::<Vec<_>>().concat();
+    let nested = format!("{{{{ define \"t0\" }}}}{{{{ end }}}}{levels}{{{{ template \"t59\" }}}}");
     assert!(run(&nested).is_err_and(|text| text.contains("steps")));
 }
 
-fn yaml_bomb() -> String {
-    let mut text = String::from("a: &a [x,x,x,x,x,x,x,x,x]\n");
-    for (name, below) in ["b", "c", "d", "e", "f", "g", "h"].iter().zip(["a", "b", "c", "d", "e", "f", "g"]) {
-        let items = vec![format!("*{below}"); 9].join(",");
-        text.push_str(&format!("{name}: &{name} [{items}]\n"));
+proptest::proptest! {
+    #[test]
+    fn values_pass_through_byte_for_byte_each_time(value in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..64)) {
+        for source in ["{{ .v }}", "{{ .v | b64enc | b64dec }}", "{{ (list .v | first) | default \"\" }}", "{{ index . \"v\" | b32enc | b32dec }}"] {
+            let render = || run_with(source, &[("v", &value)], "db");
+            proptest::prop_assert_eq!(render(), Ok(value.clone()));
+            proptest::prop_assert_eq!(render(), render());
+        }
     }
-    text
+}
+
+fn yaml_bomb() -> String {
+    let names = ["b", "c", "d", "e", "f", "g", "h"];
+    let level = |(name, below): (&&str, &str)| {
+        let items = vec![format!("*{below}"); 9].join(",");
+        format!("{name}: &{name} [{items}]\n")
+    };
+    let levels = names.iter().zip(["a", "b", "c", "d", "e", "f", "g"]).map(level);
+    format!("a: &a [x,x,x,x,x,x,x,x,x]\n{}", levels.collect::<Vec<_>>().concat())
 }
 
 mod certificates {
@@ -315,19 +338,15 @@ mod certificates {
         let ([leaf, middle, root], key) = chain()?;
         let full = format!("{leaf}{middle}{root}");
         for (make, key_back, certificate_back, expected) in [
-            ("fullPemToPkcs12Pass .chain .key .pw", "pkcs12keyPass .pw", "pkcs12certPass .pw", &full),
-            ("fullPemToPkcs12 .chain .key", "pkcs12key", "pkcs12cert", &full),
-            ("pemToPkcs12Pass .chain .key .pw", "pkcs12keyPass .pw", "pkcs12certPass .pw", &leaf),
-            ("pemToPkcs12 .chain .key", "pkcs12key", "pkcs12cert", &leaf),
+            ("fullPemToPkcs12Pass .chain .key .pw", "pkcs12keyPass .pw .file", "pkcs12certPass .pw .file", &full),
+            ("pemToPkcs12 .chain .key", "pkcs12key .file", "pkcs12cert .file", &leaf),
         ] {
             let first = with(&format!("{{{{ {make} }}}}"), &full, &key)?;
             assert_eq!(first, with(&format!("{{{{ {make} }}}}"), &full, &key)?);
-            assert_eq!(&with(&format!("{{{{ {make} | b64dec | {key_back} }}}}"), &full, &key)?, &key, "{make}");
-            assert_eq!(
-                &with(&format!("{{{{ {make} | b64dec | {certificate_back} }}}}"), &full, &key)?,
-                expected,
-                "{make}"
-            );
+            let file = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, first)?;
+            let values: &[(&str, &[u8])] = &[("file", &file), ("pw", b"hunter2")];
+            let both = run_with(&format!("{{{{ {key_back} }}}}{{{{ {certificate_back} }}}}"), values, "db")?;
+            assert_eq!(String::from_utf8_lossy(&both), format!("{key}{expected}"), "{make}");
         }
         let wrong = with("{{ pemToPkcs12Pass .chain .key \"a\" | b64dec | pkcs12keyPass .pw }}", &full, &key);
         assert!(wrong.is_err_and(|text| text.contains("password") && !text.contains("hunter2")));

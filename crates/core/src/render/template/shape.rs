@@ -20,25 +20,31 @@ const MAX_NESTING: usize = 100;
 
 /// Refuses text that the parser, which calls itself for each level, should not see.
 pub fn nesting(source: &str) -> Result<(), String> {
-    let (mut parentheses, mut blocks) = (0_usize, 0_usize);
-    for (position, character) in source.char_indices() {
-        match character {
-            '(' => parentheses += 1,
-            ')' => parentheses = parentheses.saturating_sub(1),
-            '{' => {
-                let action = source[position + 1..].trim_start_matches(['{', '-', ' ', '\t', '\n', '\r']);
-                let word = action.split(|letter: char| !letter.is_ascii_alphabetic()).next().unwrap_or_default();
-                let is_action = source[position..].starts_with("{{");
-                match word {
-                    "if" | "range" | "with" | "define" | "block" | "else" if is_action => blocks += 1,
-                    "end" if is_action => blocks = blocks.saturating_sub(1),
-                    _ => {}
-                }
-            }
+    let too_deep = || Err(format!("parentheses or blocks are nested more than {MAX_NESTING} levels deep"));
+    let mut open_blocks: Vec<usize> = Vec::new();
+    for action in source.split("{{").skip(1) {
+        let action = action.split("}}").next().unwrap_or_default();
+        let words = action.trim_start_matches(|character: char| character == '-' || character.is_whitespace());
+        match words.split(|letter: char| !letter.is_ascii_alphabetic()).next().unwrap_or_default() {
+            "if" | "range" | "with" | "define" | "block" => open_blocks.push(1),
+            // `else if` is a block inside, and ends with the outer one.
+            "else" => open_blocks.last_mut().into_iter().for_each(|chain| *chain += 1),
+            "end" => drop(open_blocks.pop()),
             _ => {}
         }
-        if parentheses > MAX_NESTING || blocks > MAX_NESTING * 10 {
-            return Err(format!("parentheses or blocks are nested more than {MAX_NESTING} levels deep"));
+        if open_blocks.iter().sum::<usize>() > MAX_NESTING {
+            return too_deep();
+        }
+        let mut parentheses = 0_usize;
+        for character in action.chars() {
+            match character {
+                '(' => parentheses += 1,
+                ')' => parentheses = parentheses.saturating_sub(1),
+                _ => {}
+            }
+            if parentheses > MAX_NESTING {
+                return too_deep();
+            }
         }
     }
     Ok(())
