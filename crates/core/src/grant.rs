@@ -108,6 +108,22 @@ impl Grants {
         verdict(self.0.iter().filter(|rule| rule.operations.contains(&operation)), consumer)
     }
 
+    /// Those of the keys that `consumer` may read; `None`: it depends on labels that are not known.
+    #[must_use]
+    pub fn readable(&self, consumer: Consumer<'_>, keys: Vec<String>) -> Option<Vec<String>> {
+        let judged = keys.into_iter().map(|key| {
+            let wish = Wish { key: &key, operation: GrantOperation::Read };
+            (self.judge(consumer, wish), key)
+        });
+        judged
+            .filter_map(|(verdict, key)| match verdict {
+                Verdict::Granted => Some(Some(key)),
+                Verdict::Refused => None,
+                Verdict::Depends => Some(None),
+            })
+            .collect()
+    }
+
     /// Whether `consumer` may do what it wishes. One grant that fits is enough.
     #[must_use]
     pub fn judge(&self, consumer: Consumer<'_>, wish: Wish<'_>) -> Verdict {
@@ -284,6 +300,26 @@ mod tests {
         ] {
             assert_eq!(judge(&some, namespace, labels, wish), expected, "{namespace} {labels:?} {wish:?}");
         }
+    }
+
+    #[test]
+    fn a_search_shows_only_what_may_be_read() {
+        let some = grants(json!([
+            {"namespaces": {"names": ["shop"]}, "keys": ["shop/*"], "operations": ["Read"]},
+            {"namespaces": {"names": ["shop"]}, "keys": ["drop/*"], "operations": ["Write"]},
+            {"namespaces": {"selector": {"matchLabels": {"team": "pay"}}}, "keys": ["pay/*"], "operations": ["Read"]},
+        ]))
+        .unwrap();
+        let consumer = |labels| Consumer { namespace: "shop", labels };
+        let keys = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<String>>();
+        let none = BTreeMap::new();
+        let found = keys(&["drop/a", "other", "pay/a", "shop/a", "shop/b"]);
+        assert_eq!(some.readable(consumer(Some(&none)), found.clone()), Some(keys(&["shop/a", "shop/b"])));
+        assert_eq!(some.readable(consumer(None), found), None);
+        assert_eq!(some.readable(consumer(None), keys(&["drop/a", "shop/a"])), Some(keys(&["shop/a"])));
+        assert_eq!(some.judge_any(consumer(None), GrantOperation::Write), Verdict::Granted);
+        let stranger = Consumer { namespace: "x", labels: Some(&none) };
+        assert_eq!(some.judge_any(stranger, GrantOperation::Read), Verdict::Refused);
     }
 
     #[test]

@@ -123,24 +123,14 @@ impl Connection {
         if let Some(granted) = self.granted(ctx)? {
             granted.check_search()?;
         }
-        let (_turn, answer) = {
-            let turn = self.turn(ctx, "search").await?;
-            (turn, self.client.call("find", |store| store.find(search)).await)
-        };
+        let _turn = self.turn(ctx, "search").await?;
+        let answer = self.client.call("find", |store| store.find(search)).await;
         self.compare(ctx, answer.as_ref().err().map(|error| error.kind));
         let found = answer.map_err(Error::store("search", &self.label))?;
-        let Some(granted) = self.granted(ctx)? else {
-            return Ok(found);
-        };
-        let mut allowed = Vec::with_capacity(found.len());
-        for key in found {
-            match granted.check(&key, GrantOperation::Read) {
-                Ok(()) => allowed.push(key),
-                Err(Error::StoreNotAllowed { .. }) => {}
-                Err(error) => return Err(error),
-            }
+        match self.granted(ctx)? {
+            None => Ok(found),
+            Some(granted) => granted.readable(found),
         }
-        Ok(allowed)
     }
 
     /// Asks an engine. Its path is granted as a key is, with `Write` for a `POST`.

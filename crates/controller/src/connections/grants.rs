@@ -53,12 +53,22 @@ impl<'a> Granted<'a> {
         self.answer(verdict, || refusal_of_search(self.consumer()))
     }
 
+    /// Those of the keys that may be read.
+    ///
+    /// # Errors
+    /// When labels would tell that are not known.
+    pub fn readable(&self, keys: Vec<String>) -> Result<Vec<String>, Error> {
+        let readable = self.grants.readable(self.consumer(), keys);
+        readable.map_or_else(|| self.answer(Verdict::Depends, String::new).map(|()| Vec::new()), Ok)
+    }
+
     fn consumer(&self) -> Consumer<'_> {
         Consumer { namespace: self.namespace, labels: self.labels() }
     }
 
+    /// Its labels, while a watch keeps them up to date.
     fn labels(&self) -> Option<&BTreeMap<String, String>> {
-        self.row.as_ref().map(|row| &row.labels)
+        self.row.as_ref().filter(|_| self.labels == Listing::Done).map(|row| &row.labels)
     }
 
     fn answer(&self, verdict: Verdict, refused: impl FnOnce() -> String) -> Result<(), Error> {
