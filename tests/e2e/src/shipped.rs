@@ -112,8 +112,8 @@ pub fn located(client: &Client, value: Value) -> Result<(Api<DynamicObject>, Dyn
 fn plural(kind: &str) -> String {
     let lower = kind.to_lowercase();
     match lower.strip_suffix('y') {
-        Some(stem) => format!("{stem}ies"),
+        Some(stem) if !stem.ends_with(['a', 'e', 'o']) => format!("{stem}ies"),
         None if lower.ends_with('s') => format!("{lower}es"),
-        None => format!("{lower}s"),
+        Some(_) | None => format!("{lower}s"),
     }
 }

@@ -33,7 +33,7 @@ pub async fn deadline(world: Arc<World>) -> Result<()> {
     }
     ground.wait_current("2/2").await?;
     for name in ["first", "second"] {
-        ground.edit(name, ready_after(3600)).await?;
+        ground.edit(name, ready_after(500)).await?;
     }
     ground.change("two").await?;
     let found = ground.wait_consumers("db", "0/2", FAILED).await?;

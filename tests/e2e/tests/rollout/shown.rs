@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Result, ensure};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use kube::{
-    ResourceExt as _,
+    ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 use rekey_api::policy::{ConsumeForm, ConsumerState};
