@@ -252,7 +252,7 @@ mod tests {
             "metadata": {"name": "db", "namespace": "shop"},
             "spec": {"source": {"remote": {"storeRef": {"name": "vault"}, "data": data}}, "rollout": rollout},
         });
-        Policy::try_from(&serde_json::from_value::<SecretPolicy>(object).unwrap()).unwrap()
+        Policy::try_from(&serde_json::from_value::<rekey_api::SecretPolicy>(object).unwrap()).unwrap()
     }
 
     /// A consumer by env, with this entry in its marker.

@@ -32,17 +32,6 @@ fn policy_table() -> Vec<(Value, &'static str)> {
     let window = json!([{"cron": "0 2 * * *", "duration": "2h"}]);
     let worker = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "worker"});
     vec![
-        (rollout(json!({"consumers": [worker]})), "spec.rollout.consumers"),
-        (remote(json!({"refreshPolicy": "OnChange"})), "spec.source.remote.refreshPolicy"),
-        (remote(json!({"refreshPolicy": "CreatedOnce"})), "spec.source.remote.refreshPolicy"),
-        (remote(json!({"maxStaleness": "1h"})), "spec.source.remote.maxStaleness"),
-        (remote(json!({"onMissing": "Delete"})), "spec.source.remote.onMissing"),
-        (remote(json!({"dataFrom": [{"extract": {"key": key}}]})), "spec.source.remote.dataFrom"),
-        (remote(json!({"storeRef": cluster})), "spec.source.remote.storeRef.kind: ClusterRemoteStore"),
-        (item(json!({"storeRef": cluster})), "spec.source.remote.storeRef.kind: ClusterRemoteStore"),
-        (item(json!({"remoteRef": {"key": key, "jmesPath": "a"}})), "spec.source.remote.data.remoteRef.jmesPath"),
-        (json!({"target": {"ownership": "Merge"}}), "spec.target.ownership: Merge"),
-        (json!({"target": {"template": template}}), "spec.target.template.from"),
         (rollout(json!({"onFailure": "RollBack"})), "spec.rollout.onFailure"),
         (rollout(json!({"windows": window})), "spec.rollout.windows"),
         (
