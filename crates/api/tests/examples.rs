@@ -177,7 +177,16 @@ fn no_cluster_wide_right_on_secrets_is_shipped() {
     let role: ClusterRole = serde_json::from_value(role.unwrap().object.clone()).unwrap();
     for rule in role.rules.unwrap_or_default() {
         let groups = rule.api_groups.unwrap_or_default();
+        // Of the core group, where Secrets are, there is one thing: labels of namespaces.
+        if groups.iter().any(String::is_empty) {
+            let resources = rule.resources.unwrap_or_default();
+            assert_eq!(
+                (resources, rule.verbs),
+                (vec!["namespaces".to_owned()], vec!["list".to_owned(), "watch".to_owned()])
+            );
+            continue;
+        }
         let mut names = groups.iter().chain(rule.resources.iter().flatten()).chain(&rule.verbs);
-        assert!(names.all(|name| name != "*" && !name.contains("secrets") && !name.is_empty()), "{:?}", rule.verbs);
+        assert!(names.all(|name| name != "*" && !name.contains("secrets")), "{:?}", rule.verbs);
     }
 }

@@ -154,6 +154,21 @@ pub async fn credentials(world: Arc<World>) -> Result<()> {
     store.delete().await
 }
 
+pub async fn consent(world: Arc<World>) -> Result<()> {
+    let scene = Scene::closed(&world, "consent").await?;
+    scene.open().await?;
+    scene.vault_store("ReadOnly").await?;
+    let only = format!("--namespaces={}", scene.namespace);
+    let arguments = [only.as_str(), "--leader-elect=false", "--require-consent", "--allow-ambient-credentials"];
+    let mut operator = world.operator(&scene.namespace, &arguments)?;
+    let store = scene.wait_store("vault", "Ready=False/DependencyNotReady").await?.status.unwrap_or_default();
+    let said = message(&store.conditions, "Ready");
+    ensure!(said.contains(r#"needs the annotation rekey.dev/usable-by="RemoteStore/vault""#), "{said}");
+    scene.annotate::<Secret>("vault-token", "rekey.dev/usable-by", "RemoteStore/vault").await?;
+    scene.wait_store("vault", "Ready=True/Synced").await?;
+    operator.alive()
+}
+
 pub async fn accounts_of_consumers(world: Arc<World>) -> Result<()> {
     let scene = Scene::closed(&world, "own").await?;
     let other = Scene::closed(&world, "other").await?;

@@ -19,6 +19,7 @@ fn main() -> Result<ExitCode> {
             test("policies_are_fresh_as_soon_as_their_store_is_back", slow::back),
             test("credentials_of_a_cluster_store_are_allowed_by_name_and_consent", cluster_stores::credentials),
             test("each_namespace_logs_in_as_its_own_account", cluster_stores::accounts_of_consumers),
+            test("a_credential_can_be_made_to_need_consent", cluster_stores::consent),
             test("a_grant_by_name_is_followed_when_it_comes_and_goes", granted::by_name),
             test("a_grant_by_label_is_followed_when_the_label_comes_and_goes", granted::by_label),
             test("a_rotation_needs_a_grant_to_write", granted::rotation),
