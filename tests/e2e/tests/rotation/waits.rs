@@ -45,7 +45,7 @@ pub async fn read_only(world: Arc<World>) -> Result<()> {
     stage.schedule("vault", &json!({})).await?;
     stage.ask("token-1").await?;
     let text = stage.shows("db", "Rotated=False/StoreNotAllowed").await?;
-    ensure!(text.contains("RemoteStore vault is read-only; set spec.access to ReadWrite"), "{text}");
+    ensure!(text.contains("RemoteStore/vault: it is read-only; set spec.access to ReadWrite"), "{text}");
     untouched(&stage).await?;
     stage.scene.vault_store("ReadWrite").await?;
     proceeds(&stage).await
