@@ -120,8 +120,12 @@ async fn report<R: Reconcile>(ctx: &Context, key: &R::Key, error: &Error, delay:
     let (reason, retry) = (error.reason(), delay.map(|delay| delay.as_secs_f64()));
     match error.class() {
         Class::Bug => tracing::error!(%reason, retry, "{error}"),
-        Class::Conflict => tracing::debug!(%reason, retry, "{error}"),
-        Class::Spec | Class::Data | Class::Denied | Class::Transient => tracing::warn!(%reason, retry, "{error}"),
+        Class::Spec | Class::Data | Class::Denied | Class::Transient if !error.is_quiet() => {
+            tracing::warn!(%reason, retry, "{error}");
+        }
+        Class::Conflict | Class::Spec | Class::Data | Class::Denied | Class::Transient => {
+            tracing::debug!(%reason, retry, "{error}");
+        }
     }
     if !error.is_quiet()
         && let Err(second) = R::failed(ctx, key, error).await
