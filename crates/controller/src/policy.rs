@@ -139,7 +139,9 @@ async fn keep(ctx: &Context, object: &SecretPolicy, parsed: &Policy) -> Result<N
         tracing::debug!(rotation = open.id, "the rotated version is not readable yet");
         return Ok(Next::After(Duration::from_secs(1)));
     }
-    let again = plan.again.into_iter().chain(observe::recheck(ctx, parsed, now)).min();
+    let published = observe::published(ctx, parsed);
+    let recheck = published.and_then(|published| parsed.recheck(&published, &seen.consumers, now));
+    let again = plan.again.into_iter().chain(recheck).min();
     Ok(again
         .map_or(Next::Change, |again| Next::After((again - now).max(TimeDelta::zero()).to_std().unwrap_or_default())))
 }

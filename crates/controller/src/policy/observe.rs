@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt as _};
 use rekey_api::{RotationSchedule, SecretPolicy, names, rotation::RotationStep};
@@ -223,11 +222,6 @@ pub fn consumers(ctx: &Context, policy: &Policy) -> Vec<Consumer> {
             Some(Consumer { workload: row.0.clone(), look, reverted })
         })
         .collect()
-}
-
-/// When time alone changes how a consumer of the policy stands.
-pub fn recheck(ctx: &Context, policy: &Policy, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    policy.recheck(&published(ctx, policy)?, &consumers(ctx, policy), now)
 }
 
 fn rotation(schedule: &RotationSchedule) -> Option<OpenRotation> {
