@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use k8s_openapi::ByteString;
 use rekey_api::{
-    provider::{AwsProvider, AwsService, Provider},
+    provider::Provider,
     reference::{CaBundleKind, CaBundleRef, SecretKeyRef},
     store::RemoteStoreSpec,
 };
@@ -13,9 +13,7 @@ use rekey_core::store::{Connect, Credentials, Network, Store, StoreError, StoreE
 use tokio::sync::OnceCell;
 
 use crate::{
-    address,
-    aws::{Keys, Place, Places, SecretsManager},
-    http,
+    address, aws, http,
     rights::Rights,
 };
 
@@ -40,38 +38,6 @@ impl Stores {
         }
     }
 
-    async fn aws(
-        &self,
-        spec: &AwsProvider,
-        rights: Rights,
-        credentials: Arc<dyn Credentials>,
-    ) -> Result<Arc<dyn Store>, StoreError> {
-        match spec.service {
-            AwsService::ParameterStore => {
-                return Err(later("spec.provider.aws.service: ParameterStore", "use SecretsManager"));
-            }
-            AwsService::SecretsManager => {}
-        }
-        if spec.role.is_some() {
-            return Err(later("spec.provider.aws.role", "name a credential that needs no role in auth.secretRef"));
-        }
-        let places = aws_places(spec)?;
-        let region = spec.region.clone();
-        if region.is_empty() || !region.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '-') {
-            return Err(invalid("spec.provider.aws.region is not the name of a region, like eu-west-1"));
-        }
-        let endpoint = match &spec.endpoint {
-            Some(text) => Some(address::check("spec.provider.aws.endpoint", text, &self.network)?),
-            None => None,
-        };
-        let place = match &endpoint {
-            Some(address) => format!("Secrets Manager ({})", address.place),
-            None => format!("Secrets Manager ({region})"),
-        };
-        let endpoint = endpoint.map(|address| address.url.as_str().trim_end_matches('/').to_owned());
-        let client = self.client(None).await?;
-        let keys = Keys { places, credentials, client, region, endpoint };
-        Ok(Arc::new(SecretsManager::new(place, rights, keys)))
     }
 }
 
@@ -86,7 +52,9 @@ impl Connect for Stores {
         let open = async {
             match &spec.provider {
                 Provider { vault: Some(vault), aws: None } => self.vault(vault, rights, credentials).await,
-                Provider { vault: None, aws: Some(aws) } => self.aws(aws, rights, credentials).await,
+                Provider { vault: None, aws: Some(aws) } => {
+                    aws::open(aws, rights, credentials, &self.network, self.client(None).await?)
+                }
                 Provider { vault: None, aws: None } | Provider { vault: Some(_), aws: Some(_) } => {
                     Err(invalid("spec.provider must have exactly one of vault, aws"))
                 }
@@ -94,27 +62,6 @@ impl Connect for Stores {
         };
         http::within("opening the store", open).await
     }
-}
-
-fn aws_places(spec: &AwsProvider) -> Result<Places, StoreError> {
-    let auth = spec.auth.as_ref().ok_or_else(|| {
-        later("spec.provider.aws without auth (the operator's own credentials)", "use auth.secretRef")
-    })?;
-    match (&auth.secret_ref, &auth.service_account_ref) {
-        (Some(keys), None) => Ok(Places {
-            access_key_id: place(&keys.access_key_id),
-            secret_access_key: place(&keys.secret_access_key),
-            session_token: keys.session_token.as_ref().map(place),
-        }),
-        (None, Some(_)) => Err(later("spec.provider.aws.auth.serviceAccountRef", "use auth.secretRef")),
-        (None, None) | (Some(_), Some(_)) => {
-            Err(invalid("spec.provider.aws.auth must have exactly one of secretRef, serviceAccountRef"))
-        }
-    }
-}
-
-fn place(reference: &SecretKeyRef) -> Place {
-    Place { name: reference.name.clone(), key: reference.key.clone() }
 }
 
 /// The certificates to trust, if not the system's.
@@ -187,14 +134,6 @@ pub(crate) mod tests {
         Some(error.text)
     }
 
-    fn aws(changes: &Value) -> Value {
-        let key = json!({ "name": "aws", "key": "id" });
-        let auth = json!({ "secretRef": { "accessKeyId": key, "secretAccessKey": key } });
-        changed(json!({ "service": "SecretsManager", "region": "eu-west-1", "auth": auth }), changes, "aws")
-    }
-
-    /// A provider with some fields changed.
-    pub(crate) fn changed(mut spec: Value, changes: &Value, provider: &str) -> Value {
         for (field, value) in changes.as_object().unwrap() {
             spec[field] = value.clone();
         }
@@ -203,7 +142,6 @@ pub(crate) mod tests {
 
     #[tokio::test]
     async fn what_is_built_opens_without_a_login() {
-        let table = [aws(&json!({})), aws(&json!({ "endpoint": "https://vpce.example" }))];
         for provider in table {
             assert_eq!(refusal(provider.clone()).await, None, "{provider}");
         }
@@ -214,13 +152,6 @@ pub(crate) mod tests {
         let account = json!({ "name": "reader", "audiences": ["vault"] });
         let table = [
             (json!({}), "exactly one of vault, aws"),
-            (aws(&json!({ "service": "ParameterStore" })), "aws.service: ParameterStore is not supported yet"),
-            (aws(&json!({ "role": { "arn": "arn:aws:iam::123456789012:role/r" } })), "aws.role is not supported yet"),
-            (aws(&json!({ "auth": { "serviceAccountRef": account } })), "aws.auth.serviceAccountRef is not supported"),
-            (aws(&json!({ "auth": null })), "aws without auth"),
-            (aws(&json!({ "auth": {} })), "aws.auth must have exactly one"),
-            (aws(&json!({ "region": "evil.example/" })), "aws.region"),
-            (aws(&json!({ "endpoint": "https://[::1]:4566" })), "aws.endpoint is the address"),
         ];
         for (provider, expected) in table {
             let text = refusal(provider.clone()).await.unwrap_or_default();

@@ -2,6 +2,7 @@
 
 mod errors;
 mod keys;
+mod open;
 mod stages;
 mod transport;
 
@@ -12,10 +13,10 @@ use rekey_core::{
     store::{Locator, Pin, Probe, RemoteValue, Store, StoreError, StoreErrorKind, Write},
 };
 
-pub(crate) use self::keys::{Keys, Place, Places};
+pub(crate) use self::open::open;
 use self::{
     errors::{Attempt, is_code, is_known_caller, translate},
-    keys::Clients,
+    keys::{Clients, Keys, Place, Places},
     stages::{CURRENT, PENDING, Stages, Step, decide},
 };
 use uuid::Uuid;
