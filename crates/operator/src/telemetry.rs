@@ -8,7 +8,7 @@ use crate::args::{LogFormat, LogLevel};
 
 /// Libraries that would log bodies or credentials below these levels. Neither flag nor environment lowers them.
 const FLOORS: &str = "kube_client=error,kube_client::client::builder=off,aws_smithy_runtime=warn,aws_smithy_runtime_api=warn,aws_sdk_secretsmanager=warn,\
-                      aws_sdk_sts=warn,hyper=info,hyper_util=info,h2=info,rustls=info,reqwest=info,rustify=warn,vaultrs=warn,tower=info";
+                      aws_sdk_ssm=warn,aws_sdk_sts=warn,aws_config=error,hyper=info,hyper_util=info,h2=info,rustls=info,reqwest=info,rustify=warn,vaultrs=warn,tower=info";
 
 /// Starts logging to standard error.
 pub fn start(format: LogFormat, level: LogLevel) {

@@ -37,8 +37,6 @@ impl Stores {
             None => self.shared.get_or_try_init(|| async { http::client(&self.network, None) }).await.cloned(),
         }
     }
-
-    }
 }
 
 #[async_trait]

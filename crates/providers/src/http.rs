@@ -7,7 +7,7 @@ use rekey_core::{
     SecretBytes,
     store::{Network, StoreError, StoreErrorKind},
 };
-use reqwest::{Certificate, Client, Proxy, Request, header::HeaderMap, redirect, retry};
+use reqwest::{Certificate, Client, ClientBuilder, NoProxy, Proxy, Request, header::HeaderMap, redirect, retry};
 
 use crate::address::{Guard, Refused};
 
@@ -25,19 +25,9 @@ const LONGEST_WAIT: Duration = Duration::from_mins(5);
 /// # Errors
 /// `Invalid` for certificates or a proxy that cannot be read.
 pub(crate) fn client(network: &Network, roots: Option<&str>) -> Result<Client, StoreError> {
-    let invalid = |text: &str| StoreError::new(StoreErrorKind::Invalid, text);
-    let mut builder = Client::builder()
-        .user_agent(concat!("rekey/", env!("CARGO_PKG_VERSION")))
-        .redirect(redirect::Policy::none())
-        .retry(retry::never())
-        .referer(false)
-        .no_proxy()
-        .https_only(!network.insecure)
-        .dns_resolver(Guard::new(network))
-        .connect_timeout(CONNECT)
-        .timeout(DEADLINE);
-    if let Some(proxy) = &network.proxy {
-        builder = builder.proxy(Proxy::all(proxy).map_err(|_| invalid("the operator's --store-proxy is not a URL"))?);
+    let mut builder = builder().https_only(!network.insecure).dns_resolver(Guard::new(network));
+    if let Some(address) = &network.proxy {
+        builder = builder.proxy(proxy(address)?);
     }
     if let Some(pem) = roots {
         let certificates = Certificate::from_pem_bundle(pem.as_bytes())
@@ -47,6 +37,39 @@ pub(crate) fn client(network: &Network, roots: Option<&str>) -> Result<Client, S
         builder = builder.tls_certs_only(certificates);
     }
     builder.build().map_err(|_| invalid("no HTTP client could be made: a certificate of the CA bundle is not usable, or the system has no CA certificates (set caBundle)"))
+}
+
+/// A client for the operator's own AWS credentials, and nothing else. The machine hands them out at addresses that stores
+/// may not have, over plain http, and not to a proxy.
+///
+/// # Errors
+/// `Invalid` for a proxy that cannot be read.
+pub(crate) fn own_client(network: &Network) -> Result<Client, StoreError> {
+    let mut builder = builder();
+    if let Some(address) = &network.proxy {
+        let direct = NoProxy::from_string("localhost,127.0.0.0/8,::1,169.254.0.0/16,fd00:ec2::/32");
+        builder = builder.proxy(proxy(address)?.no_proxy(direct));
+    }
+    builder.build().map_err(|_| invalid("no HTTP client could be made: the system has no CA certificates"))
+}
+
+fn builder() -> ClientBuilder {
+    Client::builder()
+        .user_agent(concat!("rekey/", env!("CARGO_PKG_VERSION")))
+        .redirect(redirect::Policy::none())
+        .retry(retry::never())
+        .referer(false)
+        .no_proxy()
+        .connect_timeout(CONNECT)
+        .timeout(DEADLINE)
+}
+
+fn proxy(address: &str) -> Result<Proxy, StoreError> {
+    Proxy::all(address).map_err(|_| invalid("the operator's --store-proxy is not a URL"))
+}
+
+fn invalid(text: &str) -> StoreError {
+    StoreError::new(StoreErrorKind::Invalid, text)
 }
 
 /// What a server answered.

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use rekey_core::store::{StoreError, StoreErrorKind};
@@ -25,6 +26,9 @@ where
     E: ProvideErrorMetadata + Error + 'static,
 {
     let Attempt { what, place, .. } = attempt;
+    if let Some(missing) = find::<CredentialsError>(error) {
+        return without_credential(missing, attempt);
+    }
     if let Some(failure) = find::<Failure>(error) {
         return failure.error(place);
     }
@@ -34,6 +38,12 @@ where
             let wait = answer.raw().headers().get("retry-after").and_then(retry_after);
             let meaning = Meaning::of(answer.err().meta().code(), answer.err().meta().message(), status);
             meaning.error(attempt, status).retry_after(wait)
+        }
+        // Not in the form of AWS, but a refusal or a fault: of a proxy, or of a gateway before the service.
+        SdkError::ResponseError(answer) if !answer.raw().status().is_success() => {
+            let status = answer.raw().status().as_u16();
+            let wait = answer.raw().headers().get("retry-after").and_then(retry_after);
+            Meaning::of_status(status).error(attempt, status).retry_after(wait)
         }
         SdkError::TimeoutError(_) => Failure::Timeout.error(place),
         SdkError::DispatchFailure(_) => Failure::Broken.error(place),
@@ -48,6 +58,33 @@ where
     }
 }
 
+/// The failure that an answer tells by its code only.
+pub(super) fn of_code(code: Option<&str>, message: Option<&str>, attempt: Attempt<'_>) -> StoreError {
+    Meaning::of(code, message, 400).error(attempt, 400)
+}
+
+/// The operator's own chain of credentials gave none.
+fn without_credential(error: &CredentialsError, attempt: Attempt<'_>) -> StoreError {
+    let (kind, why) = match error {
+        CredentialsError::CredentialsNotLoaded(_) => (
+            StoreErrorKind::Invalid,
+            "the operator has no AWS credentials of its own: give its ServiceAccount a role (EKS Pod Identity or web \
+             identity), or set spec.provider.aws.auth",
+        ),
+        CredentialsError::InvalidConfiguration(_) => {
+            (StoreErrorKind::Invalid, "the AWS settings in the operator's environment are not usable")
+        }
+        CredentialsError::ProviderError(_) if find::<Failure>(error).is_none() => (
+            StoreErrorKind::Denied,
+            "the operator's own AWS credentials were refused where they come from: check the role of its \
+             ServiceAccount, its trust policy or its Pod Identity association",
+        ),
+        // Also what a later version of the SDK tells apart.
+        _ => (StoreErrorKind::Unavailable, "nobody answers where the operator's own AWS credentials come from"),
+    };
+    StoreError::new(kind, format!("{} at {}: {why}", attempt.what, attempt.place))
+}
+
 /// Whether the failure is this error of the service.
 pub(super) fn is_code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>, code: &str) -> bool {
     matches!(error, SdkError::ServiceError(answer) if answer.err().meta().code() == Some(code))
@@ -55,7 +92,9 @@ pub(super) fn is_code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>
 
 /// Whether AWS knew who we are, and refused only what we asked for. Only its own codes prove that, no status does.
 pub(super) fn is_known_caller<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
-    ["ResourceNotFoundException", "AccessDeniedException", "AccessDenied"].iter().any(|code| is_code(error, code))
+    ["ResourceNotFoundException", "ParameterNotFound", "AccessDeniedException", "AccessDenied"]
+        .iter()
+        .any(|code| is_code(error, code))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +104,7 @@ enum Meaning {
     Forbidden,
     BadCredential,
     Expired,
+    BadToken,
     Encryption,
     Exists,
     Throttled,
@@ -75,7 +115,7 @@ enum Meaning {
 impl Meaning {
     fn of(code: Option<&str>, message: Option<&str>, status: u16) -> Self {
         match code.unwrap_or_default() {
-            "ResourceNotFoundException" => Self::Missing,
+            "ResourceNotFoundException" | "ParameterNotFound" | "ParameterVersionNotFound" => Self::Missing,
             "InvalidRequestException" if message.is_some_and(says_deleted) => Self::Deleted,
             "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" | "NotAuthorized" => Self::Forbidden,
             "UnrecognizedClientException"
@@ -89,8 +129,10 @@ impl Meaning {
             | "MissingAuthenticationTokenException"
             | "AuthFailure" => Self::BadCredential,
             "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => Self::Expired,
-            "DecryptionFailure" | "EncryptionFailure" => Self::Encryption,
-            "ResourceExistsException" => Self::Exists,
+            "InvalidIdentityToken" | "IDPRejectedClaim" => Self::BadToken,
+            "DecryptionFailure" | "EncryptionFailure" | "InvalidKeyId" => Self::Encryption,
+            "ResourceExistsException" | "ParameterAlreadyExists" => Self::Exists,
+            "IDPCommunicationError" => Self::Down,
             "Throttling"
             | "ThrottlingException"
             | "ThrottledException"
@@ -98,6 +140,7 @@ impl Meaning {
             | "RequestThrottled"
             | "RequestThrottledException"
             | "TooManyRequestsException"
+            | "TooManyUpdates"
             | "SlowDown" => Self::Throttled,
             _ => Self::of_status(status),
         }
@@ -116,7 +159,7 @@ impl Meaning {
     fn error(self, attempt: Attempt<'_>, status: u16) -> StoreError {
         let Attempt { what, place, action } = attempt;
         let (kind, why) = match self {
-            Self::Missing => (StoreErrorKind::NotFound, "there is no such secret or version".to_owned()),
+            Self::Missing => (StoreErrorKind::NotFound, "there is no such key or version".to_owned()),
             Self::Deleted => (
                 StoreErrorKind::NotFound,
                 "the secret is scheduled for deletion; restore it with `aws secretsmanager restore-secret`".to_owned(),
@@ -133,11 +176,15 @@ impl Meaning {
             ),
             Self::Expired => (
                 StoreErrorKind::Denied,
-                format!("the credential has expired ({status}): put fresh ones into the Secret, and check the clock"),
+                format!("the credential has expired ({status}): put fresh ones in its place, and check the clock"),
+            ),
+            Self::BadToken => (
+                StoreErrorKind::Denied,
+                format!("the token was refused ({status}): check that IAM has an OIDC provider for this cluster"),
             ),
             Self::Encryption => (
                 StoreErrorKind::Denied,
-                "the KMS key of the secret could not be used: check that it is enabled and that its policy allows us \
+                "the KMS key of the value could not be used: check that it is enabled and that its policy allows us \
                  kms:Decrypt and kms:GenerateDataKey"
                     .to_owned(),
             ),
@@ -175,6 +222,13 @@ mod tests {
             (Some("DecryptionFailure"), None, 400, Denied),
             (Some("ResourceExistsException"), None, 400, Conflict),
             (Some("ThrottlingException"), None, 400, Throttled),
+            (Some("ParameterNotFound"), Some("canary"), 400, NotFound),
+            (Some("ParameterVersionNotFound"), None, 400, NotFound),
+            (Some("ParameterAlreadyExists"), None, 400, Conflict),
+            (Some("TooManyUpdates"), None, 400, Throttled),
+            (Some("InvalidKeyId"), Some("canary"), 400, Denied),
+            (Some("InvalidIdentityToken"), Some("canary"), 400, Denied),
+            (Some("IDPCommunicationError"), None, 400, Unavailable),
             (Some("InternalServiceError"), None, 500, Unavailable),
             (Some("Unheard"), Some("canary"), 418, Invalid),
             (None, None, 403, Denied),

@@ -2,14 +2,21 @@
 
 use std::sync::Arc;
 
+use aws_config::Region;
 use rekey_api::{
-    provider::{AwsProvider, AwsService},
+    provider::{AwsAuth, AwsProvider, AwsRole, AwsService},
     reference::SecretKeyRef,
 };
 use rekey_core::store::{Credentials, Network, Store, StoreError, StoreErrorKind};
 
-use super::{Keys, Place, Places, SecretsManager};
-use crate::{address, rights::Rights};
+use super::{
+    clients::Connection,
+    keys::{Place, Places},
+    login::{Keys, Role, SESSION, Source},
+    parameter_store::ParameterStore,
+    secrets_manager::SecretsManager,
+};
+use crate::{address, http, rights::Rights};
 
 /// The store that `spec` describes; its calls go over `client`.
 ///
@@ -22,16 +29,8 @@ pub(crate) fn open(
     network: &Network,
     client: reqwest::Client,
 ) -> Result<Arc<dyn Store>, StoreError> {
-    match spec.service {
-        AwsService::ParameterStore => {
-            return Err(later("spec.provider.aws.service: ParameterStore", "use SecretsManager"));
-        }
-        AwsService::SecretsManager => {}
-    }
-    if spec.role.is_some() {
-        return Err(later("spec.provider.aws.role", "name a credential that needs no role in auth.secretRef"));
-    }
-    let places = places(spec)?;
+    let source = source(spec.auth.as_ref(), &*credentials, network)?;
+    let role = spec.role.as_ref().map(role).transpose()?;
     let region = spec.region.clone();
     if region.is_empty() || !region.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '-') {
         return Err(invalid("spec.provider.aws.region is not the name of a region, like eu-west-1"));
@@ -40,30 +39,50 @@ pub(crate) fn open(
         Some(text) => Some(address::check("spec.provider.aws.endpoint", text, network)?),
         None => None,
     };
-    let place = match &endpoint {
-        Some(address) => format!("Secrets Manager ({})", address.place),
-        None => format!("Secrets Manager ({region})"),
-    };
+    let at = endpoint.as_ref().map_or_else(|| region.clone(), |address| address.place.clone());
     let endpoint = endpoint.map(|address| address.url.as_str().trim_end_matches('/').to_owned());
-    let keys = Keys { places, credentials, client, region, endpoint };
-    Ok(Arc::new(SecretsManager::new(place, rights, keys)))
+    let connection = Connection { client, region: Region::new(region), endpoint, at };
+    let keys = Keys { source, role, credentials, connection };
+    Ok(match spec.service {
+        AwsService::SecretsManager => Arc::new(SecretsManager::new(rights, keys)),
+        AwsService::ParameterStore => Arc::new(ParameterStore::new(rights, keys)),
+    })
 }
 
-fn places(spec: &AwsProvider) -> Result<Places, StoreError> {
-    let auth = spec.auth.as_ref().ok_or_else(|| {
-        later("spec.provider.aws without auth (the operator's own credentials)", "use auth.secretRef")
-    })?;
+fn source(auth: Option<&AwsAuth>, credentials: &dyn Credentials, network: &Network) -> Result<Source, StoreError> {
+    let Some(auth) = auth else {
+        if credentials.is_ambient_allowed() {
+            return Ok(Source::Own(http::own_client(network)?));
+        }
+        return Err(invalid(
+            "spec.provider.aws without auth would use the operator's own credentials, which this store may not: set auth, or \
+             use a ClusterRemoteStore, or run the operator with --allow-ambient-credentials",
+        ));
+    };
     match (&auth.secret_ref, &auth.service_account_ref) {
-        (Some(keys), None) => Ok(Places {
+        (Some(keys), None) => Ok(Source::KeyPair(Places {
             access_key_id: place(&keys.access_key_id),
             secret_access_key: place(&keys.secret_access_key),
             session_token: keys.session_token.as_ref().map(place),
-        }),
-        (None, Some(_)) => Err(later("spec.provider.aws.auth.serviceAccountRef", "use auth.secretRef")),
+        })),
+        (None, Some(account)) if account.audiences.is_empty() => {
+            Err(invalid("spec.provider.aws.auth.serviceAccountRef.audiences must not be empty"))
+        }
+        (None, Some(account)) => {
+            Ok(Source::Account { name: account.name.clone(), audiences: account.audiences.clone() })
+        }
         (None, None) | (Some(_), Some(_)) => {
             Err(invalid("spec.provider.aws.auth must have exactly one of secretRef, serviceAccountRef"))
         }
     }
+}
+
+fn role(role: &AwsRole) -> Result<Role, StoreError> {
+    if !role.arn.starts_with("arn:") || !role.arn.chars().all(|letter| letter.is_ascii_graphic()) {
+        return Err(invalid("spec.provider.aws.role.arn is not one, like arn:aws:iam::123456789012:role/reader"));
+    }
+    let session = role.session_name.clone().unwrap_or_else(|| SESSION.to_owned());
+    Ok(Role { arn: role.arn.clone(), external_id: role.external_id.clone(), session })
 }
 
 fn place(reference: &SecretKeyRef) -> Place {
@@ -72,10 +91,6 @@ fn place(reference: &SecretKeyRef) -> Place {
 
 fn invalid(text: &str) -> StoreError {
     StoreError::new(StoreErrorKind::Invalid, text)
-}
-
-fn later(field: &str, instead: &str) -> StoreError {
-    invalid(&format!("{field} is not supported yet; {instead}"))
 }
 
 #[cfg(test)]
@@ -88,7 +103,9 @@ mod tests {
     use super::*;
 
     /// Has nothing, and must not be asked while a store is opened.
-    struct Nothing;
+    struct Nothing {
+        ambient: bool,
+    }
 
     #[async_trait]
     impl Credentials for Nothing {
@@ -109,11 +126,11 @@ mod tests {
         }
 
         fn is_ambient_allowed(&self) -> bool {
-            false
+            self.ambient
         }
     }
 
-    fn refusal(changes: &Value) -> Option<String> {
+    fn refusal(changes: &Value, ambient: bool) -> Option<String> {
         let key = json!({ "name": "aws", "key": "id" });
         let auth = json!({ "secretRef": { "accessKeyId": key, "secretAccessKey": key } });
         let mut spec = json!({ "service": "SecretsManager", "region": "eu-west-1", "auth": auth });
@@ -122,7 +139,7 @@ mod tests {
         }
         let spec: AwsProvider = serde_json::from_value(spec).unwrap();
         let rights = Rights(Access::ReadOnly);
-        let opened = open(&spec, rights, Arc::new(Nothing), &Network::default(), reqwest::Client::new());
+        let opened = open(&spec, rights, Arc::new(Nothing { ambient }), &Network::default(), reqwest::Client::new());
         let error = opened.err()?;
         assert_eq!(error.kind, StoreErrorKind::Invalid, "{error}");
         Some(error.text)
@@ -130,25 +147,36 @@ mod tests {
 
     #[test]
     fn what_is_built_opens_without_a_login() {
-        for changes in [json!({}), json!({ "endpoint": "https://vpce.example" })] {
-            assert_eq!(refusal(&changes), None, "{changes}");
+        let account = json!({ "name": "reader", "audiences": ["sts.amazonaws.com"] });
+        let role = json!({ "arn": "arn:aws:iam::123456789012:role/r", "externalId": "shop", "sessionName": "shop" });
+        let table = [
+            json!({}),
+            json!({ "endpoint": "https://vpce.example" }),
+            json!({ "service": "ParameterStore" }),
+            json!({ "role": role }),
+            json!({ "auth": { "serviceAccountRef": account } }),
+        ];
+        for changes in table {
+            assert_eq!(refusal(&changes, false), None, "{changes}");
         }
+        assert_eq!(refusal(&json!({ "auth": null }), true), None, "the operator's own credentials");
     }
 
     #[test]
     fn what_cannot_work_is_refused_by_field() {
-        let account = json!({ "name": "reader", "audiences": ["sts.amazonaws.com"] });
+        let account = json!({ "name": "reader", "audiences": [] });
         let table = [
-            (json!({ "service": "ParameterStore" }), "aws.service: ParameterStore is not supported yet"),
-            (json!({ "role": { "arn": "arn:aws:iam::123456789012:role/r" } }), "aws.role is not supported yet"),
-            (json!({ "auth": { "serviceAccountRef": account } }), "aws.auth.serviceAccountRef is not supported"),
             (json!({ "auth": null }), "aws without auth"),
+            (json!({ "auth": null }), "--allow-ambient-credentials"),
+            (json!({ "auth": null }), "ClusterRemoteStore"),
             (json!({ "auth": {} }), "aws.auth must have exactly one"),
+            (json!({ "auth": { "serviceAccountRef": account } }), "serviceAccountRef.audiences"),
+            (json!({ "role": { "arn": "reader" } }), "aws.role.arn"),
             (json!({ "region": "evil.example/" }), "aws.region"),
             (json!({ "endpoint": "https://[::1]:4566" }), "aws.endpoint is the address"),
         ];
         for (changes, expected) in table {
-            let text = refusal(&changes).unwrap_or_default();
+            let text = refusal(&changes, false).unwrap_or_default();
             assert!(text.contains(expected), "{changes}: {text:?}");
         }
     }

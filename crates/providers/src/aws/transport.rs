@@ -1,7 +1,7 @@
 //! The AWS SDK over the HTTP client of all stores, so that its calls have the same TLS stack, address checks, proxy
 //! and bounds as everybody's.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use aws_smithy_runtime_api::{
     client::{
@@ -18,7 +18,7 @@ use reqwest::{
     header::{HeaderName, HeaderValue},
 };
 
-use crate::http::{self, Failure};
+use crate::http::{self, DEADLINE, Failure};
 
 /// Sends the SDK's requests.
 #[derive(Clone)]
@@ -31,17 +31,33 @@ impl fmt::Debug for Transport {
 }
 
 impl HttpClient for Transport {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.clone())
+    fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        // Only what asks the machine for credentials bounds its answers: nobody may be there.
+        let limit = settings.connect_timeout().zip(settings.read_timeout()).map(|(connect, read)| connect + read);
+        SharedHttpConnector::new(Connector { client: self.0.clone(), limit: limit.unwrap_or(DEADLINE) })
     }
 }
 
-impl HttpConnector for Transport {
+/// Sends requests within a time.
+#[derive(Clone)]
+struct Connector {
+    client: Client,
+    limit: Duration,
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Connector")
+    }
+}
+
+impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let client = self.0.clone();
+        let Self { client, limit } = self.clone();
         HttpConnectorFuture::new(async move {
             let request = outgoing(&request).ok_or_else(|| ConnectorError::user(Box::new(Failure::Broken)))?;
-            let answer = http::send(&client, request).await.map_err(unsent)?;
+            let sent = tokio::time::timeout(limit, http::send(&client, request)).await;
+            let answer = sent.unwrap_or(Err(Failure::Timeout)).map_err(unsent)?;
             incoming(&answer).ok_or_else(|| ConnectorError::other(Box::new(Failure::Broken), None))
         })
     }

@@ -1,11 +1,14 @@
 //! Secrets Manager, as the emulator has it, in the suite, and what only it has.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use anyhow::{Context, Result, ensure};
 use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use rekey_core::store::{Pin, StoreErrorKind};
+use rekey_core::store::{Locator, Pin, StoreError, StoreErrorKind};
 use rekey_testkit::moto::{Moto, REGION, Version};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -13,11 +16,13 @@ use uuid::Uuid;
 use crate::{
     cases::key,
     keeper::Keeper,
-    subject::{BAD, CANARY, Subject, opened, refused, write},
+    stub,
+    subject::{BAD, CANARY, Opened, Subject, opened, refused, write},
 };
 
 const PENDING: &str = "AWSPENDING";
-const GUARDED: &str = "shop/guarded";
+/// The key that is on the guarded emulator, for Parameter Store with a slash before it.
+pub const GUARDED: &str = "shop/guarded";
 
 /// Two emulators: an open one, and one that checks signatures and rights.
 pub struct Aws {
@@ -32,10 +37,20 @@ impl Aws {
     pub async fn start() -> Result<Self> {
         let (server, guard) = tokio::try_join!(Moto::start(), Moto::start())?;
         guard.create(GUARDED, CANARY).await?;
+        let parameter = json!({ "Name": format!("/{GUARDED}"), "Value": CANARY, "Type": "SecureString" });
+        guard.parameter_store("PutParameter", &parameter).await?;
         iam(&guard, &[("Action", "CreateUser"), ("UserName", "shop")]).await?;
-        let rights = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Action": ["secretsmanager:*", "sts:*"], "Resource": "*" }] });
-        let policy = [("UserName", "shop"), ("PolicyName", "shop"), ("PolicyDocument", &rights.to_string())];
-        iam(&guard, &[&[("Action", "PutUserPolicy")], &policy[..]].concat()).await?;
+        let rights = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Action": ["secretsmanager:*", "ssm:*", "sts:*"], "Resource": "*" }] });
+        let rights = rights.to_string();
+        let policy = [("PolicyName", "shop"), ("PolicyDocument", &rights)];
+        iam(&guard, &[&[("Action", "PutUserPolicy"), ("UserName", "shop")], &policy[..]].concat()).await?;
+        let user = json!({ "AWS": "arn:aws:iam::123456789012:user/shop" });
+        let asks = json!({ "StringEquals": { "sts:ExternalId": "shop" } });
+        let trusts = json!({ "Effect": "Allow", "Action": "sts:AssumeRole", "Principal": user, "Condition": asks });
+        let trust = json!({ "Version": "2012-10-17", "Statement": [trusts] });
+        let trust = ("AssumeRolePolicyDocument", &*trust.to_string());
+        iam(&guard, &[("Action", "CreateRole"), ("RoleName", "reader"), trust]).await?;
+        iam(&guard, &[&[("Action", "PutRolePolicy"), ("RoleName", "reader")], &policy[..]].concat()).await?;
         let made = iam(&guard, &[("Action", "CreateAccessKey"), ("UserName", "shop")]).await?;
         let part = |name: &str| {
             let (_, rest) = made.split_once(&format!("<{name}>"))?;
@@ -45,6 +60,16 @@ impl Aws {
         let locked = client()?.post(format!("{}/moto-api/reset-auth", guard.endpoint())).body("0").send().await?;
         locked.error_for_status()?;
         Ok(Self { server, guard, id, secret })
+    }
+
+    /// The open emulator.
+    pub fn server(&self) -> &Moto {
+        &self.server
+    }
+
+    /// The address of the one that checks signatures and rights.
+    pub fn guard(&self) -> &str {
+        self.guard.endpoint()
     }
 
     async fn versions(&self, key: &str) -> Result<Vec<Version>> {
@@ -157,6 +182,99 @@ pub async fn stage_pin(aws: Shared) -> Result<()> {
     ensure!(staged("AWSPREVIOUS").await? == (b"first".to_vec(), first));
     ensure!(staged("AWSCURRENT").await? == (b"second".to_vec(), second));
     refused(&*aws, staged("NOSUCHSTAGE").await, StoreErrorKind::NotFound)?;
+    Ok(())
+}
+
+/// Reads everything at once.
+pub async fn read_all(store: &Opened, asked: &[(&str, Pin)]) -> Vec<Result<(Vec<u8>, String), StoreError>> {
+    let locator = |(key, pin): &(&str, Pin)| Locator { key: (*key).to_owned(), pin: pin.clone() };
+    let asked: Vec<Locator> = asked.iter().map(locator).collect();
+    let answers = store.store.read_all(&asked).await;
+    answers.into_iter().map(|answer| answer.map(|value| (value.bytes.expose().to_vec(), value.version))).collect()
+}
+
+pub async fn batches(aws: Shared) -> Result<()> {
+    let moto = Moto::start().await?;
+    let store = opened(&*aws, Some(moto.endpoint())).await?;
+    let mut expected = Vec::new();
+    for number in 0..41 {
+        let (key, text) = (format!("shop/{number}"), format!("{CANARY} {number}"));
+        expected.push((key.clone(), text.clone().into_bytes(), moto.create(&key, &text).await?));
+    }
+    let bytes = vec![0, 159, 146, 150, 255];
+    let asked = json!({ "Name": "shop/binary", "SecretBinary": STANDARD.encode(&bytes) });
+    moto.secrets_manager("CreateSecret", &asked).await?;
+    let first = expected[7].2.clone();
+    let second = moto.put("shop/7", "new").await?;
+    expected[7] = ("shop/7".to_owned(), b"new".to_vec(), second);
+    let mut asked: Vec<(&str, Pin)> = expected.iter().rev().map(|(key, ..)| (key.as_str(), Pin::Current)).collect();
+    asked.extend([
+        ("shop/binary", Pin::Current),
+        ("shop/nobody", Pin::Current),
+        ("shop/7", Pin::Version(first.clone())),
+    ]);
+    asked.extend([("shop/7", Pin::Current), ("shop/7", Pin::Stage("AWSPREVIOUS".to_owned()))]);
+
+    let mark = moto.mark()?;
+    let mut answers = read_all(&store, &asked).await.into_iter();
+    for (key, value, version) in expected.iter().rev() {
+        ensure!(answers.next().context("too few")?? == (value.clone(), version.clone()), "{key}");
+    }
+    ensure!(answers.next().context("too few")??.0 == bytes, "a binary");
+    let error = refused(&*aws, answers.next().context("too few")?, StoreErrorKind::NotFound)?;
+    ensure!(error.text.contains("shop/nobody"), "{error}");
+    ensure!(answers.next().context("too few")?? == (format!("{CANARY} 7").into_bytes(), first.clone()), "a version");
+    ensure!(answers.next().context("too few")??.0 == b"new", "a key that is asked twice");
+    ensure!(answers.next().context("too few")??.1 == first, "a stage");
+    let asked = moto.requests_since(mark)?;
+    let count = |operation: &str| asked.get(&format!("secretsmanager.{operation}")).copied().unwrap_or_default();
+    // 43 current values; the version and the stage can only be read singly.
+    ensure!((count("BatchGetSecretValue"), count("GetSecretValue")) == (3, 2), "{asked:?}");
+    Ok(())
+}
+
+/// A policy that allows single reads only is found out once.
+pub async fn batches_denied(aws: Shared) -> Result<()> {
+    let (batches, singles) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let counts = (Arc::clone(&batches), Arc::clone(&singles));
+    let address = stub::answering(move |request| {
+        if request.contains("secretsmanager.BatchGetSecretValue") {
+            counts.0.fetch_add(1, Ordering::SeqCst);
+            let denied = json!({ "__type": "AccessDeniedException", "Message": CANARY });
+            return stub::http("400 Bad Request", "", &denied.to_string());
+        }
+        counts.1.fetch_add(1, Ordering::SeqCst);
+        let value = json!({ "Name": "a", "SecretString": "one", "VersionId": "v", "VersionStages": ["AWSCURRENT"] });
+        stub::http("200 OK", "", &value.to_string())
+    });
+    let store = opened(&*aws, Some(&address.await?)).await?;
+    for round in 1..=2 {
+        for answer in read_all(&store, &[("a", Pin::Current), ("b", Pin::Current), ("c", Pin::Current)]).await {
+            ensure!(answer? == (b"one".to_vec(), "v".to_owned()));
+        }
+        let counts = (batches.load(Ordering::SeqCst), singles.load(Ordering::SeqCst));
+        ensure!(counts == (1, 3 * round), "{counts:?}");
+    }
+    ensure!(store.keeper.reads() == 2, "no new login for it: {} reads of the key pair", store.keeper.reads());
+    Ok(())
+}
+
+/// What fails for all is not asked again for each.
+pub async fn batches_throttled(aws: Shared) -> Result<()> {
+    let singles = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&singles);
+    let address = stub::answering(move |request| {
+        if !request.contains("secretsmanager.BatchGetSecretValue") {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+        let slow = json!({ "__type": "ThrottlingException", "Message": CANARY });
+        stub::http("400 Bad Request", "", &slow.to_string())
+    });
+    let store = opened(&*aws, Some(&address.await?)).await?;
+    for answer in read_all(&store, &[("a", Pin::Current), ("b", Pin::Current)]).await {
+        refused(&*aws, answer, StoreErrorKind::Throttled)?;
+    }
+    ensure!(singles.load(Ordering::SeqCst) == 0);
     Ok(())
 }
 

@@ -26,7 +26,7 @@ pub fn key(case: &str) -> String {
 }
 
 pub async fn found(subject: Shared) -> Result<()> {
-    let (store, key) = (opened(&*subject, None).await?, key("found"));
+    let (store, key) = (opened(&*subject, None).await?, subject.key("found"));
     let value = subject.value(CANARY);
     let version = subject.put(&key, &value).await?;
     ensure!(store.read(&key).await? == (value, version));
@@ -35,7 +35,7 @@ pub async fn found(subject: Shared) -> Result<()> {
 
 pub async fn missing(subject: Shared) -> Result<()> {
     let store = opened(&*subject, None).await?;
-    let error = refused(&*subject, store.read("shop/nobody").await, StoreErrorKind::NotFound)?;
+    let error = refused(&*subject, store.read(&subject.path("shop/nobody")).await, StoreErrorKind::NotFound)?;
     ensure!(error.text.contains("shop/nobody"), "{error}");
     Ok(())
 }
@@ -52,7 +52,7 @@ pub async fn probed(subject: Shared) -> Result<()> {
 }
 
 pub async fn read_only(subject: Shared) -> Result<()> {
-    let (key, keeper) = (key("read-only"), Arc::new(Keeper::default()));
+    let (key, keeper) = (subject.key("read-only"), Arc::new(Keeper::default()));
     subject.good(&keeper);
     let store = open_for("ReadOnly", subject.provider(None), keeper).await?;
     let base = subject.put(&key, &subject.value("old")).await?;
@@ -105,11 +105,11 @@ pub async fn no_credential(subject: Shared) -> Result<()> {
 pub async fn unavailable(subject: Shared) -> Result<()> {
     let address = format!("http://127.0.0.1:{}", rekey_testkit::process::free_port()?);
     let store = opened(&*subject, Some(&address)).await?;
-    let error = refused(&*subject, store.read("shop/a").await, StoreErrorKind::Unavailable)?;
+    let error = refused(&*subject, store.read(&subject.path("shop/a")).await, StoreErrorKind::Unavailable)?;
     ensure!(error.text.contains("no connection to"), "{error}");
     refused(&*subject, store.store.probe().await, StoreErrorKind::Unavailable)?;
     let value = subject.value(CANARY);
-    refused(&*subject, store.write("shop/a", Some("1"), &value).await, StoreErrorKind::Unavailable)?;
+    refused(&*subject, store.write(&subject.path("shop/a"), Some("1"), &value).await, StoreErrorKind::Unavailable)?;
     Ok(())
 }
 
@@ -117,7 +117,7 @@ pub async fn silent(subject: Shared) -> Result<()> {
     let address = stub::answering(|_| String::new()).await?;
     let store = opened(&*subject, Some(&address)).await?;
     let start = Instant::now();
-    let error = refused(&*subject, store.read("shop/a").await, StoreErrorKind::Unavailable)?;
+    let error = refused(&*subject, store.read(&subject.path("shop/a")).await, StoreErrorKind::Unavailable)?;
     ensure!(start.elapsed() < Duration::from_secs(20), "took {:?}", start.elapsed());
     ensure!(error.text.contains("in time"), "{error}");
     Ok(())
@@ -144,7 +144,7 @@ pub async fn strange_answers(subject: Shared) -> Result<()> {
     for (name, reply, kind, wait) in table {
         let address = stub::answering(move |_| reply.clone()).await?;
         let store = opened(&*subject, Some(&address)).await?;
-        let read = store.read("shop/a").await;
+        let read = store.read(&subject.path("shop/a")).await;
         ensure!(read.as_ref().is_err_and(|error| error.kind == kind), "{name}: {:?}", read.err());
         let error = refused(&*subject, read, kind)?;
         ensure!(error.retry_after == wait.map(Duration::from_secs), "{name}: {error:?}");
@@ -169,7 +169,7 @@ pub async fn redirect(subject: Shared) -> Result<()> {
         })
         .await?;
         let store = opened(&*subject, Some(&address)).await?;
-        ensure!(store.read("shop/a").await.is_err(), "{status}: a redirect is no answer");
+        ensure!(store.read(&subject.path("shop/a")).await.is_err(), "{status}: a redirect is no answer");
         ensure!(asked.load(Ordering::SeqCst) > 0, "{status}: nothing was asked");
         let followed = followed.load(Ordering::SeqCst);
         ensure!(followed == 0, "{status}: the redirect was followed {followed} times");
@@ -178,15 +178,15 @@ pub async fn redirect(subject: Shared) -> Result<()> {
 }
 
 pub async fn big(subject: Shared) -> Result<()> {
-    let (store, key) = (opened(&*subject, None).await?, key("big"));
-    let value = subject.value(&CANARY.repeat(300 * 1024 / CANARY.len()));
+    let (store, key) = (opened(&*subject, None).await?, subject.key("big"));
+    let value = subject.value(&CANARY.repeat(subject.room() / CANARY.len()));
     let version = subject.put(&key, &value).await?;
     ensure!(store.read(&key).await? == (value, version));
     Ok(())
 }
 
 pub async fn unicode(subject: Shared) -> Result<()> {
-    let (store, key) = (opened(&*subject, None).await?, key("unicode"));
+    let (store, key) = (opened(&*subject, None).await?, subject.key("unicode"));
     let value = subject.value("grüße \u{1f511} \"quoted\" \\ \n\t");
     let version = store.write(&key, None, &value).await?;
     ensure!(store.read(&key).await? == (value, version));
@@ -194,7 +194,7 @@ pub async fn unicode(subject: Shared) -> Result<()> {
 }
 
 pub async fn version_pin(subject: Shared) -> Result<()> {
-    let (store, key) = (opened(&*subject, None).await?, key("pin"));
+    let (store, key) = (opened(&*subject, None).await?, subject.key("pin"));
     let (old, new) = (subject.value("old"), subject.value("new"));
     let first = subject.put(&key, &old).await?;
     let second = subject.put(&key, &new).await?;
@@ -206,7 +206,7 @@ pub async fn version_pin(subject: Shared) -> Result<()> {
 }
 
 pub async fn write_then_read(subject: Shared) -> Result<()> {
-    let (store, key) = (opened(&*subject, None).await?, key("write"));
+    let (store, key) = (opened(&*subject, None).await?, subject.key("write"));
     let base = subject.put(&key, &subject.value("old")).await?;
     let value = subject.value(CANARY);
     let version = store.write(&key, Some(&base), &value).await?;
@@ -219,7 +219,7 @@ pub async fn write_then_read(subject: Shared) -> Result<()> {
 }
 
 pub async fn wrong_base(subject: Shared) -> Result<()> {
-    let (store, key) = (opened(&*subject, None).await?, key("conflict"));
+    let (store, key) = (opened(&*subject, None).await?, subject.key("conflict"));
     let value = subject.value(CANARY);
     refused(&*subject, store.write(&key, Some("7"), &value).await, StoreErrorKind::Conflict)?;
     let first = subject.put(&key, &subject.value("first")).await?;
@@ -232,7 +232,7 @@ pub async fn wrong_base(subject: Shared) -> Result<()> {
 }
 
 pub async fn written_twice(subject: Shared) -> Result<()> {
-    let (store, key) = (opened(&*subject, None).await?, key("twice"));
+    let (store, key) = (opened(&*subject, None).await?, subject.key("twice"));
     let base = subject.put(&key, &subject.value("old")).await?;
     let value = subject.value(CANARY);
     let write = write(&key, Some(&base), &value);
@@ -248,7 +248,7 @@ pub async fn written_twice(subject: Shared) -> Result<()> {
 }
 
 pub async fn create(subject: Shared) -> Result<()> {
-    let (store, key) = (opened(&*subject, None).await?, key("create"));
+    let (store, key) = (opened(&*subject, None).await?, subject.key("create"));
     let value = subject.value(CANARY);
     let write = write(&key, None, &value);
     let version = store.store.write(&write).await?;
@@ -262,7 +262,7 @@ pub async fn create(subject: Shared) -> Result<()> {
 }
 
 pub async fn racing_writes(subject: Shared) -> Result<()> {
-    let (store, key) = (opened(&*subject, None).await?, key("race"));
+    let (store, key) = (opened(&*subject, None).await?, subject.key("race"));
     let base = subject.put(&key, &subject.value("old")).await?;
     let (one, two) = (subject.value("one"), subject.value("two"));
     let (first, second) = tokio::join!(store.write(&key, Some(&base), &one), store.write(&key, Some(&base), &two));

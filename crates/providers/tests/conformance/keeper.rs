@@ -15,7 +15,11 @@ use rekey_core::{
     store::{AccountToken, Credentials, StoreError, StoreErrorKind},
 };
 
-/// The Secrets, `ConfigMap`s and `ServiceAccount`s of a namespace, by `name/key` (accounts: by name).
+/// The entry that lets a store use the operator's own credentials.
+pub const OWN: &str = "the operator's own";
+
+/// The Secrets, `ConfigMap`s and `ServiceAccount`s of a namespace, by `name/key` (accounts: by name; their annotations: by
+/// `name@annotation`).
 #[derive(Default)]
 pub struct Keeper {
     held: Mutex<BTreeMap<String, String>>,
@@ -57,11 +61,11 @@ impl Credentials for Keeper {
         Ok(AccountToken { token, expires: DateTime::UNIX_EPOCH })
     }
 
-    async fn account_annotation(&self, _: &str, _: &str) -> Result<Option<String>, StoreError> {
-        Ok(None)
+    async fn account_annotation(&self, name: &str, annotation: &str) -> Result<Option<String>, StoreError> {
+        Ok(self.held.lock().ok().and_then(|held| held.get(&format!("{name}@{annotation}")).cloned()))
     }
 
     fn is_ambient_allowed(&self) -> bool {
-        false
+        self.held.lock().is_ok_and(|held| held.contains_key(OWN))
     }
 }

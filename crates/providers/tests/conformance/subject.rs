@@ -49,6 +49,18 @@ pub trait Subject: Send + Sync {
     fn guarded(&self) -> (Option<String>, String);
     /// Whether a write sent twice is recognised.
     fn is_idempotent(&self) -> bool;
+    /// A key in the form the store wants.
+    fn path(&self, key: &str) -> String {
+        key.to_owned()
+    }
+    /// A key that no other case uses.
+    fn key(&self, case: &str) -> String {
+        self.path(&crate::cases::key(case))
+    }
+    /// About how many bytes of a value the suite may use.
+    fn room(&self) -> usize {
+        300 * 1024
+    }
     /// What the identity of the probe must contain.
     fn identity(&self) -> &'static str;
 }

@@ -1,0 +1,77 @@
+//! What a search has found, page by page, within bounds.
+
+use std::collections::BTreeSet;
+
+use rekey_core::store::{Search, StoreError, StoreErrorKind};
+
+/// The most keys a search may find.
+const KEYS: usize = 10_000;
+/// The most pages that are looked at.
+const PAGES: usize = 1_000;
+
+/// Keys found so far.
+pub(super) struct Found<'a> {
+    search: &'a Search,
+    keys: BTreeSet<String>,
+    pages: usize,
+}
+
+impl<'a> Found<'a> {
+    /// Nothing yet.
+    pub(super) fn new(search: &'a Search) -> Self {
+        Self { search, keys: BTreeSet::new(), pages: 0 }
+    }
+
+    /// Takes the keys of one more page that fit.
+    ///
+    /// # Errors
+    /// `Invalid` when it is more than can be meant.
+    pub(super) fn add(&mut self, keys: impl Iterator<Item = String>) -> Result<(), StoreError> {
+        self.pages += 1;
+        self.keys.extend(keys.filter(|key| self.search.fits(key)));
+        let text = if self.keys.len() > KEYS {
+            format!("the search finds more than {KEYS} keys: narrow it by path, nameRegexp or tags")
+        } else if self.pages > PAGES {
+            format!("the search goes through more than {PAGES} pages of keys: narrow it by path or tags")
+        } else {
+            return Ok(());
+        };
+        Err(StoreError::new(StoreErrorKind::Invalid, text))
+    }
+
+    /// All that was found, sorted.
+    pub(super) fn into_keys(self) -> Vec<String> {
+        self.keys.into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds() {
+        let search = Search { path: Some("shop/".into()), ..Search::default() };
+        let mut found = Found::new(&search);
+        found.add((0..KEYS).map(|number| format!("shop/{number}"))).unwrap();
+        found.add(["other/a", "shop/1"].map(str::to_owned).into_iter()).unwrap();
+        let error = found.add(std::iter::once("shop/one-too-many".to_owned())).unwrap_err();
+        assert!(error.kind == StoreErrorKind::Invalid && error.text.contains("10000 keys"), "{error}");
+
+        let mut found = Found::new(&search);
+        for _ in 0..PAGES {
+            found.add(std::iter::empty()).unwrap();
+        }
+        let error = found.add(std::iter::empty()).unwrap_err();
+        assert!(error.kind == StoreErrorKind::Invalid && error.text.contains("1000 pages"), "{error}");
+    }
+
+    #[test]
+    fn sorted_and_distinct() {
+        let search = Search::default();
+        let mut found = Found::new(&search);
+        found.add(["b", "a"].map(str::to_owned).into_iter()).unwrap();
+        found.add(["a", "c"].map(str::to_owned).into_iter()).unwrap();
+        assert_eq!(found.into_keys(), ["a", "b", "c"]);
+    }
+}

@@ -1,0 +1,178 @@
+//! AWS Systems Manager Parameter Store.
+
+mod names;
+mod write;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws_sdk_ssm::types::{Parameter, ParameterStringFilter};
+use rekey_core::{
+    SecretBytes,
+    store::{Locator, Pin, Probe, RemoteValue, Search, Store, StoreError, StoreErrorKind, Write},
+};
+
+use super::{
+    batches::{self, Answers, Batches},
+    clients::Clients,
+    errors::{is_known_caller, translate},
+    found::Found,
+    login::Keys,
+    service::Service,
+};
+use crate::rights::Rights;
+
+/// Parameter Store of one account and region.
+pub(super) struct ParameterStore {
+    service: Service,
+}
+
+impl ParameterStore {
+    /// The store. Reads the credential at the first call.
+    pub(super) fn new(rights: Rights, keys: Keys) -> Self {
+        Self { service: Service::new("Parameter Store", rights, keys) }
+    }
+
+    async fn read_with(&self, clients: &Clients, key: &str, name: &str) -> Result<RemoteValue, StoreError> {
+        let what = match name.strip_prefix(key) {
+            Some("") | None => format!("reading {key:?}"),
+            Some(selector) => format!("reading {key:?} at {selector:?}"),
+        };
+        let attempt = self.service.attempt(&what, "ssm:GetParameter");
+        let request = clients.parameters.get_parameter().name(name).with_decryption(true);
+        let answer = request.send().await.map_err(|error| translate(&error, attempt))?;
+        answer.parameter.and_then(value).ok_or_else(|| {
+            let text = format!("{what} at {}: the answer holds no value or no version", self.service.place);
+            StoreError::new(StoreErrorKind::Malformed, text)
+        })
+    }
+
+    /// Several parameters in one answer. What it does not hold for sure is left to single reads, and so is everything when
+    /// one name spoils the whole call.
+    async fn batch_with(&self, clients: &Clients, locators: &[&Locator]) -> Answers {
+        let names = locators.iter().filter_map(|locator| names::named(locator).ok()).collect();
+        let request = clients.parameters.get_parameters().set_names(Some(names)).with_decryption(true);
+        let found = match request.send().await {
+            Ok(answer) => answer.parameters.unwrap_or_default(),
+            Err(error) => {
+                let attempt = self.service.attempt("reading several parameters", "ssm:GetParameters");
+                return batches::of_failure(locators, &translate(&error, attempt));
+            }
+        };
+        let answer = |locator: &&Locator| {
+            let parameter = found.iter().find(|parameter| is_asked(parameter, locator))?;
+            Some(((*locator).clone(), Ok(value(parameter.clone())?)))
+        };
+        locators.iter().filter_map(answer).collect()
+    }
+
+    async fn find_with(
+        &self,
+        clients: &Clients,
+        search: &Search,
+        filters: &[ParameterStringFilter],
+    ) -> Result<Vec<String>, StoreError> {
+        let attempt = self.service.attempt("listing parameters", "ssm:DescribeParameters");
+        let filters = (!filters.is_empty()).then_some(filters.to_vec());
+        let (mut found, mut next) = (Found::new(search), None);
+        loop {
+            let request = clients.parameters.describe_parameters().max_results(50);
+            let request = request.set_parameter_filters(filters.clone()).set_next_token(next);
+            let page = request.send().await.map_err(|error| translate(&error, attempt))?;
+            found.add(page.parameters.unwrap_or_default().into_iter().filter_map(|parameter| parameter.name))?;
+            next = page.next_token.filter(|token| !token.is_empty());
+            if next.is_none() {
+                return Ok(found.into_keys());
+            }
+        }
+    }
+}
+
+/// The filters of a search. AWS shows no tags beside names, so it is the one to look at them.
+fn filters(search: &Search) -> Result<Vec<ParameterStringFilter>, StoreError> {
+    let beginning = names::beginning(search)?.map(|path| ("Name".to_owned(), "BeginsWith", path.to_owned()));
+    let tag = |(key, value): (&String, &String)| (format!("tag:{key}"), "Equals", value.clone());
+    let wanted = beginning.into_iter().chain(search.tags.iter().map(tag));
+    let filter = |(key, option, value): (String, &str, String)| {
+        ParameterStringFilter::builder()
+            .key(key)
+            .option(option)
+            .values(value)
+            .build()
+            .map_err(|_| StoreError::new(StoreErrorKind::Invalid, "no search for parameters can be made of find"))
+    };
+    wanted.map(filter).collect()
+}
+
+fn value(parameter: Parameter) -> Option<RemoteValue> {
+    // The first version is 1; 0 stands for none in the answer.
+    let version = Some(parameter.version).filter(|version| *version > 0)?;
+    Some(RemoteValue { bytes: SecretBytes::from(parameter.value?), version: version.to_string() })
+}
+
+/// Whether this is surely the answer to what was asked.
+fn is_asked(parameter: &Parameter, locator: &Locator) -> bool {
+    let Locator { key, pin } = locator;
+    let named = parameter.name() == Some(key) || parameter.arn() == Some(key);
+    let selector = parameter.selector().unwrap_or_default().trim_start_matches(':');
+    named
+        && match pin {
+            Pin::Current => selector.is_empty(),
+            Pin::Version(version) => parameter.version.to_string() == *version,
+            Pin::Stage(label) => selector == label,
+        }
+}
+
+#[async_trait]
+impl Batches for ParameterStore {
+    const MOST: usize = 10;
+
+    fn place(&self) -> &str {
+        &self.service.place
+    }
+
+    fn is_batchable(&self, locator: &Locator) -> bool {
+        names::named(locator).is_ok()
+    }
+
+    async fn batch(&self, locators: &[&Locator]) -> Answers {
+        let found = self.service.call(|clients| async move { Ok(self.batch_with(&clients, locators).await) }).await;
+        found.unwrap_or_else(|error| batches::same(locators, &error))
+    }
+}
+
+#[async_trait]
+impl Store for ParameterStore {
+    async fn probe(&self) -> Result<Probe, StoreError> {
+        // It refuses to give a parameter that is not there, but not the caller.
+        let attempt = self.service.attempt("trying the credential", "ssm:GetParameter");
+        let known = |clients: Arc<Clients>| async move {
+            match clients.parameters.get_parameter().name("rekey-probe").send().await {
+                Ok(_) => Ok(true),
+                Err(error) if is_known_caller(&error) => Ok(true),
+                Err(error) => Err(translate(&error, attempt)),
+            }
+        };
+        self.service.probe(known).await
+    }
+
+    async fn read(&self, locator: &Locator) -> Result<RemoteValue, StoreError> {
+        let name = &names::named(locator)?;
+        self.service.call(|clients| async move { self.read_with(&clients, &locator.key, name).await }).await
+    }
+
+    async fn read_all(&self, locators: &[Locator]) -> Vec<Result<RemoteValue, StoreError>> {
+        batches::read_all(self, locators).await
+    }
+
+    async fn find(&self, search: &Search) -> Result<Vec<String>, StoreError> {
+        let filters = &filters(search)?;
+        self.service.call(|clients| async move { self.find_with(&clients, search, filters).await }).await
+    }
+
+    async fn write(&self, write: &Write) -> Result<String, StoreError> {
+        self.service.rights.write()?;
+        let text = write::text(write)?;
+        self.service.call(|clients| async move { self.write_with(&clients, write, text).await }).await
+    }
+}

@@ -1,0 +1,88 @@
+//! Current values of several secrets in one answer.
+
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+use aws_sdk_secretsmanager::types::{ApiErrorType, SecretValueEntry};
+use rekey_core::store::{Locator, Pin, StoreErrorKind};
+
+use super::{SecretsManager, stages::CURRENT, value};
+use crate::aws::{
+    batches::{self, Answers, Batches},
+    clients::Clients,
+    errors::{is_code, of_code, translate},
+};
+
+#[async_trait]
+impl Batches for SecretsManager {
+    const MOST: usize = 20;
+
+    fn place(&self) -> &str {
+        &self.service.place
+    }
+
+    fn is_batchable(&self, locator: &Locator) -> bool {
+        locator.pin == Pin::Current && self.batches.load(Ordering::Relaxed)
+    }
+
+    async fn batch(&self, locators: &[&Locator]) -> Answers {
+        // A refusal is no error here: the single reads that follow find out whether it is the credential.
+        let found = self.service.call(|clients| async move { Ok(self.batch_with(&clients, locators).await) }).await;
+        found.unwrap_or_else(|error| batches::same(locators, &error))
+    }
+}
+
+impl SecretsManager {
+    async fn batch_with(&self, clients: &Clients, locators: &[&Locator]) -> Answers {
+        let attempt = self.service.attempt("reading several secrets", "secretsmanager:BatchGetSecretValue");
+        let asked: Vec<String> = locators.iter().map(|locator| locator.key.clone()).collect();
+        let (mut answers, mut next) = (Answers::new(), None);
+        loop {
+            let request = clients.secrets.batch_get_secret_value().set_secret_id_list(Some(asked.clone()));
+            let page = match request.set_next_token(next).send().await {
+                Ok(page) => page,
+                Err(error) => {
+                    if ["AccessDeniedException", "AccessDenied"].iter().any(|code| is_code(&error, code)) {
+                        // Said once, since each time costs a call: policies often allow single reads only.
+                        self.batches.store(false, Ordering::Relaxed);
+                    }
+                    answers.extend(batches::of_failure(locators, &translate(&error, attempt)));
+                    return answers;
+                }
+            };
+            for entry in page.secret_values.unwrap_or_default() {
+                answers.extend(read(locators, entry));
+            }
+            for error in page.errors.unwrap_or_default() {
+                answers.extend(self.refused(locators, &error));
+            }
+            next = page.next_token.filter(|token| !token.is_empty());
+            if next.is_none() {
+                return answers;
+            }
+        }
+    }
+
+    /// The error of one secret. A refusal is left to the single read, which logs in afresh.
+    fn refused(&self, locators: &[&Locator], error: &ApiErrorType) -> Answers {
+        let asked = locators.iter().find(|locator| Some(locator.key.as_str()) == error.secret_id());
+        let Some(locator) = asked else { return Answers::new() };
+        let what = format!("reading {:?}", locator.key);
+        let attempt = self.service.attempt(&what, "secretsmanager:GetSecretValue");
+        let error = of_code(error.error_code(), error.message(), attempt);
+        if error.kind == StoreErrorKind::Denied {
+            return Answers::new();
+        }
+        Answers::from([((*locator).clone(), Err(error))])
+    }
+}
+
+/// The value of one secret, under the name that was asked for; nothing when it is not surely that.
+fn read(locators: &[&Locator], entry: SecretValueEntry) -> Answers {
+    let is_current = entry.version_stages().iter().any(|stage| stage == CURRENT);
+    let (name, arn) = (entry.name, entry.arn);
+    let named = |locator: &&&Locator| Some(&locator.key) == name.as_ref() || Some(&locator.key) == arn.as_ref();
+    let found = value(entry.secret_string, entry.secret_binary, entry.version_id).filter(|_| is_current);
+    let Some(found) = found else { return Answers::new() };
+    locators.iter().filter(named).map(|locator| ((*locator).clone(), Ok(found.clone()))).collect()
+}

@@ -1,0 +1,162 @@
+//! AWS Secrets Manager.
+
+mod batch;
+mod stages;
+mod write;
+
+use std::sync::{Arc, atomic::AtomicBool};
+
+use async_trait::async_trait;
+use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType, SecretListEntry};
+use aws_smithy_types::Blob;
+use rekey_core::{
+    SecretBytes,
+    store::{Locator, Pin, Probe, RemoteValue, Search, Store, StoreError, StoreErrorKind, Write},
+};
+use uuid::Uuid;
+
+use self::stages::CURRENT;
+use super::{
+    batches,
+    clients::Clients,
+    errors::{is_known_caller, translate},
+    found::Found,
+    login::Keys,
+    service::Service,
+};
+use crate::rights::Rights;
+
+/// The largest value Secrets Manager takes.
+const LARGEST: usize = 65_536;
+
+/// Secrets Manager of one account and region.
+pub(super) struct SecretsManager {
+    service: Service,
+    /// Whether several secrets may be asked for at once, as far as is known.
+    batches: AtomicBool,
+}
+
+impl SecretsManager {
+    /// The store. Reads the credential at the first call.
+    pub(super) fn new(rights: Rights, keys: Keys) -> Self {
+        Self { service: Service::new("Secrets Manager", rights, keys), batches: AtomicBool::new(true) }
+    }
+
+    async fn read_with(&self, clients: &Clients, locator: &Locator) -> Result<RemoteValue, StoreError> {
+        let request = clients.secrets.get_secret_value().secret_id(&locator.key);
+        let (request, named) = match &locator.pin {
+            Pin::Current => (request.version_stage(CURRENT), String::new()),
+            Pin::Version(version) => (request.version_id(version), format!(" version {version:?}")),
+            Pin::Stage(stage) => (request.version_stage(stage), format!(" stage {stage:?}")),
+        };
+        let what = format!("reading {:?}{named}", locator.key);
+        let attempt = self.service.attempt(&what, "secretsmanager:GetSecretValue");
+        let answer = request.send().await.map_err(|error| translate(&error, attempt))?;
+        value(answer.secret_string, answer.secret_binary, answer.version_id).ok_or_else(|| {
+            let text = format!("{what} at {}: the answer holds no value or no version", self.service.place);
+            StoreError::new(StoreErrorKind::Malformed, text)
+        })
+    }
+
+    async fn find_with(&self, clients: &Clients, search: &Search) -> Result<Vec<String>, StoreError> {
+        let attempt = self.service.attempt("listing secrets", "secretsmanager:ListSecrets");
+        let filters = filters(search);
+        let filters = (!filters.is_empty()).then_some(filters);
+        let (mut found, mut next) = (Found::new(search), None);
+        loop {
+            let request = clients.secrets.list_secrets().max_results(100).set_filters(filters.clone());
+            let page = request.set_next_token(next).send().await.map_err(|error| translate(&error, attempt))?;
+            let carries = |secret: &SecretListEntry| {
+                let is = |(key, value): (&String, &String)| {
+                    secret.tags().iter().any(|tag| tag.key() == Some(key) && tag.value() == Some(value))
+                };
+                search.tags.iter().all(is)
+            };
+            found
+                .add(page.secret_list.unwrap_or_default().into_iter().filter(carries).filter_map(|entry| entry.name))?;
+            next = page.next_token.filter(|token| !token.is_empty());
+            if next.is_none() {
+                return Ok(found.into_keys());
+            }
+        }
+    }
+}
+
+/// What AWS can do of a search. Its filters match beginnings, so the answers are looked at again.
+fn filters(search: &Search) -> Vec<Filter> {
+    let path = search.path.as_deref().map(|path| path.trim_end_matches('/'));
+    let mut wanted: Vec<_> = path.map(|path| (FilterNameStringType::Name, path)).into_iter().collect();
+    if let Some((key, value)) = search.tags.iter().next() {
+        wanted.extend([(FilterNameStringType::TagKey, key.as_str()), (FilterNameStringType::TagValue, value.as_str())]);
+    }
+    wanted.retain(|(_, value)| is_filter(value));
+    wanted.into_iter().map(|(key, value)| Filter::builder().key(key).values(value).build()).collect()
+}
+
+/// Whether AWS takes this for the beginning of a text; a `!` before it would turn the filter round.
+fn is_filter(value: &str) -> bool {
+    let allowed = |letter: u8| letter.is_ascii_alphanumeric() || b" :_@/+=.-!".contains(&letter);
+    !value.is_empty() && value.len() <= 512 && value.bytes().all(allowed) && !value.starts_with('!')
+}
+
+fn value(text: Option<String>, binary: Option<Blob>, version: Option<String>) -> Option<RemoteValue> {
+    let bytes = match (text, binary) {
+        (Some(text), _) => SecretBytes::from(text),
+        (None, Some(binary)) => SecretBytes::new(binary.into_inner()),
+        (None, None) => return None,
+    };
+    version.map(|version| RemoteValue { bytes, version })
+}
+
+#[async_trait]
+impl Store for SecretsManager {
+    async fn probe(&self) -> Result<Probe, StoreError> {
+        // It refuses to describe a secret that is not there, but not the caller.
+        let attempt = self.service.attempt("trying the credential", "secretsmanager:DescribeSecret");
+        let known = |clients: Arc<Clients>| async move {
+            match clients.secrets.describe_secret().secret_id("rekey-probe").send().await {
+                Ok(_) => Ok(true),
+                Err(error) if is_known_caller(&error) => Ok(true),
+                Err(error) => Err(translate(&error, attempt)),
+            }
+        };
+        self.service.probe(known).await
+    }
+
+    async fn read(&self, locator: &Locator) -> Result<RemoteValue, StoreError> {
+        self.service.call(|clients| async move { self.read_with(&clients, locator).await }).await
+    }
+
+    async fn read_all(&self, locators: &[Locator]) -> Vec<Result<RemoteValue, StoreError>> {
+        batches::read_all(self, locators).await
+    }
+
+    async fn find(&self, search: &Search) -> Result<Vec<String>, StoreError> {
+        self.service.call(|clients| async move { self.find_with(&clients, search).await }).await
+    }
+
+    async fn write(&self, write: &Write) -> Result<String, StoreError> {
+        self.service.rights.write()?;
+        if write.bytes.is_empty() || write.bytes.len() > LARGEST {
+            let text = format!("writing {:?}: Secrets Manager takes values of 1 to {LARGEST} bytes", write.key);
+            return Err(StoreError::new(StoreErrorKind::Invalid, text));
+        }
+        self.service.call(|clients| async move { self.write_with(&clients, write).await }).await
+    }
+
+    async fn finish(&self, key: &str, version: &str) -> Result<(), StoreError> {
+        let Ok(token) = Uuid::parse_str(version) else {
+            return Ok(()); // not a version of ours
+        };
+        let write = &Write { key: key.to_owned(), base: None, token, bytes: SecretBytes::default() };
+        let call = self.service.call(|clients| async move {
+            let seen = self.stages(&clients, key).await?;
+            let ours = Some(version.to_owned());
+            if seen.is_some_and(|seen| seen.current == ours && seen.pending == ours) {
+                self.unmark(&clients, write).await;
+            }
+            Ok(())
+        });
+        call.await
+    }
+}
