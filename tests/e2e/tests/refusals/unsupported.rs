@@ -189,30 +189,12 @@ pub async fn stores(world: Arc<World>) -> Result<()> {
     let secret = json!({"name": "vault-token", "key": "token"});
     let token = json!({"token": {"secretRef": secret}});
     let vault = |version: &str, auth: &Value| json!({"vault": {"server": world.bao.address(), "mount": "secret", "kvVersion": version, "auth": auth}});
-    let keys = json!({"secretRef": {"accessKeyId": secret, "secretAccessKey": secret}});
-    let aws = |service: &str, more: Value| {
-        let mut aws = json!({"service": service, "region": "eu-west-1", "auth": keys});
-        for (name, value) in more.as_object().into_iter().flatten() {
-            aws[name] = value.clone();
-        }
-        json!({"aws": aws})
-    };
-    let role = json!({"role": {"arn": "arn:aws:iam::123456789012:role/reader"}});
-    let identity = json!({"auth": {"serviceAccountRef": {"name": "reader", "audiences": ["sts.amazonaws.com"]}}});
-    let mut ambient = aws("SecretsManager", json!({}));
-    if let Some(aws) = ambient["aws"].as_object_mut() {
-        aws.remove("auth");
-    }
     let app_role = json!({"appRole": {"roleId": "r", "secretRef": secret}});
     let jwt = json!({"jwt": {"role": "shop", "serviceAccountRef": account}});
     let table = [
         (vault("V1", &token), "spec.provider.vault.kvVersion: V1"),
         (vault("V2", &app_role), "spec.provider.vault.auth.appRole"),
         (vault("V2", &jwt), "spec.provider.vault.auth.jwt"),
-        (aws("ParameterStore", json!({})), "spec.provider.aws.service: ParameterStore"),
-        (aws("SecretsManager", role), "spec.provider.aws.role"),
-        (aws("SecretsManager", identity), "spec.provider.aws.auth.serviceAccountRef"),
-        (ambient, "spec.provider.aws without auth (the operator's own credentials)"),
     ];
     for (number, (provider, field)) in table.into_iter().enumerate() {
         let name = format!("r{number}");
