@@ -152,15 +152,19 @@ pub fn holds_old(pod: &Pod, secret: &str, wanted: &str, changed: DateTime<Utc>) 
 pub fn decide(workload: &Workload, inputs: &[Input], pods: Option<&[Pod]>, now: DateTime<Utc>) -> Decision {
     let may = |input: &&Input| input.restart != Restart::Never && !workload.never_restart;
     let stands = |input: &Input| standing(workload, input, pods);
+    let first_change =
+        |inputs: &[&Input]| inputs.iter().filter_map(|input| input.published.changed(&input.how.keys)).min();
     // Also those that may not be restarted are looked at: somebody may have done it by hand, and the status must tell.
-    if inputs.iter().any(|input| stands(input) == Standing::Unknown) {
-        return Decision::LookAtPods;
+    let unknown: Vec<&Input> = inputs.iter().filter(|input| stands(input) == Standing::Unknown).collect();
+    if let Some(first) = first_change(&unknown) {
+        // A look before all changes are gathered would have to be taken again afterwards.
+        return gathering(first, now).map_or(Decision::LookAtPods, Decision::Gather);
     }
     if !workload.id.kind.rolls() {
         return Decision::Leave;
     }
     let outdated: Vec<&Input> = inputs.iter().filter(may).filter(|input| stands(input) == Standing::Outdated).collect();
-    let Some(first) = outdated.iter().filter_map(|input| input.published.changed(&input.how.keys)).min() else {
+    let Some(first) = first_change(&outdated) else {
         return Decision::Leave;
     };
     if let Progress::Waiting(reason) = &workload.progress
@@ -168,13 +172,18 @@ pub fn decide(workload: &Workload, inputs: &[Input], pods: Option<&[Pod]>, now: 
     {
         return Decision::Hold(reason.clone());
     }
-    // A time in the future was written by a clock that was ahead of ours: there is nothing to wait for.
-    if first <= now && now < first + GATHER {
-        return Decision::Gather(first + GATHER);
+    if let Some(until) = gathering(first, now) {
+        return Decision::Gather(until);
     }
     let entries: BTreeMap<String, String> =
         inputs.iter().map(|input| (input.secret.clone(), input.published.consumed(&input.how.keys))).collect();
     Decision::Restart { marker: Marker(entries), because: outdated.iter().map(|input| input.secret.clone()).collect() }
+}
+
+/// Until when changes are gathered, if that time is not over. A time in the future was written by a clock that was ahead
+/// of ours: there is nothing to wait for.
+fn gathering(first: DateTime<Utc>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    (first <= now && now < first + GATHER).then(|| first + GATHER)
 }
 
 #[cfg(test)]
@@ -319,6 +328,8 @@ pub(crate) mod tests {
         let inputs = [changed("cache"), changed("db"), unchanged("other")];
         let pods = [pod(Some(50), "")];
         assert_eq!(decide(&workload(""), &inputs, Some(&pods), at(101)), Decision::Gather(at(103)));
+        assert_eq!(decide(&workload(""), &inputs, None, at(101)), Decision::Gather(at(103)), "one look will do");
+        assert_eq!(decide(&workload(""), &inputs, None, at(103)), Decision::LookAtPods);
         let decision = decide(&workload(""), &inputs, Some(&pods), at(103));
         assert_eq!(restarts(&decision), ["cache", "db"]);
         let Decision::Restart { marker, .. } = decision else { unreachable!() };
