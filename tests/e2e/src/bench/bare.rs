@@ -133,7 +133,7 @@ impl Bodies {
         let params = PatchParams::apply(names::MANAGER_STATUS).force();
         policies.patch_status(name, &params, &Patch::Apply(&body)).await?;
         let mut event = self.event.clone();
-        event["metadata"] = json!({"generateName": format!("{name}."), "namespace": space.name});
+        event["metadata"] = json!({"generateName": format!("{name}-"), "namespace": space.name});
         event["regarding"]["name"] = json!(name);
         event["regarding"]["namespace"] = json!(space.name);
         event["regarding"]["uid"] = json!(uid);
