@@ -6,7 +6,7 @@ use kube::{
     api::{Patch, PatchParams},
     core::object::HasStatus,
 };
-use rekey_api::names;
+use rekey_api::{condition::Reason, names};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
@@ -55,6 +55,18 @@ where
     if version {
         metadata["resourceVersion"] = json!(object.resource_version());
     }
+    let conditions = |status: &K::Status| {
+        serde_json::to_value(status).ok().and_then(|status| status.get("conditions").cloned()).unwrap_or_default()
+    };
+    let wanted = conditions(status);
+    let set_conditions = json!({"metadata": {"uid": object.uid()}, "status": {"conditions": wanted}});
+    // What was written of a malformed object would stay with server-side apply, for a moment beside what is true now.
+    if object.status().map(conditions).is_some_and(|before| is_malformed(&before)) {
+        merge::<K>(ctx, &name, &set_conditions).await?;
+        if let Some(metadata) = metadata.as_object_mut() {
+            metadata.remove("resourceVersion"); // it has just changed
+        }
+    }
     let body = json!({
         "apiVersion": K::api_version(&()),
         "kind": K::kind(&()),
@@ -66,16 +78,17 @@ where
         .patch_status(&name.name, &params, &Patch::Apply(&body))
         .await
         .map_err(Error::api("write the status of", format!("{} {name}", K::kind(&()))))?;
-    let conditions = |status: &K::Status| {
-        serde_json::to_value(status).ok().and_then(|status| status.get("conditions").cloned()).unwrap_or_default()
-    };
-    let wanted = conditions(status);
     if written.status().map(conditions).as_ref() == Some(&wanted) {
         return Ok(Some(written));
     }
-    // Conditions that another kind of write has put there, ours of a malformed object too, stay with server-side apply.
-    let body = json!({"metadata": {"uid": object.uid()}, "status": {"conditions": wanted}});
-    merge(ctx, &name, &body).await.map(Some)
+    // Conditions that another kind of write has put there stay with server-side apply.
+    merge(ctx, &name, &set_conditions).await.map(Some)
+}
+
+/// Whether these conditions were written by [`malformed`].
+fn is_malformed(conditions: &serde_json::Value) -> bool {
+    let reason = json!(Reason::MalformedObject.as_str());
+    conditions.as_array().into_iter().flatten().any(|condition| condition.get("reason") == Some(&reason))
 }
 
 async fn merge<K: Kind>(ctx: &Context, name: &ObjectName, body: &serde_json::Value) -> Result<K, Error> {

@@ -6,13 +6,13 @@ use async_trait::async_trait;
 use k8s_openapi::ByteString;
 use rekey_api::{
     provider::Provider,
-    reference::{CaBundleKind, CaBundleRef, SecretKeyRef},
+    reference::{CaBundleKind, CaBundleRef},
     store::RemoteStoreSpec,
 };
 use rekey_core::store::{Connect, Credentials, Network, Store, StoreError, StoreErrorKind};
 use tokio::sync::OnceCell;
 
-use crate::{address, aws, http, rights::Rights};
+use crate::{aws, http, rights::Rights};
 
 /// Opens the stores of this crate, within what the operator's settings allow.
 pub struct Stores {
@@ -81,10 +81,6 @@ pub(crate) async fn roots(
 
 pub(crate) fn invalid(text: &str) -> StoreError {
     StoreError::new(StoreErrorKind::Invalid, text)
-}
-
-pub(crate) fn later(field: &str, instead: &str) -> StoreError {
-    invalid(&format!("{field} is not supported yet; {instead}"))
 }
 
 #[cfg(test)]

@@ -146,7 +146,7 @@ impl Connection {
         let _turn = self.turn(ctx, "ask").await?;
         let answer = self.client.call("call", |store| store.call(call)).await;
         self.compare(ctx, answer.as_ref().err().map(|error| error.kind));
-        answer.map_err(Error::store("ask", format!("engine path {:?} of {}", call.path, self.label)))
+        answer.map_err(|error| spec_or_store(error, "ask", &format!("engine path {:?} of {}", call.path, self.label)))
     }
 
     /// Clears away what a write that was cut short may have left.

@@ -29,7 +29,6 @@ fn main() -> Result<ExitCode> {
             test("the_api_refuses_what_no_operator_should_see", data::refused_by_the_api),
             test("policies_with_what_is_not_built_say_which_field", unsupported::policies),
             test("schedules_with_what_is_not_built_say_which_field", unsupported::schedules),
-            test("stores_with_what_is_not_built_say_which_field", unsupported::stores),
             test("every_object_that_the_api_takes_gets_an_answer", table::every_object),
             test("no_value_is_found_in_what_the_operator_tells", secrecy::canaries),
         ],

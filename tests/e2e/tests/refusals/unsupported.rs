@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::Api;
-use rekey_api::{ClusterRemoteStore, RotationSchedule, names};
+use rekey_api::{RotationSchedule, names};
 use rekey_e2e::{
     Scene, World,
     conditions::{self, check},
@@ -180,49 +179,4 @@ pub async fn schedules(world: Arc<World>) -> Result<()> {
     let span = std::time::Duration::from_secs(1);
     stays("versions in the store", vec![1], span, || world.bao.versions(&key)).await?;
     scene.wait_data("db", &[("password", "one")]).await
-}
-
-pub async fn stores(world: Arc<World>) -> Result<()> {
-    let scene = Scene::new(&world, "stores").await?;
-    let _operator = scene.operator()?;
-    let account = json!({"name": "reader", "audiences": ["vault"]});
-    let secret = json!({"name": "vault-token", "key": "token"});
-    let token = json!({"token": {"secretRef": secret}});
-    let vault = |version: &str, auth: &Value| json!({"vault": {"server": world.bao.address(), "mount": "secret", "kvVersion": version, "auth": auth}});
-    let app_role = json!({"appRole": {"roleId": "r", "secretRef": secret}});
-    let jwt = json!({"jwt": {"role": "shop", "serviceAccountRef": account}});
-    let table = [
-        (vault("V1", &token), "spec.provider.vault.kvVersion: V1"),
-        (vault("V2", &app_role), "spec.provider.vault.auth.appRole"),
-        (vault("V2", &jwt), "spec.provider.vault.auth.jwt"),
-    ];
-    for (number, (provider, field)) in table.into_iter().enumerate() {
-        let name = format!("r{number}");
-        scene.store(&name, "ReadOnly", provider).await?;
-        let store = scene.wait_store(&name, "Stalled=True/NotSupportedYet").await?;
-        ensure!(refused(&name, &store.status.unwrap_or_default().conditions, field)?, "{name}");
-    }
-    // A policy that uses one of them says that it is the store.
-    scene.policy("db", "r0", &[("password", &scene.key("db"), "password")], json!({})).await?;
-    let said = scene.wait_policy("db", "Ready=False/DependencyNotReady").await?;
-    ensure!(said.contains("RemoteStore/r0") && said.contains("spec.provider"), "{said}");
-    // A store of the whole cluster is no different.
-    cluster_store(&scene, vault("V1", &token)).await
-}
-
-async fn cluster_store(scene: &Scene, provider: Value) -> Result<()> {
-    let name = scene.namespace.as_str();
-    let object = json!({
-        "apiVersion": "rekey.dev/v1alpha1", "kind": "ClusterRemoteStore", "metadata": {"name": name},
-        "spec": {"provider": provider},
-    });
-    scene.world.apply(object).await?;
-    let api: Api<ClusterRemoteStore> = Api::all(scene.world.client.clone());
-    until("the ClusterRemoteStore is refused", || async {
-        let status = api.get(name).await?.status.unwrap_or_default();
-        Ok(refused(name, &status.conditions, "spec.provider.vault.kvVersion: V1")?.then_some(()))
-    })
-    .await?;
-    api.delete(name, &kube::api::DeleteParams::default()).await?;
-    Ok(())
 }
