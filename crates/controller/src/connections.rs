@@ -143,7 +143,8 @@ pub async fn connect<K: StoreObject>(ctx: &Context, object: &K, namespace: &str)
         let place = Place { secrets: home.to_owned(), accounts: if is_own { namespace } else { home }.to_owned() };
         let is_ambient_allowed = K::STORE == StoreKind::ClusterRemoteStore || ctx.settings.allow_ambient_credentials;
         let credentials = ClusterCredentials::new(ctx, place, label.clone(), is_ambient_allowed);
-        let store = ctx.connect.connect(&spec, credentials).await.map_err(|error| spec_or_store(error, &label))?;
+        let store =
+            ctx.connect.connect(&spec, credentials).await.map_err(|error| spec_or_store(error, "open", &label))?;
         Ok::<_, Error>(Arc::new(Client::new(store, &spec.limits, Arc::clone(&ctx.metrics))))
     };
     let client = Arc::clone(ctx.connections.place(&identity, uid, generation).get_or_try_init(make).await?);
@@ -153,12 +154,12 @@ pub async fn connect<K: StoreObject>(ctx: &Context, object: &K, namespace: &str)
 }
 
 /// What is not built yet is a matter of the spec, not of the store.
-fn spec_or_store(error: StoreError, label: &str) -> Error {
+fn spec_or_store(error: StoreError, operation: &'static str, label: &str) -> Error {
     match error.text.split_once(" is not supported yet") {
         Some((field, fix)) if error.kind == StoreErrorKind::Invalid => {
             SpecError::not_yet(field, fix.trim_start_matches([';', ':', ' '])).into()
         }
-        _ => Error::store("open", label)(error),
+        _ => Error::store(operation, label)(error),
     }
 }
 

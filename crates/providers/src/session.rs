@@ -15,6 +15,9 @@ use tokio::{
 /// How long to go on with a session whose early renewal failed before trying again.
 pub(crate) const RETRY: Duration = Duration::from_secs(30);
 
+/// How long a login is taken to be as good as a new one when only a right is missing.
+const RECENT: Duration = Duration::from_mins(1);
+
 /// Obtains a session with credentials that are read afresh.
 #[async_trait]
 pub(crate) trait Login: Send + Sync {
@@ -27,6 +30,11 @@ pub(crate) trait Login: Send + Sync {
     /// Makes a session last longer; `None`: it cannot, a new login is needed.
     async fn prolong(&self, _session: &Self::Session) -> Result<Option<Lease>, StoreError> {
         Ok(None)
+    }
+
+    /// Whether a session that a call was refused with is still accepted, so that it is a right that is missing.
+    async fn is_accepted(&self, _session: &Self::Session) -> bool {
+        false
     }
 }
 
@@ -50,6 +58,7 @@ pub(crate) struct Lease {
 
 struct Held<S> {
     session: Arc<S>,
+    since: Instant,
     renew: Option<Instant>,
     end: Option<Instant>,
 }
@@ -110,7 +119,8 @@ impl<L: Login> Shared<L> {
     }
 
     /// Makes a call with the session. If the call is refused with a session from before, logs in once more and
-    /// repeats it: the credential, or what it may do, may have been mended.
+    /// repeats it: the credential, or what it may do, may have been mended. A recent session that is still accepted
+    /// is kept, so that many calls that lack a right do not log in again and again.
     pub(crate) async fn call<T, F, R>(&self, call: F) -> Result<T, StoreError>
     where
         F: Fn(Arc<L::Session>) -> R + Send + Sync,
@@ -119,6 +129,9 @@ impl<L: Login> Shared<L> {
         let (session, fresh) = self.core.current().await?;
         match call(Arc::clone(&session)).await {
             Err(error) if error.kind == StoreErrorKind::Denied && !fresh => {
+                if self.core.is_recent(&session) && self.core.login.is_accepted(&session).await {
+                    return Err(error);
+                }
                 let renewed = self.core.replace(&session).await?;
                 call(renewed).await
             }
@@ -143,13 +156,19 @@ impl<L: Login> Core<L> {
     /// A session other than `refused`: the one somebody else made meanwhile, or a new one.
     async fn replace(&self, refused: &Arc<L::Session>) -> Result<Arc<L::Session>, StoreError> {
         let _turn = self.turn.lock().await;
-        if let Some((session, _)) = self.held()
+        if let Some((session, ..)) = self.held()
             && !Arc::ptr_eq(&session, refused)
         {
             return Ok(session);
         }
         self.hold(None);
         Ok(self.fresh().await?.0)
+    }
+
+    /// Whether this is the session, and it was made a short while ago.
+    fn is_recent(&self, session: &Arc<L::Session>) -> bool {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.as_ref().is_some_and(|known| Arc::ptr_eq(&known.session, session) && known.since.elapsed() < RECENT)
     }
 
     /// The session, if a call may use it as it is.
@@ -174,7 +193,7 @@ impl<L: Login> Core<L> {
 
     /// The session prolonged or replaced, and whether it was made just now. An outage is survived until its end.
     async fn renewed(&self) -> Result<(Arc<L::Session>, bool), StoreError> {
-        let Some((session, end)) = self.held() else {
+        let Some((session, since, end)) = self.held() else {
             return self.fresh().await;
         };
         let start = Instant::now();
@@ -183,7 +202,7 @@ impl<L: Login> Core<L> {
         let failed = match prolonged {
             Ok(Some(Lease { renew_after, ends_after })) => {
                 let (renew, end) = (after(start, renew_after), after(start, ends_after));
-                self.hold(Some(Held { session: Arc::clone(&session), renew, end }));
+                self.hold(Some(Held { session: Arc::clone(&session), since, renew, end }));
                 return Ok((session, false));
             }
             Err(error) if is_passing(error.kind) => error,
@@ -195,7 +214,7 @@ impl<L: Login> Core<L> {
         if is_passing(failed.kind) && !is_over() {
             let again = Instant::now() + RETRY;
             let renew = Some(end.map_or(again, |end| end.min(again)));
-            self.hold(Some(Held { session: Arc::clone(&session), renew, end }));
+            self.hold(Some(Held { session: Arc::clone(&session), since, renew, end }));
             return Ok((session, false));
         }
         self.hold(None);
@@ -203,17 +222,18 @@ impl<L: Login> Core<L> {
     }
 
     async fn fresh(&self) -> Result<(Arc<L::Session>, bool), StoreError> {
-        let start = Instant::now();
+        let since = Instant::now();
         let Granted { session, renew_after, ends_after } = self.login.login().await?;
         let session = Arc::new(session);
-        let (renew, end) = (after(start, renew_after), after(start, ends_after));
-        self.hold(Some(Held { session: Arc::clone(&session), renew, end }));
+        let (renew, end) = (after(since, renew_after), after(since, ends_after));
+        self.hold(Some(Held { session: Arc::clone(&session), since, renew, end }));
         Ok((session, true))
     }
 
-    fn held(&self) -> Option<(Arc<L::Session>, Option<Instant>)> {
+    /// The session, when it was made, and when it ends.
+    fn held(&self) -> Option<(Arc<L::Session>, Instant, Option<Instant>)> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.as_ref().map(|known| (Arc::clone(&known.session), known.end))
+        held.as_ref().map(|known| (Arc::clone(&known.session), known.since, known.end))
     }
 
     fn hold(&self, held: Option<Held<L::Session>>) {

@@ -10,7 +10,7 @@ use rekey_api::{
 use rekey_core::store::{Answer, Call, CallMethod, Locator, Probe, RemoteValue, Search, StoreErrorKind, Write};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{client::Client, grants::Granted, read_only, reads, turns::Turns};
+use super::{client::Client, grants::Granted, read_only, reads, spec_or_store, turns::Turns};
 use crate::{context::Context, error::Error, notify, queue::Lane, rows::Object, store::StoreObject, table::ObjectName};
 
 /// An open store, for one namespace that uses it.

@@ -4,12 +4,14 @@ use super::*;
 
 const LEASE: Duration = Duration::from_secs(90);
 
-/// Numbers its sessions; fails while `broken` is set. A session can be prolonged as often as `lasting` says.
+/// Numbers its sessions; fails while `broken` is set. A session can be prolonged as often as `lasting` says, and is still
+/// accepted when a call is refused if `accepts`.
 #[derive(Default)]
 struct Counter {
     logins: AtomicUsize,
     prolonged: Arc<AtomicUsize>,
     lasting: usize,
+    accepts: bool,
     broken: Mutex<Option<StoreErrorKind>>,
 }
 
@@ -40,6 +42,10 @@ impl Login for Counter {
         }
         self.prolonged.fetch_add(1, Ordering::SeqCst);
         Ok(Some(Lease { renew_after: Some(LEASE * 2 / 3), ends_after: Some(LEASE) }))
+    }
+
+    async fn is_accepted(&self, _: &usize) -> bool {
+        self.accepts
     }
 }
 
@@ -165,4 +171,15 @@ async fn renewal_ends_with_the_store() {
     assert_eq!(core.strong_count(), 0);
     let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
     assert_eq!(tasks, 0, "the task is gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_lack_a_right_share_the_logins_of_a_minute() {
+    let shared = Shared::kept(Counter { accepts: true, lasting: 9, ..Counter::default() });
+    use_it(&shared).await.unwrap();
+    for _ in 0..10 {
+        assert_eq!(refuse_before(&shared, 2).await.unwrap_err().kind, StoreErrorKind::Denied);
+    }
+    assert_eq!(after_idling(&shared, 65).await, (1, 1));
+    assert_eq!(refuse_before(&shared, 2).await.unwrap(), 2, "what the role may do may have changed meanwhile");
 }

@@ -13,7 +13,7 @@ use vaultrs::api::{
         approle::requests::LoginWithApproleRequest, kubernetes::requests::LoginWithKubernetesRequest,
         oidc::requests::JWTLoginRequest,
     },
-    token::requests::RenewTokenSelfRequest,
+    token::requests::{LookupTokenSelfRequest, RenewTokenSelfRequest},
 };
 
 use super::{
@@ -224,6 +224,14 @@ impl session::Login for Login {
         let renewed = wire::leased(answer.body.expose()).ok().filter(|_| answer.status == 200);
         let lease = renewed.and_then(|renewed| renewed.lease).filter(|lease| *lease >= first / 2);
         Ok(lease.map(|lease| times(Some(lease))))
+    }
+
+    async fn is_accepted(&self, session: &Session) -> bool {
+        match self.server.call(Some(&session.token), LookupTokenSelfRequest {}).await {
+            // A token without the policy `default` may not even look itself up.
+            Ok(answer) => answer.status == 200 || wire::is_policy_denial(answer.body.expose()),
+            Err(_) => false,
+        }
     }
 }
 

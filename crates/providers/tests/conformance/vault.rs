@@ -41,8 +41,7 @@ impl Bao {
         let token = server.token_for("shop").await?;
         server.put(ALLOWED, &json!({ "a": CANARY })).await?;
         server.mount("plain", "kv", &json!({ "version": "1" })).await?;
-        let plain = format!("plain/{ALLOWED}");
-        server.request(Method::POST, &plain, Some(&json!({ "a": CANARY }))).await?;
+        server.put_plain(&format!("plain/{ALLOWED}"), &json!({ "a": CANARY })).await?;
         let account = auth::kubernetes(&server).await?;
         Ok(Self { server, token, account })
     }
@@ -123,6 +122,8 @@ pub async fn restricted_token(bao: Shared) -> Result<()> {
     store.read(ALLOWED).await?;
     let error = refused(&*bao, store.read("shop/other").await, StoreErrorKind::Denied)?;
     ensure!(error.text.contains("secret/data/shop/other"), "{error}");
+    refused(&*bao, store.read("shop/other").await, StoreErrorKind::Denied)?;
+    ensure!(store.keeper.reads() == 1, "a right that is missing is no reason to log in again and again");
     Ok(())
 }
 

@@ -17,6 +17,22 @@ impl OpenBao {
         self.request(Method::POST, &format!("sys/mounts/{path}"), Some(&engine)).await.map(drop)
     }
 
+    /// Writes a value of KV version 1; `path` with the mount.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn put_plain(&self, path: &str, data: &Value) -> Result<()> {
+        self.request(Method::POST, path, Some(data)).await.map(drop)
+    }
+
+    /// The value of KV version 1; `path` with the mount.
+    ///
+    /// # Errors
+    /// When there is none, or the server refuses.
+    pub async fn get_plain(&self, path: &str) -> Result<Value> {
+        Ok(self.request(Method::GET, path, None).await?["data"].clone())
+    }
+
     /// Mounts PKI with a root of its own, and a role for any name.
     ///
     /// # Errors

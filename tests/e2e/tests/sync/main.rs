@@ -10,6 +10,7 @@ mod ownership;
 mod requests;
 mod sources;
 mod stores;
+mod vault;
 
 use std::process::ExitCode;
 
@@ -35,6 +36,7 @@ fn main() -> Result<ExitCode> {
             test("whole_objects_and_templates_from_config_maps", sources::whole_objects_and_templates),
             test("refresh_policies_say_when_the_store_is_read", sources::refresh_policies),
             test("a_missing_value_keeps_or_deletes_as_the_policy_says", sources::missing),
+            test("an_app_role_reads_and_rotates_kv_version_1", vault::app_role_and_version_1),
             test("a_value_goes_from_the_store_into_a_secret", content::arrives),
             test("a_secret_is_dressed_as_the_template_says", content::dressed),
             test("values_of_two_stores_meet_in_one_secret", content::two_stores),

@@ -23,8 +23,8 @@ pub async fn token(world: Arc<World>) -> Result<()> {
     let _operator = scene.operator()?;
     let place = world.bao.address().trim_start_matches("http://").to_owned();
     for (name, identity, capabilities) in [
-        ("vault", format!("token root at {place}"), vec![Capability::Read, Capability::Write]),
-        ("limited", format!("the token in limited/token at {place}"), vec![Capability::Read]),
+        ("vault", format!("token root at {place}"), vec![Capability::Read, Capability::Write, Capability::Find]),
+        ("limited", format!("the token in limited/token at {place}"), vec![Capability::Read, Capability::Find]),
     ] {
         let store = scene.wait_store(name, "Ready=True/Synced").await?;
         let status = store.status.context("no status")?;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use anyhow::{Result, ensure};
 use async_trait::async_trait;
 use rekey_core::store::{Pin, Search, StoreErrorKind};
-use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{ALLOWED, Bao};
@@ -49,8 +48,7 @@ impl Subject for Plain {
     }
 
     async fn put(&self, key: &str, value: &[u8]) -> Result<String> {
-        let value: Value = serde_json::from_slice(value)?;
-        self.0.server.request(Method::POST, &format!("plain/{key}"), Some(&value)).await?;
+        self.0.server.put_plain(&format!("plain/{key}"), &serde_json::from_slice(value)?).await?;
         Ok(String::new())
     }
 
