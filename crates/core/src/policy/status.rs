@@ -8,7 +8,7 @@ use rekey_api::{
 };
 
 use super::{
-    Consumer, Fetched, OpenRotation, Policy, Remote, Seen, Source, consumers, publish::Decided, values::versions,
+    Consumer, Fetched, OpenRotation, Policy, Refresh, Remote, Seen, Source, consumers, publish::Decided, values::versions,
 };
 use crate::{
     published::Published,
@@ -45,7 +45,11 @@ pub fn status(policy: &Policy, seen: &Seen, outcome: &Outcome<'_>, now: DateTime
     status.source = Some(policy.source.text());
     status.secret_name = Some(policy.secret.clone());
     status.next_rotation_time.clone_from(&seen.next_rotation);
-    let looked = fetched.is_some() || !matches!(policy.source, Source::Remote(_));
+    let looked = match &policy.source {
+        // What is read once has nothing to answer a later request with.
+        Source::Remote(remote) => fetched.is_some() || remote.refresh == Refresh::Once,
+        Source::Existing | Source::Generated(_) | Source::Engine(_) => true,
+    };
     if looked && decided.wait.as_ref().is_none_or(|wait| wait.reason == Reason::KeyNotFound) {
         status.last_handled_sync.clone_from(&policy.sync_requested);
     }

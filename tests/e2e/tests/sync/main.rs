@@ -3,6 +3,7 @@
 mod content;
 mod cost;
 mod drift;
+mod engines;
 mod leading;
 mod locked;
 mod namespaces;
@@ -30,6 +31,9 @@ fn main() -> Result<ExitCode> {
             test("locked_cannot_be_left", locked::left),
             test("a_store_with_a_token_says_who_it_is", stores::token),
             test("a_store_with_a_key_pair_gives_json_properties", stores::key_pair),
+            test("a_certificate_is_issued_once", engines::issued_once),
+            test("a_static_role_is_followed", engines::static_role),
+            test("what_a_search_finds_becomes_keys", engines::found),
             test("generated_values_are_made_once", sources::made_in_the_cluster),
             test("an_existing_secret_is_governed", sources::somebody_elses),
             test("keys_are_merged_by_consent", sources::merged),
