@@ -53,7 +53,7 @@ run: ## Run the operator here, against the current kubeconfig; ARGS="--namespace
 
 bench: ## Measure cost and speed beside a bare client; ARGS="--policies=100 --only=sync" for less, --prove for 10,000
 	@scripts/needs.sh node
-	cargo run --locked -p rekey-e2e --bin bench -- $(ARGS)
+	cargo run --release --locked -p rekey-e2e --bin bench -- $(ARGS)
 
 prove: ## Every kill point instead of a sample, for hours; goes on where it was stopped, writes docs/proof.md
 	@scripts/needs.sh test

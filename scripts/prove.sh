@@ -40,7 +40,7 @@ result="$directory/bench.result"
 if ! [ -e "$result" ]; then
     SECONDS=0
     status=ok
-    cargo run --locked -p rekey-e2e --bin bench -- --prove >"$directory/bench.log" 2>&1 || status=FAILED
+    cargo run --release --locked -p rekey-e2e --bin bench -- --prove >"$directory/bench.log" 2>&1 || status=FAILED
     reached="$(grep -c '| ok    |' "$directory/bench.log") targets reached, $(grep -c '| SHORT |' "$directory/bench.log") short"
     echo "| bench, 10,000 policies | $status | $reached | $((SECONDS / 60)) min $((SECONDS % 60)) s |" >"$result"
 fi

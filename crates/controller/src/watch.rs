@@ -42,6 +42,9 @@ pub const PER_NAMESPACE: usize = 7;
 /// The question whether there is a kind is asked again after this time when it was not answered.
 const UNANSWERED: Duration = Duration::from_secs(30);
 
+/// Objects in one answer of a list: a whole answer is in memory at once, and that room is never given back in full.
+const PAGE: u32 = 100;
+
 /// A watch that goes silent is renewed after this time, in seconds.
 const TIMEOUT: u32 = 180;
 
@@ -169,7 +172,7 @@ where
 }
 
 fn config() -> Config {
-    Config::default().timeout(TIMEOUT)
+    Config::default().timeout(TIMEOUT).page_size(PAGE)
 }
 
 fn listed(ctx: &Context, namespace: Option<&str>, kind: &'static str) {

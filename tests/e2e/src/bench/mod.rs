@@ -49,6 +49,9 @@ async fn run(settings: &Settings) -> Result<()> {
 }
 
 async fn measure(ground: &Ground, settings: &Settings, report: &mut Report) -> Result<()> {
+    if cfg!(debug_assertions) {
+        report.note("the bare client is a debug build: slower than it need be");
+    }
     let bodies = warm(ground, report).await?;
     let mut others = Vec::new();
     if settings.wants("sync") {

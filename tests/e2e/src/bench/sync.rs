@@ -90,8 +90,9 @@ impl<'a> Stage<'a> {
         let space = self.ground.space("bare").await?;
         space.policies(count, "240h", |number| space.key(number)).await?;
         put(&format!("the same writes for {count} policies by a bare client"));
+        let before = usage::cpu(std::process::id())?;
         let took = bodies.sync(self.ground, &space, count).await?.as_secs_f64();
-        put(&format!("    {took:.2} s"));
+        put(&format!("    {took:.2} s, CPU of the client {:.2} s", usage::cpu(std::process::id())? - before));
         Ok(took * ratio(u64::try_from(self.settings.policies)?, count))
     }
 
