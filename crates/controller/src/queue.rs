@@ -40,7 +40,19 @@ pub enum Lane {
 /// See the [module documentation](self).
 pub struct Queue<K> {
     state: Mutex<State<K>>,
+    /// There is a key to take, or a turn as timekeeper.
     changed: Notify,
+    /// The first delay ends earlier than it did.
+    earlier: Notify,
+}
+
+/// The one idle worker that waits for the first delay to end. If all of them did, each key would wake all of them.
+struct Timekeeper<'a, K: Key>(&'a Queue<K>);
+
+impl<K: Key> Drop for Timekeeper<'_, K> {
+    fn drop(&mut self) {
+        self.0.state().timekeeper = false;
+    }
 }
 
 struct State<K> {
@@ -52,6 +64,8 @@ struct State<K> {
     again: HashMap<K, Lane>,
     sequence: u64,
     taken: u64,
+    /// Whether somebody waits for the first delay.
+    timekeeper: bool,
 }
 
 /// Keys of one lane; tenants take turns.
@@ -80,8 +94,9 @@ impl<K: Key> Queue<K> {
             again: HashMap::new(),
             sequence: 0,
             taken: 0,
+            timekeeper: false,
         };
-        Self { state: Mutex::new(state), changed: Notify::new() }
+        Self { state: Mutex::new(state), changed: Notify::new(), earlier: Notify::new() }
     }
 
     /// Wants `key` as soon as possible.
@@ -97,21 +112,24 @@ impl<K: Key> Queue<K> {
                 let mut state = self.state();
                 state.promote(Instant::now());
                 if let Some(key) = state.take() {
-                    if state.has_ready() {
+                    if state.has_ready() || state.lacks_timekeeper() {
                         self.changed.notify_one(); // wake another worker
                     }
                     return key;
                 }
-                state.delayed.keys().next().map(|(at, _)| *at)
+                let first = state.first_delay().filter(|_| state.lacks_timekeeper());
+                state.timekeeper |= first.is_some();
+                first
             };
-            match wait {
-                Some(at) => {
-                    tokio::select! {
-                        () = tokio::time::sleep_until(at) => {}
-                        () = self.changed.notified() => {}
-                    }
-                }
-                None => self.changed.notified().await,
+            let Some(at) = wait else {
+                self.changed.notified().await;
+                continue;
+            };
+            let _timekeeper = Timekeeper(self);
+            tokio::select! {
+                () = tokio::time::sleep_until(at) => {}
+                () = self.changed.notified() => {}
+                () = self.earlier.notified() => {}
             }
         }
     }
@@ -119,6 +137,7 @@ impl<K: Key> Queue<K> {
     /// Ends the work on `key` and wants it again after `delay`, if one is given. A delay replaces an earlier one.
     pub fn done(&self, key: &K, delay: Option<Duration>) {
         let mut state = self.state();
+        let first = state.first_delay();
         state.working.remove(key);
         if let Some(at) = state.delays.remove(key) {
             state.delayed.remove(&at);
@@ -131,8 +150,15 @@ impl<K: Key> Queue<K> {
             state.delays.insert(key.clone(), at);
             state.delayed.insert(at, key.clone());
         }
+        let earlier = state.first_delay() != first && state.timekeeper;
+        let ready = state.has_ready() || state.lacks_timekeeper();
         drop(state);
-        self.changed.notify_one();
+        if earlier {
+            self.earlier.notify_one();
+        }
+        if ready {
+            self.changed.notify_one();
+        }
     }
 
     /// Keys that are ready and not yet worked on.
@@ -190,6 +216,14 @@ impl<K: Key> State<K> {
 
     fn has_ready(&self) -> bool {
         !self.waiting.is_empty()
+    }
+
+    fn first_delay(&self) -> Option<Instant> {
+        self.delayed.keys().next().map(|(at, _)| *at)
+    }
+
+    fn lacks_timekeeper(&self) -> bool {
+        !self.timekeeper && !self.delayed.is_empty()
     }
 }
 
@@ -274,6 +308,37 @@ mod tests {
         queue.done(&key, Some(Duration::from_mins(1)));
         assert_eq!(drain(&queue, 1).await, [Item("a", 1)]);
         assert_eq!(queue.depth(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_workers_take_delayed_keys_in_time_also_while_others_work() {
+        let queue = std::sync::Arc::new(Queue::new());
+        let start = Instant::now();
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        for number in 0..3 {
+            queue.add(Item("a", number), Lane::Urgent);
+            let key = queue.next().await;
+            queue.done(&key, Some(Duration::from_secs(30 - 10 * u64::from(number))));
+        }
+        for _ in 0..4 {
+            let (queue, tell) = (std::sync::Arc::clone(&queue), tell.clone());
+            tokio::spawn(async move {
+                loop {
+                    let Item(_, number) = queue.next().await;
+                    tell.send((number, start.elapsed().as_secs())).unwrap();
+                    tokio::time::sleep(Duration::from_secs(100)).await; // the work
+                    queue.done(&Item("a", number), None);
+                }
+            });
+        }
+        let mut seen = Vec::new();
+        for _ in 0..3 {
+            seen.push(told.recv().await.unwrap());
+        }
+        assert_eq!(seen, [(2, 10), (1, 20), (0, 30)], "each when its delay ends, though those before are in work");
+        // A key that is added meanwhile is taken by who waits for the time, and the next delay still counts.
+        queue.add(Item("b", 7), Lane::Urgent);
+        assert_eq!(told.recv().await, Some((7, 30)));
     }
 
     #[tokio::test(start_paused = true)]
