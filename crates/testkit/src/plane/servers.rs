@@ -68,6 +68,8 @@ impl Servers {
         command
             .args(["--secure-port=0", "--leader-elect=false", "--use-service-account-credentials"])
             .arg(flag("kubeconfig", &manager))
+            // With its default of 20 requests a second it, and not what is tested, would set the pace of many rollouts.
+            .args(["--kube-api-qps=500", "--kube-api-burst=1000"])
             // It makes this directory, elsewhere unless told.
             .arg(flag("flex-volume-plugin-dir", &self.directory().join("volume-plugins")))
             .arg(flag("root-ca-file", &self.directory().join("ca.crt")))
