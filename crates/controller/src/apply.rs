@@ -9,7 +9,7 @@ use k8s_openapi::{
         apps::v1::{DaemonSet, Deployment, StatefulSet},
         core::v1::Secret,
     },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
 use kube::{
     Api, Resource, ResourceExt as _,
@@ -20,7 +20,7 @@ use kube::{
 use rekey_api::{RotationSchedule, names};
 use rekey_core::{
     SecretBytes, SpecError,
-    policy::{Desired, ObjectVersion, Step},
+    policy::{Desired, Hold, ObjectVersion, Step},
     rotation::{Pending, Plan},
     workload::{Kind, Marker, Project, Workload, argo_rollout},
 };
@@ -50,19 +50,10 @@ pub async fn step(ctx: &Context, namespace: &str, step: &Step) -> Result<(), Err
 async fn secret(ctx: &Context, namespace: &str, desired: &Desired) -> Result<(), Error> {
     let name = ObjectName::new(namespace, desired.name.as_str());
     let api: Api<Secret> = Api::namespaced(ctx.client.clone(), namespace);
-    let body = manifest(desired);
-    // A Secret that is not there yet is not forced, and one that is must be the one that was looked at: whoever made or
-    // changed it in this moment keeps it.
-    let mut params = PatchParams::apply(names::MANAGER);
-    params.force = desired.over.is_some();
-    let mut applied =
-        api.patch(&desired.name, &params, &Patch::Apply(&body)).await.map_err(Error::api("apply Secret", &name))?;
-    if desired.over.is_none() && is_shared(&applied) {
-        return withdraw(&api, &name).await;
-    }
-    if !desired.remove.is_empty() {
-        applied = remove_keys(&api, &applied, desired).await.map_err(Error::api("remove keys of Secret", &name))?;
-    }
+    let applied = match desired.hold {
+        Hold::Whole | Hold::Keys => data(&api, &name, desired).await?,
+        Hold::Record => record(ctx, &api, &name, desired).await?,
+    };
     let version = applied.resource_version().unwrap_or_default();
     ctx.memory.verify(&name, &version, desired.immutable);
     // The watch will bring it too; until then decisions already see it.
@@ -73,6 +64,50 @@ async fn secret(ctx: &Context, namespace: &str, desired: &Desired) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// Applies data and metadata.
+async fn data(api: &Api<Secret>, name: &ObjectName, desired: &Desired) -> Result<Secret, Error> {
+    // A Secret that is not there yet is not forced, and one that is must be the one that was looked at: whoever made or
+    // changed it in this moment keeps it.
+    let mut params = PatchParams::apply(names::MANAGER);
+    params.force = desired.over.is_some();
+    let body = Patch::Apply(manifest(desired));
+    let applied = api.patch(&desired.name, &params, &body).await.map_err(Error::api("apply Secret", name))?;
+    if desired.over.is_none() && is_shared(&applied) {
+        return withdraw(api, name).await;
+    }
+    if desired.remove.is_empty() {
+        return Ok(applied);
+    }
+    remove_keys(api, &applied, desired).await.map_err(Error::api("remove keys of Secret", name))
+}
+
+/// Writes the record of a Secret that somebody else makes. No server-side apply: it would take away what an earlier one
+/// of ours has put into the data. What made the Secret ours as a whole, if it was that before, goes.
+async fn record(ctx: &Context, api: &Api<Secret>, name: &ObjectName, desired: &Desired) -> Result<Secret, Error> {
+    let mut metadata = json!({"annotations": desired.annotations});
+    if let Some(over) = &desired.over {
+        metadata["uid"] = json!(over.uid);
+        metadata["resourceVersion"] = json!(over.resource_version);
+    }
+    let row = ctx.known.secrets.get(name);
+    if let Some(managed) = row.as_deref().and_then(SecretRow::managed) {
+        let label = managed.metadata.labels.as_ref().and_then(|labels| labels.get(names::MANAGED_BY));
+        if label.map(String::as_str) == Some(names::MANAGED_BY_VALUE) {
+            metadata["labels"] = json!({names::MANAGED_BY: null});
+        }
+        let owners = managed.metadata.owner_references.as_deref().unwrap_or_default();
+        let is_policy = |owner: &&OwnerReference| {
+            owner.kind == "SecretPolicy" && owner.api_version.split('/').next() == Some(names::GROUP)
+        };
+        if owners.iter().any(|owner| is_policy(&owner)) {
+            metadata["ownerReferences"] = json!(owners.iter().filter(|owner| !is_policy(owner)).collect::<Vec<_>>());
+        }
+    }
+    let params = PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() };
+    let body = Patch::Merge(json!({ "metadata": metadata }));
+    api.patch(&desired.name, &params, &body).await.map_err(Error::api("write the record of Secret", name))
 }
 
 /// Deletes a Secret that has not changed since it was looked at.
@@ -115,7 +150,7 @@ fn is_shared(applied: &Secret) -> bool {
 }
 
 /// Takes back what we have put on somebody else's Secret: an apply without fields gives up all of ours.
-async fn withdraw(api: &Api<Secret>, name: &ObjectName) -> Result<(), Error> {
+async fn withdraw(api: &Api<Secret>, name: &ObjectName) -> Result<Secret, Error> {
     let body = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name.name}});
     api.patch(&name.name, &PatchParams::apply(names::MANAGER).force(), &Patch::Apply(&body))
         .await

@@ -11,9 +11,9 @@ use rekey_api::{ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy}
 use rekey_core::{
     chance::Chance,
     digest::DigestKey,
-    policy::{Look, Policy},
+    policy::{EngineCall, Look, Policy},
     published::Published,
-    store::Connect,
+    store::{Answer, Connect},
     time::Clock,
     workload::{Kind, Marker, WorkloadId},
 };
@@ -120,12 +120,25 @@ struct Remembered {
     verified: HashMap<ObjectName, (String, bool)>,
     /// What was last seen published by a Secret.
     published: HashMap<ObjectName, Published>,
+    /// Answers of engines that have not been published yet, by policy uid: asking again would make another one.
+    issued: HashMap<String, Issued>,
     /// Last successful read by policy uid, and when the next one was planned.
     fetched: HashMap<String, Read>,
     /// The last marker written on a workload, by uid, and how often.
     marked: HashMap<String, (Marker, u32)>,
     /// What a look at the pods has shown, by workload uid and Secret.
     looked: HashMap<(String, String), Look>,
+}
+
+/// An answer of an engine that waits to be published.
+#[derive(Clone, Debug)]
+pub struct Issued {
+    /// What was asked.
+    pub call: EngineCall,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// What was answered.
+    pub answer: Answer,
 }
 
 /// A successful read of a policy's values.
@@ -165,6 +178,21 @@ impl Memory {
         }
     }
 
+    /// The answer to this call that has not been published yet, if it is good for some time still.
+    #[must_use]
+    pub fn issued(&self, uid: &str, call: &EngineCall, now: DateTime<Utc>) -> Option<Answer> {
+        let state = self.state();
+        let issued = state.issued.get(uid).filter(|issued| issued.call == *call)?;
+        let age = (now - issued.at).to_std().unwrap_or_default();
+        let is_good = issued.answer.lifetime.is_none_or(|lifetime| age < lifetime / 2);
+        is_good.then(|| issued.answer.clone())
+    }
+
+    /// Remembers an answer until it is published.
+    pub fn set_issued(&self, uid: &str, issued: Issued) {
+        self.state().issued.insert(uid.to_owned(), issued);
+    }
+
     /// When the policy's values were last read.
     #[must_use]
     pub fn fetched(&self, uid: &str) -> Option<Read> {
@@ -173,7 +201,9 @@ impl Memory {
 
     /// Remembers a read.
     pub fn set_fetched(&self, uid: &str, read: Read) {
-        self.state().fetched.insert(uid.to_owned(), read);
+        let mut state = self.state();
+        state.fetched.insert(uid.to_owned(), read);
+        state.issued.remove(uid); // it has been published
     }
 
     /// The last look at the pods of a workload.
@@ -192,6 +222,7 @@ impl Memory {
     pub fn forget_policy(&self, uid: &str, secret: &ObjectName) {
         let mut state = self.state();
         state.fetched.remove(uid);
+        state.issued.remove(uid);
         state.verified.remove(secret);
         state.published.remove(secret);
     }

@@ -130,9 +130,10 @@ async fn keep(ctx: &Context, object: &SecretPolicy, parsed: &Policy) -> Result<N
         ctx.memory.set_fetched(&parsed.uid, Read { at: now, next: plan.again }); // only now: what the status could not be told is read again
     }
     for Notice { reason, action, text } in &plan.events {
-        match reason {
-            Reason::Drifted | Reason::ConsumerFailed => ctx.events.warning(object, *reason, action, text).await,
-            _ => ctx.events.normal(object, *reason, action, text).await,
+        if matches!(reason, Reason::Drifted | Reason::ConsumerFailed | Reason::KeyNotFound) {
+            ctx.events.warning(object, *reason, action, text).await;
+        } else {
+            ctx.events.normal(object, *reason, action, text).await;
         }
     }
     if let Some(open) = seen.rotation.as_ref().filter(|open| !open.is_published(&plan.status)) {

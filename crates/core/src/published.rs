@@ -34,7 +34,7 @@ pub struct Changes {
     /// The revision before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<String>,
-    /// Time of the last change by key (RFC 3339).
+    /// Time of the last change by key (RFC 3339), also of keys that are gone.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub keys: BTreeMap<String, String>,
     /// When a key was last added or removed.
@@ -83,11 +83,8 @@ impl Published {
     #[must_use]
     pub fn changed(&self, consumed: &Keys) -> Option<DateTime<Utc>> {
         let keys = self.changes.keys.iter().filter(|(key, _)| consumed.contains(key)).map(|(_, time)| time);
-        let gone = match consumed {
-            Keys::All => true,
-            Keys::Some(names) => names.iter().any(|name| !self.digests.by_key.contains_key(name)),
-        };
-        keys.chain(self.changes.shape.iter().filter(|_| gone)).filter_map(|time| parse(time)).max()
+        let shape = self.changes.shape.iter().filter(|_| *consumed == Keys::All);
+        keys.chain(shape).filter_map(|time| parse(time)).max()
     }
 }
 
@@ -106,16 +103,11 @@ impl Changes {
         let shape = before.by_key.keys().ne(after.by_key.keys());
         let mut keys = self.keys.clone();
         for name in names {
-            match (before.by_key.get(name), after.by_key.get(name)) {
-                (_, None) => {
-                    keys.remove(name);
-                }
-                (old, new) if old != new => {
-                    keys.insert(name.clone(), time.clone());
-                }
-                _ => {}
+            if before.by_key.get(name) != after.by_key.get(name) {
+                keys.insert(name.clone(), time.clone());
             }
         }
+        forget(&mut keys, after);
         Self {
             publication: self.publication + 1,
             shape: if shape { Some(time.clone()) } else { self.shape.clone() },
@@ -124,6 +116,17 @@ impl Changes {
             time,
             issue: None,
         }
+    }
+}
+
+/// Keys that are gone are remembered for those who still ask for them, the latest ones only.
+fn forget(keys: &mut BTreeMap<String, String>, present: &Digests) {
+    const GONE: usize = 64;
+    let gone = keys.iter().filter(|(name, _)| !present.by_key.contains_key(*name));
+    let mut gone: Vec<(String, String)> = gone.map(|(name, time)| (time.clone(), name.clone())).collect();
+    gone.sort();
+    for (_, name) in gone.iter().rev().skip(GONE) {
+        keys.remove(name);
     }
 }
 
@@ -188,6 +191,19 @@ mod tests {
         assert_eq!(gone.changed(&Keys::All), Some(at(1)));
         assert_eq!(gone.changed(&only("a")), None);
         assert_eq!(gone.changed(&only("b")), Some(at(1)));
+        assert_eq!(gone.changed(&only("never-there")), None, "what was never ours has not changed");
+    }
+
+    #[test]
+    fn keys_that_come_and_go_without_end_do_not_fill_the_record() {
+        let mut changes = Changes::first(at(0));
+        for minute in 1..200 {
+            let name = |minute: i64| format!("key-{minute}");
+            let (before, after) = (digests(&[(&name(minute), "1")]), digests(&[(&name(minute + 1), "1")]));
+            changes = changes.next("r", &before, &after, at(minute));
+        }
+        assert_eq!(changes.keys.len(), 65, "the one that is there and the last 64 that were");
+        assert!(changes.keys.contains_key("key-199") && !changes.keys.contains_key("key-1"));
     }
 
     #[test]

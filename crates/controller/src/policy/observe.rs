@@ -96,6 +96,11 @@ async fn secret(
             Ok(SeenSecret::Foreign { adopt_by, policy: None, content })
         }
         Holder::Policy(managed) if orphan(managed, policy) => Ok(SeenSecret::Going),
+        Holder::Policy(managed) if policy.hold == Hold::Whole && !is_whole(policy, managed) => {
+            let adopt_by = adopt_by(managed);
+            let content = if may_read(policy, adopt_by.as_deref()) { content(ctx, &name).await? } else { None };
+            Ok(SeenSecret::Foreign { adopt_by, policy: None, content })
+        }
         Holder::Policy(managed) => {
             let dressed = dressed(policy, managed);
             // A write of what stands nowhere else takes what stands there.
@@ -145,17 +150,15 @@ async fn ours(
         return Ok(SeenSecret::Absent);
     };
     let immutable = content.immutable;
-    content.is_intact = is_intact(ctx, policy, managed, &content);
-    if content.is_intact {
+    let digests = policy.digests_of(&ctx.digest_key, &content.data, Some(&managed.published));
+    let recorded = &managed.published.digests;
+    let is_as_recorded = digests == *recorded && (policy.hold != Hold::Whole || content.kind == policy.kind);
+    // Digests of another key tell nothing: that is no reason to take the content for edited.
+    content.is_intact = is_as_recorded || !digests.comparable(recorded);
+    if is_as_recorded {
         ctx.memory.verify(name, version, immutable);
     }
-    Ok(ours(Some(content).filter(|content| needs_content || !content.is_intact), immutable))
-}
-
-/// Whether the data, as far as it is ours, is what its own annotations say.
-fn is_intact(ctx: &Context, policy: &Policy, managed: &Managed, content: &Content) -> bool {
-    let digests = policy.digests_of(&ctx.digest_key, &content.data, Some(&managed.published));
-    digests == managed.published.digests && (policy.hold != Hold::Whole || content.kind == policy.kind)
+    Ok(ours(Some(content).filter(|_| needs_content || !is_as_recorded), immutable))
 }
 
 /// Whether labels, annotations and owner are as wanted, and none of ours is left from an earlier wish.
@@ -174,7 +177,21 @@ fn dressed(policy: &Policy, managed: &Managed) -> bool {
             metadata.annotations.as_ref(),
             &managed.owned.annotations,
         )
-        && (owned == policy.owner.is_some() || policy.hold != Hold::Whole)
+        && owned == policy.owner.is_some()
+        && (policy.hold == Hold::Whole) == is_labelled(managed)
+}
+
+/// Whether the Secret carries the label of those that are a policy's as a whole.
+fn is_labelled(managed: &Managed) -> bool {
+    let label = managed.metadata.labels.as_ref().and_then(|labels| labels.get(names::MANAGED_BY));
+    label.map(String::as_str) == Some(names::MANAGED_BY_VALUE)
+}
+
+/// Whether the Secret has been the policy's as a whole: one that it has only governed, or written keys into, is its
+/// maker's, who has to consent before it is taken over.
+fn is_whole(policy: &Policy, managed: &Managed) -> bool {
+    let owners = managed.metadata.owner_references.as_deref().unwrap_or_default();
+    is_labelled(managed) || owners.iter().any(|owner| owner.uid == policy.uid)
 }
 
 async fn content(ctx: &Context, name: &ObjectName) -> Result<Option<Content>, Error> {
@@ -192,6 +209,7 @@ fn read(secret: Secret) -> Content {
         entries.filter(|entry| entry.fields_v1.as_ref().is_some_and(|fields| fields.0.get("f:data").is_some()))
     };
     let edited_by = others().filter_map(|entry| entry.manager.clone()).collect();
+    let created = secret.creation_timestamp().as_ref().map(time::chrono);
     let edited_at = others().filter_map(|entry| entry.time.as_ref()).map(time::chrono).max();
     let data = secret.data.unwrap_or_default();
     Content {
@@ -200,6 +218,7 @@ fn read(secret: Secret) -> Content {
         immutable: secret.immutable == Some(true),
         edited_by,
         edited_at,
+        created,
         is_intact: false,
     }
 }

@@ -6,14 +6,14 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use rekey_api::reference::{ConfigMapKeyRef, StoreRef};
 use rekey_core::{
-    policy::{Fetched, Policy, Request, Wanted},
+    policy::{EngineCall, Fetched, Policy, Request, Wanted},
     render::RenderError,
-    store::{Locator, StoreErrorKind},
+    store::{Answer, Locator, StoreErrorKind},
 };
 
 use crate::{
     connections::{self, Connection},
-    context::Context,
+    context::{Context, Issued},
     error::{Error, status},
     table::ObjectName,
 };
@@ -48,7 +48,7 @@ pub async fn read(ctx: &Context, policy: &Policy, wanted: &Wanted) -> Result<Fet
         fetched.found.insert(lookup.clone(), keys.iter().filter(|key| !gone(key)).cloned().collect());
     }
     if let Some(call) = &wanted.call {
-        fetched.answer = Some(stores.open(&call.store).await?.call(ctx, &call.call).await?);
+        fetched.answer = Some(stores.answer(call).await?);
     }
     Ok(fetched)
 }
@@ -70,6 +70,17 @@ impl Stores<'_> {
         let connection = if self.anew { connection.afresh() } else { connection };
         self.open.insert(store.clone(), connection.clone());
         Ok(connection)
+    }
+
+    /// What could not be published the last time is still good: each request may make something new.
+    async fn answer(&mut self, call: &EngineCall) -> Result<Answer, Error> {
+        let (ctx, uid) = (self.ctx, self.policy.uid.as_str());
+        if let Some(answer) = ctx.memory.issued(uid, call, ctx.now()) {
+            return Ok(answer);
+        }
+        let answer = self.open(&call.store).await?.call(ctx, &call.call).await?;
+        ctx.memory.set_issued(uid, Issued { call: call.clone(), at: ctx.now(), answer: answer.clone() });
+        Ok(answer)
     }
 
     async fn values(

@@ -13,6 +13,7 @@ use crate::{
     SpecError,
     digest::Digests,
     published::{Changes, Published},
+    time,
 };
 
 impl Publishing<'_> {
@@ -50,6 +51,12 @@ impl Publishing<'_> {
                 let changes = last.changes.next(&last.revision, &last.digests, &self.digests, since);
                 (self.published(changes), Some(ChangeReason::SourceChanged))
             }
+            None if self.is_made_anew(content) => {
+                let (revision, since) = (self.seen.status.revision.as_deref(), self.since(Some(content)));
+                let nothing = Digests { key_id: self.digests.key_id.clone(), ..Digests::default() };
+                let changes = first.next(revision.unwrap_or_default(), &nothing, &self.digests, since);
+                (self.published(changes), Some(ChangeReason::SourceChanged))
+            }
             Some(_) | None if same => (self.published(first), Some(ChangeReason::Adopted)),
             Some(_) | None => {
                 let held = self.tools.key.of_secret(&self.policy.namespace, &self.policy.secret, &content.data);
@@ -58,6 +65,13 @@ impl Publishing<'_> {
                 (self.published(changes), Some(ChangeReason::Adopted))
             }
         }
+    }
+
+    /// Whether a Secret that is governed has been deleted and made again since its last change that we know of: its
+    /// record went with it, and its consumers may hold what it held before.
+    fn is_made_anew(&self, content: &Content) -> bool {
+        let known = self.seen.status.last_change_time.as_ref().map(time::chrono);
+        self.policy.hold == Hold::Record && content.created > known && known.is_some()
     }
 
     /// Of keys by name, those that are ours to write.

@@ -87,6 +87,9 @@ pub enum Fetch {
 /// come.
 #[must_use]
 pub fn fetch(policy: &Policy, seen: &Seen, now: DateTime<Utc>) -> Fetch {
+    if matches!(seen.secret, SeenSecret::Going) {
+        return Fetch::OnChange; // what is made now could not be published
+    }
     let cause = Cause::find(policy, seen);
     let due = |wanted: Wanted| {
         let anew = cause.asked || cause.unpublished;
@@ -198,7 +201,15 @@ impl Engine {
 impl Policy {
     /// Names everything that the published data depends on beside the engine's answer.
     pub(super) fn fingerprint(&self, engine: &Engine) -> String {
-        engine.fingerprint(&format!("{:?} {:?} {} {}", self.templates, self.template_refs, self.replace, self.kind))
+        // Written out, so that another version of the program gives the same for the same wish.
+        let mut rest = format!("{}\0{}", self.kind, self.replace);
+        for (name, template) in &self.templates {
+            rest += &format!("\0{name}={template}");
+        }
+        for (name, from) in &self.template_refs {
+            rest += &format!("\0{name}:{}/{}", from.name, from.key);
+        }
+        engine.fingerprint(&rest)
     }
 }
 

@@ -313,6 +313,7 @@ impl Publishing<'_> {
             Hold::Record => (None, BTreeMap::new()),
         };
         let desired = Desired {
+            hold: policy.hold,
             name: policy.secret.clone(),
             kind,
             data,

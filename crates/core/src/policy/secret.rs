@@ -95,7 +95,9 @@ pub struct Content {
     pub edited_by: Vec<String>,
     /// When one of them last wrote data, as far as the API server has recorded it.
     pub edited_at: Option<DateTime<Utc>>,
-    /// Whether our part of it is what its own annotations say.
+    /// When it was created.
+    pub created: Option<DateTime<Utc>>,
+    /// Whether our part of it is, as far as can be told, what its own annotations say.
     pub is_intact: bool,
 }
 
@@ -121,6 +123,8 @@ impl OpenRotation {
 /// A Secret to apply.
 #[derive(Clone, Debug)]
 pub struct Desired {
+    /// What of the Secret is written.
+    pub hold: Hold,
     /// Its name.
     pub name: String,
     /// Its type; `None`: its maker has decided that.
@@ -326,8 +330,8 @@ impl Policy {
     #[must_use]
     pub fn is_only_copy(&self) -> bool {
         match self.source {
-            Source::Generated(_) | Source::Engine(_) => true,
-            Source::Remote(_) | Source::Existing => false,
+            Source::Generated(_) | Source::Engine(_) | Source::Existing => true,
+            Source::Remote(_) => false,
         }
     }
 }

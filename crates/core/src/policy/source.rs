@@ -236,7 +236,15 @@ impl Engine {
     /// Names what is asked for, so that an edit of the policy that asks for the same makes nothing new.
     #[must_use]
     pub fn fingerprint(&self, rest: &str) -> String {
-        let hash = Sha256::digest(format!("{:?}\0{:?}\0{rest}", self.store, self.call));
+        let method = match self.call.method {
+            CallMethod::Get => "Get",
+            CallMethod::Post => "Post",
+        };
+        let mut text = format!("1\0{}\0{method} {}", source_text(&self.store), self.call.path);
+        for (name, value) in &self.call.parameters {
+            text += &format!("\0{name}={value}");
+        }
+        let hash = Sha256::digest(format!("{text}\0\0{rest}"));
         hash.iter().take(8).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
     }
 }

@@ -8,7 +8,8 @@ use rekey_api::{
 };
 
 use super::{
-    Consumer, Fetched, OpenRotation, Policy, Refresh, Remote, Seen, Source, consumers, publish::Decided, values::versions,
+    Consumer, Fetched, OpenRotation, Policy, Refresh, Remote, Seen, Source, consumers, publish::Decided,
+    values::versions,
 };
 use crate::{
     published::Published,

@@ -159,6 +159,7 @@ impl World {
             immutable,
             edited_by: Vec::new(),
             edited_at: None,
+            created: None,
             is_intact: false,
         };
         change(&mut found);

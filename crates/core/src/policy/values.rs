@@ -71,7 +71,7 @@ pub fn gather(policy: &Policy, seen: &Seen, fetched: Option<&Fetched>, tools: To
             of_engine(policy, engine, answer, templates, tools)
         }
         // Nothing is to be made anew; labels or the owner may have to be written, and that takes all of the data.
-        (Source::Engine(_), _, Some(content)) => Ok(Values::Here(kept(seen, content))),
+        (Source::Engine(_), _, Some(content)) => Ok(Values::Here(kept(policy, seen, content))),
         (Source::Existing, _, Some(content)) => Ok(Values::Here(Gathered::of(content.data.clone()))),
         (Source::Generated(recipes), fetched, content) => {
             if content.is_none() && !matches!(seen.secret, SeenSecret::Absent) {
@@ -156,7 +156,8 @@ fn of_engine(
     }
     let data = policy.dress(&values, Some(templates), tools)?;
     let lifetime = answer.lifetime.and_then(|lifetime| TimeDelta::from_std(lifetime).ok());
-    let renew = lifetime.map(|lifetime| lifetime / 100 * i32::try_from(engine.renew_at_percent).unwrap_or(67));
+    let share = |lifetime: TimeDelta| lifetime / 100 * i32::try_from(engine.renew_at_percent).unwrap_or(67);
+    let renew = lifetime.map(|lifetime| share(lifetime).max(SHORTEST));
     // A `Get` without a lifetime reads what stands there.
     let lasts = answer.is_stable || (engine.call.method == CallMethod::Get && lifetime.is_none());
     let expires = lifetime.map(|lifetime| now + lifetime);
@@ -175,14 +176,21 @@ fn of_engine(
     }))
 }
 
-/// What stands in the Secret, with all that is known of it.
-fn kept(seen: &Seen, content: &Content) -> Gathered {
-    let issue = match &seen.secret {
-        SeenSecret::Ours { published, .. } => published.changes.issue.clone(),
+/// What of ours stands in the Secret, with all that is known of it.
+fn kept(policy: &Policy, seen: &Seen, content: &Content) -> Gathered {
+    let published = match &seen.secret {
+        SeenSecret::Ours { published, .. } => Some(published),
         SeenSecret::Absent | SeenSecret::Going | SeenSecret::Foreign { .. } => None,
     };
+    let is_ours = |name: &String| match policy.hold {
+        Hold::Whole | Hold::Record => true,
+        Hold::Keys => published.is_some_and(|published| published.digests.by_key.contains_key(name)),
+    };
+    let data = content.data.iter().filter(|(name, _)| is_ours(name));
+    let data = data.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let issue = published.and_then(|published| published.changes.issue.clone());
     let expires = issue.as_ref().and_then(|issue| time::parse(issue.expires.as_deref()?));
-    Gathered { versions: seen.status.source_versions.clone(), issue, expires, ..Gathered::of(content.data.clone()) }
+    Gathered { versions: seen.status.source_versions.clone(), issue, expires, ..Gathered::of(data) }
 }
 
 /// What stands in the Secret already stays: it is the only copy.

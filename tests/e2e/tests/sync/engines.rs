@@ -66,6 +66,36 @@ pub async fn issued_once(world: Arc<World>) -> Result<()> {
     stays("API requests", 0, Duration::from_secs(5), number).await
 }
 
+/// An answer that cannot be published is kept until it can: nothing is issued again and again.
+pub async fn unpublished(world: Arc<World>) -> Result<()> {
+    let scene = Scene::new(&world, "unpublished").await?;
+    let mount = format!("pki-{}", scene.namespace);
+    world.bao.enable_pki(&mount, "web").await?;
+    let _operator = scene.operator()?;
+    let certificates = || async {
+        let listed = world.bao.request(http::Method::GET, &format!("{mount}/certs?list=true"), None).await?;
+        Ok::<usize, anyhow::Error>(listed["data"]["keys"].as_array().map_or(0, Vec::len))
+    };
+    let before = certificates().await?;
+    let spec = |template: Value| {
+        json!({
+            "source": {"vaultEngine": {
+                "storeRef": {"name": "vault"}, "path": format!("{mount}/issue/web"), "method": "Post",
+                "parameters": {"common_name": "web.shop.svc", "ttl": "1h"},
+            }},
+            "target": {"type": "kubernetes.io/tls", "template": {"data": template, "include": "Replace"}},
+        })
+    };
+    policy(&scene, "web", spec(json!({"tls.crt": "{{ .certificate }}"}))).await?;
+    scene.wait_policy("web", "Stalled=True/InvalidData").await?;
+    scene.ask_sync("web").await?; // one more round, at once
+    let whole = json!({"tls.crt": "{{ .certificate }}", "tls.key": "{{ .private_key }}"});
+    policy(&scene, "web", spec(whole)).await?;
+    scene.wait_synced("web").await?;
+    ensure!(certificates().await? == before + 1, "{} certificates were issued", certificates().await? - before);
+    Ok(())
+}
+
 /// A static role of the database engine: its password is followed when it is rotated, and its countdown is no change.
 pub async fn static_role(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "static").await?;

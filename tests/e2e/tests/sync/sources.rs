@@ -96,6 +96,48 @@ pub async fn somebody_elses(world: Arc<World>) -> Result<()> {
     stays("the Secret outlives the policy", true, A_WHILE, stays_there).await
 }
 
+/// A Secret goes from hand to hand by edits of its policy: never without its maker's consent, and never with a loss.
+pub async fn changes_hands(world: Arc<World>) -> Result<()> {
+    let scene = Scene::new(&world, "hands").await?;
+    let _operator = scene.operator()?;
+    let key = scene.key("db");
+    world.bao.put(&key, &json!({"password": "from-store"})).await?;
+    scene.secret("theirs", &[("password", "theirs"), ("other", "theirs too")]).await?;
+    let target = json!({"name": "theirs"});
+    policy(&scene, "db", json!({"source": {"existing": {}}, "target": target})).await?;
+    scene.wait_synced("db").await?;
+    let remote = json!({"remote": {"storeRef": {"name": "vault"}, "refreshInterval": "10s", "data": [
+        {"secretKey": "password", "remoteRef": {"key": key, "property": "password"}},
+    ]}});
+    let owner = json!({"source": remote, "target": target});
+    policy(&scene, "db", owner).await?;
+    scene.wait_policy("db", "Stalled=True/NoConsent").await?;
+    scene.wait_data("theirs", &[("password", "theirs"), ("other", "theirs too")]).await?;
+    scene.annotate::<Secret>("theirs", names::ADOPT_BY, "db").await?;
+    scene.wait_data("theirs", &[("password", "from-store")]).await?;
+    scene.wait_synced("db").await?;
+    // And back: it is nobody's but its keys stay, and it outlives the policy.
+    policy(&scene, "db", json!({"source": {"existing": {}}, "target": target})).await?;
+    until("the Secret is nobody's", || async {
+        let secret = scene.api::<Secret>().get("theirs").await?;
+        let free = secret.owner_references().is_empty() && !secret.labels().contains_key(names::MANAGED_BY);
+        Ok(free.then_some(()))
+    })
+    .await?;
+    edit(&scene, "theirs", "maker", &json!({"stringData": {"more": "x"}})).await?;
+    until("the edit is recorded", || async {
+        let first = reasons(&scene, "db").await?.first().copied();
+        let recorded = scene.api::<Secret>().get("theirs").await?;
+        let digests = recorded.annotations().get(names::DIGESTS).cloned().unwrap_or_default();
+        Ok((first == Some(ChangeReason::SourceChanged) && digests.contains("more")).then_some(()))
+    })
+    .await?;
+    scene.wait_data("theirs", &[("password", "from-store"), ("more", "x")]).await?;
+    scene.api::<SecretPolicy>().delete("db", &DeleteParams::default()).await?;
+    let stays_there = || async { Ok(scene.data("theirs").await?.is_some()) };
+    stays("the Secret outlives the policy", true, A_WHILE, stays_there).await
+}
+
 pub async fn merged(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "merge").await?;
     let _operator = scene.operator()?;

@@ -166,6 +166,7 @@ fn foreign(world: &mut World, adopt_by: Option<&str>, password: &str) {
         immutable: false,
         edited_by: Vec::new(),
         edited_at: None,
+        created: None,
         is_intact: false,
     });
     world.secret = SeenSecret::Foreign { adopt_by: adopt_by.map(str::to_owned), policy: None, content };

@@ -47,6 +47,7 @@ fn foreign(world: &mut World, value: &str, adopt_by: Option<&str>) {
         immutable: false,
         edited_by: vec!["cert-manager".to_owned()],
         edited_at: Some(world.now - TimeDelta::minutes(1)),
+        created: Some(world.now - TimeDelta::minutes(1)),
         is_intact: false,
     });
     world.secret = SeenSecret::Foreign { adopt_by: world.adopt_by.clone(), policy: None, content };
@@ -162,6 +163,47 @@ fn a_record_that_its_maker_removed_with_a_new_value_is_no_first_sight() {
     foreign(&mut world, "two", None);
     world.sync_with(None).unwrap();
     assert!(world.published().changed(&Keys::All).is_some());
+}
+
+#[test]
+fn a_governed_secret_that_was_made_anew_while_nobody_looked_is_a_change() {
+    for (minutes, changed) in [(10, true), (-10, false)] {
+        let mut world = world(json!({"existing": {}}));
+        foreign(&mut world, "one", None);
+        world.sync_with(None).unwrap();
+        let made = world.now + TimeDelta::minutes(minutes);
+        world.now += TimeDelta::hours(1);
+        foreign(&mut world, "two", None);
+        if let SeenSecret::Foreign { content: Some(content), .. } = &mut world.secret {
+            (content.created, content.edited_at) = (Some(made), Some(made));
+        }
+        world.sync_with(None).unwrap();
+        let expected = changed.then_some(made);
+        assert_eq!(world.published().changed(&Keys::All), expected, "made {minutes} minutes after the last change");
+    }
+}
+
+#[test]
+fn an_engine_writes_back_its_own_keys_only() {
+    let mut world = engine();
+    world.object.spec.target = serde_json::from_value(json!({"ownership": "Merge"})).unwrap();
+    foreign(&mut world, "theirs", Some("db"));
+    let issued = answer(&json!({"certificate": "C"}), "1", Some(1000), false);
+    world.sync_with(Some(&issued)).unwrap();
+    world.object.metadata.generation = Some(2);
+    world.look(|_| ());
+    if let SeenSecret::Ours { dressed, .. } = &mut world.secret {
+        *dressed = false;
+    }
+    let plan = world.sync_with(None).unwrap();
+    assert_eq!(text(&desired(&plan).data), [("certificate", "C")]);
+}
+
+#[test]
+fn what_asks_for_the_same_has_the_same_fingerprint_in_every_version() {
+    let policy = engine().policy();
+    let Source::Engine(engine) = &policy.source else { unreachable!() };
+    assert_eq!(policy.fingerprint(engine), "3db0572f778625ff");
 }
 
 #[test]
