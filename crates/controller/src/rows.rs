@@ -230,11 +230,19 @@ impl Row for WorkloadRow {
     fn references(&self) -> References {
         self.0.uses.keys().map(|secret| (Referent::Secret, secret.clone())).collect()
     }
+
+    fn follow(&mut self, before: &Self) {
+        self.0.follow(&before.0);
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::apps::v1::DaemonSet;
+    use rekey_core::workload::Project as _;
+
     use super::*;
+    use crate::table::{ObjectName, Table};
 
     #[test]
     fn of_managed_fields_only_who_asked_for_something_is_kept() {
@@ -258,6 +266,29 @@ mod tests {
         assert_eq!(row.metadata.annotations, Some([("team".to_owned(), "shop".to_owned())].into()));
         let parsed = row.parsed.unwrap();
         assert_eq!(parsed.metadata, row.metadata, "both are slim");
+    }
+
+    #[test]
+    fn a_daemon_set_that_was_complete_stays_so_until_its_template_changes() {
+        let set = |version: &str, generation: i64, available: i32| {
+            let set: DaemonSet = serde_json::from_value(json!({
+                "metadata": {"name": "agent", "namespace": "shop", "uid": "u", "resourceVersion": version,
+                             "generation": generation},
+                "spec": {"selector": {}, "template": {}},
+                "status": {"observedGeneration": generation, "currentNumberScheduled": 3, "desiredNumberScheduled": 3,
+                           "numberMisscheduled": 0, "numberReady": available, "updatedNumberScheduled": 3,
+                           "numberAvailable": available, "numberUnavailable": 3 - available},
+            }))
+            .unwrap();
+            WorkloadRow(set.project())
+        };
+        let table = Table::default();
+        let name = ObjectName::new("shop", "DaemonSet/agent");
+        let completed = |row: WorkloadRow| table.set(&name, row).unwrap().now.unwrap().0.completed;
+        assert!(!completed(set("1", 1, 1)), "two pods are not there yet");
+        assert!(completed(set("2", 1, 3)));
+        assert!(completed(set("3", 1, 2)), "a pod that fails later is no failure of the rollout");
+        assert!(!completed(set("4", 2, 2)), "another template");
     }
 
     #[test]

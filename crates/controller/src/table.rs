@@ -50,6 +50,9 @@ pub trait Row: Send + Sync + 'static {
     fn references(&self) -> References {
         References::new()
     }
+
+    /// Keeps what the row before has told and this one does not tell again.
+    fn follow(&mut self, _before: &Self) {}
 }
 
 /// A row that came, changed or went.
@@ -134,11 +137,14 @@ impl<T: Row> Table<T> {
 
     /// Sets a row. `None` when it was there in this version, or in a newer one, already: our own writes come back by
     /// the watch and must not count as news.
-    pub fn set(&self, name: &ObjectName, row: T) -> Option<Change<T>> {
+    pub fn set(&self, name: &ObjectName, mut row: T) -> Option<Change<T>> {
         let mut namespaces = self.write();
         let Namespace { rows, index } = namespaces.entry(name.namespace.clone()).or_default();
         if rows.get(&name.name).is_some_and(|present| !older(present.resource_version(), row.resource_version())) {
             return None;
+        }
+        if let Some(present) = rows.get(&name.name) {
+            row.follow(present);
         }
         let now = Arc::new(row);
         let before = rows.insert(name.name.clone(), Arc::clone(&now));

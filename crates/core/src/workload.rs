@@ -204,6 +204,12 @@ pub struct Workload {
 }
 
 impl Workload {
+    /// What was seen of the same template before still counts: whoever was complete once stays so.
+    pub fn follow(&mut self, before: &Self) {
+        let same = self.uid == before.uid && self.generation == before.generation;
+        self.completed |= same && before.completed;
+    }
+
     /// Whether a rollout is under way. Pods of a complete rollout that fail later do not count.
     #[must_use]
     pub fn is_moving(&self) -> bool {

@@ -17,13 +17,10 @@ impl Project for DaemonSet {
     }
 }
 
-/// It keeps no record of that. A rollout whose first pods fail stops there (`maxUnavailable`), so one that has reached
-/// every node and has working pods went through.
+/// It keeps no record of that: it is complete while every wanted pod is new and available, and whoever has seen it so
+/// [keeps that](Workload::follow).
 fn completed(set: &DaemonSet) -> bool {
-    let status = set.status.clone().unwrap_or_default();
-    status.observed_generation.unwrap_or_default() >= set.metadata.generation.unwrap_or_default()
-        && status.updated_number_scheduled.unwrap_or_default() >= status.desired_number_scheduled
-        && (status.number_available.unwrap_or_default() > 0 || status.desired_number_scheduled == 0)
+    progress(set) == Progress::Complete
 }
 
 fn progress(set: &DaemonSet) -> Progress {
@@ -43,7 +40,7 @@ fn progress(set: &DaemonSet) -> Progress {
     if updated < wanted {
         return Progress::Underway(format!("{updated} of {wanted} pods are new"));
     }
-    if available < wanted {
+    if available < wanted || status.number_unavailable.unwrap_or_default() > 0 {
         return Progress::Underway(format!("{available} of {wanted} pods are available"));
     }
     Progress::Complete
@@ -67,8 +64,7 @@ mod tests {
             }))
             .unwrap();
             assert_eq!(set.project().progress == Progress::Complete, complete, "{seen} {updated} {available}");
-            let everywhere = seen == 2 && updated == 3;
-            assert_eq!(set.project().completed, everywhere, "{seen} {updated} {available}");
+            assert_eq!(set.project().completed, complete, "{seen} {updated} {available}");
         }
     }
 }
