@@ -152,6 +152,9 @@ pub fn holds_old(pod: &Pod, secret: &str, wanted: &str, changed: DateTime<Utc>) 
 /// What to do about `workload`, which consumes the Secrets of `inputs`.
 #[must_use]
 pub fn decide(workload: &Workload, inputs: &[Input], pods: Option<&[Pod]>, now: DateTime<Utc>) -> Decision {
+    if workload.without_template.is_some() {
+        return Decision::Leave;
+    }
     let may = |input: &&Input| input.restart != Restart::Never && !workload.never_restart;
     let stands = |input: &Input| standing(workload, input, pods);
     let first_change =
@@ -177,9 +180,13 @@ pub fn decide(workload: &Workload, inputs: &[Input], pods: Option<&[Pod]>, now: 
     if let Some(until) = gathering(first, now) {
         return Decision::Gather(until);
     }
-    let entries: BTreeMap<String, String> =
-        inputs.iter().map(|input| (input.secret.clone(), input.published.consumed(&input.how.keys))).collect();
-    Decision::Restart { marker: Marker(entries), because: outdated.iter().map(|input| input.secret.clone()).collect() }
+    Decision::Restart { marker: wanted(inputs), because: outdated.iter().map(|input| input.secret.clone()).collect() }
+}
+
+/// The marker of a workload whose pods hold the present value of everything that it consumes.
+#[must_use]
+pub fn wanted(inputs: &[Input]) -> Marker {
+    Marker(inputs.iter().map(|input| (input.secret.clone(), input.published.consumed(&input.how.keys))).collect())
 }
 
 /// Until when changes are gathered, if that time is not over. A time in the future was written by a clock that was ahead

@@ -193,6 +193,9 @@ pub struct Workload {
     pub marked: Option<DateTime<Utc>>,
     /// Who else's its pod template is, as its managed fields tell: whoever takes a marker off is among them, as a rule.
     pub managers: Vec<String>,
+    /// Why there is no pod template of its own that a marker could be written on, and what to do about it; `None`: there is
+    /// one, or nothing of it ever rolls.
+    pub without_template: Option<String>,
     /// Label selector of its pods, in the form of the API's `labelSelector` parameter.
     pub selector: String,
     /// Jobs that have not ended: those of a `CronJob`.
@@ -261,6 +264,7 @@ fn assemble(parts: Parts<'_>) -> Workload {
         completed: parts.completed,
         marked: marked(metadata),
         managers: managers(metadata),
+        without_template: None,
         selector: parts.selector.map(selector).unwrap_or_default(),
         jobs: Vec::new(),
         live_reload: own(names::LIVE_RELOAD) == Some("true"),

@@ -180,6 +180,9 @@ fn shown(state: &State, blocking: Option<&str>) -> (ConsumerState, Option<String
 
 fn state(consumer: &Consumer, input: &Input, now: DateTime<Utc>) -> State {
     let workload = &consumer.workload;
+    if let Some(reason) = &workload.without_template {
+        return State::Settled(ConsumerState::Failed, Some(reason.clone()));
+    }
     let changed = input.published.changed(&input.how.keys);
     let looked = consumer.look.filter(|look| look.changed == changed).map(|look| look.current);
     match (standing(workload, input, None), looked) {
@@ -308,6 +311,17 @@ mod tests {
         assert_eq!(policy.how(&by_name.workload).unwrap().forms, [ConsumeForm::Named].into());
         let both = policy.how(&consumer("a", "").workload).unwrap();
         assert_eq!(both.forms, [ConsumeForm::Env, ConsumeForm::Named].into());
+    }
+
+    #[test]
+    fn one_without_a_template_is_said_and_stops_nobody() {
+        let name = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "a"});
+        let mut borrowing = consumer("a", "");
+        borrowing.workload.id.kind = Kind::Rollout;
+        borrowing.workload.uses.clear();
+        borrowing.workload.without_template = Some("it takes its template from Deployment b: name that one".to_owned());
+        let shown = shown_at(&policy(&json!({"consumers": [name]})), &[borrowing, consumer("b", "")], 120);
+        assert_eq!(shown, ["b Progressing", "a Failed it takes its template from Deployment b: name that one"]);
     }
 
     #[test]

@@ -53,6 +53,7 @@ pub(crate) fn workload(marker: &str) -> Workload {
         completed: true,
         marked: None,
         managers: Vec::new(),
+        without_template: None,
         selector: "app=web".to_owned(),
         jobs: Vec::new(),
         live_reload: false,
@@ -168,6 +169,15 @@ fn never_and_paused_are_respected_and_live_reload_needs_no_restart() {
     assert_eq!(standing(&reloading, &mounted, None), Standing::Reloads);
     mounted.restart = Restart::Always;
     assert_eq!(standing(&reloading, &mounted, Some(&pods)), Standing::Outdated);
+}
+
+#[test]
+fn without_a_template_of_its_own_there_is_nothing_to_mark() {
+    let mut input = changed("db");
+    input.how = Use::of(None, true).unwrap();
+    let borrowing = Workload { without_template: Some("it has none".to_owned()), ..workload("") };
+    assert_eq!(decide(&borrowing, std::slice::from_ref(&input), None, at(200)), Decision::Leave);
+    assert_eq!(decide(&borrowing, &[input], Some(&[pod(Some(50), "")]), at(200)), Decision::Leave);
 }
 
 #[test]

@@ -14,17 +14,32 @@ use super::{Kind, Parts, Progress, Workload, assemble};
 /// a consumer like any other.
 #[must_use]
 pub fn argo_rollout(metadata: &ObjectMeta, object: &Value) -> Workload {
-    let template = PodTemplateSpec::deserialize(&object["spec"]["template"]).ok();
+    let borrowed = &object["spec"]["workloadRef"];
+    // Beside a reference Argo takes an empty template only.
+    let template = PodTemplateSpec::deserialize(&object["spec"]["template"]).ok().filter(|_| borrowed.is_null());
+    let without_template = template.is_none().then(|| without_template(borrowed));
     let selector = LabelSelector::deserialize(&object["spec"]["selector"]).ok();
     let progress = progress(metadata, &object["status"]);
-    assemble(Parts {
+    let assembled = assemble(Parts {
         kind: Kind::Rollout,
         metadata,
         template: template.as_ref(),
         selector: selector.as_ref(),
         completed: progress == Progress::Complete || is_stable(metadata, &object["status"]),
         progress,
-    })
+    });
+    Workload { without_template, ..assembled }
+}
+
+fn without_template(reference: &Value) -> String {
+    let text = |field: &str| reference[field].as_str().unwrap_or_default();
+    match (text("kind"), text("name")) {
+        (_, "") => "it has no pod template; give it one, or take it out of spec.rollout.consumers".to_owned(),
+        ("Deployment", name) => format!("it takes its template from Deployment {name}: name that one"),
+        (kind, name) => format!(
+            "it takes its template from {kind} {name}, which cannot be restarted; take it out of spec.rollout.consumers"
+        ),
+    }
 }
 
 /// Whether its controller has seen the present generation, which is a text there.
@@ -81,6 +96,22 @@ mod tests {
         let metadata = ObjectMeta { generation: Some(2), ..ObjectMeta::default() };
         let status = json!({"observedGeneration": "2", "phase": "Degraded", "stableRS": "a", "currentPodHash": "a"});
         assert!(!argo_rollout(&metadata, &json!({"status": status})).is_moving(), "it was complete before");
-        assert!(argo_rollout(&ObjectMeta::default(), &json!({"spec": {"workloadRef": {}}})).uses.is_empty());
+    }
+
+    #[test]
+    fn one_that_refers_to_a_deployment_has_no_template_of_its_own() {
+        let reference = |kind: &str| json!({"apiVersion": "apps/v1", "kind": kind, "name": "web"});
+        let of = |spec: Value| argo_rollout(&ObjectMeta::default(), &json!({"spec": spec}));
+        let said = |spec: Value| of(spec).without_template.unwrap_or_default();
+        let selector = json!({"matchLabels": {"app": "web"}});
+        let named = "it takes its template from Deployment web: name that one";
+        assert_eq!(said(json!({"workloadRef": reference("Deployment")})), named);
+        assert_eq!(said(json!({"workloadRef": reference("Deployment"), "selector": selector})), named);
+        let empty = json!({"workloadRef": reference("Deployment"), "template": {"spec": {"containers": []}}});
+        assert_eq!(said(empty), named);
+        assert!(said(json!({"workloadRef": reference("ReplicaSet")})).contains("ReplicaSet web, which cannot be"));
+        assert!(said(json!({})).starts_with("it has no pod template; "));
+        assert!(of(json!({"workloadRef": reference("Deployment")})).uses.is_empty());
+        assert_eq!(rollout("2", "Healthy").without_template, None);
     }
 }

@@ -11,7 +11,7 @@ use kube::{
 use rekey_api::names;
 use rekey_e2e::{
     World,
-    wait::{stays, until},
+    wait::{stays, until, until_equal},
     workloads::{Form, workload},
 };
 use serde_json::{Value, json};
@@ -89,4 +89,36 @@ pub async fn rollout(world: Arc<World>) -> Result<()> {
     ground.wait_current("1/1").await?;
     ensure!(ground.scene.held("app", "PASSWORD").await? == "two");
     stays("its generation", 2, REST, generation).await
+}
+
+/// Argo refuses a Rollout that has a template beside its `workloadRef`.
+pub async fn borrowed_template(world: Arc<World>) -> Result<()> {
+    kind(&world).await?;
+    let probe = world.plane.namespace("borrowed").await?;
+    until("the API server serves Rollouts", || async { Ok(world.apply(manifest(&probe)).await.ok()) }).await?;
+    let mut ground = Ground::new(&world, "borrowed").await?;
+    let mut rollout = manifest(&ground.scene.namespace);
+    rollout["spec"]["template"].take();
+    rollout["spec"]["workloadRef"] = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"});
+    world.apply(rollout).await?;
+    let resource =
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Rollout"), "rollouts");
+    let api: Api<DynamicObject> = Api::namespaced_with(world.client.clone(), &ground.scene.namespace, &resource);
+    ground.put("db", "orders", "one").await?;
+    let named = json!([{"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "app"}]);
+    ground.policy("db", json!({"rollout": {"consumers": named}})).await?;
+    let said = "Failed it takes its template from Deployment web: name that one".to_owned();
+    until_equal("what is said of it", said.clone(), || async {
+        Ok(ground.state("db", "app").await.unwrap_or_default()) // before the first status there is none
+    })
+    .await?;
+    ground.change("two").await?;
+    ground.stop()?;
+    ground.start()?;
+    ground.scene.sync("db").await?;
+    let seen = || async {
+        let left = api.get("app").await?.data["spec"]["template"].is_null();
+        Ok((left, ground.state("db", "app").await?))
+    };
+    stays("the Rollout", (true, said), REST, seen).await
 }

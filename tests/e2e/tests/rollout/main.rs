@@ -42,6 +42,7 @@ fn main() -> Result<ExitCode> {
             test("a_paused_deployment_is_picked_up_when_resumed", held::paused),
             test("a_cron_job_is_held_while_an_older_job_runs_and_never_started", shown::cron_job),
             test("an_argo_rollout_restarts_once", argo::rollout),
+            test("an_argo_rollout_without_a_template_is_left_alone", argo::borrowed_template),
             test("certificates_and_pull_secrets_are_shown_and_restart_nobody", shown::certificates_and_pull_secrets),
             test("a_named_consumer_restarts_once_without_a_reference", named::restarts_once),
             test("a_kind_that_cannot_be_restarted_is_refused_by_name", named::other_kinds),
