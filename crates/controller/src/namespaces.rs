@@ -211,3 +211,27 @@ async fn allowed(ctx: &Context, namespace: &str) -> Result<bool, Error> {
         .map_err(Error::api("ask for rights in", format!("namespace {namespace}")))?;
     Ok(answer.status.is_some_and(|status| status.allowed))
 }
+
+#[cfg(test)]
+mod tests {
+    use rekey_core::workload::Kind;
+
+    use super::*;
+
+    #[test]
+    fn a_namespace_is_open_when_every_kind_of_consumer_is_known() {
+        let namespaces = Namespaces::default();
+        let checked = tokio::time::Instant::now();
+        let entry = Entry { standing: Standing::Pending, checked, listed: BTreeSet::new(), tasks: Vec::new() };
+        namespaces.state().insert("shop".to_owned(), entry);
+        let usual = [Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::CronJob, Kind::Ingress];
+        for kind in usual.into_iter().chain([Kind::ServiceAccount, Kind::Gateway]) {
+            assert!(!namespaces.listed("shop", kind.as_str()));
+        }
+        assert!(!namespaces.listed("shop", "Secret"));
+        assert_eq!(namespaces.standing("shop"), Standing::Pending, "a Rollout that is named may exist");
+        assert!(namespaces.listed("shop", Kind::Rollout.as_str()));
+        assert_eq!(namespaces.standing("shop"), Standing::Open);
+        assert!(!namespaces.listed("shop", Kind::Rollout.as_str()), "it is told once");
+    }
+}
