@@ -15,7 +15,7 @@ use rekey_core::{
     published::Published,
     store::{Answer, Connect},
     time::Clock,
-    workload::{Kind, Marker, WorkloadId},
+    workload::{Kind, Marker, Progress, Workload, WorkloadId},
 };
 
 use crate::{
@@ -124,10 +124,31 @@ struct Remembered {
     issued: HashMap<String, Issued>,
     /// Last successful read by policy uid, and when the next one was planned.
     fetched: HashMap<String, Read>,
-    /// The last marker written on a workload, by uid, and how often.
-    marked: HashMap<String, (Marker, u32)>,
-    /// What a look at the pods has shown, by workload uid and Secret.
-    looked: HashMap<(String, String), Look>,
+    /// The last marker written on a workload, by uid.
+    marked: HashMap<String, Marked>,
+    /// What a look at the pods has shown, by workload uid and Secret, and what the workload was like at that time.
+    looked: HashMap<(String, String), (Look, Stand)>,
+}
+
+struct Marked {
+    marker: Marker,
+    /// How often it was written, one after the other.
+    times: u32,
+    /// Whether it was told that somebody takes it off.
+    told: bool,
+}
+
+/// What a look at the pods of a workload may depend on: while it stays, no pod has been replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stand {
+    generation: i64,
+    progress: Progress,
+}
+
+impl From<&Workload> for Stand {
+    fn from(workload: &Workload) -> Self {
+        Self { generation: workload.generation, progress: workload.progress.clone() }
+    }
 }
 
 /// An answer of an engine that waits to be published.
@@ -209,13 +230,21 @@ impl Memory {
     /// The last look at the pods of a workload.
     #[must_use]
     pub fn look(&self, uid: &str, secret: &str) -> Option<Look> {
-        self.state().looked.get(&(uid.to_owned(), secret.to_owned())).copied()
+        self.state().looked.get(&(uid.to_owned(), secret.to_owned())).map(|(look, _)| *look)
+    }
+
+    /// Whether the last look has shown this, and the workload has not changed since.
+    #[must_use]
+    pub fn still_shows(&self, workload: &Workload, secret: &str, look: Look) -> bool {
+        let key = (workload.uid.clone(), secret.to_owned());
+        self.state().looked.get(&key) == Some(&(look, Stand::from(workload)))
     }
 
     /// Remembers a look. Returns whether it is news.
-    pub fn set_look(&self, uid: &str, secret: &str, look: Look) -> bool {
-        let key = (uid.to_owned(), secret.to_owned());
-        self.state().looked.insert(key, look) != Some(look)
+    pub fn set_look(&self, workload: &Workload, secret: &str, look: Look) -> bool {
+        let key = (workload.uid.clone(), secret.to_owned());
+        let before = self.state().looked.insert(key, (look, Stand::from(workload)));
+        before.map(|(look, _)| look) != Some(look)
     }
 
     /// Forgets a policy.
@@ -230,13 +259,21 @@ impl Memory {
     /// How often this marker was written on the workload, one after the other.
     #[must_use]
     pub fn marks(&self, uid: &str, marker: &Marker) -> u32 {
-        self.state().marked.get(uid).filter(|(last, _)| last == marker).map_or(0, |(_, times)| *times)
+        self.state().marked.get(uid).filter(|last| last.marker == *marker).map_or(0, |last| last.times)
     }
 
     /// Remembers that a marker was written.
     pub fn count_mark(&self, uid: &str, marker: &Marker) {
         let times = self.marks(uid, marker) + 1;
-        self.state().marked.insert(uid.to_owned(), (marker.clone(), times));
+        self.state().marked.insert(uid.to_owned(), Marked { marker: marker.clone(), times, told: false });
+    }
+
+    /// Whether it is still to be told that somebody takes this marker off. True once.
+    #[must_use]
+    pub fn tell_reverted(&self, uid: &str, marker: &Marker) -> bool {
+        let mut state = self.state();
+        let last = state.marked.get_mut(uid).filter(|last| last.marker == *marker);
+        last.is_some_and(|last| !std::mem::replace(&mut last.told, true))
     }
 
     /// Whether the marker that was written last on the workload, for the Secret too, was taken off for good: it is not
@@ -244,7 +281,7 @@ impl Memory {
     #[must_use]
     pub fn is_reverted(&self, uid: &str, secret: &str, marker: &Marker) -> bool {
         let state = self.state();
-        let Some((last, times)) = state.marked.get(uid) else {
+        let Some(Marked { marker: last, times, .. }) = state.marked.get(uid) else {
             return false;
         };
         *times >= MARKS && last.0.contains_key(secret) && last.0.get(secret) != marker.0.get(secret)
@@ -293,9 +330,7 @@ pub struct Context {
     pub events: Events,
     /// Metrics.
     pub metrics: Arc<Metrics>,
-    /// One restart decision at a time per namespace, so that `rollout.concurrency` holds.
-    pub restarts: tokio::sync::Mutex<()>,
-    /// Who waits for others to be restarted.
+    /// Whose turn it is to be restarted.
     pub turns: Turns,
 }
 
@@ -351,5 +386,41 @@ impl Context {
             (metadata.creation_timestamp.as_ref().map(|time| time.0), metadata.name.clone())
         });
         found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::apps::v1::Deployment;
+    use rekey_core::workload::Project as _;
+
+    use super::*;
+
+    #[test]
+    fn a_look_holds_while_the_workload_stays_as_it_was() {
+        let before = Deployment::default().project();
+        let memory = Memory::default();
+        let look = Look { changed: None, current: false };
+        assert!(memory.set_look(&before, "db", look) && !memory.set_look(&before, "db", look));
+        assert!(memory.still_shows(&before, "db", look));
+        assert!(!memory.still_shows(&before, "cache", look));
+        assert!(!memory.still_shows(&before, "db", Look { changed: Some(DateTime::UNIX_EPOCH), ..look }));
+        let restarted = Workload { generation: 2, ..before.clone() };
+        assert!(!memory.still_shows(&restarted, "db", look), "by hand");
+        let replacing = Workload { progress: Progress::Underway("0 of 1".to_owned()), ..before };
+        assert!(!memory.still_shows(&replacing, "db", look), "pods come and go");
+    }
+
+    #[test]
+    fn a_marker_that_is_taken_off_is_told_once() {
+        let memory = Memory::default();
+        let marker = |digest: &str| Marker::parse(Some(&format!("db={digest}")));
+        assert!(!memory.tell_reverted("u", &marker("a")), "it was not written");
+        memory.count_mark("u", &marker("a"));
+        memory.count_mark("u", &marker("a"));
+        assert!(memory.tell_reverted("u", &marker("a")));
+        assert!(!memory.tell_reverted("u", &marker("a")));
+        memory.count_mark("u", &marker("b"));
+        assert!(memory.tell_reverted("u", &marker("b")), "another marker is another matter");
     }
 }

@@ -8,7 +8,7 @@ use rekey_api::{
     reference::{StoreKind, StoreRef},
 };
 use rekey_core::{
-    policy::effective_secret,
+    policy::{Policy, effective_secret},
     workload::{Kind, WorkloadId},
 };
 
@@ -203,15 +203,25 @@ fn ended(before: Option<&WorkloadRow>, now: Option<&WorkloadRow>) -> bool {
     before.is_some_and(|row| row.0.is_moving()) && !now.is_some_and(|row| row.0.is_moving())
 }
 
-/// Wakes those that wait for a workload, which is restarted for the sake of the Secrets in its marker.
+/// Calls those that come next after a workload, which is restarted for the sake of the Secrets in its marker.
 fn wake(ctx: &Context, rows: &[&Arc<WorkloadRow>]) {
     for row in rows {
         for secret in row.0.marker.0.keys() {
-            let waiting = ctx.turns.take(&ObjectName::new(row.0.id.namespace.as_str(), secret.as_str()));
-            for id in waiting {
-                ctx.queues.workloads.add(id, Lane::Urgent);
-            }
+            next(ctx, &ObjectName::new(row.0.id.namespace.as_str(), secret.as_str()));
         }
+    }
+}
+
+/// Wants those looked at whose turn with the Secret comes next.
+pub fn next(ctx: &Context, secret: &ObjectName) {
+    let published = ctx.known.secrets.get(secret);
+    let policy = published.as_deref().and_then(SecretRow::managed).and_then(|managed| {
+        let policy = ObjectName::new(secret.namespace.as_str(), managed.published.policy.as_str());
+        Policy::try_from(ctx.known.policies.get(&policy)?.parsed.as_ref().ok()?).ok()
+    });
+    // Without a policy there is no order to keep.
+    for id in ctx.turns.call(secret, policy.map_or(usize::MAX, |policy| policy.concurrency)) {
+        ctx.queues.workloads.add(id, Lane::Urgent);
     }
 }
 

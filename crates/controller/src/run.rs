@@ -66,7 +66,6 @@ pub async fn run(parts: Parts) -> Result<(), Error> {
         listings: Listings::default(),
         memory: Memory::default(),
         metrics: parts.metrics,
-        restarts: tokio::sync::Mutex::new(()),
         turns: Turns::default(),
     });
     let mut tasks = Tasks(watch::own_kinds(&ctx));

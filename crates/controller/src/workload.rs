@@ -8,10 +8,10 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 use kube::{Api, ResourceExt as _, api::ListParams};
-use rekey_api::{condition::Reason, names};
+use rekey_api::{condition::Reason, names, policy::Restart};
 use rekey_core::{
     policy::{Look, Policy, effective_secret},
-    rollout::{Decision, Input, Pod, Standing, Turn, decide, jobs_known, standing, staying, turn},
+    rollout::{Decision, Input, Pod, Standing, Turn, decide, jobs_known, standing, staying, turn, wanted},
     time,
     workload::{Kind, Marker, Progress, Use, Workload, WorkloadId, uses},
 };
@@ -21,7 +21,7 @@ use crate::{
     context::{Context, MARKS, workload_name},
     drive::{Next, Reconcile},
     error::Error,
-    namespaces,
+    namespaces, notify,
     queue::{Lane, Queue},
     table::ObjectName,
 };
@@ -31,10 +31,8 @@ const TEMPLATE_HASHES: [&str; 3] = ["pod-template-hash", "controller-revision-ha
 
 /// A time further in the future was written by a clock that was ahead of ours.
 const LONG: TimeDelta = TimeDelta::seconds(10);
-/// Who waits for others is woken by them; this is for what nobody tells, such as a deadline that passes.
+/// Who waits for others is called by them; this is for what nobody tells, such as a deadline that passes.
 const UNTOLD: Duration = Duration::from_mins(1);
-/// A workload whose marker is taken off is looked at again after this time.
-const REVERTED: Duration = Duration::from_mins(5);
 
 /// Reconciles workloads.
 pub struct Workloads;
@@ -48,54 +46,65 @@ impl Reconcile for Workloads {
     }
 
     async fn ensure(ctx: &Context, key: &WorkloadId) -> Result<Next, Error> {
-        let Some(row) = ctx.known.workloads.get(&workload_name(key)) else {
-            return Ok(Next::Change);
-        };
-        if ctx.namespaces.standing(&key.namespace) != namespaces::Standing::Open {
-            return Ok(Next::Change); // not all of it is known yet; everything is wanted again when it is
+        let next = ensure(ctx, key).await?;
+        for secret in ctx.turns.answered(key) {
+            notify::next(ctx, &secret);
         }
-        let workload = &row.0;
-        let inputs = inputs(ctx, workload);
-        if inputs.is_empty() {
-            return Ok(Next::Change);
-        }
-        let now = ctx.now();
-        if workload.id.kind == Kind::CronJob {
-            if let Some(known) = jobs_known(&inputs).filter(|known| *known > now && *known - now < LONG) {
-                return Ok(Next::After((known - now).to_std().unwrap_or_default()));
-            }
-            if workload.jobs.is_empty() {
-                remember(ctx, workload, &inputs, &[]); // Jobs that start from here on read the present value
-            }
-        }
-        let mut decision = decide(workload, &remembered(ctx, workload, &inputs), None, now);
-        if decision == Decision::LookAtPods {
-            let all = pods(ctx, workload).await?;
-            let count = all.len();
-            let pods = staying(&workload.progress, all);
-            // A rollout under way may be undone, and then the pods that it leaves out stay.
-            let underway = matches!(workload.progress, Progress::Underway(_) | Progress::Stuck(_));
-            if pods.len() == count || !underway {
-                remember(ctx, workload, &inputs, &pods);
-            }
-            decision = decide(workload, &inputs, Some(&pods), now);
-        }
-        match decision {
-            Decision::Leave | Decision::LookAtPods => Ok(Next::Change),
-            Decision::Gather(until) => Ok(Next::After((until - now).to_std().unwrap_or_default())),
-            Decision::Hold(reason) => {
-                tracing::info!(reason, "held on an older value");
-                Ok(Next::Change)
-            }
-            Decision::Restart { marker, because } => {
-                let because: Vec<Input> = inputs.into_iter().filter(|input| because.contains(&input.secret)).collect();
-                restart(ctx, workload, &marker, &because).await
-            }
-        }
+        Ok(next)
     }
 
     async fn failed(_ctx: &Context, _key: &WorkloadId, _error: &Error) -> Result<(), Error> {
         Ok(()) // consumers that are behind stand in the policy's status
+    }
+}
+
+async fn ensure(ctx: &Context, key: &WorkloadId) -> Result<Next, Error> {
+    let Some(row) = ctx.known.workloads.get(&workload_name(key)) else {
+        return Ok(Next::Change);
+    };
+    if ctx.namespaces.standing(&key.namespace) != namespaces::Standing::Open {
+        return Ok(Next::Change); // not all of it is known yet; everything is wanted again when it is
+    }
+    let workload = &row.0;
+    let inputs = inputs(ctx, workload);
+    if inputs.is_empty() {
+        return Ok(Next::Change);
+    }
+    let now = ctx.now();
+    if workload.id.kind == Kind::CronJob {
+        if let Some(known) = jobs_known(&inputs).filter(|known| *known > now && *known - now < LONG) {
+            return Ok(Next::After((known - now).to_std().unwrap_or_default()));
+        }
+        if workload.jobs.is_empty() {
+            remember(ctx, workload, &inputs, &[]); // Jobs that start from here on read the present value
+        }
+    }
+    let mut decision = decide(workload, &remembered(ctx, workload, &inputs), None, now);
+    if decision == Decision::LookAtPods {
+        if let Some(next) = known_outdated(ctx, workload, &inputs).await {
+            return Ok(next);
+        }
+        let all = pods(ctx, workload).await?;
+        let count = all.len();
+        let pods = staying(&workload.progress, all);
+        // A rollout under way may be undone, and then the pods that it leaves out stay.
+        let underway = matches!(workload.progress, Progress::Underway(_) | Progress::Stuck(_));
+        if pods.len() == count || !underway {
+            remember(ctx, workload, &inputs, &pods);
+        }
+        decision = decide(workload, &inputs, Some(&pods), now);
+    }
+    match decision {
+        Decision::Leave | Decision::LookAtPods => Ok(Next::Change),
+        Decision::Gather(until) => Ok(Next::After((until - now).to_std().unwrap_or_default())),
+        Decision::Hold(reason) => {
+            tracing::info!(reason, "held on an older value");
+            Ok(Next::Change)
+        }
+        Decision::Restart { marker, because } => {
+            let because: Vec<Input> = inputs.into_iter().filter(|input| because.contains(&input.secret)).collect();
+            restart(ctx, workload, &marker, &because).await
+        }
     }
 }
 
@@ -139,20 +148,37 @@ fn remember(ctx: &Context, workload: &Workload, inputs: &[Input], pods: &[Pod]) 
     for input in inputs {
         let changed = input.published.changed(&input.how.keys);
         let current = standing(workload, input, Some(pods)) != Standing::Outdated;
-        if ctx.memory.set_look(&workload.uid, &input.secret, Look { changed, current }) {
+        if ctx.memory.set_look(workload, &input.secret, Look { changed, current }) {
             let policy = ObjectName::new(workload.id.namespace.as_str(), input.published.policy.as_str());
             ctx.queues.policies.add(policy, Lane::Urgent);
         }
     }
 }
 
-/// Restarts, unless as many consumers of the same Secret as their policy allows are on their way already, or one of
-/// them has failed.
-async fn restart(ctx: &Context, workload: &Workload, marker: &Marker, because: &[Input]) -> Result<Next, Error> {
-    if ctx.memory.marks(&workload.uid, marker) >= MARKS {
-        return reverted(ctx, workload).await;
+/// Whoever was seen to run on an older value, and has not changed since, is looked at again when its turn comes: what to
+/// do until then.
+async fn known_outdated(ctx: &Context, workload: &Workload, inputs: &[Input]) -> Option<Next> {
+    let open = remembered(ctx, workload, inputs);
+    let unknown: Vec<Input> =
+        open.into_iter().filter(|input| standing(workload, input, None) == Standing::Unknown).collect();
+    let outdated = |input: &Input| {
+        let look = Look { changed: input.published.changed(&input.how.keys), current: false };
+        ctx.memory.still_shows(workload, &input.secret, look)
+    };
+    if !workload.id.kind.rolls() || !unknown.iter().all(outdated) {
+        return None;
     }
-    let one_at_a_time = ctx.restarts.lock().await;
+    let may = |input: &Input| input.restart != Restart::Never && !workload.never_restart;
+    let due: Vec<Input> = unknown.into_iter().filter(may).collect();
+    let marker = wanted(inputs);
+    if !due.is_empty() && ctx.memory.marks(&workload.uid, &marker) >= MARKS {
+        return Some(reverted(ctx, workload, &marker).await);
+    }
+    waits(ctx, workload, &due)
+}
+
+/// Takes a place in line, if it is not the workload's turn.
+fn waits(ctx: &Context, workload: &Workload, because: &[Input]) -> Option<Next> {
     for input in because {
         let secret = ObjectName::new(workload.id.namespace.as_str(), input.secret.as_str());
         ctx.turns.wait(&secret, &workload.id);
@@ -160,13 +186,26 @@ async fn restart(ctx: &Context, workload: &Workload, marker: &Marker, because: &
             Turn::Now => ctx.turns.leave(&secret, &workload.id),
             Turn::Wait(others) => {
                 tracing::debug!(%secret, others, "waits for other consumers");
-                return Ok(Next::After(UNTOLD));
+                return Some(Next::After(UNTOLD));
             }
             Turn::Hold(other) => {
                 tracing::info!(%secret, other, "held: another consumer did not become healthy on this value");
-                return Ok(Next::After(UNTOLD));
+                return Some(Next::After(UNTOLD));
             }
         }
+    }
+    None
+}
+
+/// Restarts, unless as many consumers of the same Secret as their policy allows are on their way already, or one of
+/// them has failed.
+async fn restart(ctx: &Context, workload: &Workload, marker: &Marker, because: &[Input]) -> Result<Next, Error> {
+    if ctx.memory.marks(&workload.uid, marker) >= MARKS {
+        return Ok(reverted(ctx, workload, marker).await);
+    }
+    let one_at_a_time = ctx.turns.decide(&workload.id.namespace).await;
+    if let Some(next) = waits(ctx, workload, because) {
+        return Ok(next);
     }
     apply::marker(ctx, workload, marker).await?;
     ctx.memory.count_mark(&workload.uid, marker);
@@ -178,15 +217,18 @@ async fn restart(ctx: &Context, workload: &Workload, marker: &Marker, because: &
     Ok(Next::Change)
 }
 
-/// Says that somebody takes the marker off, and who that may be.
-async fn reverted(ctx: &Context, workload: &Workload) -> Result<Next, Error> {
+/// Says once that somebody takes the marker off, and who that may be.
+async fn reverted(ctx: &Context, workload: &Workload, marker: &Marker) -> Next {
+    if !ctx.memory.tell_reverted(&workload.uid, marker) {
+        return Next::Change;
+    }
     let managers = workload.managers.join(", ");
     let note = format!(
         "the restart marker was taken off twice; it is not written again for this value. Let whoever manages the pod \
          template ({managers}) leave the annotation rekey.dev/consumed alone, or restart it by hand"
     );
     ctx.events.about(&reference(workload), Reason::MarkerReverted, "Restart", &note).await;
-    Ok(Next::After(REVERTED))
+    Next::Change
 }
 
 fn reference(workload: &Workload) -> ObjectReference {

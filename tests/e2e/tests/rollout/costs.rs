@@ -39,3 +39,28 @@ pub async fn restart(world: Arc<World>) -> Result<()> {
     ensure!(counts.of("list", "pods") == 0, "nor looks:\n{counts}");
     Ok(())
 }
+
+/// Those that wait for their turn are looked at when the value has changed and when their turn comes.
+pub async fn line(world: Arc<World>) -> Result<()> {
+    const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+    const COUNT: u64 = NAMES.len() as u64;
+    let scene = Scene::closed(&world, "line").await?;
+    let account = Account::new(&scene).await?;
+    scene.vault_store("ReadOnly").await?;
+    let _operator = account.operator("line")?;
+    scene.wait_store("vault", "Ready=True/Synced").await?;
+    let ground = Ground::without_operator(scene);
+    ground.published().await?;
+    for name in NAMES {
+        ground.consumer("Deployment", name, Form::Env).await?;
+    }
+    ground.wait_current("6/6").await?;
+    let mark = account.mark().await?;
+    ground.change("two").await?;
+    ground.wait_current("6/6").await?;
+    let counts = account.since(&mark).await?;
+    println!("a change and the restart of six consumers, one after the other:\n{counts}");
+    ensure!(counts.of("patch", "deployments") == COUNT, "one patch of each:\n{counts}");
+    ensure!(counts.of("list", "pods") <= 2 * COUNT, "two looks at each:\n{counts}");
+    Ok(())
+}

@@ -49,6 +49,7 @@ fn main() -> Result<ExitCode> {
             test("a_consumer_that_misses_its_deadline_has_failed_and_the_others_wait", failed::deadline),
             test("a_marker_taken_off_twice_is_left_off", failed::marker_reverted),
             test("a_restart_costs_what_it_should", costs::restart),
+            test("waiting_for_others_costs_nothing", costs::line),
         ],
     )
 }
