@@ -109,6 +109,7 @@ enum Meaning {
     Exists,
     Throttled,
     Down,
+    Nowhere,
     Refused,
 }
 
@@ -146,10 +147,11 @@ impl Meaning {
         }
     }
 
+    /// That a key is not there is told by a code, never by a status alone: any proxy can answer 404.
     fn of_status(status: u16) -> Self {
         match status {
             401 | 403 => Self::Forbidden,
-            404 => Self::Missing,
+            404 => Self::Nowhere,
             408 | 500..600 => Self::Down,
             429 => Self::Throttled,
             _ => Self::Refused,
@@ -191,6 +193,13 @@ impl Meaning {
             Self::Exists => (StoreErrorKind::Conflict, "it exists already with another value".to_owned()),
             Self::Throttled => (StoreErrorKind::Throttled, "AWS asks us to slow down".to_owned()),
             Self::Down => (StoreErrorKind::Unavailable, format!("the service has a fault ({status})")),
+            Self::Nowhere => (
+                StoreErrorKind::Invalid,
+                format!(
+                    "nothing of AWS answers there ({status}): check spec.provider.aws.endpoint and region, and what \
+                     stands between"
+                ),
+            ),
             Self::Refused => {
                 (StoreErrorKind::Invalid, format!("AWS does not accept this ({status}): check the key and the version"))
             }
@@ -232,6 +241,9 @@ mod tests {
             (Some("InternalServiceError"), None, 500, Unavailable),
             (Some("Unheard"), Some("canary"), 418, Invalid),
             (None, None, 403, Denied),
+            (None, Some("canary"), 404, Invalid),
+            (Some("UnknownOperationException"), None, 404, Invalid),
+            (Some("ParameterNotFound"), None, 404, NotFound),
             (None, None, 429, Throttled),
             (None, None, 503, Unavailable),
         ];

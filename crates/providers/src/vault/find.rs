@@ -109,7 +109,7 @@ impl Vault {
             404 => {
                 let text =
                     format!("{what}: check that the mount is there, and that it is KV version {}", self.number());
-                Err(StoreError::new(StoreErrorKind::NotFound, text))
+                Err(StoreError::new(StoreErrorKind::Invalid, text))
             }
             _ => Err(self.server.refusal(&answer, &what, &self.hint("list", &format!("{listed}/{prefix}")))),
         }
@@ -139,7 +139,7 @@ impl Vault {
                 Ok(tags.iter().all(|(name, value)| carried.get(name) == Some(value)).then_some(key))
             }
             // It went away since it was listed.
-            404 => Ok(None),
+            404 if wire::is_bare_refusal(answer.body.expose()) => Ok(None),
             _ => {
                 let hint = self.hint("read", &format!("{}/metadata/{key}", self.mount.path));
                 Err(self.server.refusal(&answer, &what, &hint))

@@ -18,7 +18,7 @@ impl Vault {
         match answer.status {
             200 => wire::plain_value(answer.body.expose())
                 .map_err(|malformed| StoreError::new(malformed.kind(), format!("{named}: {malformed}"))),
-            404 => {
+            404 if wire::is_bare_refusal(answer.body.expose()) => {
                 let text = format!("there is no {named}: check the key, and that the mount is KV version 1");
                 Err(StoreError::new(StoreErrorKind::NotFound, text))
             }

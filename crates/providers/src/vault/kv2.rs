@@ -28,7 +28,9 @@ impl Vault {
         match answer.status {
             200 => wire::value(answer.body.expose())
                 .map_err(|malformed| StoreError::new(malformed.kind(), format!("{}: {malformed}", self.named(key)))),
-            404 => Err(StoreError::new(StoreErrorKind::NotFound, self.missing(key, version, &answer))),
+            404 if wire::is_missing(answer.body.expose()) => {
+                Err(StoreError::new(StoreErrorKind::NotFound, self.missing(key, version, &answer)))
+            }
             _ => {
                 let hint = self.hint("read", &self.data(key));
                 Err(self.server.refusal(&answer, &format!("reading {}", self.named(key)), &hint))

@@ -125,8 +125,13 @@ impl Server {
             StoreErrorKind::Denied => format!("{what} was refused ({status}): {hint}"),
             StoreErrorKind::Throttled => format!("{} asks us to slow down ({status}), {what}", self.place),
             StoreErrorKind::Unavailable => unavailable(status, what),
-            StoreErrorKind::NotFound => format!("{what}: there is no such path ({status})"),
-            StoreErrorKind::Conflict | StoreErrorKind::Invalid | StoreErrorKind::Malformed => {
+            StoreErrorKind::Invalid if status == 404 => {
+                format!("{what}: the server has no such path (404): check mount, kvVersion and namespace of the store")
+            }
+            StoreErrorKind::NotFound
+            | StoreErrorKind::Conflict
+            | StoreErrorKind::Invalid
+            | StoreErrorKind::Malformed => {
                 format!("{what} failed ({status}): check that the server is Vault or OpenBao, and the mount")
             }
         };
@@ -193,12 +198,11 @@ fn unavailable(status: u16, what: &str) -> String {
     format!("{what} failed ({status}): {why}")
 }
 
-/// What kind of failure a status is.
+/// What kind of failure a status is. That a key is not there is never told by a status alone.
 pub(super) fn kind(status: u16) -> StoreErrorKind {
     match status {
-        400 | 405 | 413 | 415 => StoreErrorKind::Invalid,
+        400 | 404 | 405 | 413 | 415 => StoreErrorKind::Invalid,
         401 | 403 => StoreErrorKind::Denied,
-        404 => StoreErrorKind::NotFound,
         412 | 429 => StoreErrorKind::Throttled,
         300..400 | 408 | 472 | 473 | 500..600 => StoreErrorKind::Unavailable,
         _ => StoreErrorKind::Malformed,
@@ -271,12 +275,12 @@ mod tests {
 
     #[test]
     fn statuses() {
-        use StoreErrorKind::{Denied, Invalid, Malformed, NotFound, Throttled, Unavailable};
+        use StoreErrorKind::{Denied, Invalid, Malformed, Throttled, Unavailable};
         let table = [
             (307, Unavailable),
             (400, Invalid),
             (403, Denied),
-            (404, NotFound),
+            (404, Invalid),
             (412, Throttled),
             (418, Malformed),
             (429, Throttled),

@@ -185,6 +185,12 @@ pub(super) fn is_policy_denial(body: &[u8]) -> bool {
     has_error(body, |error| error.starts_with("1 error occurred:"))
 }
 
+/// Whether a 404 to a read of KV version 2 says that the key or the version is not there. Any other 404 tells nothing
+/// of the key: the mount may be gone or of another version, or it is the page of a proxy.
+pub(super) fn is_missing(body: &[u8]) -> bool {
+    is_bare_refusal(body) || gone(body).is_some()
+}
+
 /// Whether a 404 says nothing but that nothing is there. One that says more means the mount: there is none, or it is
 /// of another version.
 pub(super) fn is_bare_refusal(body: &[u8]) -> bool {
@@ -291,6 +297,25 @@ mod tests {
         assert_eq!(gone(body("", false).as_bytes()), None);
         assert_eq!(gone(body("2026-01-01T00:00:00Z", false).as_bytes()).unwrap().how(), "deleted");
         assert_eq!(gone(body("", true).as_bytes()).unwrap().how(), "deleted (destroyed)");
+    }
+
+    #[test]
+    fn only_the_engine_says_that_a_key_is_missing() {
+        let deleted = r#"{"data":{"data":null,"metadata":{"version":2,"created_time":"","deletion_time":"2026-01-01T00:00:00Z","destroyed":false}}}"#;
+        let table = [
+            (r#"{"errors":[]}"#, true),
+            (deleted, true),
+            (r#"{"errors":["no handler for route \"secret/data/a\". route entry not found."]}"#, false),
+            (r#"{"data":null,"warnings":["Invalid path for a versioned K/V secrets engine."]}"#, false),
+            (r#"{"errors":[],"warnings":["Invalid path"]}"#, false),
+            ("default backend - 404", false),
+            ("<html>", false),
+            ("{}", false),
+            ("", false),
+        ];
+        for (body, expected) in table {
+            assert_eq!(is_missing(body.as_bytes()), expected, "{body}");
+        }
     }
 
     #[test]

@@ -124,7 +124,7 @@ pub async fn silent(subject: Shared) -> Result<()> {
 }
 
 pub async fn strange_answers(subject: Shared) -> Result<()> {
-    use StoreErrorKind::{Malformed, Throttled, Unavailable};
+    use StoreErrorKind::{Invalid, Malformed, Throttled, Unavailable};
     let huge = format!("{{\"a\":\"{}\"}}", "a".repeat(2 * 1024 * 1024));
     let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
     let endless = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{huge}");
@@ -136,6 +136,9 @@ pub async fn strange_answers(subject: Shared) -> Result<()> {
         ("huge", stub::http("200 OK", "", &huge), Malformed, None),
         ("huge without length", endless, Malformed, None),
         ("no HTTP", "SSH-2.0-OpenSSH_9.2\r\n\r\n".to_owned(), Unavailable, None),
+        // Only a store itself can say that a key is missing, and what counts as missing may be deleted.
+        ("no such page", stub::http("404 Not Found", "", "<html>"), Invalid, None),
+        ("no such route", stub::http("404 Not Found", "", &quote), Invalid, None),
         ("slow down", stub::http("429 Too Many Requests", "retry-after: 7\r\n", &quote), Throttled, Some(7)),
         ("long wait", stub::http("429 Too Many Requests", "retry-after: 86400\r\n", &quote), Throttled, Some(300)),
         ("fault", stub::http("500 Internal Server Error", "", &quote), Unavailable, None),

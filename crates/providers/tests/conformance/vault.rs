@@ -157,7 +157,8 @@ pub async fn refused_requests(bao: Shared) -> Result<()> {
     let text = CANARY.as_bytes();
     refused(&*bao, store.write(&key("form"), None, text).await, StoreErrorKind::Invalid)?;
     let other = bao.open_with(&json!({ "mount": "other" })).await?;
-    refused(&*bao, other.read("shop/a").await, StoreErrorKind::NotFound)?;
+    let error = refused(&*bao, other.read("shop/a").await, StoreErrorKind::Invalid)?;
+    ensure!(error.text.contains("check mount, kvVersion and namespace"), "{error}");
     Ok(())
 }
 

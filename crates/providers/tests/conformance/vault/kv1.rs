@@ -141,9 +141,9 @@ pub async fn other_version(plain: Shared) -> Result<()> {
     plain.0.put("shop/other-version", &plain.value(CANARY)).await?;
     let search = Search { path: Some("shop".to_owned()), ..Search::default() };
     let store = plain.0.open_with(&json!({ "kvVersion": "V1" })).await?;
-    let error = refused(&*plain, store.read("shop/other-version").await, StoreErrorKind::NotFound)?;
-    ensure!(error.text.contains("KV version 1"), "{error}");
-    let error = refused(&*plain, store.store.find(&search).await, StoreErrorKind::NotFound)?;
+    let error = refused(&*plain, store.read("shop/other-version").await, StoreErrorKind::Invalid)?;
+    ensure!(error.text.contains("check mount, kvVersion"), "{error}");
+    let error = refused(&*plain, store.store.find(&search).await, StoreErrorKind::Invalid)?;
     ensure!(error.text.contains("KV version 1"), "{error}");
     let store = plain.0.open_with(&json!({ "mount": "plain" })).await?;
     let error = refused(&*plain, store.read(ALLOWED).await, StoreErrorKind::NotFound)?;

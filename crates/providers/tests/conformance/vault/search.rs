@@ -44,7 +44,7 @@ pub async fn search_refused(bao: Shared) -> Result<()> {
         refused(&*bao, store.store.find(&below(path)).await, StoreErrorKind::Invalid)?;
     }
     let other = bao.open_with(&json!({ "mount": "nowhere" })).await?;
-    let error = refused(&*bao, other.store.find(&below("shop")).await, StoreErrorKind::NotFound)?;
+    let error = refused(&*bao, other.store.find(&below("shop")).await, StoreErrorKind::Invalid)?;
     ensure!(error.text.contains("the mount is there"), "{error}");
     Ok(())
 }
