@@ -209,16 +209,20 @@ impl Error {
     /// How long until the next attempt, by the number of failures in a row (from 1). `None`: wait for a change.
     #[must_use]
     pub fn delay(&self, failures: u32) -> Option<Duration> {
-        if let Self::Store { source: StoreError { retry_after: Some(wait), .. }, .. } = self {
-            return Some((*wait).min(Duration::from_mins(5)));
-        }
-        match self.class() {
-            Class::Spec => None,
-            Class::Data | Class::Denied => Some(Duration::from_secs(30)),
+        let delay = match self.class() {
+            Class::Spec => return None,
+            Class::Data | Class::Denied => Duration::from_secs(30),
             // It is soon over; a conflict that stays (somebody else's pending version) is no reason to hurry.
-            Class::Conflict if failures <= 5 => Some(Duration::from_millis(200)),
-            Class::Conflict => Some(doubling(failures - 5)),
-            Class::Transient | Class::Bug => Some(doubling(failures)),
+            Class::Conflict if failures <= 5 => Duration::from_millis(200),
+            Class::Conflict => doubling(failures - 5),
+            Class::Transient | Class::Bug => doubling(failures),
+        };
+        match self {
+            // A store may ask for more, never for less.
+            Self::Store { source: StoreError { retry_after: Some(wait), .. }, .. } => {
+                Some(delay.max(*wait).min(Duration::from_mins(5)))
+            }
+            _ => Some(delay),
         }
     }
 
@@ -344,5 +348,8 @@ mod tests {
         assert_eq!(seconds, [1, 2, 4, 32, 32]);
         let asked = StoreError::new(StoreErrorKind::Throttled, "slow down").retry_after(Some(Duration::from_hours(1)));
         assert_eq!(Error::store("read", "s")(asked).delay(1), Some(Duration::from_mins(5)));
+        let at_once = StoreError::new(StoreErrorKind::Throttled, "slow down").retry_after(Some(Duration::ZERO));
+        assert_eq!(Error::store("read", "s")(at_once.clone()).delay(1), Some(Duration::from_secs(1)));
+        assert_eq!(Error::store("read", "s")(at_once).delay(4), Some(Duration::from_secs(8)), "never less");
     }
 }

@@ -17,6 +17,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(15);
 const CONNECT: Duration = Duration::from_secs(5);
 /// The largest answer: a value of 1 MiB and what is around it.
 const LARGEST: usize = 1024 * 1024 + 64 * 1024;
+/// The shortest wait that a store's wish is taken for: `Retry-After: 0` would have it asked without end.
+const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait a store may ask for.
 const LONGEST_WAIT: Duration = Duration::from_mins(5);
 
@@ -91,7 +93,7 @@ impl Answer {
 
 /// Reads a `Retry-After` header.
 pub(crate) fn retry_after(text: &str) -> Option<Duration> {
-    text.trim().parse().ok().map(|seconds| Duration::from_secs(seconds).min(LONGEST_WAIT))
+    text.trim().parse().ok().map(|seconds| Duration::from_secs(seconds).clamp(SHORTEST_WAIT, LONGEST_WAIT))
 }
 
 /// Why there is no answer.
@@ -206,10 +208,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_are_capped() {
+    fn waits_are_bounded() {
         let table = [
             ("7", Some(Duration::from_secs(7))),
             (" 7 ", Some(Duration::from_secs(7))),
+            ("0", Some(SHORTEST_WAIT)),
             ("86400", Some(LONGEST_WAIT)),
             ("-1", None),
             ("Wed, 21 Oct 2026 07:28:00 GMT", None),

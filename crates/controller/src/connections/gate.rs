@@ -192,7 +192,7 @@ impl State {
             return;
         }
         let grown = FIRST_PAUSE.saturating_mul(1 << self.pauses.clamp(1, 6).saturating_sub(1)).min(LONGEST_PAUSE);
-        let length = if throttled { error.retry_after.unwrap_or(grown).min(LONGEST_ASKED) } else { grown };
+        let length = if throttled { error.retry_after.unwrap_or(grown).clamp(FIRST_PAUSE, LONGEST_ASKED) } else { grown };
         let until = now + length;
         match &mut self.pause {
             Some(pause) if pause.until > until => pause.asked |= throttled,
@@ -328,7 +328,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_pause_that_was_asked_for_is_kept_and_capped() {
-        for (asked, seconds) in [(Some(20), 20), (Some(86_400), 300), (None, 1)] {
+        for (asked, seconds) in [(Some(20), 20), (Some(86_400), 300), (Some(0), 1), (None, 1)] {
             let gate = gate(1000, 1000);
             let late = gate.enter(1, Caller::User).await.unwrap();
             call(&gate, Caller::User, Some(throttled(asked))).await.unwrap();
