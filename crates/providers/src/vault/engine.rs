@@ -16,6 +16,9 @@ use rustify::{
 use super::{Vault, wire::engine as wire};
 use crate::http;
 
+/// The shortest life of an answer that is reckoned with: sooner than that it is not asked for again.
+const SHORTEST_LIFE: Duration = Duration::from_secs(10);
+
 /// A request that vaultrs has no type for.
 struct Ask {
     path: String,
@@ -77,6 +80,11 @@ impl Vault {
                 StoreError::new(StoreErrorKind::Malformed, text)
             })?),
         };
+        if !said.is_stable && lifetime.is_some_and(|lifetime| lifetime.is_zero()) {
+            let text = format!("{what}: the answer is over already (ttl or expiration); check the ttl of the role");
+            return Err(StoreError::new(StoreErrorKind::Malformed, text));
+        }
+        let lifetime = lifetime.map(|lifetime| lifetime.max(SHORTEST_LIFE));
         Ok(Answer { value, lifetime, is_stable: said.is_stable })
     }
 

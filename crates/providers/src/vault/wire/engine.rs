@@ -42,7 +42,7 @@ struct Envelope<'a> {
     data: Option<&'a RawValue>,
 }
 
-/// The fields of the data that say what it is. Whatever else may be called so is not taken for it.
+/// The fields of the data that say what it is.
 #[derive(Deserialize)]
 struct Facts {
     last_vault_rotation: Option<Value>,
@@ -58,9 +58,10 @@ pub(in crate::vault) fn answer(body: &[u8]) -> Result<Said, Malformed> {
     let Facts { last_vault_rotation, serial_number, ttl, expiration } = parse(text.as_bytes())?;
     let rotated = last_vault_rotation.as_ref().and_then(Value::as_str);
     let serial = serial_number.as_ref().and_then(Value::as_str);
-    let ttl = ttl.as_ref().filter(|_| rotated.is_some()).and_then(Value::as_u64).map(Duration::from_secs);
-    let end = expiration.as_ref().and_then(Value::as_i64).filter(|end| *end > 0);
-    let lifetime = ttl.map(Lifetime::For).or(end.map(Lifetime::Until)).unwrap_or(Lifetime::Unknown);
+    // Also without a rotation: identity tokens are new at each request, and say by `ttl` alone when they end.
+    let ttl = ttl.as_ref().and_then(Value::as_u64).map(|seconds| Lifetime::For(Duration::from_secs(seconds)));
+    let end = expiration.as_ref().and_then(Value::as_i64).filter(|end| *end > 0).map(Lifetime::Until);
+    let lifetime = if rotated.is_some() { ttl.or(end) } else { end.or(ttl) }.unwrap_or(Lifetime::Unknown);
     Ok(Said {
         data: SecretBytes::from(text),
         lease: (!lease_id.is_empty()).then(|| lease_id.into_owned()),
@@ -88,7 +89,8 @@ mod tests {
             (role, "2026-11-25T13:00:00.5Z", Lifetime::For(Duration::from_secs(90)), true),
             (certificate, "1a:2b", Lifetime::Until(1_795_612_800), false),
             (r#"{"a":"b"}"#, "", Lifetime::Unknown, false),
-            (r#"{"ttl":3600,"expiration":"never","serial_number":7}"#, "", Lifetime::Unknown, false),
+            (r#"{"token":"t","ttl":3600}"#, "", Lifetime::For(Duration::from_hours(1)), false),
+            (r#"{"ttl":"1h","expiration":"never","serial_number":7}"#, "", Lifetime::Unknown, false),
             (r#"{"last_vault_rotation":null,"ttl":-1,"expiration":0}"#, "", Lifetime::Unknown, false),
         ];
         for (data, version, lifetime, is_stable) in table {

@@ -130,11 +130,16 @@ pub async fn engine_answers(bao: Shared) -> Result<()> {
         })
         .await?
     };
+    let token = stub::answering(|_| stub::http("200 OK", "", r#"{"data":{"token":"t","ttl":3600}}"#)).await?;
+    let answer = call(&opened(&*bao, Some(&token)).await?, CallMethod::Get, "identity/oidc/token/a", &[]).await?;
+    ensure!(!answer.is_stable && answer.lifetime == Some(Duration::from_hours(1)), "{:?}", answer.lifetime);
     let store = opened(&*bao, Some(&address)).await?;
     let answer = call(&store, CallMethod::Get, "a/creds/b c", &[("x", "1 &"), ("y", "ü")]).await?;
     ensure!(answer.value.bytes.expose() == odd.as_bytes());
     ensure!(answer.lifetime == Some(Duration::from_secs(30)), "{:?}", answer.lifetime);
     let table = [
+        ("", body(r#"{"token":"t","ttl":0}"#), "over already"),
+        (DATE, body(r#"{"expiration":1795600000}"#), "over already"),
         ("", body(r#"{"expiration":1795611630}"#), "Date"),
         (DATE, body("null"), "not a JSON object"),
         (DATE, "<html>".to_owned(), "documented form"),
