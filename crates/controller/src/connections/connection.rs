@@ -67,8 +67,14 @@ impl Connection {
     /// # Errors
     /// As [`Connection::read`], for each.
     pub async fn read_all(&self, ctx: &Context, locators: &[Locator]) -> Vec<Result<RemoteValue, Error>> {
+        let allow = |key: &str| self.allow(ctx, key, GrantOperation::Read);
+        let Ok(granted) = self.granted(ctx) else {
+            // Each gets the reason for itself.
+            return locators.iter().map(|at| Err(allow(&at.key).err().unwrap_or_else(|| self.busy()))).collect();
+        };
+        let refused = |locator: &Locator| granted.as_ref()?.check(&locator.key, GrantOperation::Read).err();
         let mut answers: Vec<Option<Result<RemoteValue, Error>>> =
-            locators.iter().map(|locator| self.allow(ctx, &locator.key, GrantOperation::Read).err().map(Err)).collect();
+            locators.iter().map(|locator| refused(locator).map(Err)).collect();
         let wanted: Vec<Locator> = locators
             .iter()
             .zip(&answers)
