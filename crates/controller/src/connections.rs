@@ -22,7 +22,8 @@ use rekey_api::{
 };
 use rekey_core::{
     SpecError, account,
-    store::{StoreError, StoreErrorKind},
+    policy::Source,
+    store::{CallMethod, StoreError, StoreErrorKind},
 };
 use tokio::sync::OnceCell;
 
@@ -163,16 +164,28 @@ fn spec_or_store(error: StoreError, operation: &'static str, label: &str) -> Err
     }
 }
 
-/// Whether an object of `namespace` may read this key (or path of an engine) of a store, by what the store's grants say
-/// now. Everybody may who has a `RemoteStore` in the namespace.
+/// Whether a policy of `namespace` may use what its source names, by what the grants of the stores say now: keys are read,
+/// and an engine is asked as its method says. Everybody may who has a `RemoteStore` in the namespace.
 ///
 /// # Errors
 /// `StoreNotAllowed` when it may not.
-pub fn may_read(ctx: &Context, namespace: &str, reference: &StoreRef, key: &str) -> Result<(), Error> {
-    granted(ctx, namespace, reference, key, GrantOperation::Read)
+pub fn may_use(ctx: &Context, namespace: &str, source: &Source) -> Result<(), Error> {
+    let operation = match source {
+        Source::Engine(engine) => operation(engine.call.method),
+        Source::Remote(_) | Source::Existing | Source::Generated(_) => GrantOperation::Read,
+    };
+    source.keys().into_iter().try_for_each(|(store, key)| granted(ctx, namespace, store, key, operation))
 }
 
-/// As [`may_read`], for what a rotation does: it reads and writes.
+/// What a grant must allow for a request to an engine.
+fn operation(method: CallMethod) -> GrantOperation {
+    match method {
+        CallMethod::Get => GrantOperation::Read,
+        CallMethod::Post => GrantOperation::Write,
+    }
+}
+
+/// Whether a schedule of `namespace` may do what a rotation does with this key: it reads and writes.
 ///
 /// # Errors
 /// `StoreNotAllowed` when it may not.

@@ -109,9 +109,7 @@ fn failure(ctx: &Context, object: &SecretPolicy, error: &Error) -> SecretPolicyS
 async fn keep(ctx: &Context, object: &SecretPolicy, parsed: &Policy) -> Result<Next, Error> {
     let seen = observe::observe(ctx, object, parsed).await?;
     policy::admit(parsed, &seen.secret)?;
-    for (store, key) in parsed.source.keys() {
-        connections::may_read(ctx, &parsed.namespace, store, key)?; // grants may have been withdrawn
-    }
+    connections::may_use(ctx, &parsed.namespace, &parsed.source)?; // grants may have been withdrawn
     let fetched = match policy::fetch(parsed, &seen, ctx.now()) {
         Fetch::Due(wanted) => Some(read::read(ctx, parsed, &wanted).await?),
         Fetch::NotBefore(_) | Fetch::OnChange => None,

@@ -7,10 +7,10 @@ use rekey_api::{
     reference::StoreKind,
     store::{Access, GrantOperation},
 };
-use rekey_core::store::{Answer, Call, CallMethod, Locator, Probe, RemoteValue, Search, StoreErrorKind, Write};
+use rekey_core::store::{Answer, Call, Locator, Probe, RemoteValue, Search, StoreErrorKind, Write};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{client::Client, grants::Granted, read_only, reads, spec_or_store, turns::Turns};
+use super::{client::Client, grants::Granted, operation, read_only, reads, spec_or_store, turns::Turns};
 use crate::{context::Context, error::Error, notify, queue::Lane, rows::Object, store::StoreObject, table::ObjectName};
 
 /// An open store, for one namespace that uses it.
@@ -144,11 +144,7 @@ impl Connection {
     /// # Errors
     /// As [`rekey_core::store::Store::call`]; `StoreNotAllowed` for a path that is not granted.
     pub async fn call(&self, ctx: &Context, call: &Call) -> Result<Answer, Error> {
-        let operation = match call.method {
-            CallMethod::Get => GrantOperation::Read,
-            CallMethod::Post => GrantOperation::Write,
-        };
-        self.allow(ctx, &call.path, operation)?;
+        self.allow(ctx, &call.path, operation(call.method))?;
         let _turn = self.turn(ctx, "ask").await?;
         let answer = self.client.call("call", |store| store.call(call)).await;
         self.compare(ctx, answer.as_ref().err().map(|error| error.kind));
