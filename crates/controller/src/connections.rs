@@ -63,8 +63,13 @@ struct Entry {
 impl Connections {
     /// Forgets the clients of a store that is gone or has changed.
     pub fn forget(&self, name: &ObjectName) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).retain(|identity, _| identity.store != *name);
+        self.reopen(name);
         self.turns.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// Forgets the clients of a store, so that the next ones read afresh what a client is made with.
+    pub fn reopen(&self, name: &ObjectName) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).retain(|identity, _| identity.store != *name);
     }
 
     /// The place of a client of the store in this generation.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rekey_api::{
     RotationSchedule, SecretPolicy,
     provider::Provider,
-    reference::{StoreKind, StoreRef},
+    reference::{CaBundleKind, StoreKind, StoreRef},
 };
 use rekey_core::{
     policy::{Policy, effective_secret},
@@ -261,12 +261,15 @@ fn asks<K>(before: Option<&Object<K>>, now: Option<&Object<K>>) -> bool {
     wish(before) != wish(now)
 }
 
-/// Names of the Secrets that a store takes its credential from.
+/// Names of the Secrets that a store takes its credential, or the certificates it trusts, from.
 #[must_use]
 pub fn credentials(provider: &Provider) -> Vec<&str> {
     let mut names = Vec::new();
-    if let Some(token) = provider.vault.as_ref().and_then(|vault| vault.auth.token.as_ref()) {
-        names.push(token.secret_ref.name.as_str());
+    if let Some(vault) = &provider.vault {
+        names.extend(vault.auth.token.iter().map(|token| token.secret_ref.name.as_str()));
+        names.extend(vault.auth.app_role.iter().map(|role| role.secret_ref.name.as_str()));
+        let bundle = vault.ca_bundle_ref.iter().filter(|bundle| bundle.kind == CaBundleKind::Secret);
+        names.extend(bundle.map(|bundle| bundle.name.as_str()));
     }
     let aws = provider.aws.as_ref().and_then(|aws| aws.auth.as_ref()?.secret_ref.as_ref());
     if let Some(keys) = aws {
@@ -275,4 +278,25 @@ pub fn credentials(provider: &Provider) -> Vec<&str> {
         names.extend(keys.session_token.iter().map(|key| key.name.as_str()));
     }
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_secret_that_a_store_needs_is_watched() {
+        let vault = |auth, reference| {
+            let vault = json!({"server": "https://vault", "auth": auth, "caBundleRef": reference});
+            serde_json::from_value::<Provider>(json!({"vault": vault})).unwrap()
+        };
+        let bundle = |kind| json!({"kind": kind, "name": "roots", "key": "ca.crt"});
+        let token = json!({"token": {"secretRef": {"name": "login", "key": "token"}}});
+        let role = json!({"appRole": {"roleId": "r", "secretRef": {"name": "role", "key": "id"}}});
+        assert_eq!(credentials(&vault(token.clone(), bundle("ConfigMap"))), ["login"]);
+        assert_eq!(credentials(&vault(token, bundle("Secret"))), ["login", "roots"]);
+        assert_eq!(credentials(&vault(role, json!(null))), ["role"]);
+    }
 }

@@ -7,6 +7,7 @@ use rekey_api::{ClusterRemoteStore, RemoteStore, RemoteStoreStatus, reference::S
 use rekey_core::{
     SpecError,
     grant::Grants,
+    store::StoreErrorKind,
     summary::{Situation, conditions},
 };
 
@@ -142,6 +143,9 @@ impl<K: StoreObject> Reconcile for Stores<K> {
         let Ok(store) = &row.parsed else {
             return settle::malformed::<K>(ctx, key, &row.metadata, error).await;
         };
+        if may_have_new_roots(&store.connection(), error) {
+            ctx.connections.reopen(key);
+        }
         let mut status = store.status().cloned().unwrap_or_default();
         let generation = store.meta().generation.unwrap_or_default();
         let situation = error.situation(false);
@@ -154,6 +158,13 @@ impl<K: StoreObject> Reconcile for Stores<K> {
         }
         Ok(())
     }
+}
+
+/// Whether a store may be out of reach because its client trusts the certificates that `caBundleRef` named when it was
+/// made, and not those it names now.
+fn may_have_new_roots(spec: &RemoteStoreSpec, error: &Error) -> bool {
+    let is_named = spec.provider.vault.as_ref().is_some_and(|vault| vault.ca_bundle_ref.is_some());
+    is_named && matches!(error, Error::Store { source, .. } if source.kind == StoreErrorKind::Unavailable)
 }
 
 /// The status of a store that can be used; who we are and what we may do is for a probe to say.
