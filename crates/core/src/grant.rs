@@ -1,5 +1,7 @@
 //! Who may use a `ClusterRemoteStore`, for which keys, and how. Nobody may what no grant allows.
 
+mod search;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use kube::core::{Selector, SelectorExt as _};
@@ -185,12 +187,13 @@ impl Rule {
     }
 }
 
-/// The text for a search of somebody who may read nothing.
+/// The text for a search of somebody who may read nothing there.
 #[must_use]
-pub fn refusal_of_search(consumer: Consumer<'_>) -> String {
+pub fn refusal_of_search(consumer: Consumer<'_>, path: Option<&str>) -> String {
+    let place = path.filter(|path| !path.is_empty()).map(|path| format!(" below {path:?}")).unwrap_or_default();
     format!(
-        "no grant lets namespace {:?} Read any key, so there is nothing to search; whoever administers the store can add \
-         one to its spec.grants",
+        "no grant lets namespace {:?} Read any key{place}, so there is nothing to search; whoever administers the store \
+         can add one to its spec.grants",
         consumer.namespace
     )
 }

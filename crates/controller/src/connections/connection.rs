@@ -1,16 +1,24 @@
 //! What may be asked of an open store. Each use asks the grants anew.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+};
 
 use rekey_api::{
     ClusterRemoteStore, RemoteStore,
     reference::StoreKind,
     store::{Access, GrantOperation},
 };
-use rekey_core::store::{Answer, Call, Locator, Probe, RemoteValue, Search, StoreErrorKind, Write};
+use rekey_core::store::{Answer, Call, Locator, Probe, RemoteValue, Search, StoreError, StoreErrorKind, Write};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{client::Client, grants::Granted, operation, read_only, reads, spec_or_store, turns::Turns};
+use super::{
+    client::Client,
+    grants::{Granted, without_place},
+    operation, read_only, reads, spec_or_store,
+    turns::Turns,
+};
 use crate::{context::Context, error::Error, notify, queue::Lane, rows::Object, store::StoreObject, table::ObjectName};
 
 /// An open store, for one namespace that uses it.
@@ -121,22 +129,34 @@ impl Connection {
         }
     }
 
-    /// The keys that fit a search and may be read, sorted.
+    /// The keys that fit a search and may be read, sorted. Through grants, only what they cover is searched, and a failure
+    /// names no place in the store but the path that was asked for.
     ///
     /// # Errors
-    /// As [`rekey_core::store::Store::find`]; `StoreNotAllowed` for a namespace that may read nothing.
+    /// As [`rekey_core::store::Store::find`]; `StoreNotAllowed` for a namespace that may read nothing there.
     pub async fn search(&self, ctx: &Context, search: &Search) -> Result<Vec<String>, Error> {
-        if let Some(granted) = self.granted(ctx)? {
-            granted.check_search()?;
-        }
+        let parts = self.granted(ctx)?.map(|granted| granted.parts(search)).transpose()?;
         let _turn = self.turn(ctx, "search").await?;
-        let answer = self.client.call("find", |store| store.find(search)).await;
-        self.compare(ctx, answer.as_ref().err().map(|error| error.kind));
-        let found = answer.map_err(Error::store("search", &self.label))?;
+        let Some(parts) = parts else {
+            return self.search_part(ctx, search).await.map_err(Error::store("search", &self.label));
+        };
+        let mut found = BTreeSet::new();
+        for part in &parts {
+            let answer = self.search_part(ctx, part).await;
+            let blurred = |error| Error::store("search", &self.label)(without_place(&error, search));
+            found.extend(answer.map_err(blurred)?);
+        }
+        let found: Vec<String> = found.into_iter().collect();
         match self.granted(ctx)? {
             None => Ok(found),
             Some(granted) => granted.readable(found),
         }
+    }
+
+    async fn search_part(&self, ctx: &Context, part: &Search) -> Result<Vec<String>, StoreError> {
+        let answer = self.client.call("find", |store| store.find(part)).await;
+        self.compare(ctx, answer.as_ref().err().map(|error| error.kind));
+        answer
     }
 
     /// Asks an engine. Its path is granted as a key is, with `Write` for a `POST`.

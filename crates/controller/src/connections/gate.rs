@@ -192,7 +192,8 @@ impl State {
             return;
         }
         let grown = FIRST_PAUSE.saturating_mul(1 << self.pauses.clamp(1, 6).saturating_sub(1)).min(LONGEST_PAUSE);
-        let length = if throttled { error.retry_after.unwrap_or(grown).clamp(FIRST_PAUSE, LONGEST_ASKED) } else { grown };
+        let length =
+            if throttled { error.retry_after.unwrap_or(grown).clamp(FIRST_PAUSE, LONGEST_ASKED) } else { grown };
         let until = now + length;
         match &mut self.pause {
             Some(pause) if pause.until > until => pause.asked |= throttled,

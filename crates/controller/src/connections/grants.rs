@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use rekey_api::{ClusterRemoteStore, store::GrantOperation};
-use rekey_core::grant::{Consumer, Grants, Verdict, Wish, refusal, refusal_of_search};
+use rekey_core::{
+    grant::{Consumer, Grants, Verdict, Wish, refusal, refusal_of_search},
+    store::{Search, StoreError, StoreErrorKind},
+};
 
 use crate::{
     context::Context,
@@ -44,13 +47,19 @@ impl<'a> Granted<'a> {
         self.answer(self.grants.judge(self.consumer(), wish), || refusal(self.consumer(), wish))
     }
 
-    /// Whether the namespace may read anything.
+    /// The parts of a search that may find something to read: it looks nowhere else.
     ///
     /// # Errors
-    /// `StoreNotAllowed` when it may not.
-    pub fn check_search(&self) -> Result<(), Error> {
-        let verdict = self.grants.judge_any(self.consumer(), GrantOperation::Read);
-        self.answer(verdict, || refusal_of_search(self.consumer()))
+    /// `StoreNotAllowed` when there is none.
+    pub fn parts(&self, search: &Search) -> Result<Vec<Search>, Error> {
+        let refused = || refusal_of_search(self.consumer(), search.path.as_deref());
+        self.answer(self.grants.judge_any(self.consumer(), GrantOperation::Read), refused)?;
+        let paths = self.grants.search_paths(self.consumer(), search.path.as_deref());
+        if paths.is_empty() {
+            return Err(Error::not_allowed(self.label, refused()));
+        }
+        let part = |path: String| Search { path: (!path.is_empty()).then_some(path), ..search.clone() };
+        Ok(paths.into_iter().map(part).collect())
     }
 
     /// Those of the keys that may be read.
@@ -85,6 +94,27 @@ impl<'a> Granted<'a> {
             }),
         }
     }
+}
+
+/// The failure of a search through grants, without what it says of the place where it met it: that may be a folder of
+/// somebody else.
+pub fn without_place(error: &StoreError, search: &Search) -> StoreError {
+    let why = match error.kind {
+        StoreErrorKind::NotFound => "nothing is there",
+        StoreErrorKind::Denied => "the login of the store may not list or look at all of it",
+        StoreErrorKind::Throttled => {
+            "the store asks us to slow down, or more is asked of it than its spec.limits let through"
+        }
+        StoreErrorKind::Unavailable => "the store does not answer",
+        StoreErrorKind::Conflict => "somebody else changes it",
+        StoreErrorKind::Invalid => {
+            "the store cannot be searched like this: search below a longer find.path; check mount and kvVersion of the \
+             store, and that it has tags where find.tags asks for them"
+        }
+        StoreErrorKind::Malformed => "the answer is not in the documented form",
+    };
+    let path = search.path.as_deref().unwrap_or_default();
+    StoreError::new(error.kind, format!("find.path {path:?}: {why}")).retry_after(error.retry_after)
 }
 
 /// The parsed grants.
