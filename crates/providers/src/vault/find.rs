@@ -18,9 +18,9 @@ use super::{AT_ONCE, Vault, paths, wire};
 /// The most folders in each other that are looked into.
 const DEEPEST: usize = 32;
 /// The most folders that one search looks into.
-const MOST_FOLDERS: usize = 1_000;
+const MOST_FOLDERS: usize = 100;
 /// The most keys that one search looks at.
-const MOST_KEYS: usize = 10_000;
+const MOST_KEYS: usize = 2_000;
 
 impl Vault {
     /// The keys that fit, sorted. A folder that does not exist holds none.

@@ -55,8 +55,8 @@ pub async fn search_too_wide(bao: Shared) -> Result<()> {
         |suffix: &str, count: usize| -> Vec<String> { (0..count).map(|name| format!("{name}{suffix}")).collect() };
     let table = [
         (names("/", 1), "folders nested more than 32 deep"),
-        (names("/", 1_001), "more than 1000 folders"),
-        (names("", 10_001), "more than 10000 keys"),
+        (names("/", 101), "more than 100 folders"),
+        (names("", 2_001), "more than 2000 keys"),
     ];
     for (names, expected) in table {
         let answer = json!({ "data": { "keys": names } }).to_string();
