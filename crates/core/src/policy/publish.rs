@@ -44,13 +44,18 @@ impl Decided {
 
     /// What the Secret is made from is gone, and the policy wants the Secret gone too.
     pub fn deleted(policy: &Policy, what: &str, over: Option<ObjectVersion>) -> Self {
-        let text = format!(
-            "{what} is gone, and Secret {} was deleted, as spec.source.remote.onMissing says; it comes back with the value",
-            policy.secret
-        );
+        let text = Self::gone(policy, what);
         let steps = over.map(|over| Step::Delete(policy.secret.clone(), over)).into_iter().collect();
         let events = vec![Notice { reason: Reason::KeyNotFound, action: "Delete", text: text.clone() }];
         Self { steps, events, ..Self::absent(text) }
+    }
+
+    /// The text stays the same for as long as the value is gone.
+    pub fn gone(policy: &Policy, what: &str) -> String {
+        format!(
+            "{what} is gone, and Secret {} was deleted, as spec.source.remote.onMissing says; it comes back with the value",
+            policy.secret
+        )
     }
 
     fn wait(reason: Reason, text: String) -> Self {

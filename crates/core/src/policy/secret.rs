@@ -232,7 +232,10 @@ fn decide<'a>(
             Ok(Outcome::of(Decided::deleted(policy, &what, seen.over.clone()), fetched))
         }
         (Values::Gone(what), _) => {
-            let text = format!("{what} does not exist; the Secret is made when it does");
+            let text = match &seen.status.revision {
+                Some(_) => Decided::gone(policy, &what),
+                None => format!("{what} does not exist; the Secret is made when it does"),
+            };
             Ok(Outcome::of(Decided::absent(text), fetched))
         }
         (Values::Unread, SeenSecret::Ours { published, .. }) => {
