@@ -26,6 +26,7 @@ use crate::{
     listings::Listings,
     metrics::Metrics,
     namespaces::{Namespaces, Standing},
+    pulse::Pulse,
     queue::{Key, Queue},
     rows::{NamespaceRow, Object, SecretRow, WorkloadRow},
     table::{ObjectName, Table},
@@ -330,6 +331,8 @@ pub struct Context {
     pub events: Events,
     /// Metrics.
     pub metrics: Arc<Metrics>,
+    /// Signs of life.
+    pub pulse: Arc<Pulse>,
     /// Whose turn it is to be restarted.
     pub turns: Turns,
 }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use futures::FutureExt as _;
+use rekey_core::health::RECONCILE;
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
@@ -18,9 +19,6 @@ use crate::{
     error::{Class, Error},
     queue::{Key, Queue},
 };
-
-/// No reconcile takes longer.
-const DEADLINE: Duration = Duration::from_mins(1);
 
 /// A refusal that could not be written into the status is tried again after this time: nothing else would bring it up.
 const UNTOLD: Duration = Duration::from_secs(30);
@@ -57,13 +55,16 @@ pub trait Reconcile: Send + Sync + 'static {
 /// Starts the workers of one kind.
 pub fn workers<R: Reconcile>(ctx: &Arc<Context>) -> Vec<JoinHandle<()>> {
     let failures = Arc::new(Failures(Mutex::new(HashMap::new())));
+    let crew = ctx.pulse.crew(R::KIND, ctx.settings.concurrency);
     (0..ctx.settings.concurrency)
-        .map(|_| {
+        .map(|worker| {
             let (ctx, failures) = (Arc::clone(ctx), Arc::clone(&failures));
             tokio::spawn(async move {
                 loop {
                     let key = R::queue(&ctx).next().await;
+                    let busy = ctx.pulse.busy(crew, worker);
                     let delay = round::<R>(&ctx, &key, &failures).await;
+                    drop(busy);
                     R::queue(&ctx).done(&key, delay);
                 }
             })
@@ -89,10 +90,10 @@ impl<K: Key> Failures<K> {
 async fn round<R: Reconcile>(ctx: &Context, key: &R::Key, failures: &Failures<R::Key>) -> Option<Duration> {
     let span = tracing::info_span!("reconcile", kind = R::KIND, object = %key);
     let started = tokio::time::Instant::now();
-    let work = tokio::time::timeout(DEADLINE, R::ensure(ctx, key)).instrument(span.clone());
+    let work = tokio::time::timeout(RECONCILE, R::ensure(ctx, key)).instrument(span.clone());
     let result = match AssertUnwindSafe(work).catch_unwind().await {
         Ok(Ok(result)) => result,
-        Ok(Err(_)) => Err(Error::Deadline(DEADLINE)),
+        Ok(Err(_)) => Err(Error::Deadline(RECONCILE)),
         Err(_) => Err(Error::Panic),
     };
     let seconds = started.elapsed().as_secs_f64();

@@ -7,6 +7,7 @@ pub mod drive;
 pub mod error;
 pub mod metrics;
 pub mod namespaces;
+pub mod pulse;
 pub mod table;
 
 mod apply;

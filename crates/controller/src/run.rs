@@ -19,6 +19,7 @@ use crate::{
     metrics::Metrics,
     namespaces::{self, Namespaces},
     policy::Policies,
+    pulse::Pulse,
     rotation::Schedules,
     store::Stores,
     turns::Turns,
@@ -42,6 +43,8 @@ pub struct Parts {
     pub connect: Arc<dyn Connect>,
     /// Metrics.
     pub metrics: Arc<Metrics>,
+    /// Signs of life.
+    pub pulse: Arc<Pulse>,
 }
 
 /// Runs every reconciler until one of the tasks ends, which is a fault, or the future is dropped.
@@ -66,6 +69,7 @@ pub async fn run(parts: Parts) -> Result<(), Error> {
         listings: Listings::default(),
         memory: Memory::default(),
         metrics: parts.metrics,
+        pulse: parts.pulse,
         turns: Turns::default(),
     });
     let mut tasks = Tasks(watch::own_kinds(&ctx));

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Debug, sync::Arc, time::Duration};
 
-use futures::{Stream, StreamExt as _, pin_mut};
+use futures::{StreamExt as _, pin_mut};
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
@@ -22,15 +22,19 @@ use kube::{
     },
 };
 use rekey_api::{ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy, reference::StoreKind};
-use rekey_core::workload::{Kind, Project, Workload, argo_rollout, gateway};
+use rekey_core::{
+    health::WATCH,
+    workload::{Kind, Project, Workload, argo_rollout, gateway},
+};
 use serde::de::DeserializeOwned;
 use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::{
     context::{Context, workload_name},
     index::Refers,
-    listings::{Listing, NAMESPACES},
+    listings::{CLUSTER_STORES, Listing, NAMESPACES},
     namespaces, notify,
+    pulse::Running,
     rows::{NamespaceRow, Object, SecretRow, WorkloadRow},
     table::{Change, ObjectName, Row, Table},
 };
@@ -48,16 +52,15 @@ const UNANSWERED: Duration = Duration::from_secs(30);
 /// Objects in one answer of a list: a whole answer is in memory at once, and that room is never given back in full.
 const PAGE: u32 = 100;
 
-/// A watch that goes silent is renewed after this time, in seconds.
-const TIMEOUT: u32 = 180;
-
 /// What is done with the events of one watch.
 struct Feed<K, T> {
     kind: &'static str,
     /// The namespace it covers; `None`: all.
     namespace: Option<String>,
-    /// Whether the namespace is closed to us when this watch is refused.
+    /// Whether we can do nothing without it: its namespace is closed to us when it is refused.
     vital: bool,
+    /// Whether nothing begins before its first list.
+    first: bool,
     table: fn(&Context) -> &Table<T>,
     row: fn(K) -> (ObjectName, T),
     notify: fn(&Context, &Change<T>),
@@ -75,7 +78,7 @@ pub fn own_kinds(ctx: &Arc<Context>) -> Vec<JoinHandle<()>> {
         ctx,
         Api::all(ctx.watch_client.clone()),
         None,
-        "ClusterRemoteStore",
+        CLUSTER_STORES,
         |ctx| &ctx.known.cluster_stores,
         notify::store,
     )];
@@ -119,13 +122,13 @@ pub fn namespace(ctx: &Arc<Context>, namespace: &str) -> Vec<AbortHandle> {
         kind: "Secret",
         namespace: Some(namespace.to_owned()),
         vital: true,
+        first: false,
         table: |ctx| &ctx.known.secrets,
         row: |object: PartialObjectMeta<Secret>| (named(&object), SecretRow::project(object.metadata)),
         notify: notify::secret,
         listed,
     };
-    let stream = watcher(secrets, config()).default_backoff();
-    let secrets = tokio::spawn(run(Arc::clone(ctx), stream, feed));
+    let secrets = tokio::spawn(run(Arc::clone(ctx), secrets, feed));
     vec![
         secrets.abort_handle(),
         follow_workload::<Deployment>(ctx, namespace, Kind::Deployment),
@@ -146,6 +149,7 @@ pub fn labels(ctx: &Arc<Context>) -> AbortHandle {
         kind: NAMESPACES,
         namespace: None,
         vital: false,
+        first: false,
         table: |ctx| &ctx.known.namespaces,
         row: |object: PartialObjectMeta<Namespace>| (named(&object), NamespaceRow::project(object.metadata)),
         notify: notify::namespace,
@@ -154,8 +158,7 @@ pub fn labels(ctx: &Arc<Context>) -> AbortHandle {
             notify::users_of(ctx, StoreKind::ClusterRemoteStore, None, None);
         },
     };
-    let stream = watcher(namespaces, config()).default_backoff();
-    tokio::spawn(run(Arc::clone(ctx), stream, feed)).abort_handle()
+    tokio::spawn(run(Arc::clone(ctx), namespaces, feed)).abort_handle()
 }
 
 fn api<K>(ctx: &Context, scope: Option<&str>) -> Api<DeserializeGuard<K>>
@@ -169,7 +172,7 @@ where
 }
 
 fn config() -> Config {
-    Config::default().timeout(TIMEOUT).page_size(PAGE)
+    Config::default().timeout(WATCH).page_size(PAGE)
 }
 
 fn listed(ctx: &Context, namespace: Option<&str>, kind: &'static str) {
@@ -195,7 +198,8 @@ where
     let feed = Feed {
         kind,
         namespace,
-        vital: true,
+        vital: kind != CLUSTER_STORES,
+        first: true,
         table,
         row,
         notify,
@@ -204,8 +208,7 @@ where
             ctx.namespaces.listed_own(namespace, kind);
         },
     };
-    let stream = watcher(api, config()).default_backoff();
-    tokio::spawn(run(Arc::clone(ctx), stream, feed))
+    tokio::spawn(run(Arc::clone(ctx), api, feed))
 }
 
 fn follow_workload<K>(ctx: &Arc<Context>, namespace: &str, kind: Kind) -> AbortHandle
@@ -221,8 +224,7 @@ where
 {
     let api: Api<K> = Api::namespaced(ctx.watch_client.clone(), namespace);
     let row = |object: K| consumer(object.project());
-    let stream = watcher(api, config()).default_backoff();
-    tokio::spawn(run(Arc::clone(ctx), stream, consumers(namespace, kind, row))).abort_handle()
+    tokio::spawn(run(Arc::clone(ctx), api, consumers(namespace, kind, row))).abort_handle()
 }
 
 fn consumer(workload: Workload) -> (ObjectName, WorkloadRow) {
@@ -234,6 +236,7 @@ fn consumers<K>(namespace: &str, kind: Kind, row: fn(K) -> (ObjectName, Workload
         kind: kind.as_str(),
         namespace: Some(namespace.to_owned()),
         vital: kind.rolls(), // the others are only shown
+        first: false,
         table: |ctx| &ctx.known.workloads,
         row,
         notify: notify::workload,
@@ -282,7 +285,7 @@ async fn follow_if_known(
     let api: Api<DynamicObject> = Api::namespaced_with(ctx.watch_client.clone(), &namespace, &resource);
     // Without a right to it its objects are not shown.
     let feed = Feed { vital: false, ..consumers(&namespace, kind, row) };
-    run(ctx, watcher(api, config()).default_backoff(), feed).await;
+    run(ctx, api, feed).await;
 }
 
 /// How a kind is reached that not every cluster has.
@@ -302,11 +305,12 @@ fn named<K: Resource>(object: &K) -> ObjectName {
 }
 
 /// Feeds one watch into its table. Ends only with the stream, that is never.
-async fn run<K, T: Row>(
-    ctx: Arc<Context>,
-    stream: impl Stream<Item = Result<Event<K>, watcher::Error>>,
-    feed: Feed<K, T>,
-) {
+async fn run<K, T: Row>(ctx: Arc<Context>, api: Api<K>, feed: Feed<K, T>)
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let running = ctx.pulse.watch(api.resource_url(), feed.kind, feed.first);
+    let stream = watcher(api, config()).default_backoff();
     let table = feed.table;
     let mut present = BTreeSet::new();
     pin_mut!(stream);
@@ -325,6 +329,7 @@ async fn run<K, T: Row>(
                     (feed.notify)(&ctx, &change);
                 }
                 present.clear();
+                running.listed();
                 (feed.listed)(&ctx, feed.namespace.as_deref(), feed.kind);
             }
             Ok(Event::Apply(object)) => {
@@ -339,7 +344,7 @@ async fn run<K, T: Row>(
                     (feed.notify)(&ctx, &change);
                 }
             }
-            Err(error) => failed(&ctx, &feed, &error),
+            Err(error) => failed(&ctx, &feed, &running, &error),
         }
     }
 }
@@ -353,7 +358,7 @@ fn gone<K, T: Row>(table: &Table<T>, feed: &Feed<K, T>, present: &BTreeSet<Objec
     table.retain(feed.namespace.as_deref(), |name| present.contains(name) || !own(name))
 }
 
-fn failed<K, T>(ctx: &Context, feed: &Feed<K, T>, error: &watcher::Error) {
+fn failed<K, T>(ctx: &Context, feed: &Feed<K, T>, running: &Running, error: &watcher::Error) {
     let code = match error {
         watcher::Error::InitialListFailed(source)
         | watcher::Error::WatchStartFailed(source)
@@ -362,6 +367,9 @@ fn failed<K, T>(ctx: &Context, feed: &Feed<K, T>, error: &watcher::Error) {
         watcher::Error::NoResourceVersion => None,
     };
     tracing::warn!(kind = feed.kind, namespace = feed.namespace, code, "a watch failed; it is started again");
+    if code == Some(403) && !feed.vital {
+        running.refused();
+    }
     match (code, &feed.namespace) {
         (Some(403), Some(namespace)) if feed.vital => {
             ctx.namespaces.refused(namespace);

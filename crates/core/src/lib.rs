@@ -6,6 +6,7 @@ pub mod account;
 pub mod chance;
 pub mod digest;
 pub mod grant;
+pub mod health;
 pub mod password;
 pub mod policy;
 pub mod published;

@@ -100,3 +100,41 @@ pub struct RunOptions {
     #[arg(long, env = "REKEY_OPERATOR_NAMESPACE")]
     pub operator_namespace: Option<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// The rows of the README's table of settings: flag and default.
+    fn documented() -> BTreeMap<String, String> {
+        let rows = include_str!("../../../README.md").lines().filter(|line| line.starts_with("| `--"));
+        rows.map(|row| {
+            let mut cells = row.split('|').map(|cell| cell.trim().trim_matches('`').to_owned()).skip(1);
+            (cells.next().unwrap_or_default(), cells.next().unwrap_or_default())
+        })
+        .collect()
+    }
+
+    #[test]
+    fn every_setting_is_a_flag_and_a_variable_and_is_documented() {
+        let command = Args::command();
+        let run = command.find_subcommand("run").unwrap();
+        let mut documented = documented();
+        for argument in run.get_arguments().filter(|argument| argument.get_id() != "help") {
+            let flag = argument.get_long().unwrap_or_else(|| panic!("{} is no flag", argument.get_id()));
+            let variable = format!("REKEY_{}", flag.to_uppercase().replace('-', "_"));
+            assert_eq!(argument.get_env().and_then(|name| name.to_str()), Some(variable.as_str()));
+            assert!(argument.get_help().is_some(), "--{flag} has no help");
+            let default = documented.remove(&format!("--{flag}"));
+            let default = default.unwrap_or_else(|| panic!("--{flag} is not in the README"));
+            if let [known] = argument.get_default_values() {
+                assert_eq!(Some(default.as_str()), known.to_str(), "--{flag}");
+            }
+        }
+        assert_eq!(documented, BTreeMap::new(), "the README has flags that are not there");
+    }
+}

@@ -1,10 +1,12 @@
 //! Clients of the API server: one whose calls end, and one for watches, which do not.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
-use kube::{Api, Client, Config, api::PostParams};
+use kube::{Api, Client, Config, api::PostParams, client::Body};
+use rekey_controller::pulse::Pulse;
+use tower::service_fn;
 
 /// No call outlives this.
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -13,7 +15,7 @@ const DEADLINE: Duration = Duration::from_secs(15);
 pub struct Clients {
     /// Every call has a deadline.
     pub calls: Client,
-    /// For watches.
+    /// For watches. What is answered is noted as a sign of life.
     pub watches: Client,
     /// `host:port` of the API server; stores may not point there.
     pub server: String,
@@ -23,7 +25,7 @@ pub struct Clients {
 ///
 /// # Errors
 /// When neither is there, or it cannot be used.
-pub async fn connect() -> Result<Clients> {
+pub async fn connect(pulse: &Arc<Pulse>) -> Result<Clients> {
     // Its text holds its causes already.
     let fix = "no access to a cluster: set KUBECONFIG to a kubeconfig file, or run in a pod with a ServiceAccount";
     let mut config = Config::infer().await.map_err(|error| anyhow!("{fix}: {error}"))?;
@@ -32,11 +34,29 @@ pub async fn connect() -> Result<Clients> {
     config.connect_timeout = Some(Duration::from_secs(5));
     config.write_timeout = Some(DEADLINE);
     let watches = Client::try_from(config.clone()).context("build the client for watches")?;
+    let watches = noted(watches, pulse);
     let server = address(&config.cluster_url);
     config.read_timeout = Some(DEADLINE);
     config.reset_reader_on_write = true;
     let calls = Client::try_from(config).context("build the client")?;
     Ok(Clients { calls, watches, server })
+}
+
+/// A client that notes each answer by its path.
+fn noted(client: Client, pulse: &Arc<Pulse>) -> Client {
+    let (namespace, pulse) = (client.default_namespace().to_owned(), Arc::clone(pulse));
+    let service = service_fn(move |request: http::Request<Body>| {
+        let (client, pulse) = (client.clone(), Arc::clone(&pulse));
+        async move {
+            let path = request.uri().path().to_owned();
+            let answer = client.send(request).await?;
+            if answer.status().is_success() {
+                pulse.answered(&path);
+            }
+            Ok::<_, kube::Error>(answer)
+        }
+    });
+    Client::new(service, namespace)
 }
 
 fn address(url: &http::Uri) -> String {

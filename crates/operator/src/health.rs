@@ -1,13 +1,6 @@
-//! `/livez`, `/readyz` and `/metrics`.
+//! `/livez`, `/readyz` and `/metrics`. What the first two mean is decided in [`rekey_core::health`].
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use axum::{
@@ -16,19 +9,9 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
-use rekey_controller::metrics::Metrics;
+use rekey_controller::{metrics::Metrics, pulse::Pulse};
+use rekey_core::health::Fault;
 use tokio::{net::TcpListener, task::JoinHandle};
-
-/// Whether this replica could take over: it has reached the API server.
-#[derive(Clone, Default)]
-pub struct Ready(Arc<AtomicBool>);
-
-impl Ready {
-    /// From now on it could.
-    pub fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
 
 /// Serves health and metrics until the task is aborted.
 ///
@@ -37,19 +20,13 @@ impl Ready {
 pub async fn serve(
     health: SocketAddr,
     metrics_address: SocketAddr,
-    ready: Ready,
+    pulse: &Arc<Pulse>,
     metrics: Arc<Metrics>,
 ) -> Result<Vec<JoinHandle<()>>> {
-    let probes = Router::new().route("/livez", get(|| async { "ok\n" })).route(
-        "/readyz",
-        get(move || async move {
-            if ready.0.load(Ordering::Relaxed) {
-                (StatusCode::OK, "ok\n")
-            } else {
-                (StatusCode::SERVICE_UNAVAILABLE, "the API server has not been reached yet\n")
-            }
-        }),
-    );
+    let (live, ready) = (Arc::clone(pulse), Arc::clone(pulse));
+    let probes = Router::new()
+        .route("/livez", get(move || async move { answer(live.live()) }))
+        .route("/readyz", get(move || async move { answer(ready.ready()) }));
     let numbers = Router::new().route(
         "/metrics",
         get(move || async move {
@@ -58,6 +35,13 @@ pub async fn serve(
         }),
     );
     Ok(vec![listen(health, probes, "--health-addr").await?, listen(metrics_address, numbers, "--metrics-addr").await?])
+}
+
+fn answer(state: Result<(), Fault>) -> (StatusCode, String) {
+    match state {
+        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+        Err(fault) => (StatusCode::SERVICE_UNAVAILABLE, format!("{fault}\n")),
+    }
 }
 
 async fn listen(address: SocketAddr, router: Router, flag: &str) -> Result<JoinHandle<()>> {

@@ -6,7 +6,7 @@
 //!   record change; clocks of other machines do not matter.
 //! - A leader that could not renew for [`RENEW_DEADLINE`] stops, well before another may take over.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::{
@@ -15,6 +15,7 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::{Api, Client, api::PostParams};
+use rekey_controller::pulse::Pulse;
 use rekey_core::time::Clock as _;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -33,12 +34,13 @@ pub struct Candidate {
     api: Api<Lease>,
     identity: String,
     seen: Option<(String, Instant)>,
+    pulse: Arc<Pulse>,
 }
 
 impl Candidate {
     /// A candidate in the operator's namespace.
-    pub fn new(client: Client, namespace: &str, identity: &str) -> Self {
-        Self { api: Api::namespaced(client, namespace), identity: identity.to_owned(), seen: None }
+    pub fn new(client: Client, namespace: &str, identity: &str, pulse: Arc<Pulse>) -> Self {
+        Self { api: Api::namespaced(client, namespace), identity: identity.to_owned(), seen: None, pulse }
     }
 
     /// Waits until we lead.
@@ -92,6 +94,13 @@ impl Candidate {
 
     /// Takes or renews the Lease if that is possible now.
     async fn attempt(&mut self) -> Result<bool> {
+        self.pulse.tried();
+        let won = self.exchange().await?;
+        self.pulse.answered_lease();
+        Ok(won)
+    }
+
+    async fn exchange(&mut self) -> Result<bool> {
         let Some(mut lease) = self.api.get_opt(NAME).await.context("read the Lease")? else {
             let lease = Lease {
                 metadata: ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() },

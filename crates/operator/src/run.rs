@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use rekey_controller::{Parts, Settings, metrics::Metrics};
-use rekey_core::store::Network;
+use rekey_controller::{Parts, Settings, metrics::Metrics, pulse::Pulse};
+use rekey_core::{health::Duty, store::Network};
 use rekey_providers::Stores;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -15,7 +15,7 @@ use tokio::{
 use crate::{
     args::{RunOptions, Scope},
     client::{self, Clients},
-    health::{self, Ready},
+    health,
     lease::Candidate,
     system::{self, SystemChance, WallClock},
     telemetry,
@@ -41,14 +41,14 @@ pub fn main(options: RunOptions) -> ExitCode {
 async fn run(options: RunOptions) -> Result<()> {
     refuse(&options)?;
     let metrics = Arc::new(Metrics::default());
-    let ready = Ready::default();
+    let pulse = Arc::new(Pulse::default());
     let _servers =
-        Servers(health::serve(options.health_addr, options.metrics_addr, ready.clone(), Arc::clone(&metrics)).await?);
+        Servers(health::serve(options.health_addr, options.metrics_addr, &pulse, Arc::clone(&metrics)).await?);
     let mut stop = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     let mut leader = None;
     let result = tokio::select! {
-        result = work(options, ready, &metrics, &mut leader) => result,
+        result = work(options, &pulse, &metrics, &mut leader) => result,
         _ = stop.recv() => { tracing::info!("stopped by SIGTERM"); Ok(()) }
         _ = interrupt.recv() => { tracing::info!("stopped by SIGINT"); Ok(()) }
     };
@@ -67,10 +67,14 @@ fn refuse(options: &RunOptions) -> Result<()> {
 }
 
 /// Works until a failure. `leader` is the candidate that holds the Lease, as soon as there is one.
-async fn work(options: RunOptions, ready: Ready, metrics: &Arc<Metrics>, leader: &mut Option<Candidate>) -> Result<()> {
-    let clients = client::connect().await?;
+async fn work(
+    options: RunOptions,
+    pulse: &Arc<Pulse>,
+    metrics: &Arc<Metrics>,
+    leader: &mut Option<Candidate>,
+) -> Result<()> {
+    let clients = client::connect(pulse).await?;
     let account = reached(&clients).await?;
-    ready.set();
     let instance = system::instance();
     let namespace =
         options.operator_namespace.clone().or_else(system::pod_namespace).unwrap_or_else(|| "rekey-system".to_owned());
@@ -83,15 +87,19 @@ async fn work(options: RunOptions, ready: Ready, metrics: &Arc<Metrics>, leader:
         chance: Arc::new(SystemChance),
         connect: Arc::new(Stores::new(network(&options, &clients).await)),
         metrics: Arc::clone(metrics),
+        pulse: Arc::clone(pulse),
     };
     if !options.leader_elect {
         metrics.leads(true);
+        pulse.duty(Duty::Leading);
         return rekey_controller::run(parts).await.context("the controller");
     }
-    let mut candidate = Candidate::new(clients.calls.clone(), &namespace, &instance);
+    let mut candidate = Candidate::new(clients.calls.clone(), &namespace, &instance, Arc::clone(pulse));
+    pulse.duty(Duty::Waiting);
     candidate.acquire().await.with_context(|| format!("take the Lease in namespace {namespace}"))?;
     tracing::info!("leading");
     metrics.leads(true);
+    pulse.duty(Duty::Leading);
     let candidate = leader.insert(candidate);
     tokio::select! {
         result = rekey_controller::run(parts) => result.context("the controller"),

@@ -49,7 +49,8 @@ impl Operator {
         let mut command = Command::new(program);
         command
             .arg("run")
-            .args(["--allow-insecure-stores", "--log-format=text"])
+            .arg("--allow-insecure-stores")
+            .args(options.arguments.iter().all(|at| !at.starts_with("--log-format")).then_some("--log-format=text"))
             .arg(format!("--log-level={level}"))
             .arg(format!("--health-addr=127.0.0.1:{health}"))
             .arg(format!("--metrics-addr=127.0.0.1:{metrics}"))

@@ -20,6 +20,29 @@ const LEFT_OUT: [&str; 3] = ["Deployment", "PodDisruptionBudget", "Kustomization
 /// When a manifest cannot be read.
 pub fn objects() -> Result<Vec<Value>> {
     let mut all = documents(&rekey_api::crds::yaml())?;
+    all.extend(manifests()?.into_iter().filter(|object| !left_out(object)));
+    Ok(all)
+}
+
+/// What needs an image: the Deployment, and the budget of its pods.
+///
+/// # Errors
+/// When a manifest cannot be read.
+pub fn with_image() -> Result<Vec<Value>> {
+    Ok(manifests()?.into_iter().filter(left_out).collect())
+}
+
+/// A file of `deploy/`.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn file(name: &str) -> Result<String> {
+    let path = repository().join("deploy").join(name);
+    std::fs::read_to_string(&path).with_context(|| path.display().to_string())
+}
+
+fn manifests() -> Result<Vec<Value>> {
+    let mut all = Vec::new();
     let directory = repository().join("deploy/manifests");
     let mut files = std::fs::read_dir(&directory)
         .with_context(|| format!("list {}", directory.display()))?
@@ -28,7 +51,7 @@ pub fn objects() -> Result<Vec<Value>> {
     files.sort();
     for file in files.iter().filter(|file| file.extension().is_some_and(|ending| ending == "yaml")) {
         let text = std::fs::read_to_string(file)?;
-        all.extend(documents(&text).with_context(|| file.display().to_string())?);
+        all.extend(every_document(&text).with_context(|| file.display().to_string())?);
     }
     Ok(all)
 }
@@ -38,15 +61,22 @@ pub fn objects() -> Result<Vec<Value>> {
 /// # Errors
 /// When it is not YAML.
 pub fn documents(text: &str) -> Result<Vec<Value>> {
+    Ok(every_document(text)?.into_iter().filter(|object| !left_out(object)).collect())
+}
+
+fn every_document(text: &str) -> Result<Vec<Value>> {
     let mut all = Vec::new();
     for document in serde_norway::Deserializer::from_str(text) {
         let value = Value::deserialize(document)?;
-        let kind = value["kind"].as_str().unwrap_or_default();
-        if !value.is_null() && !LEFT_OUT.contains(&kind) {
+        if !value.is_null() {
             all.push(value);
         }
     }
     Ok(all)
+}
+
+fn left_out(object: &Value) -> bool {
+    object["kind"].as_str().is_some_and(|kind| LEFT_OUT.contains(&kind))
 }
 
 /// Applies [all shipped objects](objects), and waits until the API server serves our kinds.

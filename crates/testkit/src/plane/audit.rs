@@ -49,6 +49,12 @@ pub struct Asked {
     pub name: Option<String>,
     /// When it was answered.
     pub at: Timestamp,
+    /// The API group; empty for the core group.
+    pub group: String,
+    /// The HTTP status of the answer; 0 when the log has none.
+    pub status: u16,
+    /// Why it was allowed or not, in the words of the authorizer.
+    pub reason: String,
 }
 
 /// How often one user asked for what: by verb and resource (`pods`, `secretpolicies/status`), or the path of a request
@@ -66,6 +72,9 @@ struct Event {
     uri: String,
     user: User,
     object_ref: Option<Object>,
+    response_status: Option<Answer>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
 }
 
 /// A request without valid credentials has no user.
@@ -76,7 +85,15 @@ struct User {
 }
 
 #[derive(Deserialize)]
+struct Answer {
+    #[serde(default)]
+    code: u16,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Object {
+    api_group: Option<String>,
     resource: Option<String>,
     name: Option<String>,
     subresource: Option<String>,
@@ -118,6 +135,15 @@ impl Audit {
         let events = self.events_between(*mark, end)?.into_iter();
         let of_user = events.filter(|event| event.user.username == user && event.counts());
         Ok((of_user.map(Event::asked).collect(), end))
+    }
+
+    /// As [`Audit::follow`], but with every request that was answered before this call.
+    ///
+    /// # Errors
+    /// As [`Audit::counts_since`].
+    pub async fn asked_since(&self, mark: &Mark, user: &str) -> Result<Vec<Asked>> {
+        self.settle().await?;
+        Ok(self.follow(mark, user)?.0)
     }
 
     /// The API server writes an event when the handler of the request ends, which may be just after the client has its
@@ -183,7 +209,16 @@ impl Event {
 
     fn asked(self) -> Asked {
         let (subject, at) = (self.subject(), self.stage_timestamp.0);
-        Asked { verb: self.verb, subject, name: self.object_ref.and_then(|object| object.name), at }
+        let (group, name) = self.object_ref.map_or((None, None), |object| (object.api_group, object.name));
+        Asked {
+            verb: self.verb,
+            subject,
+            name,
+            at,
+            group: group.unwrap_or_default(),
+            status: self.response_status.map_or(0, |answer| answer.code),
+            reason: self.annotations.get("authorization.k8s.io/reason").cloned().unwrap_or_default(),
+        }
     }
 
     fn subject(&self) -> String {

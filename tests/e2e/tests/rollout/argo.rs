@@ -10,35 +10,13 @@ use kube::{
 };
 use rekey_api::names;
 use rekey_e2e::{
-    World,
+    World, foreign,
     wait::{stays, until, until_equal},
     workloads::{Form, workload},
 };
 use serde_json::{Value, json};
 
 use crate::ground::{Ground, REST};
-
-async fn kind(world: &World) -> Result<()> {
-    let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    let schema = json!({"openAPIV3Schema": {"type": "object", "properties": {"spec": open, "status": open}}});
-    let version = json!({
-        "name": "v1alpha1", "served": true, "storage": true, "schema": schema, "subresources": {"status": {}},
-    });
-    world
-        .apply(json!({
-            "apiVersion": "apiextensions.k8s.io/v1",
-            "kind": "CustomResourceDefinition",
-            "metadata": {"name": "rollouts.argoproj.io"},
-            "spec": {
-                "group": "argoproj.io",
-                "scope": "Namespaced",
-                "names": {"kind": "Rollout", "plural": "rollouts"},
-                "versions": [version],
-            },
-        }))
-        .await
-        .map(drop)
-}
 
 fn manifest(namespace: &str) -> Value {
     let mut manifest = workload("Deployment", namespace, "app", "db", Form::Env);
@@ -63,9 +41,8 @@ async fn rolled(ground: &Ground, api: &Api<DynamicObject>) -> Result<()> {
 }
 
 pub async fn rollout(world: Arc<World>) -> Result<()> {
-    kind(&world).await?;
     let probe = world.plane.namespace("argo").await?;
-    until("the API server serves Rollouts", || async { Ok(world.apply(manifest(&probe)).await.ok()) }).await?;
+    world.serve(foreign::rollouts(), manifest(&probe)).await?;
     let ground = Ground::new(&world, "argo").await?;
     ground.published().await?;
     let resource =

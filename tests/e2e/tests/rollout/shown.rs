@@ -10,8 +10,8 @@ use kube::{
 };
 use rekey_api::policy::{ConsumeForm, ConsumerState};
 use rekey_e2e::{
-    World,
-    wait::{stays, until},
+    World, foreign,
+    wait::stays,
     workloads::{Form, workload},
 };
 use serde_json::{Value, json};
@@ -76,29 +76,7 @@ pub async fn cron_job(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
-/// The kind `Gateway`, as far as we read it.
-async fn gateway_kind(world: &World) -> Result<()> {
-    let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    let schema = json!({"openAPIV3Schema": {"type": "object", "properties": {"spec": open, "status": open}}});
-    let crd = json!({
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {
-            "name": "gateways.gateway.networking.k8s.io",
-            "annotations": {"api-approved.kubernetes.io": "unapproved, for a test"},
-        },
-        "spec": {
-            "group": "gateway.networking.k8s.io",
-            "scope": "Namespaced",
-            "names": {"kind": "Gateway", "plural": "gateways"},
-            "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}],
-        },
-    });
-    world.apply(crd).await.map(drop)
-}
-
 pub async fn certificates_and_pull_secrets(world: Arc<World>) -> Result<()> {
-    gateway_kind(&world).await?;
     let probe = world.plane.namespace("gateway").await?;
     let gateway = |namespace: &str| {
         json!({
@@ -108,7 +86,7 @@ pub async fn certificates_and_pull_secrets(world: Arc<World>) -> Result<()> {
             "spec": {"listeners": [{"name": "a", "tls": {"certificateRefs": [{"name": "db"}]}}]},
         })
     };
-    until("the API server serves Gateways", || async { Ok(world.apply(gateway(&probe)).await.ok()) }).await?;
+    world.serve(foreign::gateways(), gateway(&probe)).await?;
     let ground = Ground::new(&world, "shown").await?;
     ground.published().await?;
     let namespace = ground.scene.namespace.clone();

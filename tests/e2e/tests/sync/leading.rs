@@ -12,8 +12,10 @@ use rekey_e2e::{
     Operator, Scene, World,
     operator::Options,
     wait::{stays, until},
+    world::{GROUPS, OPERATOR},
 };
-use serde_json::json;
+use rekey_testkit::proxy::TcpProxy;
+use serde_json::{Value, json};
 
 async fn lease(world: &World) -> Result<LeaseSpec> {
     let api: Api<Lease> = Api::namespaced(world.client.clone(), "rekey-system");
@@ -29,6 +31,28 @@ async fn wait_leads(operator: &Operator) -> Result<()> {
     until("it leads", || async { Ok(leads(operator).await?.then_some(())) }).await
 }
 
+/// An operator that reaches the API server through a proxy.
+fn behind(world: &World, proxy: &TcpProxy, only: &str) -> Result<Operator> {
+    let url = format!("https://{}", proxy.address());
+    let kubeconfig = world.plane.kubeconfig_via("behind", OPERATOR, &GROUPS, &url, &world.plane.ca_pem())?;
+    Operator::start("behind", world.plane.directory(), &Options { kubeconfig, arguments: vec![only.to_owned()] })
+}
+
+/// Who waits for the Lease and is cut off lives, is not ready, and is again when the API server is back.
+async fn cut_off(operator: &Operator, proxy: &TcpProxy) -> Result<()> {
+    proxy.down();
+    let said = until("it is not ready", || async {
+        let (status, text) = operator.get("/readyz").await?;
+        Ok((status == 503).then_some(text))
+    })
+    .await?;
+    ensure!(said.contains("said nothing about the Lease"), "{said}");
+    let (status, text) = operator.get("/livez").await?;
+    ensure!(status == 200, "{status} {text}");
+    proxy.up();
+    until("it is ready again", || async { Ok((operator.get("/readyz").await?.0 == 200).then_some(())) }).await
+}
+
 pub async fn takes_over(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "lease").await?;
     let only = format!("--namespaces={}", scene.namespace);
@@ -38,11 +62,14 @@ pub async fn takes_over(world: Arc<World>) -> Result<()> {
     let items = [("password", key.as_str(), "password")];
     let mut first = start("first")?;
     wait_leads(&first).await?;
-    let mut second = start("second")?;
+    let proxy = TcpProxy::start(world.plane.url().trim_start_matches("https://"))?;
+    let mut second = behind(&world, &proxy, &only)?;
+    until("the leader is ready", || async { Ok((first.get("/readyz").await?.0 == 200).then_some(())) }).await?;
     until("the second is ready to take over", || async {
         Ok(second.get("/readyz").await.is_ok_and(|(status, _)| status == 200).then_some(()))
     })
     .await?;
+    cut_off(&second, &proxy).await?;
     scene.policy("one", "vault", &items, json!({})).await?;
     scene.wait_synced("one").await?;
     stays("the second waits", false, Duration::from_secs(3), || leads(&second)).await?;
@@ -104,6 +131,22 @@ pub async fn health(world: Arc<World>) -> Result<()> {
     }
     operator.stop()?;
     unreachable(&world).await
+}
+
+pub async fn json_logs(world: Arc<World>) -> Result<()> {
+    let scene = Scene::new(&world, "logs").await?;
+    let only = format!("--namespaces={}", scene.namespace);
+    let operator = world.operator(&scene.namespace, &[&only, "--leader-elect=false", "--log-format=json"])?;
+    scene.policy("missing", "vault", &[("password", &scene.key("no-such-key"), "x")], json!({})).await?;
+    scene.wait_policy("missing", "Ready=False/DependencyNotReady").await?;
+    let log = operator.log()?;
+    let lines: Vec<Value> = log.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let object = format!("{}/missing", scene.namespace);
+    let told = |line: &&Value| line["span"]["object"] == object.as_str() && line["reason"] == "KeyNotFound";
+    let line = lines.iter().find(told).with_context(|| format!("not told:\n{log}"))?;
+    ensure!(line["span"]["kind"] == "SecretPolicy" && line["level"] == "WARN", "{line}");
+    ensure!(lines.iter().all(|line| line["timestamp"].is_string() && line["message"].is_string()), "{log}");
+    Ok(())
 }
 
 /// Without an API server it lives, and is not ready.

@@ -62,6 +62,7 @@ fn main() -> Result<ExitCode> {
             test("a_change_costs_two_writes_and_an_event", cost::change),
             test("a_restarted_operator_writes_nothing", cost::restart),
             test("health_and_metrics_answer_without_names", leading::health),
+            test("json_logs_name_kind_object_and_reason", leading::json_logs),
         ],
     )
 }
