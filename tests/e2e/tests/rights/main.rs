@@ -9,7 +9,8 @@ use anyhow::Result;
 use rekey_e2e::suite::{self, test};
 
 fn main() -> Result<ExitCode> {
-    suite::main(
+    suite::main_at_once(
+        1, // all operators are one user here
         true,
         vec![
             test("every_right_is_used_and_every_request_is_granted", walk::everything),

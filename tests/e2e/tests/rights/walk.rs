@@ -170,7 +170,6 @@ async fn policies(scene: &Scene) -> Result<()> {
         scene.wait_synced(name).await?;
     }
     scene.world.bao.delete(&scene.key("goes")).await?;
-    scene.sync("goes").await?;
     until_equal("the Secret of a value that is gone", None, || scene.data("goes")).await
 }
 
@@ -248,10 +247,8 @@ pub async fn everything(world: Arc<World>) -> Result<()> {
     let mut second = world.operator("rights-second", &[])?;
     scene.world.bao.put(&scene.key("argo"), &json!({"password": "three"})).await?;
     scene.sync("argo").await?;
-    let none = BTreeSet::new();
-    until_equal("rights that no request has needed", none, || async { Ok(differences(&audit, &mark).await?.1) })
-        .await?;
-    let (refused, _) = differences(&audit, &mark).await?;
-    ensure!(refused.is_empty(), "refused: {refused:#?}");
+    // A request or two may still be on the way.
+    let none = (Vec::new(), BTreeSet::new());
+    until_equal("(what was refused, what is granted and not needed)", none, || differences(&audit, &mark)).await?;
     second.stop()
 }
