@@ -45,6 +45,8 @@ pub enum Fault {
     Status(u16),
     /// The server does what is asked; the answer is this status all the same.
     StatusAnswer(u16),
+    /// A watch of Kubernetes does not reach the server; it opens, tells of an error with this code, and ends.
+    WatchError(u16),
 }
 
 impl Fault {

@@ -26,6 +26,13 @@ pub fn kubernetes(parts: &Parts) -> bool {
     mutating(parts) && !aside && !parts.uri.query().is_some_and(|query| query.contains("dryRun="))
 }
 
+/// Watches of Kubernetes.
+#[must_use]
+pub fn watch(parts: &Parts) -> bool {
+    let asks = |query: &str| query.split('&').any(|pair| matches!(pair, "watch=true" | "watch=1"));
+    parts.method == Method::GET && parts.uri.query().is_some_and(asks)
+}
+
 /// Changes in Vault and `OpenBao`: no logins and nothing about the caller's own token.
 #[must_use]
 pub fn vault(parts: &Parts) -> bool {

@@ -23,6 +23,7 @@ mod tcp;
 mod tls;
 
 use std::{
+    collections::BTreeSet,
     net::TcpListener,
     sync::{Arc, atomic::Ordering},
 };
@@ -115,11 +116,24 @@ impl Proxy {
         self.shared.state().armed_from = Some((number, fault));
     }
 
+    /// Does `fault` at the next watch of each path, once a path, however watches are [counted](Proxy::count). Watches
+    /// that are open go on: [`Proxy::cut`] makes the client begin them again.
+    pub fn arm_watches(&self, fault: Fault) {
+        self.shared.state().watches = Some((fault, BTreeSet::new()));
+    }
+
+    /// The paths whose watches have had their fault.
+    #[must_use]
+    pub fn broken_watches(&self) -> BTreeSet<String> {
+        self.shared.state().watches.as_ref().map(|(_, broken)| broken.clone()).unwrap_or_default()
+    }
+
     /// Takes back every fault that has not happened yet.
     pub fn disarm(&self) {
         let mut state = self.shared.state();
         state.armed.clear();
         state.armed_from = None;
+        state.watches = None;
     }
 
     /// What a kill does; it runs on a thread of its own and the call waits for its end.

@@ -171,6 +171,10 @@ async fn answer(
             whole(&shared, number, parts, body).await?;
             Ok(falsified(status))
         }
+        Some(Fault::WatchError(status)) => {
+            body.collect().await.map_err(|_| Cut)?;
+            Ok(failed_watch(status))
+        }
     }
 }
 
@@ -211,6 +215,23 @@ fn falsified(status: u16) -> Response<Body> {
     });
     let mut answer = Response::new(full(Bytes::from(body.to_string())));
     *answer.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
+}
+
+/// A watch that tells of an error and ends: so the API server says that it no longer knows a resourceVersion.
+fn failed_watch(status: u16) -> Response<Body> {
+    let error = json!({
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": "falsified by the fault proxy",
+        "reason": reason(status),
+        "code": status,
+    });
+    let event = json!({"type": "ERROR", "object": error});
+    let mut answer = Response::new(full(Bytes::from(format!("{event}\n"))));
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer
 }

@@ -1,7 +1,7 @@
 //! What the proxy knows: the numbers given, the faults to come, and which connections are still of this life.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -34,6 +34,8 @@ pub(super) struct State {
     pub(super) calls: Vec<Call>,
     pub(super) armed: BTreeMap<u64, Fault>,
     pub(super) armed_from: Option<(u64, Fault)>,
+    /// What breaks the next watch of each path, and the paths where it has.
+    pub(super) watches: Option<(Fault, BTreeSet<String>)>,
     pub(super) kill: Option<Arc<Kill>>,
     pub(super) down: bool,
     /// A kill is under way: no call goes on until all connections are cut.
@@ -55,6 +57,7 @@ impl Shared {
             calls: Vec::new(),
             armed: BTreeMap::new(),
             armed_from: None,
+            watches: None,
             kill: None,
             down: false,
             halted: false,
@@ -84,14 +87,15 @@ impl Shared {
         if state.halted || life.has_changed().unwrap_or(true) {
             return None;
         }
+        let of_watch = state.of_watch(parts);
         if !(state.filter)(parts) {
             self.others.fetch_add(1, Ordering::SeqCst);
-            return Some(Ticket { number: None, fault: None });
+            return Some(Ticket { number: None, fault: of_watch });
         }
         let number = state.calls.len() as u64 + 1;
         state.calls.push(Call::new(number, parts));
         let constant = state.armed_from.filter(|(from, _)| number >= *from).map(|(_, fault)| fault);
-        let fault = state.armed.remove(&number).or(constant);
+        let fault = state.armed.remove(&number).or(constant).or(of_watch);
         state.halted = fault.is_some_and(Fault::kills);
         Some(Ticket { number: Some(number), fault })
     }
@@ -121,5 +125,13 @@ impl Shared {
         let mut state = self.state();
         state.halted = false;
         self.life.send_modify(|life| *life += 1);
+    }
+}
+
+impl State {
+    /// What breaks this call if it is the first watch of its path.
+    fn of_watch(&mut self, parts: &Parts) -> Option<Fault> {
+        let (fault, broken) = self.watches.as_mut()?;
+        (filter::watch(parts) && broken.insert(parts.uri.path().to_owned())).then_some(*fault)
     }
 }

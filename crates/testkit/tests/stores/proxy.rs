@@ -25,6 +25,7 @@ pub fn trials() -> Vec<Trial> {
         trial("proxy_forwards_nothing_while_it_kills", alone),
         trial("proxy_drops_delays_and_falsifies", others),
         trial("proxy_breaks_every_call_until_disarmed", constant),
+        trial("proxy_breaks_one_watch_of_each_path", watches),
         trial("proxy_goes_down_and_up", outage),
         trial("proxy_streams_line_by_line", lines),
         trial("proxy_has_the_client_certificate", mutual_tls),
@@ -62,6 +63,30 @@ async fn numbers() -> Result<()> {
     assert_eq!(seen, expected);
     assert_eq!(calls[1].query.as_deref(), Some("fieldManager=rekey"));
     assert_eq!((proxy.others(), upstream.reached().len()), (6, 9));
+    Ok(())
+}
+
+async fn watches() -> Result<()> {
+    let upstream = Upstream::plain().await?;
+    let proxy = Proxy::http(&format!("http://{}", upstream.address))?;
+    proxy.count(filter::kubernetes);
+    proxy.arm_watches(Fault::WatchError(410));
+    let (secrets, pods) = ("/api/v1/namespaces/a/secrets", "/api/v1/namespaces/a/pods");
+    let watch = |path: &str| format!("{path}?watch=true&resourceVersion=1");
+    for (path, is_broken) in [
+        (secrets.to_owned(), false),
+        (watch(secrets), true),
+        (watch(secrets), false),
+        (watch(pods), true),
+        (watch(pods), false),
+    ] {
+        let answer = call(&proxy, Method::GET, &path).await?;
+        assert_eq!(answer.status(), 200);
+        let text = answer.text().await?;
+        assert_eq!(text.contains("\"ERROR\"") && text.contains("410") && text.ends_with("}\n"), is_broken, "{text}");
+    }
+    assert_eq!(proxy.broken_watches().into_iter().collect::<Vec<_>>(), [pods, secrets]);
+    assert_eq!((proxy.calls().len(), upstream.reached().len()), (0, 3));
     Ok(())
 }
 
