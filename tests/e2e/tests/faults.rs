@@ -7,7 +7,10 @@ use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
     core::v1::Secret,
 };
-use kube::{Api, api::ListParams};
+use kube::{
+    Api,
+    api::{DeleteParams, ListParams},
+};
 use rekey_api::{SecretPolicy, names};
 use rekey_e2e::{
     Scene, World,
@@ -31,7 +34,8 @@ fn main() -> Result<ExitCode> {
         vec![
             suite::test("kill_9_at_any_write_of_a_sync_and_a_restart_ends_the_same", killed),
             suite::test("an_api_server_that_is_away_during_a_change_is_caught_up_with", away),
-            suite::test("a_conflict_on_a_status_write_ends_the_same", conflict),
+            suite::test("a_conflict_on_a_write_ends_the_same", conflict),
+            suite::test("watches_that_have_expired_lose_nothing", expired),
         ],
     )
 }
@@ -85,34 +89,88 @@ async fn away(world: Arc<World>) -> Result<()> {
 }
 
 async fn conflict(world: Arc<World>) -> Result<()> {
-    let undisturbed = conflicted(&world, false).await.context("undisturbed")?;
-    let disturbed = conflicted(&world, true).await.context("with a conflict")?;
-    ensure!(undisturbed == disturbed, "another end:\n{undisturbed:#}\n{disturbed:#}");
+    let undisturbed = conflicted(&world, None).await.context("undisturbed")?;
+    for (number, write) in [(1, "/secrets/db"), (2, "/secretpolicies/db/status")] {
+        let disturbed = conflicted(&world, Some((number, write))).await.with_context(|| write.to_owned())?;
+        ensure!(undisturbed == disturbed, "another end:\n{undisturbed:#}\n{disturbed:#}");
+    }
     Ok(())
 }
 
-/// The status write after a change is refused, once.
-async fn conflicted(world: &Arc<World>, disturb: bool) -> Result<Value> {
+/// One write after a change is refused, once; `refused` says which it is, and the end of its path.
+async fn conflicted(world: &Arc<World>, refused: Option<(usize, &str)>) -> Result<Value> {
     let rig = Rig::new(world, "conflict").await?;
     rig.start_ready().await?;
     put(&rig.scene, "one").await?;
     consumer(&rig.scene).await?;
     kill::quiet(&rig, Duration::from_secs(1)).await?;
     let before = rig.kubernetes.calls().len();
-    if disturb {
-        let second = before as u64 + 2; // the Secret is the first
-        rig.kubernetes.arm(second, Fault::Status(409));
+    if let Some((number, _)) = refused {
+        rig.kubernetes.arm((before + number) as u64, Fault::Status(409));
     }
     put(&rig.scene, "two").await?;
     rig.scene.ask_sync("db").await?;
+    until("the new value is published and told", || async {
+        // A conflict is over at the next attempt, and no user's business.
+        for at in rig.scene.policy_conditions("db").await? {
+            ensure!(at.reason != "ApiError" && at.reason != "ServingLastKnown" && at.type_ != "Stalled", "{at:?}");
+        }
+        let status = rig.scene.api::<SecretPolicy>().get("db").await?.status.unwrap_or_default();
+        Ok((status.history.len() == 2).then_some(()))
+    })
+    .await?;
     rig.scene.wait_data("db", &[("password", "two")]).await?;
     settled(&rig.scene).await?;
     kill::quiet(&rig, REST).await?;
-    if disturb {
-        let call = &rig.kubernetes.calls()[before + 1];
-        ensure!(call.path.ends_with("/secretpolicies/db/status"), "the fault was at {call:?}");
+    if let Some((number, path)) = refused {
+        let call = &rig.kubernetes.calls()[before + number - 1];
+        ensure!(call.path.ends_with(path) && call.status.is_none(), "the fault was at {call:?}");
+    }
+    for event in rig.scene.events("db").await? {
+        ensure!(event.starts_with("Synced: ") || event.starts_with("Restarting: "), "{event}");
     }
     Ok(Mask::new(&rig.scene.namespace)?.of(&end(&rig.scene).await?))
+}
+
+/// Both ways in which an API server can say that a watch is too old: what happened meanwhile is seen, once.
+async fn expired(world: Arc<World>) -> Result<()> {
+    let rig = Rig::new(&world, "expired").await?;
+    rig.start_ready().await?;
+    put(&rig.scene, "one").await?;
+    consumer(&rig.scene).await?;
+    for (value, fault) in [("two", Fault::WatchError(410)), ("three", Fault::Status(410))] {
+        kill::quiet(&rig, REST).await?;
+        let before = (rig.writes(), restarts(&rig.scene).await?);
+        // Nothing has happened: nothing is written, and nobody is restarted.
+        expire(&rig, fault).await?;
+        kill::quiet(&rig, REST).await?;
+        ensure!((rig.writes(), restarts(&rig.scene).await?) == before, "{fault:?} made the operator write");
+        // A change and a loss, of which no watch will tell.
+        rig.kubernetes.down();
+        put(&rig.scene, value).await?;
+        rig.scene.ask_sync("db").await?;
+        rig.scene.api::<Secret>().delete("db", &DeleteParams::default()).await?;
+        rig.kubernetes.up();
+        expire(&rig, fault).await?;
+        rig.scene.wait_data("db", &[("password", value)]).await?;
+        settled_on(&rig.scene, value).await?;
+        ensure!(restarts(&rig.scene).await? == before.1 + 1, "not one restart with {fault:?}");
+    }
+    rig.alive()
+}
+
+/// Answers the next watch of each kind so, and waits until every kind that matters here has had it.
+async fn expire(rig: &Rig, fault: Fault) -> Result<()> {
+    rig.kubernetes.arm_watches(fault);
+    rig.kubernetes.cut();
+    until(&format!("watches are answered with {fault:?}"), || async {
+        let broken = rig.kubernetes.broken_watches();
+        let all = ["/secrets", "/secretpolicies", "/remotestores", "/deployments"]
+            .iter()
+            .all(|kind| broken.iter().any(|path| path.ends_with(kind)));
+        Ok(all.then_some(()))
+    })
+    .await
 }
 
 async fn put(scene: &Scene, password: &str) -> Result<()> {
@@ -136,7 +194,11 @@ async fn consumer(scene: &Scene) -> Result<()> {
 
 /// Waits until the pod holds the present value and the status says so.
 async fn settled(scene: &Scene) -> Result<()> {
-    until_equal("PASSWORD in the pod", "two".to_owned(), || async {
+    settled_on(scene, "two").await
+}
+
+async fn settled_on(scene: &Scene, password: &str) -> Result<()> {
+    until_equal("PASSWORD in the pod", password.to_owned(), || async {
         Ok(scene.variable("web", "PASSWORD").await.unwrap_or_default())
     })
     .await?;
