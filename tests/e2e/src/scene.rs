@@ -160,13 +160,18 @@ impl Scene {
             "storeRef": {"name": store}, "refreshInterval": "10s", "data": data,
         }}});
         merge(&mut spec, more);
-        self.apply(json!({
-            "apiVersion": "rekey.dev/v1alpha1",
-            "kind": "SecretPolicy",
-            "metadata": {"name": name},
-            "spec": spec,
-        }))
-        .await
+        self.policy_of(name, spec).await
+    }
+
+    /// A policy with this spec.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn policy_of(&self, name: &str, spec: Value) -> Result<()> {
+        let kind = json!({"apiVersion": "rekey.dev/v1alpha1", "kind": "SecretPolicy", "metadata": {"name": name}});
+        let mut object = kind;
+        object["spec"] = spec;
+        self.apply(object).await
     }
 
     /// Applies an object in this namespace with all rights.

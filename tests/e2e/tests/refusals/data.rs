@@ -190,6 +190,7 @@ pub async fn later(world: Arc<World>) -> Result<()> {
 pub async fn refused_by_the_api(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "refused").await?;
     let key = scene.key("db");
+    let data = |name: &str| json!({"source": {"remote": {"data": [{"secretKey": name, "remoteRef": {"key": key}}]}}});
     for (name, more, part) in [
         (
             "token",
@@ -203,6 +204,7 @@ pub async fn refused_by_the_api(world: Arc<World>) -> Result<()> {
         ),
         ("often", json!({"source": {"remote": {"refreshInterval": "1s"}}}), "write at least 10s"),
         ("upper", json!({"target": {"name": "Not_A_Name"}}), "should match"),
+        ("key", data("pass/word"), "secretKey"),
         ("ours", json!({"target": {"template": {"metadata": {"labels": {"rekey.dev/x": "y"}}}}}), "rekey.dev/"),
     ] {
         let refused = scene.policy(name, "vault", &[("password", &key, "password")], more).await;

@@ -1,8 +1,11 @@
 //! Bad input, missing parts and failing stores: what the user is told, and what stays as it was.
 
+mod bad_values;
 #[path = "../../../../crates/api/tests/cases/mod.rs"]
 mod cases;
 mod data;
+mod kept;
+mod leases;
 mod malformed;
 mod outage;
 mod secrecy;
@@ -26,6 +29,12 @@ fn main() -> Result<ExitCode> {
             test("what_is_missing_is_waited_for", data::missing),
             test("what_cannot_become_a_secret_stalls", data::unfit),
             test("bad_data_later_keeps_the_last_good_secret", data::later),
+            test("an_edit_that_cannot_work_keeps_the_last_good_secret", kept::edited),
+            test("a_value_that_goes_bad_keeps_the_last_good_secret", bad_values::keep_the_secret),
+            test("a_search_that_finds_nothing_keeps_the_last_good_secret", kept::nothing_found),
+            test("a_store_that_is_not_there_keeps_the_last_good_secret", kept::without_store),
+            test("an_immutable_secret_of_somebody_else_is_left_alone", kept::immutable),
+            test("credentials_with_a_lease_are_made_once_and_given_back", leases::engine),
             test("the_api_refuses_what_no_operator_should_see", data::refused_by_the_api),
             test("policies_with_what_is_not_built_say_which_field", unsupported::policies),
             test("schedules_with_what_is_not_built_say_which_field", unsupported::schedules),

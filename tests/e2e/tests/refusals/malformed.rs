@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::{
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+    api::core::v1::Secret, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
     apimachinery::pkg::apis::meta::v1::Condition,
 };
 use kube::{
-    Api,
+    Api, ResourceExt as _,
     api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams},
     core::GroupVersionKind,
 };
@@ -85,14 +85,19 @@ pub async fn objects(_shared: Arc<World>) -> Result<()> {
 
 async fn stored(world: &Arc<World>) -> Result<()> {
     let scene = Scene::new(world, "malformed").await?;
+    let key = scene.key("db");
+    world.bao.put(&key, &json!({"password": "one"})).await?;
+    let before = scene.operator()?;
+    scene.policy("kept", "vault", &[("password", &key, "password")], json!({})).await?;
+    scene.wait_synced("kept").await?;
+    drop(before);
     for (kind, plural) in KINDS {
         store(&scene, kind, plural).await?;
     }
-    let key = scene.key("db");
-    world.bao.put(&key, &json!({"password": "one"})).await?;
+    let served = scene.api::<Secret>().get("kept").await?.resource_version();
     let mut operator = scene.operator()?;
     for (kind, plural) in KINDS {
-        let said = told(&scene, kind, plural).await?;
+        let said = told(&scene, kind, plural, "newer").await?;
         ensure!(said.contains("apply it again"), "{kind}: {said}");
         // Today's rules refuse every write of the other one, its status too: an Event tells.
         until(&format!("an Event about the broken {kind}"), || async {
@@ -102,6 +107,10 @@ async fn stored(world: &Arc<World>) -> Result<()> {
         })
         .await?;
     }
+    // What was published before is served on.
+    let said = told(&scene, "SecretPolicy", "secretpolicies", "kept").await?;
+    ensure!(said.contains("Sealed") && said.contains("apply it again"), "{said}");
+    ensure!(scene.api::<Secret>().get("kept").await?.resource_version() == served, "the Secret was touched");
     // One bad object stops nobody.
     scene.policy("db", "vault", &[("password", &key, "password")], json!({})).await?;
     scene.wait_data("db", &[("password", "one")]).await?;
@@ -109,7 +118,7 @@ async fn stored(world: &Arc<World>) -> Result<()> {
     let said = scene.wait_policy("by-broken", "Ready=False/DependencyNotReady").await?;
     ensure!(said.contains("RemoteStore/broken") && said.contains("malformed"), "{said}");
     // Mended they work, and nothing is left of what was said before.
-    for name in ["newer", "broken"] {
+    for name in ["newer", "broken", "kept"] {
         let data = json!([{"secretKey": "password", "remoteRef": {"key": key, "property": "password"}}]);
         let whole = json!({"spec": {
             "immutability": "None",
@@ -140,6 +149,10 @@ async fn store(scene: &Scene, kind: &str, plural: &str) -> Result<()> {
         })
         .await?;
     }
+    if kind == "SecretPolicy" {
+        let newer = Patch::Merge(json!({"spec": {"immutability": "Sealed"}}));
+        api(scene, kind, plural).patch("kept", &PatchParams::default(), &newer).await?;
+    }
     define(world, &serde_json::to_value(&strict)?).await?;
     let [mut other, _] = stored_before(kind);
     other["metadata"]["name"] = json!("other");
@@ -151,9 +164,9 @@ async fn store(scene: &Scene, kind: &str, plural: &str) -> Result<()> {
     .await
 }
 
-async fn told(scene: &Scene, kind: &str, plural: &str) -> Result<String> {
-    until(&format!("the newer {kind} is told of"), || async {
-        let object = api(scene, kind, plural).get("newer").await?;
+async fn told(scene: &Scene, kind: &str, plural: &str, name: &str) -> Result<String> {
+    until(&format!("the malformed {kind} {name} is told of"), || async {
+        let object = api(scene, kind, plural).get(name).await?;
         let found: Vec<Condition> =
             serde_json::from_value(object.data["status"]["conditions"].clone()).unwrap_or_default();
         conditions::check(kind, &found)?;

@@ -31,7 +31,7 @@ pub async fn down(world: Arc<World>) -> Result<()> {
     let items = [("password", "db", "password")];
     bao.put("db", &json!({"password": "one"})).await?;
     store(&scene, &bao, bao.token()).await?;
-    let mut operator = scene.operator()?;
+    let operator = scene.operator()?;
     scene.policy("db", "own", &items, json!({})).await?;
     scene.policy("lost", "own", &items, json!({})).await?;
     synced(&scene, "db").await?;
@@ -49,9 +49,15 @@ pub async fn down(world: Arc<World>) -> Result<()> {
     // A Secret that is lost meanwhile is not served, and nobody says that it is.
     scene.api::<Secret>().delete("lost", &DeleteParams::default()).await?;
     scene.wait_policy("lost", "Ready=False/DependencyNotReady").await?;
-    // A new policy waits; other stores are not held up.
+    // An operator that starts while the store is down leaves what is served; a new policy waits.
+    drop(operator);
+    let mut operator = scene.operator()?;
     scene.policy("new", "own", &items, json!({})).await?;
-    scene.wait_policy("new", "Ready=False/DependencyNotReady").await?;
+    let said = scene.wait_policy("new", "Ready=False/DependencyNotReady").await?;
+    ensure!(said.contains("RemoteStore/own"), "{said}");
+    scene.wait_policy("db", "Ready=True/ServingLastKnown").await?;
+    ensure!(scene.api::<Secret>().get("db").await?.resource_version() == before, "the Secret was written");
+    // Other stores are not held up.
     world.bao.put(&scene.key("db"), &json!({"password": "elsewhere"})).await?;
     scene.policy("other", "vault", &[("password", &scene.key("db"), "password")], json!({})).await?;
     scene.wait_data("other", &[("password", "elsewhere")]).await?;

@@ -6,6 +6,8 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use kube::api::DeleteParams;
 use rekey_e2e::{Scene, World, conditions, kubectl::kubectl};
 use serde_json::json;
 
@@ -32,6 +34,14 @@ pub async fn opened_later(world: Arc<World>) -> Result<()> {
     println!("served {:.1} s after the namespace was opened", start.elapsed().as_secs_f64());
     scene.wait_data("db", &[("password", "one")]).await?;
     scene.wait_store("vault", "Ready=True/Synced").await?;
+    // Closed again, it is told again, and what was published stays.
     drop(operator);
-    Ok(())
+    scene.api::<RoleBinding>().delete("rekey", &DeleteParams::default()).await?;
+    world.bao.put(&key, &json!({"password": "two"})).await?;
+    let _operator = scene.operator()?;
+    ensure!(scene.wait_policy("db", "Stalled=True/NamespaceNotOpened").await? == said, "another text");
+    scene.wait_data("db", &[("password", "one")]).await?;
+    kubectl(&world, &words).await?;
+    scene.wait_data("db", &[("password", "two")]).await?;
+    scene.wait_synced("db").await.map(drop)
 }
