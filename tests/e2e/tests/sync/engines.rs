@@ -11,12 +11,6 @@ use rekey_e2e::{
 use rekey_testkit::postgres::Postgres;
 use serde_json::{Value, json};
 
-async fn policy(scene: &Scene, name: &str, spec: Value) -> Result<()> {
-    let mut object = json!({"apiVersion": "rekey.dev/v1alpha1", "kind": "SecretPolicy", "metadata": {"name": name}});
-    object["spec"] = spec;
-    scene.apply(object).await
-}
-
 /// A certificate of Vault's PKI: made once, kept over restarts and edits of the policy, and made anew on request.
 pub async fn issued_once(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "pki").await?;
@@ -40,14 +34,14 @@ pub async fn issued_once(world: Arc<World>) -> Result<()> {
             },
         })
     };
-    policy(&scene, "web", spec(json!({}))).await?;
+    scene.policy_of("web", spec(json!({}))).await?;
     let first = scene.wait_synced("web").await?.status.unwrap_or_default();
     let issued = scene.data("web").await?.context("no Secret")?;
     ensure!(issued["tls.crt"].starts_with("-----BEGIN CERTIFICATE-----"), "no certificate");
     ensure!(first.expiration_time.is_some() && !first.source_versions[0].version.is_empty(), "{first:?}");
     drop(operator);
     let _operator = account.operator("second")?;
-    policy(&scene, "web", spec(json!({"team": "shop"}))).await?;
+    scene.policy_of("web", spec(json!({"team": "shop"}))).await?;
     until("the label is there and the spec acknowledged", || async {
         let synced = scene.wait_synced("web").await?.status.unwrap_or_default();
         Ok((synced.observed_generation == Some(2)).then_some(()))
@@ -86,11 +80,11 @@ pub async fn unpublished(world: Arc<World>) -> Result<()> {
             "target": {"type": "kubernetes.io/tls", "template": {"data": template, "include": "Replace"}},
         })
     };
-    policy(&scene, "web", spec(json!({"tls.crt": "{{ .certificate }}"}))).await?;
+    scene.policy_of("web", spec(json!({"tls.crt": "{{ .certificate }}"}))).await?;
     scene.wait_policy("web", "Stalled=True/InvalidData").await?;
     scene.ask_sync("web").await?; // one more round, at once
     let whole = json!({"tls.crt": "{{ .certificate }}", "tls.key": "{{ .private_key }}"});
-    policy(&scene, "web", spec(whole)).await?;
+    scene.policy_of("web", spec(whole)).await?;
     scene.wait_synced("web").await?;
     ensure!(certificates().await? == before + 1, "{} certificates were issued", certificates().await? - before);
     Ok(())
@@ -105,7 +99,7 @@ pub async fn static_role(world: Arc<World>) -> Result<()> {
     let _operator = scene.operator()?;
     let path = format!("{mount}/static-creds/app");
     let source = json!({"vaultEngine": {"storeRef": {"name": "vault"}, "path": path}});
-    policy(&scene, "app", json!({"source": source})).await?;
+    scene.policy_of("app", json!({"source": source})).await?;
     let first = scene.wait_synced("app").await?.status.unwrap_or_default();
     let data = scene.data("app").await?.context("no Secret")?;
     ensure!(data["username"] == "app" && !data.contains_key("ttl"), "{:?}", data.keys());
@@ -155,7 +149,7 @@ pub async fn found(world: Arc<World>) -> Result<()> {
         ("in-aws", "aws", path.clone()),
         ("in-ssm", "parameters", format!("/{path}")),
     ] {
-        policy(&scene, name, source(store, &path)).await?;
+        scene.policy_of(name, source(store, &path)).await?;
     }
     let (of_vault_one, of_vault_two) = (json!({"value": one}).to_string(), json!({"value": two}).to_string());
     scene.wait_data("in-vault", &[("one", &of_vault_one), ("two", &of_vault_two)]).await?;

@@ -18,14 +18,6 @@ use serde_json::{Value, json};
 /// For what must not happen.
 const A_WHILE: Duration = Duration::from_secs(3);
 
-/// A policy with this spec.
-async fn policy(scene: &Scene, name: &str, spec: Value) -> Result<()> {
-    let kind = json!({"apiVersion": "rekey.dev/v1alpha1", "kind": "SecretPolicy", "metadata": {"name": name}});
-    let mut object = kind;
-    object["spec"] = spec;
-    scene.apply(object).await
-}
-
 async fn reasons(scene: &Scene, name: &str) -> Result<Vec<ChangeReason>> {
     let status = scene.api::<SecretPolicy>().get(name).await?.status.unwrap_or_default();
     Ok(status.history.iter().map(|change| change.reason).collect())
@@ -46,13 +38,13 @@ fn generated(keys: &[&str]) -> Value {
 pub async fn made_in_the_cluster(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "generated").await?;
     let operator = scene.operator()?;
-    policy(&scene, "token", generated(&["token"])).await?;
+    scene.policy_of("token", generated(&["token"])).await?;
     scene.wait_synced("token").await?;
     let first = scene.data("token").await?.context("no Secret")?;
     ensure!(first["token"].len() == 32, "{} letters", first["token"].len());
     drop(operator);
     let _operator = scene.operator()?;
-    policy(&scene, "token", generated(&["other", "token"])).await?;
+    scene.policy_of("token", generated(&["other", "token"])).await?;
     let second = until("the new field", || async {
         let data = scene.data("token").await?.context("no Secret")?;
         Ok(data.contains_key("other").then_some(data))
@@ -71,7 +63,7 @@ pub async fn made_in_the_cluster(world: Arc<World>) -> Result<()> {
 pub async fn somebody_elses(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "existing").await?;
     let _operator = scene.operator()?;
-    policy(&scene, "governed", json!({"source": {"existing": {}}, "target": {"name": "web-tls"}})).await?;
+    scene.policy_of("governed", json!({"source": {"existing": {}}, "target": {"name": "web-tls"}})).await?;
     let said = scene.wait_policy("governed", "Ready=False/DependencyNotReady").await?;
     ensure!(said.contains("Secret \"web-tls\" does not exist"), "{said}");
     scene.secret("web-tls", &[("tls.crt", "one")]).await?;
@@ -104,20 +96,20 @@ pub async fn changes_hands(world: Arc<World>) -> Result<()> {
     world.bao.put(&key, &json!({"password": "from-store"})).await?;
     scene.secret("theirs", &[("password", "theirs"), ("other", "theirs too")]).await?;
     let target = json!({"name": "theirs"});
-    policy(&scene, "db", json!({"source": {"existing": {}}, "target": target})).await?;
+    scene.policy_of("db", json!({"source": {"existing": {}}, "target": target})).await?;
     scene.wait_synced("db").await?;
     let remote = json!({"remote": {"storeRef": {"name": "vault"}, "refreshInterval": "10s", "data": [
         {"secretKey": "password", "remoteRef": {"key": key, "property": "password"}},
     ]}});
     let owner = json!({"source": remote, "target": target});
-    policy(&scene, "db", owner).await?;
+    scene.policy_of("db", owner).await?;
     scene.wait_policy("db", "Stalled=True/NoConsent").await?;
     scene.wait_data("theirs", &[("password", "theirs"), ("other", "theirs too")]).await?;
     scene.annotate::<Secret>("theirs", names::ADOPT_BY, "db").await?;
     scene.wait_data("theirs", &[("password", "from-store")]).await?;
     scene.wait_synced("db").await?;
     // And back: it is nobody's but its keys stay, and it outlives the policy.
-    policy(&scene, "db", json!({"source": {"existing": {}}, "target": target})).await?;
+    scene.policy_of("db", json!({"source": {"existing": {}}, "target": target})).await?;
     until("the Secret is nobody's", || async {
         let secret = scene.api::<Secret>().get("theirs").await?;
         let free = secret.owner_references().is_empty() && !secret.labels().contains_key(names::MANAGED_BY);
@@ -172,7 +164,7 @@ pub async fn whole_objects_and_templates(world: Arc<World>) -> Result<()> {
     }});
     let config = |text: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "app"}, "data": {"app.conf": text}});
     let from = json!([{"configMapRef": {"name": "app", "key": "app.conf"}, "as": "app.conf"}]);
-    policy(&scene, "db", json!({"source": source, "target": {"template": {"from": from}}})).await?;
+    scene.policy_of("db", json!({"source": source, "target": {"template": {"from": from}}})).await?;
     let said = scene.wait_policy("db", "Ready=False/TemplateError").await?;
     ensure!(said.contains("ConfigMap \"app\" does not exist"), "{said}");
     scene.apply(config("user={{ .db_username }}")).await?;
