@@ -18,9 +18,10 @@ use rekey_core::{
 
 use crate::{
     apply, connections,
-    context::{Context, Read},
+    context::Context,
     drive::{Next, Reconcile},
     error::{Class, Error},
+    memory::Read,
     notify,
     queue::Queue,
     rows::Object,

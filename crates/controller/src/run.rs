@@ -9,13 +9,14 @@ use tokio::task::JoinHandle;
 
 use crate::{
     connections::Connections,
-    context::{Context, Known, Memory, Queues, Settings},
+    context::{Context, Known, Queues, Settings},
     digest_key,
     drive::workers,
     error::Error,
     events::Events,
     labels,
     listings::Listings,
+    memory::Memory,
     metrics::Metrics,
     namespaces::{self, Namespaces},
     policy::Policies,

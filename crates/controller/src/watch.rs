@@ -1,6 +1,8 @@
 //! Watches: they keep the tables up to date and say what is to be looked at because of a change.
 
-use std::{collections::BTreeSet, fmt::Debug, sync::Arc, time::Duration};
+mod extension;
+
+use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
 
 use futures::{StreamExt as _, pin_mut};
 use k8s_openapi::{
@@ -14,8 +16,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Resource, ResourceExt as _,
-    core::{DeserializeGuard, DynamicObject, GroupVersionKind, PartialObjectMeta},
-    discovery::{self, ApiResource},
+    core::{DeserializeGuard, PartialObjectMeta},
     runtime::{
         WatchStreamExt as _,
         watcher::{self, Config, Event, watcher},
@@ -42,12 +43,6 @@ use crate::{
 /// Lists that must be complete before a namespace counts as open. A kind that this cluster does not have counts as
 /// listed when that is known.
 pub const PER_NAMESPACE: usize = 9;
-
-/// A kind that not every cluster has is waited for so long: whatever does not answer belongs to somebody's extension.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// The question whether there is a kind is asked again after this time when it was not answered.
-const UNANSWERED: Duration = Duration::from_secs(30);
 
 /// Objects in one answer of a list: a whole answer is in memory at once, and that room is never given back in full.
 const PAGE: u32 = 100;
@@ -137,8 +132,12 @@ pub fn namespace(ctx: &Arc<Context>, namespace: &str) -> Vec<AbortHandle> {
         follow_workload::<CronJob>(ctx, namespace, Kind::CronJob),
         follow_workload::<Ingress>(ctx, namespace, Kind::Ingress),
         follow_workload::<ServiceAccount>(ctx, namespace, Kind::ServiceAccount),
-        extension(ctx, namespace, Kind::Gateway, |object| consumer(gateway(&object.metadata, &object.data["spec"]))),
-        extension(ctx, namespace, Kind::Rollout, |object| consumer(argo_rollout(&object.metadata, &object.data))),
+        extension::follow(ctx, namespace, Kind::Gateway, |object| {
+            consumer(gateway(&object.metadata, &object.data["spec"]))
+        }),
+        extension::follow(ctx, namespace, Kind::Rollout, |object| {
+            consumer(argo_rollout(&object.metadata, &object.data))
+        }),
     ]
 }
 
@@ -244,62 +243,6 @@ fn consumers<K>(namespace: &str, kind: Kind, row: fn(K) -> (ObjectName, Workload
     }
 }
 
-/// Follows a kind that not every cluster has. The namespace waits for its first list, but not for ever.
-fn extension(
-    ctx: &Arc<Context>,
-    namespace: &str,
-    kind: Kind,
-    row: fn(DynamicObject) -> (ObjectName, WorkloadRow),
-) -> AbortHandle {
-    let (ctx, namespace) = (Arc::clone(ctx), namespace.to_owned());
-    let task = async move {
-        let followed = follow_if_known(Arc::clone(&ctx), namespace.clone(), kind, row);
-        let known = || listed(&ctx, Some(&namespace), kind.as_str());
-        no_longer_than(PATIENCE, followed, known).await;
-    };
-    tokio::spawn(task).abort_handle()
-}
-
-/// Runs `task` to its end, and calls `go_on` when it has ended or `patience` is over.
-async fn no_longer_than(patience: Duration, task: impl Future<Output = ()>, go_on: impl Fn()) {
-    pin_mut!(task);
-    if tokio::time::timeout(patience, task.as_mut()).await.is_ok() {
-        return go_on();
-    }
-    go_on();
-    task.await;
-}
-
-/// Follows a kind that not every cluster has, if this one does. It is asked when the namespace is opened.
-async fn follow_if_known(
-    ctx: Arc<Context>,
-    namespace: String,
-    kind: Kind,
-    row: fn(DynamicObject) -> (ObjectName, WorkloadRow),
-) {
-    let (group, version) = kind.api_version().split_once('/').unwrap_or_default();
-    let known = resource(&ctx, &GroupVersionKind::gvk(group, version, kind.as_str())).await;
-    let Some(resource) = known else {
-        return;
-    };
-    let api: Api<DynamicObject> = Api::namespaced_with(ctx.watch_client.clone(), &namespace, &resource);
-    // Without a right to it its objects are not shown.
-    let feed = Feed { vital: false, ..consumers(&namespace, kind, row) };
-    run(ctx, api, feed).await;
-}
-
-/// How a kind is reached that not every cluster has.
-async fn resource(ctx: &Context, kind: &GroupVersionKind) -> Option<ApiResource> {
-    loop {
-        match discovery::pinned_kind(&ctx.client, kind).await {
-            Ok((resource, _)) => return Some(resource),
-            Err(kube::Error::Discovery(_)) => return None,
-            Err(error) if matches!(crate::error::status(&error), Some(403 | 404)) => return None,
-            Err(_) => tokio::time::sleep(UNANSWERED).await,
-        }
-    }
-}
-
 fn named<K: Resource>(object: &K) -> ObjectName {
     ObjectName::new(object.namespace().unwrap_or_default(), object.name_any())
 }
@@ -380,24 +323,5 @@ fn failed<K, T>(ctx: &Context, feed: &Feed<K, T>, running: &Running, error: &wat
         // Whoever gives the operator no right to a cluster-wide kind can do without, and is told where it is needed.
         (Some(403), None) => ctx.listings.set(feed.kind, Listing::Refused),
         (Some(_) | None, _) => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{cell::Cell, future::pending};
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_kind_that_does_not_answer_is_waited_for_no_longer_than_allowed() {
-        let (told, begin) = (Cell::new(None), tokio::time::Instant::now());
-        let tell = || told.set(Some(begin.elapsed()));
-        let silent = no_longer_than(PATIENCE, pending(), tell);
-        assert!(tokio::time::timeout(2 * PATIENCE, silent).await.is_err(), "it is asked on");
-        assert_eq!(told.get(), Some(PATIENCE));
-        told.set(None);
-        no_longer_than(PATIENCE, async {}, tell).await;
-        assert!(told.get().is_some(), "it is not there, and that is known");
     }
 }

@@ -18,9 +18,10 @@ use rekey_core::{
 
 use crate::{
     apply,
-    context::{Context, MARKS, workload_name},
+    context::{Context, workload_name},
     drive::{Next, Reconcile},
     error::Error,
+    memory::MARKS,
     namespaces, notify,
     queue::{Lane, Queue},
     table::ObjectName,

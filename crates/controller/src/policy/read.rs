@@ -13,8 +13,9 @@ use rekey_core::{
 
 use crate::{
     connections::{self, Connection},
-    context::{Context, Issued},
+    context::Context,
     error::{Error, status},
+    memory::Issued,
     table::ObjectName,
 };
 

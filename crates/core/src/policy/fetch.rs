@@ -96,10 +96,9 @@ pub fn fetch(policy: &Policy, seen: &Seen, now: DateTime<Utc>) -> Fetch {
         Fetch::Due(Box::new(Wanted { templates: policy.template_refs.clone(), anew, ..wanted }))
     };
     match &policy.source {
-        Source::Existing => Fetch::OnChange,
         // Only templates are read; what was generated stands in the Secret.
         Source::Generated(_) if cause.any() && !policy.template_refs.is_empty() => due(Wanted::default()),
-        Source::Generated(_) => Fetch::OnChange,
+        Source::Existing | Source::Generated(_) => Fetch::OnChange,
         Source::Remote(remote) => match remote.refresh {
             Refresh::Once if matches!(seen.secret, SeenSecret::Ours { .. }) => Fetch::OnChange,
             _ if cause.any() => due(remote.wanted()),
@@ -110,15 +109,15 @@ pub fn fetch(policy: &Policy, seen: &Seen, now: DateTime<Utc>) -> Fetch {
             },
         },
         Source::Engine(engine) => match renewal(policy, engine, seen) {
-            Renewal::Now => due(engine.wanted()),
             Renewal::At(time) if now < time && !cause.asked => Fetch::NotBefore(time),
             Renewal::OnRequest if !cause.asked => Fetch::OnChange,
-            Renewal::At(_) | Renewal::OnRequest => due(engine.wanted()),
+            Renewal::Now | Renewal::At(_) | Renewal::OnRequest => due(engine.wanted()),
         },
     }
 }
 
 /// Why something is read outside its time.
+#[expect(clippy::struct_excessive_bools, reason = "independent reasons")]
 struct Cause {
     asked: bool,
     changed: bool,
@@ -204,10 +203,10 @@ impl Policy {
         // Written out, so that another version of the program gives the same for the same wish.
         let mut rest = format!("{}\0{}", self.kind, self.replace);
         for (name, template) in &self.templates {
-            rest += &format!("\0{name}={template}");
+            rest.extend(["\0", name, "=", template]);
         }
         for (name, from) in &self.template_refs {
-            rest += &format!("\0{name}:{}/{}", from.name, from.key);
+            rest.extend(["\0", name, ":", &from.name, "/", &from.key]);
         }
         engine.fingerprint(&rest)
     }

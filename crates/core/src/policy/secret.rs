@@ -52,6 +52,7 @@ pub struct ObjectVersion {
 }
 
 /// The Secret a policy publishes, as it was found.
+#[expect(clippy::large_enum_variant, reason = "there is one in a round, and it is not copied")]
 #[derive(Clone, Debug)]
 pub enum SeenSecret {
     /// There is none.

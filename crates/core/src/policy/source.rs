@@ -107,6 +107,9 @@ pub struct Engine {
 
 impl Source {
     /// Parses the source of a policy.
+    ///
+    /// # Errors
+    /// Names the field that cannot work.
     pub fn parse(object: &SecretPolicy) -> Result<Self, SpecError> {
         match &object.spec.source {
             Spec { remote: Some(remote), existing: None, generated: None, vault_engine: None } => {
@@ -242,7 +245,7 @@ impl Engine {
         };
         let mut text = format!("1\0{}\0{method} {}", source_text(&self.store), self.call.path);
         for (name, value) in &self.call.parameters {
-            text += &format!("\0{name}={value}");
+            text.extend(["\0", name, "=", value]);
         }
         let hash = Sha256::digest(format!("{text}\0\0{rest}"));
         hash.iter().take(8).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))

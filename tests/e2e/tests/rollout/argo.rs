@@ -70,9 +70,8 @@ pub async fn rollout(world: Arc<World>) -> Result<()> {
 
 /// Argo refuses a Rollout that has a template beside its `workloadRef`.
 pub async fn borrowed_template(world: Arc<World>) -> Result<()> {
-    kind(&world).await?;
     let probe = world.plane.namespace("borrowed").await?;
-    until("the API server serves Rollouts", || async { Ok(world.apply(manifest(&probe)).await.ok()) }).await?;
+    world.serve(foreign::rollouts(), manifest(&probe)).await?;
     let mut ground = Ground::new(&world, "borrowed").await?;
     let mut rollout = manifest(&ground.scene.namespace);
     rollout["spec"]["template"].take();

@@ -1,26 +1,16 @@
 //! Where values come from: each source in the same small world.
 
-use std::time::Duration;
-
 use super::*;
-use crate::{
-    store::{Answer, Locator},
-    summary::Situation,
-    workload::Keys,
-};
+use crate::{store::Locator, summary::Situation, workload::Keys};
 
-const PASSWORD: &str = "password";
+pub const PASSWORD: &str = "password";
 
-fn world(source: Value) -> World {
+pub fn world(source: &Value) -> World {
     World::with(&json!({ "source": source }))
 }
 
 fn generated() -> World {
-    world(json!({"generated": {"fields": [{"key": PASSWORD, "password": {}}]}}))
-}
-
-fn engine() -> World {
-    world(json!({"vaultEngine": {"storeRef": {"name": "vault"}, "path": "pki/issue/web", "method": "Post"}}))
+    world(&json!({"generated": {"fields": [{"key": PASSWORD, "password": {}}]}}))
 }
 
 fn remote(more: &Value) -> World {
@@ -29,16 +19,10 @@ fn remote(more: &Value) -> World {
     for (name, value) in more.as_object().unwrap() {
         source["remote"][name] = value.clone();
     }
-    world(source)
+    world(&source)
 }
 
-fn answer(data: &Value, version: &str, lifetime: Option<u64>, is_stable: bool) -> Fetched {
-    let value = RemoteValue { bytes: SecretBytes::from(data.to_string()), version: version.to_owned() };
-    let answer = Answer { value, lifetime: lifetime.map(Duration::from_secs), is_stable };
-    Fetched { answer: Some(answer), ..Fetched::default() }
-}
-
-fn foreign(world: &mut World, value: &str, adopt_by: Option<&str>) {
+pub fn foreign(world: &mut World, value: &str, adopt_by: Option<&str>) {
     world.data = [(PASSWORD.to_owned(), SecretBytes::from(value))].into();
     world.adopt_by = adopt_by.map(str::to_owned);
     let content = Some(Content {
@@ -53,11 +37,11 @@ fn foreign(world: &mut World, value: &str, adopt_by: Option<&str>) {
     world.secret = SeenSecret::Foreign { adopt_by: world.adopt_by.clone(), policy: None, content };
 }
 
-fn value(world: &World, key: &str) -> String {
+pub fn value(world: &World, key: &str) -> String {
     world.data[key].expose_text().unwrap().to_owned()
 }
 
-fn desired(plan: &Plan) -> &Desired {
+pub fn desired(plan: &Plan) -> &Desired {
     match plan.steps.as_slice() {
         [Step::Apply(desired)] => desired,
         other => panic!("one write was expected: {other:?}"),
@@ -130,7 +114,7 @@ fn a_template_works_on_generated_values_but_not_in_their_place() {
 
 #[test]
 fn an_existing_secret_gets_a_record_and_nothing_else() {
-    let mut world = world(json!({"existing": {}}));
+    let mut world = world(&json!({"existing": {}}));
     let error = world.plan_with(None).unwrap_err();
     assert_eq!(error.reason(), Reason::SecretNotFound);
     foreign(&mut world, "one", None);
@@ -156,7 +140,7 @@ fn an_existing_secret_gets_a_record_and_nothing_else() {
 
 #[test]
 fn a_record_that_its_maker_removed_with_a_new_value_is_no_first_sight() {
-    let mut world = world(json!({"existing": {}}));
+    let mut world = world(&json!({"existing": {}}));
     foreign(&mut world, "one", None);
     world.sync_with(None).unwrap();
     world.last = Some(world.published().clone());
@@ -168,7 +152,7 @@ fn a_record_that_its_maker_removed_with_a_new_value_is_no_first_sight() {
 #[test]
 fn a_governed_secret_that_was_made_anew_while_nobody_looked_is_a_change() {
     for (minutes, changed) in [(10, true), (-10, false)] {
-        let mut world = world(json!({"existing": {}}));
+        let mut world = world(&json!({"existing": {}}));
         foreign(&mut world, "one", None);
         world.sync_with(None).unwrap();
         let made = world.now + TimeDelta::minutes(minutes);
@@ -181,29 +165,6 @@ fn a_governed_secret_that_was_made_anew_while_nobody_looked_is_a_change() {
         let expected = changed.then_some(made);
         assert_eq!(world.published().changed(&Keys::All), expected, "made {minutes} minutes after the last change");
     }
-}
-
-#[test]
-fn an_engine_writes_back_its_own_keys_only() {
-    let mut world = engine();
-    world.object.spec.target = serde_json::from_value(json!({"ownership": "Merge"})).unwrap();
-    foreign(&mut world, "theirs", Some("db"));
-    let issued = answer(&json!({"certificate": "C"}), "1", Some(1000), false);
-    world.sync_with(Some(&issued)).unwrap();
-    world.object.metadata.generation = Some(2);
-    world.look(|_| ());
-    if let SeenSecret::Ours { dressed, .. } = &mut world.secret {
-        *dressed = false;
-    }
-    let plan = world.sync_with(None).unwrap();
-    assert_eq!(text(&desired(&plan).data), [("certificate", "C")]);
-}
-
-#[test]
-fn what_asks_for_the_same_has_the_same_fingerprint_in_every_version() {
-    let policy = engine().policy();
-    let Source::Engine(engine) = &policy.source else { unreachable!() };
-    assert_eq!(policy.fingerprint(engine), "3db0572f778625ff");
 }
 
 #[test]
@@ -251,63 +212,6 @@ fn what_only_the_maker_may_decide_is_refused_for_merge() {
         let error = Policy::try_from(&World::with(&more).object).unwrap_err();
         assert_eq!(error.reason(), Reason::InvalidSpec, "{more}: {error}");
     }
-}
-
-#[test]
-fn what_was_issued_is_asked_for_again_only_when_its_time_has_come() {
-    let mut world = engine();
-    let start = world.now;
-    let issued = answer(&json!({"certificate": "C", "private_key": "K"}), "01:02", Some(1000), false);
-    world.sync_with(Some(&issued)).unwrap();
-    let renew = world.now + TimeDelta::seconds(670);
-    assert_eq!(world.status().source_versions[0].version, "01:02");
-    assert!(world.status().expiration_time.is_some());
-    // As after a restart of the operator: nothing is remembered.
-    world.next = None;
-    let policy = world.policy();
-    let at = |world: &World, seconds| fetch(&policy, &world.seen(), start + TimeDelta::seconds(seconds));
-    assert_eq!(at(&world, 2), Fetch::NotBefore(renew));
-    assert!(matches!(at(&world, 672), Fetch::Due(_)));
-    // An edit of the policy that asks for the same.
-    world.object.metadata.generation = Some(2);
-    world.look(|_| ());
-    if let SeenSecret::Ours { dressed, .. } = &mut world.secret {
-        *dressed = false;
-    }
-    assert_eq!(at(&world, 3), Fetch::NotBefore(renew));
-    let revision = world.published().revision.clone();
-    let plan = world.sync_with(None).unwrap();
-    assert_eq!(text(&desired(&plan).data), [("certificate", "C"), ("private_key", "K")]);
-    assert_eq!(world.published().revision, revision);
-    assert!(world.published().changes.issue.is_some(), "what it was issued for is still known");
-    // An edit by somebody else, or another request.
-    world.look(|content| content.data.clear());
-    assert!(matches!(at(&world, 4), Fetch::Due(_)));
-    let source = json!({"vaultEngine": {"storeRef": {"name": "vault"}, "path": "pki/issue/other", "method": "Post"}});
-    let mut other = engine();
-    other.sync_with(Some(&issued)).unwrap();
-    other.object.spec.source = serde_json::from_value(source).unwrap();
-    assert!(matches!(fetch(&other.policy(), &other.seen(), other.now), Fetch::Due(_)));
-    let again = answer(&json!({"certificate": "D", "private_key": "L"}), "01:03", Some(1000), false);
-    world.sync_with(Some(&again)).unwrap();
-    assert_eq!(world.reasons(), [ChangeReason::Created, ChangeReason::Renewed]);
-}
-
-#[test]
-fn an_answer_that_lasts_is_polled_and_its_countdown_is_no_change() {
-    let mut world = world(json!({"vaultEngine": {"storeRef": {"name": "vault"}, "path": "database/static-creds/app"}}));
-    let counted = |ttl: u64| {
-        let data = json!({"username": "app", PASSWORD: "one", "ttl": ttl});
-        answer(&data, "2026-01-01T00:00:00Z", Some(ttl), true)
-    };
-    let plan = world.sync_with(Some(&counted(86_400))).unwrap();
-    assert_eq!(text(&world.data), [(PASSWORD, "one"), ("username", "app")]);
-    assert_eq!(plan.again, Some(world.now + TimeDelta::minutes(5)));
-    let status = world.status();
-    let plan = world.sync_with(Some(&counted(86_399))).unwrap();
-    assert_eq!((plan.steps.len(), &plan.status), (0, &status), "an idle round writes nothing");
-    let plan = world.sync_with(Some(&counted(5))).unwrap();
-    assert_eq!(plan.again, Some(world.now + TimeDelta::seconds(10)), "and does not hammer the server");
 }
 
 #[test]
