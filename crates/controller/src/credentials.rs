@@ -10,7 +10,10 @@ use k8s_openapi::{
         core::v1::{ConfigMap, Secret, ServiceAccount},
     },
 };
-use kube::{Api, Client, Resource, ResourceExt as _, api::PostParams};
+use kube::{
+    Api, Client, Resource, ResourceExt as _,
+    api::{ListParams, PostParams},
+};
 use rekey_api::names;
 use rekey_core::{
     SecretBytes,
@@ -92,8 +95,9 @@ impl ClusterCredentials {
                 StoreErrorKind::Denied,
                 format!(
                     "Rekey may not read {kind} {name:?} in namespace {namespace:?}; allow it with `kubectl create role \
-                     rekey-read-{name} -n {namespace} --verb=get --resource={resource} --resource-name={name}` and \
+                     rekey-read-{name} -n {namespace} --verb={} --resource={resource} --resource-name={name}` and \
                      `kubectl create rolebinding rekey-read-{name} -n {namespace} --role=rekey-read-{name} {}`",
+                    if *resource == "serviceaccounts" { "list" } else { "get" },
                     self.account
                 ),
             ),
@@ -166,7 +170,14 @@ impl Credentials for ClusterCredentials {
 
     async fn account_annotation(&self, name: &str, annotation: &str) -> Result<Option<String>, StoreError> {
         let object = self.account(name);
-        let account = self.accounts().get(name).await.map_err(|error| self.refused(&error, &object))?;
+        // A list of one: an opened namespace gives the right to list, which the pull secrets need anyway.
+        let params = ListParams::default().fields(&format!("metadata.name={name}"));
+        let found = self.accounts().list(&params).await.map_err(|error| self.refused(&error, &object))?;
+        let missing = || {
+            let text = format!("ServiceAccount {name:?} does not exist in namespace {:?}", object.namespace);
+            StoreError::new(StoreErrorKind::Invalid, text)
+        };
+        let account = found.items.into_iter().next().ok_or_else(missing)?;
         Ok(account.annotations().get(annotation).cloned())
     }
 
