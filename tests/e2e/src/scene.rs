@@ -1,6 +1,7 @@
 //! A namespace of its own for one test, opened to the operator, with stores in it.
 
 mod consumers;
+mod login;
 
 use std::{collections::BTreeMap, sync::Arc};
 

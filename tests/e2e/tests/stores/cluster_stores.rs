@@ -3,13 +3,10 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::{
-    authentication::v1::{TokenRequest, TokenRequestSpec},
-    core::v1::{Secret, ServiceAccount},
-};
+use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, Patch, PatchParams},
 };
 use rekey_api::{ClusterRemoteStore, store::Capability};
 use rekey_e2e::{
@@ -174,7 +171,7 @@ pub async fn accounts_of_consumers(world: Arc<World>) -> Result<()> {
     let other = Scene::closed(&world, "other").await?;
     let (role, policy) = (format!("role-{}", scene.namespace), format!("reader-{}", scene.namespace));
     world.bao.policy(&policy, READS).await?;
-    enable(&scene).await?;
+    scene.kubernetes_login().await?;
     for at in [&scene, &other] {
         at.open().await?;
         at.apply(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "reader"}})).await?;
@@ -209,23 +206,4 @@ pub async fn accounts_of_consumers(world: Arc<World>) -> Result<()> {
     ensure!(!said.contains("create role"), "{said}");
     ensure!(other.data("db").await?.is_none(), "it read with the login of another namespace");
     store.delete().await
-}
-
-/// Lets `OpenBao` ask the control plane about tokens.
-async fn enable(scene: &Scene) -> Result<()> {
-    scene.apply(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "reviewer"}})).await?;
-    let group = "rbac.authorization.k8s.io";
-    let binding = json!({
-        "apiVersion": format!("{group}/v1"),
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": format!("reviewer-{}", scene.namespace)},
-        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "system:auth-delegator"},
-        "subjects": [{"kind": "ServiceAccount", "name": "reviewer", "namespace": scene.namespace}],
-    });
-    scene.world.apply(binding).await?;
-    let request = TokenRequest { spec: TokenRequestSpec::default(), ..TokenRequest::default() };
-    let made = scene.api::<ServiceAccount>().create_token_request("reviewer", &PostParams::default(), &request).await?;
-    let reviewer = made.status.context("no token")?.token;
-    let plane = &scene.world.plane;
-    scene.world.bao.enable_kubernetes_auth(plane.url(), &plane.ca_pem(), &reviewer).await
 }

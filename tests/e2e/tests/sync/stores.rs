@@ -3,11 +3,6 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::{
-    authentication::v1::{TokenRequest, TokenRequestSpec},
-    core::v1::ServiceAccount,
-};
-use kube::api::PostParams;
 use rekey_api::store::Capability;
 use rekey_e2e::{Scene, World, conditions};
 use serde_json::{Value, json};
@@ -61,7 +56,7 @@ pub async fn key_pair(world: Arc<World>) -> Result<()> {
 
 pub async fn kubernetes_login(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "login").await?;
-    enable(&scene).await?;
+    scene.kubernetes_login().await?;
     let (policy, role) = (format!("reader-{}", scene.namespace), format!("shop-{}", scene.namespace));
     world.bao.policy(&policy, READS).await?;
     for account in ["shop-reader", "other"] {
@@ -100,25 +95,6 @@ async fn refusal(scene: &Scene, store: &str) -> Result<String> {
     let status = scene.wait_store(store, "Ready=False/DependencyNotReady").await?.status.unwrap_or_default();
     ensure!(status.capabilities.is_empty(), "{store}: {status:?}");
     Ok(conditions::message(&status.conditions, "Ready"))
-}
-
-/// Lets `OpenBao` ask the control plane about tokens.
-async fn enable(scene: &Scene) -> Result<()> {
-    scene.apply(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "reviewer"}})).await?;
-    let group = "rbac.authorization.k8s.io";
-    let binding = json!({
-        "apiVersion": format!("{group}/v1"),
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": format!("reviewer-{}", scene.namespace)},
-        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "system:auth-delegator"},
-        "subjects": [{"kind": "ServiceAccount", "name": "reviewer", "namespace": scene.namespace}],
-    });
-    scene.world.apply(binding).await?;
-    let request = TokenRequest { spec: TokenRequestSpec::default(), ..TokenRequest::default() };
-    let made = scene.api::<ServiceAccount>().create_token_request("reviewer", &PostParams::default(), &request).await?;
-    let reviewer = made.status.context("no token")?.token;
-    let plane = &scene.world.plane;
-    scene.world.bao.enable_kubernetes_auth(plane.url(), &plane.ca_pem(), &reviewer).await
 }
 
 /// What deploy/open-namespace.yaml shows: tokens of one `ServiceAccount`.
