@@ -93,8 +93,7 @@ async fn record(ctx: &Context, api: &Api<Secret>, name: &ObjectName, desired: &D
     }
     let row = ctx.known.secrets.get(name);
     if let Some(managed) = row.as_deref().and_then(SecretRow::managed) {
-        let label = managed.metadata.labels.as_ref().and_then(|labels| labels.get(names::MANAGED_BY));
-        if label.map(String::as_str) == Some(names::MANAGED_BY_VALUE) {
+        if managed.is_labelled() {
             metadata["labels"] = json!({names::MANAGED_BY: null});
         }
         let owners = managed.metadata.owner_references.as_deref().unwrap_or_default();

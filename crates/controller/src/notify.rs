@@ -76,10 +76,7 @@ pub fn store<K: StoreObject>(ctx: &Context, change: &Change<Object<K>>) {
         ctx.connections.forget(&change.name);
         K::queue(ctx).add(change.name.clone(), Lane::Urgent);
     }
-    let ready = |row: Option<&Object<K>>| {
-        let status = row.and_then(|row| row.parsed.as_ref().ok()?.status());
-        status.map(|status| status.conditions.iter().any(|at| at.type_ == "Ready" && at.status == "True"))
-    };
+    let ready = |row: Option<&Object<K>>| row.and_then(Object::is_ready);
     if asked || ready(before) != ready(now) {
         let namespace = Some(change.name.namespace.as_str()).filter(|namespace| !namespace.is_empty());
         users_of(ctx, K::STORE, Some(&change.name.name), namespace);

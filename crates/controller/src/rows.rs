@@ -127,6 +127,15 @@ pub struct Managed {
     pub owned: Owned,
 }
 
+impl Managed {
+    /// Whether it carries the label of those that are a policy's as a whole.
+    #[must_use]
+    pub fn is_labelled(&self) -> bool {
+        let label = self.metadata.labels.as_ref().and_then(|labels| labels.get(names::MANAGED_BY));
+        label.map(String::as_str) == Some(names::MANAGED_BY_VALUE)
+    }
+}
+
 /// Names of labels and annotations that our field manager owns.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Owned {

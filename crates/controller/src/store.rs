@@ -64,6 +64,15 @@ pub trait StoreObject: Kind<Status = RemoteStoreStatus> {
     fn queue(ctx: &Context) -> &Queue<ObjectName>;
 }
 
+impl<K: StoreObject> Object<K> {
+    /// Whether the store's status says that it can be used; `None`: there is no status yet.
+    #[must_use]
+    pub fn is_ready(&self) -> Option<bool> {
+        let status = self.parsed.as_ref().ok()?.status()?;
+        Some(status.conditions.iter().any(|at| at.type_ == "Ready" && at.status == "True"))
+    }
+}
+
 impl StoreObject for RemoteStore {
     const STORE: StoreKind = StoreKind::RemoteStore;
 

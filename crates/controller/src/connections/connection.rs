@@ -19,7 +19,7 @@ use super::{
     operation, read_only, reads, spec_or_store,
     turns::Turns,
 };
-use crate::{context::Context, error::Error, notify, queue::Lane, rows::Object, store::StoreObject, table::ObjectName};
+use crate::{context::Context, error::Error, notify, queue::Lane, store::StoreObject, table::ObjectName};
 
 /// An open store, for one namespace that uses it.
 #[derive(Clone)]
@@ -252,13 +252,7 @@ impl Connection {
 
 /// Wants the store tried unless its status says what was seen.
 fn try_unless<K: StoreObject>(ctx: &Context, name: &ObjectName, answers: bool) {
-    if K::table(ctx).get(name).is_some_and(|row| is_ready(&row) != answers) {
+    if K::table(ctx).get(name).is_some_and(|row| row.is_ready().unwrap_or(false) != answers) {
         K::queue(ctx).add(name.clone(), Lane::Routine);
     }
-}
-
-/// Whether the store's status says that it can be used.
-fn is_ready<K: StoreObject>(store: &Object<K>) -> bool {
-    let status = store.parsed.as_ref().ok().and_then(|store| store.status());
-    status.is_some_and(|status| status.conditions.iter().any(|at| at.type_ == "Ready" && at.status == "True"))
 }

@@ -178,20 +178,14 @@ fn dressed(policy: &Policy, managed: &Managed) -> bool {
             &managed.owned.annotations,
         )
         && owned == policy.owner.is_some()
-        && (policy.hold == Hold::Whole) == is_labelled(managed)
-}
-
-/// Whether the Secret carries the label of those that are a policy's as a whole.
-fn is_labelled(managed: &Managed) -> bool {
-    let label = managed.metadata.labels.as_ref().and_then(|labels| labels.get(names::MANAGED_BY));
-    label.map(String::as_str) == Some(names::MANAGED_BY_VALUE)
+        && (policy.hold == Hold::Whole) == managed.is_labelled()
 }
 
 /// Whether the Secret has been the policy's as a whole: one that it has only governed, or written keys into, is its
 /// maker's, who has to consent before it is taken over.
 fn is_whole(policy: &Policy, managed: &Managed) -> bool {
     let owners = managed.metadata.owner_references.as_deref().unwrap_or_default();
-    is_labelled(managed) || owners.iter().any(|owner| owner.uid == policy.uid)
+    managed.is_labelled() || owners.iter().any(|owner| owner.uid == policy.uid)
 }
 
 async fn content(ctx: &Context, name: &ObjectName) -> Result<Option<Content>, Error> {

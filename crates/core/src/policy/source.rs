@@ -158,8 +158,7 @@ pub fn shown(object: &SecretPolicy) -> Option<String> {
 }
 
 /// A store as the status shows it: `RemoteStore/vault`.
-#[must_use]
-pub fn source_text(store: &StoreRef) -> String {
+fn source_text(store: &StoreRef) -> String {
     format!("{}/{}", store.kind.as_str(), store.name)
 }
 
