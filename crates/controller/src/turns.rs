@@ -15,7 +15,7 @@ use crate::table::ObjectName;
 #[derive(Default)]
 pub struct Turns {
     lines: Mutex<HashMap<ObjectName, Line>>,
-    deciding: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    deciding: Mutex<HashMap<ObjectName, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 /// Who waits for one Secret.
@@ -27,14 +27,20 @@ struct Line {
 }
 
 impl Turns {
-    /// One restart decision at a time per namespace, so that `rollout.concurrency` holds.
-    pub async fn decide(&self, namespace: &str) -> OwnedMutexGuard<()> {
-        let lock = {
-            let mut deciding = self.deciding.lock().unwrap_or_else(PoisonError::into_inner);
-            deciding.retain(|_, lock| Arc::strong_count(lock) > 1);
-            Arc::clone(deciding.entry(namespace.to_owned()).or_default())
-        };
-        lock.lock_owned().await
+    /// One restart decision at a time for each of these Secrets, so that `rollout.concurrency` holds. Whose Secrets are
+    /// others' does not wait: a restart is a request to the API server, and hundreds in a namespace may be due at once.
+    pub async fn decide(&self, secrets: &BTreeSet<ObjectName>) -> Vec<OwnedMutexGuard<()>> {
+        let mut held = Vec::with_capacity(secrets.len());
+        // In the order of the set, which is the same for everybody: nobody waits for who waits for them.
+        for secret in secrets {
+            let lock = {
+                let mut deciding = self.deciding.lock().unwrap_or_else(PoisonError::into_inner);
+                deciding.retain(|_, lock| Arc::strong_count(lock) > 1);
+                Arc::clone(deciding.entry(secret.clone()).or_default())
+            };
+            held.push(lock.lock_owned().await);
+        }
+        held
     }
 
     /// `workload` waits for its turn with `secret`. Say so before asking whose turn it is: a rollout may end in between.
@@ -144,13 +150,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn namespaces_decide_for_themselves() {
+    async fn who_shares_a_secret_decides_after_one_another_and_nobody_else_waits() {
         let turns = Turns::default();
-        let held = turns.decide("shop").await;
-        assert!(turns.decide("other").now_or_never().is_some());
-        assert!(turns.decide("shop").now_or_never().is_none());
+        let secrets = |names: &[&str]| names.iter().map(|name| ObjectName::new("shop", *name)).collect::<BTreeSet<_>>();
+        let (db, cache, both) = (secrets(&["db"]), secrets(&["cache"]), secrets(&["cache", "db"]));
+        let held = turns.decide(&db).await;
+        assert!(turns.decide(&cache).now_or_never().is_some());
+        assert!(turns.decide(&db).now_or_never().is_none());
+        assert!(turns.decide(&both).now_or_never().is_none());
+        assert!(turns.decide(&cache).now_or_never().is_some(), "who was dropped while it waited holds nothing");
         drop(held);
-        assert!(turns.decide("shop").now_or_never().is_some());
+        let held = turns.decide(&both).await;
+        assert!(turns.decide(&db).now_or_never().is_none());
+        assert!(turns.decide(&cache).now_or_never().is_none());
+        drop(held);
+        drop(turns.decide(&db).await);
         assert_eq!(turns.deciding.lock().unwrap().len(), 1, "locks that nobody holds are not kept");
     }
 }

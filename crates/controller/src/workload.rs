@@ -204,7 +204,8 @@ async fn restart(ctx: &Context, workload: &Workload, marker: &Marker, because: &
     if ctx.memory.marks(&workload.uid, marker) >= MARKS {
         return Ok(reverted(ctx, workload, marker).await);
     }
-    let one_at_a_time = ctx.turns.decide(&workload.id.namespace).await;
+    let secrets = because.iter().map(|input| ObjectName::new(workload.id.namespace.as_str(), input.secret.as_str()));
+    let one_at_a_time = ctx.turns.decide(&secrets.collect()).await;
     if let Some(next) = waits(ctx, workload, because) {
         return Ok(next);
     }
