@@ -6,9 +6,14 @@
 //! - Urgent keys (changed objects, first sights) go before routine ones (periodic rounds), but for every fourth turn: who
 //!   changes objects without end does not stop the rounds of others.
 //! - Within a lane, namespaces take turns: one tenant's flood delays its own objects only.
+//! - A delay ends late by at most a 64th of it and never by more than about a second, so that many end together: to wake
+//!   up for each of a thousand rounds a minute costs as much as the rounds do.
 //!
 //! # Caveats
 //! The queue forgets at the end of the process; every key comes again with the first list of its watch.
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
@@ -21,6 +26,10 @@ use tokio::{sync::Notify, time::Instant};
 
 /// Every so many turns a routine key goes first.
 const ROUTINE_SHARE: u64 = 4;
+
+/// A delay may end late by this part of it, and by no more than [`LATEST`].
+const SLACK: u32 = 64;
+const LATEST: Duration = Duration::from_millis(1024);
 
 /// A key of the queue, which belongs to a tenant.
 pub trait Key: Clone + Eq + Hash + Send + 'static {
@@ -63,6 +72,8 @@ struct State<K> {
     working: HashSet<K>,
     again: HashMap<K, Lane>,
     sequence: u64,
+    /// Delays end at multiples of a power of two milliseconds after this.
+    begun: Instant,
     taken: u64,
     /// Whether somebody waits for the first delay.
     timekeeper: bool,
@@ -93,6 +104,7 @@ impl<K: Key> Queue<K> {
             working: HashSet::new(),
             again: HashMap::new(),
             sequence: 0,
+            begun: Instant::now(),
             taken: 0,
             timekeeper: false,
         };
@@ -146,7 +158,7 @@ impl<K: Key> Queue<K> {
             state.add(key.clone(), lane);
         } else if let Some(delay) = delay {
             state.sequence += 1;
-            let at = (Instant::now() + delay, state.sequence);
+            let at = (state.end(delay), state.sequence);
             state.delays.insert(key.clone(), at);
             state.delayed.insert(at, key.clone());
         }
@@ -218,6 +230,17 @@ impl<K: Key> State<K> {
         !self.waiting.is_empty()
     }
 
+    /// When a delay that begins now ends.
+    fn end(&self, delay: Duration) -> Instant {
+        let at = Instant::now() + delay;
+        let Some(slack) = (delay / SLACK).min(LATEST).as_millis().checked_ilog2() else {
+            return at;
+        };
+        let tick = Duration::from_millis(1 << slack).as_nanos();
+        let ticks = (at - self.begun).as_nanos().div_ceil(tick);
+        u64::try_from(ticks * tick).map_or(at, |end| self.begun + Duration::from_nanos(end))
+    }
+
     fn first_delay(&self) -> Option<Instant> {
         self.delayed.keys().next().map(|(at, _)| *at)
     }
@@ -259,102 +282,5 @@ impl<K: Key> Turns<K> {
             self.keys.remove(tenant);
             self.tenants.retain(|other| other != tenant);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-    struct Item(&'static str, u32);
-
-    impl Key for Item {
-        fn tenant(&self) -> &str {
-            self.0
-        }
-    }
-
-    async fn drain(queue: &Queue<Item>, count: usize) -> Vec<Item> {
-        let mut seen = Vec::new();
-        for _ in 0..count {
-            let key = queue.next().await;
-            queue.done(&key, None);
-            seen.push(key);
-        }
-        seen
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn tenants_take_turns_and_urgent_goes_first() {
-        let queue = Queue::new();
-        for number in 0..3 {
-            queue.add(Item("flood", number), Lane::Routine);
-        }
-        queue.add(Item("small", 0), Lane::Routine);
-        queue.add(Item("flood", 2), Lane::Urgent);
-        let seen = drain(&queue, 4).await;
-        assert_eq!(seen, [Item("flood", 2), Item("flood", 0), Item("small", 0), Item("flood", 1)]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_key_in_work_comes_once_more_however_often_it_is_added() {
-        let queue = Queue::new();
-        queue.add(Item("a", 1), Lane::Urgent);
-        let key = queue.next().await;
-        queue.add(Item("a", 1), Lane::Routine);
-        queue.add(Item("a", 1), Lane::Urgent);
-        assert_eq!(queue.depth(), 0);
-        queue.done(&key, Some(Duration::from_mins(1)));
-        assert_eq!(drain(&queue, 1).await, [Item("a", 1)]);
-        assert_eq!(queue.depth(), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn idle_workers_take_delayed_keys_in_time_also_while_others_work() {
-        let queue = std::sync::Arc::new(Queue::new());
-        let start = Instant::now();
-        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
-        for number in 0..3 {
-            queue.add(Item("a", number), Lane::Urgent);
-            let key = queue.next().await;
-            queue.done(&key, Some(Duration::from_secs(30 - 10 * u64::from(number))));
-        }
-        for _ in 0..4 {
-            let (queue, tell) = (std::sync::Arc::clone(&queue), tell.clone());
-            tokio::spawn(async move {
-                loop {
-                    let Item(_, number) = queue.next().await;
-                    tell.send((number, start.elapsed().as_secs())).unwrap();
-                    tokio::time::sleep(Duration::from_secs(100)).await; // the work
-                    queue.done(&Item("a", number), None);
-                }
-            });
-        }
-        let mut seen = Vec::new();
-        for _ in 0..3 {
-            seen.push(told.recv().await.unwrap());
-        }
-        assert_eq!(seen, [(2, 10), (1, 20), (0, 30)], "each when its delay ends, though those before are in work");
-        // A key that is added meanwhile is taken by who waits for the time, and the next delay still counts.
-        queue.add(Item("b", 7), Lane::Urgent);
-        assert_eq!(told.recv().await, Some((7, 30)));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn delays_are_kept_replaced_and_cut_short() {
-        let queue = Queue::new();
-        let start = Instant::now();
-        queue.add(Item("a", 1), Lane::Urgent);
-        queue.add(Item("b", 1), Lane::Urgent);
-        for delay in [60, 30] {
-            let key = queue.next().await;
-            queue.done(&key, Some(Duration::from_secs(delay)));
-        }
-        assert_eq!(queue.next().await, Item("b", 1));
-        assert_eq!(start.elapsed(), Duration::from_secs(30));
-        queue.add(Item("a", 1), Lane::Urgent);
-        assert_eq!(queue.next().await, Item("a", 1));
-        assert_eq!(start.elapsed(), Duration::from_secs(30));
     }
 }
