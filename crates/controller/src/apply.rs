@@ -31,7 +31,7 @@ use crate::{
     context::{Context, workload_name},
     error::{Error, status},
     notify,
-    rows::{SecretRow, WorkloadRow},
+    rows::{SecretRow, Version, WorkloadRow},
     table::ObjectName,
 };
 
@@ -54,14 +54,13 @@ async fn secret(ctx: &Context, namespace: &str, desired: &Desired) -> Result<(),
         Hold::Whole | Hold::Keys => data(&api, &name, desired).await?,
         Hold::Record => record(ctx, &api, &name, desired).await?,
     };
-    let version = applied.resource_version().unwrap_or_default();
+    let version = Version::new(applied.metadata.resource_version.as_deref().unwrap_or_default());
     ctx.memory.verify(&name, &version, desired.immutable);
     // The watch will bring it too; until then decisions already see it.
-    if let Some(change) = ctx.known.secrets.set(&name, SecretRow::project(applied.metadata)) {
-        let digests = |row: Option<&SecretRow>| row.and_then(SecretRow::managed).map(|of| of.published.digests.clone());
-        if digests(change.before.as_deref()) != digests(change.now.as_deref()) {
-            notify::workloads_of(ctx, namespace, &desired.name);
-        }
+    if let Some(change) = ctx.known.secrets.set(&name, SecretRow::project(applied.metadata))
+        && notify::has_new_values(&change)
+    {
+        notify::workloads_of(ctx, namespace, &desired.name);
     }
     Ok(())
 }
@@ -96,12 +95,12 @@ async fn record(ctx: &Context, api: &Api<Secret>, name: &ObjectName, desired: &D
         if managed.is_labelled() {
             metadata["labels"] = json!({names::MANAGED_BY: null});
         }
-        let owners = managed.metadata.owner_references.as_deref().unwrap_or_default();
         let is_policy = |owner: &&OwnerReference| {
             owner.kind == "SecretPolicy" && owner.api_version.split('/').next() == Some(names::GROUP)
         };
-        if owners.iter().any(|owner| is_policy(&owner)) {
-            metadata["ownerReferences"] = json!(owners.iter().filter(|owner| !is_policy(owner)).collect::<Vec<_>>());
+        if managed.owners.iter().any(|owner| is_policy(&owner)) {
+            metadata["ownerReferences"] =
+                json!(managed.owners.iter().filter(|owner| !is_policy(owner)).collect::<Vec<_>>());
         }
     }
     let params = PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() };

@@ -119,7 +119,7 @@ async fn open_as<K: StoreObject>(ctx: &Context, name: &ObjectName, namespace: &s
         StoreKind::RemoteStore => Error::StoreNotFound { store: label.clone() },
         StoreKind::ClusterRemoteStore => grants::missing(ctx, &label),
     })?;
-    let store = row.parsed.as_ref().map_err(|text| Error::malformed_store(&label, text))?;
+    let store = row.parsed.as_ref().map_err(|malformed| Error::malformed_store(&label, &malformed.text))?;
     connect(ctx, store, namespace).await.map_err(|error| match error {
         // It is the store's spec that is refused, not that of the object that uses it.
         Error::Spec(error) => Error::not_allowed(&label, error),

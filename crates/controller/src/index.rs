@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use kube::Resource;
 use rekey_api::{ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy};
 use rekey_core::{policy::effective_secret, workload::Kind};
 
@@ -27,7 +28,7 @@ pub enum Referent {
 pub type References = BTreeSet<(Referent, String)>;
 
 /// Objects of ours, which refer to others.
-pub trait Refers {
+pub trait Refers: Resource<DynamicType = ()> {
     /// To what.
     fn references(&self) -> References;
 }

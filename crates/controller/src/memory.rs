@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use chrono::{DateTime, Utc};
@@ -13,7 +13,7 @@ use rekey_core::{
     workload::{Marker, Progress, Workload},
 };
 
-use crate::table::ObjectName;
+use crate::{rows::Version, table::ObjectName};
 
 /// A marker that is taken off is written once more, and then left: two that disagree would restart it without end.
 pub const MARKS: u32 = 2;
@@ -27,9 +27,9 @@ pub struct Memory {
 #[derive(Default)]
 struct Remembered {
     /// Secrets whose content is known to be as we wrote it, in this version.
-    verified: HashMap<ObjectName, (String, bool)>,
+    verified: HashMap<ObjectName, (Version, bool)>,
     /// What was last seen published by a Secret.
-    published: HashMap<ObjectName, Published>,
+    published: HashMap<ObjectName, Arc<Published>>,
     /// Answers of engines that have not been published yet, by policy uid: asking again would make another one.
     issued: HashMap<String, Issued>,
     /// Last successful read by policy uid, and when the next one was planned.
@@ -84,28 +84,28 @@ pub struct Read {
 impl Memory {
     /// Whether the Secret is immutable, if its content in this version is known to be ours.
     #[must_use]
-    pub fn verified(&self, secret: &ObjectName, resource_version: &str) -> Option<bool> {
+    pub fn verified(&self, secret: &ObjectName, version: &Version) -> Option<bool> {
         let state = self.state();
-        let (version, immutable) = state.verified.get(secret)?;
-        (version == resource_version).then_some(*immutable)
+        let (known, immutable) = state.verified.get(secret)?;
+        (known == version).then_some(*immutable)
     }
 
     /// Remembers that the content of this version is ours.
-    pub fn verify(&self, secret: &ObjectName, resource_version: &str, immutable: bool) {
-        self.state().verified.insert(secret.clone(), (resource_version.to_owned(), immutable));
+    pub fn verify(&self, secret: &ObjectName, version: &Version, immutable: bool) {
+        self.state().verified.insert(secret.clone(), (version.clone(), immutable));
     }
 
     /// What was last seen published, also after the Secret is gone.
     #[must_use]
-    pub fn published(&self, secret: &ObjectName) -> Option<Published> {
+    pub fn published(&self, secret: &ObjectName) -> Option<Arc<Published>> {
         self.state().published.get(secret).cloned()
     }
 
     /// Remembers what is published.
-    pub fn set_published(&self, secret: &ObjectName, published: &Published) {
+    pub fn set_published(&self, secret: &ObjectName, published: &Arc<Published>) {
         let mut state = self.state();
         if state.published.get(secret) != Some(published) {
-            state.published.insert(secret.clone(), published.clone());
+            state.published.insert(secret.clone(), Arc::clone(published));
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
 use rekey_api::{
     RotationSchedule, SecretPolicy,
     provider::Provider,
@@ -147,7 +149,7 @@ pub fn secret(ctx: &Context, change: &Change<SecretRow>) {
             }
             Holder::Rotation { schedule } => {
                 for (name, row) in ctx.known.schedules.in_namespace(namespace) {
-                    if row.metadata.uid.as_ref() == Some(schedule) {
+                    if row.metadata().uid.as_deref() == Some(schedule.as_ref()) {
                         ctx.queues.schedules.add(ObjectName::new(namespace.as_str(), name), Lane::Urgent);
                     }
                 }
@@ -161,11 +163,15 @@ pub fn secret(ctx: &Context, change: &Change<SecretRow>) {
     for (name, _) in ctx.known.stores.referring(namespace, Referent::Secret, &change.name.name) {
         ctx.queues.stores.add(ObjectName::new(namespace.as_str(), name), Lane::Urgent);
     }
-    let digests =
-        |row: Option<&SecretRow>| row.and_then(SecretRow::managed).map(|managed| managed.published.digests.clone());
-    if digests(change.before.as_deref()) != digests(change.now.as_deref()) {
+    if has_new_values(change) {
         workloads_of(ctx, namespace, &change.name.name);
     }
+}
+
+/// Whether other values are published than before.
+pub fn has_new_values(change: &Change<SecretRow>) -> bool {
+    let [before, now] = [&change.before, &change.now].map(|row| row.as_deref().and_then(SecretRow::managed));
+    before.map(|managed| &managed.published.digests) != now.map(|managed| &managed.published.digests)
 }
 
 /// A workload.
@@ -246,16 +252,16 @@ pub fn workloads_of(ctx: &Context, namespace: &str, secret: &str) {
 }
 
 /// Whether a change is somebody's wish: not a status, which is ours.
-fn asks<K>(before: Option<&Object<K>>, now: Option<&Object<K>>) -> bool {
+fn asks<K: Resource<DynamicType = ()>>(before: Option<&Object<K>>, now: Option<&Object<K>>) -> bool {
     let (Some(before), Some(now)) = (before, now) else {
         return true;
     };
-    let wish = |row: &Object<K>| {
-        let metadata = &row.metadata;
-        let parts = (metadata.generation, metadata.annotations.clone(), metadata.deletion_timestamp.is_some());
-        (parts, metadata.uid.clone(), metadata.finalizers.clone())
-    };
-    wish(before) != wish(now)
+    wish(before.metadata()) != wish(now.metadata())
+}
+
+fn wish(metadata: &ObjectMeta) -> impl PartialEq {
+    let ObjectMeta { generation, annotations, deletion_timestamp, uid, finalizers, .. } = metadata;
+    (generation, annotations, deletion_timestamp.is_some(), uid, finalizers)
 }
 
 /// Names of the Secrets that a store takes its credential, or the certificates it trusts, from.

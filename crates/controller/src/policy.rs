@@ -73,7 +73,7 @@ impl Reconcile for Policies {
             return Ok(());
         };
         let Ok(object) = &row.parsed else {
-            return settle::malformed::<SecretPolicy>(ctx, key, &row.metadata, error).await;
+            return settle::malformed::<SecretPolicy>(ctx, key, row.metadata(), error).await;
         };
         let status = failure(ctx, object, error);
         if settle::settle(ctx, object, &status, true, notify::policy).await? {
@@ -92,7 +92,7 @@ fn failure(ctx: &Context, object: &SecretPolicy, error: &Error) -> SecretPolicyS
         Ok(parsed) => {
             let published = observe::published(ctx, &parsed);
             let consumers = observe::consumers(ctx, &parsed);
-            policy::failed(&parsed, &before, (published.as_ref(), &consumers), &situation, ctx.now())
+            policy::failed(&parsed, &before, (published.as_deref(), &consumers), &situation, ctx.now())
         }
         Err(_) => SecretPolicyStatus {
             conditions: conditions(&before.conditions, &situation, &[], generation, ctx.now()),

@@ -85,7 +85,7 @@ impl Reconcile for Schedules {
             return Ok(());
         };
         let Ok(object) = &row.parsed else {
-            return settle::malformed::<RotationSchedule>(ctx, key, &row.metadata, error).await;
+            return settle::malformed::<RotationSchedule>(ctx, key, row.metadata(), error).await;
         };
         let before = object.status.clone().unwrap_or_default();
         let generation = object.metadata.generation.unwrap_or_default();

@@ -1,16 +1,19 @@
 //! The rows of the tables: what is kept of each kind.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Debug,
-};
+mod identity;
+mod secret;
+
+use std::{collections::BTreeMap, fmt::Debug};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, ObjectMeta};
 use kube::{Resource, core::DeserializeGuard};
-use rekey_api::names;
-use rekey_core::{policy::ObjectVersion, published::Published, workload::Workload};
+use rekey_core::workload::Workload;
 use serde_json::json;
 
+pub use self::{
+    identity::Version,
+    secret::{Holder, Managed, SecretRow},
+};
 use crate::{
     error::Error,
     index::{References, Referent, Refers},
@@ -20,11 +23,18 @@ use crate::{
 /// Where `kubectl apply` keeps a copy of the whole object.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// One of our own objects; malformed ones keep their metadata, so that their users can be told.
+/// One of our own objects; of malformed ones the metadata is kept, so that their users can be told.
 #[derive(Debug)]
 pub struct Object<K> {
     /// The object, or why it could not be read.
-    pub parsed: Result<K, String>,
+    pub parsed: Result<K, Box<Malformed>>,
+}
+
+/// An object that could not be read as its kind.
+#[derive(Debug)]
+pub struct Malformed {
+    /// What is wrong.
+    pub text: String,
     /// Its metadata.
     pub metadata: ObjectMeta,
 }
@@ -37,7 +47,7 @@ impl<K: Resource<DynamicType = ()>> Object<K> {
             Ok(object) => Self::from_object(object),
             Err(mut invalid) => {
                 slim(&mut invalid.metadata);
-                Self { parsed: Err(invalid.error), metadata: invalid.metadata }
+                Self { parsed: Err(Box::new(Malformed { text: invalid.error, metadata: invalid.metadata })) }
             }
         }
     }
@@ -47,14 +57,23 @@ impl<K: Resource<DynamicType = ()>> Object<K> {
     /// # Errors
     /// When it is malformed.
     pub fn object(&self) -> Result<&K, Error> {
-        self.parsed.as_ref().map_err(|text| Error::Malformed { text: text.clone() })
+        self.parsed.as_ref().map_err(|malformed| Error::Malformed { text: malformed.text.clone() })
+    }
+
+    /// Its metadata.
+    #[must_use]
+    pub fn metadata(&self) -> &ObjectMeta {
+        match &self.parsed {
+            Ok(object) => object.meta(),
+            Err(malformed) => &malformed.metadata,
+        }
     }
 
     /// From an object.
     #[must_use]
     pub fn from_object(mut object: K) -> Self {
         slim(object.meta_mut());
-        Self { metadata: object.meta().clone(), parsed: Ok(object) }
+        Self { parsed: Ok(object) }
     }
 }
 
@@ -79,8 +98,8 @@ fn asked(mut entry: ManagedFieldsEntry) -> Option<ManagedFieldsEntry> {
 }
 
 impl<K: Refers + Send + Sync + 'static> Row for Object<K> {
-    fn resource_version(&self) -> &str {
-        self.metadata.resource_version.as_deref().unwrap_or_default()
+    fn version(&self) -> Version {
+        Version::new(self.metadata().resource_version.as_deref().unwrap_or_default())
     }
 
     fn references(&self) -> References {
@@ -88,124 +107,11 @@ impl<K: Refers + Send + Sync + 'static> Row for Object<K> {
     }
 }
 
-/// What is known of a Secret: metadata only, and of those that are not ours next to nothing.
-#[derive(Debug)]
-pub struct SecretRow {
-    /// Its uid.
-    pub uid: String,
-    /// Its resourceVersion.
-    pub resource_version: String,
-    /// Whose it is.
-    pub holder: Holder,
-}
-
-/// Whose a Secret is.
-#[derive(Debug)]
-pub enum Holder {
-    /// Published by a policy.
-    Policy(Box<Managed>),
-    /// The pending Secret of an open rotation.
-    Rotation {
-        /// Uid of the schedule.
-        schedule: String,
-    },
-    /// Somebody else's.
-    Other {
-        /// `rekey.dev/adopt-by`
-        adopt_by: Option<String>,
-    },
-}
-
-/// A Secret that a policy publishes.
-#[derive(Debug)]
-pub struct Managed {
-    /// Its metadata, without managed fields.
-    pub metadata: ObjectMeta,
-    /// What its annotations say.
-    pub published: Published,
-    /// Labels and annotations that we have put on it.
-    pub owned: Owned,
-}
-
-impl Managed {
-    /// Whether it carries the label of those that are a policy's as a whole.
-    #[must_use]
-    pub fn is_labelled(&self) -> bool {
-        let label = self.metadata.labels.as_ref().and_then(|labels| labels.get(names::MANAGED_BY));
-        label.map(String::as_str) == Some(names::MANAGED_BY_VALUE)
-    }
-}
-
-/// Names of labels and annotations that our field manager owns.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Owned {
-    /// Labels.
-    pub labels: BTreeSet<String>,
-    /// Annotations.
-    pub annotations: BTreeSet<String>,
-}
-
-impl Owned {
-    fn read(metadata: &ObjectMeta) -> Self {
-        let entries = metadata.managed_fields.iter().flatten();
-        let ours = entries.filter(|entry| entry.manager.as_deref() == Some(names::MANAGER));
-        let fields: Vec<_> = ours.filter_map(|entry| entry.fields_v1.as_ref()?.0.get("f:metadata")).collect();
-        let names = |part: &str| {
-            let maps = fields.iter().filter_map(|fields| fields.get(part)?.as_object());
-            maps.flat_map(|map| map.keys()).filter_map(|name| name.strip_prefix("f:")).map(str::to_owned).collect()
-        };
-        Self { labels: names("f:labels"), annotations: names("f:annotations") }
-    }
-}
-
-impl SecretRow {
-    /// From metadata.
-    #[must_use]
-    pub fn project(mut metadata: ObjectMeta) -> Self {
-        let uid = metadata.uid.clone().unwrap_or_default();
-        let resource_version = metadata.resource_version.clone().unwrap_or_default();
-        let label = |name: &str| metadata.labels.as_ref().and_then(|labels| labels.get(name)).cloned();
-        let annotation = |name: &str| metadata.annotations.as_ref().and_then(|all| all.get(name)).cloned();
-        let ours = label(names::MANAGED_BY).as_deref() == Some(names::MANAGED_BY_VALUE);
-        let holder = match (Published::read(&metadata), label(names::SCHEDULE_UID)) {
-            (_, Some(schedule)) if ours => Holder::Rotation { schedule },
-            (Some(published), _) => {
-                let owned = Owned::read(&metadata);
-                metadata.managed_fields = None;
-                Holder::Policy(Box::new(Managed { metadata, published, owned }))
-            }
-            (None, _) => Holder::Other { adopt_by: annotation(names::ADOPT_BY) },
-        };
-        Self { uid, resource_version, holder }
-    }
-
-    /// The object that this row shows.
-    #[must_use]
-    pub fn version(&self) -> ObjectVersion {
-        ObjectVersion { uid: self.uid.clone(), resource_version: self.resource_version.clone() }
-    }
-
-    /// What is published in it.
-    #[must_use]
-    pub fn managed(&self) -> Option<&Managed> {
-        match &self.holder {
-            Holder::Policy(managed) => Some(managed),
-            Holder::Rotation { .. } | Holder::Other { .. } => None,
-        }
-    }
-}
-
-impl Row for SecretRow {
-    fn resource_version(&self) -> &str {
-        &self.resource_version
-    }
-}
-
 /// What is known of a namespace: its labels, which grants go by.
 #[derive(Debug)]
 pub struct NamespaceRow {
     /// Its resourceVersion.
-    pub resource_version: String,
+    pub version: Version,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
 }
@@ -215,15 +121,15 @@ impl NamespaceRow {
     #[must_use]
     pub fn project(metadata: ObjectMeta) -> Self {
         Self {
-            resource_version: metadata.resource_version.unwrap_or_default(),
+            version: Version::new(metadata.resource_version.as_deref().unwrap_or_default()),
             labels: metadata.labels.unwrap_or_default(),
         }
     }
 }
 
 impl Row for NamespaceRow {
-    fn resource_version(&self) -> &str {
-        &self.resource_version
+    fn version(&self) -> Version {
+        self.version.clone()
     }
 }
 
@@ -232,8 +138,8 @@ impl Row for NamespaceRow {
 pub struct WorkloadRow(pub Workload);
 
 impl Row for WorkloadRow {
-    fn resource_version(&self) -> &str {
-        &self.0.resource_version
+    fn version(&self) -> Version {
+        Version::new(&self.0.resource_version)
     }
 
     fn references(&self) -> References {
@@ -271,10 +177,8 @@ mod tests {
         });
         let row = Object::<rekey_api::SecretPolicy>::from_object(serde_json::from_value(policy).unwrap());
         let kept = json!({"f:metadata": {"f:annotations": {"f:rekey.dev/rotate-requested": {}}}});
-        assert_eq!(serde_json::to_value(&row.metadata.managed_fields).unwrap(), json!([entry("alice", kept)]));
-        assert_eq!(row.metadata.annotations, Some([("team".to_owned(), "shop".to_owned())].into()));
-        let parsed = row.parsed.unwrap();
-        assert_eq!(parsed.metadata, row.metadata, "both are slim");
+        assert_eq!(serde_json::to_value(&row.metadata().managed_fields).unwrap(), json!([entry("alice", kept)]));
+        assert_eq!(row.metadata().annotations, Some([("team".to_owned(), "shop".to_owned())].into()));
     }
 
     #[test]
@@ -298,16 +202,5 @@ mod tests {
         assert!(completed(set("2", 1, 3)));
         assert!(completed(set("3", 1, 2)), "a pod that fails later is no failure of the rollout");
         assert!(!completed(set("4", 2, 2)), "another template");
-    }
-
-    #[test]
-    fn what_we_own_is_told_from_what_others_put_there() {
-        let entry = |manager: &str, label: &str| {
-            let labels = json!({ format!("f:{label}"): {} });
-            json!({"manager": manager, "operation": "Apply", "fieldsV1": {"f:metadata": {"f:labels": labels}}})
-        };
-        let metadata = json!({"managedFields": [entry("rekey", "team"), entry("kubectl", "theirs")]});
-        let owned = Owned::read(&serde_json::from_value(metadata).unwrap());
-        assert_eq!(owned, Owned { labels: ["team".to_owned()].into(), annotations: BTreeSet::new() });
     }
 }

@@ -150,7 +150,7 @@ impl<K: StoreObject> Reconcile for Stores<K> {
             return Ok(());
         };
         let Ok(store) = &row.parsed else {
-            return settle::malformed::<K>(ctx, key, &row.metadata, error).await;
+            return settle::malformed::<K>(ctx, key, row.metadata(), error).await;
         };
         if may_have_new_roots(&store.connection(), error) {
             ctx.connections.reopen(key);

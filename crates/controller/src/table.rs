@@ -6,7 +6,10 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use crate::index::{Index, References, Referent};
+use crate::{
+    index::{Index, References, Referent},
+    rows::Version,
+};
 
 /// An object's name; the namespace is empty for cluster-scoped kinds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,7 +47,7 @@ impl crate::queue::Key for ObjectName {
 /// What a row must tell.
 pub trait Row: Send + Sync + 'static {
     /// The object's resourceVersion.
-    fn resource_version(&self) -> &str;
+    fn version(&self) -> Version;
 
     /// What it refers to: by this it is [found](Table::referring).
     fn references(&self) -> References {
@@ -74,7 +77,7 @@ pub struct Table<T> {
 
 #[derive(Debug)]
 struct Namespace<T> {
-    rows: BTreeMap<String, Arc<T>>,
+    rows: BTreeMap<Box<str>, Arc<T>>,
     index: Index,
 }
 
@@ -94,7 +97,7 @@ impl<T: Row> Table<T> {
     /// One row.
     #[must_use]
     pub fn get(&self, name: &ObjectName) -> Option<Arc<T>> {
-        self.read().get(&name.namespace)?.rows.get(&name.name).cloned()
+        self.read().get(&name.namespace)?.rows.get(name.name.as_str()).cloned()
     }
 
     /// All rows of a namespace.
@@ -102,7 +105,7 @@ impl<T: Row> Table<T> {
     pub fn in_namespace(&self, namespace: &str) -> Vec<(String, Arc<T>)> {
         let namespaces = self.read();
         let rows = namespaces.get(namespace).into_iter().flat_map(|of_namespace| &of_namespace.rows);
-        rows.map(|(name, row)| (name.clone(), Arc::clone(row))).collect()
+        rows.map(|(name, row)| (name.to_string(), Arc::clone(row))).collect()
     }
 
     /// The rows of a namespace that refer to an object of it.
@@ -113,7 +116,7 @@ impl<T: Row> Table<T> {
             return Vec::new();
         };
         let found = index.referring(to, name).filter_map(|name| rows.get_key_value(name));
-        found.map(|(name, row)| (name.clone(), Arc::clone(row))).collect()
+        found.map(|(name, row)| (name.to_string(), Arc::clone(row))).collect()
     }
 
     /// All rows.
@@ -124,7 +127,7 @@ impl<T: Row> Table<T> {
             .iter()
             .flat_map(|(namespace, of_namespace)| {
                 let rows = of_namespace.rows.iter();
-                rows.map(move |(name, row)| (ObjectName::new(namespace.as_str(), name.as_str()), Arc::clone(row)))
+                rows.map(move |(name, row)| (ObjectName::new(namespace.as_str(), name.as_ref()), Arc::clone(row)))
             })
             .collect()
     }
@@ -140,14 +143,14 @@ impl<T: Row> Table<T> {
     pub fn set(&self, name: &ObjectName, mut row: T) -> Option<Change<T>> {
         let mut namespaces = self.write();
         let Namespace { rows, index } = namespaces.entry(name.namespace.clone()).or_default();
-        if rows.get(&name.name).is_some_and(|present| !older(present.resource_version(), row.resource_version())) {
-            return None;
-        }
-        if let Some(present) = rows.get(&name.name) {
+        if let Some(present) = rows.get(name.name.as_str()) {
+            if !present.version().is_before(&row.version()) {
+                return None;
+            }
             row.follow(present);
         }
         let now = Arc::new(row);
-        let before = rows.insert(name.name.clone(), Arc::clone(&now));
+        let before = rows.insert(name.name.as_str().into(), Arc::clone(&now));
         let referred = before.as_deref().map(Row::references).unwrap_or_default();
         index.update(&name.name, &referred, &now.references());
         Some(Change { name: name.clone(), before, now: Some(now) })
@@ -163,7 +166,7 @@ impl<T: Row> Table<T> {
     pub fn remove(&self, name: &ObjectName) -> Option<Change<T>> {
         let mut namespaces = self.write();
         let Namespace { rows, index } = namespaces.get_mut(&name.namespace)?;
-        let before = rows.remove(&name.name)?;
+        let before = rows.remove(name.name.as_str())?;
         index.update(&name.name, &before.references(), &References::new());
         if rows.is_empty() {
             namespaces.remove(&name.namespace);
@@ -176,7 +179,7 @@ impl<T: Row> Table<T> {
         let mut gone = Vec::new();
         for (of, Namespace { rows, .. }) in self.read().iter() {
             if namespace.is_none_or(|only| only == of) {
-                let names = rows.keys().map(|name| ObjectName::new(of.as_str(), name.as_str()));
+                let names = rows.keys().map(|name| ObjectName::new(of.as_str(), name.as_ref()));
                 gone.extend(names.filter(|name| !wanted(name)));
             }
         }
@@ -192,15 +195,6 @@ impl<T: Row> Table<T> {
     }
 }
 
-/// Whether `present` is older than `other`. Resource versions of one kind are numbers that grow
-/// (<https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions>); others always count as news.
-fn older(present: &str, other: &str) -> bool {
-    match (present.parse::<u128>(), other.parse::<u128>()) {
-        (Ok(present), Ok(other)) => present < other,
-        _ => present != other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,8 +203,8 @@ mod tests {
     struct Versioned(&'static str);
 
     impl Row for Versioned {
-        fn resource_version(&self) -> &str {
-            self.0
+        fn version(&self) -> Version {
+            Version::new(self.0)
         }
     }
 
@@ -228,8 +222,8 @@ mod tests {
     struct Refers(&'static str, &'static str);
 
     impl Row for Refers {
-        fn resource_version(&self) -> &str {
-            self.0
+        fn version(&self) -> Version {
+            Version::new(self.0)
         }
 
         fn references(&self) -> References {

@@ -32,7 +32,7 @@ impl<'a> Granted<'a> {
     /// When the store is gone or malformed.
     pub fn look(ctx: &Context, name: &ObjectName, label: &'a str, namespace: &'a str) -> Result<Self, Error> {
         let row = ctx.known.cluster_stores.get(name).ok_or_else(|| missing(ctx, label))?;
-        let store = row.parsed.as_ref().map_err(|text| Error::malformed_store(label, text))?;
+        let store = row.parsed.as_ref().map_err(|malformed| Error::malformed_store(label, &malformed.text))?;
         let grants = grants(store).map_err(|error| Error::not_allowed(label, error))?;
         let row = ctx.known.namespaces.get(&ObjectName::new("", namespace));
         Ok(Self { grants, label, namespace, row, labels: ctx.listings.get(NAMESPACES) })

@@ -1,6 +1,6 @@
 //! What is seen of a policy's surroundings: from the tables, and from the API server where they cannot tell.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt as _};
@@ -15,7 +15,7 @@ use rekey_core::{
 use crate::{
     context::Context,
     error::{Error, status},
-    rows::{Holder, Managed, SecretRow},
+    rows::{Holder, Managed, SecretRow, Version},
     table::ObjectName,
 };
 
@@ -36,7 +36,7 @@ pub async fn observe(ctx: &Context, object: &SecretPolicy, policy: &Policy) -> R
     }
     Ok(Seen {
         secret,
-        over: row.map(|row| row.version()),
+        over: row.map(|row| row.object_version()),
         last: ctx.memory.published(&name),
         last_fetch: read.map(|read| read.at),
         next_fetch: read.and_then(|read| read.next),
@@ -51,7 +51,7 @@ pub async fn observe(ctx: &Context, object: &SecretPolicy, policy: &Policy) -> R
 pub fn verified(ctx: &Context, policy: &Policy) {
     let name = secret_name(policy);
     if let Some(row) = ctx.known.secrets.get(&name) {
-        ctx.memory.verify(&name, &row.resource_version, policy.locked);
+        ctx.memory.verify(&name, &row.version, policy.locked);
     }
 }
 
@@ -76,15 +76,16 @@ async fn secret(
     let Some(row) = row else {
         return Ok(SeenSecret::Absent);
     };
+    let text = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
     let foreign = |adopt_by, policy| SeenSecret::Foreign { adopt_by, policy, content: None };
     match &row.holder {
         Holder::Rotation { .. } => Ok(foreign(None, None)),
         Holder::Other { adopt_by } if may_read(policy, adopt_by.as_deref()) => {
             let content = content(ctx, &name).await?;
-            Ok(SeenSecret::Foreign { adopt_by: adopt_by.clone(), policy: None, content })
+            Ok(SeenSecret::Foreign { adopt_by: text(adopt_by), policy: None, content })
         }
-        Holder::Other { adopt_by } => Ok(foreign(adopt_by.clone(), None)),
-        Holder::Policy(managed) if managed.metadata.deletion_timestamp.is_some() => Ok(SeenSecret::Going),
+        Holder::Other { adopt_by } => Ok(foreign(text(adopt_by), None)),
+        Holder::Policy(managed) if managed.is_going => Ok(SeenSecret::Going),
         Holder::Policy(managed) if managed.published.policy != policy.name => {
             let owner = ObjectName::new(policy.namespace.as_str(), managed.published.policy.as_str());
             let alive = ctx.known.policies.get(&owner).is_some();
@@ -105,7 +106,7 @@ async fn secret(
             let dressed = dressed(policy, managed);
             // A write of what stands nowhere else takes what stands there.
             let needs_content = policy.is_only_copy() && !(dressed && is_same_spec);
-            ours(ctx, policy, &row.resource_version, managed, (dressed, needs_content)).await
+            ours(ctx, policy, &row.version, managed, (dressed, needs_content)).await
         }
     }
 }
@@ -119,25 +120,27 @@ fn may_read(policy: &Policy, adopt_by: Option<&str>) -> bool {
 }
 
 fn adopt_by(managed: &Managed) -> Option<String> {
-    managed.metadata.annotations.as_ref().and_then(|all| all.get(names::ADOPT_BY).cloned())
+    managed.annotations.get(names::ADOPT_BY).map(str::to_owned)
 }
 
 /// Owned by a policy of the same name that is no more: the garbage collector is about to delete it.
 fn orphan(managed: &Managed, policy: &Policy) -> bool {
-    let owners = managed.metadata.owner_references.as_deref().unwrap_or_default();
-    owners.iter().any(|owner| owner.kind == "SecretPolicy" && owner.name == policy.name && owner.uid != policy.uid)
+    managed
+        .owners
+        .iter()
+        .any(|owner| owner.kind == "SecretPolicy" && owner.name == policy.name && owner.uid != policy.uid)
 }
 
 async fn ours(
     ctx: &Context,
     policy: &Policy,
-    version: &str,
+    version: &Version,
     managed: &Managed,
     (dressed, needs_content): (bool, bool),
 ) -> Result<SeenSecret, Error> {
     let name = &secret_name(policy);
     let ours = |content, immutable| SeenSecret::Ours {
-        published: managed.published.clone(),
+        published: Arc::clone(&managed.published),
         content,
         dressed,
         immutable,
@@ -163,29 +166,20 @@ async fn ours(
 
 /// Whether labels, annotations and owner are as wanted, and none of ours is left from an earlier wish.
 fn dressed(policy: &Policy, managed: &Managed) -> bool {
-    let metadata = &managed.metadata;
-    let owners = metadata.owner_references.as_deref().unwrap_or_default();
-    let owned = owners.iter().any(|owner| owner.uid == policy.uid);
-    let as_wanted =
-        |wanted: &BTreeMap<String, String>, found: Option<&BTreeMap<String, String>>, ours: &BTreeSet<String>| {
-            wanted.iter().all(|(name, value)| found.and_then(|all| all.get(name)) == Some(value))
-                && ours.iter().all(|name| wanted.contains_key(name))
-        };
-    as_wanted(&policy.secret_labels(), metadata.labels.as_ref(), &managed.owned.labels)
-        && as_wanted(
-            &policy.secret_annotations(&managed.published),
-            metadata.annotations.as_ref(),
-            &managed.owned.annotations,
-        )
-        && owned == policy.owner.is_some()
+    managed.labels.are(&policy.secret_labels())
+        && managed.annotations.are(&policy.secret_annotations(&managed.published))
+        && is_owned(policy, managed) == policy.owner.is_some()
         && (policy.hold == Hold::Whole) == managed.is_labelled()
 }
 
 /// Whether the Secret has been the policy's as a whole: one that it has only governed, or written keys into, is its
 /// maker's, who has to consent before it is taken over.
 fn is_whole(policy: &Policy, managed: &Managed) -> bool {
-    let owners = managed.metadata.owner_references.as_deref().unwrap_or_default();
-    managed.is_labelled() || owners.iter().any(|owner| owner.uid == policy.uid)
+    managed.is_labelled() || is_owned(policy, managed)
+}
+
+fn is_owned(policy: &Policy, managed: &Managed) -> bool {
+    managed.owners.iter().any(|owner| owner.uid == policy.uid)
 }
 
 async fn content(ctx: &Context, name: &ObjectName) -> Result<Option<Content>, Error> {
@@ -218,10 +212,10 @@ fn read(secret: Secret) -> Content {
 }
 
 /// What the policy's Secret says about its content, if there is one of ours.
-pub fn published(ctx: &Context, policy: &Policy) -> Option<Published> {
+pub fn published(ctx: &Context, policy: &Policy) -> Option<Arc<Published>> {
     let row = ctx.known.secrets.get(&secret_name(policy))?;
     let published = &row.managed()?.published;
-    (published.policy == policy.name).then(|| published.clone())
+    (published.policy == policy.name).then(|| Arc::clone(published))
 }
 
 /// The workloads that consume the policy's Secret.

@@ -45,7 +45,7 @@ impl Publishing<'_> {
     fn adopted(&self, content: &Content, same: bool) -> (Published, Option<ChangeReason>) {
         let first = Changes::first(self.since(Some(content)));
         match &self.seen.last {
-            Some(last) if last.digests == self.digests => (last.clone(), None),
+            Some(last) if last.digests == self.digests => (Published::clone(last), None),
             Some(last) if last.digests.comparable(&self.digests) => {
                 let since = self.since(Some(content));
                 let changes = last.changes.next(&last.revision, &last.digests, &self.digests, since);

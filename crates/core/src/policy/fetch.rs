@@ -7,10 +7,7 @@ use rekey_api::reference::{ConfigMapKeyRef, StoreRef};
 use sha2::{Digest as _, Sha256};
 
 use super::{Engine, Policy, Refresh, Remote, Seen, SeenSecret, SetFrom, Source};
-use crate::{
-    published::Published,
-    store::{Answer, Call, Locator, RemoteValue, Search},
-};
+use crate::store::{Answer, Call, Locator, RemoteValue, Search};
 
 /// One read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -158,10 +155,10 @@ enum Renewal {
 /// Secret says what it was made for and when it has to be replaced; only what is missing, other than it was asked for,
 /// or edited by somebody is made anew.
 fn renewal(policy: &Policy, engine: &Engine, seen: &Seen) -> Renewal {
-    let SeenSecret::Ours { published: Published { changes, .. }, content, dressed, .. } = &seen.secret else {
+    let SeenSecret::Ours { published, content, dressed, .. } = &seen.secret else {
         return Renewal::Now;
     };
-    let Some(issue) = &changes.issue else {
+    let Some(issue) = &published.changes.issue else {
         let same = seen.status.observed_generation == Some(policy.generation) && content.is_none() && *dressed;
         return match seen.next_fetch {
             Some(next) if same => Renewal::At(next),

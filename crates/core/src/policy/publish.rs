@@ -1,6 +1,9 @@
 //! What is written when the values have been read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 use rekey_api::{condition::Reason, policy::ChangeReason};
@@ -21,7 +24,7 @@ use crate::{
 pub struct Decided {
     pub steps: Vec<Step>,
     pub events: Vec<Notice>,
-    pub published: Option<Published>,
+    pub published: Option<Arc<Published>>,
     pub reason: Option<ChangeReason>,
     pub wait: Option<Wait>,
 }
@@ -63,7 +66,7 @@ impl Decided {
         Self { steps: Vec::new(), events: Vec::new(), published: None, reason: None, wait }
     }
 
-    pub fn unchanged(published: Published) -> Self {
+    pub fn unchanged(published: Arc<Published>) -> Self {
         Self { steps: Vec::new(), events: Vec::new(), published: Some(published), reason: None, wait: None }
     }
 }
@@ -78,7 +81,7 @@ pub struct Publishing<'a> {
 }
 
 struct Found<'a> {
-    published: &'a Published,
+    published: &'a Arc<Published>,
     content: Option<&'a Content>,
     dressed: bool,
     immutable: bool,
@@ -132,7 +135,7 @@ impl Publishing<'_> {
         let first = Changes::first(now);
         match (&self.seen.last, &status.revision) {
             (Some(last), _) if last.digests == self.digests => {
-                (Published { changes: self.issued(last.changes.clone()), ..last.clone() }, None)
+                (Published { changes: self.issued(last.changes.clone()), ..Published::clone(last) }, None)
             }
             (Some(last), _) => {
                 let changes = last.changes.next(&last.revision, &last.digests, &self.digests, now);
@@ -198,13 +201,13 @@ impl Publishing<'_> {
             && published.digests == self.digests
             && published.changes.issue == self.gathered.issue
         {
-            let mut decided = Decided::unchanged(published.clone());
+            let mut decided = Decided::unchanged(Arc::clone(published));
             decided.steps.extend(found.content.map(|_| Step::Verified));
             return Ok(decided);
         }
         let next = if same_value {
             let changes = self.issued(published.changes.clone());
-            Published { digests: self.digests.clone(), changes, ..published.clone() }
+            Published { digests: self.digests.clone(), changes, ..Published::clone(published) }
         } else {
             let since = self.since(found.content);
             self.published(published.changes.next(&published.revision, &before, &self.digests, since))
@@ -332,7 +335,7 @@ impl Publishing<'_> {
         Decided {
             steps: vec![Step::Apply(Box::new(desired))],
             events: vec![Notice { reason: Reason::Synced, action: action(reason), text }],
-            published: Some(published),
+            published: Some(Arc::new(published)),
             reason,
             wait: None,
         }

@@ -1,6 +1,9 @@
 //! What the Secret should be, what must be written, and what the status then says.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -29,7 +32,7 @@ pub struct Seen {
     /// Which object it was that was seen; a write is refused when it is another one by then.
     pub over: Option<ObjectVersion>,
     /// What was last known to be published, also if the Secret is gone since.
-    pub last: Option<Published>,
+    pub last: Option<Arc<Published>>,
     /// When the store was last read successfully by this process.
     pub last_fetch: Option<DateTime<Utc>>,
     /// When the last plan of this process wanted an answer that lasts asked for again.
@@ -52,7 +55,6 @@ pub struct ObjectVersion {
 }
 
 /// The Secret a policy publishes, as it was found.
-#[expect(clippy::large_enum_variant, reason = "there is one in a round, and it is not copied")]
 #[derive(Clone, Debug)]
 pub enum SeenSecret {
     /// There is none.
@@ -71,7 +73,7 @@ pub enum SeenSecret {
     /// Ours.
     Ours {
         /// What its annotations say.
-        published: Published,
+        published: Arc<Published>,
         /// What it holds. Present only when it is not known to be as we wrote it.
         content: Option<Content>,
         /// Whether labels, annotations and owner are as wanted.
@@ -240,7 +242,7 @@ fn decide<'a>(
             Ok(Outcome::of(Decided::absent(text), fetched))
         }
         (Values::Unread, SeenSecret::Ours { published, .. }) => {
-            Ok(Outcome::of(Decided::unchanged(published.clone()), fetched))
+            Ok(Outcome::of(Decided::unchanged(Arc::clone(published)), fetched))
         }
         (Values::Unread, SeenSecret::Absent | SeenSecret::Foreign { .. } | SeenSecret::Going) => {
             Ok(Outcome::of(Decided::waiting("the values have not been read yet"), fetched))

@@ -4,6 +4,8 @@ mod decisions;
 mod engines;
 mod sources;
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 use rekey_api::{SecretPolicyStatus, condition::Reason, policy::ChangeReason};
@@ -18,7 +20,7 @@ struct World {
     value: Value,
     version: String,
     secret: SeenSecret,
-    last: Option<Published>,
+    last: Option<Arc<Published>>,
     data: BTreeMap<String, SecretBytes>,
     rotation: Option<OpenRotation>,
     next: Option<DateTime<Utc>>,
@@ -135,7 +137,7 @@ impl World {
             ..Default::default()
         };
         self.secret = SeenSecret::Ours {
-            published: Published::read(&metadata).unwrap(),
+            published: Arc::new(Published::read(&metadata).unwrap()),
             content: None,
             dressed: true,
             immutable: desired.immutable,

@@ -76,7 +76,7 @@ fn a_secret_that_was_deleted_comes_back_and_its_consumers_learn_of_what_changed_
         let mut world = World::new();
         world.sync();
         let before = world.published().clone();
-        world.last = Some(before.clone()).filter(|_| remembered);
+        world.last = Some(Arc::new(before.clone())).filter(|_| remembered);
         (world.secret, world.data) = (SeenSecret::Absent, BTreeMap::new());
         if change {
             world.change("password", "two");

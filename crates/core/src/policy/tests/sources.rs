@@ -89,7 +89,7 @@ fn a_generated_secret_that_was_deleted_is_another_value_and_says_so() {
         let mut world = generated();
         world.sync_with(None).unwrap();
         let before = world.published().clone();
-        world.last = Some(before.clone()).filter(|_| remembered);
+        world.last = Some(Arc::new(before.clone())).filter(|_| remembered);
         (world.secret, world.data) = (SeenSecret::Absent, BTreeMap::new());
         world.sync_with(None).unwrap();
         assert_ne!(world.published().revision, before.revision);
@@ -143,7 +143,7 @@ fn a_record_that_its_maker_removed_with_a_new_value_is_no_first_sight() {
     let mut world = world(&json!({"existing": {}}));
     foreign(&mut world, "one", None);
     world.sync_with(None).unwrap();
-    world.last = Some(world.published().clone());
+    world.last = Some(Arc::new(world.published().clone()));
     foreign(&mut world, "two", None);
     world.sync_with(None).unwrap();
     assert!(world.published().changed(&Keys::All).is_some());
@@ -267,7 +267,7 @@ fn a_value_that_is_gone_takes_the_secret_along_only_when_the_policy_says_so() {
     );
     world.object.status = Some(plan.status);
     assert_eq!(world.shown(), ["Ready=False/KeyNotFound", "Reconciling=True/ProgressingWithRetry"]);
-    world.last = Some(world.published().clone());
+    world.last = Some(Arc::new(world.published().clone()));
     world.secret = SeenSecret::Absent;
     let status = world.status();
     let again = world.sync_with(Some(&gone)).unwrap();

@@ -1,0 +1,189 @@
+//! The rows of Secrets: of most of a cluster's objects, so in as little room as they take.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, OwnerReference};
+use rekey_api::names;
+use rekey_core::{policy::ObjectVersion, published::Published};
+
+use super::identity::{Uid, Version};
+use crate::table::Row;
+
+/// What is known of a Secret: metadata only, and of those that are not ours next to nothing.
+#[derive(Debug)]
+pub struct SecretRow {
+    /// Its uid.
+    pub uid: Uid,
+    /// Its resourceVersion.
+    pub version: Version,
+    /// Whose it is.
+    pub holder: Holder,
+}
+
+/// Whose a Secret is.
+#[derive(Debug)]
+pub enum Holder {
+    /// Published by a policy.
+    Policy(Box<Managed>),
+    /// The pending Secret of an open rotation.
+    Rotation {
+        /// Uid of the schedule.
+        schedule: Box<str>,
+    },
+    /// Somebody else's.
+    Other {
+        /// `rekey.dev/adopt-by`
+        adopt_by: Option<Box<str>>,
+    },
+}
+
+/// A Secret that a policy publishes.
+#[derive(Debug)]
+pub struct Managed {
+    /// What its annotations say.
+    pub published: Arc<Published>,
+    /// Its labels.
+    pub labels: Tags,
+    /// Its annotations.
+    pub annotations: Tags,
+    /// Its owners.
+    pub owners: Box<[OwnerReference]>,
+    /// Whether it is being deleted.
+    pub is_going: bool,
+}
+
+impl Managed {
+    fn new(mut metadata: ObjectMeta, published: Published) -> Self {
+        let entries = metadata.managed_fields.take().unwrap_or_default();
+        let ours = Ours::read(&entries);
+        Self {
+            published: Arc::new(published),
+            labels: Tags::new(metadata.labels.unwrap_or_default(), |name| ours.owns("f:labels", name)),
+            annotations: Tags::new(metadata.annotations.unwrap_or_default(), |name| ours.owns("f:annotations", name)),
+            owners: metadata.owner_references.unwrap_or_default().into(),
+            is_going: metadata.deletion_timestamp.is_some(),
+        }
+    }
+
+    /// Whether it carries the label of those that are a policy's as a whole.
+    #[must_use]
+    pub fn is_labelled(&self) -> bool {
+        self.labels.get(names::MANAGED_BY) == Some(names::MANAGED_BY_VALUE)
+    }
+}
+
+/// Labels or annotations, sorted by name.
+#[derive(Debug)]
+pub struct Tags(Box<[Tag]>);
+
+#[derive(Debug)]
+struct Tag {
+    name: Box<str>,
+    value: Box<str>,
+    /// Whether our field manager has put it there.
+    is_ours: bool,
+}
+
+impl Tags {
+    fn new(tags: BTreeMap<String, String>, is_ours: impl Fn(&str) -> bool) -> Self {
+        let tag =
+            |(name, value): (String, String)| Tag { is_ours: is_ours(&name), name: name.into(), value: value.into() };
+        Self(tags.into_iter().map(tag).collect())
+    }
+
+    /// The value of one.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let at = self.0.binary_search_by(|tag| tag.name.as_ref().cmp(name)).ok()?;
+        Some(&self.0[at].value)
+    }
+
+    /// Whether all that are wanted are there, and none of ours is that is not wanted.
+    #[must_use]
+    pub fn are(&self, wanted: &BTreeMap<String, String>) -> bool {
+        wanted.iter().all(|(name, value)| self.get(name) == Some(value))
+            && self.0.iter().all(|tag| !tag.is_ours || wanted.contains_key(tag.name.as_ref()))
+    }
+}
+
+/// What our field manager owns of an object's metadata, as its managed fields say.
+struct Ours<'a>(Vec<&'a serde_json::Value>);
+
+impl<'a> Ours<'a> {
+    fn read(entries: &'a [ManagedFieldsEntry]) -> Self {
+        let ours = entries.iter().filter(|entry| entry.manager.as_deref() == Some(names::MANAGER));
+        Self(ours.filter_map(|entry| entry.fields_v1.as_ref()?.0.get("f:metadata")).collect())
+    }
+
+    fn owns(&self, part: &str, name: &str) -> bool {
+        self.0.iter().any(|fields| fields.get(part).is_some_and(|part| part.get(format!("f:{name}")).is_some()))
+    }
+}
+
+impl SecretRow {
+    /// From metadata.
+    #[must_use]
+    pub fn project(metadata: ObjectMeta) -> Self {
+        let label = |name: &str| metadata.labels.as_ref().and_then(|labels| labels.get(name));
+        let annotation = |name: &str| metadata.annotations.as_ref().and_then(|all| all.get(name));
+        let ours = label(names::MANAGED_BY).map(String::as_str) == Some(names::MANAGED_BY_VALUE);
+        let uid = Uid::new(metadata.uid.as_deref().unwrap_or_default());
+        let version = Version::new(metadata.resource_version.as_deref().unwrap_or_default());
+        let holder = match (Published::read(&metadata), label(names::SCHEDULE_UID)) {
+            (_, Some(schedule)) if ours => Holder::Rotation { schedule: schedule.as_str().into() },
+            (Some(published), _) => Holder::Policy(Box::new(Managed::new(metadata, published))),
+            (None, _) => Holder::Other { adopt_by: annotation(names::ADOPT_BY).map(|policy| policy.as_str().into()) },
+        };
+        Self { uid, version, holder }
+    }
+
+    /// The object that this row shows.
+    #[must_use]
+    pub fn object_version(&self) -> ObjectVersion {
+        ObjectVersion { uid: self.uid.to_string(), resource_version: self.version.to_string() }
+    }
+
+    /// What is published in it.
+    #[must_use]
+    pub fn managed(&self) -> Option<&Managed> {
+        match &self.holder {
+            Holder::Policy(managed) => Some(managed),
+            Holder::Rotation { .. } | Holder::Other { .. } => None,
+        }
+    }
+}
+
+impl Row for SecretRow {
+    fn version(&self) -> Version {
+        self.version.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn labels_are_as_wanted_with_others_beside_but_none_of_ours_left_over() {
+        let entry = |manager: &str, labels: serde_json::Value| json!({"manager": manager, "operation": "Apply", "fieldsV1": {"f:metadata": {"f:labels": labels}}});
+        let metadata = json!({
+            "labels": {"team": "shop", "tier": "db", "theirs": "x"},
+            "managedFields": [
+                entry("rekey", json!({"f:team": {}, "f:tier": {}})),
+                entry("kubectl", json!({"f:theirs": {}, "f:team": {}})),
+            ],
+        });
+        let metadata: ObjectMeta = serde_json::from_value(metadata).unwrap();
+        let ours = Ours::read(metadata.managed_fields.as_deref().unwrap());
+        let tags = Tags::new(metadata.labels.clone().unwrap(), |name| ours.owns("f:labels", name));
+        let are = |wanted: &[(&str, &str)]| {
+            tags.are(&wanted.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+        };
+        assert!(are(&[("team", "shop"), ("tier", "db")]));
+        assert!(!are(&[("team", "shop"), ("tier", "cache")]), "another value");
+        assert!(!are(&[("team", "shop"), ("tier", "db"), ("new", "x")]), "not there yet");
+        assert!(!are(&[("team", "shop")]), "ours, from an earlier wish");
+    }
+}
