@@ -3,7 +3,7 @@
 //!
 //! The index of a table is kept by [`Table`](crate::table::Table) where a row comes, changes or goes, and nowhere else.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use kube::Resource;
 use rekey_api::{ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy};
@@ -67,39 +67,29 @@ impl Refers for ClusterRemoteStore {
     }
 }
 
-/// See the [module documentation](self).
+/// See the [module documentation](self). One ordered set: most objects are referred to by one row, and a set for each
+/// would be larger than what it holds.
 #[derive(Debug, Default)]
 pub struct Index {
-    referring: HashMap<Referent, HashMap<String, BTreeSet<String>>>,
+    /// What is referred to, and the name of the row that does.
+    referring: BTreeSet<(Referent, Box<str>, Box<str>)>,
 }
 
 impl Index {
     /// Names of the rows that refer to this object, in order.
     pub fn referring(&self, to: Referent, name: &str) -> impl Iterator<Item = &str> {
-        self.referring.get(&to).and_then(|names| names.get(name)).into_iter().flatten().map(String::as_str)
+        let first = (to, Box::from(name), Box::default());
+        let from_there = self.referring.range(first..);
+        from_there.take_while(move |(kind, of, _)| *kind == to && of.as_ref() == name).map(|(_, _, row)| row.as_ref())
     }
 
     /// The row `name` referred to `before` and refers to `now`.
     pub fn update(&mut self, name: &str, before: &References, now: &References) {
-        for (referent, to) in before.difference(now) {
-            self.remove(*referent, to, name);
+        let entry = |(kind, to): &(Referent, String)| (*kind, Box::from(to.as_str()), Box::from(name));
+        for gone in before.difference(now) {
+            self.referring.remove(&entry(gone));
         }
-        for (referent, to) in now.difference(before) {
-            let names = self.referring.entry(*referent).or_default();
-            names.entry(to.clone()).or_default().insert(name.to_owned());
-        }
-    }
-
-    fn remove(&mut self, referent: Referent, to: &str, name: &str) {
-        let Some(names) = self.referring.get_mut(&referent) else {
-            return;
-        };
-        if let Some(rows) = names.get_mut(to) {
-            rows.remove(name);
-            if rows.is_empty() {
-                names.remove(to);
-            }
-        }
+        self.referring.extend(now.difference(before).map(entry));
     }
 }
 
@@ -128,7 +118,7 @@ mod tests {
         assert_eq!(index.referring(Referent::Policy, "vault").count(), 0, "a name of another kind");
         index.update("a", &cache, &nothing);
         index.update("b", &db, &nothing);
-        assert!(index.referring.values().all(HashMap::is_empty), "nothing is left of rows that are gone");
+        assert!(index.referring.is_empty(), "nothing is left of rows that are gone");
     }
 
     #[test]
