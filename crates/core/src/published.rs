@@ -1,10 +1,11 @@
 //! What a managed Secret's own metadata says about its content. Decisions about consumers read this and nothing else:
 //! it is written together with the data, so it cannot disagree with it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use litemap::LiteMap;
 use rekey_api::names;
 use serde::{Deserialize, Serialize};
 
@@ -35,8 +36,8 @@ pub struct Changes {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<String>,
     /// Time of the last change by key (RFC 3339), also of keys that are gone.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub keys: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "LiteMap::is_empty")]
+    pub keys: LiteMap<String, String>,
     /// When a key was last added or removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<String>,
@@ -120,7 +121,7 @@ impl Changes {
 }
 
 /// Keys that are gone are remembered for those who still ask for them, the latest ones only.
-fn forget(keys: &mut BTreeMap<String, String>, present: &Digests) {
+fn forget(keys: &mut LiteMap<String, String>, present: &Digests) {
     const GONE: usize = 64;
     let gone = keys.iter().filter(|(name, _)| !present.by_key.contains_key(*name));
     let mut gone: Vec<(String, String)> = gone.map(|(name, time)| (time.clone(), name.clone())).collect();

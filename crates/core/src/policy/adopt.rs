@@ -1,7 +1,6 @@
 //! The first look at a Secret that somebody else has made: it is taken over, written into, or governed from here on.
 
-use std::collections::BTreeMap;
-
+use litemap::LiteMap;
 use rekey_api::policy::ChangeReason;
 
 use super::{
@@ -75,7 +74,7 @@ impl Publishing<'_> {
     }
 
     /// Of keys by name, those that are ours to write.
-    fn ours(&self, all: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    fn ours(&self, all: &LiteMap<String, String>) -> LiteMap<String, String> {
         let counts = |name: &String| match self.policy.hold {
             Hold::Whole | Hold::Record => true,
             Hold::Keys => self.gathered.data.contains_key(name),
