@@ -115,7 +115,10 @@ mod tests {
         assert_eq!(index.referring(Referent::Secret, "db").collect::<Vec<_>>(), ["b"]);
         assert_eq!(index.referring(Referent::Secret, "cache").collect::<Vec<_>>(), ["a"]);
         assert_eq!(index.referring(Referent::Store, "vault").count(), 2);
-        assert_eq!(index.referring(Referent::Policy, "vault").count(), 0, "a name of another kind");
+        for other in [Referent::Secret, Referent::Policy] {
+            assert_eq!(index.referring(other, "vault").count(), 0, "a name of another kind");
+        }
+        assert_eq!(index.referring(Referent::Store, "vaul").count(), 0, "the begin of a name");
         index.update("a", &cache, &nothing);
         index.update("b", &db, &nothing);
         assert!(index.referring.is_empty(), "nothing is left of rows that are gone");

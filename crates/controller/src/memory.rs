@@ -104,7 +104,7 @@ impl Memory {
     /// Remembers what is published.
     pub fn set_published(&self, secret: &ObjectName, published: &Arc<Published>) {
         let mut state = self.state();
-        if state.published.get(secret) != Some(published) {
+        if !state.published.get(secret).is_some_and(|known| Arc::ptr_eq(known, published)) {
             state.published.insert(secret.clone(), Arc::clone(published));
         }
     }

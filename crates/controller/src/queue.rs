@@ -72,7 +72,7 @@ struct State<K> {
     working: HashSet<K>,
     again: HashMap<K, Lane>,
     sequence: u64,
-    /// Delays end at multiples of a power of two milliseconds after this.
+    /// Delays of some length end at multiples of a power of two milliseconds after this.
     begun: Instant,
     taken: u64,
     /// Whether somebody waits for the first delay.

@@ -27,8 +27,9 @@ struct Line {
 }
 
 impl Turns {
-    /// One restart decision at a time for each of these Secrets, so that `rollout.concurrency` holds. Whose Secrets are
-    /// others' does not wait: a restart is a request to the API server, and hundreds in a namespace may be due at once.
+    /// One restart decision at a time for each of these Secrets, so that those who restart for the same one keep to
+    /// `rollout.concurrency`. Workloads without a common Secret do not wait for each other: a restart is a request to the
+    /// API server, and hundreds in a namespace may be due at once.
     pub async fn decide(&self, secrets: &BTreeSet<ObjectName>) -> Vec<OwnedMutexGuard<()>> {
         let mut held = Vec::with_capacity(secrets.len());
         // In the order of the set, which is the same for everybody: nobody waits for who waits for them.
@@ -165,6 +166,6 @@ mod tests {
         assert!(turns.decide(&cache).now_or_never().is_none());
         drop(held);
         drop(turns.decide(&db).await);
-        assert_eq!(turns.deciding.lock().unwrap().len(), 1, "locks that nobody holds are not kept");
+        assert_eq!(turns.deciding.lock().unwrap().len(), 1, "what nobody holds goes with the next decision");
     }
 }

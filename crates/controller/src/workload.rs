@@ -204,8 +204,12 @@ async fn restart(ctx: &Context, workload: &Workload, marker: &Marker, because: &
     if ctx.memory.marks(&workload.uid, marker) >= MARKS {
         return Ok(reverted(ctx, workload, marker).await);
     }
-    let secrets = because.iter().map(|input| ObjectName::new(workload.id.namespace.as_str(), input.secret.as_str()));
+    // All that the marker tells of: whoever decides about one of them counts this workload as on its way with it.
+    let secrets = marker.0.keys().map(|secret| ObjectName::new(workload.id.namespace.as_str(), secret.as_str()));
     let one_at_a_time = ctx.turns.decide(&secrets.collect()).await;
+    if wanted(&inputs(ctx, workload)) != *marker {
+        return Ok(Next::Now); // something else is published by now
+    }
     if let Some(next) = waits(ctx, workload, because) {
         return Ok(next);
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use litemap::LiteMap;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 use crate::SecretBytes;
@@ -23,8 +23,14 @@ pub struct Digests {
     #[serde(rename = "by")]
     pub key_id: String,
     /// Digest by data key.
-    #[serde(rename = "of")]
+    #[serde(rename = "of", serialize_with = "as_map")]
     pub by_key: LiteMap<String, String>,
+}
+
+/// An empty `LiteMap` would become a list: <https://docs.rs/litemap/0.8/litemap/struct.LiteMap.html> also has keys that no
+/// JSON object can have.
+fn as_map<S: Serializer>(map: &LiteMap<String, String>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(map.iter())
 }
 
 impl DigestKey {
@@ -130,6 +136,13 @@ mod tests {
         assert_ne!(a.by_key.get("a"), a.by_key.get("b"));
         assert_ne!(a.by_key.get("a"), b.by_key.get("a"));
         assert_eq!(a, key.of_secret("shop", "db", &data(&[("a", "x"), ("b", "x")])));
+    }
+
+    #[test]
+    fn what_is_published_of_no_keys_is_an_object_too() {
+        let empty = DigestKey::new(SecretBytes::from("k")).of_secret("shop", "db", &data(&[]));
+        assert!(empty.to_string().ends_with(r#""of":{}}"#), "{empty}");
+        assert_eq!(Digests::parse(Some(&empty.to_string())), Some(empty));
     }
 
     #[test]

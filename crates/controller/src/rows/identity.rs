@@ -48,7 +48,7 @@ impl Version {
     #[must_use]
     pub fn new(text: &str) -> Self {
         match text.parse::<u64>() {
-            Ok(number) if !text.starts_with(['0', '+']) => Self::Number(number),
+            Ok(number) if is_plain(text) => Self::Number(number),
             Ok(_) | Err(_) => Self::Text(text.into()),
         }
     }
@@ -58,9 +58,21 @@ impl Version {
     pub fn is_before(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Number(this), Self::Number(other)) => this < other,
+            // Numbers that are kept as text are those that are too long.
+            (Self::Number(_), Self::Text(other)) if is_plain(other) => true,
+            (Self::Text(this), Self::Number(_)) if is_plain(this) => false,
+            (Self::Text(this), Self::Text(other)) if is_plain(this) && is_plain(other) => {
+                (this.len(), this) < (other.len(), other)
+            }
             (Self::Number(_) | Self::Text(_), Self::Number(_) | Self::Text(_)) => self != other,
         }
     }
+}
+
+/// Whether this is a number as a server writes one: digits, and no zeros before them.
+fn is_plain(text: &str) -> bool {
+    let is_padded = text.len() > 1 && text.starts_with('0');
+    !text.is_empty() && !is_padded && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 impl Display for Version {
@@ -91,6 +103,10 @@ mod tests {
     #[test]
     fn numbers_grow_and_other_versions_only_differ() {
         let is_before = |this: &str, other: &str| Version::new(this).is_before(&Version::new(other));
+        let (last, next, later) = ("18446744073709551615", "18446744073709551616", "18446744073709551617");
+        for (this, other) in [(last, next), (next, later), (next, "100000000000000000000"), ("0", "1"), ("9", next)] {
+            assert!(is_before(this, other) && !is_before(other, this), "{this} {other}");
+        }
         assert!(is_before("9", "10") && !is_before("10", "9") && !is_before("9", "9"));
         assert!(is_before("b", "a") && !is_before("a", "a") && is_before("a", "1"));
     }

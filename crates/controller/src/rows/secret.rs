@@ -6,7 +6,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectM
 use rekey_api::names;
 use rekey_core::{policy::ObjectVersion, published::Published};
 
-use super::identity::{Uid, Version};
+use super::{
+    LAST_APPLIED,
+    identity::{Uid, Version},
+};
 use crate::table::Row;
 
 /// What is known of a Secret: metadata only, and of those that are not ours next to nothing.
@@ -54,6 +57,9 @@ pub struct Managed {
 
 impl Managed {
     fn new(mut metadata: ObjectMeta, published: Published) -> Self {
+        if let Some(annotations) = &mut metadata.annotations {
+            annotations.remove(LAST_APPLIED); // of a Secret that somebody has applied it holds the values
+        }
         let entries = metadata.managed_fields.take().unwrap_or_default();
         let ours = Ours::read(&entries);
         Self {
@@ -76,12 +82,18 @@ impl Managed {
 #[derive(Debug)]
 pub struct Tags(Box<[Tag]>);
 
-#[derive(Debug)]
 struct Tag {
     name: Box<str>,
     value: Box<str>,
     /// Whether our field manager has put it there.
     is_ours: bool,
+}
+
+/// Without values: people put anything into annotations.
+impl std::fmt::Debug for Tag {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.name)
+    }
 }
 
 impl Tags {
@@ -161,29 +173,72 @@ impl Row for SecretRow {
 
 #[cfg(test)]
 mod tests {
+    use rekey_core::digest::Digests;
     use serde_json::json;
 
     use super::*;
 
-    #[test]
-    fn labels_are_as_wanted_with_others_beside_but_none_of_ours_left_over() {
-        let entry = |manager: &str, labels: serde_json::Value| json!({"manager": manager, "operation": "Apply", "fieldsV1": {"f:metadata": {"f:labels": labels}}});
-        let metadata = json!({
+    fn managed(more: &[(&str, serde_json::Value)]) -> SecretRow {
+        let record = json!({"publication": 1, "time": "2026-01-01T00:00:00.000Z"}).to_string();
+        let mut annotations = json!({
+            names::POLICY: "db", names::REVISION: "r1", names::DIGESTS: Digests::default().to_string(),
+            names::CHANGES: record, "note": "ours", LAST_APPLIED: r#"{"data": {"password": "aHVudGVyMg=="}}"#,
+        });
+        annotations["theirs"] = json!("x");
+        let entry = |manager: &str, labels: serde_json::Value, annotations: serde_json::Value| {
+            let fields = json!({"f:metadata": {"f:labels": labels, "f:annotations": annotations}});
+            json!({"manager": manager, "operation": "Apply", "fieldsV1": fields})
+        };
+        let mut metadata = json!({
+            "uid": "u", "resourceVersion": "7", "annotations": annotations,
             "labels": {"team": "shop", "tier": "db", "theirs": "x"},
             "managedFields": [
-                entry("rekey", json!({"f:team": {}, "f:tier": {}})),
-                entry("kubectl", json!({"f:theirs": {}, "f:team": {}})),
+                entry("rekey", json!({"f:team": {}, "f:tier": {}}), json!({"f:note": {}})),
+                entry("kubectl", json!({"f:theirs": {}, "f:team": {}}), json!({"f:theirs": {}})),
             ],
         });
-        let metadata: ObjectMeta = serde_json::from_value(metadata).unwrap();
-        let ours = Ours::read(metadata.managed_fields.as_deref().unwrap());
-        let tags = Tags::new(metadata.labels.clone().unwrap(), |name| ours.owns("f:labels", name));
-        let are = |wanted: &[(&str, &str)]| {
-            tags.are(&wanted.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
-        };
-        assert!(are(&[("team", "shop"), ("tier", "db")]));
-        assert!(!are(&[("team", "shop"), ("tier", "cache")]), "another value");
-        assert!(!are(&[("team", "shop"), ("tier", "db"), ("new", "x")]), "not there yet");
-        assert!(!are(&[("team", "shop")]), "ours, from an earlier wish");
+        for (name, value) in more {
+            metadata[*name] = value.clone();
+        }
+        SecretRow::project(serde_json::from_value(metadata).unwrap())
+    }
+
+    fn wanted(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn labels_and_annotations_are_as_wanted_with_others_beside_but_none_of_ours_left_over() {
+        let row = managed(&[]);
+        let Managed { labels, annotations, .. } = row.managed().unwrap();
+        assert!(labels.are(&wanted(&[("team", "shop"), ("tier", "db")])));
+        assert!(!labels.are(&wanted(&[("team", "shop"), ("tier", "cache")])), "another value");
+        assert!(!labels.are(&wanted(&[("team", "shop"), ("tier", "db"), ("new", "x")])), "not there yet");
+        assert!(!labels.are(&wanted(&[("team", "shop")])), "ours, from an earlier wish");
+        assert!(annotations.are(&wanted(&[("note", "ours")])));
+        assert!(!annotations.are(&wanted(&[])), "ours, from an earlier wish");
+    }
+
+    #[test]
+    fn a_row_tells_whose_a_secret_is_and_whether_it_goes() {
+        let going = json!("2026-01-01T00:00:00Z");
+        let is_going = |row: SecretRow| row.managed().unwrap().is_going;
+        assert!(!is_going(managed(&[])) && is_going(managed(&[("deletionTimestamp", going)])));
+        let row = managed(&[]);
+        assert_eq!(row.object_version(), ObjectVersion { uid: "u".to_owned(), resource_version: "7".to_owned() });
+        assert_eq!(row.managed().unwrap().published.policy, "db");
+        let other = managed(&[("annotations", json!({names::ADOPT_BY: "db"}))]);
+        assert!(matches!(other.holder, Holder::Other { adopt_by: Some(policy) } if policy.as_ref() == "db"));
+        let labels = json!({names::MANAGED_BY: names::MANAGED_BY_VALUE, names::SCHEDULE_UID: "s"});
+        let pending = managed(&[("labels", labels)]);
+        assert!(matches!(pending.holder, Holder::Rotation { schedule } if schedule.as_ref() == "s"));
+    }
+
+    #[test]
+    fn the_copy_that_kubectl_keeps_of_a_secret_is_not_kept_here() {
+        let row = managed(&[]);
+        assert_eq!(row.managed().unwrap().annotations.get(LAST_APPLIED), None);
+        let shown = format!("{row:?}");
+        assert!(!shown.contains("aHVudGVyMg") && !shown.contains("ours"), "{shown}");
     }
 }

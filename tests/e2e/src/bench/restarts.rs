@@ -130,7 +130,7 @@ impl<'a> Stage<'a> {
         );
         let Took { all, idle } = took(&traffic)?;
         report.tell(NAME, "time from the first new Secret to the last Event", "s", all);
-        report.tell(NAME, "of that, without a request before the first restart: changes are gathered", "s", idle);
+        report.tell(NAME, "of that, without an answer before the first restart: changes are gathered", "s", idle);
         report.tell(NAME, "the same requests by a bare client", "s", bare);
         report.row(NAME, "time without that wait against the bare client", "times", 1.3, (all - idle) / bare);
         report.tell(NAME, "CPU of the operator", "s", usage::cpu(operator.id())? - cpu);
@@ -220,11 +220,12 @@ fn took(traffic: &Traffic<'_>) -> Result<Took> {
         of.map(|asked| asked.at).collect::<Vec<Timestamp>>()
     };
     let (changes, marks, told) = (at("patch", "secrets"), at("patch", "deployments"), at("create", "events"));
-    let begin = changes.iter().min().context("no Secret has changed")?;
-    let end = marks.iter().chain(&told).max().context("nothing was restarted")?;
-    let first = *at("list", "pods").iter().chain(&marks).min().context("nothing was restarted")?;
-    let before = traffic.asked.iter().map(|asked| asked.at).filter(|at| *at < first).max().unwrap_or(first);
-    Ok(Took { all: seconds(*begin, *end), idle: seconds(before, first) })
+    let begin = *changes.iter().min().context("no Secret has changed")?;
+    let end = *marks.iter().chain(&told).max().context("nothing was restarted")?;
+    let first = at("list", "pods").into_iter().chain(marks).filter(|at| *at > begin).min();
+    let first = first.context("nothing was restarted")?;
+    let before = traffic.asked.iter().map(|asked| asked.at).filter(|at| *at >= begin && *at < first).max();
+    Ok(Took { all: seconds(begin, end), idle: seconds(before.unwrap_or(first), first) })
 }
 
 /// Makes the Deployments `p<number>` that read the Secrets of the same names, and waits until they are available.
