@@ -83,13 +83,14 @@ impl<'a> Stage<'a> {
     }
 
     /// What a bare client needs for the changes (a Secret, a status, an Event for each) and the restarts (a list of pods,
-    /// a marker, a status, an Event for each).
+    /// a marker, a status, an Event for each), while somebody asks for the changes, as it is with the operator.
     async fn bare(&self, bodies: &Bodies) -> Result<f64> {
         let space = self.ground.space("bare-restarts").await?;
         space.policies(self.count, "240h", |number| space.key(number)).await?;
         deployments(&space, self.count).await?;
         put("the same requests by a bare client");
-        let change = bodies.sync(self.ground, &space, self.count).await?;
+        let asked = space.ask_sync(0..self.count, "bare");
+        let (change, ()) = tokio::try_join!(bodies.sync(self.ground, &space, self.count), asked)?;
         let took = (change + bodies.restart(self.ground, &space, self.count).await?).as_secs_f64();
         put(&format!("    {took:.2} s"));
         // The controllers replace its pods now; that should not slow what is measured next.
