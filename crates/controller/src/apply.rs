@@ -50,6 +50,11 @@ pub async fn step(ctx: &Context, namespace: &str, step: &Step) -> Result<(), Err
 async fn secret(ctx: &Context, namespace: &str, desired: &Desired) -> Result<(), Error> {
     let name = ObjectName::new(namespace, desired.name.as_str());
     let api: Api<Secret> = Api::namespaced(ctx.client.clone(), namespace);
+    // Two policies that make the same Secret are one field manager: the API server sees no conflict between them.
+    let _made_by_one = ctx.making.hold(&[name.clone()].into()).await;
+    if desired.over.is_none() && ctx.known.secrets.get(&name).is_some() {
+        return Err(Error::Overtaken { secret: name.to_string() });
+    }
     let applied = match desired.hold {
         Hold::Whole | Hold::Keys => data(&api, &name, desired).await?,
         Hold::Record => record(ctx, &api, &name, desired).await?,

@@ -20,6 +20,7 @@ use crate::{
     events::Events,
     index::Referent,
     listings::Listings,
+    locks::Locks,
     memory::Memory,
     metrics::Metrics,
     namespaces::{Namespaces, Standing},
@@ -139,6 +140,8 @@ pub struct Context {
     pub pulse: Arc<Pulse>,
     /// Whose turn it is to be restarted.
     pub turns: Turns,
+    /// Secrets that are being made.
+    pub making: Locks,
 }
 
 impl Context {

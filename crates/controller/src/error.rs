@@ -80,6 +80,12 @@ pub enum Error {
         /// Why it failed.
         source: Box<kube::Error>,
     },
+    /// The Secret that was to be made is there by now.
+    #[error("Secret {secret} was made in this moment; it is looked at again")]
+    Overtaken {
+        /// Namespace and name.
+        secret: String,
+    },
     /// It took longer than a reconcile may.
     #[error("not finished after {} s; it is tried again", .0.as_secs())]
     Deadline(Duration),
@@ -148,7 +154,7 @@ impl Error {
                 StoreErrorKind::Invalid => Reason::StoreNotReady,
                 StoreErrorKind::Malformed => Reason::InvalidData,
             },
-            Self::Api { .. } | Self::Deadline(_) => Reason::ApiError,
+            Self::Api { .. } | Self::Overtaken { .. } | Self::Deadline(_) => Reason::ApiError,
             Self::Panic => Reason::InternalError,
         }
     }
@@ -185,6 +191,7 @@ impl Error {
                 Some(401 | 403) => Class::Denied,
                 _ => Class::Transient,
             },
+            Self::Overtaken { .. } => Class::Conflict,
             Self::Panic => Class::Bug,
         }
     }
@@ -231,7 +238,7 @@ impl Error {
     pub fn is_quiet(&self) -> bool {
         match self {
             Self::Api { .. } => matches!(self.class(), Class::Conflict),
-            Self::StoreBusy { .. } | Self::NotKnownYet { .. } => true,
+            Self::StoreBusy { .. } | Self::NotKnownYet { .. } | Self::Overtaken { .. } => true,
             Self::Spec(_)
             | Self::Malformed { .. }
             | Self::NamespaceNotOpened { .. }

@@ -18,6 +18,7 @@ mod events;
 mod index;
 mod labels;
 mod listings;
+mod locks;
 mod memory;
 mod notify;
 mod policy;

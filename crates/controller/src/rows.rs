@@ -201,6 +201,7 @@ mod tests {
         assert!(!completed(set("1", 1, 1)), "two pods are not there yet");
         assert!(completed(set("2", 1, 3)));
         assert!(completed(set("3", 1, 2)), "a pod that fails later is no failure of the rollout");
-        assert!(!completed(set("4", 2, 2)), "another template");
+        let deployed = table.set(&name, set("4", 2, 2)).unwrap().now.unwrap();
+        assert!(!deployed.0.completed && deployed.0.outlived, "another template, and the same restart marker");
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     events::Events,
     labels,
     listings::Listings,
+    locks::Locks,
     memory::Memory,
     metrics::Metrics,
     namespaces::{self, Namespaces},
@@ -72,6 +73,7 @@ pub async fn run(parts: Parts) -> Result<(), Error> {
         metrics: parts.metrics,
         pulse: parts.pulse,
         turns: Turns::default(),
+        making: Locks::default(),
     });
     let mut tasks = Tasks(watch::own_kinds(&ctx));
     tasks.0.push(tokio::spawn(namespaces::run(Arc::clone(&ctx))));

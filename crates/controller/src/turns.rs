@@ -3,19 +3,19 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use rekey_core::workload::WorkloadId;
 use tokio::sync::OwnedMutexGuard;
 
-use crate::table::ObjectName;
+use crate::{locks::Locks, table::ObjectName};
 
 /// See the [module documentation](self). Lost, everybody is looked at again.
 #[derive(Default)]
 pub struct Turns {
     lines: Mutex<HashMap<ObjectName, Line>>,
-    deciding: Mutex<HashMap<ObjectName, Arc<tokio::sync::Mutex<()>>>>,
+    deciding: Locks,
 }
 
 /// Who waits for one Secret.
@@ -31,17 +31,7 @@ impl Turns {
     /// `rollout.concurrency`. Workloads without a common Secret do not wait for each other: a restart is a request to the
     /// API server, and hundreds in a namespace may be due at once.
     pub async fn decide(&self, secrets: &BTreeSet<ObjectName>) -> Vec<OwnedMutexGuard<()>> {
-        let mut held = Vec::with_capacity(secrets.len());
-        // In the order of the set, which is the same for everybody: nobody waits for who waits for them.
-        for secret in secrets {
-            let lock = {
-                let mut deciding = self.deciding.lock().unwrap_or_else(PoisonError::into_inner);
-                deciding.retain(|_, lock| Arc::strong_count(lock) > 1);
-                Arc::clone(deciding.entry(secret.clone()).or_default())
-            };
-            held.push(lock.lock_owned().await);
-        }
-        held
+        self.deciding.hold(secrets).await
     }
 
     /// `workload` waits for its turn with `secret`. Say so before asking whose turn it is: a rollout may end in between.
@@ -166,6 +156,6 @@ mod tests {
         assert!(turns.decide(&cache).now_or_never().is_none());
         drop(held);
         drop(turns.decide(&db).await);
-        assert_eq!(turns.deciding.lock().unwrap().len(), 1, "what nobody holds goes with the next decision");
+        assert_eq!(turns.deciding.count(), 1, "what nobody holds goes with the next decision");
     }
 }

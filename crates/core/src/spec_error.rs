@@ -30,7 +30,8 @@ pub enum SpecError {
     /// The Secret exists and belongs to somebody else.
     #[error(
         "Secret {name:?} exists and is not managed by this policy; to hand it over, run \
-         `kubectl annotate secret {name} -n {namespace} rekey.dev/adopt-by={policy}`, or set spec.target.name to another name"
+         `kubectl annotate secret {name} -n {namespace} rekey.dev/adopt-by={policy}`, or delete this policy and make \
+         it again with another spec.target.name"
     )]
     NoConsent {
         /// The Secret.
@@ -50,7 +51,8 @@ pub enum SpecError {
     },
     /// Two policies want the same Secret.
     #[error(
-        "Secret {name:?} belongs to SecretPolicy {other:?}; set spec.target.name to another name, or delete one of the two"
+        "Secret {name:?} belongs to SecretPolicy {other:?}; delete one of the two, or make it again with another \
+         spec.target.name"
     )]
     TargetConflict {
         /// The Secret.

@@ -171,6 +171,7 @@ impl fmt::Display for Marker {
 
 /// What is kept of a workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Workload {
     /// Its name.
     pub id: WorkloadId,
@@ -189,6 +190,9 @@ pub struct Workload {
     /// Whether the rollout of its present template was complete once: what happens to its pods afterwards is no failure
     /// of a restart.
     pub completed: bool,
+    /// Whether a rollout with the present restart marker was complete once: what comes later, such as somebody's new
+    /// version, is no failure of the restart.
+    pub outlived: bool,
     /// When its restart marker was written last, as its managed fields tell.
     pub marked: Option<DateTime<Utc>>,
     /// Who else's its pod template is, as its managed fields tell: whoever takes a marker off is among them, as a rule.
@@ -211,6 +215,8 @@ impl Workload {
     pub fn follow(&mut self, before: &Self) {
         let same = self.uid == before.uid && self.generation == before.generation;
         self.completed |= same && before.completed;
+        let same_marker = self.uid == before.uid && self.marker == before.marker;
+        self.outlived = self.completed || (same_marker && (before.outlived || before.completed));
     }
 
     /// Whether a rollout is under way. Pods of a complete rollout that fail later do not count.
@@ -262,6 +268,7 @@ fn assemble(parts: Parts<'_>) -> Workload {
         marker: Marker::parse(marker.map(String::as_str)),
         progress: parts.progress,
         completed: parts.completed,
+        outlived: parts.completed,
         marked: marked(metadata),
         managers: managers(metadata),
         without_template: None,

@@ -34,13 +34,21 @@ pub struct Candidate {
     api: Api<Lease>,
     identity: String,
     seen: Option<(String, Instant)>,
+    /// Who was last seen to lead.
+    leader: String,
     pulse: Arc<Pulse>,
 }
 
 impl Candidate {
     /// A candidate in the operator's namespace.
     pub fn new(client: Client, namespace: &str, identity: &str, pulse: Arc<Pulse>) -> Self {
-        Self { api: Api::namespaced(client, namespace), identity: identity.to_owned(), seen: None, pulse }
+        Self {
+            api: Api::namespaced(client, namespace),
+            identity: identity.to_owned(),
+            seen: None,
+            leader: String::new(),
+            pulse,
+        }
     }
 
     /// Waits until we lead.
@@ -117,6 +125,10 @@ impl Candidate {
         }
         let fresh = self.seen.as_ref().is_some_and(|(_, since)| since.elapsed() < DURATION);
         if !holder.is_empty() && holder != self.identity && fresh {
+            if holder != self.leader {
+                tracing::info!(leader = holder, lease = NAME, "another replica leads; this one waits for its Lease");
+                self.leader = holder;
+            }
             return Ok(false);
         }
         lease.spec = Some(self.record(&spec));

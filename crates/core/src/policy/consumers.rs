@@ -270,6 +270,7 @@ mod tests {
         let input = changed("db");
         let mut consumer = consumer(name, &format!("db={}", input.published.consumed(&input.how.keys)));
         consumer.workload.completed = progress == Progress::Complete;
+        consumer.workload.outlived = progress == Progress::Complete;
         consumer.workload.progress = progress;
         consumer.workload.marked = Some(at(110));
         consumer

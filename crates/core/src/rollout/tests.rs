@@ -51,6 +51,7 @@ pub(crate) fn workload(marker: &str) -> Workload {
         marker: Marker::parse(Some(marker)),
         progress: Progress::Complete,
         completed: true,
+        outlived: true,
         marked: None,
         managers: Vec::new(),
         without_template: None,

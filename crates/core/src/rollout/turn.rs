@@ -26,7 +26,7 @@ pub fn failure(
     deadline: GoDuration,
     now: DateTime<Utc>,
 ) -> Option<String> {
-    if workload.completed || workload.marker.0.get(secret).map(String::as_str) != Some(wanted) {
+    if workload.completed || workload.outlived || workload.marker.0.get(secret).map(String::as_str) != Some(wanted) {
         return None;
     }
     match &workload.progress {
@@ -84,7 +84,8 @@ pub fn jobs_known(inputs: &[Input]) -> Option<DateTime<Utc>> {
 pub fn recheck(workload: &Workload, input: &Input, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let wanted = input.published.consumed(&input.how.keys);
     let restarted = workload.marker.0.get(&input.secret) == Some(&wanted);
-    let deadline = overdue(workload, input.deadline).filter(|_| restarted && workload.is_moving());
+    let deadline =
+        overdue(workload, input.deadline).filter(|_| restarted && workload.is_moving() && !workload.outlived);
     let reloads = standing(workload, input, None) == Standing::Reloads;
     let grace = reloaded(input).filter(|_| reloads);
     deadline.into_iter().chain(grace).filter(|at| *at > now).min()
@@ -106,6 +107,7 @@ mod tests {
         workload.id.name = name.to_owned();
         workload.marked = Some(at(110));
         workload.completed = false;
+        workload.outlived = false;
         workload.progress = progress;
         workload
     }
@@ -127,6 +129,9 @@ mod tests {
         assert!(!failed(&restarted("a", Progress::Complete), 500));
         let later = Workload { completed: true, ..restarted("a", underway()) };
         assert!(!failed(&later, 500), "it was healthy once: what came later is no failure of the restart");
+        let deployed = Workload { outlived: true, ..restarted("a", underway()) };
+        assert!(!failed(&deployed, 500), "somebody's own rollout, after the restart was over");
+        assert_eq!(recheck(&deployed, &input, at(120)), None);
         let other = Workload { marker: workload("db=old").marker, ..restarted("a", underway()) };
         assert!(!failed(&other, 500), "it was restarted onto another value");
         assert_eq!(recheck(&restarted("a", underway()), &input, at(120)), Some(at(170)));

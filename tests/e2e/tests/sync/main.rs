@@ -57,6 +57,7 @@ fn main() -> Result<ExitCode> {
             test("marks_of_others_stay", drift::marks),
             test("an_existing_secret_needs_consent", ownership::consent),
             test("two_policies_cannot_have_one_secret", ownership::conflict),
+            test("two_policies_that_make_one_secret_at_once_do_not_overwrite_each_other", ownership::race),
             test("a_secret_goes_or_stays_with_its_policy", ownership::deletion),
             test("a_first_sync_costs_three_requests", cost::first),
             test("a_change_costs_two_writes_and_an_event", cost::change),

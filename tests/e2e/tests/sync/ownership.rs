@@ -2,12 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{ResourceExt as _, api::DeleteParams};
 use rekey_api::{SecretPolicy, names};
 use rekey_e2e::{
-    Scene, World,
+    Scene, World, conditions,
     kubectl::kubectl,
     wait::{stays, until},
 };
@@ -69,6 +69,39 @@ pub async fn conflict(world: Arc<World>) -> Result<()> {
     scene.api::<SecretPolicy>().delete("first", &DeleteParams::default()).await?;
     scene.wait_data("shared", &[("password", "two")]).await?;
     scene.wait_synced("second").await.map(drop)
+}
+
+/// Pairs of policies with one target each, all of them looked at in the same moment.
+pub async fn race(world: Arc<World>) -> Result<()> {
+    const PAIRS: usize = 10;
+    let scene = Scene::new(&world, "race").await?;
+    let keys = [scene.key("a"), scene.key("b")];
+    for key in &keys {
+        world.bao.put(key, &json!({"password": key})).await?;
+    }
+    for pair in 0..PAIRS {
+        for (side, key) in keys.iter().enumerate() {
+            let target = json!({"target": {"name": format!("pair{pair}")}});
+            scene.policy(&format!("p{pair}-{side}"), "vault", &[("password", key, "password")], target).await?;
+        }
+    }
+    let _operator = scene.operator()?;
+    for pair in 0..PAIRS {
+        let winner = until("one of the pair to be synced and the other to be told", || async {
+            let mut found = Vec::new();
+            for side in 0..2 {
+                found.push(conditions::shown(&scene.policy_conditions(&format!("p{pair}-{side}")).await?));
+            }
+            let is = |side: usize, wanted: &str| found[side].iter().any(|condition| condition == wanted);
+            Ok((0..2).find(|side| is(*side, "Ready=True/Synced") && is(1 - side, "Stalled=True/TargetConflict")))
+        })
+        .await?;
+        let data = scene.data(&format!("pair{pair}")).await?.context("no Secret")?;
+        ensure!(data.get("password") == Some(&keys[winner]), "pair {pair}: {winner} is synced, and {data:?} is served");
+        let loser = scene.events(&format!("p{pair}-{}", 1 - winner)).await?;
+        ensure!(!loser.iter().any(|event| event.contains("created")), "both have made it: {loser:?}");
+    }
+    Ok(())
 }
 
 pub async fn deletion(world: Arc<World>) -> Result<()> {
