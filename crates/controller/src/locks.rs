@@ -29,10 +29,30 @@ impl Locks {
         }
         held
     }
+}
 
-    /// How many there are.
-    #[cfg(test)]
-    pub fn count(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_shares_an_object_comes_after_one_another_and_nobody_else_waits() {
+        let locks = Locks::default();
+        let secrets = |names: &[&str]| names.iter().map(|name| ObjectName::new("shop", *name)).collect::<BTreeSet<_>>();
+        let (db, cache, both) = (secrets(&["db"]), secrets(&["cache"]), secrets(&["cache", "db"]));
+        let held = locks.hold(&db).await;
+        assert!(locks.hold(&cache).now_or_never().is_some());
+        assert!(locks.hold(&db).now_or_never().is_none());
+        assert!(locks.hold(&both).now_or_never().is_none());
+        assert!(locks.hold(&cache).now_or_never().is_some(), "who was dropped while it waited holds nothing");
+        drop(held);
+        let held = locks.hold(&both).await;
+        assert!(locks.hold(&db).now_or_never().is_none());
+        assert!(locks.hold(&cache).now_or_never().is_none());
+        drop(held);
+        drop(locks.hold(&db).await);
+        assert_eq!(locks.0.lock().unwrap().len(), 1, "what nobody holds goes with the next lock");
     }
 }

@@ -96,7 +96,6 @@ impl Line {
 
 #[cfg(test)]
 mod tests {
-    use futures::FutureExt as _;
     use rekey_core::workload::Kind;
 
     use super::*;
@@ -138,24 +137,5 @@ mod tests {
             assert_eq!(turns.answered(next), std::slice::from_ref(&db));
         }
         assert_eq!(calls, 200);
-    }
-
-    #[tokio::test]
-    async fn who_shares_a_secret_decides_after_one_another_and_nobody_else_waits() {
-        let turns = Turns::default();
-        let secrets = |names: &[&str]| names.iter().map(|name| ObjectName::new("shop", *name)).collect::<BTreeSet<_>>();
-        let (db, cache, both) = (secrets(&["db"]), secrets(&["cache"]), secrets(&["cache", "db"]));
-        let held = turns.decide(&db).await;
-        assert!(turns.decide(&cache).now_or_never().is_some());
-        assert!(turns.decide(&db).now_or_never().is_none());
-        assert!(turns.decide(&both).now_or_never().is_none());
-        assert!(turns.decide(&cache).now_or_never().is_some(), "who was dropped while it waited holds nothing");
-        drop(held);
-        let held = turns.decide(&both).await;
-        assert!(turns.decide(&db).now_or_never().is_none());
-        assert!(turns.decide(&cache).now_or_never().is_none());
-        drop(held);
-        drop(turns.decide(&db).await);
-        assert_eq!(turns.deciding.count(), 1, "what nobody holds goes with the next decision");
     }
 }

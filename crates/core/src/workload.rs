@@ -216,7 +216,7 @@ impl Workload {
         let same = self.uid == before.uid && self.generation == before.generation;
         self.completed |= same && before.completed;
         let same_marker = self.uid == before.uid && self.marker == before.marker;
-        self.outlived = self.completed || (same_marker && (before.outlived || before.completed));
+        self.outlived = self.completed || (same_marker && before.outlived);
     }
 
     /// Whether a rollout is under way. Pods of a complete rollout that fail later do not count.
