@@ -13,6 +13,7 @@ pub mod operator;
 pub mod scene;
 pub mod shipped;
 pub mod suite;
+pub mod vigil;
 pub mod wait;
 pub mod workloads;
 pub mod world;

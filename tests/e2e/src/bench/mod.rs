@@ -10,7 +10,7 @@ mod restarts;
 mod settings;
 mod sync;
 mod traffic;
-mod usage;
+pub mod usage;
 
 use std::{io::Write as _, process::ExitCode};
 

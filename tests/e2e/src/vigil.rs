@@ -1,0 +1,122 @@
+//! A watch over an operator under attack: it stays alive within its memory limit, keeps its Lease, answers its probes, and
+//! serves another namespace meanwhile.
+
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use kube::Api;
+use serde_json::json;
+use tokio::time::sleep;
+
+use crate::{Operator, Scene, World, bench::usage, wait::until};
+
+/// The memory limit of the shipped Deployment, in MiB.
+const MEMORY: f64 = 512.0;
+/// A probe that takes longer has failed: `timeoutSeconds` of the shipped Deployment is longer by one.
+const PROBE: Duration = Duration::from_secs(2);
+/// How long a change of another namespace may take to be published.
+const SYNC: Duration = Duration::from_secs(5);
+/// How long a leader may be silent before others take over.
+const LEASE: i64 = 15;
+
+/// See the [module documentation](self).
+pub struct Vigil {
+    /// The operator.
+    pub operator: Operator,
+    /// The namespace that the attack is not meant for.
+    pub bystander: Scene,
+    holder: String,
+}
+
+impl Vigil {
+    /// Starts an operator that serves the namespaces of `scenes` and one of a bystander, and waits until it serves that.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn start(world: &Arc<World>, name: &str, scenes: &[&Scene], arguments: &[&str]) -> Result<Self> {
+        let bystander = Scene::new(world, &format!("{name}-by")).await?;
+        let names = scenes.iter().map(|scene| scene.namespace.as_str()).chain([bystander.namespace.as_str()]);
+        let only = format!("--namespaces={}", names.collect::<Vec<_>>().join(","));
+        let arguments: Vec<&str> = std::iter::once(only.as_str()).chain(arguments.iter().copied()).collect();
+        let operator = world.operator(name, &arguments)?;
+        let key = bystander.key("db");
+        world.bao.put(&key, &json!({"password": "0"})).await?;
+        bystander.policy("db", "vault", &[("password", &key, "password")], json!({})).await?;
+        bystander.wait_data("db", &[("password", "0")]).await?;
+        until("it is ready", || async { Ok((operator.get("/readyz").await?.0 == 200).then_some(())) }).await?;
+        let holder = lease(world).await?.holder_identity.context("nobody leads")?;
+        Ok(Self { operator, bystander, holder })
+    }
+
+    /// Does `attack`, and watches as long as it lasts, and for one more change of the bystander's value.
+    ///
+    /// # Errors
+    /// When the attack cannot be made, or shows an effect on others; the message says which.
+    pub async fn during(&mut self, attack: impl Future<Output = Result<()>>) -> Result<()> {
+        let probes = async {
+            loop {
+                self.probe().await?;
+                sleep(Duration::from_millis(200)).await;
+            }
+        };
+        let changes = async {
+            for number in 1.. {
+                self.change(&number.to_string()).await?;
+                sleep(Duration::from_millis(500)).await;
+            }
+            Ok(())
+        };
+        let watched: Result<()> = tokio::select! {
+            result = attack => result,
+            result = probes => result,
+            result = changes => result,
+        };
+        watched?;
+        self.change("last").await?;
+        self.probe().await?;
+        self.standing().await
+    }
+
+    /// Whether the process lives within its limit, and leads.
+    async fn standing(&mut self) -> Result<()> {
+        self.operator.alive()?;
+        let peak = usage::memory(self.operator.id())?.peak;
+        ensure!(peak < MEMORY, "the operator took {peak:.0} MiB, its limit is {MEMORY} MiB");
+        let lease = lease(&self.bystander.world).await?;
+        ensure!(lease.holder_identity.as_ref() == Some(&self.holder), "the Lease went to {:?}", lease.holder_identity);
+        let renewed = lease.renew_time.context("the Lease was never renewed")?.0;
+        let silent = k8s_openapi::jiff::Timestamp::now().duration_since(renewed).as_secs();
+        ensure!(silent < LEASE, "the Lease was not renewed for {silent} s");
+        Ok(())
+    }
+
+    async fn probe(&self) -> Result<()> {
+        for path in ["/livez", "/readyz"] {
+            let answer = tokio::time::timeout(PROBE, self.operator.get(path)).await;
+            let (status, text) = answer.with_context(|| format!("{path} took more than {PROBE:?}"))??;
+            ensure!(status == 200, "{path}: {status} {text}");
+        }
+        Ok(())
+    }
+
+    /// A change of the bystander's value is published in time.
+    async fn change(&self, value: &str) -> Result<()> {
+        let scene = &self.bystander;
+        scene.world.bao.put(&scene.key("db"), &json!({"password": value})).await?;
+        let start = Instant::now();
+        scene.ask_sync("db").await?;
+        scene.wait_data("db", &[("password", value)]).await?;
+        ensure!(start.elapsed() < SYNC, "another namespace waited {:?} for its change", start.elapsed());
+        Ok(())
+    }
+}
+
+async fn lease(world: &World) -> Result<LeaseSpec> {
+    let api: Api<Lease> = Api::namespaced(world.client.clone(), "rekey-system");
+    Ok(api.get_opt("rekey-leader").await?.and_then(|lease| lease.spec).unwrap_or_default())
+}

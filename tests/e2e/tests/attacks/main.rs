@@ -1,0 +1,23 @@
+//! What a tenant does to stop the operator or to reach what is not his. Each attack ends with the operator alive within its
+//! memory limit, its Lease held, its probes answered and another namespace served (`rekey_e2e::vigil`).
+
+use std::{process::ExitCode, sync::Arc};
+
+use anyhow::Result;
+use rekey_e2e::{
+    Scene, World,
+    suite::{self, test},
+    vigil::Vigil,
+};
+
+fn main() -> Result<ExitCode> {
+    // One at a time: an attack takes the processor, and only one operator of a cluster leads.
+    suite::main_at_once(1, false, vec![test("an_operator_that_nobody_attacks_serves_others", peace)])
+}
+
+/// The watch itself: it finds nothing where nothing is done.
+async fn peace(world: Arc<World>) -> Result<()> {
+    let scene = Scene::new(&world, "peace").await?;
+    let mut vigil = Vigil::start(&world, "peace", &[&scene], &[]).await?;
+    vigil.during(async { Ok(()) }).await
+}
