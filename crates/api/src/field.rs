@@ -149,8 +149,8 @@ pub(crate) fn secret_annotations(_: &mut SchemaGenerator) -> Schema {
                 "message": "template.metadata.annotations: remove the annotations under kubernetes.io/; the control plane acts on them",
             },
             {
-                "rule": "self.all(key, !key.startsWith('rekey.dev/') || key == 'rekey.dev/usable-by')",
-                "message": "template.metadata.annotations: remove the annotations under rekey.dev/ (only rekey.dev/usable-by may be set); the operator sets them",
+                "rule": "self.all(key, !key.startsWith('rekey.dev/'))",
+                "message": "template.metadata.annotations: remove the annotations under rekey.dev/; the operator sets them, and consent is for whoever owns the Secret to give",
             },
         ]),
     )

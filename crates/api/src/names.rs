@@ -51,7 +51,8 @@ pub const ROLLBACK_TO: &str = "rekey.dev/rollback-to";
 
 /// Annotation on somebody else's Secret: the policy that may take it over.
 pub const ADOPT_BY: &str = "rekey.dev/adopt-by";
-/// Annotation on a credential Secret: who may use it, as `RemoteStore/vault, RotationSchedule/orders-db`.
+/// Annotation on a credential Secret: who may use it and where it may be sent, as
+/// `RemoteStore/vault@bao.infra:8200, RotationSchedule/orders-db@db.shop:5432|replica.shop:5432`.
 pub const USABLE_BY: &str = "rekey.dev/usable-by";
 /// Annotation on a workload: `"true"` when it reads mounted files again by itself.
 pub const LIVE_RELOAD: &str = "rekey.dev/live-reload";

@@ -77,7 +77,8 @@ pub struct ConfigMapKeyRef {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretKeySource {
-    /// The Secret and its key. If it carries the annotation `rekey.dev/usable-by`, this object must be named there.
+    /// The Secret and its key. If it carries the annotation `rekey.dev/usable-by`, this object must be named
+    /// there, with every address that the credential is sent to.
     pub secret_ref: SecretKeyRef,
 }
 
@@ -85,7 +86,8 @@ pub struct SecretKeySource {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretSource {
-    /// The Secret. If it carries the annotation `rekey.dev/usable-by`, this object must be named there.
+    /// The Secret. If it carries the annotation `rekey.dev/usable-by`, this object must be named
+    /// there, with every address that the credential is sent to.
     pub secret_ref: LocalRef,
 }
 

@@ -98,7 +98,7 @@ pub struct TemplateMetadata {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "field::secret_labels")]
     pub labels: BTreeMap<String, String>,
-    /// Annotations. Those under `kubernetes.io/` and, except `rekey.dev/usable-by`, `rekey.dev/` are refused.
+    /// Annotations. Those under `kubernetes.io/` and `rekey.dev/` are refused.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "field::secret_annotations")]
     pub annotations: BTreeMap<String, String>,

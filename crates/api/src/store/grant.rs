@@ -7,18 +7,30 @@ use serde::{Deserialize, Serialize};
 
 use crate::field;
 
-/// Lets some namespaces use some keys of the store.
+/// Lets some namespaces use some keys of the store, and some engines beside it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(
+    "(has(self.keys) && self.keys.size() > 0) || (has(self.enginePaths) && self.enginePaths.size() > 0)"
+)
+.message("grants: set keys or enginePaths; a grant of nothing is a mistake"))]
 pub struct Grant {
     /// Which namespaces: those named, and those the selector selects.
     pub namespaces: GrantNamespaces,
-    /// Which remote keys, as globs, for example `shop/*`: `*` stands for any characters, `/` among them, and every other character for
-    /// itself. The whole key has to fit. The path of a Vault engine, with its mount, is matched like a key.
-    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 2048)))]
+    /// Which keys of the store's own mount, as globs, for example `shop/*`: `*` stands for any characters, `/` among them, and every
+    /// other character for itself. The whole key has to fit. A key never opens an engine.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 2048)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub keys: Vec<String>,
-    /// What may be done with them: `Read`, `Write`. A rotation needs both; a request to a Vault engine by `POST` needs `Write`.
+    /// Which paths of other Vault engines, with their mounts, as globs like those of `keys`, for example `pki/issue/shop-*`. Default
+    /// none. Whatever the glob, paths under `sys/` and `auth/` stay closed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 2048)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub engine_paths: Vec<String>,
+    /// What may be done with them: `Read`, `Write`. A rotation needs both. A request to an engine needs `Read`; with `method: Post` it
+    /// needs `Write` and a store whose `access` is `ReadWrite`.
     #[schemars(length(min = 1, max = 2))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub operations: Vec<GrantOperation>,
