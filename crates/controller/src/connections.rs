@@ -21,9 +21,11 @@ use rekey_api::{
     store::{Access, GrantOperation},
 };
 use rekey_core::{
-    SpecError, account,
+    SpecError,
+    consent::User,
+    grant::{Target, Wish},
     policy::Source,
-    store::{CallMethod, StoreError, StoreErrorKind},
+    store::{StoreError, StoreErrorKind, provider},
 };
 use tokio::sync::OnceCell;
 
@@ -137,8 +139,8 @@ pub async fn connect<K: StoreObject>(ctx: &Context, object: &K, namespace: &str)
         ObjectName::new(metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default());
     let label = label(K::STORE, &name.name);
     let spec = object.connection();
-    let from = account::check(K::STORE, &spec.provider, &ctx.settings.api_audiences)?;
-    let is_own = from == NamespaceFrom::Consumer;
+    let parsed = provider::parse(K::STORE, &spec.provider, &ctx.settings.api_audiences)?;
+    let is_own = parsed.accounts == NamespaceFrom::Consumer;
     let identity = Identity { store: name.clone(), consumer: is_own.then(|| namespace.to_owned()) };
     let (uid, generation) = (metadata.uid.as_deref().unwrap_or_default(), metadata.generation.unwrap_or_default());
     let make = || async {
@@ -148,7 +150,8 @@ pub async fn connect<K: StoreObject>(ctx: &Context, object: &K, namespace: &str)
         };
         let place = Place { secrets: home.to_owned(), accounts: if is_own { namespace } else { home }.to_owned() };
         let is_ambient_allowed = K::STORE == StoreKind::ClusterRemoteStore || ctx.settings.allow_ambient_credentials;
-        let credentials = ClusterCredentials::new(ctx, place, label.clone(), is_ambient_allowed);
+        let user = User { label: label.clone(), places: parsed.places };
+        let credentials = ClusterCredentials::new(ctx, place, user, is_ambient_allowed);
         let store =
             ctx.connect.connect(&spec, credentials).await.map_err(|error| spec_or_store(error, "open", &label))?;
         Ok::<_, Error>(Arc::new(Client::new(store, &spec.limits, Arc::clone(&ctx.metrics))))
@@ -169,25 +172,13 @@ fn spec_or_store(error: StoreError, operation: &'static str, label: &str) -> Err
     }
 }
 
-/// Whether a policy of `namespace` may use what its source names, by what the grants of the stores say now: keys are read,
-/// and an engine is asked as its method says. Everybody may who has a `RemoteStore` in the namespace.
+/// Whether a policy of `namespace` may use what its source names, by what the stores and their grants say now: keys are
+/// read, and an engine is asked as its method says. A `RemoteStore` of the namespace has no grants.
 ///
 /// # Errors
 /// `StoreNotAllowed` when it may not.
 pub fn may_use(ctx: &Context, namespace: &str, source: &Source) -> Result<(), Error> {
-    let operation = match source {
-        Source::Engine(engine) => operation(engine.call.method),
-        Source::Remote(_) | Source::Existing | Source::Generated(_) => GrantOperation::Read,
-    };
-    source.keys().into_iter().try_for_each(|(store, key)| granted(ctx, namespace, store, key, operation))
-}
-
-/// What a grant must allow for a request to an engine.
-fn operation(method: CallMethod) -> GrantOperation {
-    match method {
-        CallMethod::Get => GrantOperation::Read,
-        CallMethod::Post => GrantOperation::Write,
-    }
+    source.wishes().into_iter().try_for_each(|(store, wish)| allowed(ctx, namespace, store, wish))
 }
 
 /// Whether a schedule of `namespace` may do what a rotation does with this key: it reads and writes.
@@ -195,17 +186,22 @@ fn operation(method: CallMethod) -> GrantOperation {
 /// # Errors
 /// `StoreNotAllowed` when it may not.
 pub fn may_write(ctx: &Context, namespace: &str, reference: &StoreRef, key: &str) -> Result<(), Error> {
+    // The access first: without it no grant helps.
+    writable(ctx, namespace, reference, Wish::key(key, GrantOperation::Write))?;
+    allowed(ctx, namespace, reference, Wish::key(key, GrantOperation::Read))?;
+    allowed(ctx, namespace, reference, Wish::key(key, GrantOperation::Write))
+}
+
+/// Whether the access of the store lets this be done.
+fn writable(ctx: &Context, namespace: &str, reference: &StoreRef, wish: Wish<'_>) -> Result<(), Error> {
     let access = match reference.kind {
         StoreKind::RemoteStore => access::<RemoteStore>(ctx, &ObjectName::new(namespace, reference.name.as_str())),
         StoreKind::ClusterRemoteStore => {
             access::<ClusterRemoteStore>(ctx, &ObjectName::new("", reference.name.as_str()))
         }
     };
-    if access == Some(Access::ReadOnly) {
-        return Err(read_only(&label(reference.kind, &reference.name)));
-    }
-    granted(ctx, namespace, reference, key, GrantOperation::Read)?;
-    granted(ctx, namespace, reference, key, GrantOperation::Write)
+    // Of a store that is not there the access is no matter yet.
+    access.map_or(Ok(()), |access| may(&label(reference.kind, &reference.name), access, wish))
 }
 
 fn access<K: StoreObject>(ctx: &Context, name: &ObjectName) -> Option<Access> {
@@ -213,22 +209,31 @@ fn access<K: StoreObject>(ctx: &Context, name: &ObjectName) -> Option<Access> {
     row.parsed.as_ref().ok().map(|store| store.connection().access)
 }
 
-fn read_only(label: &str) -> Error {
-    Error::not_allowed(label, "it is read-only; set spec.access to ReadWrite to let rotations write")
+/// Whether a store with this access lets this be done.
+fn may(label: &str, access: Access, wish: Wish<'_>) -> Result<(), Error> {
+    match (access, wish.operation, wish.target) {
+        (Access::ReadWrite, _, _) | (Access::ReadOnly, GrantOperation::Read, _) => Ok(()),
+        (Access::ReadOnly, GrantOperation::Write, Target::Key(_)) => {
+            Err(Error::not_allowed(label, "it is read-only; set spec.access to ReadWrite to let rotations write"))
+        }
+        (Access::ReadOnly, GrantOperation::Write, Target::Engine(path)) => Err(Error::not_allowed(
+            label,
+            format_args!(
+                "it is read-only, and a Post to engine path {path:?} may change or delete what is there; set spec.access \
+                 to ReadWrite, or ask with method Get"
+            ),
+        )),
+    }
 }
 
-fn granted(
-    ctx: &Context,
-    namespace: &str,
-    reference: &StoreRef,
-    key: &str,
-    operation: GrantOperation,
-) -> Result<(), Error> {
+/// Whether the store and its grants let this be done now.
+fn allowed(ctx: &Context, namespace: &str, reference: &StoreRef, wish: Wish<'_>) -> Result<(), Error> {
+    writable(ctx, namespace, reference, wish)?;
     match reference.kind {
         StoreKind::RemoteStore => Ok(()),
         StoreKind::ClusterRemoteStore => {
             let (name, label) = (ObjectName::new("", reference.name.as_str()), label(reference.kind, &reference.name));
-            Granted::look(ctx, &name, &label, namespace)?.check(key, operation)
+            Granted::look(ctx, &name, &label, namespace)?.check(wish)
         }
     }
 }

@@ -17,11 +17,12 @@ use kube::{
 use rekey_api::names;
 use rekey_core::{
     SecretBytes,
+    consent::{Consent, Credential, User},
     store::{AccountToken, Credentials, StoreError, StoreErrorKind},
     time,
 };
 
-use crate::{context::Context, error::status};
+use crate::{context::Context, error::status, rows::owns_annotation};
 
 /// Lifetime asked for; the API server may grant another.
 const TOKEN_SECONDS: i64 = 3600;
@@ -39,7 +40,7 @@ pub struct Place {
 pub struct ClusterCredentials {
     client: Client,
     place: Place,
-    user: String,
+    user: User,
     require_consent: bool,
     is_ambient_allowed: bool,
     /// The flag of `kubectl create rolebinding` that names the operator.
@@ -47,9 +48,9 @@ pub struct ClusterCredentials {
 }
 
 impl ClusterCredentials {
-    /// Credentials for `user`, for example `RemoteStore/vault`.
+    /// Credentials for `user`.
     #[must_use]
-    pub fn new(ctx: &Context, place: Place, user: String, is_ambient_allowed: bool) -> Arc<Self> {
+    pub fn new(ctx: &Context, place: Place, user: User, is_ambient_allowed: bool) -> Arc<Self> {
         Arc::new(Self {
             client: ctx.client.clone(),
             place,
@@ -106,19 +107,15 @@ impl ClusterCredentials {
         StoreError::new(kind, text)
     }
 
+    /// Asked each time that a credential is read, before anything of it is sent.
     fn consents(&self, secret: &Secret) -> Result<(), StoreError> {
-        let name = secret.name_any();
-        let text = match secret.annotations().get(names::USABLE_BY) {
-            Some(users) if users.split(',').any(|user| user.trim() == self.user) => return Ok(()),
-            None if !self.require_consent => return Ok(()),
-            Some(_) => format!(
-                "Secret {name:?} may be used by others only: add {:?} to its annotation {}",
-                self.user,
-                names::USABLE_BY
-            ),
-            None => format!("Secret {name:?} needs the annotation {}={:?}", names::USABLE_BY, self.user),
+        let consent = match secret.annotations().get(names::USABLE_BY) {
+            None if self.require_consent => Consent::Missing,
+            None => Consent::Optional,
+            Some(_) if owns_annotation(secret.managed_fields(), names::USABLE_BY) => Consent::Own,
+            Some(text) => Consent::Given(text),
         };
-        Err(StoreError::new(StoreErrorKind::Denied, text))
+        self.user.check(Credential { namespace: &self.place.secrets, name: &secret.name_any() }, consent)
     }
 }
 

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt::Debug};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, ObjectMeta};
 use kube::{Resource, core::DeserializeGuard};
-use rekey_core::workload::Workload;
+use rekey_core::{bounds::Bounded, workload::Workload};
 use serde_json::json;
 
 pub use self::{
@@ -30,7 +30,7 @@ pub struct Object<K> {
     pub parsed: Result<K, Box<Malformed>>,
 }
 
-/// An object that could not be read as its kind.
+/// An object that could not be read as its kind, or is out of the bounds that its kind has today.
 #[derive(Debug)]
 pub struct Malformed {
     /// What is wrong.
@@ -39,7 +39,7 @@ pub struct Malformed {
     pub metadata: ObjectMeta,
 }
 
-impl<K: Resource<DynamicType = ()>> Object<K> {
+impl<K: Bounded> Object<K> {
     /// From what a watch delivers.
     #[must_use]
     pub fn from_guard(guard: DeserializeGuard<K>) -> Self {
@@ -52,6 +52,22 @@ impl<K: Resource<DynamicType = ()>> Object<K> {
         }
     }
 
+    /// From an object.
+    #[must_use]
+    pub fn from_object(mut object: K) -> Self {
+        slim(object.meta_mut());
+        let parsed = match object.within_bounds() {
+            Ok(()) => Ok(object),
+            Err(error) => {
+                let metadata = std::mem::take(object.meta_mut());
+                Err(Box::new(Malformed { text: error.to_string(), metadata }))
+            }
+        };
+        Self { parsed }
+    }
+}
+
+impl<K: Resource<DynamicType = ()>> Object<K> {
     /// The object.
     ///
     /// # Errors
@@ -68,13 +84,6 @@ impl<K: Resource<DynamicType = ()>> Object<K> {
             Err(malformed) => &malformed.metadata,
         }
     }
-
-    /// From an object.
-    #[must_use]
-    pub fn from_object(mut object: K) -> Self {
-        slim(object.meta_mut());
-        Self { parsed: Ok(object) }
-    }
 }
 
 /// Drops what nobody asks the rows for and what would be most of them: who manages which field, but for the annotations
@@ -86,6 +95,12 @@ fn slim(metadata: &mut ObjectMeta) {
     if let Some(annotations) = &mut metadata.annotations {
         annotations.remove(LAST_APPLIED);
     }
+}
+
+/// Whether our own field manager has written this annotation.
+#[must_use]
+pub fn owns_annotation(entries: &[ManagedFieldsEntry], name: &str) -> bool {
+    secret::Ours::read(entries).owns("f:annotations", name)
 }
 
 /// What an entry says about annotations of ours; nothing if it says nothing.
@@ -179,6 +194,22 @@ mod tests {
         let kept = json!({"f:metadata": {"f:annotations": {"f:rekey.dev/rotate-requested": {}}}});
         assert_eq!(serde_json::to_value(&row.metadata().managed_fields).unwrap(), json!([entry("alice", kept)]));
         assert_eq!(row.metadata().annotations, Some([("team".to_owned(), "shop".to_owned())].into()));
+    }
+
+    #[test]
+    fn an_object_out_of_bounds_is_told_of_and_not_worked_on() {
+        let store = |server: &str| {
+            let auth = json!({"token": {"secretRef": {"name": "token", "key": "token"}}});
+            let spec = json!({"provider": {"vault": {"server": server, "auth": auth}}});
+            let store = json!({"metadata": {"name": "vault", "uid": "u"}, "spec": spec});
+            Object::<rekey_api::RemoteStore>::from_object(serde_json::from_value(store).unwrap())
+        };
+        assert!(store("https://vault:8200").object().is_ok());
+        let older = store("https://user@vault:8200");
+        let said = older.object().unwrap_err().to_string();
+        assert!(said.starts_with("spec.provider.vault.server: it should match"), "{said}");
+        assert_eq!(older.metadata().uid.as_deref(), Some("u"), "whom to tell");
+        assert!(older.references().is_empty());
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
-    Api, Resource, ResourceExt as _,
+    Api, ResourceExt as _,
     api::{Patch, PatchParams},
     core::object::HasStatus,
 };
 use rekey_api::{condition::Reason, names};
+use rekey_core::bounds::Bounded;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
@@ -20,16 +21,7 @@ use crate::{
 
 /// A kind whose status we write.
 pub trait Kind:
-    Resource<DynamicType = ()>
-    + HasStatus
-    + Refers
-    + Clone
-    + Serialize
-    + DeserializeOwned
-    + std::fmt::Debug
-    + Send
-    + Sync
-    + 'static
+    Bounded + HasStatus + Refers + Clone + Serialize + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static
 {
     /// Its API, in the namespace for namespaced kinds.
     fn api(ctx: &Context, namespace: &str) -> Api<Self>;

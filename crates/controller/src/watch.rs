@@ -24,6 +24,7 @@ use kube::{
 };
 use rekey_api::{ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy, reference::StoreKind};
 use rekey_core::{
+    bounds::Bounded,
     health::WATCH,
     workload::{Kind, Project, Workload, argo_rollout, gateway},
 };
@@ -191,7 +192,7 @@ fn follow_own<K>(
     notify: fn(&Context, &Change<Object<K>>),
 ) -> JoinHandle<()>
 where
-    K: Resource<DynamicType = ()> + Refers + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K: Bounded + Refers + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
     let row = |object: DeserializeGuard<K>| (named(&object), Object::from_guard(object));
     let feed = Feed {

@@ -7,7 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use kube::core::{Selector, SelectorExt as _};
 use rekey_api::store::{Grant, GrantOperation};
 
-use crate::SpecError;
+use crate::{
+    SpecError,
+    store::{CallMethod, engine_path},
+};
 
 /// Names of remote keys: `*` stands for any characters, `/` among them; every other character stands for itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,13 +60,40 @@ pub struct Consumer<'a> {
     pub labels: Option<&'a BTreeMap<String, String>>,
 }
 
+/// What of a store is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// A key of its own mount.
+    Key(&'a str),
+    /// The path of an engine beside it.
+    Engine(&'a str),
+}
+
 /// What is wanted of a store.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wish<'a> {
-    /// With which key, or path of an engine.
-    pub key: &'a str,
+    /// With what.
+    pub target: Target<'a>,
     /// What.
     pub operation: GrantOperation,
+}
+
+impl<'a> Wish<'a> {
+    /// To do this with a key.
+    #[must_use]
+    pub fn key(key: &'a str, operation: GrantOperation) -> Self {
+        Self { target: Target::Key(key), operation }
+    }
+
+    /// What a request to an engine takes: `Write` for a `POST`, which may change or delete.
+    #[must_use]
+    pub fn call(path: &'a str, method: CallMethod) -> Self {
+        let operation = match method {
+            CallMethod::Get => GrantOperation::Read,
+            CallMethod::Post => GrantOperation::Write,
+        };
+        Self { target: Target::Engine(path), operation }
+    }
 }
 
 /// What the grants say.
@@ -86,6 +116,7 @@ struct Rule {
     names: BTreeSet<String>,
     selector: Option<Selector>,
     keys: Vec<KeyGlob>,
+    engine_paths: Vec<KeyGlob>,
     operations: BTreeSet<GrantOperation>,
 }
 
@@ -93,7 +124,7 @@ impl Grants {
     /// Reads grants.
     ///
     /// # Errors
-    /// For a grant to nobody, an empty selector, and a selector that is none.
+    /// For a grant to nobody or of nothing, an empty selector, and a selector that is none.
     pub fn parse(grants: &[Grant]) -> Result<Self, SpecError> {
         grants.iter().enumerate().map(|(index, grant)| Rule::parse(index, grant)).collect::<Result<_, _>>().map(Self)
     }
@@ -107,16 +138,14 @@ impl Grants {
     /// Whether `consumer` may do this with any key at all.
     #[must_use]
     pub fn judge_any(&self, consumer: Consumer<'_>, operation: GrantOperation) -> Verdict {
-        verdict(self.0.iter().filter(|rule| rule.operations.contains(&operation)), consumer)
+        let fitting = |rule: &&Rule| rule.operations.contains(&operation) && !rule.keys.is_empty();
+        verdict(self.0.iter().filter(fitting), consumer)
     }
 
     /// Those of the keys that `consumer` may read; `None`: it depends on labels that are not known.
     #[must_use]
     pub fn readable(&self, consumer: Consumer<'_>, keys: Vec<String>) -> Option<Vec<String>> {
-        let judged = keys.into_iter().map(|key| {
-            let wish = Wish { key: &key, operation: GrantOperation::Read };
-            (self.judge(consumer, wish), key)
-        });
+        let judged = keys.into_iter().map(|key| (self.judge(consumer, Wish::key(&key, GrantOperation::Read)), key));
         judged
             .filter_map(|(verdict, key)| match verdict {
                 Verdict::Granted => Some(Some(key)),
@@ -129,9 +158,8 @@ impl Grants {
     /// Whether `consumer` may do what it wishes. One grant that fits is enough.
     #[must_use]
     pub fn judge(&self, consumer: Consumer<'_>, wish: Wish<'_>) -> Verdict {
-        let fitting = self.0.iter().filter(|rule| {
-            rule.operations.contains(&wish.operation) && rule.keys.iter().any(|glob| glob.matches(wish.key))
-        });
+        let fitting =
+            self.0.iter().filter(|rule| rule.operations.contains(&wish.operation) && rule.covers(wish.target));
         verdict(fitting, consumer)
     }
 }
@@ -167,12 +195,27 @@ impl Rule {
         if grant.namespaces.names.is_empty() && selector.is_none() {
             return Err(SpecError::field(&field, "set names or selector; a grant to nobody is a mistake"));
         }
+        if grant.keys.is_empty() && grant.engine_paths.is_empty() {
+            let fix = "set keys or enginePaths; a grant of nothing is a mistake";
+            return Err(SpecError::field(&format!("spec.grants[{index}]"), fix));
+        }
         Ok(Self {
             names: grant.namespaces.names.iter().cloned().collect(),
             selector,
             keys: grant.keys.iter().map(|key| KeyGlob::new(key)).collect(),
+            engine_paths: grant.engine_paths.iter().map(|path| KeyGlob::new(path.trim_start_matches('/'))).collect(),
             operations: grant.operations.iter().copied().collect(),
         })
+    }
+
+    /// Whether the grant speaks of this. Whatever it says, what is no path of an engine is closed.
+    fn covers(&self, target: Target<'_>) -> bool {
+        match target {
+            Target::Key(key) => self.keys.iter().any(|glob| glob.matches(key)),
+            Target::Engine(path) => {
+                engine_path(path).is_ok_and(|path| self.engine_paths.iter().any(|glob| glob.matches(&path)))
+            }
+        }
     }
 
     /// Whether the namespace is meant; `None`: its labels would tell.
@@ -205,150 +248,15 @@ pub fn refusal(consumer: Consumer<'_>, wish: Wish<'_>) -> String {
         GrantOperation::Read => "Read",
         GrantOperation::Write => "Write",
     };
+    let (what, place) = match wish.target {
+        Target::Key(key) => (format!("key {key:?}"), "spec.grants"),
+        Target::Engine(path) => (format!("engine path {path:?}"), "spec.grants, with enginePaths"),
+    };
     format!(
-        "no grant lets namespace {:?} {operation} key {:?}; whoever administers the store can add one to its spec.grants",
-        consumer.namespace, wish.key
+        "no grant lets namespace {:?} {operation} {what}; whoever administers the store can add one to its {place}",
+        consumer.namespace
     )
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    #[test]
-    fn a_star_stands_for_anything_and_nothing_else_does() {
-        for (glob, key, expected) in [
-            ("shop/db", "shop/db", true),
-            ("shop/db", "shop/db2", false),
-            ("shop/db", "a/shop/db", false),
-            ("shop/*", "shop/db", true),
-            ("shop/*", "shop/orders/db", true),
-            ("shop/*", "shop/", true),
-            ("shop/*", "shop", false),
-            ("shop/*", "shopping/db", false),
-            ("shop*", "shopping/db", true),
-            ("*/db", "shop/orders/db", true),
-            ("*/db", "db", false),
-            ("*", "", true),
-            ("*", "anything/at all", true),
-            ("a*b*c", "a-b-b-c", true),
-            ("a*b*c", "acb", false),
-            ("a*a", "a", false),
-            ("ab*ba", "aba", false),
-            ("a**b", "ab", true),
-            ("a?c", "abc", false),
-            ("a?c", "a?c", true),
-            ("a[bc]", "ab", false),
-            ("Shop/*", "shop/db", false),
-            ("shop/*", "shop/../admin", false),
-            ("shop/*", "shop/./db", false),
-            ("shop/*", r"shop\..\admin", false),
-            ("shop/*", "shop/..db", true),
-            ("", "", true),
-            ("", "a", false),
-            ("grün/*", "grün/ß", true),
-        ] {
-            assert_eq!(KeyGlob::new(glob).matches(key), expected, "{glob:?} {key:?}");
-        }
-    }
-
-    fn grants(value: Value) -> Result<Grants, SpecError> {
-        let grants: Vec<Grant> = serde_json::from_value(value).unwrap();
-        Grants::parse(&grants)
-    }
-
-    fn judge(
-        grants: &Grants,
-        namespace: &str,
-        labels: Option<&[(&str, &str)]>,
-        wish: (&str, GrantOperation),
-    ) -> Verdict {
-        let labels: Option<BTreeMap<String, String>> =
-            labels.map(|all| all.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect());
-        let (key, operation) = wish;
-        grants.judge(Consumer { namespace, labels: labels.as_ref() }, Wish { key, operation })
-    }
-
-    #[test]
-    fn nobody_may_what_no_grant_allows() {
-        use GrantOperation::{Read, Write};
-        use Verdict::{Depends, Granted, Refused};
-        let none = grants(json!([])).unwrap();
-        assert_eq!(judge(&none, "shop", Some(&[]), ("shop/db", Read)), Refused);
-        let some = grants(json!([
-            {"namespaces": {"names": ["shop"]}, "keys": ["shop/*"], "operations": ["Read", "Write"]},
-            {"namespaces": {"names": ["ops"], "selector": {"matchLabels": {"team": "pay"},
-                "matchExpressions": [{"key": "stage", "operator": "NotIn", "values": ["test"]}]}},
-                "keys": ["pay/*", "shared"], "operations": ["Read"]},
-        ]))
-        .unwrap();
-        assert!(some.ask_for_labels());
-        let pay: &[(&str, &str)] = &[("team", "pay")];
-        for (namespace, labels, wish, expected) in [
-            ("shop", None, ("shop/db", Read), Granted),
-            ("shop", None, ("shop/db", Write), Granted),
-            ("shop", Some([].as_slice()), ("pay/db", Read), Refused),
-            ("shop", None, ("pay/db", Read), Depends),
-            ("shop", None, ("pay/db", Write), Refused),
-            ("shop", None, ("other", Read), Refused),
-            ("ops", None, ("pay/db", Read), Granted),
-            ("ops", None, ("pay/db", Write), Refused),
-            ("a", Some(pay), ("pay/db", Read), Granted),
-            ("a", Some(pay), ("shared", Read), Granted),
-            ("a", Some(pay), ("shop/db", Read), Refused),
-            ("a", Some(&[("team", "pay"), ("stage", "test")]), ("pay/db", Read), Refused),
-            ("a", Some(&[("team", "other")]), ("pay/db", Read), Refused),
-        ] {
-            assert_eq!(judge(&some, namespace, labels, wish), expected, "{namespace} {labels:?} {wish:?}");
-        }
-    }
-
-    #[test]
-    fn a_search_shows_only_what_may_be_read() {
-        let some = grants(json!([
-            {"namespaces": {"names": ["shop"]}, "keys": ["shop/*"], "operations": ["Read"]},
-            {"namespaces": {"names": ["shop"]}, "keys": ["drop/*"], "operations": ["Write"]},
-            {"namespaces": {"selector": {"matchLabels": {"team": "pay"}}}, "keys": ["pay/*"], "operations": ["Read"]},
-        ]))
-        .unwrap();
-        let consumer = |labels| Consumer { namespace: "shop", labels };
-        let keys = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<String>>();
-        let none = BTreeMap::new();
-        let found = keys(&["drop/a", "other", "pay/a", "shop/a", "shop/b"]);
-        assert_eq!(some.readable(consumer(Some(&none)), found.clone()), Some(keys(&["shop/a", "shop/b"])));
-        assert_eq!(some.readable(consumer(None), found), None);
-        assert_eq!(some.readable(consumer(None), keys(&["drop/a", "shop/a"])), Some(keys(&["shop/a"])));
-        assert_eq!(some.judge_any(consumer(None), GrantOperation::Write), Verdict::Granted);
-        let stranger = Consumer { namespace: "x", labels: Some(&none) };
-        assert_eq!(some.judge_any(stranger, GrantOperation::Read), Verdict::Refused);
-    }
-
-    #[test]
-    fn grants_to_nobody_and_to_everybody_are_refused() {
-        for (namespaces, expected) in [
-            (json!({}), "spec.grants[0].namespaces: set names or selector"),
-            (json!({"selector": {}}), "spec.grants[0].namespaces.selector: it is empty"),
-            (
-                json!({"names": ["a"], "selector": {"matchLabels": {}}}),
-                "spec.grants[0].namespaces.selector: it is empty",
-            ),
-            (
-                json!({"selector": {"matchExpressions": [{"key": "a", "operator": "Like"}]}}),
-                "spec.grants[0].namespaces.selector: an operator",
-            ),
-        ] {
-            let grant = json!([{"namespaces": namespaces, "keys": ["*"], "operations": ["Read"]}]);
-            let text = grants(grant).unwrap_err().to_string();
-            assert!(text.starts_with(expected), "{namespaces}: {text}");
-        }
-    }
-
-    #[test]
-    fn a_refusal_tells_what_is_missing() {
-        let consumer = Consumer { namespace: "shop", labels: None };
-        let text = refusal(consumer, Wish { key: "pay/db", operation: GrantOperation::Write });
-        assert!(text.contains(r#"namespace "shop" Write key "pay/db""#) && text.contains("spec.grants"), "{text}");
-    }
-}
+mod tests;

@@ -3,7 +3,9 @@
 //! [`time::Clock`] and [`chance::Chance`].
 
 pub mod account;
+pub mod bounds;
 pub mod chance;
+pub mod consent;
 pub mod digest;
 pub mod grant;
 pub mod health;

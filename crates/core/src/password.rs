@@ -9,6 +9,9 @@ use crate::{
     chance::{Chance, below},
 };
 
+/// Fewer characters are soon guessed, and there is room for one of each class.
+const SHORTEST: usize = 8;
+
 const PUNCTUATION: &str = r##"!"#$%&'()*+,-./:;<=>?@[\]^_`{|}~"##;
 
 /// A parsed specification: it can always be fulfilled.
@@ -36,7 +39,7 @@ impl Recipe {
             classes.push(left);
         }
         let length = usize::try_from(spec.length).unwrap_or(usize::MAX);
-        if classes.is_empty() || !(classes.len()..=4096).contains(&length) {
+        if classes.is_empty() || !(SHORTEST..=4096).contains(&length) {
             let fix = format!("{length} does not fit: use 8 to 4096, and name at least one class");
             return Err(SpecError::field(&format!("{field}.length"), fix));
         }

@@ -29,7 +29,11 @@ pub use source::{Engine, Item, Refresh, Remote, Set, SetFrom, Source, shown};
 
 pub use status::failed;
 
-use crate::{SpecError, render::template, workload::Kind};
+use crate::{
+    SpecError,
+    render::{kinds, template},
+    workload::Kind,
+};
 
 /// A parsed policy: after this, only data can be refused.
 #[derive(Clone, Debug)]
@@ -102,6 +106,10 @@ impl TryFrom<&SecretPolicy> for Policy {
         refuse::contradictions(object, &source, hold)?;
         let template = spec.target.template.clone().unwrap_or_default();
         for (name, source) in &template.data {
+            if !kinds::valid_key(name) {
+                let fix = format!("{name:?} cannot be a key of a Secret: use letters, digits, `-`, `_` and `.`");
+                return Err(SpecError::field("spec.target.template.data", fix));
+            }
             template::check(name, source)?;
         }
         let template_refs = template.from.into_iter().map(|from| (from.secret_key, from.config_map_ref)).collect();
@@ -158,8 +166,13 @@ fn hold(source: &Source, target: &Target, immutability: Immutability) -> Result<
     if target.secret_type.is_some() {
         return Err(SpecError::field("spec.target.type", format!("remove it{maker}")));
     }
-    if target.on_policy_delete == Some(OnPolicyDelete::Delete) {
-        return Err(SpecError::field("spec.target.onPolicyDelete", format!("write Retain, or remove it{maker}")));
+    let fix = match (hold, target.on_policy_delete) {
+        (Hold::Record, Some(OnPolicyDelete::Delete | OnPolicyDelete::Retain)) => Some("remove it"),
+        (Hold::Keys | Hold::Whole, Some(OnPolicyDelete::Delete)) => Some("write Retain, or remove it"),
+        (Hold::Keys | Hold::Whole, Some(OnPolicyDelete::Retain)) | (_, None) => None,
+    };
+    if let Some(fix) = fix {
+        return Err(SpecError::field("spec.target.onPolicyDelete", format!("{fix}{maker}")));
     }
     match immutability {
         Immutability::None => Ok(hold),
@@ -169,20 +182,28 @@ fn hold(source: &Source, target: &Target, immutability: Immutability) -> Result<
     }
 }
 
+/// The types under kubernetes.io, beside the default, that give nobody rights in the cluster.
+const BUILT_IN: [&str; 6] = [
+    "Opaque",
+    "kubernetes.io/dockercfg",
+    "kubernetes.io/dockerconfigjson",
+    "kubernetes.io/basic-auth",
+    "kubernetes.io/ssh-auth",
+    "kubernetes.io/tls",
+];
+
 fn secret_type(named: Option<&str>) -> Result<String, SpecError> {
-    const BUILT_IN: [&str; 6] = [
-        "Opaque",
-        "kubernetes.io/dockercfg",
-        "kubernetes.io/dockerconfigjson",
-        "kubernetes.io/basic-auth",
-        "kubernetes.io/ssh-auth",
-        "kubernetes.io/tls",
-    ];
     let kind = named.unwrap_or("Opaque");
-    let reserved = kind.starts_with("kubernetes.io/") || kind.contains(".kubernetes.io/");
-    if reserved && !BUILT_IN.contains(&kind) {
+    if is_reserved(kind) {
         let fix = format!("{kind:?} is refused; use one of {} or a type outside kubernetes.io", BUILT_IN.join(", "));
         return Err(SpecError::field("spec.target.type", fix));
     }
     Ok(kind.to_owned())
+}
+
+/// Whether a Secret of this type is a credential of the cluster itself, or may become one: such a Secret is never written,
+/// neither made, nor taken over, nor written into, nor governed.
+#[must_use]
+pub fn is_reserved(kind: &str) -> bool {
+    (kind.starts_with("kubernetes.io/") || kind.contains(".kubernetes.io/")) && !BUILT_IN.contains(&kind)
 }

@@ -1,5 +1,9 @@
 //! The port to a secret store, and the only error a store answers with.
 
+mod engine_path;
+pub mod place;
+pub mod provider;
+
 use std::{
     cmp::Ordering,
     collections::BTreeMap,
@@ -18,6 +22,8 @@ use rekey_api::store::{Capability, RemoteStoreSpec};
 use uuid::Uuid;
 
 use crate::SecretBytes;
+
+pub use engine_path::engine_path;
 
 /// Which revision of a remote value is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

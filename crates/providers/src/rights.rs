@@ -21,9 +21,21 @@ impl Rights {
     /// # Errors
     /// `Invalid`, naming the field.
     pub(crate) fn write(self) -> Result<(), StoreError> {
+        self.change("a rotation that writes to it")
+    }
+
+    /// Stops a `Post` to an engine that the spec does not allow.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the field.
+    pub(crate) fn post(self) -> Result<(), StoreError> {
+        self.change("a Post to an engine")
+    }
+
+    fn change(self, what: &str) -> Result<(), StoreError> {
         match self.0 {
             Access::ReadOnly => {
-                let text = "spec.access of the store is ReadOnly; a rotation that writes to it needs ReadWrite";
+                let text = format!("spec.access of the store is ReadOnly; {what} needs ReadWrite");
                 Err(StoreError::new(StoreErrorKind::Invalid, text))
             }
             Access::ReadWrite => Ok(()),

@@ -10,13 +10,16 @@ use rekey_api::{
     reference::StoreKind,
     store::{Access, GrantOperation},
 };
-use rekey_core::store::{Answer, Call, Locator, Probe, RemoteValue, Search, StoreError, StoreErrorKind, Write};
+use rekey_core::{
+    grant::Wish,
+    store::{Answer, Call, Locator, Probe, RemoteValue, Search, StoreError, StoreErrorKind, Write},
+};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     client::Client,
     grants::{Granted, without_place},
-    operation, read_only, reads, spec_or_store,
+    may, reads, spec_or_store,
     turns::Turns,
 };
 use crate::{context::Context, error::Error, notify, queue::Lane, store::StoreObject, table::ObjectName};
@@ -75,12 +78,12 @@ impl Connection {
     /// # Errors
     /// As [`Connection::read`], for each.
     pub async fn read_all(&self, ctx: &Context, locators: &[Locator]) -> Vec<Result<RemoteValue, Error>> {
-        let allow = |key: &str| self.allow(ctx, key, GrantOperation::Read);
+        let allow = |key: &str| self.allow(ctx, Wish::key(key, GrantOperation::Read));
         let Ok(granted) = self.granted(ctx) else {
             // Each gets the reason for itself.
             return locators.iter().map(|at| Err(allow(&at.key).err().unwrap_or_else(|| self.busy()))).collect();
         };
-        let refused = |locator: &Locator| granted.as_ref()?.check(&locator.key, GrantOperation::Read).err();
+        let refused = |locator: &Locator| granted.as_ref()?.check(Wish::key(&locator.key, GrantOperation::Read)).err();
         let mut answers: Vec<Option<Result<RemoteValue, Error>>> =
             locators.iter().map(|locator| refused(locator).map(Err)).collect();
         let wanted: Vec<Locator> = locators
@@ -159,12 +162,13 @@ impl Connection {
         answer
     }
 
-    /// Asks an engine. Its path is granted as a key is, with `Write` for a `POST`.
+    /// Asks an engine. Its path has grants of its own; a `POST` takes `Write`, and a store that is `ReadWrite`.
     ///
     /// # Errors
-    /// As [`rekey_core::store::Store::call`]; `StoreNotAllowed` for a path that is not granted.
+    /// As [`rekey_core::store::Store::call`]; `StoreNotAllowed` for a path that is not granted, and for a `POST` to a store that
+    /// is `ReadOnly`.
     pub async fn call(&self, ctx: &Context, call: &Call) -> Result<Answer, Error> {
-        self.allow(ctx, &call.path, operation(call.method))?;
+        self.allow(ctx, Wish::call(&call.path, call.method))?;
         let _turn = self.turn(ctx, "ask").await?;
         let answer = self.client.call("call", |store| store.call(call)).await;
         self.compare(ctx, answer.as_ref().err().map(|error| error.kind));
@@ -176,7 +180,8 @@ impl Connection {
     /// # Errors
     /// As [`rekey_core::store::Store::finish`].
     pub async fn finish(&self, ctx: &Context, key: &str, version: &str) -> Result<(), Error> {
-        self.allow(ctx, key, GrantOperation::Write)?;
+        // Whatever the access is by now: a write that was allowed is brought to its end.
+        self.granted(ctx)?.map_or(Ok(()), |granted| granted.check(Wish::key(key, GrantOperation::Write)))?;
         let _turn = self.turn(ctx, "tidy up").await?;
         let answer = self.client.call("finish", |store| store.finish(key, version)).await;
         answer.map_err(Error::store("tidy up", format!("key {key:?} of {}", self.label)))
@@ -187,10 +192,7 @@ impl Connection {
     /// # Errors
     /// `StoreNotAllowed` unless the store is `ReadWrite` and the key granted; else as [`rekey_core::store::Store::write`].
     pub async fn write(&self, ctx: &Context, write: &Write) -> Result<String, Error> {
-        if self.access != Access::ReadWrite {
-            return Err(read_only(&self.label));
-        }
-        self.allow(ctx, &write.key, GrantOperation::Write)?;
+        self.allow(ctx, Wish::key(&write.key, GrantOperation::Write))?;
         let _turn = self.turn(ctx, "write").await?;
         // What was read before says nothing about what stands there from now on, and afterwards even less.
         self.client.reads.forget(&write.key);
@@ -199,8 +201,9 @@ impl Connection {
         answer.map_err(Error::store("write", format!("key {:?} of {}", write.key, self.label)))
     }
 
-    fn allow(&self, ctx: &Context, key: &str, operation: GrantOperation) -> Result<(), Error> {
-        self.granted(ctx)?.map_or(Ok(()), |granted| granted.check(key, operation))
+    fn allow(&self, ctx: &Context, wish: Wish<'_>) -> Result<(), Error> {
+        may(&self.label, self.access, wish)?;
+        self.granted(ctx)?.map_or(Ok(()), |granted| granted.check(wish))
     }
 
     /// What the grants say now; `None`: there are none to ask.

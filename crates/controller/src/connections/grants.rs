@@ -38,12 +38,11 @@ impl<'a> Granted<'a> {
         Ok(Self { grants, label, namespace, row, labels: ctx.listings.get(NAMESPACES) })
     }
 
-    /// Whether the namespace may do this with this key.
+    /// Whether the namespace may do this.
     ///
     /// # Errors
     /// `StoreNotAllowed` when it may not.
-    pub fn check(&self, key: &str, operation: GrantOperation) -> Result<(), Error> {
-        let wish = Wish { key, operation };
+    pub fn check(&self, wish: Wish<'_>) -> Result<(), Error> {
         self.answer(self.grants.judge(self.consumer(), wish), || refusal(self.consumer(), wish))
     }
 

@@ -7,7 +7,7 @@ use kube::{Api, ResourceExt as _};
 use rekey_api::{RotationSchedule, SecretPolicy, names, rotation::RotationStep};
 use rekey_core::{
     SecretBytes,
-    policy::{Consumer, Content, Hold, OpenRotation, Policy, Seen, SeenSecret, effective_secret},
+    policy::{self, Consumer, Content, Hold, OpenRotation, Policy, Seen, SeenSecret, effective_secret},
     published::Published,
     time,
 };
@@ -158,10 +158,12 @@ async fn ours(
     let is_as_recorded = digests == *recorded && (policy.hold != Hold::Whole || content.kind == policy.kind);
     // Digests of another key tell nothing: that is no reason to take the content for edited.
     content.is_intact = is_as_recorded || !digests.comparable(recorded);
-    if is_as_recorded {
+    if is_as_recorded && !policy::is_reserved(&content.kind) {
         ctx.memory.verify(name, version, immutable);
     }
-    Ok(ours(Some(content).filter(|_| needs_content || !is_as_recorded), immutable))
+    // The type of a Secret that is never written is what `policy::admit` goes by.
+    let is_told = needs_content || !is_as_recorded || policy::is_reserved(&content.kind);
+    Ok(ours(Some(content).filter(|_| is_told), immutable))
 }
 
 /// Whether labels, annotations and owner are as wanted, and none of ours is left from an earlier wish.
@@ -172,10 +174,11 @@ fn dressed(policy: &Policy, managed: &Managed) -> bool {
         && (policy.hold == Hold::Whole) == managed.is_labelled()
 }
 
-/// Whether the Secret has been the policy's as a whole: one that it has only governed, or written keys into, is its
-/// maker's, who has to consent before it is taken over.
+/// Whether the Secret has been the policy's as a whole: made by our field manager, and ours by label or owner. One that it
+/// has only governed, or written keys into, or that carries a copy of what stands on ours, is its maker's, who has to
+/// consent before it is taken over.
 fn is_whole(policy: &Policy, managed: &Managed) -> bool {
-    managed.is_labelled() || is_owned(policy, managed)
+    managed.is_made_by_us && (managed.is_labelled() || is_owned(policy, managed))
 }
 
 fn is_owned(policy: &Policy, managed: &Managed) -> bool {

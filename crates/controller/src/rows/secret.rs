@@ -53,6 +53,8 @@ pub struct Managed {
     pub owners: Box<[OwnerReference]>,
     /// Whether it is being deleted.
     pub is_going: bool,
+    /// Whether our field manager has made it: what stands on a Secret anybody can write, whose fields they are not.
+    pub is_made_by_us: bool,
 }
 
 impl Managed {
@@ -62,12 +64,14 @@ impl Managed {
         }
         let entries = metadata.managed_fields.take().unwrap_or_default();
         let ours = Ours::read(&entries);
+        let is_made_by_us = entries.iter().any(is_made_by_us);
         Self {
             published: Arc::new(published),
             labels: Tags::new(metadata.labels.unwrap_or_default(), |name| ours.owns("f:labels", name)),
             annotations: Tags::new(metadata.annotations.unwrap_or_default(), |name| ours.owns("f:annotations", name)),
             owners: metadata.owner_references.unwrap_or_default().into(),
             is_going: metadata.deletion_timestamp.is_some(),
+            is_made_by_us,
         }
     }
 
@@ -118,16 +122,23 @@ impl Tags {
     }
 }
 
+/// Whether an entry says that we have applied the Secret as a whole: its type, which is written with it once and cannot be
+/// changed by anybody.
+fn is_made_by_us(entry: &ManagedFieldsEntry) -> bool {
+    let is_ours = entry.manager.as_deref() == Some(names::MANAGER) && entry.operation.as_deref() == Some("Apply");
+    is_ours && entry.fields_v1.as_ref().is_some_and(|fields| fields.0.get("f:type").is_some())
+}
+
 /// What our field manager owns of an object's metadata, as its managed fields say.
-struct Ours<'a>(Vec<&'a serde_json::Value>);
+pub(super) struct Ours<'a>(Vec<&'a serde_json::Value>);
 
 impl<'a> Ours<'a> {
-    fn read(entries: &'a [ManagedFieldsEntry]) -> Self {
+    pub(super) fn read(entries: &'a [ManagedFieldsEntry]) -> Self {
         let ours = entries.iter().filter(|entry| entry.manager.as_deref() == Some(names::MANAGER));
         Self(ours.filter_map(|entry| entry.fields_v1.as_ref()?.0.get("f:metadata")).collect())
     }
 
-    fn owns(&self, part: &str, name: &str) -> bool {
+    pub(super) fn owns(&self, part: &str, name: &str) -> bool {
         self.0.iter().any(|fields| fields.get(part).is_some_and(|part| part.get(format!("f:{name}")).is_some()))
     }
 }
@@ -232,6 +243,19 @@ mod tests {
         let labels = json!({names::MANAGED_BY: names::MANAGED_BY_VALUE, names::SCHEDULE_UID: "s"});
         let pending = managed(&[("labels", labels)]);
         assert!(matches!(pending.holder, Holder::Rotation { schedule } if schedule.as_ref() == "s"));
+    }
+
+    #[test]
+    fn who_has_made_a_secret_is_told_by_its_fields_and_not_by_what_stands_on_it() {
+        let entry = |manager: &str, operation: &str, fields: serde_json::Value| {
+            let of = json!([{"manager": manager, "operation": operation, "fieldsV1": fields}]);
+            managed(&[("managedFields", of)]).managed().unwrap().is_made_by_us
+        };
+        let whole = json!({"f:type": {}, "f:data": {"f:a": {}}});
+        assert!(entry("rekey", "Apply", whole.clone()));
+        assert!(!entry("rekey", "Apply", json!({"f:data": {"f:a": {}}})), "keys in somebody else's");
+        assert!(!entry("rekey", "Update", whole.clone()), "a record, or a removed key");
+        assert!(!entry("kubectl", "Apply", whole), "a copy with all that stands on it");
     }
 
     #[test]

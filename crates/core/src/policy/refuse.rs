@@ -80,11 +80,10 @@ pub fn labels(field: &str, labels: BTreeMap<String, String>) -> Result<BTreeMap<
     Ok(labels)
 }
 
-/// Annotations of a Secret: none that Kubernetes or Rekey act on.
+/// Annotations of a Secret: none that Kubernetes or Rekey act on. Consent is among these: whoever owns a credential gives it,
+/// not whoever writes a policy.
 pub fn annotations(field: &str, annotations: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, SpecError> {
-    // Whom a published credential may serve is the author's to say.
-    let others = annotations.iter().filter(|(name, _)| *name != names::USABLE_BY);
-    foreign(field, &others.map(|(name, value)| (name.clone(), value.clone())).collect())?;
+    foreign(field, &annotations)?;
     Ok(annotations)
 }
 
@@ -94,8 +93,7 @@ fn foreign(field: &str, names_and_values: &BTreeMap<String, String>) -> Result<(
         let kubernetes = name != names::MANAGED_BY
             && !name.starts_with("app.kubernetes.io/")
             && (prefix == "kubernetes.io" || prefix.ends_with(".kubernetes.io"));
-        let ours = prefix == names::GROUP && name != names::USABLE_BY;
-        kubernetes || ours || names::NEVER_COPIED.iter().any(|never| name.starts_with(never))
+        kubernetes || prefix == names::GROUP || names::NEVER_COPIED.iter().any(|never| name.starts_with(never))
     };
     match names_and_values.keys().find(|name| reserved(name)) {
         Some(name) => Err(SpecError::field(field, format!("{name:?} belongs to other software; remove it"))),

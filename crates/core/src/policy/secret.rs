@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use rekey_api::{SecretPolicyStatus, condition::Reason, names, policy::ConsumerState};
 
 use super::{
-    Consumer, Fetched, Hold, Policy, Source, next_round,
+    Consumer, Fetched, Hold, Policy, Source, is_reserved, next_round,
     publish::{Decided, Publishing},
     status::{Outcome, status},
     values::{Tools, Values, gather},
@@ -272,6 +272,17 @@ pub fn admit(policy: &Policy, secret: &SeenSecret) -> Result<(), SpecError> {
         namespace: policy.namespace.clone(),
         policy: policy.name.clone(),
     };
+    let content = match secret {
+        SeenSecret::Ours { content, .. } | SeenSecret::Foreign { content, .. } => content.as_ref(),
+        SeenSecret::Absent | SeenSecret::Going => None,
+    };
+    if let Some(Content { kind, .. }) = content.filter(|content| is_reserved(&content.kind)) {
+        let fix = format!(
+            "Secret {:?} has type {kind:?}, a credential of the cluster itself, which Rekey never writes; name another one",
+            policy.secret
+        );
+        return Err(SpecError::field("spec.target.name", fix));
+    }
     match (secret, policy.hold) {
         (SeenSecret::Foreign { policy: Some(other), .. }, _) => {
             Err(SpecError::TargetConflict { name: policy.secret.clone(), other: other.clone() })

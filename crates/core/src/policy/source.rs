@@ -10,14 +10,16 @@ use rekey_api::{
         Source as Spec, VaultEngineSource,
     },
     reference::StoreRef,
+    store::GrantOperation,
 };
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     SpecError,
+    grant::Wish,
     password::Recipe,
     render::{keys::Rewrites, kinds, property::Part},
-    store::{Call, CallMethod, Locator, NamePattern, Pin, Search},
+    store::{Call, CallMethod, Locator, NamePattern, Pin, Search, engine_path},
 };
 
 /// Where the value comes from.
@@ -120,18 +122,20 @@ impl Source {
                 recipes(generated).map(Self::Generated)
             }
             Spec { remote: None, existing: None, generated: None, vault_engine: Some(engine) } => {
-                Ok(Self::Engine(Engine::parse(engine)))
+                Engine::parse(engine).map(Self::Engine)
             }
             _ => Err(SpecError::field("spec.source", "set exactly one of remote, existing, generated, vaultEngine")),
         }
     }
 
-    /// The keys that are named one by one, and the paths of engines: what searches find is another matter.
+    /// What is wanted of stores, as far as it is named one by one: what searches find is another matter.
     #[must_use]
-    pub fn keys(&self) -> Vec<(&StoreRef, &str)> {
+    pub fn wishes(&self) -> Vec<(&StoreRef, Wish<'_>)> {
         match self {
-            Self::Remote(remote) => remote.reads().map(|(store, locator)| (store, locator.key.as_str())).collect(),
-            Self::Engine(engine) => vec![(&engine.store, engine.call.path.as_str())],
+            Self::Remote(remote) => {
+                remote.reads().map(|(store, at)| (store, Wish::key(&at.key, GrantOperation::Read))).collect()
+            }
+            Self::Engine(engine) => vec![(&engine.store, Wish::call(&engine.call.path, engine.call.method))],
             Self::Existing | Self::Generated(_) => Vec::new(),
         }
     }
@@ -220,11 +224,11 @@ impl Remote {
 }
 
 impl Engine {
-    fn parse(spec: &VaultEngineSource) -> Self {
-        Self {
+    fn parse(spec: &VaultEngineSource) -> Result<Self, SpecError> {
+        Ok(Self {
             store: spec.store_ref.clone(),
             call: Call {
-                path: spec.path.clone(),
+                path: engine_path(&spec.path)?,
                 method: match spec.method {
                     EngineMethod::Get => CallMethod::Get,
                     EngineMethod::Post => CallMethod::Post,
@@ -232,7 +236,7 @@ impl Engine {
                 parameters: spec.parameters.clone(),
             },
             renew_at_percent: spec.renew_at_percent.clamp(10, 95),
-        }
+        })
     }
 
     /// Names what is asked for, so that an edit of the policy that asks for the same makes nothing new.

@@ -96,8 +96,14 @@ fn invalid(text: &str) -> StoreError {
 #[cfg(test)]
 mod tests {
     use async_trait::async_trait;
+    use aws_sdk_secretsmanager::config::endpoint as secrets;
+    use aws_sdk_ssm::config::endpoint as parameters;
+    use aws_sdk_sts::config::endpoint as sts;
     use rekey_api::store::Access;
-    use rekey_core::{SecretBytes, store::AccountToken};
+    use rekey_core::{
+        SecretBytes,
+        store::{AccountToken, provider},
+    };
     use serde_json::{Value, json};
 
     use super::*;
@@ -178,6 +184,49 @@ mod tests {
         for (changes, expected) in table {
             let text = refusal(&changes, false).unwrap_or_default();
             assert!(text.contains(expected), "{changes}: {text:?}");
+        }
+    }
+
+    /// Where the SDK connects to in a region, for each service.
+    async fn connected(region: &str) -> [String; 3] {
+        use parameters::ResolveEndpoint as _;
+        use secrets::ResolveEndpoint as _;
+        use sts::ResolveEndpoint as _;
+        let of_secrets = secrets::Params::builder().region(region).build().unwrap();
+        let of_parameters = parameters::Params::builder().region(region).build().unwrap();
+        let of_sts = sts::Params::builder().region(region).build().unwrap();
+        [
+            secrets::DefaultResolver::new().resolve_endpoint(&of_secrets).await.unwrap(),
+            parameters::DefaultResolver::new().resolve_endpoint(&of_parameters).await.unwrap(),
+            sts::DefaultResolver::new().resolve_endpoint(&of_sts).await.unwrap(),
+        ]
+        .map(|endpoint| format!("{}:443", endpoint.url().trim_start_matches("https://")))
+    }
+
+    #[tokio::test]
+    async fn consent_is_asked_for_the_addresses_that_the_sdk_connects_to() {
+        for region in [
+            "eu-west-1",
+            "us-east-1",
+            "ap-southeast-7",
+            "mx-central-1",
+            "il-central-1",
+            "us-gov-west-1",
+            "cn-north-1",
+            "us-iso-east-1",
+            "us-isob-east-1",
+            "us-isof-south-1",
+            "eu-isoe-west-1",
+            "eusc-de-east-1",
+        ] {
+            let [secrets, parameters, sts] = connected(region).await;
+            for (service, expected) in [("SecretsManager", secrets), ("ParameterStore", parameters)] {
+                let spec = json!({"aws": {"service": service, "region": region}});
+                let kind = rekey_api::reference::StoreKind::RemoteStore;
+                let parsed = provider::parse(kind, &serde_json::from_value(spec).unwrap(), &[]).unwrap();
+                let places: Vec<String> = parsed.places.iter().map(ToString::to_string).collect();
+                assert_eq!(places, [expected, sts.clone()], "{service} {region}");
+            }
         }
     }
 }

@@ -17,7 +17,9 @@ use futures::{StreamExt as _, stream};
 use rekey_api::{provider::KvVersion, store::Capability};
 use rekey_core::{
     SecretBytes,
-    store::{Answer, Call, Locator, Pin, Probe, RemoteValue, Search, Store, StoreError, StoreErrorKind, Write},
+    store::{
+        Answer, Call, CallMethod, Locator, Pin, Probe, RemoteValue, Search, Store, StoreError, StoreErrorKind, Write,
+    },
 };
 use tokio::time::{Instant, timeout_at};
 use vaultrs::api::token::requests::LookupTokenSelfRequest;
@@ -140,9 +142,13 @@ impl Store for Vault {
         within(self.place(), call).await
     }
 
-    /// Also through a store that is `ReadOnly`, and with `Post`: an engine issues something new and changes no stored
-    /// value. Which engines may be asked is for the policies of the login to say; what is no engine is refused here.
+    /// A `Post` may change or delete what an engine holds, another key-value mount too, so it takes a store that is
+    /// `ReadWrite`. What is no engine is refused.
     async fn call(&self, call: &Call) -> Result<Answer, StoreError> {
+        match call.method {
+            CallMethod::Get => {}
+            CallMethod::Post => self.rights.post()?,
+        }
         let path = paths::engine(&call.path, &self.mount.path)?;
         let path = path.as_str();
         let asked =

@@ -3,11 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::core::v1::Secret;
-use kube::{
-    Api,
-    api::{DeleteParams, Patch, PatchParams},
-};
+use kube::{Api, api::DeleteParams};
 use rekey_api::{ClusterRemoteStore, store::Capability};
 use rekey_e2e::{
     Scene, World,
@@ -135,35 +131,7 @@ pub async fn credentials(world: Arc<World>) -> Result<()> {
     let place = world.bao.address().trim_start_matches("http://");
     ensure!(status.identity.as_deref() == Some(format!("token root at {place}").as_str()), "{status:?}");
     ensure!(status.capabilities.starts_with(&[Capability::Read, Capability::Write]), "{status:?}");
-    // Consent names the kind.
-    let secrets: Api<Secret> = Api::namespaced(world.client.clone(), SYSTEM);
-    for (user, wanted) in [
-        (format!("RemoteStore/{}", store.name), "Ready=False/DependencyNotReady"),
-        (format!("ClusterRemoteStore/{}", store.name), "Ready=True/Synced"),
-    ] {
-        let body = json!({"metadata": {"annotations": {"rekey.dev/usable-by": user}}});
-        secrets.patch(&store.name, &PatchParams::default(), &Patch::Merge(&body)).await?;
-        store
-            .grant(json!([{"namespaces": {"names": [user.len().to_string()]}, "keys": ["*"], "operations": ["Read"]}]))
-            .await?;
-        store.wait(wanted).await?;
-    }
     store.delete().await
-}
-
-pub async fn consent(world: Arc<World>) -> Result<()> {
-    let scene = Scene::closed(&world, "consent").await?;
-    scene.open().await?;
-    scene.vault_store("ReadOnly").await?;
-    let only = format!("--namespaces={}", scene.namespace);
-    let arguments = [only.as_str(), "--leader-elect=false", "--require-consent", "--allow-ambient-credentials"];
-    let mut operator = world.operator(&scene.namespace, &arguments)?;
-    let store = scene.wait_store("vault", "Ready=False/DependencyNotReady").await?.status.unwrap_or_default();
-    let said = message(&store.conditions, "Ready");
-    ensure!(said.contains(r#"needs the annotation rekey.dev/usable-by="RemoteStore/vault""#), "{said}");
-    scene.annotate::<Secret>("vault-token", "rekey.dev/usable-by", "RemoteStore/vault").await?;
-    scene.wait_store("vault", "Ready=True/Synced").await?;
-    operator.alive()
 }
 
 pub async fn accounts_of_consumers(world: Arc<World>) -> Result<()> {

@@ -139,3 +139,49 @@ pub async fn rotation(world: Arc<World>) -> Result<()> {
     ensure!(world.bao.versions(&key).await? == [1, 2], "it was written more than once");
     store.delete().await
 }
+
+/// Another mount of values beside that of the store, which its login can reach.
+pub async fn engines(world: Arc<World>) -> Result<()> {
+    let scene = opened(&world, "engines").await?;
+    let mount = format!("other-{}", scene.namespace);
+    world.bao.mount(&mount, "kv", &json!({})).await?;
+    let path = format!("{mount}/theirs");
+    world.bao.put_plain(&path, &json!({"password": "theirs"})).await?;
+    let store = ClusterStore::new(&scene, "ReadOnly").await?;
+    let grant = |more: Value| {
+        let mut grant = json!({"namespaces": {"names": [scene.namespace]}, "operations": ["Read", "Write"]});
+        for (name, value) in more.as_object().into_iter().flatten() {
+            grant[name] = value.clone();
+        }
+        json!([grant])
+    };
+    store.grant(grant(json!({"keys": ["*"]}))).await?;
+    let _operator = scene.operator()?;
+    let engine = |path: &str, method: &str| {
+        json!({"source": {"vaultEngine": {
+            "storeRef": store.reference(), "path": path, "method": method, "parameters": {"password": "ours"},
+        }}})
+    };
+    let mark = world.bao.mark()?;
+    scene.policy_of("read", engine(&path, "Get")).await?;
+    scene.policy_of("write", engine(&path, "Post")).await?;
+    let said = scene.wait_policy("read", "Ready=False/DependencyNotReady").await?;
+    ensure!(said.contains(&format!("Read engine path {path:?}")) && said.contains("enginePaths"), "{said}");
+    let said = scene.wait_policy("write", "Ready=False/DependencyNotReady").await?;
+    ensure!(said.contains("it is read-only, and a Post to engine path"), "{said}");
+    // The path opens the engine for reading. The store is what keeps it from being written.
+    store.grant(grant(json!({"enginePaths": [format!("{mount}/*"), "*"]}))).await?;
+    scene.wait_data("read", &[("password", "theirs")]).await?;
+    let said = scene.wait_policy("write", "Ready=False/DependencyNotReady").await?;
+    ensure!(said.contains("it is read-only"), "{said}");
+    for (name, closed) in [("auth", "auth/token/lookup-self"), ("sys", "sys/mounts"), ("upper", "SYS/mounts")] {
+        scene.policy_of(name, engine(closed, "Get")).await?;
+        let said = scene.wait_policy(name, "Stalled=True/InvalidSpec").await?;
+        ensure!(said.contains("leads to sys or auth"), "{said}");
+    }
+    ensure!(world.bao.get_plain(&path).await?["password"] == "theirs", "a read-only store was written");
+    let posts = world.bao.requests_since(mark)?.into_iter().filter(|request| request.path.starts_with(&mount));
+    let operations: Vec<String> = posts.map(|request| request.operation).collect();
+    ensure!(operations.iter().all(|operation| operation == "read"), "{operations:?}");
+    store.delete().await
+}

@@ -90,6 +90,28 @@ pub async fn unpublished(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
+/// A `Post` may be a write to another mount of values: a store that is `ReadOnly` makes none.
+pub async fn read_only(world: Arc<World>) -> Result<()> {
+    let scene = Scene::closed(&world, "posts").await?;
+    scene.open().await?;
+    scene.vault_store("ReadOnly").await?;
+    let mount = format!("other-{}", scene.namespace);
+    world.bao.mount(&mount, "kv", &json!({})).await?;
+    let path = format!("{mount}/theirs");
+    world.bao.put_plain(&path, &json!({"password": "theirs"})).await?;
+    let engine = json!({
+        "storeRef": {"name": "vault"}, "path": path, "method": "Post", "parameters": {"password": "ours"},
+    });
+    scene.policy_of("db", json!({"source": {"vaultEngine": engine}})).await?;
+    let _operator = scene.operator()?;
+    let said = scene.wait_policy("db", "Ready=False/DependencyNotReady").await?;
+    ensure!(said.contains("RemoteStore/vault: it is read-only") && said.contains("ReadWrite"), "{said}");
+    stays("the value of others", json!("theirs"), Duration::from_secs(2), || async {
+        Ok(world.bao.get_plain(&path).await?["password"].clone())
+    })
+    .await
+}
+
 /// A static role of the database engine: its password is followed when it is rotated, and its countdown is no change.
 pub async fn static_role(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "static").await?;

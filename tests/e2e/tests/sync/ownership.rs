@@ -71,6 +71,77 @@ pub async fn conflict(world: Arc<World>) -> Result<()> {
     scene.wait_synced("second").await.map(drop)
 }
 
+/// A copy of a published Secret, with all that stands on it, is not the policy's: whoever has made it must consent.
+pub async fn copied(world: Arc<World>) -> Result<()> {
+    let scene = Scene::new(&world, "copied").await?;
+    let key = scene.key("db");
+    world.bao.put(&key, &json!({"password": "from the store"})).await?;
+    let retained = json!({"target": {"onPolicyDelete": "Retain"}});
+    let first = scene.operator()?;
+    scene.policy("db", "vault", &[("password", &key, "password")], retained).await?;
+    scene.wait_synced("db").await?;
+    drop(first);
+    let api = scene.api::<Secret>();
+    let published = api.get("db").await?;
+    api.delete("db", &DeleteParams::default()).await?;
+    let copy = json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": "db", "labels": published.labels(), "annotations": published.annotations()},
+        "stringData": {"password": "theirs"},
+    });
+    scene.apply(copy).await?;
+    let _operator = scene.operator()?;
+    scene.wait_policy("db", "Stalled=True/NoConsent").await?;
+    stays("the copy", Some("theirs".to_owned()), Duration::from_secs(2), || async {
+        Ok(scene.data("db").await?.and_then(|data| data.get("password").cloned()))
+    })
+    .await?;
+    scene.annotate::<Secret>("db", names::ADOPT_BY, "db").await?;
+    scene.wait_data("db", &[("password", "from the store")]).await
+}
+
+/// A credential of the cluster itself is not written, whatever stands on it.
+pub async fn reserved(world: Arc<World>) -> Result<()> {
+    let scene = Scene::new(&world, "reserved").await?;
+    scene.apply(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "robot"}})).await?;
+    let key = scene.key("db");
+    world.bao.put(&key, &json!({"password": "from the store"})).await?;
+    let names = ["taken", "merged", "governed"];
+    for name in names {
+        let account = json!({names::ADOPT_BY: name, "kubernetes.io/service-account.name": "robot"});
+        scene
+            .apply(json!({
+                "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token",
+                "metadata": {"name": name, "annotations": account},
+            }))
+            .await?;
+    }
+    let secrets = || async {
+        let mut found = Vec::new();
+        for name in names {
+            let secret = scene.api::<Secret>().get(name).await?;
+            found.push((secret.annotations().keys().cloned().collect::<Vec<_>>(), secret.data.map(|data| data.len())));
+        }
+        Ok::<_, anyhow::Error>(found)
+    };
+    until("the tokens are there", || async {
+        Ok(secrets().await?.iter().all(|(_, keys)| keys.is_some_and(|keys| keys > 0)).then_some(()))
+    })
+    .await?;
+    let before = secrets().await?;
+    let items = [("password", key.as_str(), "password")];
+    scene.policy("taken", "vault", &items, json!({})).await?;
+    scene.policy("merged", "vault", &items, json!({"target": {"ownership": "Merge"}})).await?;
+    scene.policy_of("governed", json!({"source": {"existing": {}}})).await?;
+    let _operator = scene.operator()?;
+    for name in names {
+        let said = scene.wait_policy(name, "Stalled=True/InvalidSpec").await?;
+        ensure!(said.contains("kubernetes.io/service-account-token") && said.contains("never writes"), "{said}");
+    }
+    ensure!(secrets().await? == before, "a token of the cluster was written: {:?}", secrets().await?);
+    Ok(())
+}
+
 /// Pairs of policies with one target each, all of them looked at in the same moment.
 pub async fn race(world: Arc<World>) -> Result<()> {
     const PAIRS: usize = 10;

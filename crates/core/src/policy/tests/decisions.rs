@@ -109,15 +109,23 @@ fn lost_labels_are_put_back_at_once_and_a_wish_for_others_is_no_drift() {
 }
 
 #[test]
-fn annotations_of_ours_are_refused_but_the_one_about_use() {
+fn no_template_may_set_what_rekey_or_kubernetes_act_on() {
     let with = |name: &str| {
-        let annotations = json!({ name: "RemoteStore/vault" });
-        let more = json!({"target": {"template": {"metadata": {"annotations": annotations}}}});
-        Policy::try_from(&World::with(&more).object).map(|policy| policy.annotations.len())
+        ["annotations", "labels"].map(|part| {
+            let more = json!({"target": {"template": {"metadata": {part: {name: "x"}}}}});
+            Policy::try_from(&World::with(&more).object).map(drop).map_err(|error| error.reason())
+        })
     };
-    assert_eq!(with("rekey.dev/usable-by"), Ok(1));
-    assert_eq!(with("example.com/note"), Ok(1));
-    assert!(with("rekey.dev/revision").is_err() && with("kubernetes.io/service-account.name").is_err());
+    assert_eq!(with("example.com/note"), [Ok(()), Ok(())]);
+    for name in [
+        "rekey.dev/usable-by",
+        "rekey.dev/adopt-by",
+        "rekey.dev/revision",
+        "rekey.dev/schedule-uid",
+        "kubernetes.io/service-account.name",
+    ] {
+        assert_eq!(with(name), [Err(Reason::InvalidSpec), Err(Reason::InvalidSpec)], "{name}");
+    }
 }
 
 #[test]
@@ -194,6 +202,42 @@ fn adoption_of_the_same_bytes_restarts_nobody_and_of_others_is_a_change() {
         assert_eq!(world.reasons(), [ChangeReason::Adopted]);
         assert_eq!(text(&world.data), [("password", "one"), ("username", "orders")]);
         assert!(world.sync().steps.is_empty());
+    }
+}
+
+#[test]
+fn a_credential_of_the_cluster_itself_is_never_written_however_it_is_held() {
+    let merge = json!({"target": {"ownership": "Merge"}});
+    let existing = json!({"source": {"existing": {}}});
+    for more in [json!({}), merge, existing] {
+        for (kind, is_refused) in [
+            ("kubernetes.io/service-account-token", true),
+            ("bootstrap.kubernetes.io/token", true),
+            ("kubernetes.io/of-a-later-version", true),
+            ("kubernetes.io/tls", false),
+            ("example.com/licence", false),
+        ] {
+            let mut world = World::with(&more);
+            foreign(&mut world, Some("db"), "one");
+            let SeenSecret::Foreign { content: Some(content), .. } = &mut world.secret else { panic!("no content") };
+            content.kind = kind.to_owned();
+            let content = content.clone();
+            let refused = |secret: &SeenSecret| {
+                admit(&world.policy(), secret)
+                    .is_err_and(|error| error.to_string().contains("credential of the cluster itself"))
+            };
+            assert_eq!(refused(&world.secret), is_refused, "{more} {kind}");
+            // Also one that was governed, or written into, before the rule.
+            let published = Arc::new(Published {
+                policy: "db".to_owned(),
+                revision: "r".to_owned(),
+                digests: crate::digest::Digests::default(),
+                changes: crate::published::Changes::first(world.now),
+            });
+            let (content, adopt_by) = (Some(content), Some("db".to_owned()));
+            let ours = SeenSecret::Ours { published, content, dressed: true, immutable: false, adopt_by };
+            assert_eq!(refused(&ours), is_refused, "{more} {kind}");
+        }
     }
 }
 

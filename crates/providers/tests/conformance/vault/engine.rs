@@ -1,6 +1,6 @@
 //! Requests to engines.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use rekey_core::store::{Answer, Call, CallMethod, StoreError, StoreErrorKind};
@@ -29,13 +29,18 @@ fn data(answer: &Answer) -> Result<Value> {
     Ok(serde_json::from_slice(answer.value.bytes.expose())?)
 }
 
-/// Also through a store that is read-only: nothing that is stored changes.
+/// By `Post` through a store that may be written only: an engine may be another mount of values.
 pub async fn certificates_issued(bao: Shared) -> Result<()> {
     bao.server.enable_pki("pki", "web").await?;
     let keeper = Keeper::default();
     bao.good(&keeper);
-    let store = open_for("ReadOnly", bao.provider(None), keeper.into()).await?;
     let issue = [("common_name", "web.shop"), ("ttl", "1h"), ("alt_names", "a.shop,b.shop")];
+    let keeper = Arc::new(keeper);
+    let closed = open_for("ReadOnly", bao.provider(None), Arc::clone(&keeper)).await?;
+    let error =
+        refused(&*bao, call(&closed, CallMethod::Post, "pki/issue/web", &issue).await, StoreErrorKind::Invalid)?;
+    ensure!(error.text.contains("a Post to an engine needs ReadWrite"), "{error}");
+    let store = open_for("ReadWrite", bao.provider(None), keeper).await?;
     let answer = call(&store, CallMethod::Post, "pki/issue/web", &issue).await?;
     let issued = data(&answer)?;
     ensure!(issued["private_key"].as_str().is_some_and(|key| key.contains("PRIVATE KEY")), "no key");
@@ -95,8 +100,8 @@ pub async fn engine_refusals(bao: Shared) -> Result<()> {
     use CallMethod::{Get, Post};
     let store = opened(&*bao, None).await?;
     let table = [
-        (Get, "sys/mounts", StoreErrorKind::Invalid, "sys and auth are none"),
-        (Get, "auth/token/lookup-self", StoreErrorKind::Invalid, "sys and auth are none"),
+        (Get, "sys/mounts", StoreErrorKind::Invalid, "sys or auth"),
+        (Get, "auth/token/lookup-self", StoreErrorKind::Invalid, "sys or auth"),
         (Post, "secret/data/shop/allowed", StoreErrorKind::Invalid, "spec.source.remote"),
         (Get, "nowhere/creds/app", StoreErrorKind::NotFound, "Get of nowhere/creds/app"),
         (Post, "cubbyhole/a", StoreErrorKind::Invalid, "without data"),
@@ -125,7 +130,7 @@ pub async fn engine_answers(bao: Shared) -> Result<()> {
         let answer = body(&odd);
         stub::answering(move |request| {
             let asked = request.lines().next().unwrap_or_default();
-            let is_right = asked == "GET /v1/a/creds/b%20c?x=1+%26&y=%C3%BC HTTP/1.1";
+            let is_right = asked == "GET /v1/a/creds/b%C3%A4c?x=1+%26&y=%C3%BC HTTP/1.1";
             if is_right { stub::http("200 OK", DATE, &answer) } else { stub::http("404 Not Found", DATE, "{}") }
         })
         .await?
@@ -134,7 +139,7 @@ pub async fn engine_answers(bao: Shared) -> Result<()> {
     let answer = call(&opened(&*bao, Some(&token)).await?, CallMethod::Get, "identity/oidc/token/a", &[]).await?;
     ensure!(!answer.is_stable && answer.lifetime == Some(Duration::from_hours(1)), "{:?}", answer.lifetime);
     let store = opened(&*bao, Some(&address)).await?;
-    let answer = call(&store, CallMethod::Get, "a/creds/b c", &[("x", "1 &"), ("y", "ü")]).await?;
+    let answer = call(&store, CallMethod::Get, "a/creds/bäc", &[("x", "1 &"), ("y", "ü")]).await?;
     ensure!(answer.value.bytes.expose() == odd.as_bytes());
     ensure!(answer.lifetime == Some(Duration::from_secs(30)), "{:?}", answer.lifetime);
     let table = [
