@@ -161,7 +161,9 @@ pub fn secret(ctx: &Context, change: &Change<SecretRow>) {
         ctx.queues.policies.add(ObjectName::new(namespace.as_str(), name), Lane::Urgent);
     }
     for (name, _) in ctx.known.stores.referring(namespace, Referent::Secret, &change.name.name) {
-        ctx.queues.stores.add(ObjectName::new(namespace.as_str(), name), Lane::Urgent);
+        let store = ObjectName::new(namespace.as_str(), name);
+        ctx.connections.reopen(&store); // the credential that it holds may be another one, or no longer ours to use
+        ctx.queues.stores.add(store, Lane::Urgent);
     }
     if has_new_values(change) {
         workloads_of(ctx, namespace, &change.name.name);
