@@ -17,6 +17,7 @@ use crate::{
         keys::{self, Rewrites},
         kinds, property, template,
     },
+    stop::Stop,
     store::{Answer, CallMethod, Locator, RemoteValue},
     time,
 };
@@ -54,12 +55,17 @@ pub enum Values {
     Unread,
 }
 
-/// What the values are made with.
+/// What a decision is made with: all that is not in the policy or was not seen.
 #[derive(Clone, Copy)]
 pub struct Tools<'a> {
+    /// For digests and for salts of templates.
     pub key: &'a DigestKey,
+    /// For generated values.
     pub chance: &'a dyn Chance,
+    /// The present time.
     pub now: DateTime<Utc>,
+    /// Ends the rendering of templates early.
+    pub stop: &'a Stop,
 }
 
 /// Makes the data of the Secret.
