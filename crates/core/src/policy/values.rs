@@ -135,11 +135,12 @@ fn mapped(remote: &Remote, fetched: &Fetched, work: &Work) -> Result<BTreeMap<St
                 if found.is_empty() {
                     return Err(RenderError::NothingFound.into());
                 }
-                let read = |key: &String| {
+                let mut read = Growing::default();
+                for key in found {
                     let locator = Locator { key: key.clone(), ..Locator::default() };
-                    Ok((key.clone(), fetched.value(&remote.store, &locator)?.bytes.clone()))
-                };
-                keys::found(found.iter().map(read).collect::<Result<_, SpecError>>()?, &set.rewrites, work)?
+                    read.insert(key.clone(), fetched.value(&remote.store, &locator)?.bytes.clone())?;
+                }
+                keys::found(read.data, &set.rewrites, work)?
             }
         };
         for (key, value) in set_values {

@@ -3,9 +3,9 @@
 
 use regex::Regex;
 
-/// Bytes that the searches of one replacement may read, if each reads the whole rest: on a text of 16 KiB no
+/// Bytes that the searches of one replacement may read, if each reads the whole rest: on a text of 8 KiB no
 /// expression gets as far.
-const MAX_READ: usize = 256 * 1024 * 1024;
+const MAX_READ: usize = 64 * 1024 * 1024;
 
 /// Counts what searches on one text read.
 #[derive(Debug, Default)]

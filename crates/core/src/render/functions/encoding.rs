@@ -170,7 +170,7 @@ fn from_yaml(call: &Call<'_>) -> Outcome {
     }
     let mut left = MAX_STRUCTURE;
     let document = Bounded(&mut left).deserialize(serde_norway::Deserializer::from_str(&call.text(0)?));
-    document.map_or_else(|_| call.fail("the text is not YAML, or becomes larger than 1 MiB"), Ok)
+    document.map_or_else(|_| call.fail("the text is not YAML, or becomes larger than 2 MiB"), Ok)
 }
 
 /// Reads YAML until it has become too large: aliases let few bytes stand for many.

@@ -1,0 +1,9 @@
+//! Templates and values that somebody has made to stop the operator: each is rendered on a thread with the stack that
+//! the operator's threads have, within a bound of processor time and of memory. What was found once stands in
+//! `tests/corpus`; beside it there is a short run of generated templates, and with `REKEY_PROVE=1` one of minutes.
+
+mod attacks;
+mod corpus;
+mod generated;
+mod meter;
+mod world;
