@@ -12,7 +12,8 @@ use rekey_api::{
     condition::{ConditionType, Reason},
 };
 use rekey_core::{
-    policy::{self, Fetch, Notice, Policy, Step},
+    policy::{self, Fetch, Notice, Policy, Step, Tools},
+    stop::Stop,
     summary::{Extra, Situation, conditions},
 };
 
@@ -117,7 +118,9 @@ async fn keep(ctx: &Context, object: &SecretPolicy, parsed: &Policy) -> Result<N
     };
     // Taken after the read, which may be slow: what starts before the new value is written reads the old one.
     let now = ctx.now();
-    let plan = policy::secret(parsed, &seen, fetched.as_ref(), &ctx.digest_key, ctx.chance.as_ref(), now)?;
+    let stop = Stop::default();
+    let tools = Tools { key: &ctx.digest_key, chance: ctx.chance.as_ref(), now, stop: &stop };
+    let plan = policy::secret(parsed, &seen, fetched.as_ref(), tools)?;
     for step in &plan.steps {
         apply::step(ctx, &parsed.namespace, step).await?;
         if matches!(step, Step::Verified) {

@@ -28,6 +28,7 @@ pub use secret::{Content, Desired, Notice, ObjectVersion, OpenRotation, Plan, Se
 pub use source::{Engine, Item, Refresh, Remote, Set, SetFrom, Source, shown};
 
 pub use status::failed;
+pub use values::Tools;
 
 use crate::{SpecError, render::template, workload::Kind};
 

@@ -63,7 +63,15 @@ impl NamePattern {
     /// # Errors
     /// What is wrong with it, in one line.
     pub fn parse(text: &str) -> Result<Self, String> {
-        RegexBuilder::new(text).size_limit(Self::SIZE).build().map(Self).map_err(|error| {
+        Self::within(text, Self::SIZE)
+    }
+
+    /// Reads an expression that may take `size` bytes of memory.
+    ///
+    /// # Errors
+    /// As for [`NamePattern::parse`].
+    pub fn within(text: &str, size: usize) -> Result<Self, String> {
+        RegexBuilder::new(text).size_limit(size).build().map(Self).map_err(|error| {
             let text = error.to_string();
             text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
         })
