@@ -104,6 +104,12 @@ pub enum RenderError {
         /// Bytes in all.
         size: usize,
     },
+    /// It was ended from outside before it was done.
+    #[error(
+        "the values and templates of the policy took too long to render, and were stopped; make the templates smaller, \
+         call bcrypt, htpasswd and PKCS#12 functions less often, or make several policies"
+    )]
+    Stopped,
     /// Data that the Secret type does not allow.
     #[error("spec.target.type {kind}: key {key:?}: {fix}")]
     WrongForm {

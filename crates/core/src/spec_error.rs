@@ -106,7 +106,8 @@ impl SpecError {
                 | RenderError::WrongForm { .. } => Reason::InvalidData,
                 RenderError::TemplateSyntax { .. }
                 | RenderError::TemplateFailed { .. }
-                | RenderError::TemplateMissing { .. } => Reason::TemplateError,
+                | RenderError::TemplateMissing { .. }
+                | RenderError::Stopped => Reason::TemplateError,
                 RenderError::TooLarge { .. } => Reason::SecretTooLarge,
             },
             Self::NoConsent { .. } => Reason::NoConsent,

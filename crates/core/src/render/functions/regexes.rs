@@ -1,6 +1,7 @@
 //! Regular expressions in the syntax of the crate `regex`, which is that of Go but for rare classes, and as bounded.
 
 use gotmpl::Value;
+use regex::Regex;
 
 use super::{
     Entry,
@@ -29,22 +30,23 @@ pub const TABLE: &[Entry] = &[
 ];
 
 /// Compiling takes time that the length of the expression does not show.
-fn pattern(call: &Call<'_>) -> Result<NamePattern, Failure> {
+fn pattern(call: &Call<'_>) -> Result<Regex, Failure> {
     call.compile()?;
     // The expression may hold a value: what is wrong with it is not told.
-    NamePattern::parse(&call.text(0)?)
+    NamePattern::new(&call.text(0)?)
+        .compile()
         .map_or_else(|_| call.fail("its first argument is no regular expression, or too large a one"), Ok)
 }
 
 fn matches(call: &Call<'_>) -> Outcome {
     call.takes(2, "an expression and a text")?;
-    Ok(Value::Bool(pattern(call)?.matches(&call.text(1)?)))
+    Ok(Value::Bool(pattern(call)?.is_match(&call.text(1)?)))
 }
 
 fn find(call: &Call<'_>) -> Outcome {
     call.takes(2, "an expression and a text")?;
     let text = call.text(1)?;
-    Ok(string(pattern(call)?.regex().find(&text).map_or("", |found| found.as_str())))
+    Ok(string(pattern(call)?.find(&text).map_or("", |found| found.as_str())))
 }
 
 /// Less than 0: no limit.
@@ -56,7 +58,7 @@ fn find_all(call: &Call<'_>) -> Outcome {
     call.takes(3, "an expression, a text and a count (-1 for all)")?;
     let (text, count) = (call.text(1)?, limit(call.int(2)?));
     let pattern = pattern(call)?;
-    Ok(list(pattern.regex().find_iter(&text).take(count).map(|found| string(found.as_str())).collect()))
+    Ok(list(pattern.find_iter(&text).take(count).map(|found| string(found.as_str())).collect()))
 }
 
 fn replace(call: &Call<'_>, literal: bool) -> Outcome {
@@ -65,7 +67,7 @@ fn replace(call: &Call<'_>, literal: bool) -> Outcome {
     let pattern = pattern(call)?;
     let mut result = String::new();
     let mut end = 0;
-    for found in pattern.regex().captures_iter(&text) {
+    for found in pattern.captures_iter(&text) {
         let Some(whole) = found.get(0) else { continue };
         result.push_str(&text[end..whole.start()]);
         let references = replacement.matches('$').count();
@@ -90,5 +92,5 @@ fn split(call: &Call<'_>) -> Outcome {
     call.takes(3, "an expression, a text and a count (-1 for all)")?;
     let (text, count) = (call.text(1)?, limit(call.int(2)?));
     let pattern = pattern(call)?;
-    Ok(list(pattern.regex().splitn(&text, count).map(string).collect()))
+    Ok(list(pattern.splitn(&text, count).map(string).collect()))
 }
