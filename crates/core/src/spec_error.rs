@@ -103,6 +103,7 @@ impl SpecError {
                 | RenderError::ExpressionFailed { .. }
                 | RenderError::KeyClash { .. }
                 | RenderError::InvalidKey { .. }
+                | RenderError::TooMuchWork { .. }
                 | RenderError::WrongForm { .. } => Reason::InvalidData,
                 RenderError::TemplateSyntax { .. }
                 | RenderError::TemplateFailed { .. }

@@ -75,7 +75,15 @@ impl NamePattern {
     /// # Errors
     /// What is wrong with it, in one line.
     pub fn compile(&self) -> Result<Regex, String> {
-        RegexBuilder::new(&self.text).size_limit(Self::SIZE).build().map_err(|error| {
+        self.within(Self::SIZE)
+    }
+
+    /// As [`compile`](Self::compile), if that takes `size` bytes of memory at most.
+    ///
+    /// # Errors
+    /// As for it.
+    pub fn within(&self, size: usize) -> Result<Regex, String> {
+        RegexBuilder::new(&self.text).size_limit(size).build().map_err(|error| {
             let text = error.to_string();
             text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
         })

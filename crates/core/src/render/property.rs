@@ -10,6 +10,7 @@ use super::{
     expression::Expression,
     json::{self, Object},
     keys::Rewrites,
+    work::{Resource, Work},
 };
 use crate::{SecretBytes, SpecError};
 
@@ -57,14 +58,19 @@ impl Part {
     /// Takes the part out of the value at `key`.
     ///
     /// # Errors
-    /// As for [`property`] and [`Expression::evaluate`].
-    pub fn take(&self, value: &SecretBytes, key: &str) -> Result<SecretBytes, RenderError> {
+    /// As for [`property`] and [`Expression::evaluate`], and when `work` has not as much left.
+    pub fn take(&self, value: &SecretBytes, key: &str, work: &Work) -> Result<SecretBytes, RenderError> {
         match self {
             Self::Whole => property(value, key, None),
-            Self::Property(name) => property(value, key, Some(name)),
+            Self::Property(name) => {
+                work.spend(Resource::Parsed, value.len())?;
+                property(value, key, Some(name))
+            }
             Self::Expression(text) => {
                 let failed = |text| RenderError::ExpressionFailed { key: key.to_owned(), text };
-                Expression::parse(text).map_err(failed)?.evaluate(value, key)
+                let expression = Expression::parse(text).map_err(failed)?;
+                work.spend(Resource::Parsed, expression.cost(value.len()))?;
+                expression.evaluate(value, key)
             }
         }
     }
@@ -95,19 +101,21 @@ pub fn property(value: &SecretBytes, key: &str, property: Option<&str>) -> Resul
 /// decoded.
 ///
 /// # Errors
-/// `NotJson`, `NotBase64`, and what [`Rewrites::apply`] refuses.
+/// `NotJson`, `NotBase64`, when `work` has not as much left, and what [`Rewrites::apply`] refuses.
 pub fn extract(
     value: &SecretBytes,
     key: &str,
     decoding: Decoding,
     rewrites: &Rewrites,
+    work: &Work,
 ) -> Result<BTreeMap<String, SecretBytes>, RenderError> {
+    work.spend(Resource::Parsed, value.len())?;
     let mut members = BTreeMap::new();
     for (name, member) in json::object(value, key)? {
         let decoded = decode(json::text(&member), decoding, &name)?;
         members.insert(name, decoded);
     }
-    rewrites.apply(members)
+    rewrites.apply(members, work)
 }
 
 /// Applies the decoding of a reference.
@@ -205,7 +213,7 @@ mod tests {
     #[test]
     fn extract_takes_every_property() -> Result<(), RenderError> {
         let value = SecretBytes::from(r#"{"user": "a", "port": 5432, "id": 12345678901234567890123, "tags": [ "x" ]}"#);
-        let taken = extract(&value, "shop/db", Decoding::None, &Rewrites::default())?;
+        let taken = extract(&value, "shop/db", Decoding::None, &Rewrites::default(), &Work::default())?;
         let expected: BTreeMap<String, SecretBytes> =
             [("user", "a"), ("port", "5432"), ("id", "12345678901234567890123"), ("tags", r#"["x"]"#)]
                 .into_iter()
@@ -218,10 +226,10 @@ mod tests {
     #[test]
     fn extract_decodes_and_names_what_it_cannot() {
         let value = SecretBytes::from(r#"{"good": "aGk=", "bad": "%hunter2%"}"#);
-        let error = extract(&value, "shop/db", Decoding::Base64, &Rewrites::default()).err();
+        let error = extract(&value, "shop/db", Decoding::Base64, &Rewrites::default(), &Work::default()).err();
         assert_eq!(error, Some(RenderError::NotBase64 { secret_key: "bad".to_owned() }));
         let value = SecretBytes::from(r#"{"a key": "hunter2"}"#);
-        let error = extract(&value, "shop/db", Decoding::None, &Rewrites::default()).err();
+        let error = extract(&value, "shop/db", Decoding::None, &Rewrites::default(), &Work::default()).err();
         assert_eq!(error, Some(RenderError::InvalidKey { key: "a key".to_owned() }));
     }
 
@@ -243,7 +251,7 @@ mod tests {
         let text = parse(None, Some("a[")).err().unwrap_or_default();
         assert!(text.starts_with("remoteRef.jmesPath: "), "{text}");
         let part = parse(None, Some("a.b"));
-        let taken = part.map(|part| part.take(&SecretBytes::from(r#"{"a": {"b": "x"}}"#), "k"));
+        let taken = part.map(|part| part.take(&SecretBytes::from(r#"{"a": {"b": "x"}}"#), "k", &Work::default()));
         assert_eq!(taken, Ok(Ok(SecretBytes::from("x"))));
     }
 }
