@@ -6,7 +6,7 @@ use std::{
     fmt,
     hash::{Hash, Hasher},
     net::IpAddr,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -17,7 +17,7 @@ use regex::{Regex, RegexBuilder};
 use rekey_api::store::{Capability, RemoteStoreSpec};
 use uuid::Uuid;
 
-use crate::SecretBytes;
+use crate::{SecretBytes, SpecError};
 
 /// Which revision of a remote value is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -50,49 +50,71 @@ pub struct RemoteValue {
 }
 
 /// A regular expression on names, with its size bounded. Two are equal when they are written alike.
-#[derive(Clone, Debug)]
-pub struct NamePattern(Regex);
+///
+/// It is compiled when it is first asked whether it matches, and a clone is as if it had not been: that takes milliseconds
+/// and [`SIZE`](Self::SIZE) bytes, and an object may name a thousand. So whoever holds many asks a clone of one at a time.
+#[derive(Debug)]
+pub struct NamePattern {
+    text: Box<str>,
+    compiled: OnceLock<Option<Regex>>,
+}
 
 impl NamePattern {
     /// The memory one expression may take, in bytes.
     const SIZE: usize = 256 * 1024;
 
-    /// Reads an expression in the syntax of the crate `regex` (<https://docs.rs/regex/latest/regex/#syntax>), which
-    /// matches in linear time.
+    /// An expression in the syntax of the crate `regex` (<https://docs.rs/regex/latest/regex/#syntax>), which matches in
+    /// linear time. It may be a wrong one: [`compile`](Self::compile) tells.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self { text: text.into(), compiled: OnceLock::new() }
+    }
+
+    /// The expression, ready for use.
     ///
     /// # Errors
     /// What is wrong with it, in one line.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        Self::within(text, Self::SIZE)
+    pub fn compile(&self) -> Result<Regex, String> {
+        self.within(Self::SIZE)
     }
 
-    /// Reads an expression that may take `size` bytes of memory.
+    /// As [`compile`](Self::compile), if that takes `size` bytes of memory at most.
     ///
     /// # Errors
-    /// As for [`NamePattern::parse`].
-    pub fn within(text: &str, size: usize) -> Result<Self, String> {
-        RegexBuilder::new(text).size_limit(size).build().map(Self).map_err(|error| {
+    /// As for it.
+    pub fn within(&self, size: usize) -> Result<Regex, String> {
+        RegexBuilder::new(&self.text).size_limit(size).build().map_err(|error| {
             let text = error.to_string();
             text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
         })
     }
 
-    /// The expression.
-    #[must_use]
-    pub fn regex(&self) -> &Regex {
-        &self.0
+    /// As [`compile`](Self::compile), only to see whether it can be.
+    ///
+    /// # Errors
+    /// Names `field` and what is wrong.
+    pub fn prove(&self, field: &str) -> Result<(), SpecError> {
+        let wrong = |why| SpecError::field(field, format!("{:?} is no regular expression: {why}", self.text));
+        self.compile().map(drop).map_err(wrong)
     }
 
-    /// Whether it matches somewhere in `name`.
+    /// Whether it matches somewhere in `name`. One that does not compile matches nothing.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
-        self.0.is_match(name)
+        let compiled = self.compiled.get_or_init(|| self.compile().ok());
+        compiled.as_ref().is_some_and(|regex| regex.is_match(name))
+    }
+}
+
+impl Clone for NamePattern {
+    fn clone(&self) -> Self {
+        Self::new(&self.text)
     }
 }
 
 impl PartialEq for NamePattern {
     fn eq(&self, other: &Self) -> bool {
-        self.0.as_str() == other.0.as_str()
+        self.text == other.text
     }
 }
 
@@ -106,13 +128,13 @@ impl PartialOrd for NamePattern {
 
 impl Ord for NamePattern {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.0.as_str().cmp(other.0.as_str())
+        self.text.cmp(&other.text)
     }
 }
 
 impl Hash for NamePattern {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.as_str().hash(state);
+        self.text.hash(state);
     }
 }
 

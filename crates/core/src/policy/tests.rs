@@ -2,6 +2,7 @@
 
 mod decisions;
 mod engines;
+mod proof;
 mod sources;
 
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use regex::Regex;
 use rekey_api::policy::Rewrite;
 
 use super::{
@@ -18,24 +19,29 @@ const SHOWN: usize = 256;
 /// A key may be this long between two rewrites; the last one must leave a key that a Secret can have.
 const MAX_LENGTH: usize = 4096;
 
-/// Changes of keys, one after the other.
+/// Changes of keys, one after the other. They are compiled where they are applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rewrites(Vec<(NamePattern, String)>);
 
 impl Rewrites {
-    /// Reads the rewrites of an entry. `field` is their path, for example `spec.source.remote.dataFrom.rewrite`.
+    /// The rewrites of an entry.
+    #[must_use]
+    pub fn new(rewrites: &[Rewrite]) -> Self {
+        Self(rewrites.iter().map(|at| (NamePattern::new(&at.regexp), at.replacement.clone())).collect())
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Looks at the expressions. `field` is the path of the rewrites, for example `spec.source.remote.dataFrom.rewrite`.
     ///
     /// # Errors
     /// Names the expression that is wrong.
-    pub fn parse(rewrites: &[Rewrite], field: &str) -> Result<Self, SpecError> {
-        let read = |rewrite: &Rewrite| {
-            let pattern = NamePattern::parse(&rewrite.regexp).map_err(|wrong| {
-                let fix = format!("{:?} is no regular expression: {wrong}", rewrite.regexp);
-                SpecError::field(&format!("{field}.regexp"), fix)
-            })?;
-            Ok((pattern, rewrite.replacement.clone()))
-        };
-        rewrites.iter().map(read).collect::<Result<_, _>>().map(Self)
+    pub fn prove(&self, field: &str) -> Result<(), SpecError> {
+        self.0.iter().try_for_each(|(pattern, _)| pattern.prove(&format!("{field}.regexp")))
     }
 
     /// Gives each value its new key: every match of the first expression is replaced, then of the second, and so on.
@@ -47,22 +53,32 @@ impl Rewrites {
         values: BTreeMap<String, SecretBytes>,
         work: &Work,
     ) -> Result<BTreeMap<String, SecretBytes>, RenderError> {
-        renamed(values, |name| self.rewrite(name, work))
+        let steps = self.steps(work)?;
+        renamed(values, |name| rewrite(&steps, name, work))
     }
 
-    fn rewrite(&self, name: &str, work: &Work) -> Result<String, RenderError> {
-        let too_long = || RenderError::InvalidKey { key: format!("{} after its rewrites", shown(name)) };
-        let mut key = name.to_owned();
-        for (pattern, replacement) in &self.0 {
-            work.spend(Resource::Parsed, REWRITE + key.len())?;
-            if key.len() > MAX_LENGTH {
-                return Err(too_long());
-            }
-            let rewritten = replaced(pattern.regex(), &key, replacement, Form::Groups, MAX_LENGTH, || work.go_on())?;
-            key = rewritten.ok_or_else(too_long)?;
-        }
-        Ok(key)
+    fn steps(&self, work: &Work) -> Result<Vec<(Regex, &str)>, RenderError> {
+        let compile = |pattern: &NamePattern| {
+            work.go_on()?;
+            // What does not compile was refused when the policy was proven.
+            pattern.compile().map_err(|key| RenderError::InvalidKey { key })
+        };
+        self.0.iter().map(|(pattern, replacement)| Ok((compile(pattern)?, replacement.as_str()))).collect()
     }
+}
+
+fn rewrite(steps: &[(Regex, &str)], name: &str, work: &Work) -> Result<String, RenderError> {
+    let too_long = || RenderError::InvalidKey { key: format!("{} after its rewrites", shown(name)) };
+    let mut key = name.to_owned();
+    for (regex, replacement) in steps {
+        work.spend(Resource::Parsed, REWRITE + key.len())?;
+        if key.len() > MAX_LENGTH {
+            return Err(too_long());
+        }
+        let rewritten = replaced(regex, &key, replacement, Form::Groups, MAX_LENGTH, || work.go_on())?;
+        key = rewritten.ok_or_else(too_long)?;
+    }
+    Ok(key)
 }
 
 /// Values that a search found, by their remote key, become keys of the Secret: the whole remote key is rewritten, then
@@ -75,8 +91,9 @@ pub fn found(
     rewrites: &Rewrites,
     work: &Work,
 ) -> Result<BTreeMap<String, SecretBytes>, RenderError> {
+    let steps = rewrites.steps(work)?;
     renamed(values, |name| {
-        let key = rewrites.rewrite(name, work)?;
+        let key = rewrite(&steps, name, work)?;
         Ok(key.chars().map(|character| if kinds::allowed(character) { character } else { '_' }).collect())
     })
 }
@@ -119,7 +136,9 @@ mod tests {
                 replacement: (*replacement).to_owned(),
             })
             .collect();
-        Rewrites::parse(&pairs, "dataFrom.rewrite").map_err(|error| error.to_string())
+        let rewrites = Rewrites::new(&pairs);
+        rewrites.prove("dataFrom.rewrite").map_err(|error| error.to_string())?;
+        Ok(rewrites)
     }
 
     fn values(names: &[&str]) -> BTreeMap<String, SecretBytes> {

@@ -21,8 +21,9 @@ pub enum Part {
     Whole,
     /// A property: the literal key, else the dotted path.
     Property(String),
-    /// What a `JMESPath` expression gives.
-    Expression(Expression),
+    /// What a `JMESPath` expression gives. It is its text: parsed it takes hundreds of times as much, for each of the
+    /// entries of an object.
+    Expression(String),
 }
 
 impl Part {
@@ -30,15 +31,27 @@ impl Part {
     /// `spec.source.remote.data.remoteRef`.
     ///
     /// # Errors
-    /// When the expression is wrong, or a property is named beside it.
+    /// When a property is named beside an expression.
     pub fn parse(reference: &RemoteRef, field: &str) -> Result<Self, SpecError> {
         match (&reference.property, &reference.jmes_path) {
             (None, None) => Ok(Self::Whole),
             (Some(property), None) => Ok(Self::Property(property.clone())),
-            (None, Some(text)) => Expression::parse(text)
-                .map(Self::Expression)
-                .map_err(|wrong| SpecError::field(&format!("{field}.jmesPath"), wrong)),
+            (None, Some(text)) => Ok(Self::Expression(text.clone())),
             (Some(_), Some(_)) => Err(SpecError::field(field, "set at most one of property, jmesPath")),
+        }
+    }
+
+    /// Looks at the expression, if it is one.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn prove(&self, field: &str) -> Result<(), SpecError> {
+        match self {
+            Self::Whole | Self::Property(_) => Ok(()),
+            Self::Expression(text) => {
+                let wrong = |wrong| SpecError::field(&format!("{field}.jmesPath"), wrong);
+                Expression::parse(text).map(drop).map_err(wrong)
+            }
         }
     }
 
@@ -53,7 +66,9 @@ impl Part {
                 work.spend(Resource::Parsed, value.len())?;
                 property(value, key, Some(name))
             }
-            Self::Expression(expression) => {
+            Self::Expression(text) => {
+                let failed = |text| RenderError::ExpressionFailed { key: key.to_owned(), text };
+                let expression = Expression::parse(text).map_err(failed)?;
                 work.spend(Resource::Parsed, expression.cost(value.len()))?;
                 expression.evaluate(value, key)
             }
@@ -227,7 +242,8 @@ mod tests {
                 jmes_path: jmes_path.map(str::to_owned),
                 ..RemoteRef::default()
             };
-            Part::parse(&reference, "remoteRef").map_err(|error| error.to_string())
+            let part = Part::parse(&reference, "remoteRef").and_then(|part| part.prove("remoteRef").map(|()| part));
+            part.map_err(|error| error.to_string())
         };
         assert_eq!(parse(None, None), Ok(Part::Whole));
         assert_eq!(parse(Some("a"), None), Ok(Part::Property("a".to_owned())));

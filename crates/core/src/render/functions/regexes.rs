@@ -43,12 +43,12 @@ const COMPILE: usize = 500;
 /// not show.
 fn pattern(call: &Call<'_>, text: &str) -> Result<Regex, Failure> {
     call.compile()?;
-    let expression = call.text(0)?;
+    let pattern = NamePattern::new(&call.text(0)?);
     for (size, states) in SIZES {
         call.slow(COMPILE)?;
-        if let Ok(pattern) = NamePattern::within(&expression, size) {
+        if let Ok(regex) = pattern.within(size) {
             call.slow(states.saturating_mul(text.len()) / SPEED)?;
-            return Ok(pattern.regex().clone());
+            return Ok(regex);
         }
     }
     // The expression may hold a value: what is wrong with it is not told.
