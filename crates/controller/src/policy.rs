@@ -3,8 +3,6 @@
 mod observe;
 mod read;
 
-use std::time::Duration;
-
 use chrono::TimeDelta;
 use kube::Api;
 use rekey_api::{
@@ -135,11 +133,14 @@ async fn keep(ctx: &Context, object: &SecretPolicy, parsed: &Policy) -> Result<N
             ctx.events.normal(object, *reason, action, text).await;
         }
     }
-    if let Some(open) = seen.rotation.as_ref().filter(|open| !open.is_published(&plan.status)) {
-        tracing::debug!(rotation = open.id, "the rotated version is not readable yet");
-        return Ok(Next::After(Duration::from_secs(1)));
-    }
     let published = observe::published(ctx, parsed);
+    if let Some(open) = seen.rotation.as_ref().filter(|open| !open.is_published(published.as_deref())) {
+        tracing::debug!(rotation = open.id, "the rotated values are not published yet");
+        // Soon at first; seldom when somebody has to act.
+        let quarter = open.since.map_or(TimeDelta::zero(), |since| (now - since) / 4);
+        let soon = quarter.clamp(TimeDelta::seconds(1), TimeDelta::seconds(60));
+        return Ok(Next::After(soon.to_std().unwrap_or_default()));
+    }
     let recheck = published.and_then(|published| parsed.recheck(&published, &seen.consumers, now));
     let again = plan.again.into_iter().chain(recheck).min();
     Ok(again
