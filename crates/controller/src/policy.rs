@@ -3,7 +3,7 @@
 mod observe;
 mod read;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::Api;
@@ -178,11 +178,14 @@ async fn keep(ctx: &Context, object: &SecretPolicy, parsed: &Arc<Policy>) -> Res
             ctx.events.normal(object, *reason, action, text).await;
         }
     }
-    if let Some(open) = seen.rotation.as_ref().filter(|open| !open.is_published(&plan.status)) {
-        tracing::debug!(rotation = open.id, "the rotated version is not readable yet");
-        return Ok(Next::After(Duration::from_secs(1)));
-    }
     let published = observe::published(ctx, parsed);
+    if let Some(open) = seen.rotation.as_ref().filter(|open| !open.is_published(published.as_deref())) {
+        tracing::debug!(rotation = open.id, "the rotated values are not published yet");
+        // Soon at first; seldom when somebody has to act.
+        let quarter = open.since.map_or(TimeDelta::zero(), |since| (now - since) / 4);
+        let soon = quarter.clamp(TimeDelta::seconds(1), TimeDelta::seconds(60));
+        return Ok(Next::After(soon.to_std().unwrap_or_default()));
+    }
     let recheck = published.and_then(|published| parsed.recheck(&published, &seen.consumers, now));
     let again = plan.again.into_iter().chain(recheck).min();
     Ok(again

@@ -11,7 +11,7 @@ use crate::{
     chance::Chance,
     digest::DigestKey,
     password::Recipe,
-    published::Issue,
+    published::{Issue, Rotated},
     render::{
         RenderError,
         keys::{self, Rewrites},
@@ -40,6 +40,8 @@ pub struct Gathered {
     pub versions: Vec<SourceVersion>,
     /// Set when asking again would have made something else.
     pub issue: Option<Issue>,
+    /// Set when the values of an open rotation are what was read.
+    pub rotation: Option<Rotated>,
     /// When an answer that lasts is asked for again.
     pub next: Option<DateTime<Utc>>,
     /// When it ends.
@@ -73,7 +75,7 @@ pub struct Tools<'a> {
 pub fn gather(policy: &Policy, seen: &Seen, fetched: Option<&Fetched>, tools: Tools<'_>) -> Result<Values, SpecError> {
     let content = content(&seen.secret);
     match (&policy.source, fetched, content) {
-        (Source::Remote(remote), Some(fetched), _) => of_stores(policy, remote, fetched, tools),
+        (Source::Remote(remote), Some(fetched), _) => of_stores(policy, remote, (seen, fetched), tools),
         (Source::Engine(engine), Some(Fetched { answer: Some(answer), templates, .. }), _) => {
             of_engine(policy, engine, answer, templates, tools)
         }
@@ -104,7 +106,12 @@ fn content(secret: &SeenSecret) -> Option<&Content> {
     }
 }
 
-fn of_stores(policy: &Policy, remote: &Remote, fetched: &Fetched, tools: Tools<'_>) -> Result<Values, SpecError> {
+fn of_stores(
+    policy: &Policy,
+    remote: &Remote,
+    (seen, fetched): (&Seen, &Fetched),
+    tools: Tools<'_>,
+) -> Result<Values, SpecError> {
     if let Some(first) = fetched.missing.first() {
         let key = &first.locator.key;
         let all = fetched.values.is_empty() && fetched.found.values().all(Vec::is_empty);
@@ -117,7 +124,8 @@ fn of_stores(policy: &Policy, remote: &Remote, fetched: &Fetched, tools: Tools<'
     let work = Work::shared(tools.stop);
     let values = mapped(remote, fetched, &work)?;
     let data = policy.dress(&values, Some(&fetched.templates), &work, tools)?;
-    Ok(Values::Here(Gathered { versions: versions(fetched), ..Gathered::of(data) }))
+    let rotation = seen.rotation.as_ref().and_then(|open| open.found(policy, fetched, tools.key));
+    Ok(Values::Here(Gathered { versions: versions(fetched), rotation, ..Gathered::of(data) }))
 }
 
 /// The values by key: sets in their order, then single values over them. It ends where they become too large.
@@ -235,7 +243,7 @@ fn generated(
 
 impl Gathered {
     fn of(data: BTreeMap<String, SecretBytes>) -> Self {
-        Self { data, versions: Vec::new(), issue: None, next: None, expires: None }
+        Self { data, versions: Vec::new(), issue: None, rotation: None, next: None, expires: None }
     }
 }
 
