@@ -1,6 +1,7 @@
 //! What a tenant does to stop the operator or to reach what is not his. Each attack ends with the operator alive within its
 //! memory limit, its Lease held, its probes answered and another namespace served (`rekey_e2e::vigil`).
 
+mod connections;
 mod templates;
 
 use std::{process::ExitCode, sync::Arc};
@@ -22,6 +23,7 @@ fn main() -> Result<ExitCode> {
             test("a_chain_of_else_if_is_refused_in_opened_and_closed_namespaces", templates::chain),
             test("many_templates_do_not_fill_the_memory", templates::memory),
             test("many_slow_functions_hold_up_nobody_else", templates::time),
+            test("half_open_connections_keep_nobody_from_health_and_metrics", connections::half_open),
         ],
     )
 }
