@@ -18,6 +18,8 @@ pub const STATUS_HISTORY: u32 = 20;
 pub const DEAD_REVISIONS: u32 = 20;
 /// Steps recorded per rotation in status.
 pub const ROTATION_STEPS: u32 = 20;
+/// Properties that a rotation makes values for.
+pub const PROPERTIES: u32 = 64;
 /// Endpoints of a rotator.
 pub const ENDPOINTS: u32 = 16;
 /// Windows of a rollout or schedule.

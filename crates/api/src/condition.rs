@@ -165,6 +165,9 @@ words! {
         Failed,
         /// Somebody else changed the properties that this schedule rotates.
         ForeignRotation,
+        /// The pending Secret of a rotation does not prove that it is the schedule's: somebody else has made or changed it,
+        /// or the digest key was lost.
+        PendingNotProven,
         /// Somebody else removed our marker or reference twice.
         MarkerReverted,
         /// The old credential cannot be retired yet.

@@ -10,8 +10,14 @@ pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Value of [`MANAGED_BY`] on Secrets that Rekey writes.
 pub const MANAGED_BY_VALUE: &str = "rekey";
 
-/// On a Secret: publication number, the revision before, and when each key last changed. Decisions about restarts read it.
+/// On a Secret: publication number, the revision before, when each key last changed, and the rotation whose values were
+/// published last. Decisions about restarts and rotations read it.
 pub const CHANGES: &str = "rekey.dev/changes";
+/// What the name of a rotation's pending Secret starts with; its id follows.
+pub const PENDING_PREFIX: &str = "rekey-pending-";
+/// On a rotation's pending Secret: keyed digest over schedule, rotation, target, base and values. Without it nothing that
+/// the Secret says counts.
+pub const PROOF: &str = "rekey.dev/proof";
 /// On a rotation's pending Secret: the rotation's id.
 pub const ROTATION: &str = "rekey.dev/rotation";
 /// On a rotation's pending Secret: uid of its schedule (label, so that a schedule finds it).

@@ -21,7 +21,7 @@ use rekey_api::{RotationSchedule, names};
 use rekey_core::{
     SecretBytes, SpecError,
     policy::{Desired, Hold, ObjectVersion, Step},
-    rotation::{Pending, Plan},
+    rotation::{Pending, Plan, Prepared},
     workload::{Kind, Marker, Project, Workload, argo_rollout},
 };
 use serde::de::DeserializeOwned;
@@ -234,19 +234,7 @@ async fn write<K: Clone + DeserializeOwned + Debug>(
     api.patch(&workload.id.name, &params, &Patch::Apply(&body)).await
 }
 
-/// The first content of a rotation's pending Secret.
-pub struct Prepared {
-    /// Rotation id.
-    pub id: String,
-    /// The store's version that the rotation starts from.
-    pub base: Option<String>,
-    /// Digest of the rotated properties at the start.
-    pub base_digest: String,
-    /// The new values.
-    pub values: BTreeMap<String, SecretBytes>,
-}
-
-/// Makes the pending Secret of a rotation. If it is there already, that one counts: its value may be live.
+/// Makes the pending Secret of a rotation. If one is there already it stays: the next look shows whose it is.
 ///
 /// # Errors
 /// When the API server refuses.
@@ -260,12 +248,7 @@ pub async fn pending(ctx: &Context, plan: &Plan, prepared: &Prepared) -> Result<
         metadata: ObjectMeta {
             name: Some(name.clone()),
             labels: Some(pairs(&[(names::MANAGED_BY, names::MANAGED_BY_VALUE), (names::SCHEDULE_UID, &plan.uid)])),
-            annotations: Some(pairs(&[
-                (names::ROTATION, &prepared.id),
-                (names::WRITES_TO, &plan.target()),
-                (names::BASE_VERSION, prepared.base.as_deref().unwrap_or_default()),
-                (names::BASE_DIGESTS, &prepared.base_digest),
-            ])),
+            annotations: Some(prepared.annotations(plan, &ctx.digest_key)),
             ..ObjectMeta::default()
         },
         data: Some(bytes(&prepared.values)),
@@ -313,7 +296,8 @@ pub async fn finalizer(ctx: &Context, schedule: &RotationSchedule, hold: bool) -
     let body = json!({"metadata": {"resourceVersion": schedule.resource_version(), "finalizers": finalizers}});
     let params = PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() };
     match api.patch(&name, &params, &Patch::Merge(&body)).await {
-        Ok(_) if !hold && schedule.metadata.deletion_timestamp.is_some() => Ok(()), // gone with this write
+        // Gone with this write, unless others hold it too.
+        Ok(changed) if changed.metadata.deletion_timestamp.is_some() && changed.finalizers().is_empty() => Ok(()),
         Ok(changed) => {
             let row = crate::rows::Object::from_object(changed);
             ctx.known.schedules.update(&ObjectName::new(namespace, name), row);

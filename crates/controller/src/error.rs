@@ -54,6 +54,15 @@ pub enum Error {
         /// Kind and name.
         store: String,
     },
+    /// Other policies of the namespace are rendered before this one.
+    #[error("namespace {namespace:?} has many policies to render; this one is retried soon")]
+    Crowded {
+        /// The namespace.
+        namespace: String,
+    },
+    /// No thread to render on.
+    #[error("start a thread for rendering: {0}")]
+    Thread(std::io::Error),
     /// A list that tells is not complete yet.
     #[error("not known yet: {what}")]
     NotKnownYet {
@@ -145,7 +154,7 @@ impl Error {
             Self::StoreNotFound { .. } => Reason::StoreNotFound,
             Self::StoreNotAllowed { .. } => Reason::StoreNotAllowed,
             Self::StoreBusy { .. } => Reason::Unavailable,
-            Self::NotKnownYet { .. } => Reason::DependencyNotReady,
+            Self::NotKnownYet { .. } | Self::Crowded { .. } => Reason::DependencyNotReady,
             Self::Store { source, .. } => match source.kind {
                 StoreErrorKind::NotFound => Reason::KeyNotFound,
                 StoreErrorKind::Denied => Reason::AccessDenied,
@@ -155,7 +164,7 @@ impl Error {
                 StoreErrorKind::Malformed => Reason::InvalidData,
             },
             Self::Api { .. } | Self::Overtaken { .. } | Self::Deadline(_) => Reason::ApiError,
-            Self::Panic => Reason::InternalError,
+            Self::Panic | Self::Thread(_) => Reason::InternalError,
         }
     }
 
@@ -171,6 +180,7 @@ impl Error {
             )
             | Self::Deadline(_)
             | Self::StoreBusy { .. }
+            | Self::Crowded { .. }
             | Self::NotKnownYet { .. } => Class::Transient,
             Self::Spec(error) if error.is_final() => Class::Spec,
             Self::Spec(_) => Class::Data,
@@ -192,7 +202,7 @@ impl Error {
                 _ => Class::Transient,
             },
             Self::Overtaken { .. } => Class::Conflict,
-            Self::Panic => Class::Bug,
+            Self::Panic | Self::Thread(_) => Class::Bug,
         }
     }
 
@@ -229,6 +239,10 @@ impl Error {
             Self::Store { source: StoreError { retry_after: Some(wait), .. }, .. } => {
                 Some(delay.max(*wait).min(Duration::from_mins(5)))
             }
+            // It has taken all the time that there is, and most likely will again.
+            Self::Spec(SpecError::Render(RenderError::Stopped)) => {
+                Some((delay * (1 << failures.clamp(1, 5).saturating_sub(1))).min(Duration::from_mins(5)))
+            }
             _ => Some(delay),
         }
     }
@@ -238,7 +252,7 @@ impl Error {
     pub fn is_quiet(&self) -> bool {
         match self {
             Self::Api { .. } => matches!(self.class(), Class::Conflict),
-            Self::StoreBusy { .. } | Self::NotKnownYet { .. } | Self::Overtaken { .. } => true,
+            Self::StoreBusy { .. } | Self::Crowded { .. } | Self::NotKnownYet { .. } | Self::Overtaken { .. } => true,
             Self::Spec(_)
             | Self::Malformed { .. }
             | Self::NamespaceNotOpened { .. }
@@ -246,6 +260,7 @@ impl Error {
             | Self::StoreNotAllowed { .. }
             | Self::Store { .. }
             | Self::Deadline(_)
+            | Self::Thread(_)
             | Self::Panic => false,
         }
     }

@@ -3,12 +3,14 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rekey_core::{
     policy::{EngineCall, Look},
     published::Published,
+    rotation::Effect,
     store::Answer,
     workload::{Marker, Progress, Workload},
 };
@@ -36,8 +38,17 @@ struct Remembered {
     fetched: HashMap<String, Read>,
     /// The last marker written on a workload, by uid.
     marked: HashMap<String, Marked>,
+    /// The last effect of a schedule, by uid.
+    effects: HashMap<String, Tried>,
     /// What a look at the pods has shown, by workload uid and Secret, and what the workload was like at that time.
     looked: HashMap<(String, String), (Look, Stand)>,
+}
+
+struct Tried {
+    effect: Effect,
+    times: u32,
+    /// Not again before this.
+    next: DateTime<Utc>,
 }
 
 struct Marked {
@@ -197,6 +208,29 @@ impl Memory {
         *times >= MARKS && last.0.contains_key(secret) && last.0.get(secret) != marker.0.get(secret)
     }
 
+    /// How long to wait before this effect is tried: not at all unless it is the one that was tried last. One that has
+    /// to be done again has changed nothing that could be seen, so that its time doubles, from a second to a minute.
+    #[must_use]
+    pub fn pause(&self, schedule: &str, effect: &Effect, now: DateTime<Utc>) -> Duration {
+        let state = self.state();
+        let tried = state.effects.get(schedule).filter(|tried| tried.effect == *effect);
+        tried.and_then(|tried| (tried.next - now).to_std().ok()).unwrap_or_default()
+    }
+
+    /// Remembers that an effect is tried.
+    pub fn count_effect(&self, schedule: &str, effect: &Effect, now: DateTime<Utc>) {
+        let mut state = self.state();
+        let before = state.effects.get(schedule).filter(|tried| tried.effect == *effect).map_or(0, |tried| tried.times);
+        let pause = TimeDelta::seconds((1 << before.min(6)).min(60));
+        let tried = Tried { effect: effect.clone(), times: before.saturating_add(1), next: now + pause };
+        state.effects.insert(schedule.to_owned(), tried);
+    }
+
+    /// Forgets the effects of a schedule: there is none to do.
+    pub fn forget_effect(&self, schedule: &str) {
+        self.state().effects.remove(schedule);
+    }
+
     /// Forgets a workload.
     pub fn forget_workload(&self, uid: &str) {
         self.state().marked.remove(uid);
@@ -241,5 +275,26 @@ mod tests {
         assert!(!memory.tell_reverted("u", &marker("a")));
         memory.count_mark("u", &marker("b"));
         assert!(memory.tell_reverted("u", &marker("b")), "another marker is another matter");
+    }
+
+    #[test]
+    fn an_effect_that_changes_nothing_is_tried_ever_more_seldom() {
+        let memory = Memory::default();
+        let mut now = DateTime::UNIX_EPOCH;
+        let (drop, release) = (Effect::DropPending { name: "p".to_owned(), uid: "u".to_owned() }, Effect::Release);
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            assert_eq!(memory.pause("s", &drop, now), Duration::ZERO);
+            memory.count_effect("s", &drop, now);
+            let pause = memory.pause("s", &drop, now);
+            pauses.push(pause.as_secs());
+            now += TimeDelta::from_std(pause).unwrap();
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+        memory.count_effect("s", &drop, now);
+        assert_eq!(memory.pause("s", &release, now), Duration::ZERO, "another effect");
+        assert_eq!(memory.pause("other", &drop, now), Duration::ZERO, "another schedule");
+        memory.forget_effect("s");
+        assert_eq!(memory.pause("s", &drop, now), Duration::ZERO);
     }
 }

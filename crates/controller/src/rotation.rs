@@ -10,16 +10,14 @@ use kube::{Api, ResourceExt as _};
 use rekey_api::{RotationSchedule, RotationScheduleStatus, names};
 use rekey_core::{
     SpecError,
-    rotation::{self, Due, Effect, Move, Plan, Record, Seen, State, Stored},
+    rotation::{self, Due, Effect, Move, Owner, Plan, Prepared, Record, Seen, State, StoreView, Stored, Trust},
     store::Write,
     summary::Situation,
-    time,
 };
 use uuid::Uuid;
 
 use crate::{
-    apply::{self, Prepared},
-    connections,
+    apply, connections,
     context::Context,
     drive::{Next, Reconcile},
     error::{Class, Error},
@@ -75,7 +73,7 @@ impl Reconcile for Schedules {
                 duplicate(ctx, object, &plan)?;
                 turn(ctx, object, &plan).await
             }
-            Err(_) if deleted => abandon(ctx, object, &key.namespace).await,
+            Err(_) if deleted => abandon(ctx, object).await,
             Err(error) => Err(error.into()),
         }
     }
@@ -124,10 +122,16 @@ fn duplicate(ctx: &Context, object: &RotationSchedule, plan: &Plan) -> Result<()
 }
 
 /// Lets go of a schedule that is being deleted and whose spec says nothing that could be acted on any more.
-async fn abandon(ctx: &Context, object: &RotationSchedule, namespace: &str) -> Result<Next, Error> {
-    let uid = object.metadata.uid.as_deref().unwrap_or_default();
-    while let Some(pending) = observe::pending(ctx, namespace, uid).await? {
-        apply::drop_pending(ctx, namespace, &pending.name, &pending.uid).await?;
+async fn abandon(ctx: &Context, object: &RotationSchedule) -> Result<Next, Error> {
+    if !object.finalizers().iter().any(|name| name == names::FINALIZER) {
+        return Ok(Next::Change);
+    }
+    let namespace = object.namespace().unwrap_or_default();
+    let uid = object.uid().unwrap_or_default();
+    for pending in observe::left(ctx, &Owner { namespace: &namespace, uid: &uid }).await? {
+        if pending.trust == Trust::Proven && pending.leaving.is_none() {
+            apply::drop_pending(ctx, &namespace, &pending.name, &pending.uid).await?;
+        }
     }
     apply::finalizer(ctx, object, false).await?;
     Ok(Next::Change)
@@ -144,8 +148,8 @@ async fn turn(ctx: &Context, object: &RotationSchedule, plan: &Plan) -> Result<N
     let now = ctx.now();
     let state = rotation::state(&before);
     let (due, handled) = rotation::due(plan, &before, now);
-    let seen = observe::observe(ctx, object, plan, &state, due.clone()).await?;
-    if let Some(Stored::Ours { version }) = &seen.stored {
+    let seen = observe::observe(ctx, &before, (object, plan), &state, due.clone()).await?;
+    if let (State::Publishing(_), StoreView::Holds(Stored::Ours { version })) = (&state, &seen.store) {
         connections::open(ctx, &plan.namespace, &plan.store).await?.finish(ctx, &plan.key, version).await?;
     }
     let decided = rotation::step(state.clone(), &seen, now);
@@ -155,40 +159,58 @@ async fn turn(ctx: &Context, object: &RotationSchedule, plan: &Plan) -> Result<N
         announce(ctx, object, plan, &decided, &state).await;
         return Ok(Next::Now);
     }
-    match &decided.effect {
-        Some(effect) => {
-            perform(ctx, object, plan, &seen, effect).await?;
-            Ok(Next::Now)
-        }
-        None => Ok(wait(&decided, &due, &status, now)),
+    let Some(effect) = &decided.effect else {
+        ctx.memory.forget_effect(&plan.uid);
+        return Ok(wait(&decided, &seen, &status, now));
+    };
+    let pause = ctx.memory.pause(&plan.uid, effect, now);
+    if !pause.is_zero() {
+        return Ok(Next::After(pause));
     }
+    ctx.memory.count_effect(&plan.uid, effect, now);
+    perform(ctx, object, plan, &seen, effect).await?;
+    Ok(Next::Now)
 }
 
-fn wait(decided: &Move, due: &Due, status: &RotationScheduleStatus, now: DateTime<Utc>) -> Next {
-    match (&decided.state, due) {
-        (State::Idle, Due::At(at)) => Next::After((*at - now).max(TimeDelta::zero()).to_std().unwrap_or_default()),
-        (State::Idle, Due::Now { .. }) => Next::After(Duration::from_secs(30)),
-        (State::Idle, Due::OnRequest) => Next::Change,
-        (State::Preparing(_) | State::Publishing(_) | State::RollingOut(_) | State::Settling(_), _) => {
-            let since = status.rotation.as_ref().and_then(|open| open.step_started_at.as_ref()).map(time::chrono);
-            let quarter = since.map_or(TimeDelta::zero(), |since| (now - since) / 4);
-            Next::After(quarter.clamp(RECHECK.0, RECHECK.1).to_std().unwrap_or_default())
+fn wait(decided: &Move, seen: &Seen, status: &RotationScheduleStatus, now: DateTime<Utc>) -> Next {
+    let quarter = |since: DateTime<Utc>| {
+        Next::After(((now - since) / 4).clamp(RECHECK.0, RECHECK.1).to_std().unwrap_or_default())
+    };
+    let leaving = seen.pending.as_ref().and_then(|pending| pending.leaving.as_ref());
+    match (&decided.state, &seen.due, leaving) {
+        (State::Idle, Due::At(at), _) if leaving.is_none() || *at <= now + RECHECK.1 => {
+            Next::After((*at - now).max(TimeDelta::zero()).to_std().unwrap_or_default())
+        }
+        (State::Idle, _, Some(leaving)) => quarter(leaving.since),
+        (State::Idle, Due::Now { .. } | Due::At(_), None) => Next::After(Duration::from_secs(30)),
+        (State::Idle, Due::OnRequest, None) => Next::Change,
+        (State::Preparing(_) | State::Publishing(_) | State::RollingOut(_) | State::Settling(_), _, _) => {
+            quarter(rotation::begun(status).map_or(now, |begun| begun.step))
         }
     }
 }
 
 async fn announce(ctx: &Context, object: &RotationSchedule, plan: &Plan, decided: &Move, before: &State) {
     use rekey_api::{condition::Reason, rotation::RotationOutcome};
-    match (&decided.ended, before, &decided.state) {
-        (Some((RotationOutcome::Completed, why)), _, _) => {
+    if let Some((outcome, why)) = &decided.ended {
+        let reason = rotation::outcome_reason(*outcome);
+        if *outcome == RotationOutcome::Completed {
             let text = why.clone().unwrap_or_else(|| format!("rotated {} in {}", plan.key, plan.store.name));
-            ctx.events.normal(object, Reason::Rotated, "Rotate", &text).await;
-        }
-        (Some((outcome, why)), _, _) => {
+            ctx.events.normal(object, reason, "Rotate", &text).await;
+        } else {
             let text = format!("{outcome:?}: {}", why.as_deref().unwrap_or_default());
-            ctx.events.warning(object, Reason::Failed, "Rotate", &text).await;
+            ctx.events.warning(object, reason, "Rotate", &text).await;
         }
-        (None, State::Idle, State::Preparing(open)) => {
+        return;
+    }
+    let told = object.status.iter().filter_map(|status| status.rotation.as_ref()?.message.as_ref());
+    match (&decided.waits, before, &decided.state) {
+        (Some(wait), _, _)
+            if wait.reason == Reason::PendingNotProven && told.clone().all(|told| *told != wait.text) =>
+        {
+            ctx.events.warning(object, wait.reason, "Rotate", &wait.text).await;
+        }
+        (_, State::Idle, State::Preparing(open)) => {
             let text = format!("began rotation {} ({:?})", open.id, open.reason);
             ctx.events.normal(object, Reason::Rotating, "Rotate", &text).await;
         }

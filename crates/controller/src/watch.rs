@@ -55,12 +55,22 @@ struct Feed<K, T> {
     namespace: Option<String>,
     /// Whether we can do nothing without it: its namespace is closed to us when it is refused.
     vital: bool,
+    presence: Presence,
     /// Whether nothing begins before its first list.
     first: bool,
     table: fn(&Context) -> &Table<T>,
     row: fn(K) -> (ObjectName, T),
     notify: fn(&Context, &Change<T>),
     listed: fn(&Context, Option<&str>, &'static str),
+}
+
+/// Whether a cluster has a kind for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    /// It comes with Kubernetes, or with us.
+    Permanent,
+    /// Its CRD belongs to another tool and may be removed: then there is nothing to watch.
+    Removable,
 }
 
 /// How many watches of our own namespaced kinds there are: three in each scope.
@@ -118,6 +128,7 @@ pub fn namespace(ctx: &Arc<Context>, namespace: &str) -> Vec<AbortHandle> {
         kind: "Secret",
         namespace: Some(namespace.to_owned()),
         vital: true,
+        presence: Presence::Permanent,
         first: false,
         table: |ctx| &ctx.known.secrets,
         row: |object: PartialObjectMeta<Secret>| (named(&object), SecretRow::project(object.metadata)),
@@ -149,6 +160,7 @@ pub fn labels(ctx: &Arc<Context>) -> AbortHandle {
         kind: NAMESPACES,
         namespace: None,
         vital: false,
+        presence: Presence::Permanent,
         first: false,
         table: |ctx| &ctx.known.namespaces,
         row: |object: PartialObjectMeta<Namespace>| (named(&object), NamespaceRow::project(object.metadata)),
@@ -199,6 +211,7 @@ where
         kind,
         namespace,
         vital: kind != CLUSTER_STORES,
+        presence: Presence::Permanent,
         first: true,
         table,
         row,
@@ -236,6 +249,7 @@ fn consumers<K>(namespace: &str, kind: Kind, row: fn(K) -> (ObjectName, Workload
         kind: kind.as_str(),
         namespace: Some(namespace.to_owned()),
         vital: kind.rolls(), // the others are only shown
+        presence: Presence::Permanent,
         first: false,
         table: |ctx| &ctx.known.workloads,
         row,
@@ -248,7 +262,7 @@ fn named<K: Resource>(object: &K) -> ObjectName {
     ObjectName::new(object.namespace().unwrap_or_default(), object.name_any())
 }
 
-/// Feeds one watch into its table. Ends only with the stream, that is never.
+/// Feeds one watch into its table. Ends only when the kind is removed from the cluster, which only some can be.
 async fn run<K, T: Row>(ctx: Arc<Context>, api: Api<K>, feed: Feed<K, T>)
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
@@ -269,9 +283,7 @@ where
                 }
             }
             Ok(Event::InitDone) => {
-                for change in gone(table(&ctx), &feed, &present) {
-                    (feed.notify)(&ctx, &change);
-                }
+                forget(&ctx, &feed, &present);
                 present.clear();
                 running.listed();
                 (feed.listed)(&ctx, feed.namespace.as_deref(), feed.kind);
@@ -288,28 +300,41 @@ where
                     (feed.notify)(&ctx, &change);
                 }
             }
+            Err(error) if feed.presence == Presence::Removable && code(&error) == Some(404) => {
+                forget(&ctx, &feed, &BTreeSet::new());
+                return;
+            }
             Err(error) => failed(&ctx, &feed, &running, &error),
         }
     }
 }
 
-/// Rows that a new list no longer has. Workloads of several kinds share a table: each watch answers for its own.
-fn gone<K, T: Row>(table: &Table<T>, feed: &Feed<K, T>, present: &BTreeSet<ObjectName>) -> Vec<Change<T>> {
+/// Removes the rows that a new list no longer has. Workloads of several kinds share a table: each watch answers for its
+/// own.
+fn forget<K, T: Row>(ctx: &Context, feed: &Feed<K, T>, present: &BTreeSet<ObjectName>) {
     let own = |name: &ObjectName| match name.name.split_once('/') {
         Some((kind, _)) => kind == feed.kind,
         None => true,
     };
-    table.retain(feed.namespace.as_deref(), |name| present.contains(name) || !own(name))
+    let kept = |name: &ObjectName| present.contains(name) || !own(name);
+    for change in (feed.table)(ctx).retain(feed.namespace.as_deref(), kept) {
+        (feed.notify)(ctx, &change);
+    }
 }
 
-fn failed<K, T>(ctx: &Context, feed: &Feed<K, T>, running: &Running, error: &watcher::Error) {
-    let code = match error {
+/// The HTTP status that a watch failed with, if the API server answered.
+fn code(error: &watcher::Error) -> Option<u16> {
+    match error {
         watcher::Error::InitialListFailed(source)
         | watcher::Error::WatchStartFailed(source)
         | watcher::Error::WatchFailed(source) => crate::error::status(source),
         watcher::Error::WatchError(status) => Some(status.code),
         watcher::Error::NoResourceVersion => None,
-    };
+    }
+}
+
+fn failed<K, T>(ctx: &Context, feed: &Feed<K, T>, running: &Running, error: &watcher::Error) {
+    let code = code(error);
     tracing::warn!(kind = feed.kind, namespace = feed.namespace, code, "a watch failed; it is started again");
     if code == Some(403) && !feed.vital {
         running.refused();

@@ -44,6 +44,19 @@ pub struct Changes {
     /// What the content was made by, where asking again would make something else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issue: Option<Issue>,
+    /// The rotation whose values the content was made from. It stays until other content is published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<Rotated>,
+}
+
+/// That the values of a rotation were published. Nobody can make one without the digest key, and the operator makes it
+/// only in the same write as content that was made from just these values.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rotated {
+    /// The rotation.
+    pub id: String,
+    /// Keyed digest of its values.
+    pub digest: String,
 }
 
 /// A content that was issued once, by a request to an engine.
@@ -116,6 +129,7 @@ impl Changes {
             keys,
             time,
             issue: None,
+            rotation: None,
         }
     }
 }

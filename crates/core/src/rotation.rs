@@ -2,6 +2,8 @@
 
 mod due;
 mod pending;
+mod proof;
+mod state;
 mod status;
 mod step;
 #[cfg(test)]
@@ -13,9 +15,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rekey_api::{RotationSchedule, names, reference::StoreRef, rotation::Approval, rotator::Rotator};
 
 pub use due::{Due, due};
-pub use pending::{Pending, Stored, base_digest, lacks, merge, stored};
-pub use status::{Record, failed, record, refused, state};
-pub use step::{Effect, Move, Open, PolicyView, Seen, State, Wait, step};
+pub use pending::{
+    Leaving, Owner, Pending, Prepared, Stored, Trust, base_digest, first, lacks, members, merge, stored,
+};
+pub use proof::{Values, target};
+pub use state::{Begun, Effect, Move, Open, PolicyView, Seen, State, StoreView, Wait, Written};
+pub use status::{Record, begun, ended, failed, outcome_reason, record, refused, state};
+pub use step::{TRIES, step};
 
 use crate::{SecretBytes, SpecError, chance::Chance, password::Recipe, schedule::Schedule, time};
 
@@ -67,7 +73,13 @@ impl Plan {
     /// The store and key that are written, as one text.
     #[must_use]
     pub fn target(&self) -> String {
-        format!("{}/{} {}", self.store.kind.as_str(), self.store.name, self.key)
+        target(&self.store, &self.key)
+    }
+
+    /// Who the pending Secrets of its rotations belong to.
+    #[must_use]
+    pub fn owner(&self) -> Owner<'_> {
+        Owner { namespace: &self.namespace, uid: &self.uid }
     }
 
     /// New values for every property.

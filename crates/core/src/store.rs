@@ -1,16 +1,16 @@
-//! The port to a secret store, and the only error a store answers with.
+//! The port to a secret store.
 
 mod engine_path;
+mod error;
 pub mod place;
 pub mod provider;
 
 use std::{
     cmp::Ordering,
     collections::BTreeMap,
-    fmt,
     hash::{Hash, Hasher},
     net::IpAddr,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -21,9 +21,10 @@ use regex::{Regex, RegexBuilder};
 use rekey_api::store::{Capability, RemoteStoreSpec};
 use uuid::Uuid;
 
-use crate::SecretBytes;
+use crate::{SecretBytes, SpecError};
 
 pub use engine_path::engine_path;
+pub use error::{StoreError, StoreErrorKind};
 
 /// Which revision of a remote value is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -56,41 +57,71 @@ pub struct RemoteValue {
 }
 
 /// A regular expression on names, with its size bounded. Two are equal when they are written alike.
-#[derive(Clone, Debug)]
-pub struct NamePattern(Regex);
+///
+/// It is compiled when it is first asked whether it matches, and a clone is as if it had not been: that takes milliseconds
+/// and [`SIZE`](Self::SIZE) bytes, and an object may name a thousand. So whoever holds many asks a clone of one at a time.
+#[derive(Debug)]
+pub struct NamePattern {
+    text: Box<str>,
+    compiled: OnceLock<Option<Regex>>,
+}
 
 impl NamePattern {
     /// The memory one expression may take, in bytes.
     const SIZE: usize = 256 * 1024;
 
-    /// Reads an expression in the syntax of the crate `regex` (<https://docs.rs/regex/latest/regex/#syntax>), which
-    /// matches in linear time.
+    /// An expression in the syntax of the crate `regex` (<https://docs.rs/regex/latest/regex/#syntax>), which matches in
+    /// linear time. It may be a wrong one: [`compile`](Self::compile) tells.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self { text: text.into(), compiled: OnceLock::new() }
+    }
+
+    /// The expression, ready for use.
     ///
     /// # Errors
     /// What is wrong with it, in one line.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        RegexBuilder::new(text).size_limit(Self::SIZE).build().map(Self).map_err(|error| {
+    pub fn compile(&self) -> Result<Regex, String> {
+        self.within(Self::SIZE)
+    }
+
+    /// As [`compile`](Self::compile), if that takes `size` bytes of memory at most.
+    ///
+    /// # Errors
+    /// As for it.
+    pub fn within(&self, size: usize) -> Result<Regex, String> {
+        RegexBuilder::new(&self.text).size_limit(size).build().map_err(|error| {
             let text = error.to_string();
             text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
         })
     }
 
-    /// The expression.
-    #[must_use]
-    pub fn regex(&self) -> &Regex {
-        &self.0
+    /// As [`compile`](Self::compile), only to see whether it can be.
+    ///
+    /// # Errors
+    /// Names `field` and what is wrong.
+    pub fn prove(&self, field: &str) -> Result<(), SpecError> {
+        let wrong = |why| SpecError::field(field, format!("{:?} is no regular expression: {why}", self.text));
+        self.compile().map(drop).map_err(wrong)
     }
 
-    /// Whether it matches somewhere in `name`.
+    /// Whether it matches somewhere in `name`. One that does not compile matches nothing.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
-        self.0.is_match(name)
+        let compiled = self.compiled.get_or_init(|| self.compile().ok());
+        compiled.as_ref().is_some_and(|regex| regex.is_match(name))
+    }
+}
+
+impl Clone for NamePattern {
+    fn clone(&self) -> Self {
+        Self::new(&self.text)
     }
 }
 
 impl PartialEq for NamePattern {
     fn eq(&self, other: &Self) -> bool {
-        self.0.as_str() == other.0.as_str()
+        self.text == other.text
     }
 }
 
@@ -104,13 +135,13 @@ impl PartialOrd for NamePattern {
 
 impl Ord for NamePattern {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.0.as_str().cmp(other.0.as_str())
+        self.text.cmp(&other.text)
     }
 }
 
 impl Hash for NamePattern {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.as_str().hash(state);
+        self.text.hash(state);
     }
 }
 
@@ -319,56 +350,3 @@ pub trait Connect: Send + Sync {
         credentials: Arc<dyn Credentials>,
     ) -> Result<Arc<dyn Store>, StoreError>;
 }
-
-/// What kind of failure a store answered with; decides condition, retry and log level.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StoreErrorKind {
-    /// There is no such key, version or secret.
-    NotFound,
-    /// The credential is refused, or not allowed to do this.
-    Denied,
-    /// Asked to slow down.
-    Throttled,
-    /// Nobody answers, a timeout, sealed, or a server error.
-    Unavailable,
-    /// Somebody else changed it first.
-    Conflict,
-    /// The request can never work as it is; the spec must change.
-    Invalid,
-    /// The answer is not in the form the store documents.
-    Malformed,
-}
-
-/// A store's failure. The text is always ours: what a server answered is never quoted, since it may hold values.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoreError {
-    /// The kind.
-    pub kind: StoreErrorKind,
-    /// How long the store asked us to wait, capped by the implementation.
-    pub retry_after: Option<Duration>,
-    /// What happened and how to mend it, in our words.
-    pub text: String,
-}
-
-impl StoreError {
-    /// An error of this kind.
-    #[must_use]
-    pub fn new(kind: StoreErrorKind, text: impl Into<String>) -> Self {
-        Self { kind, retry_after: None, text: text.into() }
-    }
-
-    /// The same with the wait the store asked for.
-    #[must_use]
-    pub fn retry_after(mut self, wait: Option<Duration>) -> Self {
-        self.retry_after = wait;
-        self
-    }
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.text)
-    }
-}
-
-impl std::error::Error for StoreError {}

@@ -5,6 +5,7 @@ mod client;
 mod health;
 mod lease;
 mod run;
+mod serve;
 mod system;
 mod telemetry;
 

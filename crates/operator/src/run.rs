@@ -8,7 +8,6 @@ use rekey_core::{health::Duty, store::Network};
 use rekey_providers::Stores;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    task::JoinHandle,
     time::sleep,
 };
 
@@ -42,8 +41,7 @@ async fn run(options: RunOptions) -> Result<()> {
     refuse(&options)?;
     let metrics = Arc::new(Metrics::default());
     let pulse = Arc::new(Pulse::default());
-    let _servers =
-        Servers(health::serve(options.health_addr, options.metrics_addr, &pulse, Arc::clone(&metrics)).await?);
+    let _servers = health::start(options.health_addr, options.metrics_addr, &pulse, Arc::clone(&metrics))?;
     let mut stop = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     let mut leader = None;
@@ -145,16 +143,5 @@ async fn network(options: &RunOptions, clients: &Clients) -> Network {
         refuse: refuse.into_iter().flatten().map(|address| address.ip()).collect(),
         insecure: options.allow_insecure_stores,
         proxy: options.store_proxy.clone(),
-    }
-}
-
-/// Servers that end with the run.
-struct Servers(Vec<JoinHandle<()>>);
-
-impl Drop for Servers {
-    fn drop(&mut self) {
-        for server in &self.0 {
-            server.abort();
-        }
     }
 }

@@ -78,6 +78,15 @@ impl Account {
     pub async fn since(&self, mark: &Mark) -> Result<Counts> {
         self.audit.counts_since(mark, &self.user).await
     }
+
+    /// How many requests of this user for a resource were answered by 404 since.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn not_found(&self, resource: &str, mark: &Mark) -> Result<usize> {
+        let asked = self.audit.asked_since(mark, &self.user).await?;
+        Ok(asked.iter().filter(|at| at.subject == resource && at.status == 404).count())
+    }
 }
 
 impl Scene {

@@ -84,6 +84,12 @@ impl Operator {
         self.process.id()
     }
 
+    /// Where it serves health and metrics, on the loopback address.
+    #[must_use]
+    pub fn ports(&self) -> (u16, u16) {
+        (self.health, self.metrics)
+    }
+
     /// Everything it has logged.
     ///
     /// # Errors

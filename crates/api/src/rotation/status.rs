@@ -88,6 +88,15 @@ pub struct RotationProgress {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::token")]
     pub version: Option<String>,
+    /// Properties of the key that get new values, set with `version`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = crate::bounds::PROPERTIES), inner(length(min = 1, max = 253)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub properties: Vec<String>,
+    /// Keyed digest of the new values, set with `version`: the policy records it on its Secret when it has published them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "field::token")]
+    pub digest: Option<String>,
     /// Revision with the credential that goes; the policy acknowledges its end in `deadRevisions` before the credential is retired.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::token")]

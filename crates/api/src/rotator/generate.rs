@@ -12,7 +12,7 @@ use crate::field;
 pub struct GenerateRotator {
     /// One generated value per property of the object at `writeTo`. Absent when the policy's source is `generated`: its fields count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64))]
+    #[schemars(length(min = 1, max = crate::bounds::PROPERTIES))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["property".to_owned()]))]
     pub fields: Option<Vec<GenerateField>>,
 }

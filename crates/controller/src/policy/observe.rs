@@ -237,5 +237,13 @@ pub fn consumers(ctx: &Context, policy: &Policy) -> Vec<Consumer> {
 fn rotation(schedule: &RotationSchedule) -> Option<OpenRotation> {
     let open = schedule.status.as_ref()?.rotation.as_ref()?;
     let live = matches!(open.step, RotationStep::Publishing | RotationStep::RollingOut | RotationStep::Settling);
-    Some(OpenRotation { id: open.id.clone(), key: open.key.clone()?, version: open.version.clone()? }).filter(|_| live)
+    let rotation = OpenRotation {
+        id: open.id.clone(),
+        store: schedule.spec.write_to.as_ref()?.store_ref.clone(),
+        key: open.key.clone()?,
+        properties: open.properties.iter().cloned().collect(),
+        digest: open.digest.clone()?,
+        since: open.step_started_at.as_ref().map(time::chrono),
+    };
+    Some(rotation).filter(|_| live && open.version.is_some())
 }

@@ -34,7 +34,8 @@ pub async fn read(ctx: &Context, policy: &Policy, wanted: &Wanted) -> Result<Fet
         stores.values(&store, locators, wanted.may_be_missing, &mut fetched).await?;
     }
     for lookup in &wanted.searches {
-        let keys = stores.open(&lookup.store).await?.search(ctx, &lookup.search).await?;
+        let search = lookup.search.clone(); // what is compiled for it goes with it, before the next one
+        let keys = stores.open(&lookup.store).await?.search(ctx, &search).await?;
         let locator = |key: &String| Locator { key: key.clone(), ..Locator::default() };
         let unread = |locator: &Locator| {
             let request = Request { store: lookup.store.clone(), locator: locator.clone() };

@@ -1,9 +1,11 @@
 //! What a rotation sees: freshly read wherever a step is decided by it.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::core::v1::{Pod as KubePod, Secret};
 use kube::{Api, ResourceExt, api::ListParams};
 use rekey_api::{
-    RotationSchedule, SecretPolicy,
+    RotationSchedule, RotationScheduleStatus, SecretPolicy,
     condition::{ConditionType, Reason},
     names,
     policy::ConsumerState,
@@ -11,8 +13,9 @@ use rekey_api::{
 use rekey_core::{
     SecretBytes,
     policy::{Policy, Refresh, Source, effective_secret},
+    published::Published,
     rollout,
-    rotation::{self, Due, Pending, Plan, PolicyView, Seen, State, Stored, Wait},
+    rotation::{self, Due, Owner, Pending, Plan, PolicyView, Seen, State, StoreView, TRIES, Wait},
     workload::uses,
 };
 
@@ -22,72 +25,105 @@ use crate::{connections, context::Context, error::Error, table::ObjectName, work
 /// Looks.
 pub async fn observe(
     ctx: &Context,
-    object: &RotationSchedule,
-    plan: &Plan,
+    status: &RotationScheduleStatus,
+    (object, plan): (&RotationSchedule, &Plan),
     state: &State,
     due: Due,
 ) -> Result<Seen, Error> {
     let finalizer = object.finalizers().iter().any(|name| name == names::FINALIZER);
     let pending = match state {
-        // Without the finalizer there is no pending Secret, and in the later steps nothing depends on it.
-        State::Idle if !finalizer => None,
-        State::RollingOut(_) | State::Settling(_) => None,
-        State::Idle | State::Preparing(_) | State::Publishing(_) => pending(ctx, &plan.namespace, &plan.uid).await?,
+        State::Idle if !finalizer => None, // without the finalizer there is no pending Secret
+        State::Idle => leftover(ctx, plan, status).await?,
+        State::Preparing(open) | State::Publishing(open) | State::RollingOut(open) | State::Settling(open) => {
+            pending(ctx, &plan.owner(), &Pending::name(&open.id)).await?
+        }
     };
-    let (stored, store_gone) = match (state, &pending) {
-        (State::Publishing(_), Some(pending)) => stored(ctx, plan, pending).await?,
-        _ => (None, false),
+    let attempts = status.rotation.as_ref().map_or(0, |open| open.attempts);
+    let store = match (state, &pending) {
+        (State::Publishing(_) | State::RollingOut(_) | State::Settling(_), Some(pending)) => {
+            store(ctx, plan, pending, attempts).await?
+        }
+        _ => StoreView::NotAsked,
     };
     let policy = ctx.known.policies.get(&ObjectName::new(plan.namespace.as_str(), plan.policy.as_str()));
     let policy = policy.as_ref().and_then(|row| row.parsed.as_ref().ok());
+    let published = match (state, policy) {
+        (State::Settling(_), Some(policy)) => published_now(ctx, plan, policy).await?,
+        (_, Some(policy)) => published(ctx, plan, policy),
+        (_, None) => None,
+    };
     let seen_policy = match policy {
-        Some(policy) => view(ctx, plan, policy, matches!((state, &due), (State::Idle, Due::Now { .. }))).await?,
+        Some(policy) => {
+            let view = view(ctx, plan, policy, matches!((state, &due), (State::Idle, Due::Now { .. }))).await?;
+            let record = published.as_ref().and_then(|published| published.changes.rotation.clone());
+            PolicyView { record, ..view }
+        }
         None => missing(),
     };
-    let old_pods = match (state, policy) {
-        (State::Settling(_), Some(policy)) => Some(old_pods(ctx, plan, policy).await?),
+    let old_pods = match (state, policy, &published) {
+        (State::Settling(_), Some(policy), Some(published)) => Some(old_pods(ctx, plan, policy, published).await?),
         _ => None,
     };
-    let history = object.status.iter().flat_map(|status| &status.history);
-    let pending_ended = pending.as_ref().is_some_and(|pending| history.clone().any(|past| past.id == pending.id));
     Ok(Seen {
         due,
         new_id: new_id(ctx),
+        pending_ended: pending.as_ref().is_some_and(|pending| rotation::ended(status, &pending.id)),
+        is_named: pending.as_ref().is_some_and(|pending| pending.is_named_by(plan)),
         pending,
-        pending_ended,
         finalizer,
-        stored,
-        store_gone,
+        store,
         policy: seen_policy,
         old_pods,
+        attempts,
+        begun: rotation::begun(status),
         suspended: plan.suspended,
         deleted: plan.deleted,
     })
 }
 
-/// How the store's value relates to the pending one, and whether there is no store to ask any more.
-async fn stored(ctx: &Context, plan: &Plan, pending: &Pending) -> Result<(Option<Stored>, bool), Error> {
+/// How the store's value relates to the pending one. A schedule that is being deleted does not wait without end for a
+/// store that cannot be read, and not at all once nothing is left to be written.
+async fn store(ctx: &Context, plan: &Plan, pending: &Pending, attempts: u32) -> Result<StoreView, Error> {
     match read(ctx, plan).await {
-        Ok(read) => Ok((Some(rotation::stored(plan, pending, read.as_ref(), &ctx.digest_key)?), false)),
-        Err(Error::StoreNotFound { .. }) if plan.deleted => Ok((None, true)),
+        Ok(read) => Ok(StoreView::Holds(rotation::stored(plan, pending, read.as_ref(), &ctx.digest_key)?)),
+        Err(Error::StoreNotFound { .. }) if plan.deleted => Ok(StoreView::Gone),
+        Err(error) if plan.deleted && attempts >= TRIES && !error.is_quiet() => Ok(StoreView::Refused),
         Err(error) => Err(error),
     }
 }
 
-/// The pending Secret of the schedule with this uid, whichever rotation it belongs to.
-pub async fn pending(ctx: &Context, namespace: &str, uid: &str) -> Result<Option<Pending>, Error> {
-    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), namespace);
-    let params = ListParams::default().labels(&format!("{}={uid}", names::SCHEDULE_UID));
-    let list = api.list(&params).await.map_err(Error::api("list the pending Secrets in", namespace))?;
-    Ok(list
-        .items
-        .into_iter()
-        .filter_map(|secret| {
-            let data = secret.data.unwrap_or_default();
-            let data = data.into_iter().map(|(key, value)| (key, SecretBytes::new(value.0))).collect();
-            Pending::read(&secret.metadata, data)
-        })
-        .min_by(|a, b| a.id.cmp(&b.id)))
+/// The pending Secret with this name, whoever made it.
+async fn pending(ctx: &Context, owner: &Owner<'_>, name: &str) -> Result<Option<Pending>, Error> {
+    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), owner.namespace);
+    let found = api.get_opt(name).await.map_err(Error::api("read pending Secret", name))?;
+    Ok(found.map(|secret| as_pending(ctx, owner, secret)))
+}
+
+fn as_pending(ctx: &Context, owner: &Owner<'_>, secret: Secret) -> Pending {
+    let data = secret.data.unwrap_or_default();
+    let values = data.into_iter().map(|(key, value)| (key, SecretBytes::new(value.0))).collect();
+    Pending::read(owner, &secret.metadata, values, &ctx.digest_key)
+}
+
+/// Every Secret that is labelled as a pending one of this schedule. Whether it is one, only its proof says.
+pub async fn left(ctx: &Context, owner: &Owner<'_>) -> Result<Vec<Pending>, Error> {
+    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), owner.namespace);
+    let params = ListParams::default().labels(&format!("{}={}", names::SCHEDULE_UID, owner.uid));
+    let list = api.list(&params).await.map_err(Error::api("list the pending Secrets in", owner.namespace))?;
+    Ok(list.items.into_iter().map(|secret| as_pending(ctx, owner, secret)).collect())
+}
+
+/// A pending Secret of the schedule's own that is there although no rotation is open: that of the last one, by its name,
+/// or one whose status was lost.
+async fn leftover(ctx: &Context, plan: &Plan, status: &RotationScheduleStatus) -> Result<Option<Pending>, Error> {
+    let mut found = left(ctx, &plan.owner()).await?;
+    if let Some(last) = status.history.first() {
+        let name = Pending::name(&last.id);
+        if found.iter().all(|pending| pending.name != name) {
+            found.extend(pending(ctx, &plan.owner(), &name).await?); // somebody may have taken its label off
+        }
+    }
+    Ok(rotation::first(found))
 }
 
 fn missing() -> PolicyView {
@@ -106,7 +142,7 @@ async fn view(ctx: &Context, plan: &Plan, policy: &SecretPolicy, begins: bool) -
         .collect();
     Ok(PolicyView {
         unable: if begins { unable(ctx, plan, policy).await? } else { None },
-        published: status.rotation.map(|published| published.id),
+        record: None,
         behind: current.then_some(behind),
     })
 }
@@ -165,13 +201,39 @@ fn refusal(plan: &Plan, policy: &SecretPolicy) -> Option<String> {
     }
 }
 
-/// Live pods that still hold an older value of the policy's Secret, whoever made them.
-async fn old_pods(ctx: &Context, plan: &Plan, policy: &SecretPolicy) -> Result<Vec<String>, Error> {
+/// What the policy's Secret says of its content, as far as it is known here.
+fn published(ctx: &Context, plan: &Plan, policy: &SecretPolicy) -> Option<Arc<Published>> {
     let secret = effective_secret(policy);
-    let row = ctx.known.secrets.get(&ObjectName::new(plan.namespace.as_str(), secret.as_str()));
-    let Some(published) = row.as_deref().and_then(|row| row.managed()).map(|managed| &managed.published) else {
-        return Ok(vec![format!("(Secret {secret} is gone)")]);
+    let row = ctx.known.secrets.get(&ObjectName::new(plan.namespace.as_str(), secret.as_str()))?;
+    let published = &row.managed()?.published;
+    (published.policy == plan.policy).then(|| Arc::clone(published))
+}
+
+/// The same from the API server, where it counts only if the content is what it says: the end of a rotation rests on it.
+async fn published_now(ctx: &Context, plan: &Plan, policy: &SecretPolicy) -> Result<Option<Arc<Published>>, Error> {
+    let Ok(parsed) = Policy::try_from(policy) else { return Ok(None) };
+    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &plan.namespace);
+    let name = ObjectName::new(plan.namespace.as_str(), parsed.secret.as_str());
+    let Some(secret) = api.get_opt(&parsed.secret).await.map_err(Error::api("read Secret", name))? else {
+        return Ok(None);
     };
+    let Some(published) = Published::read(&secret.metadata).filter(|at| at.policy == plan.policy) else {
+        return Ok(None);
+    };
+    let data = secret.data.unwrap_or_default();
+    let data = data.into_iter().map(|(key, value)| (key, SecretBytes::new(value.0))).collect();
+    let is_as_recorded = parsed.digests_of(&ctx.digest_key, &data, Some(&published)) == published.digests;
+    Ok(is_as_recorded.then(|| Arc::new(published)))
+}
+
+/// Live pods that still hold an older value of the policy's Secret, whoever made them.
+async fn old_pods(
+    ctx: &Context,
+    plan: &Plan,
+    policy: &SecretPolicy,
+    published: &Published,
+) -> Result<Vec<String>, Error> {
+    let secret = effective_secret(policy);
     let api: Api<KubePod> = Api::namespaced(ctx.client.clone(), &plan.namespace);
     let list = api.list(&ListParams::default()).await.map_err(Error::api("list the pods of", &plan.namespace))?;
     let workloads = ctx.known.workloads.in_namespace(&plan.namespace);

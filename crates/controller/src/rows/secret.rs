@@ -28,7 +28,7 @@ pub struct SecretRow {
 pub enum Holder {
     /// Published by a policy.
     Policy(Box<Managed>),
-    /// The pending Secret of an open rotation.
+    /// What looks like the pending Secret of a rotation. Nothing but a look at it follows from that.
     Rotation {
         /// Uid of the schedule.
         schedule: Box<str>,
@@ -149,11 +149,11 @@ impl SecretRow {
     pub fn project(metadata: ObjectMeta) -> Self {
         let label = |name: &str| metadata.labels.as_ref().and_then(|labels| labels.get(name));
         let annotation = |name: &str| metadata.annotations.as_ref().and_then(|all| all.get(name));
-        let ours = label(names::MANAGED_BY).map(String::as_str) == Some(names::MANAGED_BY_VALUE);
+        let is_pending = metadata.name.as_deref().is_some_and(|name| name.starts_with(names::PENDING_PREFIX));
         let uid = Uid::new(metadata.uid.as_deref().unwrap_or_default());
         let version = Version::new(metadata.resource_version.as_deref().unwrap_or_default());
         let holder = match (Published::read(&metadata), label(names::SCHEDULE_UID)) {
-            (_, Some(schedule)) if ours => Holder::Rotation { schedule: schedule.as_str().into() },
+            (_, Some(schedule)) if is_pending => Holder::Rotation { schedule: schedule.as_str().into() },
             (Some(published), _) => Holder::Policy(Box::new(Managed::new(metadata, published))),
             (None, _) => Holder::Other { adopt_by: annotation(names::ADOPT_BY).map(|policy| policy.as_str().into()) },
         };
@@ -240,8 +240,10 @@ mod tests {
         assert_eq!(row.managed().unwrap().published.policy, "db");
         let other = managed(&[("annotations", json!({names::ADOPT_BY: "db"}))]);
         assert!(matches!(other.holder, Holder::Other { adopt_by: Some(policy) } if policy.as_ref() == "db"));
-        let labels = json!({names::MANAGED_BY: names::MANAGED_BY_VALUE, names::SCHEDULE_UID: "s"});
-        let pending = managed(&[("labels", labels)]);
+        let labels = json!({names::SCHEDULE_UID: "s"});
+        let labelled = managed(&[("labels", labels.clone())]);
+        assert!(labelled.managed().is_some(), "a label of ours takes no Secret from its policy");
+        let pending = managed(&[("labels", labels), ("name", json!("rekey-pending-1"))]);
         assert!(matches!(pending.holder, Holder::Rotation { schedule } if schedule.as_ref() == "s"));
     }
 

@@ -11,7 +11,7 @@ use kube::{
 use rekey_core::workload::Kind;
 use tokio::task::AbortHandle;
 
-use super::{Feed, consumers, listed, run};
+use super::{Feed, Presence, consumers, listed, run};
 use crate::{context::Context, rows::WorkloadRow, table::ObjectName};
 
 /// A kind that not every cluster has is waited for so long: whatever does not answer belongs to somebody's extension.
@@ -46,7 +46,8 @@ async fn no_longer_than(patience: Duration, task: impl Future<Output = ()>, go_o
     task.await;
 }
 
-/// Follows a kind that not every cluster has, if this one does. It is asked when the namespace is opened.
+/// Follows a kind that not every cluster has, as long as this one does. It is asked when the namespace is opened, and when
+/// the API server no longer knows the kind.
 async fn follow_if_known(
     ctx: Arc<Context>,
     namespace: String,
@@ -54,14 +55,15 @@ async fn follow_if_known(
     row: fn(DynamicObject) -> (ObjectName, WorkloadRow),
 ) {
     let (group, version) = kind.api_version().split_once('/').unwrap_or_default();
-    let known = resource(&ctx, &GroupVersionKind::gvk(group, version, kind.as_str())).await;
-    let Some(resource) = known else {
-        return;
-    };
-    let api: Api<DynamicObject> = Api::namespaced_with(ctx.watch_client.clone(), &namespace, &resource);
-    // Without a right to it its objects are not shown.
-    let feed = Feed { vital: false, ..consumers(&namespace, kind, row) };
-    run(ctx, api, feed).await;
+    while let Some(resource) = resource(&ctx, &GroupVersionKind::gvk(group, version, kind.as_str())).await {
+        let api: Api<DynamicObject> = Api::namespaced_with(ctx.watch_client.clone(), &namespace, &resource);
+        // Without a right to it its objects are not shown.
+        let feed = Feed { vital: false, presence: Presence::Removable, ..consumers(&namespace, kind, row) };
+        run(Arc::clone(&ctx), api, feed).await;
+        tracing::info!(kind = kind.as_str(), namespace, "the kind was removed from the cluster; its watch ends");
+        // Discovery may still list it for a moment.
+        tokio::time::sleep(UNANSWERED).await;
+    }
 }
 
 /// How a kind is reached that not every cluster has.

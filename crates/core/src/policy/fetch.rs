@@ -127,7 +127,7 @@ impl Cause {
         Self {
             asked: policy.sync_requested.is_some() && policy.sync_requested != seen.status.last_handled_sync,
             changed: seen.status.observed_generation != Some(policy.generation),
-            unpublished: seen.rotation.as_ref().is_some_and(|rotation| !rotation.is_published(&seen.status)),
+            unpublished: seen.rotation.as_ref().is_some_and(|rotation| !rotation.is_published(seen.secret.published())),
             astray: match &seen.secret {
                 SeenSecret::Absent | SeenSecret::Foreign { .. } => true,
                 SeenSecret::Going => false,

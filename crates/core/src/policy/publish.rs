@@ -115,8 +115,10 @@ impl Publishing<'_> {
         }
     }
 
+    /// What the record says of where the content comes from. Of equal content, what was said before stays true.
     fn issued(&self, changes: Changes) -> Changes {
-        Changes { issue: self.gathered.issue.clone(), ..changes }
+        let rotation = self.gathered.rotation.clone().or(changes.rotation);
+        Changes { issue: self.gathered.issue.clone(), rotation, ..changes }
     }
 
     /// When the content came to be: somebody else's edit was made before we saw it.
@@ -200,6 +202,7 @@ impl Publishing<'_> {
             && (found.immutable == policy.locked || policy.hold != Hold::Whole)
             && published.digests == self.digests
             && published.changes.issue == self.gathered.issue
+            && !self.is_acknowledgement(published)
         {
             let mut decided = Decided::unchanged(Arc::clone(published));
             decided.steps.extend(found.content.map(|_| Step::Verified));
@@ -288,10 +291,15 @@ impl Publishing<'_> {
         }
     }
 
+    /// Whether the content is made from the values of a rotation, and the record does not say so yet.
+    fn is_acknowledgement(&self, published: &Published) -> bool {
+        self.gathered.rotation.is_some() && self.gathered.rotation != published.changes.rotation
+    }
+
     fn explain(&self, found: &Found<'_>, same_value: bool, intact: bool) -> (ChangeReason, String) {
         let (policy, status) = (self.policy, &self.seen.status);
         let name = &policy.secret;
-        if self.seen.rotation.as_ref().is_some_and(|rotation| !rotation.is_published(status)) {
+        if self.is_acknowledgement(found.published) {
             (ChangeReason::Rotated, format!("published the rotated value in Secret {name}"))
         } else if same_value && intact && !found.immutable && policy.locked {
             (ChangeReason::SpecChanged, format!("locked Secret {name}"))

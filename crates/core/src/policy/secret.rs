@@ -7,19 +7,20 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use rekey_api::{SecretPolicyStatus, condition::Reason, names, policy::ConsumerState};
+use rekey_api::{SecretPolicyStatus, condition::Reason, names, policy::ConsumerState, reference::StoreRef};
 
 use super::{
-    Consumer, Fetched, Hold, Policy, Source, is_reserved, next_round,
+    Consumer, Fetched, Hold, Policy, Request, Source, is_reserved, next_round,
     publish::{Decided, Publishing},
     status::{Outcome, status},
     values::{Tools, Values, gather},
 };
 use crate::{
     SecretBytes, SpecError,
-    chance::Chance,
     digest::{DigestKey, Digests},
-    published::Published,
+    published::{Published, Rotated},
+    rotation::{Values as RotatedValues, members, target},
+    store::{Locator, Pin},
 };
 
 /// All that was seen of a policy's surroundings.
@@ -104,22 +105,55 @@ pub struct Content {
     pub is_intact: bool,
 }
 
-/// A rotation whose new value is in the store and waits to be published.
+impl SeenSecret {
+    /// What is published in it, if it is ours.
+    #[must_use]
+    pub fn published(&self) -> Option<&Published> {
+        match self {
+            Self::Ours { published, .. } => Some(published),
+            Self::Absent | Self::Going | Self::Foreign { .. } => None,
+        }
+    }
+}
+
+/// A rotation whose new value is in the store and waits to be published, as its schedule's status has it. What stands
+/// there decides nothing but what is read: the schedule believes the record on the Secret alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenRotation {
     /// Its id.
     pub id: String,
+    /// The store.
+    pub store: StoreRef,
     /// Remote key.
     pub key: String,
-    /// The version that holds the new value.
-    pub version: String,
+    /// The properties that are rotated.
+    pub properties: BTreeSet<String>,
+    /// Keyed digest of their new values.
+    pub digest: String,
+    /// When its step began.
+    pub since: Option<DateTime<Utc>>,
 }
 
 impl OpenRotation {
-    /// Whether the policy has reported it as published.
+    /// Whether what is published was made from its values.
     #[must_use]
-    pub fn is_published(&self, status: &SecretPolicyStatus) -> bool {
-        status.rotation.as_ref().is_some_and(|published| published.id == self.id)
+    pub fn is_published(&self, published: Option<&Published>) -> bool {
+        let recorded = published.and_then(|published| published.changes.rotation.as_ref());
+        recorded.is_some_and(|recorded| recorded.id == self.id && recorded.digest == self.digest)
+    }
+
+    pub(super) fn is_read_by(&self, request: &Request) -> bool {
+        let Locator { key, pin } = &request.locator;
+        request.store == self.store && *key == self.key && *pin == Pin::Current
+    }
+
+    /// The record of a publication of what was read, if that has the new values.
+    pub(super) fn found(&self, policy: &Policy, fetched: &Fetched, key: &DigestKey) -> Option<Rotated> {
+        let (_, read) = fetched.values.iter().find(|(request, _)| self.is_read_by(request))?;
+        let values = members(&self.key, self.properties.iter(), Some(read)).ok()?;
+        let place =
+            RotatedValues { namespace: &policy.namespace, target: &target(&self.store, &self.key), id: &self.id };
+        Some(place.record(&values, key)).filter(|record| record.digest == self.digest)
     }
 }
 
@@ -187,17 +221,10 @@ pub struct Plan {
 ///
 /// # Errors
 /// What is wrong with the data, or stands in the way of the Secret. Nothing was written then.
-pub fn secret(
-    policy: &Policy,
-    seen: &Seen,
-    fetched: Option<&Fetched>,
-    key: &DigestKey,
-    chance: &dyn Chance,
-    now: DateTime<Utc>,
-) -> Result<Plan, SpecError> {
-    let outcome = decide(policy, seen, fetched, Tools { key, chance, now })?;
-    let status = status(policy, seen, &outcome, now);
-    let again = again(policy, seen, &outcome, now);
+pub fn secret(policy: &Policy, seen: &Seen, fetched: Option<&Fetched>, tools: Tools<'_>) -> Result<Plan, SpecError> {
+    let outcome = decide(policy, seen, fetched, tools)?;
+    let status = status(policy, seen, &outcome, tools.now);
+    let again = again(policy, seen, &outcome, tools.now);
     let mut events = outcome.decided.events;
     events.extend(failures(&seen.status, &status));
     Ok(Plan { steps: outcome.decided.steps, status, events, again })

@@ -8,11 +8,11 @@ use rekey_api::{
 };
 
 use super::{
-    Consumer, Fetched, OpenRotation, Policy, Refresh, Remote, Seen, Source, consumers, publish::Decided,
-    values::versions,
+    Consumer, Fetched, Policy, Refresh, Remote, Request, Seen, Source, consumers, publish::Decided, values::versions,
 };
 use crate::{
-    published::Published,
+    published::{Published, Rotated},
+    store::RemoteValue,
     summary::{Extra, Situation, conditions},
     time,
 };
@@ -55,16 +55,17 @@ pub fn status(policy: &Policy, seen: &Seen, outcome: &Outcome<'_>, now: DateTime
         status.last_handled_sync.clone_from(&policy.sync_requested);
     }
     if let Some(fetched) = fetched.filter(|_| decided.wait.is_none()) {
-        read(policy, seen, fetched, &mut status);
+        read(policy, fetched, &mut status);
     }
     expiry(outcome, &mut status);
     if let Some(published) = &decided.published {
+        status.rotation = rotation(seen, published, *fetched);
         status.consumers = consumers(policy, published, &seen.consumers, now);
         // Read off the Secret, not remembered: a change whose status write was lost is recorded the next time.
         if status.revision.as_ref() != Some(&published.revision) {
             status.revision = Some(published.revision.clone());
             let time = time::kube(time::parse(&published.changes.time).unwrap_or(now));
-            let reason = decided.reason.unwrap_or_else(|| reason(seen, published));
+            let reason = decided.reason.unwrap_or_else(|| reason(published));
             status.last_change_time = Some(time.clone());
             status.history.insert(0, PolicyHistory { revision: published.revision.clone(), time, reason });
             status.history.truncate(HISTORY);
@@ -79,22 +80,26 @@ pub fn status(policy: &Policy, seen: &Seen, outcome: &Outcome<'_>, now: DateTime
 }
 
 /// What the status says of a read.
-fn read(policy: &Policy, seen: &Seen, fetched: &Fetched, status: &mut SecretPolicyStatus) {
+fn read(policy: &Policy, fetched: &Fetched, status: &mut SecretPolicyStatus) {
     status.source_versions = match (&policy.source, &fetched.answer) {
         (Source::Engine(engine), Some(answer)) => {
             vec![SourceVersion { key: engine.call.path.clone(), version: answer.value.version.clone() }]
         }
         (Source::Engine(_) | Source::Remote(_) | Source::Existing | Source::Generated(_), _) => versions(fetched),
     };
-    if let Some(rotation) = &seen.rotation
-        && delivered(rotation, fetched)
-    {
-        status.rotation = Some(PublishedRotation {
-            id: rotation.id.clone(),
-            key: Some(rotation.key.clone()),
-            version: Some(rotation.version.clone()),
-        });
-    }
+}
+
+/// The rotation that was published last, as the record on the Secret has it; for people, and for no decision.
+fn rotation(seen: &Seen, published: &Published, fetched: Option<&Fetched>) -> Option<PublishedRotation> {
+    let Rotated { id, .. } = published.changes.rotation.as_ref()?;
+    let known = seen.status.rotation.as_ref().filter(|known| known.id == *id).cloned();
+    let open = seen.rotation.as_ref().filter(|open| open.id == *id && open.is_published(Some(published)));
+    let read = open.and_then(|open| {
+        let version = |(_, value): (&Request, &RemoteValue)| value.version.clone();
+        let read = fetched?.values.iter().find(|(request, _)| open.is_read_by(request)).map(version)?;
+        Some(PublishedRotation { id: id.clone(), key: Some(open.key.clone()), version: Some(read) })
+    });
+    Some(read.or(known).unwrap_or_else(|| PublishedRotation { id: id.clone(), ..PublishedRotation::default() }))
 }
 
 /// When the published value ends. An answer that lasts counts its time down in whole seconds: a second more or less is
@@ -113,23 +118,14 @@ fn expiry(outcome: &Outcome<'_>, status: &mut SecretPolicyStatus) {
 }
 
 /// Why the published content came to be, as far as it can still be told.
-fn reason(seen: &Seen, published: &Published) -> ChangeReason {
+fn reason(published: &Published) -> ChangeReason {
     if published.changes.publication == 1 {
         ChangeReason::Created
-    } else if seen.rotation.as_ref().is_some_and(|rotation| !rotation.is_published(&seen.status)) {
+    } else if published.changes.rotation.is_some() {
         ChangeReason::Rotated
     } else {
         ChangeReason::SourceChanged
     }
-}
-
-/// Whether the version that a rotation wrote, or a later one where versions are numbers, was read.
-fn delivered(rotation: &OpenRotation, fetched: &Fetched) -> bool {
-    let newer = |version: &str| match (version.parse::<u64>(), rotation.version.parse::<u64>()) {
-        (Ok(read), Ok(written)) => read >= written,
-        _ => version == rotation.version,
-    };
-    fetched.values.iter().any(|(request, value)| request.locator.key == rotation.key && newer(&value.version))
 }
 
 fn situation(policy: &Policy, decided: &Decided, consumers: Option<&ConsumersStatus>) -> (Situation, Vec<Extra>) {

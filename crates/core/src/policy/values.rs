@@ -1,6 +1,6 @@
 //! From what was read, or stands in the Secret already, to the data that the Secret should have.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rekey_api::policy::{Decoding, SourceVersion};
@@ -11,12 +11,14 @@ use crate::{
     chance::Chance,
     digest::DigestKey,
     password::Recipe,
-    published::Issue,
+    published::{Issue, Rotated},
     render::{
         RenderError,
         keys::{self, Rewrites},
         kinds, property, template,
+        work::Work,
     },
+    stop::Stop,
     store::{Answer, CallMethod, Locator, RemoteValue},
     time,
 };
@@ -38,6 +40,8 @@ pub struct Gathered {
     pub versions: Vec<SourceVersion>,
     /// Set when asking again would have made something else.
     pub issue: Option<Issue>,
+    /// Set when the values of an open rotation are what was read.
+    pub rotation: Option<Rotated>,
     /// When an answer that lasts is asked for again.
     pub next: Option<DateTime<Utc>>,
     /// When it ends.
@@ -54,19 +58,24 @@ pub enum Values {
     Unread,
 }
 
-/// What the values are made with.
+/// What a decision is made with: all that is not in the policy or was not seen.
 #[derive(Clone, Copy)]
 pub struct Tools<'a> {
+    /// For digests and for salts of templates.
     pub key: &'a DigestKey,
+    /// For generated values.
     pub chance: &'a dyn Chance,
+    /// The present time.
     pub now: DateTime<Utc>,
+    /// Ends the rendering of templates early.
+    pub stop: &'a Stop,
 }
 
 /// Makes the data of the Secret.
 pub fn gather(policy: &Policy, seen: &Seen, fetched: Option<&Fetched>, tools: Tools<'_>) -> Result<Values, SpecError> {
     let content = content(&seen.secret);
     match (&policy.source, fetched, content) {
-        (Source::Remote(remote), Some(fetched), _) => of_stores(policy, remote, fetched, tools),
+        (Source::Remote(remote), Some(fetched), _) => of_stores(policy, remote, (seen, fetched), tools),
         (Source::Engine(engine), Some(Fetched { answer: Some(answer), templates, .. }), _) => {
             of_engine(policy, engine, answer, templates, tools)
         }
@@ -82,7 +91,9 @@ pub fn gather(policy: &Policy, seen: &Seen, fetched: Option<&Fetched>, tools: To
             if templates.is_none() && !policy.template_refs.is_empty() {
                 return Ok(Values::Unread);
             }
-            policy.dress(&values, templates, tools).map(|data| Values::Here(Gathered::of(data)))
+            policy
+                .dress(&values, templates, &Work::shared(tools.stop), tools)
+                .map(|data| Values::Here(Gathered::of(data)))
         }
         (Source::Remote(_), None, _) | (Source::Engine(_) | Source::Existing, _, None) => Ok(Values::Unread),
     }
@@ -95,7 +106,12 @@ fn content(secret: &SeenSecret) -> Option<&Content> {
     }
 }
 
-fn of_stores(policy: &Policy, remote: &Remote, fetched: &Fetched, tools: Tools<'_>) -> Result<Values, SpecError> {
+fn of_stores(
+    policy: &Policy,
+    remote: &Remote,
+    (seen, fetched): (&Seen, &Fetched),
+    tools: Tools<'_>,
+) -> Result<Values, SpecError> {
     if let Some(first) = fetched.missing.first() {
         let key = &first.locator.key;
         let all = fetched.values.is_empty() && fetched.found.values().all(Vec::is_empty);
@@ -105,19 +121,21 @@ fn of_stores(policy: &Policy, remote: &Remote, fetched: &Fetched, tools: Tools<'
             Err(RenderError::KeyNotFound { key: key.clone() }.into())
         };
     }
-    let values = mapped(remote, fetched)?;
-    let data = policy.dress(&values, Some(&fetched.templates), tools)?;
-    Ok(Values::Here(Gathered { versions: versions(fetched), ..Gathered::of(data) }))
+    let work = Work::shared(tools.stop);
+    let values = mapped(remote, fetched, &work)?;
+    let data = policy.dress(&values, Some(&fetched.templates), &work, tools)?;
+    let rotation = seen.rotation.as_ref().and_then(|open| open.found(policy, fetched, tools.key));
+    Ok(Values::Here(Gathered { versions: versions(fetched), rotation, ..Gathered::of(data) }))
 }
 
-/// The values by key: sets in their order, then single values over them.
-fn mapped(remote: &Remote, fetched: &Fetched) -> Result<BTreeMap<String, SecretBytes>, SpecError> {
-    let mut values = BTreeMap::new();
+/// The values by key: sets in their order, then single values over them. It ends where they become too large.
+fn mapped(remote: &Remote, fetched: &Fetched, work: &Work) -> Result<BTreeMap<String, SecretBytes>, SpecError> {
+    let mut values = Growing::default();
     for set in &remote.sets {
         let set_values = match &set.from {
             SetFrom::Extract(locator, decoding) => {
                 let value = fetched.value(&remote.store, locator)?;
-                property::extract(&value.bytes, &locator.key, *decoding, &set.rewrites)?
+                property::extract(&value.bytes, &locator.key, *decoding, &set.rewrites, work)?
             }
             SetFrom::Find(search) => {
                 let lookup = Lookup { store: remote.store.clone(), search: search.clone() };
@@ -125,21 +143,40 @@ fn mapped(remote: &Remote, fetched: &Fetched) -> Result<BTreeMap<String, SecretB
                 if found.is_empty() {
                     return Err(RenderError::NothingFound.into());
                 }
-                let read = |key: &String| {
+                let mut read = Growing::default();
+                for key in found {
                     let locator = Locator { key: key.clone(), ..Locator::default() };
-                    Ok((key.clone(), fetched.value(&remote.store, &locator)?.bytes.clone()))
-                };
-                keys::found(found.iter().map(read).collect::<Result<_, SpecError>>()?, &set.rewrites)?
+                    read.insert(key.clone(), fetched.value(&remote.store, &locator)?.bytes.clone())?;
+                }
+                keys::found(read.data, &set.rewrites, work)?
             }
         };
-        values.extend(set_values);
+        for (key, value) in set_values {
+            values.insert(key, value)?;
+        }
     }
     for item in &remote.items {
         let value = fetched.value(&item.store, &item.locator)?;
-        let part = item.part.take(&value.bytes, &item.locator.key)?;
-        values.insert(item.secret_key.clone(), property::decode(part, item.decoding, &item.secret_key)?);
+        let part = item.part.take(&value.bytes, &item.locator.key, work)?;
+        values.insert(item.secret_key.clone(), property::decode(part, item.decoding, &item.secret_key)?)?;
     }
-    Ok(values)
+    Ok(values.data)
+}
+
+/// Data that grows no further than a Secret may.
+#[derive(Default)]
+struct Growing {
+    data: BTreeMap<String, SecretBytes>,
+    size: usize,
+}
+
+impl Growing {
+    fn insert(&mut self, key: String, value: SecretBytes) -> Result<(), RenderError> {
+        self.size += value.len();
+        let before = self.data.insert(key, value);
+        self.size -= before.map_or(0, |before| before.len());
+        if self.size > kinds::MAX_SIZE { Err(RenderError::TooLarge { size: self.size }) } else { Ok(()) }
+    }
 }
 
 fn of_engine(
@@ -149,12 +186,13 @@ fn of_engine(
     templates: &BTreeMap<String, String>,
     tools: Tools<'_>,
 ) -> Result<Values, SpecError> {
-    let now = tools.now;
-    let mut values = property::extract(&answer.value.bytes, &engine.call.path, Decoding::None, &Rewrites::default())?;
+    let (now, work) = (tools.now, Work::shared(tools.stop));
+    let mut values =
+        property::extract(&answer.value.bytes, &engine.call.path, Decoding::None, &Rewrites::default(), &work)?;
     if answer.is_stable {
         values.remove(COUNTDOWN);
     }
-    let data = policy.dress(&values, Some(templates), tools)?;
+    let data = policy.dress(&values, Some(templates), &work, tools)?;
     let lifetime = answer.lifetime.and_then(|lifetime| TimeDelta::from_std(lifetime).ok());
     let share = |lifetime: TimeDelta| lifetime / 100 * i32::try_from(engine.renew_at_percent).unwrap_or(67);
     let renew = lifetime.map(|lifetime| share(lifetime).max(SHORTEST));
@@ -205,7 +243,7 @@ fn generated(
 
 impl Gathered {
     fn of(data: BTreeMap<String, SecretBytes>) -> Self {
-        Self { data, versions: Vec::new(), issue: None, next: None, expires: None }
+        Self { data, versions: Vec::new(), issue: None, rotation: None, next: None, expires: None }
     }
 }
 
@@ -215,13 +253,19 @@ impl Policy {
         &self,
         values: &BTreeMap<String, SecretBytes>,
         more: Option<&BTreeMap<String, String>>,
+        work: &Arc<Work>,
         tools: Tools<'_>,
     ) -> Result<BTreeMap<String, SecretBytes>, SpecError> {
-        let mut data = if self.replace { BTreeMap::new() } else { values.clone() };
-        let seed = template::Seed::new(tools.key, &self.namespace, &self.secret);
-        for (name, source) in self.templates.iter().chain(more.into_iter().flatten()) {
-            data.insert(name.clone(), template::render(name, source, values, &seed)?);
+        let mut dressed = Growing::default();
+        for (name, value) in values.iter().filter(|_| !self.replace) {
+            dressed.insert(name.clone(), value.clone())?;
         }
+        let seed = template::Seed::new(tools.key, &self.namespace, &self.secret);
+        let renderer = template::Renderer::new(values, &seed, work);
+        for (name, source) in self.templates.iter().chain(more.into_iter().flatten()) {
+            dressed.insert(name.clone(), renderer.render(name, source)?)?;
+        }
+        let data = dressed.data;
         match self.hold {
             Hold::Whole => kinds::check(&self.kind, &data)?,
             Hold::Keys | Hold::Record => kinds::check("Opaque", &data)?,

@@ -10,6 +10,10 @@ use crate::SecretBytes;
 
 /// Brackets and operators that may stand inside each other or in one chain.
 const MAX_NESTING: usize = 96;
+/// How often a value is looked at, on average, until the interpreter has it.
+const READ: usize = 16;
+/// Values that the input may have inside: the interpreter takes about 100 bytes for each.
+const MAX_ITEMS: usize = 64 * 1024;
 /// Positions and steps in lists; no list has as many items.
 const MAX_INDEX: u32 = 1 << 24;
 
@@ -57,6 +61,12 @@ impl Expression {
         &self.text
     }
 
+    /// What it costs to evaluate it on a value of this many bytes, in bytes that are read or made.
+    #[must_use]
+    pub fn cost(&self, input: usize) -> usize {
+        self.growth.of(input).saturating_add(input.saturating_mul(READ))
+    }
+
     /// What the expression gives on the JSON value at `key`: strings as their text, all else as compact JSON. Numbers
     /// that the expression takes as they are keep every digit; it compares and counts with 64-bit floats.
     ///
@@ -65,7 +75,7 @@ impl Expression {
     pub fn evaluate(&self, value: &SecretBytes, key: &str) -> Result<SecretBytes, RenderError> {
         let document = json::document(value, key)?;
         let failed = |text: String| RenderError::ExpressionFailed { key: key.to_owned(), text };
-        if !self.growth.fits(document.get().len()) {
+        if !self.growth.fits(document.get().len()) || json::items(document) > MAX_ITEMS {
             return Err(failed("the value is too large for this expression; take a part of it".to_owned()));
         }
         evaluate::evaluate(document, &self.text, &self.tree)

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rekey_api::names;
 use serde_json::value::to_raw_value;
 
-use super::Plan;
-use crate::{SecretBytes, SpecError, digest::DigestKey, render::json, store::RemoteValue};
+use super::{
+    Plan,
+    proof::{Claim, Values},
+};
+use crate::{SecretBytes, SpecError, digest::DigestKey, published::Rotated, render::json, store::RemoteValue, time};
 
 /// A rotation's pending Secret: private, immutable, and the only place of the new value until the store has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,28 +30,126 @@ pub struct Pending {
     pub base_digest: String,
     /// The new values.
     pub values: BTreeMap<String, SecretBytes>,
+    /// What a policy records that has published these values.
+    pub record: Rotated,
+    /// Whether it is ours.
+    pub trust: Trust,
+    /// Set when it is being deleted and has stayed.
+    pub leaving: Option<Leaving>,
+}
+
+/// Whose a pending Secret has to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner<'a> {
+    /// The schedule's namespace.
+    pub namespace: &'a str,
+    /// Its uid.
+    pub uid: &'a str,
+}
+
+/// Whether a pending Secret is what this schedule has made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Its proof fits.
+    Proven,
+    /// It does not: somebody else has made or changed it, or the digest key was lost meanwhile. None of what it says is
+    /// relied on, and it is not deleted.
+    NotProven,
+}
+
+/// An object that is being deleted and stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaving {
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// What it waits for.
+    pub finalizers: Vec<String>,
 }
 
 impl Pending {
     /// Its name, which follows from the rotation's id: making it twice makes one.
     #[must_use]
     pub fn name(id: &str) -> String {
-        format!("rekey-pending-{id}")
+        format!("{}{id}", names::PENDING_PREFIX)
     }
 
-    /// Reads it back; `None` when it is not one of ours.
+    /// Reads it back. What it says of itself counts only as far as [`Pending::trust`] goes.
     #[must_use]
-    pub fn read(metadata: &ObjectMeta, data: BTreeMap<String, SecretBytes>) -> Option<Self> {
-        let annotation = |name: &str| metadata.annotations.as_ref()?.get(name).cloned();
-        Some(Self {
-            name: metadata.name.clone()?,
-            uid: metadata.uid.clone()?,
-            id: annotation(names::ROTATION)?,
-            target: annotation(names::WRITES_TO)?,
-            base: annotation(names::BASE_VERSION).filter(|version| !version.is_empty()),
-            base_digest: annotation(names::BASE_DIGESTS)?,
-            values: data,
-        })
+    pub fn read(
+        owner: &Owner<'_>,
+        metadata: &ObjectMeta,
+        values: BTreeMap<String, SecretBytes>,
+        key: &DigestKey,
+    ) -> Self {
+        let annotation =
+            |name: &str| metadata.annotations.as_ref().and_then(|all| all.get(name)).cloned().unwrap_or_default();
+        let name = metadata.name.clone().unwrap_or_default();
+        let (target, base, base_digest) =
+            (annotation(names::WRITES_TO), annotation(names::BASE_VERSION), annotation(names::BASE_DIGESTS));
+        let id = name.strip_prefix(names::PENDING_PREFIX).unwrap_or_default().to_owned();
+        let Owner { namespace, uid } = *owner;
+        let claim = Claim { namespace, uid, id: &id, target: &target, base: &base, base_digest: &base_digest };
+        let fits = !id.is_empty() && annotation(names::PROOF) == claim.proof(&values, key);
+        let record = Values { namespace, target: &target, id: &id }.record(&values, key);
+        let finalizers = metadata.finalizers.clone().unwrap_or_default();
+        let since = metadata.deletion_timestamp.as_ref().map(time::chrono);
+        Self {
+            uid: metadata.uid.clone().unwrap_or_default(),
+            base: Some(base).filter(|version| !version.is_empty()),
+            trust: if fits { Trust::Proven } else { Trust::NotProven },
+            leaving: since.map(|since| Leaving { since, finalizers }),
+            name,
+            id,
+            target,
+            base_digest,
+            values,
+            record,
+        }
+    }
+
+    /// Whether the schedule still names every property that it has a value for. One that was edited meanwhile may name
+    /// more of them: those have their turn with the next rotation.
+    #[must_use]
+    pub fn is_named_by(&self, plan: &Plan) -> bool {
+        self.values.keys().all(|name| plan.recipes.contains_key(name))
+    }
+}
+
+/// What goes into a new pending Secret.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// Rotation id.
+    pub id: String,
+    /// The store's version that the rotation starts from.
+    pub base: Option<String>,
+    /// Digest of the rotated properties at the start.
+    pub base_digest: String,
+    /// The new values.
+    pub values: BTreeMap<String, SecretBytes>,
+}
+
+impl Prepared {
+    /// Its annotations, with the proof that it is this schedule's.
+    #[must_use]
+    pub fn annotations(&self, plan: &Plan, key: &DigestKey) -> BTreeMap<String, String> {
+        let target = plan.target();
+        let claim = Claim {
+            namespace: &plan.namespace,
+            uid: &plan.uid,
+            id: &self.id,
+            target: &target,
+            base: self.base.as_deref().unwrap_or_default(),
+            base_digest: &self.base_digest,
+        };
+        let proof = claim.proof(&self.values, key);
+        let pairs = [
+            (names::ROTATION, self.id.as_str()),
+            (names::WRITES_TO, &target),
+            (names::BASE_VERSION, claim.base),
+            (names::BASE_DIGESTS, claim.base_digest),
+            (names::PROOF, &proof),
+        ];
+        pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 }
 
@@ -85,13 +187,10 @@ pub fn stored(
         return Ok(Stored::Elsewhere);
     }
     let version = read.map(|read| read.version.clone());
-    let present = rotated(plan, pending.values.keys(), read)?;
+    let present = members(&plan.key, pending.values.keys(), read)?;
     Ok(match version {
         Some(version) if present == pending.values => Stored::Ours { version },
-        // The same version has the same content, also when the digest key was lost meanwhile.
-        version if version == pending.base || digest(plan, &present, key) == pending.base_digest => {
-            Stored::Before { version }
-        }
+        version if digest(plan, &present, key) == pending.base_digest => Stored::Before { version },
         _ => Stored::Foreign,
     })
 }
@@ -101,7 +200,7 @@ pub fn stored(
 /// # Errors
 /// When the stored value is no JSON object.
 pub fn lacks(plan: &Plan, read: Option<&RemoteValue>) -> Result<bool, SpecError> {
-    Ok(rotated(plan, plan.recipes.keys(), read)?.len() < plan.recipes.len())
+    Ok(members(&plan.key, plan.recipes.keys(), read)?.len() < plan.recipes.len())
 }
 
 /// Digest of the rotated properties of a stored value.
@@ -109,7 +208,7 @@ pub fn lacks(plan: &Plan, read: Option<&RemoteValue>) -> Result<bool, SpecError>
 /// # Errors
 /// When the stored value is no JSON object.
 pub fn base_digest(plan: &Plan, read: Option<&RemoteValue>, key: &DigestKey) -> Result<String, SpecError> {
-    Ok(digest(plan, &rotated(plan, plan.recipes.keys(), read)?, key))
+    Ok(digest(plan, &members(&plan.key, plan.recipes.keys(), read)?, key))
 }
 
 /// The whole new value: the stored object with the rotated properties replaced.
@@ -128,19 +227,31 @@ pub fn merge(plan: &Plan, pending: &Pending, read: Option<&RemoteValue>) -> Resu
     serde_json::to_string(&object).map(SecretBytes::from).map_err(text)
 }
 
-fn rotated<'a>(
-    plan: &Plan,
-    properties: impl Iterator<Item = &'a String>,
+/// The named properties of a stored object, as far as it has them.
+///
+/// # Errors
+/// When the stored value is no JSON object.
+pub fn members<'a>(
+    key: &str,
+    names: impl Iterator<Item = &'a String>,
     read: Option<&RemoteValue>,
 ) -> Result<BTreeMap<String, SecretBytes>, SpecError> {
     let Some(read) = read else {
         return Ok(BTreeMap::new());
     };
-    let object = json::object(&read.bytes, &plan.key)?;
-    Ok(properties.filter_map(|name| Some((name.clone(), json::text(object.get(name)?)))).collect())
+    let object = json::object(&read.bytes, key)?;
+    Ok(names.filter_map(|name| Some((name.clone(), json::text(object.get(name)?)))).collect())
 }
 
 fn digest(plan: &Plan, values: &BTreeMap<String, SecretBytes>, key: &DigestKey) -> String {
     let digests = key.of_secret(&plan.namespace, &format!("rotation/{}", plan.key), values);
     digests.to_string()
+}
+
+/// Of the pending Secrets that a list has shown, the one that is dealt with first. Only our own count.
+#[must_use]
+pub fn first(found: Vec<Pending>) -> Option<Pending> {
+    let ours = found.into_iter().filter(|pending| pending.trust == Trust::Proven);
+    // One that only waits for others comes last: nothing is left to do about it.
+    ours.min_by(|a, b| (a.leaving.is_some(), &a.id).cmp(&(b.leaving.is_some(), &b.id)))
 }

@@ -7,7 +7,7 @@ use rekey_api::{
     rotation::{RotationHistory, RotationOutcome, RotationProgress, RotationStep, RotationStepRecord},
 };
 
-use super::{Due, Move, Plan, State, due, step::Open};
+use super::{Begun, Due, Move, Open, Plan, State, Written, due};
 use crate::{
     SpecError,
     summary::{Extra, Situation, conditions},
@@ -16,6 +16,8 @@ use crate::{
 
 /// Rotations that the status remembers.
 const HISTORY: usize = 10;
+/// Steps that the status remembers of a rotation.
+const STEPS: usize = rekey_api::bounds::ROTATION_STEPS as usize;
 
 /// Everything that the next status is made from.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +42,12 @@ pub fn state(status: &RotationScheduleStatus) -> State {
     let Some(progress) = &status.rotation else {
         return State::Idle;
     };
-    let open = Open { id: progress.id.clone(), reason: progress.reason, version: progress.version.clone() };
+    let written = progress.version.clone().map(|version| Written {
+        version,
+        properties: progress.properties.iter().cloned().collect(),
+        digest: progress.digest.clone().unwrap_or_default(),
+    });
+    let open = Open { id: progress.id.clone(), reason: progress.reason, written };
     match progress.step {
         RotationStep::Preparing => State::Preparing(open),
         RotationStep::Publishing | RotationStep::Applying | RotationStep::Verifying => State::Publishing(open),
@@ -52,6 +59,32 @@ pub fn state(status: &RotationScheduleStatus) -> State {
         | RotationStep::RolledBack
         | RotationStep::Superseded
         | RotationStep::Failed => State::Idle,
+    }
+}
+
+/// When the open rotation and its step began.
+#[must_use]
+pub fn begun(status: &RotationScheduleStatus) -> Option<Begun> {
+    let open = status.rotation.as_ref()?;
+    let rotation = time::chrono(&open.started_at);
+    Some(Begun { rotation, step: open.step_started_at.as_ref().map_or(rotation, time::chrono) })
+}
+
+/// Whether the rotation with this id has ended. Ids sort by time, and a schedule has one open rotation at a time: those
+/// that the history no longer has are older than its newest.
+#[must_use]
+pub fn ended(status: &RotationScheduleStatus, id: &str) -> bool {
+    status.history.iter().any(|past| past.id == id) || status.history.first().is_some_and(|last| id < last.id.as_str())
+}
+
+/// The reason that stands for an outcome in conditions and Events.
+#[must_use]
+pub fn outcome_reason(outcome: RotationOutcome) -> Reason {
+    match outcome {
+        RotationOutcome::Completed => Reason::Rotated,
+        RotationOutcome::Superseded => Reason::ForeignRotation,
+        RotationOutcome::RolledBack => Reason::RolledBack,
+        RotationOutcome::Abandoned | RotationOutcome::Failed => Reason::Failed,
     }
 }
 
@@ -158,19 +191,28 @@ fn progress(status: &mut RotationScheduleStatus, record: &Record<'_>, open: &Ope
         message: None,
         key: Some(plan.key.clone()),
         version: None,
+        properties: Vec::new(),
+        digest: None,
         retiring_revision: None,
         steps: Vec::new(),
     });
-    let begins = progress.step != step || progress.steps.is_empty();
+    let begins = progress.step != step || progress.steps.is_empty() || progress.id != open.id;
     if begins {
-        progress.steps.push(RotationStepRecord { step, started_at: at.clone() });
+        // A value that is made anew, again and again, is no list of steps that the schema would take.
+        if progress.steps.last().map(|last| last.step) != Some(step) && progress.steps.len() < STEPS {
+            progress.steps.push(RotationStepRecord { step, started_at: at.clone() });
+        }
         progress.step_started_at = Some(at);
         progress.step = step;
     }
+    progress.id.clone_from(&open.id);
     if begins || decided.effect.is_none() {
         progress.attempts = 0;
     }
-    progress.version.clone_from(&open.version);
+    let written = open.written.as_ref();
+    progress.version = written.map(|written| written.version.clone());
+    progress.properties = written.iter().flat_map(|written| &written.properties).cloned().collect();
+    progress.digest = written.map(|written| written.digest.clone());
 }
 
 fn asked(open: &Open) -> bool {
@@ -216,22 +258,22 @@ fn situation(record: &Record<'_>, status: &RotationScheduleStatus) -> (Situation
     if let Some(open) = &status.rotation {
         let waits = open.message.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
         let text = format!("{}{waits}", open.step.as_str());
-        let extras = rotated(false, Reason::Rotating, text.clone());
+        let reason = record.decided.waits.as_ref().map_or(Reason::Rotating, |wait| wait.reason);
+        let extras = rotated(false, reason, text.clone());
         if record.now > time::chrono(&open.started_at) + record.plan.overdue_after {
             let late = format!("the rotation that began at {} is not finished: {text}", open.started_at.0);
             return (Situation::Late(Reason::RotationOverdue, late), extras);
         }
-        return (Situation::Progressing(text), extras);
+        return match reason {
+            // Nobody but a person brings it further.
+            Reason::PendingNotProven => (Situation::Late(reason, text), extras),
+            _ => (Situation::Progressing(text), extras),
+        };
     }
     let extras = match (&record.decided.waits, status.history.first()) {
         (Some(wait), _) => rotated(false, wait.reason, format!("a rotation is due, but {}", wait.text)),
         (None, Some(last)) => {
-            let reason = match last.outcome {
-                RotationOutcome::Completed => Reason::Rotated,
-                RotationOutcome::Superseded => Reason::ForeignRotation,
-                RotationOutcome::RolledBack => Reason::RolledBack,
-                RotationOutcome::Abandoned | RotationOutcome::Failed => Reason::Failed,
-            };
+            let reason = outcome_reason(last.outcome);
             let text = last.message.clone().unwrap_or_else(|| format!("rotation {} is complete", last.id));
             rotated(last.outcome == RotationOutcome::Completed, reason, text)
         }
@@ -247,6 +289,10 @@ fn situation(record: &Record<'_>, status: &RotationScheduleStatus) -> (Situation
         (Some(next), _) => format!("the next rotation is at {next}"),
         (None, Some(_)) => "the schedule never comes up again; check spec.schedule.cron".to_owned(),
         (None, None) => "rotates on request: annotate it with rekey.dev/rotate-requested=<a new token>".to_owned(),
+    };
+    let text = match &record.decided.note {
+        Some(note) => format!("{text}; {note}"),
+        None => text,
     };
     (Situation::Synced(text), extras)
 }

@@ -6,181 +6,68 @@
 //!
 //! # Guarantees
 //! - A step names what is in progress. It is complete only when its effect is **seen**: in the pending Secret, in the
-//!   store, in the policy's status, in a fresh list of pods.
+//!   store, in the record on the policy's Secret, in a fresh list of pods.
 //! - The state is persisted before its effect; an effect done twice is done once. Killed anywhere, the same value
 //!   goes on.
-//! - Nothing is decided from the status of the schedule alone, except which rotation is open.
+//! - Nothing is decided from a status alone, except which rotation is open and which version it is known to have written.
+//! - A pending Secret counts for what its proof covers, and without a proof for nothing.
+//! - The store is looked at before each step: once it has held our values, anything else in their place ends the rotation.
 
-use chrono::{DateTime, Utc};
+use std::ops::ControlFlow;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use rekey_api::{
     condition::Reason,
     rotation::{RotationOutcome, RotationReason},
 };
 
-use super::{Due, Pending, Stored};
+use super::{Begun, Due, Effect, Move, Open, Pending, Seen, State, StoreView, Stored, Trust, Wait};
 
-/// Where a rotation is; by value, so that each arm names what comes next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
-    /// None is open.
-    Idle,
-    /// The new value is being made durable.
-    Preparing(Open),
-    /// It is being written to the store, and by the policy to the Secret.
-    Publishing(Open),
-    /// Consumers are being brought onto it.
-    RollingOut(Open),
-    /// Nobody may still hold the old one.
-    Settling(Open),
-}
+/// After so many failed tries the store of a schedule that is being deleted is given up: some 15 s while nobody answers,
+/// two minutes when it refuses. An outage that lasts longer would keep namespaces from being deleted.
+pub const TRIES: u32 = 5;
 
-/// An open rotation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Open {
-    /// Its id, a UUID of version 7.
-    pub id: String,
-    /// Why it was begun.
-    pub reason: RotationReason,
-    /// The store's version that holds the new value, once it is known.
-    pub version: Option<String>,
-}
-
-/// What was seen.
-#[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts about the world")]
-pub struct Seen {
-    /// Whether one begins, if none is open.
-    pub due: Due,
-    /// Id for a rotation that begins now.
-    pub new_id: String,
-    /// The pending Secret of the schedule, read from the API server.
-    pub pending: Option<Pending>,
-    /// Whether the rotation of that Secret stands in the history.
-    pub pending_ended: bool,
-    /// Whether the schedule holds the finalizer.
-    pub finalizer: bool,
-    /// The store's value against the pending one, freshly read; only in `Publishing`.
-    pub stored: Option<Stored>,
-    /// Whether the store object itself is gone, so that nothing can be read or written any more.
-    pub store_gone: bool,
-    /// The policy.
-    pub policy: PolicyView,
-    /// Live pods that hold an older value, from a fresh list; only in `Settling`.
-    pub old_pods: Option<Vec<String>>,
-    /// Whether the schedule is suspended.
-    pub suspended: bool,
-    /// Whether the schedule is being deleted.
-    pub deleted: bool,
-}
-
-/// What matters of the policy.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PolicyView {
-    /// Why a new value could not be written and published now.
-    pub unable: Option<Wait>,
-    /// Id of the last rotation it has reported as published.
-    pub published: Option<String>,
-    /// Consumers that are not current and healthy yet; `None` when its status is behind its spec.
-    pub behind: Option<Vec<String>>,
-}
-
-/// What is waited for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wait {
-    /// In a word.
-    pub reason: Reason,
-    /// For people, with what they can do.
-    pub text: String,
-}
-
-impl Wait {
-    /// A wait.
-    #[must_use]
-    pub fn new(reason: Reason, text: impl Into<String>) -> Self {
-        Self { reason, text: text.into() }
-    }
-}
-
-/// A change of the world. Each can be done twice.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Make the values and keep them in the pending Secret of this rotation.
-    MakePending {
-        /// Rotation id.
-        id: String,
-    },
-    /// Write the pending values to the store, over this version.
-    WriteStore {
-        /// The version to replace.
-        base: Option<String>,
-    },
-    /// Put the finalizer on the schedule.
-    Hold,
-    /// Take the finalizer off the schedule.
-    Release,
-    /// Delete the pending Secret.
-    DropPending {
-        /// Name of the Secret.
-        name: String,
-        /// Its uid.
-        uid: String,
-    },
-}
-
-/// The decision.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Move {
-    /// The next state; persisted before the effect.
-    pub state: State,
-    /// What to do in it.
-    pub effect: Option<Effect>,
-    /// What is waited for, if there is nothing to do.
-    pub waits: Option<Wait>,
-    /// How an open rotation ended, and why if it was not completed.
-    pub ended: Option<(RotationOutcome, Option<String>)>,
-}
-
-impl Move {
-    fn to(state: State) -> Self {
-        Self { state, effect: None, waits: None, ended: None }
-    }
-
-    fn doing(state: State, effect: Effect) -> Self {
-        Self { effect: Some(effect), ..Self::to(state) }
-    }
-
-    fn waiting(state: State, text: impl Into<String>) -> Self {
-        Self { waits: Some(Wait::new(Reason::Rotating, text)), ..Self::to(state) }
-    }
-
-    fn end(outcome: RotationOutcome, why: Option<&str>) -> Self {
-        Self { ended: Some((outcome, why.map(str::to_owned))), ..Self::to(State::Idle) }
-    }
-}
+/// How long at least, and at most, a value is waited with that has to be made anew since its Secret is not ours. Who
+/// forges each one drives a schedule no faster.
+const PAUSE: (TimeDelta, TimeDelta) = (TimeDelta::seconds(1), TimeDelta::seconds(60));
 
 /// One step.
 #[must_use]
-pub fn step(state: State, seen: &Seen, _now: DateTime<Utc>) -> Move {
+pub fn step(state: State, seen: &Seen, now: DateTime<Utc>) -> Move {
     match state {
         State::Idle => idle(seen),
-        State::Preparing(open) => preparing(open, seen),
-        State::Publishing(open) => publishing(open, seen),
+        State::Preparing(open) => preparing(open, seen, now),
+        State::Publishing(open) => publishing(open, seen, now),
         State::RollingOut(open) => rolling_out(open, seen),
         State::Settling(open) => settling(open, seen),
     }
 }
 
 fn idle(seen: &Seen) -> Move {
+    let mut note = None;
     match &seen.pending {
-        Some(pending) if seen.pending_ended || seen.deleted => return Move::doing(State::Idle, drop_pending(pending)),
+        Some(pending) if seen.pending_ended || seen.deleted => match &pending.leaving {
+            None => return Move::doing(State::Idle, drop_pending(pending)),
+            // It is deleted already, and nobody but the owners of the finalizers can do more about it.
+            Some(_) if seen.deleted && seen.finalizer => return Move::doing(State::Idle, Effect::Release),
+            Some(leaving) => {
+                let kept_by = leaving.finalizers.join(", ");
+                let text = format!("Secret {} is deleted and kept by the finalizers {kept_by}", pending.name);
+                note = Some(format!("{text}: remove them"));
+            }
+        },
         // A value that was made durable and that the status does not know of: the status was lost, the value is not.
         Some(pending) => {
-            let open = Open { id: pending.id.clone(), reason: RotationReason::CatchUp, version: None };
+            let open = Open { id: pending.id.clone(), reason: RotationReason::CatchUp, written: None };
             return Move::to(State::Preparing(open));
         }
         None if seen.finalizer => return Move::doing(State::Idle, Effect::Release),
         None => {}
     }
+    Move { note, ..start(seen) }
+}
+
+fn start(seen: &Seen) -> Move {
     match &seen.due {
         Due::Now { .. } if seen.deleted => Move::to(State::Idle),
         Due::Now { .. } if seen.suspended => {
@@ -189,7 +76,7 @@ fn idle(seen: &Seen) -> Move {
         }
         Due::Now { reason } => match &seen.policy.unable {
             Some(wait) => Move { waits: Some(wait.clone()), ..Move::to(State::Idle) },
-            None => Move::to(State::Preparing(Open { id: seen.new_id.clone(), reason: *reason, version: None })),
+            None => Move::to(State::Preparing(Open { id: seen.new_id.clone(), reason: *reason, written: None })),
         },
         Due::At(_) | Due::OnRequest => Move::to(State::Idle),
     }
@@ -199,13 +86,13 @@ fn drop_pending(pending: &Pending) -> Effect {
     Effect::DropPending { name: pending.name.clone(), uid: pending.uid.clone() }
 }
 
-fn preparing(open: Open, seen: &Seen) -> Move {
+fn preparing(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
     match &seen.pending {
-        _ if seen.deleted => {
-            Move::end(RotationOutcome::Abandoned, Some("the schedule was deleted before the value was live"))
-        }
-        Some(pending) if pending.id == open.id => Move::to(State::Publishing(open)),
-        Some(pending) => Move::doing(State::Preparing(open), drop_pending(pending)),
+        _ if seen.deleted => abandoned(),
+        Some(pending) => match pending.trust {
+            Trust::Proven => Move::to(State::Publishing(open)),
+            Trust::NotProven => anew(State::Preparing, open, seen, now, not_proven(pending)),
+        },
         None if !seen.finalizer => Move::doing(State::Preparing(open), Effect::Hold),
         None => {
             let effect = Effect::MakePending { id: open.id.clone() };
@@ -214,55 +101,166 @@ fn preparing(open: Open, seen: &Seen) -> Move {
     }
 }
 
-fn publishing(open: Open, seen: &Seen) -> Move {
-    if seen.pending.as_ref().is_none_or(|pending| pending.id != open.id) {
-        return Move::end(RotationOutcome::Failed, Some("the pending Secret of the rotation is gone"));
+fn abandoned() -> Move {
+    Move::end(RotationOutcome::Abandoned, "the schedule was deleted before the value was live")
+}
+
+/// Makes a new value under a new id: what there is cannot be used, and nothing of it was written. The other Secret
+/// stays.
+fn anew(stay: fn(Open) -> State, open: Open, seen: &Seen, now: DateTime<Utc>, why: Wait) -> Move {
+    let pause = |begun: Begun| begun.step + ((begun.step - begun.rotation) / 4).clamp(PAUSE.0, PAUSE.1);
+    let state = if seen.begun.is_some_and(|begun| now < pause(begun)) {
+        stay(open)
+    } else {
+        State::Preparing(Open { id: seen.new_id.clone(), reason: open.reason, written: None })
+    };
+    Move { waits: Some(why), ..Move::to(state) }
+}
+
+fn not_proven(pending: &Pending) -> Wait {
+    let text = format!(
+        "Secret {} is not proven to be this schedule's: it is neither used nor deleted, and a new value is made under \
+         another id",
+        pending.name
+    );
+    Wait::new(Reason::PendingNotProven, text)
+}
+
+/// A value may be live that cannot be told from somebody else's.
+fn held(stay: fn(Open) -> State, open: Open, seen: &Seen, pending: &Pending) -> Move {
+    let name = &pending.name;
+    let text = format!(
+        "Secret {name} is not proven to be this schedule's, and the store holds other values than it or a later version; \
+         delete that Secret to give this rotation up"
+    );
+    if seen.deleted {
+        return Move::end(RotationOutcome::Failed, format!("the schedule was deleted, and {text}"));
     }
-    match &seen.stored {
-        None if seen.deleted && seen.store_gone => {
-            Move::end(RotationOutcome::Abandoned, Some("the schedule was deleted, and its store is gone"))
+    Move { waits: Some(Wait::new(Reason::PendingNotProven, text)), ..Move::to(stay(open)) }
+}
+
+/// Whether the store holds, in the version that is known to be ours, exactly the values of a Secret that proves nothing:
+/// the digest key was lost after they were written. Before that, a copy of the old values would look the same.
+fn is_known(open: &Open, stored: &Stored) -> bool {
+    match (stored, &open.written) {
+        (Stored::Ours { version }, Some(written)) => *version == written.version,
+        (Stored::Ours { .. } | Stored::Before { .. } | Stored::Foreign | Stored::Elsewhere, _) => false,
+    }
+}
+
+fn gone(seen: &Seen) -> Move {
+    let text = if seen.deleted {
+        "the schedule was deleted, and the pending Secret of the rotation is gone"
+    } else {
+        "the pending Secret of the rotation is gone"
+    };
+    Move::end(RotationOutcome::Failed, text)
+}
+
+fn foreign(pending: &Pending) -> Move {
+    let text = format!("another tool changed the rotated properties of {}; what it left there stands", pending.target);
+    Move::end(RotationOutcome::Superseded, text)
+}
+
+fn elsewhere() -> Move {
+    Move::end(RotationOutcome::Superseded, "spec.writeTo has changed meanwhile; nothing is written there")
+}
+
+fn refused(pending: &Pending) -> Move {
+    let text = format!(
+        "the schedule was deleted, and {} did not take the new value in {TRIES} tries; what the store holds there is left \
+         as it is",
+        pending.target
+    );
+    Move::end(RotationOutcome::Failed, text)
+}
+
+fn publishing(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
+    let Some(pending) = &seen.pending else { return gone(seen) };
+    let stored = match &seen.store {
+        StoreView::Holds(stored) => stored,
+        StoreView::NotAsked => return Move::waiting(State::Publishing(open), "reads the store"),
+        StoreView::Refused => return refused(pending),
+        StoreView::Gone => {
+            return Move::end(RotationOutcome::Abandoned, "the schedule was deleted, and its store is gone");
         }
-        None => Move::waiting(State::Publishing(open), "reads the store"),
-        Some(Stored::Before { version }) => {
+    };
+    if pending.trust == Trust::NotProven && !is_known(&open, stored) {
+        return match &open.written {
+            None if seen.deleted => abandoned(),
+            None => anew(State::Publishing, open, seen, now, not_proven(pending)),
+            Some(_) => held(State::Publishing, open, seen, pending),
+        };
+    }
+    match stored {
+        Stored::Before { .. } if open.written.is_some() => foreign(pending),
+        Stored::Before { .. } if !seen.is_named && seen.deleted => abandoned(),
+        Stored::Before { .. } if !seen.is_named => {
+            let text = "spec.rotator names other properties by now: their values are made under another id";
+            anew(State::Publishing, open, seen, now, Wait::new(Reason::Rotating, text))
+        }
+        Stored::Before { .. } if seen.deleted && seen.attempts >= TRIES => refused(pending),
+        Stored::Before { version } => {
             let effect = Effect::WriteStore { base: version.clone() };
             Move::doing(State::Publishing(open), effect)
         }
-        Some(Stored::Elsewhere) => {
-            Move::end(RotationOutcome::Superseded, Some("spec.writeTo has changed meanwhile; nothing is written there"))
-        }
-        Some(Stored::Foreign) => Move::end(
-            RotationOutcome::Superseded,
-            Some("somebody else changed the rotated properties in the store meanwhile; what they left there stands"),
-        ),
-        Some(Stored::Ours { version }) => {
-            let open = Open { version: Some(version.clone()), ..open };
-            if seen.deleted {
-                Move::end(RotationOutcome::Completed, Some("the schedule was deleted; the new value is in the store"))
-            } else if seen.policy.published.as_deref() == Some(&open.id) {
-                match rolling_out(open.clone(), seen) {
-                    // Its first word about the consumers spares a write of its own.
-                    waiting @ Move { state: State::RollingOut(_), .. } => waiting,
-                    _ => Move::to(State::RollingOut(open)),
-                }
-            } else {
-                // The value is live in the store: whatever keeps the policy from it has to be said.
-                let wait = seen.policy.unable.clone();
-                let waits = wait.or_else(|| Some(Wait::new(Reason::Rotating, "the policy publishes the new value")));
-                Move { waits, ..Move::to(State::Publishing(open)) }
+        Stored::Elsewhere => elsewhere(),
+        Stored::Foreign => foreign(pending),
+        Stored::Ours { version } => live(open.written(version, pending), seen, pending),
+    }
+}
+
+/// The value is in the store.
+fn live(open: Open, seen: &Seen, pending: &Pending) -> Move {
+    if seen.deleted {
+        let text = "the schedule was deleted; the new value is in the store";
+        return Move::end(RotationOutcome::Completed, text);
+    }
+    if seen.policy.record.as_ref() == Some(&pending.record) {
+        return match rolling_out(open.clone(), seen) {
+            // Its first word about the consumers spares a write of its own.
+            waiting @ Move { state: State::RollingOut(_), .. } => waiting,
+            _ => Move::to(State::RollingOut(open)),
+        };
+    }
+    // Whatever keeps the policy from it has to be said.
+    let wait = seen.policy.unable.clone();
+    let waits = wait.or_else(|| Some(Wait::new(Reason::Rotating, "the policy publishes the new value")));
+    Move { waits, ..Move::to(State::Publishing(open)) }
+}
+
+/// Whether the store still holds our values, and the policy has published them: asked before each later step.
+fn still_ours(stay: fn(Open) -> State, open: Open, seen: &Seen) -> ControlFlow<Move, Open> {
+    let Some(pending) = &seen.pending else { return ControlFlow::Break(gone(seen)) };
+    let stored = match &seen.store {
+        StoreView::Holds(stored) => stored,
+        StoreView::NotAsked => return ControlFlow::Break(Move::waiting(stay(open), "reads the store")),
+        StoreView::Gone | StoreView::Refused => return ControlFlow::Continue(open), // nobody waits for it any more
+    };
+    match (pending.trust, stored) {
+        (Trust::NotProven, stored) if !is_known(&open, stored) => ControlFlow::Break(held(stay, open, seen, pending)),
+        (_, Stored::Before { .. } | Stored::Foreign) => ControlFlow::Break(foreign(pending)),
+        (_, Stored::Elsewhere) => ControlFlow::Break(elsewhere()),
+        (_, Stored::Ours { version }) => {
+            let open = open.written(version, pending);
+            if seen.deleted || seen.policy.record.as_ref() == Some(&pending.record) {
+                return ControlFlow::Continue(open);
             }
+            ControlFlow::Break(Move::waiting(stay(open), "the policy publishes the new value"))
         }
     }
 }
 
 fn rolling_out(open: Open, seen: &Seen) -> Move {
-    if seen.deleted {
-        return Move::end(RotationOutcome::Completed, Some("the schedule was deleted while consumers were rolling"));
-    }
     if let Some(ended) = leaked(seen) {
         return ended;
     }
-    if seen.policy.published.as_deref() != Some(&open.id) {
-        return Move::waiting(State::RollingOut(open), "the policy reports the new value");
+    let open = match still_ours(State::RollingOut, open, seen) {
+        ControlFlow::Continue(open) => open,
+        ControlFlow::Break(decided) => return decided,
+    };
+    if seen.deleted {
+        return Move::end(RotationOutcome::Completed, "the schedule was deleted while consumers were rolling");
     }
     match &seen.policy.behind {
         None => Move::waiting(State::RollingOut(open), "the policy is behind its spec"),
@@ -274,11 +272,15 @@ fn rolling_out(open: Open, seen: &Seen) -> Move {
 }
 
 fn settling(open: Open, seen: &Seen) -> Move {
-    if seen.deleted {
-        return Move::end(RotationOutcome::Completed, Some("the schedule was deleted while the rotation settled"));
-    }
     if let Some(ended) = leaked(seen) {
         return ended;
+    }
+    let open = match still_ours(State::Settling, open, seen) {
+        ControlFlow::Continue(open) => open,
+        ControlFlow::Break(decided) => return decided,
+    };
+    if seen.deleted {
+        return Move::end(RotationOutcome::Completed, "the schedule was deleted while the rotation settled");
     }
     match &seen.old_pods {
         None => Move::waiting(State::Settling(open), "lists the pods"),
@@ -286,13 +288,13 @@ fn settling(open: Open, seen: &Seen) -> Move {
             let text = format!("still running with the old value: {}", old.join(", "));
             Move::waiting(State::Settling(open), text)
         }
-        Some(_) => Move::end(RotationOutcome::Completed, None),
+        Some(_) => Move { ended: Some((RotationOutcome::Completed, None)), ..Move::to(State::Idle) },
     }
 }
 
 /// A value that has leaked is replaced at once, however long the consumers of the present rotation still take.
 fn leaked(seen: &Seen) -> Option<Move> {
     let text = "the new value has leaked: the next rotation begins at once";
-    (seen.due == Due::Now { reason: RotationReason::Leaked })
-        .then(|| Move::end(RotationOutcome::Superseded, Some(text)))
+    (seen.due == Due::Now { reason: RotationReason::Leaked } && !seen.deleted)
+        .then(|| Move::end(RotationOutcome::Superseded, text))
 }

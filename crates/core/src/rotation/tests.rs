@@ -7,7 +7,8 @@ use rekey_api::{RotationScheduleStatus, condition::Reason, rotation::RotationOut
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{chance::rotation_id, chance::tests::Sequence, digest::DigestKey, store::RemoteValue};
+use crate::{chance::rotation_id, chance::tests::Sequence, digest::DigestKey, published::Rotated, store::RemoteValue};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 const KEY: &str = "shop/db";
 const TOKEN: &str = "please";
@@ -37,12 +38,12 @@ struct World {
     object: RotationSchedule,
     /// The status as the operator knows it, when it is behind.
     stale: Option<RotationScheduleStatus>,
-    pending: Vec<Pending>,
+    pending: Vec<(ObjectMeta, BTreeMap<String, SecretBytes>)>,
     store: Option<(u64, Value)>,
     store_gone: bool,
     unable: Option<Wait>,
-    /// What the policy reports, and what the Secret and the pod hold.
-    published: Option<String>,
+    /// The record on the Secret, and what the Secret and the pod hold.
+    record: Option<Rotated>,
     secret: String,
     pod: String,
     /// Values that were made durable, and writes that reached the store.
@@ -84,7 +85,7 @@ impl World {
             store: Some((1, json!({"username": "orders", "password": "old"}))),
             store_gone: false,
             unable: None,
-            published: None,
+            record: None,
             secret: "old".to_owned(),
             pod: "old".to_owned(),
             made: 0,
@@ -129,29 +130,51 @@ impl World {
         object[property] = json!(value);
     }
 
-    fn seen(&self, plan: &Plan, state: &State, status: &RotationScheduleStatus, due: Due) -> Seen {
-        let pending = self.pending.first().cloned();
-        let stored = match (state, &pending) {
-            (State::Publishing(_), Some(pending)) if !self.store_gone => {
-                Some(stored(plan, pending, self.remote().as_ref(), &self.digest_key).unwrap())
+    /// The pending Secrets as the operator reads them: by what they say of themselves.
+    fn read(&self, plan: &Plan) -> Vec<Pending> {
+        let read = |(metadata, values): &(ObjectMeta, BTreeMap<String, SecretBytes>)| {
+            Pending::read(&plan.owner(), metadata, values.clone(), &self.digest_key)
+        };
+        self.pending.iter().map(read).collect()
+    }
+
+    fn pending_seen(&self, plan: &Plan, state: &State) -> Option<Pending> {
+        let found = self.read(plan);
+        match state {
+            State::Idle => first(found),
+            State::Preparing(open) | State::Publishing(open) | State::RollingOut(open) | State::Settling(open) => {
+                found.into_iter().find(|pending| pending.id == open.id)
             }
-            _ => None,
+        }
+    }
+
+    fn seen(&self, plan: &Plan, state: &State, status: &RotationScheduleStatus, due: Due) -> Seen {
+        let pending = self.pending_seen(plan, state);
+        let attempts = status.rotation.as_ref().map_or(0, |open| open.attempts);
+        let store = match (state, &pending) {
+            (State::Idle | State::Preparing(_), _) | (_, None) => StoreView::NotAsked,
+            _ if self.store_gone && plan.deleted => StoreView::Gone,
+            (_, Some(pending)) => {
+                StoreView::Holds(stored(plan, pending, self.remote().as_ref(), &self.digest_key).unwrap())
+            }
         };
         let old = (self.pod != self.secret).then(|| "web".to_owned());
         Seen {
             due,
             new_id: rotation_id(&self.chance, self.now).to_string(),
-            pending_ended: pending.as_ref().is_some_and(|open| status.history.iter().any(|past| past.id == open.id)),
+            pending_ended: pending.as_ref().is_some_and(|open| ended(status, &open.id)),
+            is_named: pending.as_ref().is_some_and(|pending| pending.is_named_by(plan)),
             pending,
             finalizer: self.object.metadata.finalizers.is_some(),
-            stored,
-            store_gone: self.store_gone,
+            store,
             policy: PolicyView {
                 unable: self.unable.clone(),
-                published: self.published.clone(),
+                record: self.record.clone(),
                 behind: Some(old.iter().cloned().collect()),
             },
             old_pods: matches!(state, State::Settling(_)).then(|| old.into_iter().collect()),
+            attempts,
+            begun: begun(status),
             suspended: plan.suspended,
             deleted: plan.deleted,
         }
@@ -221,18 +244,21 @@ impl World {
             }
             Effect::MakePending { id } => {
                 let read = self.remote();
-                let made = Pending {
-                    name: Pending::name(id),
-                    uid: format!("uid-of-{id}"),
+                let made = Prepared {
                     id: id.clone(),
-                    target: plan.target(),
                     base: read.as_ref().map(|read| read.version.clone()),
                     base_digest: base_digest(plan, read.as_ref(), &self.digest_key).unwrap(),
                     values: plan.make(&self.chance),
                 };
-                if self.pending.iter().all(|there| there.name != made.name) {
+                let metadata = ObjectMeta {
+                    name: Some(Pending::name(id)),
+                    uid: Some(format!("uid-of-{id}")),
+                    annotations: Some(made.annotations(plan, &self.digest_key)),
+                    ..ObjectMeta::default()
+                };
+                if self.pending.iter().all(|(there, _)| there.name != metadata.name) {
                     self.made += 1;
-                    self.pending.push(made);
+                    self.pending.push((metadata, made.values));
                 }
                 "makes the pending Secret".to_owned()
             }
@@ -248,25 +274,44 @@ impl World {
                 format!("writes the store over version {}", base.as_deref().unwrap_or("none"))
             }
             Effect::DropPending { uid, .. } => {
-                self.pending.retain(|pending| pending.uid != *uid);
+                let now = time::kube(self.now);
+                for (metadata, _) in &mut self.pending {
+                    if metadata.uid.as_ref() == Some(uid) && metadata.finalizers.is_some() {
+                        metadata.deletion_timestamp.get_or_insert(now.clone());
+                    }
+                }
+                self.pending.retain(|(at, _)| at.uid.as_ref() != Some(uid) || at.finalizers.is_some());
                 "drops the pending Secret".to_owned()
             }
         };
         self.log.push(format!("effect    {line}"));
     }
 
-    /// The policy publishes what the schedule promises, then its consumer follows.
+    /// The policy publishes what the schedule promises, as far as the store has it, then its consumer follows.
     fn others(&mut self) {
         let open = self.status().rotation;
-        let delivered = open.as_ref().is_some_and(|open| open.version == self.remote().map(|read| read.version));
-        if let Some(open) = open.filter(|open| delivered && self.published.as_ref() != Some(&open.id)) {
-            self.published = Some(open.id);
+        let promised = open.as_ref().and_then(|open| open.digest.clone().zip(Some(open.id.clone())));
+        let held = promised.as_ref().map(|(_, id)| self.held(id));
+        let news = match (&promised, &held) {
+            (Some((digest, _)), Some(held)) => held.digest == *digest && self.record.as_ref() != Some(held),
+            _ => open.is_none() && self.password().is_some_and(|password| password != self.secret),
+        };
+        if news {
+            self.record = held;
             self.secret = self.password().unwrap().to_owned();
             self.log.push("policy    publishes the Secret".to_owned());
         } else if self.pod != self.secret {
             self.pod = self.secret.clone();
             self.log.push("consumer  restarts".to_owned());
         }
+    }
+
+    /// What a policy records that publishes what the store holds now.
+    fn held(&self, id: &str) -> Rotated {
+        let plan = Plan::try_from(&self.object).unwrap();
+        let names = self.status().rotation.map(|open| open.properties).unwrap_or_default();
+        let values = members(KEY, names.iter(), self.remote().as_ref()).unwrap();
+        Values { namespace: "shop", target: &plan.target(), id }.record(&values, &self.digest_key)
     }
 
     /// Until nobody has anything to do.
@@ -278,11 +323,11 @@ impl World {
         let mut quiet = 0;
         for number in 0..500 {
             quiet = if self.turn(fault(number)) == Turn::Waits { quiet + 1 } else { 0 };
-            let before = (self.secret.clone(), self.pod.clone(), self.published.clone());
+            let before = (self.secret.clone(), self.pod.clone(), self.record.clone());
             if quiet > 0 {
                 self.others();
             }
-            let moved = before != (self.secret.clone(), self.pod.clone(), self.published.clone());
+            let moved = before != (self.secret.clone(), self.pod.clone(), self.record.clone());
             if quiet > 2 && !moved {
                 return;
             }
@@ -328,3 +373,5 @@ impl World {
 
 mod decisions;
 mod faults;
+mod foreign;
+mod forged;

@@ -1,6 +1,6 @@
-//! The credential: where it comes from, and the roles on the way. A key pair is looked at again every minute, what STS
-//! issues is renewed at two thirds of its hour, the operator's own chain renews itself; all are obtained afresh, once, when they are
-//! refused.
+//! The credential: where it comes from, and the roles on the way. What STS issues is renewed at two thirds of its hour, the
+//! operator's own chain renews itself, and a key pair is good until it is refused; all are obtained afresh, once, when they
+//! are refused. Whoever opens stores opens them anew when the Secret of a key pair changes.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,8 +18,6 @@ use super::{
 };
 use crate::session::{Granted, Login};
 
-/// How long a key pair is used before the Secret is looked at again.
-const FRESH: Duration = Duration::from_mins(1);
 /// How long credentials of STS are asked for. Every role allows an hour, and a role that was assumed by a role no more.
 const HOUR: Duration = Duration::from_hours(1);
 /// Where Kubernetes on AWS says which role a `ServiceAccount` has.
@@ -183,7 +181,7 @@ impl Login for Keys {
         let (first, then, lasts) = match &self.source {
             Source::KeyPair(places) => {
                 let pair = places.read(&*self.credentials).await?;
-                (SharedCredentialsProvider::new(pair), self.role.as_ref(), Some((FRESH, None)))
+                (SharedCredentialsProvider::new(pair), self.role.as_ref(), None)
             }
             Source::Account { name, audiences } => {
                 let annotation = self.annotation(name).await?;

@@ -1,6 +1,9 @@
 //! What a tenant does to stop the operator or to reach what is not his. Each attack ends with the operator alive within its
 //! memory limit, its Lease held, its probes answered and another namespace served (`rekey_e2e::vigil`).
 
+mod connections;
+mod templates;
+
 use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Result;
@@ -12,7 +15,17 @@ use rekey_e2e::{
 
 fn main() -> Result<ExitCode> {
     // One at a time: an attack takes the processor, and only one operator of a cluster leads.
-    suite::main_at_once(1, false, vec![test("an_operator_that_nobody_attacks_serves_others", peace)])
+    suite::main_at_once(
+        1,
+        false,
+        vec![
+            test("an_operator_that_nobody_attacks_serves_others", peace),
+            test("a_chain_of_else_if_is_refused_in_opened_and_closed_namespaces", templates::chain),
+            test("many_templates_do_not_fill_the_memory", templates::memory),
+            test("many_slow_functions_hold_up_nobody_else", templates::time),
+            test("half_open_connections_keep_nobody_from_health_and_metrics", connections::half_open),
+        ],
+    )
 }
 
 /// The watch itself: it finds nothing where nothing is done.

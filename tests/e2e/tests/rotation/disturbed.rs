@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::stage::{OLD, Stage, fresh};
 
 /// A rotation that has its pending Secret and cannot write to the store, since each write meets this fault.
-async fn held_up(world: &Arc<World>, name: &str, fault: Fault) -> Result<(Stage, Proxy)> {
+pub async fn held_up(world: &Arc<World>, name: &str, fault: Fault) -> Result<(Stage, Proxy)> {
     let proxy = Proxy::http(world.bao.address())?;
     proxy.count(filter::vault);
     let scene = Scene::closed(world, name).await?;

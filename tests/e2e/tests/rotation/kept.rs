@@ -29,11 +29,7 @@ pub async fn never(world: Arc<World>) -> Result<()> {
     let text = stage.step("RollingOut").await?;
     ensure!(text.contains("Deployment web (Held)"), "{text}");
     ensure!(stage.scene.held("web", "PASSWORD").await? == OLD);
-    // What `kubectl rollout restart` does.
-    let body =
-        json!({"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}}}});
-    let patch = kube::api::Patch::Merge(body);
-    stage.scene.api::<Deployment>().patch("web", &kube::api::PatchParams::default(), &patch).await?;
+    stage.restart("web").await?;
     ensure!(stage.ended(1).await?[0].outcome == RotationOutcome::Completed);
     ensure!(stage.scene.held("web", "PASSWORD").await? == password);
     ensure!(stage.restarts("web").await? == 1);

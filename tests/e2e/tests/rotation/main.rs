@@ -1,6 +1,8 @@
 //! Rotations on a real control plane with a real node, a real store and real consumers.
 
 mod disturbed;
+mod foreign;
+mod forged;
 mod kept;
 mod request;
 mod stage;
@@ -33,6 +35,18 @@ fn main() -> Result<ExitCode> {
             test("other_properties_that_move_are_merged", disturbed::merged),
             test("a_deletion_while_publishing_completes_and_goes", disturbed::deleted),
             test("a_deletion_with_a_refused_spec_goes", disturbed::deleted_and_refused),
+            test("a_labelled_secret_of_others_is_not_adopted", forged::labelled),
+            test("a_pending_secret_with_other_values_is_not_used", forged::changed),
+            test("a_pending_secret_without_a_proof_is_not_used", forged::bare),
+            test("the_proof_of_another_schedule_proves_nothing", forged::copied),
+            test("a_pending_secret_that_stays_is_not_asked_for_without_end", forged::guarded),
+            test("a_deleted_schedule_that_stays_is_left_alone", forged::guarded_schedule),
+            test("a_deleted_schedule_gives_up_on_a_store_that_refuses", forged::refused_for_good),
+            test("an_old_value_put_back_while_consumers_follow_supersedes", foreign::old_value_while_rolling),
+            test("a_foreign_value_while_consumers_follow_supersedes", foreign::foreign_value_while_rolling),
+            test("an_old_value_put_back_while_publishing_supersedes", foreign::old_value_while_publishing),
+            test("a_foreign_value_while_publishing_supersedes", foreign::foreign_value_while_publishing),
+            test("an_undisturbed_rotation_reads_the_store_seldom", foreign::reads),
             test("a_consumer_that_is_never_restarted_keeps_a_rotation_open", kept::never),
         ],
     )

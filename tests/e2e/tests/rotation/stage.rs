@@ -1,9 +1,15 @@
 //! What the tests of rotations have in common.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 
 use anyhow::{Result, ensure};
-use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Secret};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, ReplicaSet},
+    core::v1::Secret,
+};
 use kube::{
     Api, ResourceExt as _,
     api::{ListParams, Patch, PatchParams},
@@ -164,6 +170,19 @@ impl Stage {
         let params = ListParams::default().labels(names::SCHEDULE_UID);
         let list = self.scene.api::<Secret>().list(&params).await?;
         Ok(list.items.iter().map(kube::ResourceExt::name_any).collect())
+    }
+
+    /// What `kubectl rollout restart` does.
+    pub async fn restart(&self, app: &str) -> Result<()> {
+        let body = json!({"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": Self::token()}}}}});
+        self.scene.api::<Deployment>().patch(app, &PatchParams::default(), &Patch::Merge(body)).await?;
+        Ok(())
+    }
+
+    /// Another one each time.
+    fn token() -> String {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        COUNT.fetch_add(1, Ordering::Relaxed).to_string()
     }
 
     /// How often the pods of a Deployment were replaced.

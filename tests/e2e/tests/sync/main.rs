@@ -23,6 +23,7 @@ fn main() -> Result<ExitCode> {
         false,
         vec![
             test("a_namespace_opened_later_works_without_a_restart", namespaces::opened_later),
+            test("a_kind_that_is_removed_is_not_asked_for_any_more", namespaces::kind_removed),
             test("another_replica_takes_over_after_a_kill", leading::takes_over),
             test("kubernetes_login_needs_the_role_and_then_works", stores::kubernetes_login),
             test("idle_rounds_read_each_key_once_and_ask_the_api_server_nothing", cost::idle),
@@ -31,6 +32,7 @@ fn main() -> Result<ExitCode> {
             test("locked_cannot_be_left", locked::left),
             test("a_store_with_a_token_says_who_it_is", stores::token),
             test("a_store_with_a_key_pair_gives_json_properties", stores::key_pair),
+            test("a_key_pair_that_changes_is_not_used_any_more", stores::key_pair_changes),
             test("a_certificate_is_issued_once", engines::issued_once),
             test("what_could_not_be_published_is_not_issued_again", engines::unpublished),
             test("a_read_only_store_posts_to_no_engine", engines::read_only),

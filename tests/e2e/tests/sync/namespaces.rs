@@ -6,9 +6,15 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use k8s_openapi::api::rbac::v1::RoleBinding;
-use kube::api::DeleteParams;
-use rekey_e2e::{Scene, World, conditions, kubectl::kubectl};
+use k8s_openapi::{
+    api::rbac::v1::RoleBinding, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{Api, api::DeleteParams};
+use rekey_e2e::{
+    Account, Scene, World, conditions, foreign,
+    kubectl::kubectl,
+    wait::{stays, until},
+};
 use serde_json::json;
 
 pub async fn opened_later(world: Arc<World>) -> Result<()> {
@@ -44,4 +50,34 @@ pub async fn opened_later(world: Arc<World>) -> Result<()> {
     kubectl(&world, &words).await?;
     scene.wait_data("db", &[("password", "two")]).await?;
     scene.wait_synced("db").await.map(drop)
+}
+
+/// The CRD of an extension goes while the operator runs: to ask for it on and on would cost, and end in a watch that counts as
+/// dead.
+pub async fn kind_removed(world: Arc<World>) -> Result<()> {
+    let scene = Scene::new(&world, "kinds").await?;
+    let gateway = json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
+        "metadata": {"name": "edge", "namespace": scene.namespace}, "spec": {},
+    });
+    world.serve(foreign::gateways(), gateway).await?;
+    let account = Account::new(&scene).await?;
+    let start = account.mark().await?;
+    let operator = account.operator("kinds")?;
+    until("gateways are watched", || async {
+        Ok((account.since(&start).await?.of("watch", "gateways") > 0).then_some(()))
+    })
+    .await?;
+    let before = account.mark().await?;
+    let kinds: Api<CustomResourceDefinition> = Api::all(world.client.clone());
+    kinds.delete("gateways.gateway.networking.k8s.io", &DeleteParams::default()).await?;
+    until("it notices", || async { Ok((account.not_found("gateways", &before).await? > 0).then_some(())) }).await?;
+    let after = account.mark().await?;
+    let requests = || async {
+        let counts = account.since(&after).await?;
+        Ok(counts.of("list", "gateways") + counts.of("watch", "gateways"))
+    };
+    stays("requests for gateways", 0, Duration::from_secs(8), requests).await?;
+    ensure!(operator.get("/readyz").await?.0 == 200);
+    Ok(())
 }

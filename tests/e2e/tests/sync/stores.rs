@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Patch, PatchParams};
 use rekey_api::store::Capability;
 use rekey_e2e::{Scene, World, conditions};
 use serde_json::{Value, json};
@@ -52,6 +54,21 @@ pub async fn key_pair(world: Arc<World>) -> Result<()> {
     let identity = store.identity.unwrap_or_default();
     ensure!(identity.starts_with("arn:aws:sts::123456789012:"), "{identity}");
     Ok(())
+}
+
+/// The emulator goes on taking the old pair: it is the change of its Secret that ends its use.
+pub async fn key_pair_changes(world: Arc<World>) -> Result<()> {
+    let scene = Scene::new(&world, "pair").await?;
+    let _operator = scene.operator()?;
+    scene.wait_store("aws", "Ready=True/Synced").await?;
+    let secrets = scene.api::<Secret>();
+    let without = Patch::Merge(json!({"data": {"secret": null}}));
+    secrets.patch("aws", &PatchParams::default(), &without).await?;
+    let store = scene.wait_store("aws", "Ready=False/DependencyNotReady").await?;
+    let said = conditions::message(&store.status.unwrap_or_default().conditions, "Ready");
+    ensure!(said.contains(r#"Secret "aws" has no key "secret""#), "{said}");
+    scene.secret("aws", &[("id", "test"), ("secret", "test")]).await?;
+    scene.wait_store("aws", "Ready=True/Synced").await.map(drop)
 }
 
 pub async fn kubernetes_login(world: Arc<World>) -> Result<()> {

@@ -126,19 +126,10 @@ fn a_spec_that_changes_meanwhile_does_not_make_our_value_a_foreign_one() {
 }
 
 #[test]
-fn a_lost_digest_key_does_not_stop_a_rotation_whose_base_still_stands() {
-    let mut world = World::asked();
-    world.until("Publishing");
-    world.digest_key = DigestKey::new(SecretBytes::from("another"));
-    world.settle();
-    check(&world).unwrap();
-}
-
-#[test]
 fn a_status_that_is_lost_loses_no_value() {
     let mut world = World::asked();
     world.until("Publishing");
-    let value = world.pending[0].values["password"].clone();
+    let value = world.pending[0].1["password"].clone();
     world.object.status = None;
     world.settle();
     assert_eq!(world.password(), value.expose_text());

@@ -1,0 +1,125 @@
+//! What proves that a pending Secret, or what a policy has published, is of one rotation and no other: digests with the
+//! installation's own key, over everything that it is about.
+
+use std::collections::BTreeMap;
+
+use rekey_api::reference::StoreRef;
+
+use crate::{SecretBytes, digest::DigestKey, published::Rotated};
+
+/// No namespace has such a name: the digests of a Secret's keys, which start with theirs, never equal one of these.
+const PENDING: &str = "rekey.dev/pending";
+const PUBLISHED: &str = "rekey.dev/rotation";
+
+/// The store and key that a rotation writes, as one text.
+#[must_use]
+pub fn target(store: &StoreRef, key: &str) -> String {
+    format!("{}/{} {key}", store.kind.as_str(), store.name)
+}
+
+/// What a pending Secret says of itself, beside its values.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim<'a> {
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Uid of the schedule.
+    pub uid: &'a str,
+    /// The rotation.
+    pub id: &'a str,
+    /// The store and key that it is meant for, as [`target`].
+    pub target: &'a str,
+    /// The store's version when the rotation began; empty: none.
+    pub base: &'a str,
+    /// Digest of the rotated properties when the rotation began.
+    pub base_digest: &'a str,
+}
+
+impl Claim<'_> {
+    /// The proof of a pending Secret with these values.
+    #[must_use]
+    pub fn proof(&self, values: &BTreeMap<String, SecretBytes>, key: &DigestKey) -> String {
+        let context = [PENDING, self.namespace, self.uid, self.id, self.target, self.base, self.base_digest];
+        key.of(&context, &encoded(values))
+    }
+}
+
+/// The values of a rotation, wherever they are found: in its pending Secret, or in the store by whom a policy publishes.
+#[derive(Clone, Copy, Debug)]
+pub struct Values<'a> {
+    /// The namespace of schedule and policy.
+    pub namespace: &'a str,
+    /// The store and key, as [`target`].
+    pub target: &'a str,
+    /// The rotation.
+    pub id: &'a str,
+}
+
+impl Values<'_> {
+    /// The record of a publication of these values.
+    #[must_use]
+    pub fn record(&self, values: &BTreeMap<String, SecretBytes>, key: &DigestKey) -> Rotated {
+        let digest = key.of(&[PUBLISHED, self.namespace, self.target, self.id], &encoded(values));
+        Rotated { id: self.id.to_owned(), digest }
+    }
+}
+
+/// Names and values with their lengths, so that no two sets of them are written alike.
+fn encoded(values: &BTreeMap<String, SecretBytes>) -> SecretBytes {
+    let parts = || values.iter().flat_map(|(name, value)| [name.as_bytes(), value.expose()]);
+    // In one piece: a buffer that grows would leave copies of values behind.
+    let mut bytes = Vec::with_capacity(parts().map(|part| part.len() + 8).sum());
+    for part in parts() {
+        bytes.extend((part.len() as u64).to_be_bytes());
+        bytes.extend(part);
+    }
+    SecretBytes::new(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(pairs: &[(&str, &str)]) -> BTreeMap<String, SecretBytes> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), SecretBytes::from(*value))).collect()
+    }
+
+    #[test]
+    fn a_proof_is_of_one_rotation_its_base_and_its_values() {
+        let key = DigestKey::new(SecretBytes::from("k"));
+        let claim = Claim { namespace: "shop", uid: "u", id: "i", target: "t", base: "1", base_digest: "d" };
+        let ours = values(&[("password", "new")]);
+        let proof = claim.proof(&ours, &key);
+        assert_eq!(proof, claim.proof(&ours, &key));
+        for (what, other) in [
+            ("namespace", Claim { namespace: "prod", ..claim }),
+            ("schedule", Claim { uid: "v", ..claim }),
+            ("rotation", Claim { id: "j", ..claim }),
+            ("target", Claim { target: "s", ..claim }),
+            ("base", Claim { base: "2", ..claim }),
+            ("digest of the base", Claim { base_digest: "e", ..claim }),
+            ("parts of another length", Claim { base: "", base_digest: "1d", ..claim }),
+        ] {
+            assert_ne!(other.proof(&ours, &key), proof, "{what}");
+        }
+        for (what, other) in [
+            ("another value", values(&[("password", "theirs")])),
+            ("another name", values(&[("host", "new")])),
+            ("one more", values(&[("password", "new"), ("host", "h")])),
+            ("none", values(&[])),
+        ] {
+            assert_ne!(claim.proof(&other, &key), proof, "{what}");
+        }
+        assert_ne!(claim.proof(&ours, &DigestKey::new(SecretBytes::from("another"))), proof);
+    }
+
+    #[test]
+    fn names_and_values_do_not_run_into_one_another() {
+        let key = DigestKey::new(SecretBytes::from("k"));
+        let at = Values { namespace: "shop", target: "t", id: "i" };
+        let record = |pairs: &[(&str, &str)]| at.record(&values(pairs), &key);
+        assert_ne!(record(&[("a", "bc")]), record(&[("ab", "c")]));
+        assert_ne!(record(&[("a", ""), ("b", "")]), record(&[("a", "b")]));
+        assert_eq!(record(&[("a", "b")]).id, "i");
+        assert_ne!(Values { id: "j", ..at }.record(&values(&[("a", "b")]), &key).digest, record(&[("a", "b")]).digest);
+    }
+}

@@ -1,0 +1,201 @@
+//! What the step machine of a rotation goes by: its state, what it sees, and what it decides.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use rekey_api::{
+    condition::Reason,
+    rotation::{RotationOutcome, RotationReason},
+};
+
+use super::{Due, Pending, Stored};
+use crate::published::Rotated;
+
+/// Where a rotation is; by value, so that each arm names what comes next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// None is open.
+    Idle,
+    /// The new value is being made durable.
+    Preparing(Open),
+    /// It is being written to the store, and by the policy to the Secret.
+    Publishing(Open),
+    /// Consumers are being brought onto it.
+    RollingOut(Open),
+    /// Nobody may still hold the old one.
+    Settling(Open),
+}
+
+/// An open rotation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Open {
+    /// Its id, a UUID of version 7.
+    pub id: String,
+    /// Why it was begun.
+    pub reason: RotationReason,
+    /// What is known to stand in the store, once it was seen there.
+    pub written: Option<Written>,
+}
+
+/// The new value as the store has it, for the policy, which reads it there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The version that holds it.
+    pub version: String,
+    /// The properties that are rotated.
+    pub properties: BTreeSet<String>,
+    /// Keyed digest of their values: what is published from others is not this rotation's.
+    pub digest: String,
+}
+
+impl Open {
+    pub(super) fn written(self, version: &str, pending: &Pending) -> Self {
+        let written = Written {
+            version: version.to_owned(),
+            properties: pending.values.keys().cloned().collect(),
+            digest: pending.record.digest.clone(),
+        };
+        Self { written: Some(written), ..self }
+    }
+}
+
+/// When an open rotation and its step began, as the status has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Begun {
+    /// The rotation.
+    pub rotation: DateTime<Utc>,
+    /// The step.
+    pub step: DateTime<Utc>,
+}
+
+/// What was seen.
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about the world")]
+pub struct Seen {
+    /// Whether one begins, if none is open.
+    pub due: Due,
+    /// Id for a rotation that begins now.
+    pub new_id: String,
+    /// The pending Secret of the open rotation, by its name; when none is open, one of the schedule's own that is left.
+    pub pending: Option<Pending>,
+    /// Whether the rotation of that Secret has ended.
+    pub pending_ended: bool,
+    /// Whether the schedule still names every property that the Secret has a value for.
+    pub is_named: bool,
+    /// Whether the schedule holds the finalizer.
+    pub finalizer: bool,
+    /// The store's value against the pending one, freshly read; from `Publishing` on.
+    pub store: StoreView,
+    /// The policy.
+    pub policy: PolicyView,
+    /// Live pods that hold an older value, from a fresh list; only in `Settling`.
+    pub old_pods: Option<Vec<String>>,
+    /// How often the step in progress has failed.
+    pub attempts: u32,
+    /// When the open rotation began.
+    pub begun: Option<Begun>,
+    /// Whether the schedule is suspended.
+    pub suspended: bool,
+    /// Whether the schedule is being deleted.
+    pub deleted: bool,
+}
+
+/// What a look at the store has shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreView {
+    /// It was not looked at.
+    NotAsked,
+    /// What it holds.
+    Holds(Stored),
+    /// The store object is gone, and so will be the schedule.
+    Gone,
+    /// It was not to be read in as many tries as a schedule that is being deleted waits for.
+    Refused,
+}
+
+/// What matters of the policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PolicyView {
+    /// Why a new value could not be written and published now.
+    pub unable: Option<Wait>,
+    /// What its Secret's own record says of the rotation that it was published from.
+    pub record: Option<Rotated>,
+    /// Consumers that are not current and healthy yet; `None` when its status is behind its spec.
+    pub behind: Option<Vec<String>>,
+}
+
+/// What is waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// In a word.
+    pub reason: Reason,
+    /// For people, with what they can do.
+    pub text: String,
+}
+
+impl Wait {
+    /// A wait.
+    #[must_use]
+    pub fn new(reason: Reason, text: impl Into<String>) -> Self {
+        Self { reason, text: text.into() }
+    }
+}
+
+/// A change of the world. Each can be done twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Make the values and keep them in the pending Secret of this rotation.
+    MakePending {
+        /// Rotation id.
+        id: String,
+    },
+    /// Write the pending values to the store, over this version.
+    WriteStore {
+        /// The version to replace.
+        base: Option<String>,
+    },
+    /// Put the finalizer on the schedule.
+    Hold,
+    /// Take the finalizer off the schedule.
+    Release,
+    /// Delete the pending Secret.
+    DropPending {
+        /// Name of the Secret.
+        name: String,
+        /// Its uid.
+        uid: String,
+    },
+}
+
+/// The decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// The next state; persisted before the effect.
+    pub state: State,
+    /// What to do in it.
+    pub effect: Option<Effect>,
+    /// What is waited for, if there is nothing to do.
+    pub waits: Option<Wait>,
+    /// How an open rotation ended, and why if it was not completed.
+    pub ended: Option<(RotationOutcome, Option<String>)>,
+    /// What stays to be said while no rotation is open.
+    pub note: Option<String>,
+}
+
+impl Move {
+    pub(super) fn to(state: State) -> Self {
+        Self { state, effect: None, waits: None, ended: None, note: None }
+    }
+
+    pub(super) fn doing(state: State, effect: Effect) -> Self {
+        Self { effect: Some(effect), ..Self::to(state) }
+    }
+
+    pub(super) fn waiting(state: State, text: impl Into<String>) -> Self {
+        Self { waits: Some(Wait::new(Reason::Rotating, text)), ..Self::to(state) }
+    }
+
+    pub(super) fn end(outcome: RotationOutcome, why: impl Into<String>) -> Self {
+        Self { ended: Some((outcome, Some(why.into()))), ..Self::to(State::Idle) }
+    }
+}

@@ -1,0 +1,56 @@
+//! The only error a store answers with.
+
+use std::{fmt, time::Duration};
+
+/// What kind of failure a store answered with; decides condition, retry and log level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreErrorKind {
+    /// There is no such key, version or secret.
+    NotFound,
+    /// The credential is refused, or not allowed to do this.
+    Denied,
+    /// Asked to slow down.
+    Throttled,
+    /// Nobody answers, a timeout, sealed, or a server error.
+    Unavailable,
+    /// Somebody else changed it first.
+    Conflict,
+    /// The request can never work as it is; the spec must change.
+    Invalid,
+    /// The answer is not in the form the store documents.
+    Malformed,
+}
+
+/// A store's failure. The text is always ours: what a server answered is never quoted, since it may hold values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreError {
+    /// The kind.
+    pub kind: StoreErrorKind,
+    /// How long the store asked us to wait, capped by the implementation.
+    pub retry_after: Option<Duration>,
+    /// What happened and how to mend it, in our words.
+    pub text: String,
+}
+
+impl StoreError {
+    /// An error of this kind.
+    #[must_use]
+    pub fn new(kind: StoreErrorKind, text: impl Into<String>) -> Self {
+        Self { kind, retry_after: None, text: text.into() }
+    }
+
+    /// The same with the wait the store asked for.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Option<Duration>) -> Self {
+        self.retry_after = wait;
+        self
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for StoreError {}

@@ -1,0 +1,249 @@
+//! A small HTTP/1 server that those who connect cannot exhaust: for health and metrics, where anybody on the pod network
+//! may connect.
+//!
+//! - Each port has a thread and a runtime of its own: nothing that keeps the operator or the other port busy delays it.
+//! - A connection is for one request, and is closed after a time whatever it does.
+//! - Only so many are open at a time. One more takes the place of the oldest, since a kubelet or a Prometheus asks as
+//!   soon as it has connected, and is answered at once: who has been there longest has something else in mind.
+//! - Bodies of requests are not read.
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::{
+    body::{Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{net::TcpStream, task::JoinHandle};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// An answer, whole.
+pub type Reply = Response<Full<Bytes>>;
+
+/// The most that is buffered of a request, in bytes. hyper takes no less than half of it.
+const BUFFER: usize = 16 * 1024;
+/// The pause after a connection could not be accepted: what keeps us from it, mostly a lack of file handles, does not
+/// pass at once.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What one port takes part in.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Connections that are open at the same time.
+    pub connections: usize,
+    /// How long the head of a request may take.
+    pub head: Duration,
+    /// How long a connection is kept in all, with its answer.
+    pub connection: Duration,
+}
+
+/// Some 60 of 1,024 file handles, which is a common limit, and times that no prober of good will needs.
+pub const BOUNDS: Bounds =
+    Bounds { connections: 64, head: Duration::from_secs(5), connection: Duration::from_secs(10) };
+
+/// A server that runs until this is dropped.
+pub struct Server {
+    /// Where it listens.
+    #[cfg(test)]
+    address: SocketAddr,
+    _end: DropGuard,
+}
+
+/// Serves GET and HEAD of what `answer` says to a path.
+///
+/// # Errors
+/// When the address cannot be listened on, or there is no thread to be had.
+pub fn start<A>(name: &str, address: SocketAddr, bounds: Bounds, answer: A) -> Result<Server>
+where
+    A: Fn(&str) -> Reply + Send + Sync + 'static,
+{
+    let listener = TcpListener::bind(address).with_context(|| format!("listen on {address}"))?;
+    listener.set_nonblocking(true)?;
+    let stop = CancellationToken::new();
+    let server = Server {
+        #[cfg(test)]
+        address: listener.local_addr()?,
+        _end: stop.clone().drop_guard(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    thread.spawn(move || runtime.block_on(stop.run_until_cancelled(listen(listener, bounds, answer)))).map(drop)?;
+    Ok(server)
+}
+
+async fn listen<A>(listener: TcpListener, bounds: Bounds, answer: A)
+where
+    A: Fn(&str) -> Reply + Send + Sync + 'static,
+{
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!("the server of health or metrics cannot listen: {error}"),
+    };
+    let answer = Arc::new(answer);
+    let mut open = VecDeque::new();
+    loop {
+        let accepted = listener.accept().await;
+        open.retain(|connection: &JoinHandle<()>| !connection.is_finished());
+        match accepted {
+            Ok((stream, _)) => {
+                if open.len() >= bounds.connections {
+                    close_oldest(&mut open).await;
+                }
+                open.push_back(tokio::spawn(serve(stream, bounds, Arc::clone(&answer))));
+            }
+            Err(error) if is_of_the_connection(&error) => {}
+            Err(error) => {
+                tracing::debug!("a connection to health or metrics could not be accepted: {error}");
+                close_oldest(&mut open).await;
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Whether it concerns the one connection alone, which is gone.
+fn is_of_the_connection(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
+}
+
+/// Its handle is free when this returns.
+async fn close_oldest(open: &mut VecDeque<JoinHandle<()>>) {
+    if let Some(oldest) = open.pop_front() {
+        oldest.abort();
+        oldest.await.ok();
+    }
+}
+
+async fn serve<A>(stream: TcpStream, bounds: Bounds, answer: Arc<A>)
+where
+    A: Fn(&str) -> Reply + Send + Sync + 'static,
+{
+    let service = service_fn(|request: Request<Incoming>| {
+        let reply = match *request.method() {
+            Method::GET | Method::HEAD => answer(request.uri().path()),
+            _ => text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n"),
+        };
+        std::future::ready(Ok::<_, Infallible>(reply))
+    });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(bounds.head).keep_alive(false).max_buf_size(BUFFER);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    // How it ended is the business of who connected.
+    tokio::time::timeout(bounds.connection, connection).await.ok();
+}
+
+/// A reply in plain text.
+pub fn text(status: StatusCode, text: impl Into<Bytes>) -> Reply {
+    let mut reply = Response::new(Full::new(text.into()));
+    *reply.status_mut() = status;
+    reply
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read as _, Write as _},
+        net::TcpStream,
+    };
+
+    use super::*;
+
+    const REQUEST: &str = "GET /there HTTP/1.1\r\nhost: a\r\n\r\n";
+    const SHORT: Duration = Duration::from_millis(50);
+    const LONG: Duration = Duration::from_secs(600);
+
+    fn server(bounds: Bounds) -> Server {
+        start("test", "127.0.0.1:0".parse().unwrap(), bounds, |path| match path {
+            "/there" => text(StatusCode::OK, "it is\n"),
+            _ => text(StatusCode::NOT_FOUND, "it is not\n"),
+        })
+        .unwrap()
+    }
+
+    fn connect(server: &Server, request: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        stream
+    }
+
+    /// Everything that comes until the server closes; a connection that is reset is closed, too.
+    fn answer(mut stream: TcpStream) -> String {
+        let mut bytes = Vec::new();
+        match stream.read_to_end(&mut bytes) {
+            Ok(_) => {}
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "it is not closed"),
+        }
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn each_connection_gets_one_answer() {
+        let server = server(BOUNDS);
+        let table = [
+            (REQUEST, "HTTP/1.1 200", "it is\n"),
+            ("GET /else HTTP/1.1\r\nhost: a\r\n\r\n", "HTTP/1.1 404", "it is not\n"),
+            ("HEAD /there HTTP/1.1\r\nhost: a\r\n\r\n", "HTTP/1.1 200", "\r\n\r\n"),
+            ("POST /there HTTP/1.1\r\nhost: a\r\ncontent-length: 9999999999\r\n\r\n", "HTTP/1.1 405", "HEAD\n"),
+            ("nonsense\r\n\r\n", "HTTP/1.1 400", ""),
+        ];
+        for (request, begin, end) in table {
+            let answer = answer(connect(&server, request));
+            assert!(answer.starts_with(begin) && answer.ends_with(end), "{request}: {answer}");
+        }
+        let twice = answer(connect(&server, &REQUEST.repeat(2)));
+        assert_eq!(twice.matches("HTTP/1.1").count(), 1, "{twice}");
+        let long = format!("GET /there HTTP/1.1\r\nhost: a\r\na: {}\r\n\r\n", "a".repeat(4 * BUFFER));
+        assert!(!answer(connect(&server, &long)).contains("200 OK"), "a head of any size is read");
+    }
+
+    #[test]
+    fn who_does_not_finish_the_head_of_a_request_is_closed() {
+        let server = server(Bounds { head: SHORT, connection: LONG, ..BOUNDS });
+        for begun in ["", "GET /there HTTP/1.1\r\nhost:"] {
+            assert!(!answer(connect(&server, begun)).contains("200 OK"));
+        }
+        assert!(answer(connect(&server, REQUEST)).contains("200 OK"));
+    }
+
+    #[test]
+    fn no_connection_is_kept_longer_than_allowed() {
+        let server = server(Bounds { head: LONG, connection: SHORT, ..BOUNDS });
+        assert_eq!(answer(connect(&server, "GET /there HTTP/1.1\r\nhost:")), "");
+    }
+
+    #[test]
+    fn one_more_than_allowed_takes_the_place_of_the_oldest() {
+        let server = server(Bounds { connections: 2, head: LONG, connection: LONG });
+        let mut held: VecDeque<TcpStream> = (0..2).map(|_| connect(&server, "GET /there")).collect();
+        for _ in 0..3 {
+            held.push_back(connect(&server, "GET /there"));
+            assert_eq!(answer(held.pop_front().unwrap()), "", "the oldest");
+        }
+        assert!(answer(connect(&server, REQUEST)).contains("200 OK"), "who asks is answered");
+        let mut youngest = held.pop_back().unwrap();
+        youngest.write_all(&REQUEST.as_bytes()["GET /there".len()..]).unwrap();
+        assert!(answer(youngest).contains("200 OK"), "who came last is still there");
+    }
+
+    #[test]
+    fn a_server_ends_when_it_is_dropped() {
+        let server = server(BOUNDS);
+        let address = server.address;
+        let held = connect(&server, "GET /there");
+        drop(server);
+        assert_eq!(answer(held), "");
+        assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+    }
+}
