@@ -194,3 +194,97 @@ impl<'a, E> Survey<'a, E> {
         cipher.decrypt_padded_vec::<Pkcs7>(data).ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use cbc::cipher::{BlockCipherEncrypt, BlockModeEncrypt as _};
+    use pkcs5::der::Encode as _;
+
+    use super::*;
+
+    const PASSWORD: &str = "changeit";
+    /// `pkcs7-data`.
+    const DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 1];
+
+    fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+        let content = parts.concat();
+        let length = u32::try_from(content.len()).unwrap().to_be_bytes();
+        [&[tag, 0x84], length.as_slice(), &content].concat()
+    }
+
+    /// A salt and a number of iterations.
+    fn parameters(iterations: u32) -> Vec<u8> {
+        der(SEQUENCE, &[&der(OCTETS, &[b"saltsalt"]), &der(INTEGER, &[&[0], &iterations.to_be_bytes()])])
+    }
+
+    /// `data`, encrypted, as it stands in a file.
+    fn encrypted(algorithm: &[u8], data: &[u8]) -> Vec<u8> {
+        der(SEQUENCE, &[&der(OBJECT, &[DATA]), algorithm, &der(CONTENT, &[data])])
+    }
+
+    fn by_pbes2(data: &[u8], iterations: u32) -> Vec<u8> {
+        let scheme = pbes2::Parameters::generate_pbkdf2_sha256_aes256cbc(iterations, b"saltsalt", [1; 16]).unwrap();
+        let algorithm = der(SEQUENCE, &[&der(OBJECT, &[PBES2]), &scheme.to_der().unwrap()]);
+        encrypted(&algorithm, &scheme.encrypt(PASSWORD.as_bytes(), data).unwrap())
+    }
+
+    fn by_pbes1<C: KeyInit + BlockCipherEncrypt>(kind: &[u8], size: usize, data: &[u8], iterations: u32) -> Vec<u8> {
+        let derive = |kind, size| {
+            derive_key_utf8::<Sha1>(PASSWORD, b"saltsalt", kind, i32::try_from(iterations).unwrap(), size).unwrap()
+        };
+        let (key, vector) = (derive(Pkcs12KeyType::EncryptionKey, size), derive(Pkcs12KeyType::Iv, 8));
+        let cipher = cbc::Encryptor::<C>::new_from_slices(&key, &vector).unwrap();
+        let algorithm = der(SEQUENCE, &[&der(OBJECT, &[kind]), &parameters(iterations)]);
+        encrypted(&algorithm, &cipher.encrypt_padded_vec::<Pkcs7>(data))
+    }
+
+    /// The iterations that are accounted for, and whether the file may be opened.
+    fn survey(file: &[u8]) -> (usize, bool) {
+        let counted = Cell::new(0_usize);
+        let spend = |iterations| {
+            counted.set(counted.get().saturating_add(iterations));
+            if counted.get() > 10_000_000 { Err(()) } else { Ok(()) }
+        };
+        let result = Survey::new(PASSWORD, &spend).file(file);
+        (counted.get(), result.is_ok())
+    }
+
+    #[test]
+    fn what_is_encrypted_is_looked_into() {
+        let inner = der(SEQUENCE, &[&parameters(1_000_000), &parameters(2_000_000)]);
+        for (name, file) in [
+            ("plain", inner.clone()),
+            ("in octets", der(SEQUENCE, &[&der(OCTETS, &[&inner])])),
+            ("PBES2", by_pbes2(&inner, 1_000)),
+            ("3DES", by_pbes1::<des::TdesEde3>(TRIPLE_DES, 24, &inner, 1_000)),
+            ("RC2", by_pbes1::<rc2::Rc2>(RC2, 5, &inner, 1_000)),
+            ("twice", by_pbes2(&by_pbes2(&inner, 1_000), 1_000)),
+        ] {
+            let (counted, opens) = survey(&file);
+            assert!(opens && (3_000_000..3_010_000).contains(&counted), "{name}: {counted} {opens}");
+        }
+    }
+
+    #[test]
+    fn what_costs_too_much_is_refused_before_it_is_done() {
+        assert!(!survey(&by_pbes2(&[0x30, 0], 1)[..].repeat(MAX_ENCRYPTED + 1)).1);
+        let started = std::time::Instant::now();
+        let costly = der(SEQUENCE, &[&der(OBJECT, &[TRIPLE_DES]), &parameters(2_000_000_000)]);
+        assert!(!survey(&encrypted(&costly, &[0; 16])).1);
+        assert!(started.elapsed().as_secs() < 5);
+        assert!(!survey(&der(SEQUENCE, &[&der(OBJECT, &[SCRYPT])])).1);
+        let deep = (0..1_000).fold(Vec::new(), |inner, _| der(SEQUENCE, &[&inner]));
+        assert!(!survey(&deep).1);
+    }
+
+    #[test]
+    fn broken_files_end() {
+        for file in
+            [&[][..], &[0x30], &[0x30, 0x84], &[0x30, 0x84, 255, 255, 255, 255], &[0x30, 0x89, 1], &[0x30, 5, 1]]
+        {
+            assert_eq!(survey(file), (0, true), "{file:?}");
+        }
+    }
+}
