@@ -2,6 +2,7 @@
 //! memory limit, its Lease held, its probes answered and another namespace served (`rekey_e2e::vigil`).
 
 mod connections;
+mod rendering;
 mod templates;
 
 use std::{process::ExitCode, sync::Arc};
@@ -22,7 +23,7 @@ fn main() -> Result<ExitCode> {
             test("an_operator_that_nobody_attacks_serves_others", peace),
             test("a_chain_of_else_if_is_refused_in_opened_and_closed_namespaces", templates::chain),
             test("many_templates_do_not_fill_the_memory", templates::memory),
-            test("many_slow_functions_hold_up_nobody_else", templates::time),
+            test("slow_templates_stop_nobody_else", rendering::slow_templates),
             test("half_open_connections_keep_nobody_from_health_and_metrics", connections::half_open),
         ],
     )
