@@ -12,17 +12,20 @@
 //! # Caveats
 //! The queue forgets at the end of the process; every key comes again with the first list of its watch.
 
+pub mod lines;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet},
     hash::Hash,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::{sync::Notify, time::Instant};
+
+use self::lines::Lines;
 
 /// Every so many turns a routine key goes first.
 const ROUTINE_SHARE: u64 = 4;
@@ -65,7 +68,8 @@ impl<K: Key> Drop for Timekeeper<'_, K> {
 }
 
 struct State<K> {
-    ready: [Turns<K>; 2],
+    /// By lane.
+    ready: [Lines<K>; 2],
     waiting: HashMap<K, Lane>,
     delayed: BTreeMap<(Instant, u64), K>,
     delays: HashMap<K, (Instant, u64)>,
@@ -79,12 +83,6 @@ struct State<K> {
     timekeeper: bool,
 }
 
-/// Keys of one lane; tenants take turns.
-struct Turns<K> {
-    tenants: VecDeque<String>,
-    keys: HashMap<String, VecDeque<K>>,
-}
-
 impl<K: Key> Default for Queue<K> {
     fn default() -> Self {
         Self::new()
@@ -95,9 +93,8 @@ impl<K: Key> Queue<K> {
     /// An empty queue.
     #[must_use]
     pub fn new() -> Self {
-        let turns = || Turns { tenants: VecDeque::new(), keys: HashMap::new() };
         let state = State {
-            ready: [turns(), turns()],
+            ready: [Lines::default(), Lines::default()],
             waiting: HashMap::new(),
             delayed: BTreeMap::new(),
             delays: HashMap::new(),
@@ -196,11 +193,12 @@ impl<K: Key> State<K> {
         }
         match self.waiting.get(&key) {
             Some(present) if *present >= lane => return,
-            Some(present) => self.ready[*present as usize].remove(&key),
+            Some(present) => self.ready[*present as usize].retain(key.tenant(), |other| *other != key),
             None => {}
         }
         self.waiting.insert(key.clone(), lane);
-        self.ready[lane as usize].push(key);
+        let tenant = key.tenant().to_owned();
+        self.ready[lane as usize].push(&tenant, key);
     }
 
     fn promote(&mut self, now: Instant) {
@@ -247,40 +245,5 @@ impl<K: Key> State<K> {
 
     fn lacks_timekeeper(&self) -> bool {
         !self.timekeeper && !self.delayed.is_empty()
-    }
-}
-
-impl<K: Key> Turns<K> {
-    fn push(&mut self, key: K) {
-        let tenant = key.tenant().to_owned();
-        let keys = self.keys.entry(tenant.clone()).or_default();
-        if keys.is_empty() {
-            self.tenants.push_back(tenant);
-        }
-        keys.push_back(key);
-    }
-
-    fn pop(&mut self) -> Option<K> {
-        let tenant = self.tenants.pop_front()?;
-        let keys = self.keys.get_mut(&tenant)?;
-        let key = keys.pop_front();
-        if keys.is_empty() {
-            self.keys.remove(&tenant);
-        } else {
-            self.tenants.push_back(tenant);
-        }
-        key
-    }
-
-    fn remove(&mut self, key: &K) {
-        let tenant = key.tenant();
-        let Some(keys) = self.keys.get_mut(tenant) else {
-            return;
-        };
-        keys.retain(|other| other != key);
-        if keys.is_empty() {
-            self.keys.remove(tenant);
-            self.tenants.retain(|other| other != tenant);
-        }
     }
 }
