@@ -54,6 +54,21 @@ pub enum Error {
         /// Kind and name.
         store: String,
     },
+    /// Others read so much that there is no memory for this read now.
+    #[error("others read so much at the moment that this waits; it is read again soon")]
+    NoRoom,
+    /// What is to be read is too large.
+    #[error(
+        "{what}: more than {} MiB, which is the most that one policy may read; search below a longer find.path or by \
+         find.nameRegexp, or map fewer or smaller keys",
+        most / (1024 * 1024)
+    )]
+    TooMuch {
+        /// What was read.
+        what: String,
+        /// How many bytes may be read.
+        most: usize,
+    },
     /// A list that tells is not complete yet.
     #[error("not known yet: {what}")]
     NotKnownYet {
@@ -144,7 +159,8 @@ impl Error {
             Self::NamespaceNotOpened { .. } => Reason::NamespaceNotOpened,
             Self::StoreNotFound { .. } => Reason::StoreNotFound,
             Self::StoreNotAllowed { .. } => Reason::StoreNotAllowed,
-            Self::StoreBusy { .. } => Reason::Unavailable,
+            Self::StoreBusy { .. } | Self::NoRoom => Reason::Unavailable,
+            Self::TooMuch { .. } => Reason::SecretTooLarge,
             Self::NotKnownYet { .. } => Reason::DependencyNotReady,
             Self::Store { source, .. } => match source.kind {
                 StoreErrorKind::NotFound => Reason::KeyNotFound,
@@ -153,6 +169,7 @@ impl Error {
                 StoreErrorKind::Unavailable | StoreErrorKind::Conflict => Reason::Unavailable,
                 StoreErrorKind::Invalid => Reason::StoreNotReady,
                 StoreErrorKind::Malformed => Reason::InvalidData,
+                StoreErrorKind::TooMuch => Reason::SecretTooLarge,
             },
             Self::Api { .. } | Self::Overtaken { .. } | Self::Deadline(_) => Reason::ApiError,
             Self::Panic => Reason::InternalError,
@@ -171,9 +188,10 @@ impl Error {
             )
             | Self::Deadline(_)
             | Self::StoreBusy { .. }
+            | Self::NoRoom
             | Self::NotKnownYet { .. } => Class::Transient,
             Self::Spec(error) if error.is_final() => Class::Spec,
-            Self::Spec(_) => Class::Data,
+            Self::Spec(_) | Self::TooMuch { .. } => Class::Data,
             Self::Malformed { .. } => Class::Spec,
             Self::StoreNotFound { .. } | Self::StoreNotAllowed { .. } | Self::NamespaceNotOpened { .. } => {
                 Class::Denied
@@ -184,7 +202,8 @@ impl Error {
                 StoreErrorKind::NotFound
                 | StoreErrorKind::Throttled
                 | StoreErrorKind::Unavailable
-                | StoreErrorKind::Malformed => Class::Transient,
+                | StoreErrorKind::Malformed
+                | StoreErrorKind::TooMuch => Class::Transient,
             },
             Self::Api { source, .. } => match status(source) {
                 Some(409) => Class::Conflict,
@@ -238,13 +257,14 @@ impl Error {
     pub fn is_quiet(&self) -> bool {
         match self {
             Self::Api { .. } => matches!(self.class(), Class::Conflict),
-            Self::StoreBusy { .. } | Self::NotKnownYet { .. } | Self::Overtaken { .. } => true,
+            Self::StoreBusy { .. } | Self::NoRoom | Self::NotKnownYet { .. } | Self::Overtaken { .. } => true,
             Self::Spec(_)
             | Self::Malformed { .. }
             | Self::NamespaceNotOpened { .. }
             | Self::StoreNotFound { .. }
             | Self::StoreNotAllowed { .. }
             | Self::Store { .. }
+            | Self::TooMuch { .. }
             | Self::Deadline(_)
             | Self::Panic => false,
         }
@@ -318,6 +338,8 @@ mod tests {
             (api(403), Denied, Reason::ApiError, Some(30_000)),
             (api(500), Transient, Reason::ApiError, Some(1000)),
             (Error::Deadline(Duration::from_secs(1)), Transient, Reason::ApiError, Some(1000)),
+            (Error::NoRoom, Transient, Reason::Unavailable, Some(1000)),
+            (Error::TooMuch { what: String::new(), most: 1 }, Data, Reason::SecretTooLarge, Some(30_000)),
             (Error::Panic, Bug, Reason::InternalError, Some(1000)),
         ] {
             let delay = error.delay(1).map(|delay| delay.as_millis());

@@ -111,10 +111,12 @@ async fn keep(ctx: &Context, object: &SecretPolicy, parsed: &Policy) -> Result<N
     let seen = observe::observe(ctx, object, parsed).await?;
     policy::admit(parsed, &seen.secret)?;
     connections::may_use(ctx, &parsed.namespace, &parsed.source)?; // grants may have been withdrawn
-    let fetched = match policy::fetch(parsed, &seen, ctx.now()) {
+    // The room is held until the Secret is applied.
+    let (fetched, _room) = match policy::fetch(parsed, &seen, ctx.now()) {
         Fetch::Due(wanted) => Some(read::read(ctx, parsed, &wanted).await?),
         Fetch::NotBefore(_) | Fetch::OnChange => None,
-    };
+    }
+    .unzip();
     // Taken after the read, which may be slow: what starts before the new value is written reads the old one.
     let now = ctx.now();
     let plan = policy::secret(parsed, &seen, fetched.as_ref(), &ctx.digest_key, ctx.chance.as_ref(), now)?;

@@ -1,5 +1,7 @@
 //! The port to a secret store, and the only error a store answers with.
 
+mod allowance;
+
 use std::{
     cmp::Ordering,
     collections::BTreeMap,
@@ -17,6 +19,7 @@ use regex::{Regex, RegexBuilder};
 use rekey_api::store::{Capability, RemoteStoreSpec};
 use uuid::Uuid;
 
+pub use self::allowance::{Allowance, Taken};
 use crate::SecretBytes;
 
 /// Which revision of a remote value is asked for.
@@ -47,6 +50,16 @@ pub struct RemoteValue {
     pub bytes: SecretBytes,
     /// The store's own id of this version.
     pub version: String,
+}
+
+impl RemoteValue {
+    /// The same, if the allowance has room for it.
+    ///
+    /// # Errors
+    /// `TooMuch` when it has not.
+    pub fn within(self, allowance: &Allowance) -> Result<Self, StoreError> {
+        allowance.keep(self.bytes.len()).map(|()| self)
+    }
 }
 
 /// A regular expression on names, with its size bounded. Two are equal when they are written alike.
@@ -200,20 +213,33 @@ pub trait Store: Send + Sync {
     /// `NotFound` when there is no such key or version, or it is deleted.
     async fn read(&self, locator: &Locator) -> Result<RemoteValue, StoreError>;
 
-    /// Reads several values, with as few calls as the store allows. Answers stand in the order of `locators`.
-    async fn read_all(&self, locators: &[Locator]) -> Vec<Result<RemoteValue, StoreError>> {
+    /// Reads several values, with as few requests as the store allows, and as many as the allowance holds; the others get
+    /// the error `TooMuch`, and are not asked for. Answers stand in the order of `locators`.
+    async fn read_all(&self, locators: &[Locator], allowance: &Allowance) -> Vec<Result<RemoteValue, StoreError>> {
         let mut answers = Vec::with_capacity(locators.len());
         for locator in locators {
-            answers.push(self.read(locator).await);
+            answers.push(match allowance.check() {
+                Ok(()) => {
+                    allowance.count_request();
+                    self.read(locator).await.and_then(|value| value.within(allowance))
+                }
+                Err(over) => Err(over),
+            });
         }
         answers
+    }
+
+    /// How many values one request can carry.
+    fn values_per_request(&self) -> usize {
+        1
     }
 
     /// Finds the keys that fit a search, sorted. Reads no secret value.
     ///
     /// # Errors
-    /// `Invalid` when the store cannot search that way, or so much fits that it cannot be meant.
-    async fn find(&self, _search: &Search) -> Result<Vec<String>, StoreError> {
+    /// `Invalid` when the store cannot search that way, or so much fits that it cannot be meant; `TooMuch` when the lists
+    /// are larger than the allowance.
+    async fn find(&self, _search: &Search, _allowance: &Allowance) -> Result<Vec<String>, StoreError> {
         Err(StoreError::new(StoreErrorKind::Invalid, "this store cannot be searched: name each key in data or extract"))
     }
 
@@ -331,6 +357,8 @@ pub enum StoreErrorKind {
     Invalid,
     /// The answer is not in the form the store documents.
     Malformed,
+    /// Larger than the [`Allowance`] of who asked. It says nothing about the store.
+    TooMuch,
 }
 
 /// A store's failure. The text is always ours: what a server answered is never quoted, since it may hold values.

@@ -1,6 +1,8 @@
 //! What a tenant does to stop the operator or to reach what is not his. Each attack ends with the operator alive within its
 //! memory limit, its Lease held, its probes answered and another namespace served (`rekey_e2e::vigil`).
 
+mod reading;
+
 use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Result;
@@ -12,7 +14,15 @@ use rekey_e2e::{
 
 fn main() -> Result<ExitCode> {
     // One at a time: an attack takes the processor, and only one operator of a cluster leads.
-    suite::main_at_once(1, false, vec![test("an_operator_that_nobody_attacks_serves_others", peace)])
+    suite::main_at_once(
+        1,
+        false,
+        vec![
+            test("an_operator_that_nobody_attacks_serves_others", peace),
+            test("a_search_for_more_than_the_memory_is_refused", reading::huge),
+            test("a_flood_of_searches_leaves_a_shared_store_to_others", reading::flood),
+        ],
+    )
 }
 
 /// The watch itself: it finds nothing where nothing is done.
