@@ -29,6 +29,7 @@ use crate::{
     rows::{NamespaceRow, Object, SecretRow, WorkloadRow},
     table::{ObjectName, Table},
     turns::Turns,
+    workshop::Workshop,
 };
 
 /// Settings from the command line.
@@ -72,7 +73,6 @@ pub struct Known {
 }
 
 /// The queues.
-#[derive(Default)]
 pub struct Queues {
     /// `SecretPolicy`
     pub policies: Queue<ObjectName>,
@@ -84,6 +84,20 @@ pub struct Queues {
     pub cluster_stores: Queue<ObjectName>,
     /// Workloads.
     pub workloads: Queue<WorkloadId>,
+}
+
+impl Queues {
+    /// Empty ones, for so many workers each.
+    #[must_use]
+    pub fn new(workers: usize) -> Self {
+        Self {
+            policies: Queue::new(workers),
+            schedules: Queue::new(workers),
+            stores: Queue::new(workers),
+            cluster_stores: Queue::new(workers),
+            workloads: Queue::new(workers),
+        }
+    }
 }
 
 impl Key for WorkloadId {
@@ -140,6 +154,8 @@ pub struct Context {
     pub pulse: Arc<Pulse>,
     /// Whose turn it is to be restarted.
     pub turns: Turns,
+    /// Where templates are rendered.
+    pub workshop: Workshop,
     /// Secrets that are being made.
     pub making: Locks,
 }

@@ -69,6 +69,15 @@ pub enum Error {
         /// How many bytes may be read.
         most: usize,
     },
+    /// Other policies of the namespace are rendered before this one.
+    #[error("namespace {namespace:?} has many policies to render; this one is retried soon")]
+    Crowded {
+        /// The namespace.
+        namespace: String,
+    },
+    /// No thread to render on.
+    #[error("start a thread for rendering: {0}")]
+    Thread(std::io::Error),
     /// A list that tells is not complete yet.
     #[error("not known yet: {what}")]
     NotKnownYet {
@@ -161,7 +170,7 @@ impl Error {
             Self::StoreNotAllowed { .. } => Reason::StoreNotAllowed,
             Self::StoreBusy { .. } | Self::NoRoom => Reason::Unavailable,
             Self::TooMuch { .. } => Reason::SecretTooLarge,
-            Self::NotKnownYet { .. } => Reason::DependencyNotReady,
+            Self::NotKnownYet { .. } | Self::Crowded { .. } => Reason::DependencyNotReady,
             Self::Store { source, .. } => match source.kind {
                 StoreErrorKind::NotFound => Reason::KeyNotFound,
                 StoreErrorKind::Denied => Reason::AccessDenied,
@@ -172,7 +181,7 @@ impl Error {
                 StoreErrorKind::TooMuch => Reason::SecretTooLarge,
             },
             Self::Api { .. } | Self::Overtaken { .. } | Self::Deadline(_) => Reason::ApiError,
-            Self::Panic => Reason::InternalError,
+            Self::Panic | Self::Thread(_) => Reason::InternalError,
         }
     }
 
@@ -189,6 +198,7 @@ impl Error {
             | Self::Deadline(_)
             | Self::StoreBusy { .. }
             | Self::NoRoom
+            | Self::Crowded { .. }
             | Self::NotKnownYet { .. } => Class::Transient,
             Self::Spec(error) if error.is_final() => Class::Spec,
             Self::Spec(_) | Self::TooMuch { .. } => Class::Data,
@@ -211,7 +221,7 @@ impl Error {
                 _ => Class::Transient,
             },
             Self::Overtaken { .. } => Class::Conflict,
-            Self::Panic => Class::Bug,
+            Self::Panic | Self::Thread(_) => Class::Bug,
         }
     }
 
@@ -248,6 +258,10 @@ impl Error {
             Self::Store { source: StoreError { retry_after: Some(wait), .. }, .. } => {
                 Some(delay.max(*wait).min(Duration::from_mins(5)))
             }
+            // It has taken all the time that there is, and most likely will again.
+            Self::Spec(SpecError::Render(RenderError::Stopped)) => {
+                Some((delay * (1 << failures.clamp(1, 5).saturating_sub(1))).min(Duration::from_mins(5)))
+            }
             _ => Some(delay),
         }
     }
@@ -257,7 +271,11 @@ impl Error {
     pub fn is_quiet(&self) -> bool {
         match self {
             Self::Api { .. } => matches!(self.class(), Class::Conflict),
-            Self::StoreBusy { .. } | Self::NoRoom | Self::NotKnownYet { .. } | Self::Overtaken { .. } => true,
+            Self::StoreBusy { .. }
+            | Self::NoRoom
+            | Self::Crowded { .. }
+            | Self::NotKnownYet { .. }
+            | Self::Overtaken { .. } => true,
             Self::Spec(_)
             | Self::Malformed { .. }
             | Self::NamespaceNotOpened { .. }
@@ -266,6 +284,7 @@ impl Error {
             | Self::Store { .. }
             | Self::TooMuch { .. }
             | Self::Deadline(_)
+            | Self::Thread(_)
             | Self::Panic => false,
         }
     }

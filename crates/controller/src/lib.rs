@@ -15,6 +15,7 @@ mod connections;
 mod credentials;
 mod digest_key;
 mod events;
+mod fair;
 mod index;
 mod labels;
 mod listings;
@@ -31,6 +32,7 @@ mod store;
 mod turns;
 mod watch;
 mod workload;
+mod workshop;
 
 pub use context::Settings;
 pub use run::{Parts, run};

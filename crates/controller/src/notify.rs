@@ -10,7 +10,7 @@ use rekey_api::{
     reference::{CaBundleKind, StoreKind, StoreRef},
 };
 use rekey_core::{
-    policy::{Policy, effective_secret},
+    policy::effective_secret,
     workload::{Kind, WorkloadId},
 };
 
@@ -220,7 +220,7 @@ pub fn next(ctx: &Context, secret: &ObjectName) {
     let published = ctx.known.secrets.get(secret);
     let policy = published.as_deref().and_then(SecretRow::managed).and_then(|managed| {
         let policy = ObjectName::new(secret.namespace.as_str(), managed.published.policy.as_str());
-        Policy::try_from(ctx.known.policies.get(&policy)?.parsed.as_ref().ok()?).ok()
+        ctx.known.policies.get(&policy)?.policy()
     });
     // Without a policy there is no order to keep.
     for id in ctx.turns.call(secret, policy.map_or(usize::MAX, |policy| policy.concurrency)) {

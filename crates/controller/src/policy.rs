@@ -3,16 +3,18 @@
 mod observe;
 mod read;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use kube::Api;
 use rekey_api::{
     SecretPolicy, SecretPolicyStatus,
     condition::{ConditionType, Reason},
 };
 use rekey_core::{
-    policy::{self, Fetch, Notice, Policy, Step},
+    SpecError,
+    policy::{self, Fetch, Fetched, Notice, Plan, Policy, Seen, Step, Tools},
+    stop::Stop,
     summary::{Extra, Situation, conditions},
 };
 
@@ -61,10 +63,11 @@ impl Reconcile for Policies {
         if !ctx.is_open(&key.namespace)? {
             return Ok(Next::Change);
         }
-        let parsed = Policy::try_from(object)?;
+        let parsed = Arc::new(Policy::try_from(object)?);
         if parsed.suspended {
             return suspended(ctx, object, &parsed).await;
         }
+        prove(ctx, &row, &parsed).await?;
         keep(ctx, object, &parsed).await
     }
 
@@ -107,7 +110,49 @@ fn failure(ctx: &Context, object: &SecretPolicy, error: &Error) -> SecretPolicyS
     status
 }
 
-async fn keep(ctx: &Context, object: &SecretPolicy, parsed: &Policy) -> Result<Next, Error> {
+/// Looks at templates and expressions, once for each generation.
+async fn prove(ctx: &Context, row: &Object<SecretPolicy>, parsed: &Arc<Policy>) -> Result<(), Error> {
+    if !parsed.has_expressions() {
+        return Ok(());
+    }
+    if let Some(verdict) = row.verdict() {
+        return verdict.map_err(Error::from);
+    }
+    let policy = Arc::clone(parsed);
+    let verdict = ctx.workshop.run(&parsed.namespace, move |stop| policy.prove(stop)).await?;
+    row.decide(&verdict);
+    verdict.map_err(Error::from)
+}
+
+/// Decides, where a long computation disturbs nobody if there is anything to compute.
+async fn plan(ctx: &Context, parsed: &Arc<Policy>, seen: Seen, fetched: Option<Fetched>) -> Result<Planned, Error> {
+    let policy = Arc::clone(parsed);
+    let (key, chance, clock) = (ctx.digest_key.clone(), Arc::clone(&ctx.chance), Arc::clone(&ctx.clock));
+    let decide = move |stop: &Stop| {
+        // Taken after the read, which may be slow: what starts before the new value is written reads the old one.
+        let now = clock.now();
+        let tools = Tools { key: &key, chance: chance.as_ref(), now, stop };
+        let plan = policy::secret(&policy, &seen, fetched.as_ref(), tools)?;
+        Ok::<_, SpecError>(Planned { plan, seen, now, read: fetched.is_some() })
+    };
+    let planned = if parsed.has_expressions() {
+        ctx.workshop.run(&parsed.namespace, decide).await?
+    } else {
+        decide(&Stop::default())
+    };
+    Ok(planned?)
+}
+
+/// A decision, and what it was made on.
+struct Planned {
+    plan: Plan,
+    seen: Seen,
+    now: DateTime<Utc>,
+    /// Whether the values were read for it.
+    read: bool,
+}
+
+async fn keep(ctx: &Context, object: &SecretPolicy, parsed: &Arc<Policy>) -> Result<Next, Error> {
     let seen = observe::observe(ctx, object, parsed).await?;
     policy::admit(parsed, &seen.secret)?;
     connections::may_use(ctx, &parsed.namespace, &parsed.source)?; // grants may have been withdrawn
@@ -117,9 +162,7 @@ async fn keep(ctx: &Context, object: &SecretPolicy, parsed: &Policy) -> Result<N
         Fetch::NotBefore(_) | Fetch::OnChange => None,
     }
     .unzip();
-    // Taken after the read, which may be slow: what starts before the new value is written reads the old one.
-    let now = ctx.now();
-    let plan = policy::secret(parsed, &seen, fetched.as_ref(), &ctx.digest_key, ctx.chance.as_ref(), now)?;
+    let Planned { plan, seen, now, read } = plan(ctx, parsed, seen, fetched).await?;
     for step in &plan.steps {
         apply::step(ctx, &parsed.namespace, step).await?;
         if matches!(step, Step::Verified) {
@@ -127,7 +170,7 @@ async fn keep(ctx: &Context, object: &SecretPolicy, parsed: &Policy) -> Result<N
         }
     }
     settle::settle(ctx, object, &plan.status, false, notify::policy).await?;
-    if fetched.is_some() {
+    if read {
         ctx.memory.set_fetched(&parsed.uid, Read { at: now, next: plan.again }); // only now: what the status could not be told is read again
     }
     for Notice { reason, action, text } in &plan.events {

@@ -6,13 +6,14 @@
 //! - Urgent keys (changed objects, first sights) go before routine ones (periodic rounds), but for every fourth turn: who
 //!   changes objects without end does not stop the rounds of others.
 //! - Within a lane, namespaces take turns: one tenant's flood delays its own objects only.
+//! - A namespace never has all the workers: of those that would be free without it, it has three of four at most, and leaves
+//!   one at least. Whatever its objects wait for, a slow store or a turn to be rendered, others need not.
 //! - A delay ends late by at most a 64th of it and never by more than about a second, so that many end together: to wake
 //!   up for each of a thousand rounds a minute costs as much as the rounds do.
 //!
 //! # Caveats
 //! The queue forgets at the end of the process; every key comes again with the first list of its watch.
 
-pub mod lines;
 #[cfg(test)]
 mod tests;
 
@@ -25,10 +26,14 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use self::lines::Lines;
+use crate::fair::Fair;
 
 /// Every so many turns a routine key goes first.
 const ROUTINE_SHARE: u64 = 4;
+
+/// A namespace may have so many workers for each that is free. More would leave others none when it is slow; fewer would
+/// leave workers idle where there is only one namespace. So two namespaces have 6 of 16 each, and many one each.
+const SHARE: usize = 3;
 
 /// A delay may end late by this part of it, and by no more than [`LATEST`].
 const SLACK: u32 = 64;
@@ -68,12 +73,14 @@ impl<K: Key> Drop for Timekeeper<'_, K> {
 }
 
 struct State<K> {
-    /// By lane.
-    ready: [Lines<K>; 2],
+    ready: [Fair<K>; 2],
     waiting: HashMap<K, Lane>,
     delayed: BTreeMap<(Instant, u64), K>,
     delays: HashMap<K, (Instant, u64)>,
     working: HashSet<K>,
+    workers: usize,
+    /// How many of them each tenant has.
+    occupied: HashMap<String, usize>,
     again: HashMap<K, Lane>,
     sequence: u64,
     /// Delays of some length end at multiples of a power of two milliseconds after this.
@@ -83,22 +90,18 @@ struct State<K> {
     timekeeper: bool,
 }
 
-impl<K: Key> Default for Queue<K> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl<K: Key> Queue<K> {
-    /// An empty queue.
+    /// An empty queue for so many workers.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(workers: usize) -> Self {
         let state = State {
-            ready: [Lines::default(), Lines::default()],
+            ready: [Fair::default(), Fair::default()],
             waiting: HashMap::new(),
             delayed: BTreeMap::new(),
             delays: HashMap::new(),
             working: HashSet::new(),
+            workers,
+            occupied: HashMap::new(),
             again: HashMap::new(),
             sequence: 0,
             begun: Instant::now(),
@@ -147,7 +150,7 @@ impl<K: Key> Queue<K> {
     pub fn done(&self, key: &K, delay: Option<Duration>) {
         let mut state = self.state();
         let first = state.first_delay();
-        state.working.remove(key);
+        state.release(key);
         if let Some(at) = state.delays.remove(key) {
             state.delayed.remove(&at);
         }
@@ -193,7 +196,7 @@ impl<K: Key> State<K> {
         }
         match self.waiting.get(&key) {
             Some(present) if *present >= lane => return,
-            Some(present) => self.ready[*present as usize].retain(key.tenant(), |other| *other != key),
+            Some(present) => drop(self.ready[*present as usize].remove(key.tenant(), |other| *other == key)),
             None => {}
         }
         self.waiting.insert(key.clone(), lane);
@@ -218,10 +221,27 @@ impl<K: Key> State<K> {
         if self.taken.is_multiple_of(ROUTINE_SHARE) {
             lanes.reverse();
         }
-        let key = lanes.into_iter().find_map(|lane| self.ready[lane as usize].pop())?;
+        let free = self.workers.saturating_sub(self.working.len());
+        let (ready, occupied) = (&mut self.ready, &self.occupied);
+        let may = |tenant: &str| occupied.get(tenant).map_or(free > 0, |own| free > 1 && *own < SHARE * free);
+        let key = lanes.into_iter().find_map(|lane| ready[lane as usize].pop(may))?;
         self.waiting.remove(&key);
         self.working.insert(key.clone());
+        *self.occupied.entry(key.tenant().to_owned()).or_default() += 1;
         Some(key)
+    }
+
+    /// Its worker is free again.
+    fn release(&mut self, key: &K) {
+        if !self.working.remove(key) {
+            return;
+        }
+        if let Some(own) = self.occupied.get_mut(key.tenant()) {
+            *own -= 1;
+            if *own == 0 {
+                self.occupied.remove(key.tenant());
+            }
+        }
     }
 
     fn has_ready(&self) -> bool {

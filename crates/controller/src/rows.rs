@@ -3,11 +3,12 @@
 mod identity;
 mod secret;
 
-use std::{collections::BTreeMap, fmt::Debug};
+use std::{collections::BTreeMap, fmt::Debug, sync::OnceLock};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, ObjectMeta};
 use kube::{Resource, core::DeserializeGuard};
-use rekey_core::workload::Workload;
+use rekey_api::SecretPolicy;
+use rekey_core::{SpecError, policy::Policy, workload::Workload};
 use serde_json::json;
 
 pub use self::{
@@ -28,7 +29,13 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 pub struct Object<K> {
     /// The object, or why it could not be read.
     pub parsed: Result<K, Box<Malformed>>,
+    /// What was found when its templates and expressions were looked at; that takes time, and is done once for each
+    /// generation.
+    verdict: OnceLock<Verdict>,
 }
+
+/// Nothing, or what is wrong. Boxed: nearly always nothing is.
+type Verdict = Result<(), Box<SpecError>>;
 
 /// An object that could not be read as its kind.
 #[derive(Debug)]
@@ -47,7 +54,8 @@ impl<K: Resource<DynamicType = ()>> Object<K> {
             Ok(object) => Self::from_object(object),
             Err(mut invalid) => {
                 slim(&mut invalid.metadata);
-                Self { parsed: Err(Box::new(Malformed { text: invalid.error, metadata: invalid.metadata })) }
+                let malformed = Malformed { text: invalid.error, metadata: invalid.metadata };
+                Self { parsed: Err(Box::new(malformed)), verdict: OnceLock::new() }
             }
         }
     }
@@ -73,7 +81,27 @@ impl<K: Resource<DynamicType = ()>> Object<K> {
     #[must_use]
     pub fn from_object(mut object: K) -> Self {
         slim(object.meta_mut());
-        Self { parsed: Ok(object) }
+        Self { parsed: Ok(object), verdict: OnceLock::new() }
+    }
+
+    /// What [`decide`](Self::decide) was told.
+    #[must_use]
+    pub fn verdict(&self) -> Option<Result<(), SpecError>> {
+        self.verdict.get().cloned().map(|verdict| verdict.map_err(|error| *error))
+    }
+
+    /// Keeps what was found when the object's templates and expressions were looked at.
+    pub fn decide(&self, verdict: &Result<(), SpecError>) {
+        let _ = self.verdict.set(verdict.clone().map_err(Box::new)); // whoever was first has found the same
+    }
+}
+
+impl Object<SecretPolicy> {
+    /// The policy, unless it is known to be invalid.
+    #[must_use]
+    pub fn policy(&self) -> Option<Policy> {
+        let parsed = Policy::try_from(self.parsed.as_ref().ok()?).ok()?;
+        self.verdict.get().is_none_or(Result::is_ok).then_some(parsed)
     }
 }
 
@@ -104,6 +132,13 @@ impl<K: Refers + Send + Sync + 'static> Row for Object<K> {
 
     fn references(&self) -> References {
         self.parsed.as_ref().map(Refers::references).unwrap_or_default()
+    }
+
+    fn follow(&mut self, before: &Self) {
+        let spec = |row: &Self| (row.metadata().uid.clone(), row.metadata().generation);
+        if spec(self) == spec(before) && self.metadata().generation.is_some() {
+            self.verdict.clone_from(&before.verdict);
+        }
     }
 }
 
@@ -179,6 +214,27 @@ mod tests {
         let kept = json!({"f:metadata": {"f:annotations": {"f:rekey.dev/rotate-requested": {}}}});
         assert_eq!(serde_json::to_value(&row.metadata().managed_fields).unwrap(), json!([entry("alice", kept)]));
         assert_eq!(row.metadata().annotations, Some([("team".to_owned(), "shop".to_owned())].into()));
+    }
+
+    #[test]
+    fn what_was_found_of_expressions_holds_as_long_as_the_spec() {
+        let row = |version: &str, uid: &str, generation: i64| {
+            let metadata = json!({"name": "db", "resourceVersion": version, "uid": uid, "generation": generation});
+            let source = json!({"remote": {"storeRef": {"name": "vault"}, "dataFrom": [{"extract": {"key": "k"}}]}});
+            let policy = json!({"metadata": metadata, "spec": {"source": source}});
+            Object::<SecretPolicy>::from_object(serde_json::from_value(policy).unwrap())
+        };
+        let (table, name) = (Table::default(), ObjectName::new("shop", "db"));
+        let set = |row| table.set(&name, row).unwrap().now.unwrap();
+        let first = set(row("1", "a", 1));
+        assert_eq!((first.verdict(), first.policy().is_some()), (None, true), "nobody has looked yet");
+        let wrong = Err(SpecError::field("spec.x", "fix it"));
+        first.decide(&wrong);
+        let status = set(row("2", "a", 1));
+        assert_eq!((status.verdict(), status.policy().is_some()), (Some(wrong), false), "only its status has changed");
+        assert_eq!(set(row("3", "a", 2)).verdict(), None, "an edit");
+        set(row("4", "a", 2)).decide(&Ok(()));
+        assert_eq!(set(row("5", "b", 2)).verdict(), None, "another object of the same name");
     }
 
     #[test]

@@ -27,6 +27,7 @@ use crate::{
     turns::Turns,
     watch,
     workload::Workloads,
+    workshop::Workshop,
 };
 
 /// What the binary brings.
@@ -57,6 +58,7 @@ pub async fn run(parts: Parts) -> Result<(), Error> {
     let digest_key = digest_key::load(&parts.client, &parts.settings.operator_namespace, parts.chance.as_ref()).await?;
     let ctx = Arc::new(Context {
         events: Events::new(parts.client.clone(), &parts.settings.instance),
+        queues: Queues::new(parts.settings.concurrency),
         client: parts.client,
         watch_client: parts.watch_client,
         settings: parts.settings,
@@ -66,11 +68,11 @@ pub async fn run(parts: Parts) -> Result<(), Error> {
         connections: Connections::default(),
         digest_key,
         known: Known::default(),
-        queues: Queues::default(),
         namespaces: Namespaces::default(),
         listings: Listings::default(),
         memory: Memory::default(),
         metrics: parts.metrics,
+        workshop: Workshop::new(&parts.pulse),
         pulse: parts.pulse,
         turns: Turns::default(),
         making: Locks::default(),

@@ -126,7 +126,7 @@ fn inputs(ctx: &Context, workload: &Workload) -> Vec<Input> {
 
 fn policy(ctx: &Context, namespace: &str, name: &str) -> Option<Policy> {
     let row = ctx.known.policies.get(&ObjectName::new(namespace, name))?;
-    Policy::try_from(row.parsed.as_ref().ok()?).ok()
+    row.policy()
 }
 
 /// Secrets whose policies name the workload.

@@ -14,6 +14,7 @@ pub mod render;
 pub mod rollout;
 pub mod rotation;
 pub mod schedule;
+pub mod stop;
 pub mod store;
 pub mod summary;
 pub mod time;

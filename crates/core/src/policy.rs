@@ -3,6 +3,7 @@
 mod adopt;
 mod consumers;
 mod fetch;
+mod proof;
 mod publish;
 mod refuse;
 mod secret;
@@ -28,10 +29,11 @@ pub use secret::{Content, Desired, Notice, ObjectVersion, OpenRotation, Plan, Se
 pub use source::{Engine, Item, Refresh, Remote, Set, SetFrom, Source, shown};
 
 pub use status::failed;
+pub use values::Tools;
 
-use crate::{SpecError, render::template, workload::Kind};
+use crate::{SpecError, workload::Kind};
 
-/// A parsed policy: after this, only data can be refused.
+/// A parsed policy. Once its expressions are [proven](Policy::prove) too, only data can be refused.
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// Its name.
@@ -101,9 +103,6 @@ impl TryFrom<&SecretPolicy> for Policy {
         let hold = hold(&source, &spec.target, spec.immutability)?;
         refuse::contradictions(object, &source, hold)?;
         let template = spec.target.template.clone().unwrap_or_default();
-        for (name, source) in &template.data {
-            template::check(name, source)?;
-        }
         let template_refs = template.from.into_iter().map(|from| (from.secret_key, from.config_map_ref)).collect();
         let metadata = template.metadata.clone().unwrap_or_default();
         let name = object.metadata.name.clone().unwrap_or_default();

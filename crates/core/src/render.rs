@@ -7,7 +7,9 @@ pub mod json;
 pub mod keys;
 pub mod kinds;
 pub mod property;
+mod replace;
 pub mod template;
+pub mod work;
 
 use thiserror::Error;
 
@@ -98,12 +100,24 @@ pub enum RenderError {
         /// What both became.
         key: String,
     },
-    /// Too much data.
-    #[error("the data has {size} bytes; a Secret holds at most 1048576 (1 MiB): map fewer or smaller values")]
+    /// Too much data. What would come after it was not looked at.
+    #[error("the data has {size} bytes or more; a Secret holds at most 1048576 (1 MiB): map fewer or smaller values")]
     TooLarge {
-        /// Bytes in all.
+        /// Bytes that were counted.
         size: usize,
     },
+    /// More work than one policy may make.
+    #[error("{text}")]
+    TooMuchWork {
+        /// What it does too much, and what to do.
+        text: &'static str,
+    },
+    /// It was ended from outside before it was done.
+    #[error(
+        "the values and templates of the policy took too long to render, and were stopped; make the templates smaller, \
+         call bcrypt, htpasswd and PKCS#12 functions less often, or make several policies"
+    )]
+    Stopped,
     /// Data that the Secret type does not allow.
     #[error("spec.target.type {kind}: key {key:?}: {fix}")]
     WrongForm {

@@ -103,10 +103,12 @@ impl SpecError {
                 | RenderError::ExpressionFailed { .. }
                 | RenderError::KeyClash { .. }
                 | RenderError::InvalidKey { .. }
+                | RenderError::TooMuchWork { .. }
                 | RenderError::WrongForm { .. } => Reason::InvalidData,
                 RenderError::TemplateSyntax { .. }
                 | RenderError::TemplateFailed { .. }
-                | RenderError::TemplateMissing { .. } => Reason::TemplateError,
+                | RenderError::TemplateMissing { .. }
+                | RenderError::Stopped => Reason::TemplateError,
                 RenderError::TooLarge { .. } => Reason::SecretTooLarge,
             },
             Self::NoConsent { .. } => Reason::NoConsent,

@@ -1,25 +1,20 @@
 //! The port to a secret store, and the only error a store answers with.
 
 mod allowance;
+mod search;
 
-use std::{
-    cmp::Ordering,
-    collections::BTreeMap,
-    fmt,
-    hash::{Hash, Hasher},
-    net::IpAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
-use regex::{Regex, RegexBuilder};
 use rekey_api::store::{Capability, RemoteStoreSpec};
 use uuid::Uuid;
 
-pub use self::allowance::{Allowance, Taken};
+pub use self::{
+    allowance::{Allowance, Taken},
+    search::{NamePattern, Search},
+};
 use crate::SecretBytes;
 
 /// Which revision of a remote value is asked for.
@@ -59,88 +54,6 @@ impl RemoteValue {
     /// `TooMuch` when it has not.
     pub fn within(self, allowance: &Allowance) -> Result<Self, StoreError> {
         allowance.keep(self.bytes.len()).map(|()| self)
-    }
-}
-
-/// A regular expression on names, with its size bounded. Two are equal when they are written alike.
-#[derive(Clone, Debug)]
-pub struct NamePattern(Regex);
-
-impl NamePattern {
-    /// The memory one expression may take, in bytes.
-    const SIZE: usize = 256 * 1024;
-
-    /// Reads an expression in the syntax of the crate `regex` (<https://docs.rs/regex/latest/regex/#syntax>), which
-    /// matches in linear time.
-    ///
-    /// # Errors
-    /// What is wrong with it, in one line.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        RegexBuilder::new(text).size_limit(Self::SIZE).build().map(Self).map_err(|error| {
-            let text = error.to_string();
-            text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
-        })
-    }
-
-    /// The expression.
-    #[must_use]
-    pub fn regex(&self) -> &Regex {
-        &self.0
-    }
-
-    /// Whether it matches somewhere in `name`.
-    #[must_use]
-    pub fn matches(&self, name: &str) -> bool {
-        self.0.is_match(name)
-    }
-}
-
-impl PartialEq for NamePattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.as_str() == other.0.as_str()
-    }
-}
-
-impl Eq for NamePattern {}
-
-impl PartialOrd for NamePattern {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for NamePattern {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.as_str().cmp(other.0.as_str())
-    }
-}
-
-impl Hash for NamePattern {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.as_str().hash(state);
-    }
-}
-
-/// A search for keys. What is set must all fit.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Search {
-    /// Keys below this path, as users write it (`shop/`): a key fits when it begins with it, up to a `/`.
-    pub path: Option<String>,
-    /// Keys this matches. The whole key is matched, with its path.
-    pub name: Option<NamePattern>,
-    /// Keys that carry all these tags (KV v2: custom metadata).
-    pub tags: BTreeMap<String, String>,
-}
-
-impl Search {
-    /// Whether `key` lies below the path and fits the pattern; tags are the store's to look at.
-    #[must_use]
-    pub fn fits(&self, key: &str) -> bool {
-        let below = self.path.as_deref().is_none_or(|path| {
-            let path = path.trim_end_matches('/');
-            path.is_empty() || key.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        });
-        below && self.name.as_ref().is_none_or(|pattern| pattern.matches(key))
     }
 }
 

@@ -68,7 +68,8 @@ async fn attempt(
     }
     for lookup in &wanted.searches {
         *what = found(lookup);
-        let keys = stores.open(&lookup.store).await?.search(ctx, &lookup.search, room).await?;
+        let search = lookup.search.clone(); // what is compiled for it goes with it, before the next one
+        let keys = stores.open(&lookup.store).await?.search(ctx, &search, room).await?;
         let locator = |key: &String| Locator { key: key.clone(), ..Locator::default() };
         let unread = |locator: &Locator| {
             let request = Request { store: lookup.store.clone(), locator: locator.clone() };

@@ -1,3 +1,5 @@
+use futures::FutureExt as _;
+
 use super::*;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -21,7 +23,7 @@ async fn drain(queue: &Queue<Item>, count: usize) -> Vec<Item> {
 
 #[tokio::test(start_paused = true)]
 async fn tenants_take_turns_and_urgent_goes_first() {
-    let queue = Queue::new();
+    let queue = Queue::new(16);
     for number in 0..3 {
         queue.add(Item("flood", number), Lane::Routine);
     }
@@ -33,7 +35,7 @@ async fn tenants_take_turns_and_urgent_goes_first() {
 
 #[tokio::test(start_paused = true)]
 async fn a_key_in_work_comes_once_more_however_often_it_is_added() {
-    let queue = Queue::new();
+    let queue = Queue::new(16);
     queue.add(Item("a", 1), Lane::Urgent);
     let key = queue.next().await;
     queue.add(Item("a", 1), Lane::Routine);
@@ -46,7 +48,7 @@ async fn a_key_in_work_comes_once_more_however_often_it_is_added() {
 
 #[tokio::test(start_paused = true)]
 async fn idle_workers_take_delayed_keys_in_time_also_while_others_work() {
-    let queue = std::sync::Arc::new(Queue::new());
+    let queue = std::sync::Arc::new(Queue::new(16));
     let start = Instant::now();
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
     for number in 0..3 {
@@ -77,7 +79,7 @@ async fn idle_workers_take_delayed_keys_in_time_also_while_others_work() {
 
 #[tokio::test(start_paused = true)]
 async fn delays_are_kept_replaced_and_cut_short() {
-    let queue = Queue::new();
+    let queue = Queue::new(16);
     let start = Instant::now();
     queue.add(Item("a", 1), Lane::Urgent);
     queue.add(Item("b", 1), Lane::Urgent);
@@ -96,7 +98,7 @@ async fn delays_are_kept_replaced_and_cut_short() {
 #[tokio::test(start_paused = true)]
 async fn delays_that_end_at_about_the_same_time_end_together() {
     for (seconds, together) in [(60, 3), (3, 25)] {
-        let queue = Queue::new();
+        let queue = Queue::new(1000);
         let delay = Duration::from_secs(seconds);
         let start = Instant::now();
         for number in 0..100 {
@@ -116,4 +118,40 @@ async fn delays_that_end_at_about_the_same_time_end_together() {
         }
         assert!(ends.len() <= together, "{seconds} s: at {} times", ends.len());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_floods_leaves_workers_to_others() {
+    let taken = |queue: &Queue<Item>| std::iter::from_fn(|| queue.next().now_or_never()).count();
+    for (workers, of_one, of_the_second) in [(1, 1, 0), (2, 1, 1), (3, 2, 1), (4, 3, 1), (16, 12, 3), (64, 48, 12)] {
+        let queue = Queue::new(workers);
+        for number in 0..100 {
+            queue.add(Item("flood", number), Lane::Urgent);
+        }
+        assert_eq!(taken(&queue), of_one, "of {workers}");
+        for number in 0..100 {
+            queue.add(Item("second", number), Lane::Routine);
+        }
+        assert_eq!(taken(&queue), of_the_second, "of {workers}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_is_free_again_takes_what_had_to_wait() {
+    let queue = std::sync::Arc::new(Queue::new(4));
+    for number in 0..4 {
+        queue.add(Item("flood", number), Lane::Urgent);
+    }
+    let first = queue.next().await;
+    for _ in 0..2 {
+        queue.next().await;
+    }
+    assert!(queue.next().now_or_never().is_none(), "the last worker is for others");
+    let waiting = tokio::spawn({
+        let queue = std::sync::Arc::clone(&queue);
+        async move { queue.next().await }
+    });
+    tokio::task::yield_now().await;
+    queue.done(&first, None);
+    assert_eq!(waiting.await.unwrap(), Item("flood", 3));
 }

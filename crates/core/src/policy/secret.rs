@@ -17,7 +17,6 @@ use super::{
 };
 use crate::{
     SecretBytes, SpecError,
-    chance::Chance,
     digest::{DigestKey, Digests},
     published::Published,
 };
@@ -187,17 +186,10 @@ pub struct Plan {
 ///
 /// # Errors
 /// What is wrong with the data, or stands in the way of the Secret. Nothing was written then.
-pub fn secret(
-    policy: &Policy,
-    seen: &Seen,
-    fetched: Option<&Fetched>,
-    key: &DigestKey,
-    chance: &dyn Chance,
-    now: DateTime<Utc>,
-) -> Result<Plan, SpecError> {
-    let outcome = decide(policy, seen, fetched, Tools { key, chance, now })?;
-    let status = status(policy, seen, &outcome, now);
-    let again = again(policy, seen, &outcome, now);
+pub fn secret(policy: &Policy, seen: &Seen, fetched: Option<&Fetched>, tools: Tools<'_>) -> Result<Plan, SpecError> {
+    let outcome = decide(policy, seen, fetched, tools)?;
+    let status = status(policy, seen, &outcome, tools.now);
+    let again = again(policy, seen, &outcome, tools.now);
     let mut events = outcome.decided.events;
     events.extend(failures(&seen.status, &status));
     Ok(Plan { steps: outcome.decided.steps, status, events, again })

@@ -281,17 +281,16 @@ fn set(index: usize, spec: &DataFrom) -> Result<Set, SpecError> {
         (None, Some(find)) => SetFrom::Find(search(&format!("{at}.find"), find)?),
         (None, None) | (Some(_), Some(_)) => return Err(SpecError::field(&at, "set exactly one of extract, find")),
     };
-    Ok(Set { from, rewrites: Rewrites::parse(&spec.rewrite, &format!("{at}.rewrite"))? })
+    Ok(Set { from, rewrites: Rewrites::new(&spec.rewrite) })
 }
 
 fn search(at: &str, spec: &Find) -> Result<Search, SpecError> {
     if spec.path.is_none() && spec.name_regexp.is_none() && spec.tags.is_none() {
         return Err(SpecError::field(at, "set path, nameRegexp or tags; an empty search would read the whole store"));
     }
-    let name = spec.name_regexp.as_deref().map(NamePattern::parse).transpose();
     Ok(Search {
         path: spec.path.clone(),
-        name: name.map_err(|why| SpecError::field(&format!("{at}.nameRegexp"), why))?,
+        name: spec.name_regexp.as_deref().map(NamePattern::new),
         tags: spec.tags.clone().unwrap_or_default(),
     })
 }

@@ -2,6 +2,7 @@
 
 mod decisions;
 mod engines;
+mod proof;
 mod sources;
 
 use std::sync::Arc;
@@ -12,7 +13,9 @@ use rekey_api::{SecretPolicyStatus, condition::Reason, policy::ChangeReason};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{SecretBytes, chance::tests::Sequence, digest::DigestKey, published::Published, store::RemoteValue};
+use crate::{
+    SecretBytes, chance::tests::Sequence, digest::DigestKey, published::Published, stop::Stop, store::RemoteValue,
+};
 
 /// A policy, its store and its Secret; what a plan asks for is applied to the Secret.
 struct World {
@@ -27,6 +30,7 @@ struct World {
     adopt_by: Option<String>,
     key: DigestKey,
     chance: Sequence,
+    stop: Stop,
     now: DateTime<Utc>,
 }
 
@@ -64,6 +68,7 @@ impl World {
             adopt_by: None,
             key: DigestKey::new(SecretBytes::from("k")),
             chance: Sequence::from(1),
+            stop: Stop::default(),
             now: DateTime::from_timestamp(1_800_000_000, 0).unwrap(),
         }
     }
@@ -97,12 +102,16 @@ impl World {
         Fetched { values: requests.map(|request| (request, value.clone())).collect(), ..Fetched::default() }
     }
 
+    fn tools(&self) -> Tools<'_> {
+        Tools { key: &self.key, chance: &self.chance, now: self.now, stop: &self.stop }
+    }
+
     fn plan(&self) -> Result<Plan, SpecError> {
         self.plan_with(Some(&self.fetched()))
     }
 
     fn plan_with(&self, fetched: Option<&Fetched>) -> Result<Plan, SpecError> {
-        secret(&self.policy(), &self.seen(), fetched, &self.key, &self.chance, self.now)
+        secret(&self.policy(), &self.seen(), fetched, self.tools())
     }
 
     /// Plans and applies, a second later each time.

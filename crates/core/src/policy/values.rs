@@ -1,6 +1,6 @@
 //! From what was read, or stands in the Secret already, to the data that the Secret should have.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rekey_api::policy::{Decoding, SourceVersion};
@@ -16,7 +16,9 @@ use crate::{
         RenderError,
         keys::{self, Rewrites},
         kinds, property, template,
+        work::Work,
     },
+    stop::Stop,
     store::{Answer, CallMethod, Locator, RemoteValue},
     time,
 };
@@ -54,12 +56,17 @@ pub enum Values {
     Unread,
 }
 
-/// What the values are made with.
+/// What a decision is made with: all that is not in the policy or was not seen.
 #[derive(Clone, Copy)]
 pub struct Tools<'a> {
+    /// For digests and for salts of templates.
     pub key: &'a DigestKey,
+    /// For generated values.
     pub chance: &'a dyn Chance,
+    /// The present time.
     pub now: DateTime<Utc>,
+    /// Ends the rendering of templates early.
+    pub stop: &'a Stop,
 }
 
 /// Makes the data of the Secret.
@@ -82,7 +89,9 @@ pub fn gather(policy: &Policy, seen: &Seen, fetched: Option<&Fetched>, tools: To
             if templates.is_none() && !policy.template_refs.is_empty() {
                 return Ok(Values::Unread);
             }
-            policy.dress(&values, templates, tools).map(|data| Values::Here(Gathered::of(data)))
+            policy
+                .dress(&values, templates, &Work::shared(tools.stop), tools)
+                .map(|data| Values::Here(Gathered::of(data)))
         }
         (Source::Remote(_), None, _) | (Source::Engine(_) | Source::Existing, _, None) => Ok(Values::Unread),
     }
@@ -105,19 +114,20 @@ fn of_stores(policy: &Policy, remote: &Remote, fetched: &Fetched, tools: Tools<'
             Err(RenderError::KeyNotFound { key: key.clone() }.into())
         };
     }
-    let values = mapped(remote, fetched)?;
-    let data = policy.dress(&values, Some(&fetched.templates), tools)?;
+    let work = Work::shared(tools.stop);
+    let values = mapped(remote, fetched, &work)?;
+    let data = policy.dress(&values, Some(&fetched.templates), &work, tools)?;
     Ok(Values::Here(Gathered { versions: versions(fetched), ..Gathered::of(data) }))
 }
 
-/// The values by key: sets in their order, then single values over them.
-fn mapped(remote: &Remote, fetched: &Fetched) -> Result<BTreeMap<String, SecretBytes>, SpecError> {
-    let mut values = BTreeMap::new();
+/// The values by key: sets in their order, then single values over them. It ends where they become too large.
+fn mapped(remote: &Remote, fetched: &Fetched, work: &Work) -> Result<BTreeMap<String, SecretBytes>, SpecError> {
+    let mut values = Growing::default();
     for set in &remote.sets {
         let set_values = match &set.from {
             SetFrom::Extract(locator, decoding) => {
                 let value = fetched.value(&remote.store, locator)?;
-                property::extract(&value.bytes, &locator.key, *decoding, &set.rewrites)?
+                property::extract(&value.bytes, &locator.key, *decoding, &set.rewrites, work)?
             }
             SetFrom::Find(search) => {
                 let lookup = Lookup { store: remote.store.clone(), search: search.clone() };
@@ -129,17 +139,35 @@ fn mapped(remote: &Remote, fetched: &Fetched) -> Result<BTreeMap<String, SecretB
                     let locator = Locator { key: key.clone(), ..Locator::default() };
                     Ok((key.clone(), fetched.value(&remote.store, &locator)?.bytes.clone()))
                 };
-                keys::found(found.iter().map(read).collect::<Result<_, SpecError>>()?, &set.rewrites)?
+                keys::found(found.iter().map(read).collect::<Result<_, SpecError>>()?, &set.rewrites, work)?
             }
         };
-        values.extend(set_values);
+        for (key, value) in set_values {
+            values.insert(key, value)?;
+        }
     }
     for item in &remote.items {
         let value = fetched.value(&item.store, &item.locator)?;
-        let part = item.part.take(&value.bytes, &item.locator.key)?;
-        values.insert(item.secret_key.clone(), property::decode(part, item.decoding, &item.secret_key)?);
+        let part = item.part.take(&value.bytes, &item.locator.key, work)?;
+        values.insert(item.secret_key.clone(), property::decode(part, item.decoding, &item.secret_key)?)?;
     }
-    Ok(values)
+    Ok(values.data)
+}
+
+/// Data that grows no further than a Secret may.
+#[derive(Default)]
+struct Growing {
+    data: BTreeMap<String, SecretBytes>,
+    size: usize,
+}
+
+impl Growing {
+    fn insert(&mut self, key: String, value: SecretBytes) -> Result<(), RenderError> {
+        self.size += value.len();
+        let before = self.data.insert(key, value);
+        self.size -= before.map_or(0, |before| before.len());
+        if self.size > kinds::MAX_SIZE { Err(RenderError::TooLarge { size: self.size }) } else { Ok(()) }
+    }
 }
 
 fn of_engine(
@@ -149,12 +177,13 @@ fn of_engine(
     templates: &BTreeMap<String, String>,
     tools: Tools<'_>,
 ) -> Result<Values, SpecError> {
-    let now = tools.now;
-    let mut values = property::extract(&answer.value.bytes, &engine.call.path, Decoding::None, &Rewrites::default())?;
+    let (now, work) = (tools.now, Work::shared(tools.stop));
+    let mut values =
+        property::extract(&answer.value.bytes, &engine.call.path, Decoding::None, &Rewrites::default(), &work)?;
     if answer.is_stable {
         values.remove(COUNTDOWN);
     }
-    let data = policy.dress(&values, Some(templates), tools)?;
+    let data = policy.dress(&values, Some(templates), &work, tools)?;
     let lifetime = answer.lifetime.and_then(|lifetime| TimeDelta::from_std(lifetime).ok());
     let share = |lifetime: TimeDelta| lifetime / 100 * i32::try_from(engine.renew_at_percent).unwrap_or(67);
     let renew = lifetime.map(|lifetime| share(lifetime).max(SHORTEST));
@@ -215,13 +244,19 @@ impl Policy {
         &self,
         values: &BTreeMap<String, SecretBytes>,
         more: Option<&BTreeMap<String, String>>,
+        work: &Arc<Work>,
         tools: Tools<'_>,
     ) -> Result<BTreeMap<String, SecretBytes>, SpecError> {
-        let mut data = if self.replace { BTreeMap::new() } else { values.clone() };
-        let seed = template::Seed::new(tools.key, &self.namespace, &self.secret);
-        for (name, source) in self.templates.iter().chain(more.into_iter().flatten()) {
-            data.insert(name.clone(), template::render(name, source, values, &seed)?);
+        let mut dressed = Growing::default();
+        for (name, value) in values.iter().filter(|_| !self.replace) {
+            dressed.insert(name.clone(), value.clone())?;
         }
+        let seed = template::Seed::new(tools.key, &self.namespace, &self.secret);
+        let renderer = template::Renderer::new(values, &seed, work);
+        for (name, source) in self.templates.iter().chain(more.into_iter().flatten()) {
+            dressed.insert(name.clone(), renderer.render(name, source)?)?;
+        }
+        let data = dressed.data;
         match self.hold {
             Hold::Whole => kinds::check(&self.kind, &data)?,
             Hold::Keys | Hold::Record => kinds::check("Opaque", &data)?,

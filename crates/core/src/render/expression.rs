@@ -57,6 +57,12 @@ impl Expression {
         &self.text
     }
 
+    /// What it costs to evaluate it on a value of this many bytes, in bytes that are read or made.
+    #[must_use]
+    pub fn cost(&self, input: usize) -> usize {
+        self.growth.of(input)
+    }
+
     /// What the expression gives on the JSON value at `key`: strings as their text, all else as compact JSON. Numbers
     /// that the expression takes as they are keep every digit; it compares and counts with 64-bit floats.
     ///

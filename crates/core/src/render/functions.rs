@@ -7,6 +7,7 @@ mod call;
 mod crypto;
 mod dicts;
 mod encoding;
+mod iterations;
 mod jwk;
 mod lists;
 mod math;
@@ -17,7 +18,10 @@ mod strings;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, LazyLock},
+};
 
 use gotmpl::{FuncMap, TemplateError, Value};
 
@@ -25,8 +29,13 @@ pub use binary::{lower, value};
 pub use call::Run;
 use call::{Call, Outcome};
 
+use super::work::Resource;
+
 /// Marks messages that are ours and thus free of values.
 const OWN: &str = "rekey: ";
+
+/// Counts the steps of a round of a loop and prints nothing. No template can call it: a name has no space.
+pub const COUNT: &str = "count steps";
 
 /// A function, by the name that templates call it.
 type Entry = (&'static str, fn(&Call<'_>) -> Outcome);
@@ -93,14 +102,24 @@ pub fn all(run: &Arc<Run>) -> FuncMap {
         };
         map.insert(name.to_owned(), Arc::new(call));
     }
+    let (run, nothing) = (Arc::clone(run), Arc::<str>::from(""));
+    let count = move |arguments: &[Value]| {
+        let steps = arguments.first().and_then(call::int).and_then(|steps| usize::try_from(steps).ok());
+        match run.work.spend(Resource::Steps, steps.unwrap_or(usize::MAX)) {
+            Ok(()) => Ok(Value::String(Arc::clone(&nothing))),
+            Err(ended) => Err(TemplateError::Exec(format!("{OWN}{}", ended.text()))),
+        }
+    };
+    map.insert(COUNT.to_owned(), Arc::new(count));
     map
 }
 
 /// Why there is no such function; `None`: there is.
 pub fn refusal(name: &str) -> Option<String> {
     const ENGINE: [&str; 6] = ["and", "or", "not", "len", "index", "call"];
-    let known = ENGINE.contains(&name) || TABLES.into_iter().flatten().any(|(known, _)| *known == name);
-    if known {
+    static KNOWN: LazyLock<BTreeSet<&str>> =
+        LazyLock::new(|| TABLES.into_iter().flatten().map(|(name, _)| *name).chain(ENGINE).collect());
+    if KNOWN.contains(name) {
         return None;
     }
     let why = if IMPURE.contains(&name) {
@@ -112,7 +131,7 @@ pub fn refusal(name: &str) -> Option<String> {
     Some(format!("there is no function {name:?}: {why}"))
 }
 
-/// The part of an engine message that one of our functions wrote.
+/// What one of our functions wrote, if the message of the engine is that.
 pub fn own_error(text: &str) -> Option<&str> {
-    text.find(OWN).map(|position| &text[position + OWN.len()..])
+    text.strip_prefix(OWN)
 }

@@ -78,6 +78,14 @@ fn depth(json: &str) -> usize {
     deepest
 }
 
+/// How many values it has, and members of its objects.
+#[must_use]
+pub fn items(value: &RawValue) -> usize {
+    let mut items = 1;
+    scan(value.get(), |character, inside| items += usize::from(!inside && matches!(character, ',' | ':' | '[' | '{')));
+    items
+}
+
 fn compact(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     scan(json, |character, inside| {

@@ -10,6 +10,7 @@ use super::{
     expression::Expression,
     json::{self, Object},
     keys::Rewrites,
+    work::{Resource, Work},
 };
 use crate::{SecretBytes, SpecError};
 
@@ -20,8 +21,9 @@ pub enum Part {
     Whole,
     /// A property: the literal key, else the dotted path.
     Property(String),
-    /// What a `JMESPath` expression gives.
-    Expression(Expression),
+    /// What a `JMESPath` expression gives. It is its text: parsed it takes hundreds of times as much, for each of the
+    /// entries of an object.
+    Expression(String),
 }
 
 impl Part {
@@ -29,27 +31,47 @@ impl Part {
     /// `spec.source.remote.data.remoteRef`.
     ///
     /// # Errors
-    /// When the expression is wrong, or a property is named beside it.
+    /// When a property is named beside an expression.
     pub fn parse(reference: &RemoteRef, field: &str) -> Result<Self, SpecError> {
         match (&reference.property, &reference.jmes_path) {
             (None, None) => Ok(Self::Whole),
             (Some(property), None) => Ok(Self::Property(property.clone())),
-            (None, Some(text)) => Expression::parse(text)
-                .map(Self::Expression)
-                .map_err(|wrong| SpecError::field(&format!("{field}.jmesPath"), wrong)),
+            (None, Some(text)) => Ok(Self::Expression(text.clone())),
             (Some(_), Some(_)) => Err(SpecError::field(field, "set at most one of property, jmesPath")),
+        }
+    }
+
+    /// Looks at the expression, if it is one.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn prove(&self, field: &str) -> Result<(), SpecError> {
+        match self {
+            Self::Whole | Self::Property(_) => Ok(()),
+            Self::Expression(text) => {
+                let wrong = |wrong| SpecError::field(&format!("{field}.jmesPath"), wrong);
+                Expression::parse(text).map(drop).map_err(wrong)
+            }
         }
     }
 
     /// Takes the part out of the value at `key`.
     ///
     /// # Errors
-    /// As for [`property`] and [`Expression::evaluate`].
-    pub fn take(&self, value: &SecretBytes, key: &str) -> Result<SecretBytes, RenderError> {
+    /// As for [`property`] and [`Expression::evaluate`], and when `work` has not as much left.
+    pub fn take(&self, value: &SecretBytes, key: &str, work: &Work) -> Result<SecretBytes, RenderError> {
         match self {
             Self::Whole => property(value, key, None),
-            Self::Property(name) => property(value, key, Some(name)),
-            Self::Expression(expression) => expression.evaluate(value, key),
+            Self::Property(name) => {
+                work.spend(Resource::Parsed, value.len())?;
+                property(value, key, Some(name))
+            }
+            Self::Expression(text) => {
+                let failed = |text| RenderError::ExpressionFailed { key: key.to_owned(), text };
+                let expression = Expression::parse(text).map_err(failed)?;
+                work.spend(Resource::Parsed, expression.cost(value.len()))?;
+                expression.evaluate(value, key)
+            }
         }
     }
 }
@@ -79,19 +101,21 @@ pub fn property(value: &SecretBytes, key: &str, property: Option<&str>) -> Resul
 /// decoded.
 ///
 /// # Errors
-/// `NotJson`, `NotBase64`, and what [`Rewrites::apply`] refuses.
+/// `NotJson`, `NotBase64`, when `work` has not as much left, and what [`Rewrites::apply`] refuses.
 pub fn extract(
     value: &SecretBytes,
     key: &str,
     decoding: Decoding,
     rewrites: &Rewrites,
+    work: &Work,
 ) -> Result<BTreeMap<String, SecretBytes>, RenderError> {
+    work.spend(Resource::Parsed, value.len())?;
     let mut members = BTreeMap::new();
     for (name, member) in json::object(value, key)? {
         let decoded = decode(json::text(&member), decoding, &name)?;
         members.insert(name, decoded);
     }
-    rewrites.apply(members)
+    rewrites.apply(members, work)
 }
 
 /// Applies the decoding of a reference.
@@ -189,7 +213,7 @@ mod tests {
     #[test]
     fn extract_takes_every_property() -> Result<(), RenderError> {
         let value = SecretBytes::from(r#"{"user": "a", "port": 5432, "id": 12345678901234567890123, "tags": [ "x" ]}"#);
-        let taken = extract(&value, "shop/db", Decoding::None, &Rewrites::default())?;
+        let taken = extract(&value, "shop/db", Decoding::None, &Rewrites::default(), &Work::default())?;
         let expected: BTreeMap<String, SecretBytes> =
             [("user", "a"), ("port", "5432"), ("id", "12345678901234567890123"), ("tags", r#"["x"]"#)]
                 .into_iter()
@@ -202,10 +226,10 @@ mod tests {
     #[test]
     fn extract_decodes_and_names_what_it_cannot() {
         let value = SecretBytes::from(r#"{"good": "aGk=", "bad": "%hunter2%"}"#);
-        let error = extract(&value, "shop/db", Decoding::Base64, &Rewrites::default()).err();
+        let error = extract(&value, "shop/db", Decoding::Base64, &Rewrites::default(), &Work::default()).err();
         assert_eq!(error, Some(RenderError::NotBase64 { secret_key: "bad".to_owned() }));
         let value = SecretBytes::from(r#"{"a key": "hunter2"}"#);
-        let error = extract(&value, "shop/db", Decoding::None, &Rewrites::default()).err();
+        let error = extract(&value, "shop/db", Decoding::None, &Rewrites::default(), &Work::default()).err();
         assert_eq!(error, Some(RenderError::InvalidKey { key: "a key".to_owned() }));
     }
 
@@ -218,7 +242,8 @@ mod tests {
                 jmes_path: jmes_path.map(str::to_owned),
                 ..RemoteRef::default()
             };
-            Part::parse(&reference, "remoteRef").map_err(|error| error.to_string())
+            let part = Part::parse(&reference, "remoteRef").and_then(|part| part.prove("remoteRef").map(|()| part));
+            part.map_err(|error| error.to_string())
         };
         assert_eq!(parse(None, None), Ok(Part::Whole));
         assert_eq!(parse(Some("a"), None), Ok(Part::Property("a".to_owned())));
@@ -226,7 +251,7 @@ mod tests {
         let text = parse(None, Some("a[")).err().unwrap_or_default();
         assert!(text.starts_with("remoteRef.jmesPath: "), "{text}");
         let part = parse(None, Some("a.b"));
-        let taken = part.map(|part| part.take(&SecretBytes::from(r#"{"a": {"b": "x"}}"#), "k"));
+        let taken = part.map(|part| part.take(&SecretBytes::from(r#"{"a": {"b": "x"}}"#), "k", &Work::default()));
         assert_eq!(taken, Ok(Ok(SecretBytes::from("x"))));
     }
 }

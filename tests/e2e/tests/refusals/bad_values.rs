@@ -118,7 +118,7 @@ fn of_names(scene: &Scene) -> Vec<Bad> {
             good: json!({"blob": "x".repeat(300 * 1024)}),
             later: json!({"blob": "x".repeat(600 * 1024)}),
             reason: "SecretTooLarge",
-            part: "the data has 1228800 bytes; a Secret holds at most 1048576 (1 MiB)",
+            part: "the data has 1228800 bytes or more; a Secret holds at most 1048576 (1 MiB)",
         },
     ]
 }

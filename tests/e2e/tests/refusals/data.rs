@@ -102,7 +102,7 @@ fn unfit_table(key: &str) -> Vec<(&'static str, Value, &'static str, &'static st
     let bomb = "{{ range $i := 9000 }}{{ range $j := 9000 }}aaaaaaaaaaaaaaaaaaaa{{ end }}{{ end }}";
     let recursion = "{{ define \"r\" }}{{ template \"r\" . }}{{ end }}{{ template \"r\" . }}";
     vec![
-        ("too-large", twice, "SecretTooLarge", "bytes; a Secret holds at most 1048576"),
+        ("too-large", twice, "SecretTooLarge", "bytes or more; a Secret holds at most 1048576"),
         ("syntax", template("postgres://{{ .username"), "TemplateError", "spec.target.template.data \"url\""),
         ("no-function", template("{{ .username | nothing }}"), "TemplateError", "no function \"nothing\""),
         ("no-such-field", template("{{ .nope }}"), "TemplateError", "nope"),

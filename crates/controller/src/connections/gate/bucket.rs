@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::{sync::oneshot, time::Instant};
 
-use crate::queue::lines::Lines;
+use crate::fair::Fair;
 
 /// The longest wait for a turn: as long as a call may take.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(15);
@@ -25,7 +25,7 @@ pub struct Bucket {
     /// Tokens at `filled`. While anybody waits or owes, there is less than one.
     tokens: f64,
     filled: Instant,
-    lines: Lines<Item>,
+    lines: Fair<Item>,
 }
 
 /// Requests that wait for tokens.
@@ -57,7 +57,7 @@ impl Bucket {
     pub fn new(rate: u32, burst: u32) -> Self {
         let burst = f64::from(burst.max(1));
         let rate = f64::from(rate.max(1));
-        Self { rate, burst, tokens: burst, filled: Instant::now(), lines: Lines::default() }
+        Self { rate, burst, tokens: burst, filled: Instant::now(), lines: Fair::default() }
     }
 
     /// Tokens per second.
@@ -101,14 +101,14 @@ impl Bucket {
         while self.tokens >= WHOLE {
             let Some(item) = self.lines.first() else { break };
             if !item.is_wanted() {
-                self.lines.pop();
+                self.lines.pop(|_| true);
                 continue;
             }
             item.requests -= 1;
             self.tokens -= 1.0;
             if item.requests > 0 {
                 self.lines.pass();
-            } else if let Some(Item { turn: Some(turn), .. }) = self.lines.pop() {
+            } else if let Some(Item { turn: Some(turn), .. }) = self.lines.pop(|_| true) {
                 turn.send(()).ok();
             }
         }

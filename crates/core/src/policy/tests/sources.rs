@@ -259,7 +259,7 @@ fn a_value_that_is_gone_takes_the_secret_along_only_when_the_policy_says_so() {
     let gone = missing(&world);
     let over = ObjectVersion { uid: "s".to_owned(), resource_version: "7".to_owned() };
     let seen = Seen { over: Some(over.clone()), ..world.seen() };
-    let plan = secret(&world.policy(), &seen, Some(&gone), &world.key, &world.chance, world.now).unwrap();
+    let plan = secret(&world.policy(), &seen, Some(&gone), world.tools()).unwrap();
     assert!(
         matches!(plan.steps.as_slice(), [Step::Delete(name, at)] if name == "db" && *at == over),
         "{:?}",

@@ -30,10 +30,17 @@ impl Growth {
 
     /// Whether it may be used on an input of this many bytes.
     pub fn fits(self, input: usize) -> bool {
+        let made = u64::try_from(self.of(input)).unwrap_or(u64::MAX);
         let input = u64::try_from(input).unwrap_or(u64::MAX);
         // An input that is only passed on costs what it holds itself.
         let room = MAX_BYTES.max(input.saturating_mul(2));
-        self.factor.saturating_mul(input).saturating_add(self.constant) <= room
+        made <= room
+    }
+
+    /// The bound for an input of this many bytes.
+    pub fn of(self, input: usize) -> usize {
+        let input = u64::try_from(input).unwrap_or(u64::MAX);
+        usize::try_from(self.factor.saturating_mul(input).saturating_add(self.constant)).unwrap_or(usize::MAX)
     }
 
     fn and(self, other: Self) -> Self {

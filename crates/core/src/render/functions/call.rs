@@ -1,33 +1,39 @@
 //! One call of a function: its arguments, and what it may cost.
 
-use std::{
-    borrow::Cow,
-    collections::BTreeMap,
-    fmt::Display,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{borrow::Cow, collections::BTreeMap, fmt::Display, sync::Arc};
 
 use gotmpl::Value;
 
 use super::binary;
-use crate::render::template::Seed;
+use crate::render::{
+    template::Seed,
+    work::{Ended, Resource, Work},
+};
 
 /// Members of a map of the engine.
 pub type Map = BTreeMap<Arc<str>, Value>;
 
-/// What one function may return, in bytes.
+/// The text that one function may return, in bytes.
 pub const MAX_RESULT: usize = 1024 * 1024;
-/// What all functions of one execution may take and return, in bytes.
-const MAX_TOTAL: usize = 32 * 1024 * 1024;
-/// Functions that are slow on purpose may be called this often in one execution.
-const MAX_SLOW: usize = 8;
+/// The list or dict that one function may return, in bytes of memory.
+pub const MAX_STRUCTURE: usize = 2 * 1024 * 1024;
+/// More items than this no list or dict can have.
+const MAX_ITEMS: usize = MAX_STRUCTURE / VALUE;
+/// What an item takes in memory beside its content.
+pub const VALUE: usize = 24;
+/// What a text, a list or a dict takes beside its content.
+const CONTENT: usize = 16;
 /// Lists and maps may stand inside each other this deep.
 const MAX_DEPTH: usize = 64;
 /// What a call costs beside its arguments.
 const CALL: usize = 64;
+/// Functions that pass on what they are given and do not look inside. Lists cost what their items do, also if they are
+/// lists themselves; members of dicts are found without looking at the others.
+const SHALLOW: [&str; 30] = [
+    "all", "any", "append", "coalesce", "compact", "concat", "default", "dict", "dig", "empty", "first", "get",
+    "hasKey", "initial", "last", "list", "pluck", "prepend", "push", "required", "rest", "reverse", "set", "slice",
+    "ternary", "tuple", "unset", "until", "fail", "values",
+];
 
 /// Why a function failed, in our words: never with a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,28 +47,19 @@ pub fn fail<T>(text: impl Into<String>) -> Result<T, Failure> {
     Err(Failure(text.into()))
 }
 
+impl From<Ended> for Failure {
+    fn from(ended: Ended) -> Self {
+        Self(ended.text().to_owned())
+    }
+}
+
 /// What all calls of one execution share.
 #[derive(Debug)]
 pub struct Run {
     /// Where salts come from.
     pub seed: Seed,
-    spent: AtomicUsize,
-    slow: AtomicUsize,
-}
-
-impl Run {
-    /// A run that has spent nothing.
-    pub fn new(seed: Seed) -> Self {
-        Self { seed, spent: AtomicUsize::new(0), slow: AtomicUsize::new(0) }
-    }
-
-    fn spend(&self, bytes: usize) -> Result<(), Failure> {
-        let before = self.spent.fetch_add(bytes, Ordering::Relaxed);
-        if before.saturating_add(bytes) > MAX_TOTAL {
-            return fail("the template works on too much data: its functions take and return more than 32 MiB in all");
-        }
-        Ok(())
-    }
+    /// What it takes from: all templates of a policy have the same.
+    pub work: Arc<Work>,
 }
 
 /// A call of a function.
@@ -78,14 +75,58 @@ pub struct Call<'a> {
 impl<'a> Call<'a> {
     /// Runs `function` within the bounds.
     pub fn run(self, function: fn(&Call<'_>) -> Outcome) -> Outcome {
-        self.run.spend(self.arguments.iter().map(width).fold(CALL, usize::saturating_add))?;
+        let looks = if SHALLOW.contains(&self.name) { width } else { whole };
+        self.spend(self.arguments.iter().map(looks).fold(CALL, usize::saturating_add))?;
         let result = function(&self)?;
-        let mut left = MAX_RESULT;
+        let limit = match result {
+            Value::List(_) | Value::Map(_) => MAX_STRUCTURE,
+            _ => MAX_RESULT + CONTENT,
+        };
+        let mut left = limit;
         if !measure(&result, &mut left, MAX_DEPTH) {
-            return self.fail("its result is larger than 1 MiB, or nested more than 64 levels deep");
+            return self.fail(
+                "its result is larger than 1 MiB (2 MiB for a list or dict), or nested more than 64 levels deep",
+            );
         }
-        self.run.spend(MAX_RESULT - left)?;
+        self.spend(limit - left)?;
+        self.run.work.spend(Resource::Made, limit - left)?;
         Ok(result)
+    }
+
+    /// Counts bytes that are looked at.
+    pub fn spend(&self, bytes: usize) -> Result<(), Failure> {
+        Ok(self.run.work.spend(Resource::Bytes, bytes)?)
+    }
+
+    /// Asked between the parts of what may take long.
+    pub fn go_on(&self) -> Result<(), Failure> {
+        Ok(self.run.work.go_on()?)
+    }
+
+    /// A list of what `items` gives. It ends before it takes more memory than a result may.
+    pub fn collected(&self, items: impl Iterator<Item = Value>) -> Outcome {
+        let mut room = MAX_ITEMS;
+        let mut collected = Vec::new();
+        for item in items {
+            room = self.one_less(room)?;
+            collected.push(item);
+        }
+        Ok(list(collected))
+    }
+
+    /// A dict of what `members` gives, as bounded as [`Call::collected`].
+    pub fn members(&self, members: impl Iterator<Item = (Arc<str>, Value)>) -> Outcome {
+        let mut room = MAX_ITEMS / 4;
+        let mut collected = Map::new();
+        for (name, member) in members {
+            room = self.one_less(room)?;
+            collected.insert(name, member);
+        }
+        Ok(map(collected))
+    }
+
+    fn one_less(&self, room: usize) -> Result<usize, Failure> {
+        room.checked_sub(1).map_or_else(|| self.fail("its result is larger than 2 MiB"), Ok)
     }
 
     /// A failure of this function.
@@ -155,19 +196,14 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Counts a call that is slow on purpose.
-    pub fn slow(&self) -> Result<(), Failure> {
-        if self.run.slow.fetch_add(1, Ordering::Relaxed) >= MAX_SLOW {
-            return self.fail(format!(
-                "one template may call bcrypt, htpasswd and the functions of PKCS#12 {MAX_SLOW} times in all"
-            ));
-        }
-        Ok(())
+    /// Counts what is slow on purpose, in units of about a microsecond.
+    pub fn slow(&self, units: usize) -> Result<(), Failure> {
+        Ok(self.run.work.spend(Resource::Slow, units)?)
     }
 
     /// Accounts for compiling an expression, which takes longer than its length tells.
     pub fn compile(&self) -> Result<(), Failure> {
-        self.run.spend(64 * 1024)
+        self.spend(64 * 1024)
     }
 
     /// Bytes that are always the same for the same arguments of this function here, and cannot be guessed.
@@ -224,11 +260,11 @@ pub fn int(value: &Value) -> Option<i64> {
     }
 }
 
-/// What looking at an argument may cost. Members of maps are found without looking at the others.
+/// What passing on an argument may cost.
 fn width(value: &Value) -> usize {
     match value {
         Value::String(text) => text.len(),
-        Value::List(items) => items.len() * 8,
+        Value::List(items) => items.len() * VALUE,
         Value::Nil
         | Value::Bool(_)
         | Value::Int(_)
@@ -239,23 +275,32 @@ fn width(value: &Value) -> usize {
     }
 }
 
+/// What looking at all of an argument may cost. The values of the policy may be larger than a result.
+fn whole(value: &Value) -> usize {
+    let limit = 16 * MAX_RESULT;
+    let mut left = limit;
+    measure(value, &mut left, MAX_DEPTH + 1);
+    limit - left
+}
+
 /// Takes the size of a value from `left`, and gives up when nothing is left or it is too deep: lists share their
 /// items, so the whole may be far larger than what is in memory.
 fn measure(value: &Value, left: &mut usize, depth: usize) -> bool {
     match value {
-        Value::String(text) => take(left, text.len()),
+        Value::String(text) => take(left, CONTENT + text.len()),
         Value::List(items) => {
-            depth > 0 && take(left, 8) && items.iter().all(|item| take(left, 8) && measure(item, left, depth - 1))
+            depth > 0
+                && take(left, CONTENT)
+                && items.iter().all(|item| take(left, VALUE) && measure(item, left, depth - 1))
         }
         Value::Map(members) => {
             let mut all = members.iter();
+            let name = |name: &Arc<str>| name.len() + CONTENT + 2 * VALUE;
             depth > 0
-                && take(left, 8)
-                && all.all(|(name, member)| take(left, name.len() + 8) && measure(member, left, depth - 1))
+                && take(left, CONTENT)
+                && all.all(|(of, member)| take(left, name(of)) && measure(member, left, depth - 1))
         }
-        Value::Nil | Value::Bool(_) | Value::Int(_) | Value::Uint(_) | Value::Float(_) | Value::Function(_) => {
-            take(left, 8)
-        }
+        Value::Nil | Value::Bool(_) | Value::Int(_) | Value::Uint(_) | Value::Float(_) | Value::Function(_) => true,
     }
 }
 

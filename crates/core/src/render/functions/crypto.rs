@@ -22,6 +22,8 @@ pub const TABLE: &[Entry] = &[
 
 /// What Sprig hashes with.
 const COST: u32 = 10;
+/// What one hash costs, in units of about a microsecond.
+const BCRYPT: usize = 60_000;
 /// bcrypt looks at no more bytes.
 const MAX_PASSWORD: usize = 72;
 
@@ -44,7 +46,7 @@ fn bcrypt(call: &Call<'_>, position: usize) -> Result<String, Failure> {
     if password.len() > MAX_PASSWORD {
         return call.fail("bcrypt hashes at most 72 bytes; the password is longer");
     }
-    call.slow()?;
+    call.slow(BCRYPT)?;
     let hash = ::bcrypt::hash_with_salt(&password, COST, call.salt("salt"));
     let form = |hash: ::bcrypt::HashParts| Ok(hash.format_for_version(::bcrypt::Version::TwoA));
     hash.map_or_else(|_| call.fail("the password cannot be hashed"), form)

@@ -1,5 +1,7 @@
 //! Dicts. They never change: `set`, `unset` and `merge` give a new one.
 
+use std::collections::BTreeSet;
+
 use gotmpl::Value;
 
 use super::{
@@ -35,7 +37,7 @@ pub const TABLE: &[Entry] = &[
         for position in 0..call.arguments.len() {
             names.extend(call.map(position)?.keys().map(|name| Value::String(name.clone())));
         }
-        Ok(list(names))
+        call.collected(names.into_iter())
     }),
     ("values", |call| {
         call.takes(1, "a dict")?;
@@ -66,12 +68,11 @@ fn dict(call: &Call<'_>) -> Outcome {
 }
 
 fn chosen(call: &Call<'_>, keep: bool) -> Outcome {
-    let mut names = Vec::new();
+    let mut names = BTreeSet::new();
     for position in 1..call.arguments.len() {
-        names.push(call.text(position)?);
+        names.insert(call.text(position)?);
     }
-    let is_named = |name: &str| names.iter().any(|other| other == name);
-    let kept = call.map(0)?.iter().filter(|(name, _)| is_named(name) == keep);
+    let kept = call.map(0)?.iter().filter(|(name, _)| names.contains(name.as_ref()) == keep);
     Ok(map(kept.map(|(name, value)| (name.clone(), value.clone())).collect()))
 }
 

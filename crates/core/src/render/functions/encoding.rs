@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Entry, binary,
-    call::{Call, Failure, MAX_RESULT, Map, Outcome, list, map, string},
+    call::{Call, Failure, MAX_STRUCTURE, Map, Outcome, VALUE, list, map, string},
 };
 use crate::{SecretBytes, render::json};
 
@@ -37,6 +37,10 @@ pub const TABLE: &[Entry] = &[
     ("fromYaml", from_yaml),
 ];
 
+/// How often JSON is looked at while it is read, on average.
+const JSON_COST: usize = 4;
+/// A YAML text to read may have this many bytes.
+const MAX_YAML: usize = 128 * 1024;
 const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 fn b64dec(call: &Call<'_>) -> Outcome {
@@ -112,7 +116,10 @@ fn to_pretty_json(call: &Call<'_>) -> Outcome {
 fn from_json(call: &Call<'_>) -> Outcome {
     call.takes(1, "one text")?;
     let text = SecretBytes::new(call.bytes(0)?);
+    // Each level is read again.
+    call.spend(text.len().saturating_mul(JSON_COST))?;
     match json::document(&text, "") {
+        Ok(document) if json::items(document) > MAX_STRUCTURE / VALUE => call.fail("its result is larger than 2 MiB"),
         Ok(document) => Ok(value_of(document)),
         Err(_) => call.fail("the text is not JSON of at most 32 levels"),
     }
@@ -157,7 +164,11 @@ fn to_yaml(call: &Call<'_>) -> Outcome {
 
 fn from_yaml(call: &Call<'_>) -> Outcome {
     call.takes(1, "one text")?;
-    let mut left = MAX_RESULT;
+    // What the parser makes before we see anything is many times as large.
+    if call.text(0)?.len() > MAX_YAML {
+        return call.fail("the text is larger than 128 KiB");
+    }
+    let mut left = MAX_STRUCTURE;
     let document = Bounded(&mut left).deserialize(serde_norway::Deserializer::from_str(&call.text(0)?));
     document.map_or_else(|_| call.fail("the text is not YAML, or becomes larger than 1 MiB"), Ok)
 }
@@ -167,7 +178,7 @@ struct Bounded<'a>(&'a mut usize);
 
 impl Bounded<'_> {
     fn take<E: Error>(&mut self, bytes: usize) -> Result<(), E> {
-        *self.0 = self.0.checked_sub(bytes + 8).ok_or_else(|| E::custom("too large"))?;
+        *self.0 = self.0.checked_sub(bytes + 2 * VALUE).ok_or_else(|| E::custom("too large"))?;
         Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! Lists, and choices between values.
 
+use std::collections::BTreeSet;
+
 use gotmpl::{Value, is_true};
 
 use super::{
@@ -36,14 +38,14 @@ pub const TABLE: &[Entry] = &[
     ("reverse", |call| Ok(list(items(call)?.iter().rev().cloned().collect()))),
     ("compact", |call| Ok(list(items(call)?.iter().filter(|item| is_true(item)).cloned().collect()))),
     ("uniq", |call| {
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         Ok(list(items(call)?.iter().filter(|item| seen.insert(identity(item))).cloned().collect()))
     }),
     ("sortAlpha", |call| {
         call.takes(1, "one list")?;
         let mut texts: Vec<String> = call.list(0)?.iter().map(Value::to_string).collect();
         texts.sort();
-        Ok(list(texts.into_iter().map(string).collect()))
+        call.collected(texts.into_iter().map(string))
     }),
     ("has", |call| {
         call.takes(2, "a value and a list")?;
@@ -51,23 +53,21 @@ pub const TABLE: &[Entry] = &[
         Ok(Value::Bool(call.list(1)?.iter().any(|item| identity(item) == wanted)))
     }),
     ("without", |call| {
-        let without: Vec<String> = call.arguments.get(1..).unwrap_or_default().iter().map(identity).collect();
+        let without: BTreeSet<String> = call.arguments.get(1..).unwrap_or_default().iter().map(identity).collect();
         Ok(list(call.list(0)?.iter().filter(|item| !without.contains(&identity(item))).cloned().collect()))
     }),
     ("append", |call| added(call, false)),
     ("push", |call| added(call, false)),
     ("prepend", |call| added(call, true)),
     ("concat", |call| {
-        let mut all = Vec::new();
-        for position in 0..call.arguments.len() {
-            all.extend_from_slice(call.list(position)?);
-        }
-        Ok(list(all))
+        let lists: Vec<&[Value]> =
+            (0..call.arguments.len()).map(|position| call.list(position)).collect::<Result<_, _>>()?;
+        call.collected(lists.into_iter().flatten().cloned())
     }),
     ("until", |call| {
         call.takes(1, "a count")?;
         let count = i64::try_from(call.size(0)?).unwrap_or(0);
-        Ok(list((0..count).map(Value::Int).collect()))
+        call.collected((0..count).map(Value::Int))
     }),
 ];
 

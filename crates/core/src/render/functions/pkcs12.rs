@@ -12,6 +12,7 @@ use yasna::{DERWriter, Tag, models::ObjectIdentifier};
 use super::{
     Entry,
     call::{Call, Failure, MAX_RESULT, Outcome, string},
+    iterations::{Refused, Survey},
     jwk::{self, sequence},
     pem::encoded,
 };
@@ -54,8 +55,14 @@ fn open(call: &Call<'_>, password: Option<usize>, file: usize) -> Result<Pkcs12A
     if bytes.len() > MAX_FILE {
         return call.fail("the file is larger than 256 KiB");
     }
-    call.slow()?;
     let password = password.map(|position| call.text(position)).transpose()?.unwrap_or_default();
+    match Survey::new(&password, &|iterations| call.slow(iterations)).file(&bytes) {
+        Ok(()) => {}
+        Err(Refused::Iterations(failure)) => return Err(failure),
+        Err(Refused::Form) => {
+            return call.fail("the file is of a form that is not read: it uses scrypt, or has too many parts");
+        }
+    }
     Pkcs12Archive::from_pkcs12(&bytes, &password)
         .map_or_else(|_| call.fail("the file is not PKCS#12, or the password is another one"), Ok)
 }
@@ -180,7 +187,8 @@ fn encrypt(call: &Call<'_>, purpose: &str, password: &str, data: &[u8]) -> Resul
 
 /// Puts the parts together: certificates encrypted, the key as it is, a code of authenticity over both.
 fn finish(call: &Call<'_>, password: &str, certificates: &[u8], key: Option<&[u8]>) -> Outcome {
-    call.slow()?;
+    // Two keys and a code.
+    call.slow(3 * usize::from(ROUNDS))?;
     let (algorithm, encrypted) = encrypt(call, "certificates", password, certificates)?;
     let safe = sequence(|writer| {
         content(writer.next(), ENCRYPTED_DATA, |writer| {

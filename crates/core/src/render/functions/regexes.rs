@@ -1,12 +1,16 @@
 //! Regular expressions in the syntax of the crate `regex`, which is that of Go but for rare classes, and as bounded.
 
 use gotmpl::Value;
+use regex::Regex;
 
 use super::{
     Entry,
-    call::{Call, Failure, MAX_RESULT, Outcome, list, string},
+    call::{Call, Failure, MAX_RESULT, Outcome, string},
 };
-use crate::store::NamePattern;
+use crate::{
+    render::replace::{Form, Reads, replaced},
+    store::NamePattern,
+};
 
 /// The functions of this file.
 pub const TABLE: &[Entry] = &[
@@ -16,10 +20,10 @@ pub const TABLE: &[Entry] = &[
     ("mustRegexFind", find),
     ("regexFindAll", find_all),
     ("mustRegexFindAll", find_all),
-    ("regexReplaceAll", |call| replace(call, false)),
-    ("mustRegexReplaceAll", |call| replace(call, false)),
-    ("regexReplaceAllLiteral", |call| replace(call, true)),
-    ("mustRegexReplaceAllLiteral", |call| replace(call, true)),
+    ("regexReplaceAll", |call| replace(call, Form::Groups)),
+    ("mustRegexReplaceAll", |call| replace(call, Form::Groups)),
+    ("regexReplaceAllLiteral", |call| replace(call, Form::Literal)),
+    ("mustRegexReplaceAllLiteral", |call| replace(call, Form::Literal)),
     ("regexSplit", split),
     ("mustRegexSplit", split),
     ("regexQuoteMeta", |call| {
@@ -28,23 +32,39 @@ pub const TABLE: &[Entry] = &[
     }),
 ];
 
-/// Compiling takes time that the length of the expression does not show.
-fn pattern(call: &Call<'_>) -> Result<NamePattern, Failure> {
+/// Sizes that an expression may have in memory, in bytes, and about how many states it has then.
+const SIZES: [(usize, usize); 3] = [(16 * 1024, 200), (64 * 1024, 900), (256 * 1024, 3500)];
+/// States times bytes that one search goes through in about a microsecond, at worst.
+const SPEED: usize = 150;
+/// Microseconds to read an expression.
+const COMPILE: usize = 500;
+
+/// The first argument, to search in `text`. What it takes to read an expression, and to search with it, its length does
+/// not show.
+fn pattern(call: &Call<'_>, text: &str) -> Result<Regex, Failure> {
     call.compile()?;
+    let pattern = NamePattern::new(&call.text(0)?);
+    for (size, states) in SIZES {
+        call.slow(COMPILE)?;
+        if let Ok(regex) = pattern.within(size) {
+            call.slow(states.saturating_mul(text.len()) / SPEED)?;
+            return Ok(regex);
+        }
+    }
     // The expression may hold a value: what is wrong with it is not told.
-    NamePattern::parse(&call.text(0)?)
-        .map_or_else(|_| call.fail("its first argument is no regular expression, or too large a one"), Ok)
+    call.fail("its first argument is no regular expression, or too large a one")
 }
 
 fn matches(call: &Call<'_>) -> Outcome {
     call.takes(2, "an expression and a text")?;
-    Ok(Value::Bool(pattern(call)?.matches(&call.text(1)?)))
+    let text = call.text(1)?;
+    Ok(Value::Bool(pattern(call, &text)?.is_match(&text)))
 }
 
 fn find(call: &Call<'_>) -> Outcome {
     call.takes(2, "an expression and a text")?;
     let text = call.text(1)?;
-    Ok(string(pattern(call)?.regex().find(&text).map_or("", |found| found.as_str())))
+    Ok(string(pattern(call, &text)?.find(&text).map_or("", |found| found.as_str())))
 }
 
 /// Less than 0: no limit.
@@ -52,43 +72,55 @@ fn limit(number: i64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
+/// Matches, each looked for when the one before is done with.
+fn all<'a>(call: &'a Call<'_>, pattern: &'a Regex, text: &'a str) -> impl Iterator<Item = Result<&'a str, Failure>> {
+    let mut reads = Reads::default();
+    pattern.find_iter(text).map(move |found| {
+        call.go_on()?;
+        match reads.one(text.len() - found.start()) {
+            Some(()) => Ok(found.as_str()),
+            None => call.fail("the expression has too many matches in a text this large"),
+        }
+    })
+}
+
 fn find_all(call: &Call<'_>) -> Outcome {
     call.takes(3, "an expression, a text and a count (-1 for all)")?;
     let (text, count) = (call.text(1)?, limit(call.int(2)?));
-    let pattern = pattern(call)?;
-    Ok(list(pattern.regex().find_iter(&text).take(count).map(|found| string(found.as_str())).collect()))
+    let pattern = pattern(call, &text)?;
+    let mut failed = None;
+    let found = all(call, &pattern, &text).take(count).map_while(|found| found.map_err(|why| failed = Some(why)).ok());
+    let found = call.collected(found.map(string))?;
+    failed.map_or(Ok(found), Err)
 }
 
-fn replace(call: &Call<'_>, literal: bool) -> Outcome {
+fn replace(call: &Call<'_>, form: Form) -> Outcome {
     call.takes(3, "an expression, a text and the replacement")?;
     let (text, replacement) = (call.text(1)?, call.text(2)?);
-    let pattern = pattern(call)?;
-    let mut result = String::new();
-    let mut end = 0;
-    for found in pattern.regex().captures_iter(&text) {
-        let Some(whole) = found.get(0) else { continue };
-        result.push_str(&text[end..whole.start()]);
-        let references = replacement.matches('$').count();
-        if references.saturating_mul(whole.len()).saturating_add(replacement.len()) > MAX_RESULT {
-            return call.fail("its result is larger than 1 MiB");
-        }
-        if literal {
-            result.push_str(&replacement);
-        } else {
-            found.expand(&replacement, &mut result);
-        }
-        end = whole.end();
-        if result.len() > MAX_RESULT {
-            return call.fail("its result is larger than 1 MiB");
+    let pattern = pattern(call, &text)?;
+    match replaced(&pattern, &text, &replacement, form, MAX_RESULT, || call.go_on())? {
+        Some(result) => Ok(string(result)),
+        None => {
+            call.fail("its result is larger than 1 MiB, or the expression has too many matches in a text this large")
         }
     }
-    result.push_str(&text[end..]);
-    Ok(string(result))
 }
 
 fn split(call: &Call<'_>) -> Outcome {
     call.takes(3, "an expression, a text and a count (-1 for all)")?;
     let (text, count) = (call.text(1)?, limit(call.int(2)?));
-    let pattern = pattern(call)?;
-    Ok(list(pattern.regex().splitn(&text, count).map(string).collect()))
+    let pattern = pattern(call, &text)?;
+    let mut reads = Reads::default();
+    let mut failed = None;
+    let mut rest = text.len();
+    let parts = pattern.splitn(&text, count).map_while(|part| {
+        let next = call.go_on().and_then(|()| match reads.one(rest) {
+            Some(()) => Ok(part),
+            None => call.fail("the expression has too many matches in a text this large"),
+        });
+        rest = rest.saturating_sub(part.len());
+        next.map_err(|why| failed = Some(why)).ok()
+    });
+    let parts = call.collected(parts.map(string))?;
+    failed.map_or(Ok(parts), Err)
 }

@@ -1,17 +1,19 @@
 //! Texts.
 
+use std::collections::BTreeSet;
+
 use gotmpl::Value;
 
 use super::{
     Entry,
-    call::{Call, Failure, MAX_RESULT, Map, Outcome, list, map, string},
+    call::{Call, Failure, MAX_RESULT, Outcome, string},
 };
 
 /// The functions of this file.
 pub const TABLE: &[Entry] = &[
     ("trim", |call| one(call, |text| text.trim().to_owned())),
-    ("trimAll", |call| two(call, |set, text| text.trim_matches(|character| set.contains(character)).to_owned())),
-    ("trimall", |call| two(call, |set, text| text.trim_matches(|character| set.contains(character)).to_owned())),
+    ("trimAll", |call| two(call, trim_all)),
+    ("trimall", |call| two(call, trim_all)),
     ("trimPrefix", |call| two(call, |part, text| text.strip_prefix(part).unwrap_or(text).to_owned())),
     ("trimSuffix", |call| two(call, |part, text| text.strip_suffix(part).unwrap_or(text).to_owned())),
     ("upper", |call| one(call, str::to_uppercase)),
@@ -38,7 +40,7 @@ pub const TABLE: &[Entry] = &[
     ("splitList", |call| {
         call.takes(2, "a separator and a text")?;
         let (separator, text) = (call.text(0)?, call.text(1)?);
-        Ok(list(parts(&text, &separator).map(string).collect()))
+        call.collected(parts(&text, &separator).map(string))
     }),
     ("join", join),
     ("toString", |call| {
@@ -47,7 +49,7 @@ pub const TABLE: &[Entry] = &[
     }),
     ("toStrings", |call| {
         call.takes(1, "one list")?;
-        Ok(list(call.list(0)?.iter().map(|item| string(item.to_string())).collect()))
+        call.collected(call.list(0)?.iter().map(|item| string(item.to_string())))
     }),
 ];
 
@@ -64,6 +66,12 @@ fn two(call: &Call<'_>, change: fn(&str, &str) -> String) -> Outcome {
 fn test(call: &Call<'_>, holds: fn(&str, &str) -> bool) -> Outcome {
     call.takes(2, "what to look for and a text")?;
     Ok(Value::Bool(holds(&call.text(0)?, &call.text(1)?)))
+}
+
+/// Both may be long, so the set is made one first.
+fn trim_all(set: &str, text: &str) -> String {
+    let set: BTreeSet<char> = set.chars().collect();
+    text.trim_matches(|character| set.contains(&character)).to_owned()
 }
 
 fn title(text: &str) -> String {
@@ -158,17 +166,17 @@ fn parts<'a>(text: &'a str, separator: &'a str) -> impl Iterator<Item = &'a str>
 fn split(call: &Call<'_>) -> Outcome {
     call.takes(2, "a separator and a text")?;
     let (separator, text) = (call.text(0)?, call.text(1)?);
-    Ok(numbered(parts(&text, &separator)))
+    numbered(call, parts(&text, &separator))
 }
 
 fn splitn(call: &Call<'_>) -> Outcome {
     call.takes(3, "a separator, a count and a text")?;
     let (separator, count, text) = (call.text(0)?, call.size(1)?, call.text(2)?);
-    Ok(numbered(text.splitn(count, separator.as_ref())))
+    numbered(call, text.splitn(count, separator.as_ref()))
 }
 
-fn numbered<'a>(parts: impl Iterator<Item = &'a str>) -> Value {
-    map(parts.enumerate().map(|(position, part)| (format!("_{position}").into(), string(part))).collect::<Map>())
+fn numbered<'a>(call: &Call<'_>, parts: impl Iterator<Item = &'a str>) -> Outcome {
+    call.members(parts.enumerate().map(|(position, part)| (format!("_{position}").into(), string(part))))
 }
 
 fn join(call: &Call<'_>) -> Outcome {

@@ -7,72 +7,55 @@ use gotmpl::{
     parse::{CommandNode, Expr, ListNode, Node, PipeNode},
 };
 
-use crate::render::functions;
+use crate::render::{functions, work::Resource};
 
 /// Steps of one execution without its loops.
 const MAX_STEPS: u64 = 20_000;
 /// Steps of one execution with its loops.
-const MAX_WORK: u64 = 4_000_000;
+const MAX_WORK: u64 = Resource::Steps.limit();
 /// Rounds of all loops of one execution.
 const MAX_ROUNDS: u64 = 10_000;
-/// Blocks, parentheses and templates that may stand inside each other.
-const MAX_NESTING: usize = 100;
+/// Blocks and templates that may be open at the same time.
+const MAX_LEVELS: usize = 120;
 
-/// Refuses text that the parser, which calls itself for each level, should not see.
-pub fn nesting(source: &str) -> Result<(), String> {
-    let too_deep = || Err(format!("parentheses or blocks are nested more than {MAX_NESTING} levels deep"));
-    let mut open_blocks: Vec<usize> = Vec::new();
-    for action in source.split("{{").skip(1) {
-        let action = action.split("}}").next().unwrap_or_default();
-        let words = action.trim_start_matches(|character: char| character == '-' || character.is_whitespace());
-        match words.split(|letter: char| !letter.is_ascii_alphabetic()).next().unwrap_or_default() {
-            "if" | "range" | "with" | "define" | "block" => open_blocks.push(1),
-            // `else if` is a block inside, and ends with the outer one.
-            "else" => open_blocks.last_mut().into_iter().for_each(|chain| *chain += 1),
-            "end" => drop(open_blocks.pop()),
-            _ => {}
-        }
-        if open_blocks.iter().sum::<usize>() > MAX_NESTING {
-            return too_deep();
-        }
-        let mut parentheses = 0_usize;
-        for character in action.chars() {
-            match character {
-                '(' => parentheses += 1,
-                ')' => parentheses = parentheses.saturating_sub(1),
-                _ => {}
-            }
-            if parentheses > MAX_NESTING {
-                return too_deep();
-            }
-        }
-    }
-    Ok(())
+/// How much a template does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Steps without what loops repeat.
+    pub steps: u64,
+    /// Rounds that its loops may do in all.
+    pub rounds: u64,
 }
 
-/// How many rounds its loops may do in all.
-///
-/// # Errors
-/// A function that there is not, a template that calls itself, or too many steps.
-pub fn rounds(name: &str, template: &Template) -> Result<u64, String> {
-    let mut shape = Shape { template, known: BTreeMap::new(), open: Vec::new(), wrong: None };
-    let steps = shape.template_steps(name);
-    // Templates that nobody calls are checked too.
-    for other in template.templates() {
-        shape.template_steps(other);
-    }
-    match shape.wrong {
-        Some(wrong) => Err(wrong),
-        None if steps > MAX_STEPS => Err(format!("it has more than {MAX_STEPS} steps; make it smaller")),
-        None => Ok((MAX_WORK / steps.max(1)).clamp(1, MAX_ROUNDS)),
-    }
-}
-
-struct Shape<'a> {
+/// What is known of the definitions of a template.
+pub struct Shape<'a> {
     template: &'a Template,
     known: BTreeMap<String, u64>,
     open: Vec<String>,
+    depth: usize,
     wrong: Option<String>,
+}
+
+impl<'a> Shape<'a> {
+    pub fn new(template: &'a Template) -> Self {
+        Self { template, known: BTreeMap::new(), open: Vec::new(), depth: 0, wrong: None }
+    }
+
+    /// Looks at all definitions, those that nobody calls too.
+    ///
+    /// # Errors
+    /// A function that there is not, a template that calls itself, too many steps, or too many levels.
+    pub fn extent(&mut self, name: &str) -> Result<Extent, String> {
+        let steps = self.template_steps(name);
+        for other in self.template.templates() {
+            self.template_steps(other);
+        }
+        match self.wrong.take() {
+            Some(wrong) => Err(wrong),
+            None if steps > MAX_STEPS => Err(format!("it has more than {MAX_STEPS} steps; make it smaller")),
+            None => Ok(Extent { steps, rounds: (MAX_WORK / steps.max(1)).clamp(1, MAX_ROUNDS) }),
+        }
+    }
 }
 
 impl Shape<'_> {
@@ -85,7 +68,7 @@ impl Shape<'_> {
         if let Some(steps) = self.known.get(name) {
             return *steps;
         }
-        if self.open.iter().any(|open| open == name) || self.open.len() > MAX_NESTING {
+        if self.open.iter().any(|open| open == name) || self.open.len() > MAX_LEVELS {
             return self.refuse(format!("the template {name:?} calls itself"));
         }
         let Some(body) = self.template.lookup(name) else {
@@ -98,8 +81,16 @@ impl Shape<'_> {
         steps
     }
 
-    fn list(&mut self, list: &ListNode) -> u64 {
-        list.nodes.iter().fold(1, |steps, node| steps.saturating_add(self.node(node)))
+    /// The steps of a list, and of all templates that it calls. A template inside a block stands as deep as both of
+    /// them together, and the engine calls itself as often.
+    pub fn list(&mut self, list: &ListNode) -> u64 {
+        if self.depth > MAX_LEVELS {
+            return self.refuse(format!("its blocks and templates are nested more than {MAX_LEVELS} levels deep"));
+        }
+        self.depth += 1;
+        let steps = list.nodes.iter().fold(1_u64, |steps, node| steps.saturating_add(self.node(node)));
+        self.depth -= 1;
+        steps
     }
 
     fn node(&mut self, node: &Node) -> u64 {

@@ -1,6 +1,6 @@
 //! Searches: what only this store refuses.
 
-use anyhow::{Error, Result, ensure};
+use anyhow::{Result, ensure};
 use rekey_core::store::{Allowance, NamePattern, Search, StoreErrorKind};
 use serde_json::json;
 
@@ -78,7 +78,7 @@ pub async fn search_bounded(bao: Shared) -> Result<()> {
         stub::http("200 OK", "", if is_root { &folders } else { &keys })
     });
     let store = opened(&*bao, Some(&address.await?)).await?;
-    let search = Search { name: Some(NamePattern::parse("^nothing$").map_err(Error::msg)?), ..Search::default() };
+    let search = Search { name: Some(NamePattern::new("^nothing$")), ..Search::default() };
     let allowance = Allowance::new(1_500_000);
     let error = refused(&*bao, store.store.find(&search, &allowance).await, StoreErrorKind::TooMuch)?;
     ensure!(allowance.is_over() && allowance.most() <= 1_500_000, "{error}");

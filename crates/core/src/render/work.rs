@@ -1,0 +1,171 @@
+//! What one rendering of a policy may cost in all: its values, expressions and templates together, so that many small
+//! ones cannot do what one large one may not.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use super::RenderError;
+use crate::stop::Stop;
+
+/// What is counted, each on its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// Bytes that functions of templates look at or return.
+    Bytes,
+    /// Bytes that functions of templates return: all of them may be kept in variables.
+    Made,
+    /// Steps of the template engine.
+    Steps,
+    /// Time of functions that are slow on purpose, in units of about a microsecond.
+    Slow,
+    /// Bytes of JSON that are read for properties and expressions, and of names that are rewritten.
+    Parsed,
+}
+
+/// All resources, in the order of their declaration.
+const RESOURCES: usize = 5;
+
+impl Resource {
+    /// How much of it there is for one policy. Together they keep a policy below two seconds and 16 MiB.
+    #[must_use]
+    pub const fn limit(self) -> u64 {
+        match self {
+            Self::Bytes => 32 << 20,
+            Self::Made => 16 << 20,
+            Self::Steps => 4_000_000,
+            // About twenty times bcrypt.
+            Self::Slow => 1_200_000,
+            Self::Parsed => 128 << 20,
+        }
+    }
+
+    /// What to do about it, in a sentence that starts with who needs too much.
+    fn exhausted(self) -> &'static str {
+        match self {
+            Self::Bytes => {
+                "the templates of the policy work on too much data: their functions take and return more than 32 MiB in all"
+            }
+            Self::Made => {
+                "the templates of the policy work on too much data: their functions return more than 16 MiB in all"
+            }
+            Self::Steps => {
+                "the templates of the policy do more than 4,000,000 steps in all; make their loops shorter, or make \
+                 several policies"
+            }
+            Self::Slow => {
+                "the templates of the policy call bcrypt, htpasswd and the functions of PKCS#12 too often in all: about \
+                 20 times bcrypt, or 1,000,000 iterations of a PKCS#12 file; make several policies"
+            }
+            Self::Parsed => {
+                "the policy takes too many parts out of large values: more than 128 MiB are read in all; take all \
+                 properties at once by dataFrom.extract, or keep them under several keys"
+            }
+        }
+    }
+}
+
+/// Why a rendering cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was stopped from outside.
+    Stopped,
+    /// There is not enough left.
+    Exhausted(Resource),
+}
+
+impl Ended {
+    /// In our words.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Stopped => "it was stopped",
+            Self::Exhausted(resource) => resource.exhausted(),
+        }
+    }
+}
+
+impl From<Ended> for RenderError {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Stopped => Self::Stopped,
+            Ended::Exhausted(resource) => Self::TooMuchWork { text: resource.exhausted() },
+        }
+    }
+}
+
+/// What one rendering has spent. Shared by all that takes part in it.
+#[derive(Debug, Default)]
+pub struct Work {
+    stop: Stop,
+    spent: [AtomicU64; RESOURCES],
+}
+
+impl Work {
+    /// A rendering that has spent nothing, and ends early when `stop` says so.
+    #[must_use]
+    pub fn new(stop: &Stop) -> Self {
+        Self { stop: stop.clone(), ..Self::default() }
+    }
+
+    /// The same, to be shared.
+    #[must_use]
+    pub fn shared(stop: &Stop) -> Arc<Self> {
+        Arc::new(Self::new(stop))
+    }
+
+    /// Takes `amount` of a resource, before it is used.
+    ///
+    /// # Errors
+    /// When there is not as much left, or the rendering was stopped.
+    pub fn spend(&self, resource: Resource, amount: usize) -> Result<(), Ended> {
+        self.go_on()?;
+        let amount = u64::try_from(amount).unwrap_or(u64::MAX);
+        let before = self.spent(resource).fetch_add(amount, Ordering::Relaxed);
+        if before.saturating_add(amount) > resource.limit() { Err(Ended::Exhausted(resource)) } else { Ok(()) }
+    }
+
+    /// How much of a resource is left.
+    #[must_use]
+    pub fn left(&self, resource: Resource) -> usize {
+        let left = resource.limit().saturating_sub(self.spent(resource).load(Ordering::Relaxed));
+        usize::try_from(left).unwrap_or(usize::MAX)
+    }
+
+    /// Asked wherever something takes long.
+    ///
+    /// # Errors
+    /// When the rendering was stopped.
+    pub fn go_on(&self) -> Result<(), Ended> {
+        if self.stop.is_stopped() { Err(Ended::Stopped) } else { Ok(()) }
+    }
+
+    fn spent(&self, resource: Resource) -> &AtomicU64 {
+        &self.spent[resource as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_resource_ends_by_itself() {
+        let work = Work::default();
+        assert_eq!(work.spend(Resource::Made, 16 << 20), Ok(()));
+        assert_eq!(work.spend(Resource::Made, 1), Err(Ended::Exhausted(Resource::Made)));
+        assert_eq!(work.left(Resource::Made), 0);
+        assert_eq!(work.spend(Resource::Slow, usize::MAX), Err(Ended::Exhausted(Resource::Slow)));
+        assert_eq!(work.spend(Resource::Steps, 1), Ok(()));
+    }
+
+    #[test]
+    fn what_was_stopped_spends_nothing_more() {
+        let stop = Stop::default();
+        let work = Work::new(&stop);
+        stop.stop();
+        assert_eq!(work.spend(Resource::Bytes, 1), Err(Ended::Stopped));
+        assert_eq!(RenderError::from(Ended::Stopped), RenderError::Stopped);
+    }
+}
