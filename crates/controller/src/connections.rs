@@ -1,6 +1,7 @@
 //! Open stores: one client per store object and generation, shared by all who use it and by nobody else. A
 //! `ClusterRemoteStore` that logs in as a `ServiceAccount` of its consumers has one client for each of their namespaces.
 
+mod budget;
 mod client;
 mod connection;
 mod gate;
@@ -12,7 +13,7 @@ mod turns;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use rekey_api::{
@@ -29,8 +30,17 @@ use rekey_core::{
 };
 use tokio::sync::OnceCell;
 
-use self::{client::Client, grants::Granted, turns::Turns};
-pub use self::{connection::Connection, grants::grants};
+use self::{
+    budget::Budget,
+    client::Client,
+    grants::Granted,
+    turns::{Line, Turns},
+};
+pub use self::{
+    budget::{ROUND, Room, SMALL, Share},
+    connection::Connection,
+    grants::grants,
+};
 use crate::{
     context::Context,
     credentials::{ClusterCredentials, Place},
@@ -43,7 +53,10 @@ use crate::{
 #[derive(Default)]
 pub struct Connections {
     open: Mutex<HashMap<Identity, Entry>>,
-    turns: Mutex<HashMap<ObjectName, Arc<Turns>>>,
+    /// Turns while they are in use, by what they are taken at.
+    turns: Mutex<HashMap<Stand, Weak<Turns>>>,
+    /// What may be in memory of what stores answer.
+    pub budget: Arc<Budget>,
 }
 
 /// Whose a client is.
@@ -53,6 +66,17 @@ struct Identity {
     store: ObjectName,
     /// The namespace whose `ServiceAccount` it logs in as, if not the store's own.
     consumer: Option<String>,
+}
+
+/// What turns are taken at.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Stand {
+    /// A store on behalf of a namespace.
+    Both(ObjectName, String),
+    /// Any store on behalf of this namespace.
+    Namespace(String),
+    /// This store.
+    Store(ObjectName),
 }
 
 struct Entry {
@@ -66,7 +90,6 @@ impl Connections {
     /// Forgets the clients of a store that is gone or has changed.
     pub fn forget(&self, name: &ObjectName) {
         self.reopen(name);
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 
     /// Forgets the clients of a store, so that the next ones read afresh what a client is made with.
@@ -88,9 +111,24 @@ impl Connections {
         }
     }
 
-    fn turns(&self, name: &ObjectName, workers: usize) -> Arc<Turns> {
-        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(turns.entry(name.clone()).or_insert_with(|| Arc::new(Turns::new(workers))))
+    /// The turns of a namespace at a store.
+    fn turns(&self, store: &ObjectName, namespace: &str, workers: usize) -> Line {
+        let mut all = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut turns = |stand: Stand, make: fn(usize) -> Turns| {
+            if let Some(turns) = all.get(&stand).and_then(Weak::upgrade) {
+                return turns;
+            }
+            all.retain(|_, turns| turns.strong_count() > 0);
+            let turns = Arc::new(make(workers));
+            all.insert(stand, Arc::downgrade(&turns));
+            turns
+        };
+        let namespace = namespace.to_owned();
+        Line {
+            both: turns(Stand::Both(store.clone(), namespace.clone()), Turns::half),
+            namespace: turns(Stand::Namespace(namespace), Turns::most),
+            store: turns(Stand::Store(store.clone()), Turns::most),
+        }
     }
 }
 
@@ -154,10 +192,15 @@ pub async fn connect<K: StoreObject>(ctx: &Context, object: &K, namespace: &str)
         let credentials = ClusterCredentials::new(ctx, place, user, is_ambient_allowed);
         let store =
             ctx.connect.connect(&spec, credentials).await.map_err(|error| spec_or_store(error, "open", &label))?;
-        Ok::<_, Error>(Arc::new(Client::new(store, &spec.limits, Arc::clone(&ctx.metrics))))
+        Ok::<_, Error>(Arc::new(Client::new(
+            store,
+            &spec.limits,
+            Arc::clone(&ctx.metrics),
+            Arc::clone(&ctx.connections.budget),
+        )))
     };
     let client = Arc::clone(ctx.connections.place(&identity, uid, generation).get_or_try_init(make).await?);
-    let turns = ctx.connections.turns(&name, ctx.settings.concurrency);
+    let turns = ctx.connections.turns(&name, namespace, ctx.settings.concurrency);
     let (access, namespace) = (spec.access, namespace.to_owned());
     Ok(Connection { label, access, kind: K::STORE, name, namespace, is_own, afresh: false, client, turns })
 }

@@ -54,6 +54,21 @@ pub enum Error {
         /// Kind and name.
         store: String,
     },
+    /// Others read so much that there is no memory for this read now.
+    #[error("others read so much at the moment that this waits; it is read again soon")]
+    NoRoom,
+    /// What is to be read is too large.
+    #[error(
+        "{what}: more than {} MiB, which is the most that one policy may read; search below a longer find.path or by \
+         find.nameRegexp, or map fewer or smaller keys",
+        most / (1024 * 1024)
+    )]
+    TooMuch {
+        /// What was read.
+        what: String,
+        /// How many bytes may be read.
+        most: usize,
+    },
     /// Other policies of the namespace are rendered before this one.
     #[error("namespace {namespace:?} has many policies to render; this one is retried soon")]
     Crowded {
@@ -153,7 +168,8 @@ impl Error {
             Self::NamespaceNotOpened { .. } => Reason::NamespaceNotOpened,
             Self::StoreNotFound { .. } => Reason::StoreNotFound,
             Self::StoreNotAllowed { .. } => Reason::StoreNotAllowed,
-            Self::StoreBusy { .. } => Reason::Unavailable,
+            Self::StoreBusy { .. } | Self::NoRoom => Reason::Unavailable,
+            Self::TooMuch { .. } => Reason::SecretTooLarge,
             Self::NotKnownYet { .. } | Self::Crowded { .. } => Reason::DependencyNotReady,
             Self::Store { source, .. } => match source.kind {
                 StoreErrorKind::NotFound => Reason::KeyNotFound,
@@ -162,6 +178,7 @@ impl Error {
                 StoreErrorKind::Unavailable | StoreErrorKind::Conflict => Reason::Unavailable,
                 StoreErrorKind::Invalid => Reason::StoreNotReady,
                 StoreErrorKind::Malformed => Reason::InvalidData,
+                StoreErrorKind::TooMuch => Reason::SecretTooLarge,
             },
             Self::Api { .. } | Self::Overtaken { .. } | Self::Deadline(_) => Reason::ApiError,
             Self::Panic | Self::Thread(_) => Reason::InternalError,
@@ -180,10 +197,11 @@ impl Error {
             )
             | Self::Deadline(_)
             | Self::StoreBusy { .. }
+            | Self::NoRoom
             | Self::Crowded { .. }
             | Self::NotKnownYet { .. } => Class::Transient,
             Self::Spec(error) if error.is_final() => Class::Spec,
-            Self::Spec(_) => Class::Data,
+            Self::Spec(_) | Self::TooMuch { .. } => Class::Data,
             Self::Malformed { .. } => Class::Spec,
             Self::StoreNotFound { .. } | Self::StoreNotAllowed { .. } | Self::NamespaceNotOpened { .. } => {
                 Class::Denied
@@ -194,7 +212,8 @@ impl Error {
                 StoreErrorKind::NotFound
                 | StoreErrorKind::Throttled
                 | StoreErrorKind::Unavailable
-                | StoreErrorKind::Malformed => Class::Transient,
+                | StoreErrorKind::Malformed
+                | StoreErrorKind::TooMuch => Class::Transient,
             },
             Self::Api { source, .. } => match status(source) {
                 Some(409) => Class::Conflict,
@@ -252,13 +271,18 @@ impl Error {
     pub fn is_quiet(&self) -> bool {
         match self {
             Self::Api { .. } => matches!(self.class(), Class::Conflict),
-            Self::StoreBusy { .. } | Self::Crowded { .. } | Self::NotKnownYet { .. } | Self::Overtaken { .. } => true,
+            Self::StoreBusy { .. }
+            | Self::NoRoom
+            | Self::Crowded { .. }
+            | Self::NotKnownYet { .. }
+            | Self::Overtaken { .. } => true,
             Self::Spec(_)
             | Self::Malformed { .. }
             | Self::NamespaceNotOpened { .. }
             | Self::StoreNotFound { .. }
             | Self::StoreNotAllowed { .. }
             | Self::Store { .. }
+            | Self::TooMuch { .. }
             | Self::Deadline(_)
             | Self::Thread(_)
             | Self::Panic => false,
@@ -333,6 +357,8 @@ mod tests {
             (api(403), Denied, Reason::ApiError, Some(30_000)),
             (api(500), Transient, Reason::ApiError, Some(1000)),
             (Error::Deadline(Duration::from_secs(1)), Transient, Reason::ApiError, Some(1000)),
+            (Error::NoRoom, Transient, Reason::Unavailable, Some(1000)),
+            (Error::TooMuch { what: String::new(), most: 1 }, Data, Reason::SecretTooLarge, Some(30_000)),
             (Error::Panic, Bug, Reason::InternalError, Some(1000)),
         ] {
             let delay = error.delay(1).map(|delay| delay.as_millis());

@@ -26,6 +26,23 @@ impl<T> Fair<T> {
         }
     }
 
+    /// The item whose turn it is.
+    pub fn first(&mut self) -> Option<&mut T> {
+        self.items.get_mut(self.tenants.front()?)?.front_mut()
+    }
+
+    /// Leaves the item whose turn it is where it is; the next turn is another tenant's.
+    pub fn pass(&mut self) {
+        if !self.tenants.is_empty() {
+            self.tenants.rotate_left(1);
+        }
+    }
+
+    /// Each tenant's items.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &VecDeque<T>)> {
+        self.items.iter().map(|(tenant, items)| (tenant.as_str(), items))
+    }
+
     /// Takes the next item of whoever comes next among those who `may` have a turn. Who may not keeps its place.
     pub fn pop(&mut self, may: impl Fn(&str) -> bool) -> Option<T> {
         let index = self.tenants.iter().position(|tenant| may(tenant))?;
@@ -68,6 +85,21 @@ mod tests {
         assert_eq!(fair.remove("a", |item| *item == 2), Some(2));
         assert_eq!([fair.pop(|_| true), fair.pop(|_| true), fair.pop(|_| true)], [Some(3), Some(4), None]);
         assert!(fair.tenants.is_empty() && fair.items.is_empty(), "nothing is left of tenants without items");
+    }
+
+    #[test]
+    fn who_passes_comes_again_after_the_others() {
+        let mut fair = Fair::default();
+        for (tenant, item) in [("a", 1), ("b", 2), ("a", 3)] {
+            fair.push(tenant, item);
+        }
+        assert_eq!(fair.first(), Some(&mut 1));
+        fair.pass();
+        assert_eq!(fair.first(), Some(&mut 2));
+        assert_eq!(fair.iter().map(|(_, items)| items.len()).sum::<usize>(), 3);
+        assert_eq!([fair.pop(|_| true), fair.pop(|_| true), fair.pop(|_| true)], [Some(2), Some(1), Some(3)]);
+        fair.pass();
+        assert!(fair.first().is_none());
     }
 
     #[test]

@@ -15,7 +15,11 @@ use rekey_core::{
     workload::{Marker, Progress, Workload},
 };
 
-use crate::{rows::Version, table::ObjectName};
+use crate::{
+    connections::{ROUND, SMALL, Share},
+    rows::Version,
+    table::ObjectName,
+};
 
 /// A marker that is taken off is written once more, and then left: two that disagree would restart it without end.
 pub const MARKS: u32 = 2;
@@ -36,6 +40,8 @@ struct Remembered {
     issued: HashMap<String, Issued>,
     /// Last successful read by policy uid, and when the next one was planned.
     fetched: HashMap<String, Read>,
+    /// How many bytes a round of a policy needs, by uid; not for those that need little.
+    needs: HashMap<String, usize>,
     /// The last marker written on a workload, by uid.
     marked: HashMap<String, Marked>,
     /// The last effect of a schedule, by uid.
@@ -73,7 +79,7 @@ impl From<&Workload> for Stand {
 }
 
 /// An answer of an engine that waits to be published.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Issued {
     /// What was asked.
     pub call: EngineCall,
@@ -81,6 +87,8 @@ pub struct Issued {
     pub at: DateTime<Utc>,
     /// What was answered.
     pub answer: Answer,
+    /// What it takes of the budget.
+    pub share: Share,
 }
 
 /// A successful read of a policy's values.
@@ -148,6 +156,22 @@ impl Memory {
         state.issued.remove(uid); // it has been published
     }
 
+    /// How many bytes the policy's round is likely to read: a quarter more than the last time.
+    #[must_use]
+    pub fn need(&self, uid: &str) -> usize {
+        self.state().needs.get(uid).map_or(SMALL, |bytes| bytes.saturating_add(bytes / 4).min(ROUND))
+    }
+
+    /// Remembers how many bytes a round has read.
+    pub fn set_need(&self, uid: &str, bytes: usize) {
+        let mut state = self.state();
+        if bytes.saturating_add(bytes / 4) > SMALL {
+            state.needs.insert(uid.to_owned(), bytes);
+        } else {
+            state.needs.remove(uid);
+        }
+    }
+
     /// The last look at the pods of a workload.
     #[must_use]
     pub fn look(&self, uid: &str, secret: &str) -> Option<Look> {
@@ -173,6 +197,7 @@ impl Memory {
         let mut state = self.state();
         state.fetched.remove(uid);
         state.issued.remove(uid);
+        state.needs.remove(uid);
         state.verified.remove(secret);
         state.published.remove(secret);
     }

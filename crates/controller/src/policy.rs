@@ -156,10 +156,12 @@ async fn keep(ctx: &Context, object: &SecretPolicy, parsed: &Arc<Policy>) -> Res
     let seen = observe::observe(ctx, object, parsed).await?;
     policy::admit(parsed, &seen.secret)?;
     connections::may_use(ctx, &parsed.namespace, &parsed.source)?; // grants may have been withdrawn
-    let fetched = match policy::fetch(parsed, &seen, ctx.now()) {
+    // The room is held until the Secret is applied.
+    let (fetched, _room) = match policy::fetch(parsed, &seen, ctx.now()) {
         Fetch::Due(wanted) => Some(read::read(ctx, parsed, &wanted).await?),
         Fetch::NotBefore(_) | Fetch::OnChange => None,
-    };
+    }
+    .unzip();
     let Planned { plan, seen, now, read } = plan(ctx, parsed, seen, fetched).await?;
     for step in &plan.steps {
         apply::step(ctx, &parsed.namespace, step).await?;

@@ -1,19 +1,20 @@
 //! The one type a secret value has.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use zeroize::Zeroizing;
 
-/// A secret value. It is wiped when dropped, compares in constant time, and has no text form: the only way to its
-/// content is [`SecretBytes::expose`], so every place that handles a value is found by that name.
+/// A secret value. It compares in constant time, and has no text form: the only way to its content is
+/// [`SecretBytes::expose`], so every place that handles a value is found by that name. Clones share the one copy there is
+/// in memory, which is wiped when the last of them is dropped.
 #[derive(Clone, Default)]
-pub struct SecretBytes(Zeroizing<Vec<u8>>);
+pub struct SecretBytes(Arc<Zeroizing<Vec<u8>>>);
 
 impl SecretBytes {
     /// Takes over `bytes`.
     #[must_use]
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self(Zeroizing::new(bytes))
+        Self(Arc::new(Zeroizing::new(bytes)))
     }
 
     /// The content. Whoever calls this must not let it reach a log, an error, an Event, a status or a metric.

@@ -1,30 +1,27 @@
 //! The port to a secret store.
 
+mod allowance;
 mod engine_path;
 mod error;
 pub mod place;
 pub mod provider;
+mod search;
 
-use std::{
-    cmp::Ordering,
-    collections::BTreeMap,
-    hash::{Hash, Hasher},
-    net::IpAddr,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
-use regex::{Regex, RegexBuilder};
 use rekey_api::store::{Capability, RemoteStoreSpec};
 use uuid::Uuid;
 
-use crate::{SecretBytes, SpecError};
-
-pub use engine_path::engine_path;
-pub use error::{StoreError, StoreErrorKind};
+pub use self::{
+    allowance::{Allowance, Taken},
+    engine_path::engine_path,
+    error::{StoreError, StoreErrorKind},
+    search::{NamePattern, Search},
+};
+use crate::SecretBytes;
 
 /// Which revision of a remote value is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -56,115 +53,13 @@ pub struct RemoteValue {
     pub version: String,
 }
 
-/// A regular expression on names, with its size bounded. Two are equal when they are written alike.
-///
-/// It is compiled when it is first asked whether it matches, and a clone is as if it had not been: that takes milliseconds
-/// and [`SIZE`](Self::SIZE) bytes, and an object may name a thousand. So whoever holds many asks a clone of one at a time.
-#[derive(Debug)]
-pub struct NamePattern {
-    text: Box<str>,
-    compiled: OnceLock<Option<Regex>>,
-}
-
-impl NamePattern {
-    /// The memory one expression may take, in bytes.
-    const SIZE: usize = 256 * 1024;
-
-    /// An expression in the syntax of the crate `regex` (<https://docs.rs/regex/latest/regex/#syntax>), which matches in
-    /// linear time. It may be a wrong one: [`compile`](Self::compile) tells.
-    #[must_use]
-    pub fn new(text: &str) -> Self {
-        Self { text: text.into(), compiled: OnceLock::new() }
-    }
-
-    /// The expression, ready for use.
+impl RemoteValue {
+    /// The same, if the allowance has room for it.
     ///
     /// # Errors
-    /// What is wrong with it, in one line.
-    pub fn compile(&self) -> Result<Regex, String> {
-        self.within(Self::SIZE)
-    }
-
-    /// As [`compile`](Self::compile), if that takes `size` bytes of memory at most.
-    ///
-    /// # Errors
-    /// As for it.
-    pub fn within(&self, size: usize) -> Result<Regex, String> {
-        RegexBuilder::new(&self.text).size_limit(size).build().map_err(|error| {
-            let text = error.to_string();
-            text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
-        })
-    }
-
-    /// As [`compile`](Self::compile), only to see whether it can be.
-    ///
-    /// # Errors
-    /// Names `field` and what is wrong.
-    pub fn prove(&self, field: &str) -> Result<(), SpecError> {
-        let wrong = |why| SpecError::field(field, format!("{:?} is no regular expression: {why}", self.text));
-        self.compile().map(drop).map_err(wrong)
-    }
-
-    /// Whether it matches somewhere in `name`. One that does not compile matches nothing.
-    #[must_use]
-    pub fn matches(&self, name: &str) -> bool {
-        let compiled = self.compiled.get_or_init(|| self.compile().ok());
-        compiled.as_ref().is_some_and(|regex| regex.is_match(name))
-    }
-}
-
-impl Clone for NamePattern {
-    fn clone(&self) -> Self {
-        Self::new(&self.text)
-    }
-}
-
-impl PartialEq for NamePattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
-    }
-}
-
-impl Eq for NamePattern {}
-
-impl PartialOrd for NamePattern {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for NamePattern {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.text.cmp(&other.text)
-    }
-}
-
-impl Hash for NamePattern {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.text.hash(state);
-    }
-}
-
-/// A search for keys. What is set must all fit.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Search {
-    /// Keys below this path, as users write it (`shop/`): a key fits when it begins with it, up to a `/`.
-    pub path: Option<String>,
-    /// Keys this matches. The whole key is matched, with its path.
-    pub name: Option<NamePattern>,
-    /// Keys that carry all these tags (KV v2: custom metadata).
-    pub tags: BTreeMap<String, String>,
-}
-
-impl Search {
-    /// Whether `key` lies below the path and fits the pattern; tags are the store's to look at.
-    #[must_use]
-    pub fn fits(&self, key: &str) -> bool {
-        let below = self.path.as_deref().is_none_or(|path| {
-            let path = path.trim_end_matches('/');
-            path.is_empty() || key.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        });
-        below && self.name.as_ref().is_none_or(|pattern| pattern.matches(key))
+    /// `TooMuch` when it has not.
+    pub fn within(self, allowance: &Allowance) -> Result<Self, StoreError> {
+        allowance.keep(self.bytes.len()).map(|()| self)
     }
 }
 
@@ -237,20 +132,33 @@ pub trait Store: Send + Sync {
     /// `NotFound` when there is no such key or version, or it is deleted.
     async fn read(&self, locator: &Locator) -> Result<RemoteValue, StoreError>;
 
-    /// Reads several values, with as few calls as the store allows. Answers stand in the order of `locators`.
-    async fn read_all(&self, locators: &[Locator]) -> Vec<Result<RemoteValue, StoreError>> {
+    /// Reads several values, with as few requests as the store allows, and as many as the allowance holds; the others get
+    /// the error `TooMuch`, and are not asked for. Answers stand in the order of `locators`.
+    async fn read_all(&self, locators: &[Locator], allowance: &Allowance) -> Vec<Result<RemoteValue, StoreError>> {
         let mut answers = Vec::with_capacity(locators.len());
         for locator in locators {
-            answers.push(self.read(locator).await);
+            answers.push(match allowance.check() {
+                Ok(()) => {
+                    allowance.count_request();
+                    self.read(locator).await.and_then(|value| value.within(allowance))
+                }
+                Err(over) => Err(over),
+            });
         }
         answers
+    }
+
+    /// How many values one request can carry.
+    fn values_per_request(&self) -> usize {
+        1
     }
 
     /// Finds the keys that fit a search, sorted. Reads no secret value.
     ///
     /// # Errors
-    /// `Invalid` when the store cannot search that way, or so much fits that it cannot be meant.
-    async fn find(&self, _search: &Search) -> Result<Vec<String>, StoreError> {
+    /// `Invalid` when the store cannot search that way, or so much fits that it cannot be meant; `TooMuch` when the lists
+    /// are larger than the allowance.
+    async fn find(&self, _search: &Search, _allowance: &Allowance) -> Result<Vec<String>, StoreError> {
         Err(StoreError::new(StoreErrorKind::Invalid, "this store cannot be searched: name each key in data or extract"))
     }
 

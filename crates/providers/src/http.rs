@@ -1,11 +1,11 @@
 //! The HTTP client of all stores: one TLS stack, no redirects, no proxies but the operator's, deadlines, checked
 //! addresses, bounded answers.
 
-use std::{error::Error, fmt, io, time::Duration};
+use std::{error::Error, fmt, io, sync::Arc, time::Duration};
 
 use rekey_core::{
     SecretBytes,
-    store::{Network, StoreError, StoreErrorKind},
+    store::{Allowance, Network, StoreError, StoreErrorKind, Taken},
 };
 use reqwest::{Certificate, Client, ClientBuilder, NoProxy, Proxy, Request, header::HeaderMap, redirect, retry};
 
@@ -21,6 +21,19 @@ const LARGEST: usize = 1024 * 1024 + 64 * 1024;
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait a store may ask for.
 const LONGEST_WAIT: Duration = Duration::from_mins(5);
+
+tokio::task_local! {
+    /// The allowance of the call of the port that requests are made for. It comes this way and not as an argument, since
+    /// the AWS SDK and rustify stand between the call and [`send`], and take nothing along.
+    static ALLOWANCE: Allowance;
+}
+
+/// Makes the requests of one call of the port within an allowance: bytes count as they arrive, so that answers that are
+/// received side by side cannot be more together than it holds.
+pub(crate) fn with_allowance<F: Future>(allowance: &Allowance, call: F) -> impl Future<Output = F::Output> {
+    // Futures of the AWS SDK are large.
+    ALLOWANCE.scope(allowance.clone(), Box::pin(call))
+}
 
 /// A client for stores; with `roots` (PEM) it trusts those certificates only, else those of the system.
 ///
@@ -82,6 +95,8 @@ pub(crate) struct Answer {
     pub headers: HeaderMap,
     /// The body; it may hold values, so nothing of it goes into a text.
     pub body: SecretBytes,
+    /// What the body takes of an allowance, for as long as it is held.
+    pub taken: Option<Arc<Taken>>,
 }
 
 impl Answer {
@@ -109,6 +124,8 @@ pub(crate) enum Failure {
     Tls,
     /// More than [`LARGEST`] bytes.
     TooLarge,
+    /// More than the allowance holds.
+    TooMuch,
     /// The connection broke, or it was not HTTP.
     Broken,
 }
@@ -144,6 +161,9 @@ impl Failure {
                 ),
             ),
             Self::TooLarge => (StoreErrorKind::Malformed, format!("{place} answered with more than 1 MiB")),
+            Self::TooMuch => {
+                (StoreErrorKind::TooMuch, format!("{place} answered with more than one round of reading may take"))
+            }
             Self::Broken => (StoreErrorKind::Unavailable, format!("the connection to {place} broke")),
         };
         StoreError::new(kind, text)
@@ -183,19 +203,30 @@ pub(crate) fn find<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> 
 
 /// Sends a request and reads the answer, never more of it than is allowed.
 pub(crate) async fn send(client: &Client, request: Request) -> Result<Answer, Failure> {
+    let allowance = ALLOWANCE.try_with(Allowance::clone).ok();
+    if let Some(allowance) = &allowance {
+        allowance.check().map_err(|_| Failure::TooMuch)?;
+        allowance.count_request();
+    }
+    let mut taken = allowance.map(|allowance| allowance.taken());
+    let mut take = |bytes| taken.as_mut().map_or(Ok(()), |taken| taken.add(bytes).map_err(|_| Failure::TooMuch));
     let mut response = client.execute(request).await.map_err(|error| Failure::of(&error))?;
     let announced = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
     if announced > LARGEST {
         return Err(Failure::TooLarge);
     }
+    take(announced)?;
     let mut body = Vec::with_capacity(announced);
     while let Some(chunk) = response.chunk().await.map_err(|error| Failure::of(&error))? {
-        if body.len() + chunk.len() > LARGEST {
+        let length = body.len() + chunk.len();
+        if length > LARGEST {
             return Err(Failure::TooLarge);
         }
+        take(length.saturating_sub(announced.max(body.len())))?;
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { status: response.status().as_u16(), headers: response.headers().clone(), body: SecretBytes::new(body) })
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    Ok(Answer { status, headers, body: SecretBytes::new(body), taken: taken.map(Arc::new) })
 }
 
 /// Bounds a whole call of the port.

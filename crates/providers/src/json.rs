@@ -1,7 +1,26 @@
-//! A bound on how deep JSON from outside may be nested.
+//! Bounds on JSON from outside: how deep it may be nested, and how many objects it may hold.
 
 /// The deepest nesting that is read.
 const DEEPEST: usize = 32;
+
+/// The most objects in one answer: a list of 100 secrets with 50 tags each has 5,100.
+const MOST_OBJECTS: usize = 20_000;
+
+/// Whether `text` holds no more objects than allowed: a parser with types makes several hundred bytes of `{}`. Says nothing
+/// about whether it is valid JSON.
+pub(crate) fn is_sparse(text: &[u8]) -> bool {
+    let (mut objects, mut quoted, mut escaped) = (0_usize, false, false);
+    for byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'{' if !quoted => objects += 1,
+            _ => {}
+        }
+    }
+    objects <= MOST_OBJECTS
+}
 
 /// Whether `text` nests objects and arrays no deeper than allowed. Says nothing about whether it is valid JSON.
 pub(crate) fn is_shallow(text: &[u8]) -> bool {
@@ -26,7 +45,17 @@ pub(crate) fn is_shallow(text: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_shallow;
+    use super::*;
+
+    #[test]
+    fn objects() {
+        assert!(is_sparse("{},".repeat(MOST_OBJECTS).as_bytes()));
+        assert!(!is_sparse("{},".repeat(MOST_OBJECTS + 1).as_bytes()));
+        assert!(
+            is_sparse(format!("\"{}\"", "{\\\"".repeat(MOST_OBJECTS + 1)).as_bytes()),
+            "braces in strings do not count"
+        );
+    }
 
     #[test]
     fn depth() {

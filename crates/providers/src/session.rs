@@ -270,7 +270,10 @@ async fn keep<L: Login>(core: Weak<Core<L>>, mut due: watch::Receiver<Option<Ins
 /// Whether a login that failed so says nothing about the session we have.
 pub(crate) fn is_passing(kind: StoreErrorKind) -> bool {
     match kind {
-        StoreErrorKind::Throttled | StoreErrorKind::Unavailable | StoreErrorKind::Malformed => true,
+        StoreErrorKind::Throttled
+        | StoreErrorKind::Unavailable
+        | StoreErrorKind::Malformed
+        | StoreErrorKind::TooMuch => true,
         StoreErrorKind::NotFound | StoreErrorKind::Denied | StoreErrorKind::Conflict | StoreErrorKind::Invalid => false,
     }
 }

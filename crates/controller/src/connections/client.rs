@@ -9,9 +9,10 @@ use std::{
 };
 
 use rekey_api::store::Limits;
-use rekey_core::store::{Locator, Probe, RemoteValue, Store, StoreError, StoreErrorKind};
+use rekey_core::store::{Locator, Probe, RemoteValue, Search, Store, StoreError, StoreErrorKind};
 
 use super::{
+    budget::{Budget, Room},
     gate::{Caller, Gate, Pass},
     reads::Reads,
 };
@@ -23,6 +24,8 @@ pub struct Client {
     pub(super) gate: Gate,
     /// Whether a call has found the store there again after it was away.
     pub(super) came_back: AtomicBool,
+    /// Where values are kept for others.
+    pub(super) budget: Arc<Budget>,
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
 }
@@ -30,24 +33,25 @@ pub struct Client {
 impl Client {
     /// Of an open store.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, limits: &Limits, metrics: Arc<Metrics>) -> Self {
+    pub fn new(store: Arc<dyn Store>, limits: &Limits, metrics: Arc<Metrics>, budget: Arc<Budget>) -> Self {
         let came_back = AtomicBool::new(false);
-        Self { reads: Reads::default(), gate: Gate::new(limits), came_back, store, metrics }
+        Self { reads: Reads::default(), gate: Gate::new(limits), came_back, budget, store, metrics }
     }
 
-    /// Makes one call that somebody wants something by.
+    /// Makes one call that somebody of `namespace` wants something by. It counts as one request.
     ///
     /// # Errors
     /// When the gate is closed, or the call fails.
     pub async fn call<'s, T, F>(
         &'s self,
         operation: &'static str,
+        namespace: &'s str,
         work: impl FnOnce(&'s dyn Store) -> F,
     ) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, StoreError>>,
     {
-        let pass = self.gate.enter(1, Caller::User).await?;
+        let pass = self.gate.enter(1, Caller::User(namespace)).await?;
         let answer = work(&*self.store).await;
         self.count(operation, answer.as_ref().err());
         self.leave(pass, answer.as_ref().err());
@@ -66,22 +70,44 @@ impl Client {
         answer
     }
 
-    /// Reads distinct keys with as few calls as the store allows. `begun` is set when it is the store's turn.
-    pub(super) async fn fetch(&self, locators: &[Locator], begun: &AtomicBool) -> Vec<Result<RemoteValue, StoreError>> {
-        let requests = u32::try_from(locators.len()).unwrap_or(u32::MAX);
-        let pass = match self.gate.enter(requests, Caller::User).await {
+    /// Searches. The lists it takes, and what it looks at of each key, are counted when it is over.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub(super) async fn find(&self, search: &Search, room: &Room) -> Result<Vec<String>, StoreError> {
+        let mut pass = self.gate.enter(1, Caller::User(room.namespace())).await?;
+        let before = room.allowance().requests();
+        let answer = self.store.find(search, room.allowance()).await;
+        pass.settle(room.allowance().requests() - before);
+        self.count("find", answer.as_ref().err());
+        self.leave(pass, answer.as_ref().err());
+        answer
+    }
+
+    /// Reads distinct keys with as few requests as the store allows. `begun` is set when it is the store's turn.
+    pub(super) async fn fetch(
+        &self,
+        locators: &[Locator],
+        room: &Room,
+        begun: &AtomicBool,
+    ) -> Vec<Result<RemoteValue, StoreError>> {
+        let requests = locators.len().div_ceil(self.store.values_per_request().max(1));
+        let requests = u32::try_from(requests).unwrap_or(u32::MAX);
+        let mut pass = match self.gate.enter(requests, Caller::User(room.namespace())).await {
             Ok(pass) => pass,
             Err(error) => return locators.iter().map(|_| Err(error.clone())).collect(),
         };
         begun.store(true, Ordering::Release);
-        let answers = match locators {
-            [single] => vec![self.store.read(single).await],
-            several => self.store.read_all(several).await,
-        };
+        let before = room.allowance().requests();
+        let answers = self.store.read_all(locators, room.allowance()).await;
+        let made = room.allowance().requests() - before;
+        pass.settle(made);
         for answer in &answers {
             self.count("read", answer.as_ref().err());
         }
-        self.leave(pass, verdict(&answers));
+        if made > 0 {
+            self.leave(pass, verdict(&answers));
+        }
         answers
     }
 
@@ -101,6 +127,7 @@ impl Client {
             Some(StoreErrorKind::Conflict) => "conflict",
             Some(StoreErrorKind::Invalid) => "invalid",
             Some(StoreErrorKind::Malformed) => "malformed",
+            Some(StoreErrorKind::TooMuch) => "too_much",
         };
         self.metrics.store_request(operation, result);
     }

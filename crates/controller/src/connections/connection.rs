@@ -14,13 +14,15 @@ use rekey_core::{
     grant::Wish,
     store::{Answer, Call, Locator, Probe, RemoteValue, Search, StoreError, StoreErrorKind, Write},
 };
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
+    budget::Room,
     client::Client,
     grants::{Granted, without_place},
-    may, reads, spec_or_store,
-    turns::Turns,
+    may,
+    reads::{self, Sharing},
+    spec_or_store,
+    turns::{Line, Turn},
 };
 use crate::{context::Context, error::Error, notify, queue::Lane, store::StoreObject, table::ObjectName};
 
@@ -39,7 +41,7 @@ pub struct Connection {
     pub(super) is_own: bool,
     pub(super) afresh: bool,
     pub(super) client: Arc<Client>,
-    pub(super) turns: Arc<Turns>,
+    pub(super) turns: Line,
 }
 
 impl Connection {
@@ -64,20 +66,21 @@ impl Connection {
         self.client.probe().await.map_err(Error::store("log in to", &self.label))
     }
 
-    /// Reads a value.
+    /// Reads a value, beside the budget: one at a time for each worker.
     ///
     /// # Errors
     /// As [`rekey_core::store::Store::read`]; `StoreNotAllowed` for a key that is not granted.
     pub async fn read(&self, ctx: &Context, locator: &Locator) -> Result<RemoteValue, Error> {
-        let answers = self.read_all(ctx, std::slice::from_ref(locator)).await;
+        let room = Room::single(&self.namespace);
+        let answers = self.read_all(ctx, std::slice::from_ref(locator), &room).await;
         answers.into_iter().next().unwrap_or_else(|| Err(self.busy()))
     }
 
-    /// Reads several values, with as few calls as the store allows. Answers stand in the order of `locators`.
+    /// Reads several values into a room, with as few requests as the store allows. Answers stand in the order of `locators`.
     ///
     /// # Errors
     /// As [`Connection::read`], for each.
-    pub async fn read_all(&self, ctx: &Context, locators: &[Locator]) -> Vec<Result<RemoteValue, Error>> {
+    pub async fn read_all(&self, ctx: &Context, locators: &[Locator], room: &Room) -> Vec<Result<RemoteValue, Error>> {
         let allow = |key: &str| self.allow(ctx, Wish::key(key, GrantOperation::Read));
         let Ok(granted) = self.granted(ctx) else {
             // Each gets the reason for itself.
@@ -92,7 +95,7 @@ impl Connection {
             .filter(|(_, answer)| answer.is_none())
             .map(|(locator, _)| locator.clone())
             .collect();
-        let mut found = self.fetch(ctx, &wanted).await.into_iter();
+        let mut found = self.fetch(ctx, &wanted, room).await.into_iter();
         for answer in &mut answers {
             if answer.is_none() {
                 *answer = found.next();
@@ -101,7 +104,7 @@ impl Connection {
         answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(self.busy()))).collect()
     }
 
-    async fn fetch(&self, ctx: &Context, wanted: &[Locator]) -> Vec<Result<RemoteValue, Error>> {
+    async fn fetch(&self, ctx: &Context, wanted: &[Locator], room: &Room) -> Vec<Result<RemoteValue, Error>> {
         if wanted.is_empty() {
             return Vec::new();
         }
@@ -113,7 +116,8 @@ impl Connection {
         let Some(_turn) = self.turns.take().await else {
             return wanted.iter().map(|_| Err(self.busy())).collect();
         };
-        let answers = reads::read_all(&self.client, wanted, self.afresh).await;
+        let sharing = if self.afresh { Sharing::Afresh } else { Sharing::All };
+        let answers = reads::read_all(&self.client, wanted, sharing, room).await;
         for answer in &answers {
             self.compare(ctx, answer.as_ref().err().map(|error| error.kind));
         }
@@ -137,15 +141,15 @@ impl Connection {
     ///
     /// # Errors
     /// As [`rekey_core::store::Store::find`]; `StoreNotAllowed` for a namespace that may read nothing there.
-    pub async fn search(&self, ctx: &Context, search: &Search) -> Result<Vec<String>, Error> {
+    pub async fn search(&self, ctx: &Context, search: &Search, room: &Room) -> Result<Vec<String>, Error> {
         let parts = self.granted(ctx)?.map(|granted| granted.parts(search)).transpose()?;
         let _turn = self.turn(ctx, "search").await?;
         let Some(parts) = parts else {
-            return self.search_part(ctx, search).await.map_err(Error::store("search", &self.label));
+            return self.search_part(ctx, search, room).await.map_err(Error::store("search", &self.label));
         };
         let mut found = BTreeSet::new();
         for part in &parts {
-            let answer = self.search_part(ctx, part).await;
+            let answer = self.search_part(ctx, part, room).await;
             let blurred = |error| Error::store("search", &self.label)(without_place(&error, search));
             found.extend(answer.map_err(blurred)?);
         }
@@ -156,8 +160,8 @@ impl Connection {
         }
     }
 
-    async fn search_part(&self, ctx: &Context, part: &Search) -> Result<Vec<String>, StoreError> {
-        let answer = self.client.call("find", |store| store.find(part)).await;
+    async fn search_part(&self, ctx: &Context, part: &Search, room: &Room) -> Result<Vec<String>, StoreError> {
+        let answer = self.client.find(part, room).await;
         self.compare(ctx, answer.as_ref().err().map(|error| error.kind));
         answer
     }
@@ -170,7 +174,7 @@ impl Connection {
     pub async fn call(&self, ctx: &Context, call: &Call) -> Result<Answer, Error> {
         self.allow(ctx, Wish::call(&call.path, call.method))?;
         let _turn = self.turn(ctx, "ask").await?;
-        let answer = self.client.call("call", |store| store.call(call)).await;
+        let answer = self.client.call("call", &self.namespace, |store| store.call(call)).await;
         self.compare(ctx, answer.as_ref().err().map(|error| error.kind));
         answer.map_err(|error| spec_or_store(error, "ask", &format!("engine path {:?} of {}", call.path, self.label)))
     }
@@ -183,7 +187,7 @@ impl Connection {
         // Whatever the access is by now: a write that was allowed is brought to its end.
         self.granted(ctx)?.map_or(Ok(()), |granted| granted.check(Wish::key(key, GrantOperation::Write)))?;
         let _turn = self.turn(ctx, "tidy up").await?;
-        let answer = self.client.call("finish", |store| store.finish(key, version)).await;
+        let answer = self.client.call("finish", &self.namespace, |store| store.finish(key, version)).await;
         answer.map_err(Error::store("tidy up", format!("key {key:?} of {}", self.label)))
     }
 
@@ -196,7 +200,7 @@ impl Connection {
         let _turn = self.turn(ctx, "write").await?;
         // What was read before says nothing about what stands there from now on, and afterwards even less.
         self.client.reads.forget(&write.key);
-        let answer = self.client.call("write", |store| store.write(write)).await;
+        let answer = self.client.call("write", &self.namespace, |store| store.write(write)).await;
         self.client.reads.forget(&write.key);
         answer.map_err(Error::store("write", format!("key {:?} of {}", write.key, self.label)))
     }
@@ -214,7 +218,7 @@ impl Connection {
         }
     }
 
-    async fn turn(&self, ctx: &Context, operation: &'static str) -> Result<OwnedSemaphorePermit, Error> {
+    async fn turn(&self, ctx: &Context, operation: &'static str) -> Result<Turn, Error> {
         if let Some(error) = self.client.gate.closed() {
             self.compare(ctx, Some(error.kind));
             return Err(Error::store(operation, &self.label)(error));
@@ -243,7 +247,8 @@ impl Connection {
                 StoreErrorKind::Throttled
                 | StoreErrorKind::Conflict
                 | StoreErrorKind::Invalid
-                | StoreErrorKind::Malformed,
+                | StoreErrorKind::Malformed
+                | StoreErrorKind::TooMuch,
             ) => return,
         };
         match self.kind {

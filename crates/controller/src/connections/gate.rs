@@ -1,11 +1,16 @@
 //! The gate before a store: how fast it may be asked, and when it is not asked at all.
 //!
-//! - A token bucket bounds the requests per second. Who would wait longer than a call may take is sent away.
+//! - A token bucket bounds the requests per second, and namespaces take turns at it ([`bucket`]). Who would wait longer than
+//!   a call may take is sent away: `rate-limited` by what his own namespace asks for.
 //! - A store that asked us to slow down is left alone for as long as it says, whoever wants something.
 //! - A store that did not answer twice in a row is left alone for a short time that grows; then one call tries, and the
 //!   others wait for what it finds. The probe of the store's own reconcile always goes through and opens the gate again.
 //!
 //! What the gate answers itself names no key: callers of different namespaces share it.
+
+mod bucket;
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -14,10 +19,13 @@ use std::{
 
 use rekey_api::store::Limits;
 use rekey_core::store::{StoreError, StoreErrorKind};
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep_until},
+};
 
-/// The longest wait for a token: as long as a call may take.
-const LONGEST_WAIT: Duration = Duration::from_secs(15);
+use self::bucket::{Answer, Bucket, LONGEST_WAIT};
+
 /// So many calls in a row without an answer mean that the store is away, and not one of its keys.
 const AWAY: u32 = 2;
 /// The first pause of a store that is away; each further one is twice as long.
@@ -29,26 +37,28 @@ const LONGEST_ASKED: Duration = Duration::from_mins(5);
 
 /// Who wants to pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Caller {
-    /// Somebody who wants a value.
-    User,
+pub enum Caller<'a> {
+    /// Somebody of this namespace who wants a value.
+    User(&'a str),
     /// The store's own reconcile, which finds out whether it is there.
     Probe,
 }
 
-/// See the [module documentation](self).
-#[derive(Debug)]
-pub struct Gate {
-    state: Mutex<State>,
-    rate: f64,
-    burst: f64,
+impl<'a> Caller<'a> {
+    /// Whose turn it takes.
+    fn namespace(self) -> &'a str {
+        match self {
+            Self::User(namespace) => namespace,
+            Self::Probe => "",
+        }
+    }
 }
 
-#[derive(Debug)]
+/// See the [module documentation](self).
+pub struct Gate(Mutex<State>);
+
 struct State {
-    /// Tokens in the bucket at `filled`; less than none when some are promised.
-    tokens: f64,
-    filled: Instant,
+    bucket: Bucket,
     /// Calls in a row that got no answer.
     unanswered: u32,
     /// How often in a row a pause had to begin.
@@ -67,9 +77,10 @@ struct Pause {
 }
 
 /// The right to make one call, and the duty to tell how it went.
-#[derive(Debug)]
 pub struct Pass<'g> {
     gate: &'g Gate,
+    namespace: &'g str,
+    requests: u32,
     epoch: u64,
     trial: bool,
 }
@@ -78,72 +89,63 @@ impl Gate {
     /// An open gate.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
-        let burst = f64::from(limits.burst.max(1));
-        let state = State {
-            tokens: burst,
-            filled: Instant::now(),
-            unanswered: 0,
-            pauses: 0,
-            epoch: 0,
-            pause: None,
-            trying: false,
-        };
-        Self { state: Mutex::new(state), rate: f64::from(limits.requests_per_second.max(1)), burst }
+        let bucket = Bucket::new(limits.requests_per_second, limits.burst);
+        Self(Mutex::new(State { bucket, unanswered: 0, pauses: 0, epoch: 0, pause: None, trying: false }))
     }
 
     /// Why nobody but a probe would get through now, if so.
     #[must_use]
     pub fn closed(&self) -> Option<StoreError> {
-        self.state().closed(Instant::now(), Caller::User)
+        self.state().closed(Instant::now(), Caller::User(""))
     }
 
-    /// Waits for the right to make a call that costs `requests`.
+    /// Waits for the right to make a call of so many requests.
     ///
     /// # Errors
     /// When the store is left alone, or the wait would be too long.
-    pub async fn enter(&self, requests: u32, caller: Caller) -> Result<Pass<'_>, StoreError> {
+    pub async fn enter<'g>(&'g self, requests: u32, caller: Caller<'g>) -> Result<Pass<'g>, StoreError> {
         let now = Instant::now();
-        let (wait, pass) = {
+        let namespace = caller.namespace();
+        let (turn, pass) = {
             let mut state = self.state();
             if let Some(error) = state.closed(now, caller) {
                 return Err(error);
             }
-            let wait = self.draw(&mut state, requests, now)?;
-            let trial = caller == Caller::User && state.is_away();
+            let turn = match state.bucket.take(namespace, requests, now) {
+                Answer::Now => None,
+                Answer::Later(turn) => Some(turn),
+                Answer::Never(wait) => return Err(state.limited(wait)),
+            };
+            let trial = caller != Caller::Probe && state.is_away();
             state.trying |= trial;
-            (wait, Pass { gate: self, epoch: state.epoch, trial })
+            (turn, Pass { gate: self, namespace, requests, epoch: state.epoch, trial })
         };
-        if let Some(wait) = wait {
-            sleep_until(now + wait).await;
+        if let Some(turn) = turn {
+            self.wait(turn, now + LONGEST_WAIT).await?;
         }
         Ok(pass)
     }
 
-    /// Takes tokens out of the bucket; the wait until they are there.
-    fn draw(&self, state: &mut State, requests: u32, now: Instant) -> Result<Option<Duration>, StoreError> {
-        let since = now.saturating_duration_since(state.filled).as_secs_f64();
-        let tokens = (state.tokens + since * self.rate).min(self.burst);
-        (state.tokens, state.filled) = (tokens, now);
-        let left = tokens - f64::from(requests);
-        if left >= 0.0 {
-            state.tokens = left;
-            return Ok(None);
+    /// Waits for a turn, and serves all who wait meanwhile.
+    async fn wait(&self, mut turn: oneshot::Receiver<()>, end: Instant) -> Result<(), StoreError> {
+        loop {
+            let now = Instant::now();
+            let next = self.state().bucket.serve(now);
+            if turn.try_recv().is_ok() {
+                return Ok(());
+            }
+            if now >= end {
+                return Err(self.state().limited(LONGEST_WAIT));
+            }
+            tokio::select! {
+                _ = &mut turn => return Ok(()),
+                () = sleep_until(next.min(end)) => {}
+            }
         }
-        let wait = Duration::from_secs_f64(-left / self.rate);
-        if wait > LONGEST_WAIT {
-            let text = format!(
-                "more is wanted of the store than its spec.limits let through ({} requests per second); raise them, or \
-                 the refreshInterval of its policies",
-                self.rate
-            );
-            return Err(StoreError::new(StoreErrorKind::Throttled, text).retry_after(Some(wait)));
-        }
-        state.tokens = left;
-        Ok(Some(wait))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -152,7 +154,16 @@ impl State {
         self.unanswered >= AWAY
     }
 
-    fn closed(&self, now: Instant, caller: Caller) -> Option<StoreError> {
+    fn limited(&self, wait: Duration) -> StoreError {
+        let text = format!(
+            "rate-limited: this namespace wants more of the store than its turns at spec.limits let through ({} requests \
+             per second in all); raise them, or the refreshInterval of its policies",
+            self.bucket.rate()
+        );
+        StoreError::new(StoreErrorKind::Throttled, text).retry_after(Some(wait))
+    }
+
+    fn closed(&self, now: Instant, caller: Caller<'_>) -> Option<StoreError> {
         let pause = self.pause.as_ref().filter(|pause| pause.until > now);
         if let Some(pause) = pause
             && pause.asked
@@ -162,7 +173,7 @@ impl State {
             return Some(StoreError::new(StoreErrorKind::Throttled, text).retry_after(Some(wait)));
         }
         let away = pause.is_some() || (self.is_away() && self.trying);
-        (away && caller == Caller::User).then(|| {
+        (away && caller != Caller::Probe).then(|| {
             let text = "the store does not answer; it is tried now and then, and its own status says how that goes";
             StoreError::new(StoreErrorKind::Unavailable, text)
         })
@@ -203,6 +214,13 @@ impl State {
 }
 
 impl Pass<'_> {
+    /// Says how many requests the call has made.
+    pub fn settle(&mut self, requests: usize) {
+        let made = u32::try_from(requests).unwrap_or(u32::MAX);
+        let taken = std::mem::replace(&mut self.requests, made);
+        self.gate.state().bucket.settle(self.namespace, taken, made, Instant::now());
+    }
+
     /// Tells how the call went. True when the store was away and has come back.
     pub fn leave(self, failure: Option<&StoreError>) -> bool {
         let now = Instant::now();
@@ -218,7 +236,8 @@ impl Pass<'_> {
                 | StoreErrorKind::Denied
                 | StoreErrorKind::Conflict
                 | StoreErrorKind::Invalid
-                | StoreErrorKind::Malformed => state.answered(now),
+                | StoreErrorKind::Malformed
+                | StoreErrorKind::TooMuch => state.answered(now),
             },
             None => state.answered(now),
         }
@@ -229,118 +248,6 @@ impl Drop for Pass<'_> {
     fn drop(&mut self) {
         if self.trial {
             self.gate.state().trying = false;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn gate(requests_per_second: u32, burst: u32) -> Gate {
-        Gate::new(&Limits { requests_per_second, burst })
-    }
-
-    async fn call(gate: &Gate, caller: Caller, failure: Option<StoreError>) -> Result<bool, StoreError> {
-        let pass = gate.enter(1, caller).await?;
-        Ok(pass.leave(failure.as_ref()))
-    }
-
-    fn away() -> StoreError {
-        StoreError::new(StoreErrorKind::Unavailable, "nobody answers")
-    }
-
-    fn throttled(wait: Option<u64>) -> StoreError {
-        let error = StoreError::new(StoreErrorKind::Throttled, "429");
-        error.retry_after(wait.map(Duration::from_secs))
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_burst_goes_at_once_and_then_the_rate_holds() {
-        let (gate, start) = (gate(10, 5), Instant::now());
-        for _ in 0..5 {
-            call(&gate, Caller::User, None).await.unwrap();
-        }
-        assert_eq!(start.elapsed(), Duration::ZERO);
-        for _ in 0..20 {
-            call(&gate, Caller::User, None).await.unwrap();
-        }
-        assert_eq!(start.elapsed().as_millis() / 10, 200);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_would_wait_longer_than_a_call_is_sent_away() {
-        let gate = gate(1, 1);
-        let waits = futures::future::join_all((0..20).map(|_| call(&gate, Caller::User, None))).await;
-        let refused: Vec<&StoreError> = waits.iter().filter_map(|wait| wait.as_ref().err()).collect();
-        assert_eq!(refused.len(), 4, "one at once and fifteen in fifteen seconds");
-        assert_eq!(refused[0].kind, StoreErrorKind::Throttled);
-        assert!(refused[0].text.contains("spec.limits"), "{}", refused[0]);
-        assert!(gate.closed().is_none(), "our own limit says nothing about the store");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_store_that_does_not_answer_is_left_alone_and_tried_by_one() {
-        let gate = gate(1000, 1000);
-        call(&gate, Caller::User, Some(away())).await.unwrap();
-        assert!(gate.closed().is_none(), "one call may have met a bad moment");
-        call(&gate, Caller::User, Some(away())).await.unwrap();
-        for seconds in [2, 4, 8, 16, 30, 30] {
-            let refused = call(&gate, Caller::User, None).await.unwrap_err();
-            assert_eq!(refused.kind, StoreErrorKind::Unavailable);
-            tokio::time::advance(Duration::from_millis(seconds * 1000 - 1)).await;
-            assert!(gate.closed().is_some(), "{seconds} s");
-            tokio::time::advance(Duration::from_millis(1)).await;
-            let trial = gate.enter(1, Caller::User).await.unwrap();
-            assert!(gate.closed().is_some(), "one call tries");
-            trial.leave(Some(&away()));
-        }
-        tokio::time::advance(LONGEST_PAUSE).await;
-        drop(gate.enter(1, Caller::User).await.unwrap());
-        assert!(call(&gate, Caller::User, None).await.unwrap(), "a trial that was given up makes room for another");
-        assert!(gate.closed().is_none());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn calls_that_failed_together_are_one_reason_to_pause() {
-        let gate = gate(1000, 1000);
-        let mut passes = Vec::new();
-        for _ in 0..8 {
-            passes.push(gate.enter(1, Caller::User).await.unwrap());
-        }
-        for pass in passes {
-            pass.leave(Some(&away()));
-        }
-        assert!(gate.closed().is_some());
-        tokio::time::advance(FIRST_PAUSE).await;
-        assert!(gate.closed().is_none());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_probe_goes_through_and_opens_again() {
-        let gate = gate(1000, 1000);
-        for _ in 0..9 {
-            call(&gate, Caller::Probe, Some(away())).await.unwrap();
-        }
-        assert!(gate.closed().is_some());
-        assert!(call(&gate, Caller::Probe, None).await.unwrap());
-        assert!(!call(&gate, Caller::User, None).await.unwrap());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_pause_that_was_asked_for_is_kept_and_capped() {
-        for (asked, seconds) in [(Some(20), 20), (Some(86_400), 300), (Some(0), 1), (None, 1)] {
-            let gate = gate(1000, 1000);
-            let late = gate.enter(1, Caller::User).await.unwrap();
-            call(&gate, Caller::User, Some(throttled(asked))).await.unwrap();
-            late.leave(None);
-            let refused = call(&gate, Caller::Probe, None).await.unwrap_err();
-            assert_eq!(
-                (refused.kind, refused.retry_after),
-                (StoreErrorKind::Throttled, Some(Duration::from_secs(seconds)))
-            );
-            tokio::time::advance(Duration::from_secs(seconds)).await;
-            call(&gate, Caller::User, None).await.unwrap();
         }
     }
 }

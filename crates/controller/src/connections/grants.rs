@@ -111,6 +111,7 @@ pub fn without_place(error: &StoreError, search: &Search) -> StoreError {
              store, and that it has tags where find.tags asks for them"
         }
         StoreErrorKind::Malformed => "the answer is not in the documented form",
+        StoreErrorKind::TooMuch => "the lists are larger than one round of reading may take",
     };
     let path = search.path.as_deref().unwrap_or_default();
     StoreError::new(error.kind, format!("find.path {path:?}: {why}")).retry_after(error.retry_after)

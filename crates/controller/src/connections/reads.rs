@@ -2,7 +2,9 @@
 //!
 //! # Guarantees
 //! - Callers of one client that want the same at the same time cause one call; each gets its answer, an error too.
-//! - A value is kept for [`WINDOW`] and wiped then, an error not at all. At most [`HELD_BYTES`] are kept.
+//! - A value is kept for [`WINDOW`] and wiped then, an error not at all; and only while the [`budget`](super::budget) has
+//!   room for it.
+//! - A call reads into the room of whoever began it. When that is too small, the others read what is left by themselves.
 //! - A caller that wants the present state never gets an answer that was asked for before it came.
 //! - A caller that gives up does not disturb the others; when all have given up, the call is given up.
 
@@ -22,12 +24,15 @@ use futures::{
 use rekey_core::store::{Locator, RemoteValue, StoreError, StoreErrorKind};
 use tokio::time::{Instant, sleep_until};
 
-use super::client::Client;
+use super::{
+    budget::{Room, Share},
+    client::Client,
+};
 
 /// How long an answer serves others, too.
 pub const WINDOW: Duration = Duration::from_secs(1);
-/// What the kept values of one client may weigh.
-pub const HELD_BYTES: usize = 4 * 1024 * 1024;
+/// What a kept value takes beside its bytes: where it was read, and its version.
+const AROUND: usize = 256;
 
 type Answers = Arc<[Result<RemoteValue, StoreError>]>;
 type Batch = Shared<BoxFuture<'static, Answers>>;
@@ -41,34 +46,49 @@ struct State {
     entries: HashMap<Locator, Entry>,
     /// Number of the next batch.
     next: u64,
-    held_bytes: usize,
     sweeping: bool,
 }
 
 enum Entry {
     Flying { batch: WeakShared<BoxFuture<'static, Answers>>, number: u64, position: usize, begun: Arc<AtomicBool> },
-    Held { value: RemoteValue, until: Instant },
+    Held { value: RemoteValue, until: Instant, _share: Share },
 }
 
 /// Where the answer to one of the asked locators comes from.
 enum Place {
     Held(RemoteValue),
-    Batch(Batch, usize),
+    /// In a batch that another began.
+    Others(Batch, usize),
     /// In the batch that is about to begin.
     Own(usize),
+}
+
+/// Which answers that others have asked for are good enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// All.
+    All,
+    /// Those of calls that have not begun.
+    Afresh,
+    /// None.
+    Alone,
 }
 
 impl Reads {
     /// Forgets what is known of a key: it is being written.
     pub fn forget(&self, key: &str) {
-        self.state().retain(|locator, _| locator.key != key);
+        self.state().entries.retain(|locator, _| locator.key != key);
     }
 
     /// How many entries there are, and how many bytes are kept.
     #[cfg(test)]
     pub fn held(&self) -> (usize, usize) {
         let state = self.state();
-        (state.entries.len(), state.held_bytes)
+        let bytes = state.entries.values().map(|entry| match entry {
+            Entry::Held { value, .. } => value.bytes.len(),
+            Entry::Flying { .. } => 0,
+        });
+        (state.entries.len(), bytes.sum())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -76,21 +96,52 @@ impl Reads {
     }
 }
 
-/// Reads through `client`. `afresh`: nothing that was asked for earlier is good enough.
+/// Reads through `client` into `room`.
 pub async fn read_all(
     client: &Arc<Client>,
     locators: &[Locator],
-    afresh: bool,
+    sharing: Sharing,
+    room: &Room,
 ) -> Vec<Result<RemoteValue, StoreError>> {
-    let places = places(client, locators, afresh);
-    let batches = places.iter().map(|place| async move {
+    let mut answers = attempt(client, locators, sharing, room).await;
+    let is_left = |answer: &Result<RemoteValue, StoreError>| {
+        answer.as_ref().is_err_and(|error| error.kind == StoreErrorKind::TooMuch) && !room.allowance().is_over()
+    };
+    let left: Vec<usize> = (0..answers.len()).filter(|position| is_left(&answers[*position])).collect();
+    if !left.is_empty() {
+        let locators: Vec<Locator> = left.iter().map(|position| locators[*position].clone()).collect();
+        let again = attempt(client, &locators, Sharing::Alone, room).await;
+        for (position, answer) in left.into_iter().zip(again) {
+            answers[position] = answer;
+        }
+    }
+    answers
+}
+
+async fn attempt(
+    client: &Arc<Client>,
+    locators: &[Locator],
+    sharing: Sharing,
+    room: &Room,
+) -> Vec<Result<RemoteValue, StoreError>> {
+    let (places, own) = places(client, locators, sharing, room);
+    let own = own.as_ref();
+    let answers = places.iter().map(|place| async move {
         match place {
-            Place::Held(value) => Ok(value.clone()),
-            Place::Batch(batch, position) => batch.clone().await.get(*position).cloned().unwrap_or_else(no_answer),
-            Place::Own(_) => no_answer(), // none is left after `places`
+            Place::Held(value) => value.clone().within(room.allowance()),
+            Place::Others(batch, position) => answer(batch, *position).await?.within(room.allowance()),
+            // It was counted while it was read.
+            Place::Own(position) => match own {
+                Some(batch) => answer(batch, *position).await,
+                None => no_answer(),
+            },
         }
     });
-    join_all(batches).await
+    join_all(answers).await
+}
+
+async fn answer(batch: &Batch, position: usize) -> Result<RemoteValue, StoreError> {
+    batch.clone().await.get(position).cloned().unwrap_or_else(no_answer)
 }
 
 fn no_answer() -> Result<RemoteValue, StoreError> {
@@ -98,14 +149,14 @@ fn no_answer() -> Result<RemoteValue, StoreError> {
 }
 
 /// Joins what is under way, and begins one call for all the rest.
-fn places(client: &Arc<Client>, locators: &[Locator], afresh: bool) -> Vec<Place> {
+fn places(client: &Arc<Client>, locators: &[Locator], sharing: Sharing, room: &Room) -> (Vec<Place>, Option<Batch>) {
     let now = Instant::now();
     let mut state = client.reads.state();
     let mut own: Vec<Locator> = Vec::new();
-    let mut places: Vec<Place> = locators
+    let places: Vec<Place> = locators
         .iter()
         .map(|locator| {
-            state.known(locator, afresh, now).unwrap_or_else(|| {
+            state.known(locator, sharing, now).unwrap_or_else(|| {
                 let position = own.iter().position(|other| other == locator).unwrap_or_else(|| {
                     own.push(locator.clone());
                     own.len() - 1
@@ -114,37 +165,36 @@ fn places(client: &Arc<Client>, locators: &[Locator], afresh: bool) -> Vec<Place
             })
         })
         .collect();
-    if own.is_empty() {
-        return places;
-    }
-    let batch = state.begin(client, own);
-    for place in &mut places {
-        if let Place::Own(position) = place {
-            *place = Place::Batch(batch.clone(), *position);
-        }
-    }
-    places
+    let batch = (!own.is_empty()).then(|| state.begin(client, own, room));
+    (places, batch)
 }
 
 impl State {
-    fn known(&self, locator: &Locator, afresh: bool, now: Instant) -> Option<Place> {
+    fn known(&self, locator: &Locator, sharing: Sharing, now: Instant) -> Option<Place> {
         match self.entries.get(locator)? {
-            Entry::Held { value, until } => (!afresh && now < *until).then(|| Place::Held(value.clone())),
+            Entry::Held { value, until, .. } => {
+                (sharing == Sharing::All && now < *until).then(|| Place::Held(value.clone()))
+            }
             Entry::Flying { batch, position, begun, .. } => {
                 let batch = batch.upgrade()?;
-                (!afresh || !begun.load(Ordering::Acquire)).then_some(Place::Batch(batch, *position))
+                let is_good = match sharing {
+                    Sharing::All => true,
+                    Sharing::Afresh => !begun.load(Ordering::Acquire),
+                    Sharing::Alone => false,
+                };
+                is_good.then_some(Place::Others(batch, *position))
             }
         }
     }
 
-    fn begin(&mut self, client: &Arc<Client>, own: Vec<Locator>) -> Batch {
+    fn begin(&mut self, client: &Arc<Client>, own: Vec<Locator>, room: &Room) -> Batch {
         let (number, begun) = (self.next, Arc::new(AtomicBool::new(false)));
         self.next += 1;
         let call = {
-            let (client, begun, own) = (Arc::clone(client), Arc::clone(&begun), own.clone());
+            let (client, begun, own, room) = (Arc::clone(client), Arc::clone(&begun), own.clone(), room.clone());
             async move {
-                let answers: Answers = client.fetch(&own, &begun).await.into();
-                settle(&client, &own, number, &answers);
+                let answers: Answers = client.fetch(&own, &room, &begun).await.into();
+                settle(&client, &own, number, &answers, &room);
                 answers
             }
         };
@@ -152,48 +202,33 @@ impl State {
         for (position, locator) in own.into_iter().enumerate() {
             let Some(weak) = batch.downgrade() else { continue };
             let entry = Entry::Flying { batch: weak, number, position, begun: Arc::clone(&begun) };
-            self.put(locator, entry);
+            self.entries.insert(locator, entry);
         }
         batch
-    }
-
-    fn put(&mut self, locator: Locator, entry: Entry) {
-        self.held_bytes += entry.bytes();
-        if let Some(before) = self.entries.insert(locator, entry) {
-            self.held_bytes -= before.bytes();
-        }
-    }
-
-    fn retain(&mut self, mut keep: impl FnMut(&Locator, &Entry) -> bool) {
-        self.entries.retain(|locator, entry| keep(locator, entry));
-        self.held_bytes = self.entries.values().map(Entry::bytes).sum();
-    }
-}
-
-impl Entry {
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Flying { .. } => 0,
-            Self::Held { value, .. } => value.bytes.len(),
-        }
     }
 }
 
 /// Keeps what a batch has read, unless somebody asked anew or wrote meanwhile.
-fn settle(client: &Arc<Client>, own: &[Locator], number: u64, answers: &Answers) {
+fn settle(client: &Arc<Client>, own: &[Locator], number: u64, answers: &Answers, room: &Room) {
     let until = Instant::now() + WINDOW;
     let mut state = client.reads.state();
+    let mut is_held = false;
     for (locator, answer) in own.iter().zip(answers.iter()) {
         let ours = matches!(state.entries.get(locator), Some(Entry::Flying { number: of, .. }) if *of == number);
-        match answer {
-            Ok(value) if ours && state.held_bytes + value.bytes.len() <= HELD_BYTES => {
-                state.put(locator.clone(), Entry::Held { value: value.clone(), until });
-            }
-            Ok(_) | Err(_) if ours => drop(state.entries.remove(locator)),
-            Ok(_) | Err(_) => {}
+        if !ours {
+            continue;
+        }
+        let kept = answer.as_ref().ok().and_then(|value| {
+            let share = client.budget.keep(room.namespace(), value.bytes.len() + AROUND)?;
+            Some(Entry::Held { value: value.clone(), until, _share: share })
+        });
+        is_held |= kept.is_some();
+        match kept {
+            Some(entry) => drop(state.entries.insert(locator.clone(), entry)),
+            None => drop(state.entries.remove(locator)),
         }
     }
-    if state.held_bytes > 0 && !state.sweeping {
+    if is_held && !state.sweeping {
         state.sweeping = true;
         tokio::spawn(sweep(Arc::downgrade(client)));
     }
@@ -213,7 +248,7 @@ async fn sweep(client: Weak<Client>) {
 fn swept(client: &Client) -> Option<Instant> {
     let now = Instant::now();
     let mut state = client.reads.state();
-    state.retain(|_, entry| match entry {
+    state.entries.retain(|_, entry| match entry {
         Entry::Held { until, .. } => now < *until,
         Entry::Flying { batch, .. } => batch.upgrade().is_some(),
     });

@@ -13,18 +13,22 @@ use async_trait::async_trait;
 use rekey_api::store::Limits;
 use rekey_core::{
     SecretBytes,
-    store::{Locator, Pin, Probe, RemoteValue, Store, StoreError, StoreErrorKind, Write},
+    store::{Allowance, Locator, Pin, Probe, RemoteValue, Store, StoreError, StoreErrorKind, Write},
 };
-use tokio::time::{advance, sleep};
+use tokio::time::{Instant, advance, sleep, timeout};
 
 use super::{
+    budget::{Budget, ROUND, Room},
     client::Client,
-    reads::{HELD_BYTES, WINDOW, read_all},
+    reads::{self, Sharing, WINDOW},
 };
 use crate::metrics::Metrics;
 
 /// How long an answer takes.
 const PACE: Duration = Duration::from_secs(3);
+
+/// More than is kept for others.
+const HUGE: usize = 3 * 1024 * 1024;
 
 /// Answers with how often the key was read before.
 #[derive(Default)]
@@ -42,7 +46,7 @@ impl Slow {
         if let Some(kind) = *self.failing.lock().unwrap() {
             return Err(StoreError::new(kind, format!("failure {count}")));
         }
-        let size = if locator.key == "huge" { HELD_BYTES + 1 } else { 1 };
+        let size = if locator.key.starts_with("huge") { HUGE } else { 1 };
         Ok(RemoteValue { bytes: SecretBytes::new(vec![b'x'; size]), version: count.to_string() })
     }
 }
@@ -59,10 +63,19 @@ impl Store for Slow {
         self.answer(locator)
     }
 
-    async fn read_all(&self, locators: &[Locator]) -> Vec<Result<RemoteValue, StoreError>> {
+    async fn read_all(&self, locators: &[Locator], allowance: &Allowance) -> Vec<Result<RemoteValue, StoreError>> {
         self.calls.fetch_add(1, Ordering::SeqCst);
+        allowance.count_request();
         sleep(PACE).await;
-        locators.iter().map(|locator| self.answer(locator)).collect()
+        let answer = |locator: &Locator| {
+            allowance.check()?;
+            self.answer(locator)?.within(allowance)
+        };
+        locators.iter().map(answer).collect()
+    }
+
+    fn values_per_request(&self) -> usize {
+        20
     }
 
     async fn write(&self, _write: &Write) -> Result<String, StoreError> {
@@ -74,7 +87,15 @@ impl Store for Slow {
 fn client() -> (Arc<Slow>, Arc<Client>) {
     let store = Arc::new(Slow::default());
     let shared: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
-    (store, Arc::new(Client::new(shared, &Limits::default(), Arc::new(Metrics::default()))))
+    (store, client_of(shared, &Limits::default()))
+}
+
+fn client_of(store: Arc<dyn Store>, limits: &Limits) -> Arc<Client> {
+    Arc::new(Client::new(store, limits, Arc::new(Metrics::default()), Arc::new(Budget::default())))
+}
+
+async fn room(client: &Client, namespace: &str, bytes: usize) -> Room {
+    client.budget.room(namespace, bytes, 16).await.unwrap()
 }
 
 fn locators(keys: &[&str]) -> Vec<Locator> {
@@ -83,7 +104,9 @@ fn locators(keys: &[&str]) -> Vec<Locator> {
 
 /// Versions that were read, or the texts of failures.
 async fn read(client: &Arc<Client>, keys: &[&str], afresh: bool) -> Vec<String> {
-    let answers = read_all(client, &locators(keys), afresh).await;
+    let sharing = if afresh { Sharing::Afresh } else { Sharing::All };
+    let room = Room::new("shop", ROUND, None);
+    let answers = reads::read_all(client, &locators(keys), sharing, &room).await;
     answers.into_iter().map(|answer| answer.map_or_else(|error| error.text, |value| value.version)).collect()
 }
 
@@ -124,7 +147,7 @@ async fn versions_of_a_key_are_different_reads() {
     let (store, client) = client();
     let mut locators = locators(&["a", "a"]);
     locators[1].pin = Pin::Version("1".to_owned());
-    read_all(&client, &locators, false).await;
+    reads::read_all(&client, &locators, Sharing::All, &Room::single("shop")).await;
     assert_eq!(store.reads.lock().unwrap()["a"], 2);
 }
 
@@ -146,7 +169,7 @@ async fn who_wants_the_present_state_joins_a_call_that_has_not_begun() {
     let store = Arc::new(Slow::default());
     let shared: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
     let limits = Limits { requests_per_second: 1, burst: 1 };
-    let client = Arc::new(Client::new(shared, &limits, Arc::new(Metrics::default())));
+    let client = client_of(shared, &limits);
     read(&client, &["other"], false).await;
     read(&client, &["another"], false).await;
     tokio::join!(read(&client, &["a"], false), read(&client, &["b"], false), read(&client, &["b"], true));
@@ -204,4 +227,59 @@ async fn a_write_ends_what_was_known() {
     });
     assert_eq!(before, ["1"]);
     assert_eq!(read(&client, &["c"], false).await, ["2"]);
+}
+
+/// Who joins a call that ends for want of room reads what is left by himself, if he has room.
+#[tokio::test(start_paused = true)]
+async fn a_small_room_is_not_the_room_of_others() {
+    let (store, client) = client();
+    let (little, much) = (room(&client, "little", 1).await, room(&client, "much", ROUND).await);
+    let wanted = locators(&["a", "huge"]);
+    let (one, other) = tokio::join!(
+        reads::read_all(&client, &wanted, Sharing::All, &little),
+        reads::read_all(&client, &wanted, Sharing::All, &much)
+    );
+    let sizes = |answers: &[Result<RemoteValue, StoreError>]| -> Vec<Result<usize, StoreErrorKind>> {
+        answers
+            .iter()
+            .map(|answer| answer.as_ref().map(|value| value.bytes.len()).map_err(|error| error.kind))
+            .collect()
+    };
+    assert_eq!(sizes(&one), [Ok(1), Err(StoreErrorKind::TooMuch)]);
+    assert_eq!(sizes(&other), [Ok(1), Ok(HUGE)]);
+    assert_eq!(store.calls.load(Ordering::SeqCst), 2);
+    assert!(little.allowance().is_over() && !much.allowance().is_over());
+    // What another has read takes one's own room, too.
+    let third = room(&client, "third", ROUND).await;
+    let (fourth, wanted) = (room(&client, "fourth", ROUND).await, locators(&["huge1"]));
+    let (_, joined) = tokio::join!(
+        reads::read_all(&client, &wanted, Sharing::All, &fourth),
+        reads::read_all(&client, &wanted, Sharing::All, &third)
+    );
+    assert_eq!((sizes(&joined), third.allowance().most()), (vec![Ok(HUGE)], HUGE));
+    let second = reads::read_all(&client, &locators(&["huge2"]), Sharing::All, &third).await;
+    assert_eq!(sizes(&second), [Err(StoreErrorKind::TooMuch)]);
+}
+
+/// The room of a call is taken for as long as somebody waits for it.
+#[tokio::test(start_paused = true)]
+async fn a_call_holds_the_room_of_who_began_it() {
+    let (_store, client) = client();
+    let start = Instant::now();
+    let (first, _more) = (room(&client, "first", ROUND).await, room(&client, "first", ROUND).await);
+    let (wanted, second) = (locators(&["a"]), Room::single("second"));
+    let ((), joined, ()) = tokio::join!(
+        async {
+            let gave_up = timeout(PACE / 2, reads::read_all(&client, &wanted, Sharing::All, &first)).await;
+            assert!(gave_up.is_err());
+            drop(first);
+        },
+        reads::read_all(&client, &wanted, Sharing::All, &second),
+        async {
+            sleep(PACE / 4 * 3).await;
+            room(&client, "first", ROUND).await;
+            assert_eq!(start.elapsed(), PACE, "until the call is over");
+        }
+    );
+    assert!(joined[0].is_ok());
 }

@@ -6,36 +6,70 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use rekey_api::reference::{ConfigMapKeyRef, StoreRef};
 use rekey_core::{
-    policy::{EngineCall, Fetched, Policy, Request, Wanted},
+    policy::{EngineCall, Fetched, Lookup, Policy, Request, Wanted},
     render::RenderError,
     store::{Answer, Locator, StoreErrorKind},
 };
 
 use crate::{
-    connections::{self, Connection},
+    connections::{self, Connection, ROUND, Room},
     context::Context,
     error::{Error, status},
     memory::Issued,
     table::ObjectName,
 };
 
-/// Reads each distinct key once.
-pub async fn read(ctx: &Context, policy: &Policy, wanted: &Wanted) -> Result<Fetched, Error> {
-    let mut stores = Stores { ctx, policy, anew: wanted.anew, open: BTreeMap::new() };
+/// Reads each distinct key once, into a room that is to be held until what was read is not needed any more. A round that
+/// needs more room than it has reads once more, with all that a round can have.
+pub async fn read(ctx: &Context, policy: &Policy, wanted: &Wanted) -> Result<(Fetched, Room), Error> {
+    let (budget, workers) = (&ctx.connections.budget, ctx.settings.concurrency);
+    let mut need = ctx.memory.need(&policy.uid);
+    loop {
+        let room = budget.room(&policy.namespace, need, workers).await.ok_or(Error::NoRoom)?;
+        let mut what = String::new();
+        match attempt(ctx, policy, wanted, &room, &mut what).await {
+            Ok(fetched) => {
+                ctx.memory.set_need(&policy.uid, room.allowance().most());
+                return Ok((fetched, room));
+            }
+            Err(_) if room.allowance().is_over() && need < ROUND => need = ROUND,
+            Err(_) if room.allowance().is_over() => {
+                ctx.memory.set_need(&policy.uid, ROUND);
+                return Err(Error::TooMuch { what, most: ROUND });
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Reads it all into this room. `what` says at any time what is being read.
+async fn attempt(
+    ctx: &Context,
+    policy: &Policy,
+    wanted: &Wanted,
+    room: &Room,
+    what: &mut String,
+) -> Result<Fetched, Error> {
+    let mut stores = Stores { ctx, policy, room, anew: wanted.anew, open: BTreeMap::new() };
     let mut fetched = Fetched::default();
+    "the templates in ConfigMaps".clone_into(what);
     for (name, reference) in &wanted.templates {
-        fetched.templates.insert(name.clone(), template(ctx, policy, reference).await?);
+        let template = template(ctx, policy, reference).await?;
+        room.allowance().keep(template.len()).map_err(Error::store("read", what.as_str()))?;
+        fetched.templates.insert(name.clone(), template);
     }
     let mut reads: BTreeMap<StoreRef, Vec<Locator>> = BTreeMap::new();
     for request in &wanted.reads {
         reads.entry(request.store.clone()).or_default().push(request.locator.clone());
     }
     for (store, locators) in reads {
+        *what = format!("the keys that are read from {}", connections::label(store.kind, &store.name));
         stores.values(&store, locators, wanted.may_be_missing, &mut fetched).await?;
     }
     for lookup in &wanted.searches {
+        *what = found(lookup);
         let search = lookup.search.clone(); // what is compiled for it goes with it, before the next one
-        let keys = stores.open(&lookup.store).await?.search(ctx, &search).await?;
+        let keys = stores.open(&lookup.store).await?.search(ctx, &search, room).await?;
         let locator = |key: &String| Locator { key: key.clone(), ..Locator::default() };
         let unread = |locator: &Locator| {
             let request = Request { store: lookup.store.clone(), locator: locator.clone() };
@@ -55,10 +89,20 @@ pub async fn read(ctx: &Context, policy: &Policy, wanted: &Wanted) -> Result<Fet
     Ok(fetched)
 }
 
+/// What a search finds, in words.
+fn found(lookup: &Lookup) -> String {
+    let store = connections::label(lookup.store.kind, &lookup.store.name);
+    match &lookup.search.path {
+        Some(path) => format!("what find.path {path:?} finds in {store}"),
+        None => format!("what the search finds in all of {store}"),
+    }
+}
+
 /// Connections that are opened at most once in a round.
 struct Stores<'a> {
     ctx: &'a Context,
     policy: &'a Policy,
+    room: &'a Room,
     anew: bool,
     open: BTreeMap<StoreRef, Connection>,
 }
@@ -81,7 +125,10 @@ impl Stores<'_> {
             return Ok(answer);
         }
         let answer = self.open(&call.store).await?.call(ctx, &call.call).await?;
-        ctx.memory.set_issued(uid, Issued { call: call.clone(), at: ctx.now(), answer: answer.clone() });
+        if let Some(share) = ctx.connections.budget.keep(&self.policy.namespace, answer.value.bytes.len()) {
+            let issued = Issued { call: call.clone(), at: ctx.now(), answer: answer.clone(), share };
+            ctx.memory.set_issued(uid, issued);
+        }
         Ok(answer)
     }
 
@@ -92,7 +139,7 @@ impl Stores<'_> {
         may_be_missing: bool,
         fetched: &mut Fetched,
     ) -> Result<(), Error> {
-        let answers = self.open(store).await?.read_all(self.ctx, &locators).await;
+        let answers = self.open(store).await?.read_all(self.ctx, &locators, self.room).await;
         for (locator, answer) in locators.into_iter().zip(answers) {
             let request = Request { store: store.clone(), locator };
             match answer {

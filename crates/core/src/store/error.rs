@@ -19,6 +19,8 @@ pub enum StoreErrorKind {
     Invalid,
     /// The answer is not in the form the store documents.
     Malformed,
+    /// Larger than the [`Allowance`](super::Allowance) of who asked. It says nothing about the store.
+    TooMuch,
 }
 
 /// A store's failure. The text is always ours: what a server answered is never quoted, since it may hold values.

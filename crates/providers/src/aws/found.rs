@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rekey_core::store::{Search, StoreError, StoreErrorKind};
+use rekey_core::store::{Allowance, Search, StoreError, StoreErrorKind};
 
 /// The most keys a search may find.
 const KEYS: usize = 10_000;
@@ -12,23 +12,27 @@ const PAGES: usize = 1_000;
 /// Keys found so far.
 pub(super) struct Found<'a> {
     search: &'a Search,
+    allowance: &'a Allowance,
     keys: BTreeSet<String>,
     pages: usize,
 }
 
 impl<'a> Found<'a> {
     /// Nothing yet.
-    pub(super) fn new(search: &'a Search) -> Self {
-        Self { search, keys: BTreeSet::new(), pages: 0 }
+    pub(super) fn new(search: &'a Search, allowance: &'a Allowance) -> Self {
+        Self { search, allowance, keys: BTreeSet::new(), pages: 0 }
     }
 
     /// Takes the keys of one more page that fit.
     ///
     /// # Errors
-    /// `Invalid` when it is more than can be meant.
+    /// `Invalid` when it is more than can be meant, `TooMuch` when it is more than the allowance holds.
     pub(super) fn add(&mut self, keys: impl Iterator<Item = String>) -> Result<(), StoreError> {
         self.pages += 1;
-        self.keys.extend(keys.filter(|key| self.search.fits(key)));
+        for key in keys.filter(|key| self.search.fits(key)) {
+            self.allowance.keep(key.len())?;
+            self.keys.insert(key);
+        }
         let text = if self.keys.len() > KEYS {
             format!("the search finds more than {KEYS} keys: narrow it by path, nameRegexp or tags")
         } else if self.pages > PAGES {
@@ -52,13 +56,14 @@ mod tests {
     #[test]
     fn bounds() {
         let search = Search { path: Some("shop/".into()), ..Search::default() };
-        let mut found = Found::new(&search);
+        let allowance = Allowance::new(1024 * 1024);
+        let mut found = Found::new(&search, &allowance);
         found.add((0..KEYS).map(|number| format!("shop/{number}"))).unwrap();
         found.add(["other/a", "shop/1"].map(str::to_owned).into_iter()).unwrap();
         let error = found.add(std::iter::once("shop/one-too-many".to_owned())).unwrap_err();
         assert!(error.kind == StoreErrorKind::Invalid && error.text.contains("10000 keys"), "{error}");
 
-        let mut found = Found::new(&search);
+        let mut found = Found::new(&search, &allowance);
         for _ in 0..PAGES {
             found.add(std::iter::empty()).unwrap();
         }
@@ -69,9 +74,12 @@ mod tests {
     #[test]
     fn sorted_and_distinct() {
         let search = Search::default();
-        let mut found = Found::new(&search);
+        let allowance = Allowance::new(3);
+        let mut found = Found::new(&search, &allowance);
         found.add(["b", "a"].map(str::to_owned).into_iter()).unwrap();
-        found.add(["a", "c"].map(str::to_owned).into_iter()).unwrap();
+        found.add(["c"].map(str::to_owned).into_iter()).unwrap();
+        let error = found.add(["d"].map(str::to_owned).into_iter()).unwrap_err();
+        assert_eq!(error.kind, StoreErrorKind::TooMuch);
         assert_eq!(found.into_keys(), ["a", "b", "c"]);
     }
 }

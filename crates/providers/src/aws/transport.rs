@@ -1,7 +1,7 @@
 //! The AWS SDK over the HTTP client of all stores, so that its calls have the same TLS stack, address checks, proxy
-//! and bounds as everybody's.
+//! and bounds as everybody's. What it parses is bounded here, too, since it bounds nothing.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use aws_smithy_runtime_api::{
     client::{
@@ -18,7 +18,10 @@ use reqwest::{
     header::{HeaderName, HeaderValue},
 };
 
-use crate::http::{self, DEADLINE, Failure};
+use crate::{
+    http::{self, DEADLINE, Failure},
+    json::is_sparse,
+};
 
 /// Sends the SDK's requests.
 #[derive(Clone)]
@@ -58,6 +61,9 @@ impl HttpConnector for Connector {
             let request = outgoing(&request).ok_or_else(|| ConnectorError::user(Box::new(Failure::Broken)))?;
             let sent = tokio::time::timeout(limit, http::send(&client, request)).await;
             let answer = sent.unwrap_or(Err(Failure::Timeout)).map_err(unsent)?;
+            if !is_sparse(answer.body.expose()) {
+                return Err(unsent(Failure::TooLarge));
+            }
             incoming(&answer).ok_or_else(|| ConnectorError::other(Box::new(Failure::Broken), None))
         })
     }
@@ -67,7 +73,9 @@ fn unsent(failure: Failure) -> ConnectorError {
     match failure {
         Failure::Timeout => ConnectorError::timeout(Box::new(failure)),
         Failure::Connect | Failure::Broken => ConnectorError::io(Box::new(failure)),
-        Failure::Address | Failure::Tls | Failure::TooLarge => ConnectorError::other(Box::new(failure), None),
+        Failure::Address | Failure::Tls | Failure::TooLarge | Failure::TooMuch => {
+            ConnectorError::other(Box::new(failure), None)
+        }
     }
 }
 
@@ -89,6 +97,9 @@ fn incoming(answer: &http::Answer) -> Option<HttpResponse> {
         if let Ok(value) = value.to_str() {
             response.headers_mut().append(name.as_str().to_owned(), value.to_owned());
         }
+    }
+    if let Some(taken) = &answer.taken {
+        response.add_extension(Arc::clone(taken)); // until the SDK has read it
     }
     Some(response)
 }

@@ -1,12 +1,12 @@
 //! Searches: key-value engines can list folders, so a search is a walk through them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, pin::pin};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use rekey_api::provider::KvVersion;
 use rekey_core::{
     SecretBytes,
-    store::{Search, StoreError, StoreErrorKind},
+    store::{Allowance, Search, StoreError, StoreErrorKind},
 };
 use vaultrs::api::{
     kv1::requests::ListSecretRequest,
@@ -21,10 +21,17 @@ const DEEPEST: usize = 32;
 const MOST_FOLDERS: usize = 100;
 /// The most keys that one search looks at.
 const MOST_KEYS: usize = 2_000;
+/// The most names that are taken out of one list: with one more, there are too many keys or too many folders.
+const MOST_NAMES: usize = MOST_FOLDERS + MOST_KEYS + 1;
 
 impl Vault {
-    /// The keys that fit, sorted. A folder that does not exist holds none.
-    pub(super) async fn find_with(&self, token: &SecretBytes, search: &Search) -> Result<Vec<String>, StoreError> {
+    /// The keys that fit, sorted. A folder that does not exist holds none. Names that were listed count as read.
+    pub(super) async fn find_with(
+        &self,
+        token: &SecretBytes,
+        search: &Search,
+        allowance: &Allowance,
+    ) -> Result<Vec<String>, StoreError> {
         match self.mount.version {
             KvVersion::V1 if !search.tags.is_empty() => {
                 let text = "find.tags needs custom metadata, which KV version 1 has not: search by path or nameRegexp, \
@@ -33,7 +40,7 @@ impl Vault {
             }
             KvVersion::V1 | KvVersion::V2 => {}
         }
-        let mut keys = self.walk(token, search).await?;
+        let mut keys = self.walk(token, search, allowance).await?;
         if !search.tags.is_empty() {
             let tagged = stream::iter(keys).map(|key| self.tagged(token, key, &search.tags));
             keys = tagged.buffer_unordered(AT_ONCE).try_filter_map(async |key| Ok(key)).try_collect().await?;
@@ -43,7 +50,12 @@ impl Vault {
     }
 
     /// All keys below the path that fit by name, one level of folders after the other.
-    async fn walk(&self, token: &SecretBytes, search: &Search) -> Result<Vec<String>, StoreError> {
+    async fn walk(
+        &self,
+        token: &SecretBytes,
+        search: &Search,
+        allowance: &Allowance,
+    ) -> Result<Vec<String>, StoreError> {
         let path = search.path.as_deref().unwrap_or_default().trim_end_matches('/');
         let mut level = vec![if path.is_empty() { String::new() } else { paths::key(path)? }];
         let (mut depth, mut folders, mut seen, mut fitting) = (0, 0, 0, Vec::new());
@@ -53,24 +65,27 @@ impl Vault {
             if depth > DEEPEST {
                 return Err(self.too_much(&format!("folders nested more than {DEEPEST} deep")));
             }
-            if folders > MOST_FOLDERS {
-                return Err(self.too_much(&format!("more than {MOST_FOLDERS} folders")));
-            }
             let lists = stream::iter(level).map(|folder| self.list(token, folder));
-            let entries: Vec<Vec<String>> = lists.buffer_unordered(AT_ONCE).try_collect().await?;
+            let mut lists = pin!(lists.buffer_unordered(AT_ONCE));
             level = Vec::new();
-            for entry in entries.into_iter().flatten() {
-                if let Some(folder) = entry.strip_suffix('/') {
-                    level.push(folder.to_owned());
-                    continue;
+            while let Some(entries) = lists.try_next().await? {
+                allowance.keep(entries.iter().map(String::len).sum())?;
+                for entry in entries {
+                    if let Some(folder) = entry.strip_suffix('/') {
+                        level.push(folder.to_owned());
+                        continue;
+                    }
+                    seen += 1;
+                    if search.fits(&entry) {
+                        fitting.push(entry);
+                    }
                 }
-                seen += 1;
-                if search.fits(&entry) {
-                    fitting.push(entry);
+                if seen > MOST_KEYS {
+                    return Err(self.too_much(&format!("more than {MOST_KEYS} keys")));
                 }
-            }
-            if seen > MOST_KEYS {
-                return Err(self.too_much(&format!("more than {MOST_KEYS} keys")));
+                if folders + level.len() > MOST_FOLDERS {
+                    return Err(self.too_much(&format!("more than {MOST_FOLDERS} folders")));
+                }
             }
         }
         Ok(fitting)
@@ -101,7 +116,7 @@ impl Vault {
         let prefix = if folder.is_empty() { folder } else { folder + "/" };
         match answer.status {
             200 => {
-                let names = wire::names(answer.body.expose())
+                let names = wire::names(answer.body.expose(), MOST_NAMES)
                     .map_err(|malformed| StoreError::new(malformed.kind(), format!("{what}: {malformed}")))?;
                 Ok(names.into_iter().map(|name| prefix.clone() + &name).collect())
             }

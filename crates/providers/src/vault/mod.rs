@@ -18,7 +18,8 @@ use rekey_api::{provider::KvVersion, store::Capability};
 use rekey_core::{
     SecretBytes,
     store::{
-        Answer, Call, CallMethod, Locator, Pin, Probe, RemoteValue, Search, Store, StoreError, StoreErrorKind, Write,
+        Allowance, Answer, Call, CallMethod, Locator, Pin, Probe, RemoteValue, Search, Store, StoreError,
+        StoreErrorKind, Write,
     },
 };
 use tokio::time::{Instant, timeout_at};
@@ -29,7 +30,7 @@ use self::{
     server::Server,
 };
 use crate::{
-    http::{DEADLINE, Failure, within},
+    http::{DEADLINE, Failure, with_allowance, within},
     rights::Rights,
     session::Shared,
 };
@@ -125,21 +126,23 @@ impl Store for Vault {
     }
 
     /// There is no call for many keys: they are read side by side, and all of them within the deadline of one call.
-    async fn read_all(&self, locators: &[Locator]) -> Vec<Result<RemoteValue, StoreError>> {
+    async fn read_all(&self, locators: &[Locator], allowance: &Allowance) -> Vec<Result<RemoteValue, StoreError>> {
         let deadline = Instant::now() + DEADLINE;
         let reads = stream::iter(locators.to_vec()).map(|locator| async move {
+            allowance.check()?;
             let answer = timeout_at(deadline, self.read(&locator)).await;
-            answer.unwrap_or_else(|_| Err(Failure::Timeout.error(self.place())))
+            answer.unwrap_or_else(|_| Err(Failure::Timeout.error(self.place())))?.within(allowance)
         });
-        reads.buffered(AT_ONCE).collect().await
+        with_allowance(allowance, reads.buffered(AT_ONCE).collect()).await
     }
 
     /// Keys below a path are found by listing it and the folders in it; a key that is named like the path itself is
     /// not below it. A key whose latest version is deleted is still listed.
-    async fn find(&self, search: &Search) -> Result<Vec<String>, StoreError> {
-        let call =
-            self.session.call(|session: Arc<Session>| async move { self.find_with(&session.token, search).await });
-        within(self.place(), call).await
+    async fn find(&self, search: &Search, allowance: &Allowance) -> Result<Vec<String>, StoreError> {
+        let call = self
+            .session
+            .call(|session: Arc<Session>| async move { self.find_with(&session.token, search, allowance).await });
+        within(self.place(), with_allowance(allowance, call)).await
     }
 
     /// A `Post` may change or delete what an engine holds, another key-value mount too, so it takes a store that is

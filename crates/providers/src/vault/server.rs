@@ -4,11 +4,13 @@
 //! client over our own transport. Of vaultrs' own client nothing is used: it logs what servers answer, reads the
 //! environment, buffers answers of any size, and has no place for `Retry-After`.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use http::{Request, Response, Uri};
 use rekey_core::{
     SecretBytes,
-    store::{StoreError, StoreErrorKind},
+    store::{StoreError, StoreErrorKind, Taken},
 };
 use reqwest::{
     Client, Url,
@@ -65,7 +67,8 @@ impl Server {
         let caller = Caller { server: self, token };
         let request = endpoint.request(caller.base()).map_err(|_| self.unbuilt())?;
         let (head, body) = caller.execute(request).await.map_err(|error| self.unsent(error))?.into_parts();
-        Ok(Answer { status: head.status.as_u16(), headers: head.headers, body: SecretBytes::new(body) })
+        let (status, size) = (head.status.as_u16(), head.extensions.get::<Arc<Taken>>().cloned());
+        Ok(Answer { status, headers: head.headers, body: SecretBytes::new(body), taken: size })
     }
 
     /// Where the API has what `asked` names by its path and query. vaultrs knows no API version and no address with a
@@ -131,7 +134,8 @@ impl Server {
             StoreErrorKind::NotFound
             | StoreErrorKind::Conflict
             | StoreErrorKind::Invalid
-            | StoreErrorKind::Malformed => {
+            | StoreErrorKind::Malformed
+            | StoreErrorKind::TooMuch => {
                 format!("{what} failed ({status}): check that the server is Vault or OpenBao, and the mount")
             }
         };
@@ -154,6 +158,9 @@ impl rustify::client::Client for Caller<'_> {
         let mut response = Response::builder().status(answer.status).body(answer.body.expose().to_vec());
         if let Ok(response) = &mut response {
             *response.headers_mut() = answer.headers;
+            if let Some(taken) = answer.taken {
+                response.extensions_mut().insert(taken);
+            }
         }
         response.map_err(|_| packed(Failure::Broken.error(&self.server.place)))
     }

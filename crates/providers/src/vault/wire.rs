@@ -11,12 +11,12 @@ use rekey_core::{
     SecretBytes,
     store::{RemoteValue, StoreError, StoreErrorKind},
 };
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, value::RawValue};
-use vaultrs::api::{
-    EndpointError,
-    kv2::responses::{ListSecretsResponse, SecretVersionMetadata},
+use serde::{
+    Deserialize, Deserializer as _, Serialize,
+    de::{IgnoredAny, SeqAccess, Visitor},
 };
+use serde_json::{Value, value::RawValue};
+use vaultrs::api::{EndpointError, kv2::responses::SecretVersionMetadata};
 
 use crate::json::is_shallow;
 
@@ -104,9 +104,44 @@ pub(super) fn is_equal(one: &[u8], other: &[u8]) -> bool {
     parse::<Value>(one).is_ok_and(|one| parse::<Value>(other).is_ok_and(|other| one == other))
 }
 
-/// The names in the answer to a list; those of folders end with a slash.
-pub(super) fn names(body: &[u8]) -> Result<Vec<String>, Malformed> {
-    parse::<Envelope<ListSecretsResponse>>(body).map(|answer| answer.data.keys)
+/// The names in the answer to a list, and no more than `most` of them; those of folders end with a slash. In memory each
+/// takes many times what it takes in an answer.
+pub(super) fn names(body: &[u8], most: usize) -> Result<Vec<String>, Malformed> {
+    let listed = parse::<Envelope<Listed<'_>>>(body)?.data;
+    let mut names = Vec::new();
+    serde_json::Deserializer::from_str(listed.keys.get())
+        .deserialize_seq(Names { names: &mut names, most })
+        .map_err(|_| Malformed::Form)?;
+    Ok(names)
+}
+
+#[derive(Deserialize)]
+struct Listed<'a> {
+    #[serde(borrow)]
+    keys: &'a RawValue,
+}
+
+/// Keeps the first names of a list.
+struct Names<'n> {
+    names: &'n mut Vec<String>,
+    most: usize,
+}
+
+impl<'de> Visitor<'de> for Names<'_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a list of names")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while self.names.len() < self.most {
+            let Some(name) = list.next_element()? else { return Ok(()) };
+            self.names.push(name);
+        }
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(())
+    }
 }
 
 #[derive(Deserialize)]
@@ -283,6 +318,16 @@ mod tests {
         ];
         for (body, expected) in table {
             assert_eq!(value(body.as_bytes()).unwrap_err(), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_read_to_its_bound() {
+        let body = |keys: &str| format!(r#"{{"data":{{"keys":{keys}}}}}"#);
+        assert_eq!(names(body(r#"["a","b/"]"#).as_bytes(), 2).unwrap(), ["a", "b/"]);
+        assert_eq!(names(body(r#"["a","b/","c"]"#).as_bytes(), 2).unwrap(), ["a", "b/"]);
+        for keys in [r#"["a","b/",]"#, "[1]", "{}", "null", r#""a""#] {
+            assert_eq!(names(body(keys).as_bytes(), 2).unwrap_err(), Malformed::Form, "{keys}");
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::{
 use anyhow::{Context, Result, ensure};
 use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use rekey_core::store::{Locator, Pin, StoreError, StoreErrorKind};
+use rekey_core::store::{Allowance, Locator, Pin, StoreError, StoreErrorKind};
 use rekey_testkit::moto::{Moto, REGION, Version};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -189,7 +189,7 @@ pub async fn stage_pin(aws: Shared) -> Result<()> {
 pub async fn read_all(store: &Opened, asked: &[(&str, Pin)]) -> Vec<Result<(Vec<u8>, String), StoreError>> {
     let locator = |(key, pin): &(&str, Pin)| Locator { key: (*key).to_owned(), pin: pin.clone() };
     let asked: Vec<Locator> = asked.iter().map(locator).collect();
-    let answers = store.store.read_all(&asked).await;
+    let answers = store.read_all(&asked).await;
     answers.into_iter().map(|answer| answer.map(|value| (value.bytes.expose().to_vec(), value.version))).collect()
 }
 
@@ -363,5 +363,26 @@ pub async fn other_region(aws: Shared) -> Result<()> {
     aws.good(&keeper);
     let store = crate::subject::open(provider, keeper).await?;
     refused(&*aws, store.read(&key).await, StoreErrorKind::NotFound)?;
+    Ok(())
+}
+
+/// Values take of the allowance as they come, and no batch is asked for once it is over.
+pub async fn bounded(aws: Shared) -> Result<()> {
+    let (store, key) = (opened(&*aws, None).await?, key("bounded"));
+    let mut locators = Vec::new();
+    for number in 0..30 {
+        let key = format!("{key}-{number}");
+        aws.put(&key, &vec![b'x'; 40_000]).await?;
+        locators.push(Locator { key, pin: Pin::Current });
+    }
+    let enough = Allowance::new(4 * 1024 * 1024);
+    let answers = store.store.read_all(&locators, &enough).await;
+    ensure!(answers.iter().all(Result::is_ok), "{answers:?}");
+    ensure!(enough.requests() == 2 && 4 * 1024 * 1024 - enough.left() == 30 * 40_000, "{enough:?}");
+    let little = Allowance::new(600_000);
+    for answer in store.store.read_all(&locators, &little).await {
+        refused(&*aws, answer, StoreErrorKind::TooMuch)?;
+    }
+    ensure!(little.requests() == 1 && little.most() <= 600_000, "{little:?}");
     Ok(())
 }

@@ -31,11 +31,11 @@ pub async fn found_by_path(subject: Shared) -> Result<()> {
     keys.sort_unstable();
     let store = opened(&*subject, None).await?;
     for path in [folder.clone(), format!("{folder}/")] {
-        let found = store.store.find(&Search { path: Some(path), ..Search::default() }).await?;
+        let found = store.find(&Search { path: Some(path), ..Search::default() }).await?;
         ensure!(found == keys, "{found:?}");
     }
     let deep = Search { path: Some(format!("{folder}/deep")), ..Search::default() };
-    ensure!(store.store.find(&deep).await? == [format!("{folder}/deep/d"), format!("{folder}/deep/er/c")]);
+    ensure!(store.find(&deep).await? == [format!("{folder}/deep/d"), format!("{folder}/deep/er/c")]);
     Ok(())
 }
 
@@ -43,12 +43,12 @@ pub async fn found_by_name(subject: Shared) -> Result<()> {
     let (folder, _) = filled(&*subject, "by-name", &["api-b", "api-a", "web", "sub/api-c"]).await?;
     let store = opened(&*subject, None).await?;
     let search = |name| -> Result<_> { Ok(Search { path: Some(folder.clone()), name, ..Search::default() }) };
-    let found = store.store.find(&search(pattern("/api-[ab]$"))?).await?;
+    let found = store.find(&search(pattern("/api-[ab]$"))?).await?;
     ensure!(found == [format!("{folder}/api-a"), format!("{folder}/api-b")], "{found:?}");
     let whole = pattern(&format!("^{folder}/sub/.*c$"));
-    ensure!(store.store.find(&search(whole)?).await? == [format!("{folder}/sub/api-c")], "with its path");
+    ensure!(store.find(&search(whole)?).await? == [format!("{folder}/sub/api-c")], "with its path");
     let everywhere = Search { name: pattern(&format!("{folder}/w")), ..Search::default() };
-    ensure!(store.store.find(&everywhere).await? == [format!("{folder}/web")], "without a path");
+    ensure!(store.find(&everywhere).await? == [format!("{folder}/web")], "without a path");
     Ok(())
 }
 
@@ -63,7 +63,7 @@ pub async fn found_by_tag(subject: Shared) -> Result<()> {
     let store = opened(&*subject, None).await?;
     let find = async |tags: &[(&str, &str)], name: &str| {
         let tags = tags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        anyhow::Ok(store.store.find(&Search { path: Some(folder.clone()), name: pattern(name), tags }).await?)
+        anyhow::Ok(store.find(&Search { path: Some(folder.clone()), name: pattern(name), tags }).await?)
     };
     ensure!(find(&[("team", "shop")], "").await? == [format!("{folder}/both"), format!("{folder}/one")]);
     ensure!(find(&[("team", "shop"), ("tier", "1")], "").await? == [format!("{folder}/both")], "all tags");
@@ -75,6 +75,6 @@ pub async fn found_by_tag(subject: Shared) -> Result<()> {
 pub async fn nothing_found(subject: Shared) -> Result<()> {
     let store = opened(&*subject, None).await?;
     let search = Search { path: Some(key("nobody")), ..Search::default() };
-    ensure!(store.store.find(&search).await?.is_empty());
+    ensure!(store.find(&search).await?.is_empty());
     Ok(())
 }

@@ -56,12 +56,12 @@ pub async fn secrets(aws: Arc<Aws>) -> Result<()> {
     }
     all.sort();
     for path in [root.clone(), format!("{root}/")] {
-        ensure!(store.store.find(&below(&path)).await? == all, "{path}");
+        ensure!(store.find(&below(&path)).await? == all, "{path}");
     }
-    let found = store.store.find(&matching(&root, "/db-10[0-9]$")).await?;
+    let found = store.find(&matching(&root, "/db-10[0-9]$")).await?;
     ensure!(found == ["100", "101", "102", "103", "104"].map(|number| format!("{root}/db-{number}")), "{found:?}");
-    ensure!(store.store.find(&below("find-nobody/")).await?.is_empty());
-    let everything = store.store.find(&Search::default()).await?;
+    ensure!(store.find(&below("find-nobody/")).await?.is_empty());
+    let everything = store.find(&Search::default()).await?;
     ensure!(everything.contains(&root) && everything.contains(&format!("{root}ping/db-1")));
     Ok(())
 }
@@ -72,11 +72,11 @@ pub async fn secrets_by_tag(aws: Arc<Aws>) -> Result<()> {
         let asked = json!({ "Name": key, "SecretString": CANARY, "Tags": tags(&of) });
         aws.server().secrets_manager("CreateSecret", &asked).await?;
     }
-    let found = store.store.find(&tagged(&root, &[("team", "shop"), ("tier", "gold")])).await?;
+    let found = store.find(&tagged(&root, &[("team", "shop"), ("tier", "gold")])).await?;
     ensure!(found == ["a", "b"].map(|name| format!("{root}/{name}")), "{found:?}");
-    let found = store.store.find(&tagged(&root, &[("team", "shop")])).await?;
+    let found = store.find(&tagged(&root, &[("team", "shop")])).await?;
     ensure!(found == ["a", "b", "c"].map(|name| format!("{root}/{name}")), "{found:?}");
-    ensure!(store.store.find(&tagged(&root, &[("team", "!shop")])).await?.is_empty(), "no filter turned round");
+    ensure!(store.find(&tagged(&root, &[("team", "!shop")])).await?.is_empty(), "no filter turned round");
     Ok(())
 }
 
@@ -87,9 +87,9 @@ pub async fn denied(aws: Arc<Aws>) -> Result<()> {
         let mut provider = aws.provider(Some(aws.guard()));
         provider["aws"]["service"] = json!(service);
         let store = open(provider, keeper).await?;
-        refused(&*aws, store.store.find(&Search::default()).await, StoreErrorKind::Denied)?;
+        refused(&*aws, store.find(&Search::default()).await, StoreErrorKind::Denied)?;
         aws.good(&store.keeper);
-        let found = store.store.find(&Search::default()).await?;
+        let found = store.find(&Search::default()).await?;
         ensure!(found.len() == 1 && found[0].ends_with("shop/guarded"), "{found:?}");
     }
     Ok(())
@@ -104,13 +104,13 @@ pub async fn parameters(parameters: Arc<Parameters>) -> Result<()> {
     }
     all.sort();
     for path in [root.clone(), format!("{root}/")] {
-        ensure!(store.store.find(&below(&path)).await? == all, "{path}");
+        ensure!(store.find(&below(&path)).await? == all, "{path}");
     }
-    let found = store.store.find(&matching(&root, "/db-2.$")).await?;
+    let found = store.find(&matching(&root, "/db-2.$")).await?;
     ensure!(found == ["20", "21", "22"].map(|number| format!("{root}/deep/db-{number}")), "{found:?}");
-    let error = refused(&*parameters, store.store.find(&below("find/")).await, StoreErrorKind::Invalid)?;
+    let error = refused(&*parameters, store.find(&below("find/")).await, StoreErrorKind::Invalid)?;
     ensure!(error.text.contains("\"/find/\""), "{error}");
-    ensure!(store.store.find(&Search::default()).await?.contains(&root));
+    ensure!(store.find(&Search::default()).await?.contains(&root));
     Ok(())
 }
 
@@ -119,9 +119,9 @@ pub async fn parameters_by_tag(parameters: Arc<Parameters>) -> Result<()> {
     for (key, of) in table(&root) {
         put(parameters.0.server(), &key, CANARY, &json!({ "Tags": tags(&of) })).await?;
     }
-    let found = store.store.find(&tagged(&root, &[("team", "shop"), ("tier", "gold")])).await?;
+    let found = store.find(&tagged(&root, &[("team", "shop"), ("tier", "gold")])).await?;
     ensure!(found == ["a", "b"].map(|name| format!("{root}/{name}")), "{found:?}");
-    let found = store.store.find(&tagged(&root, &[("team", "shop")])).await?;
+    let found = store.find(&tagged(&root, &[("team", "shop")])).await?;
     ensure!(found == ["a", "b", "c"].map(|name| format!("{root}/{name}")), "{found:?}");
     Ok(())
 }

@@ -104,11 +104,11 @@ fn searched(handle: &Handle, subject: &Arc<dyn Subject>) -> Vec<Trial> {
 fn only_vault(handle: &Handle, bao: &Arc<vault::Bao>) -> Vec<Trial> {
     let mut trials = trials!(handle, bao, "openbao", vault:
         restricted_token deleted refused_requests strange_keys namespaces certificates sealed searchable binary
-        many_keys);
+        many_keys bounded);
     trials.extend(trials!(handle, bao, "openbao", auth:
         kubernetes_login kubernetes_refused idle_token app_role_login jwt_login));
     trials.extend(trials!(handle, bao, "openbao", search:
-        search_denied tags_denied search_refused search_too_wide));
+        search_denied tags_denied search_refused search_too_wide search_bounded));
     trials.extend(trials!(handle, bao, "openbao", engine:
         certificates_issued database_roles engine_refusals engine_answers));
     trials
@@ -122,7 +122,7 @@ fn only_kv1(handle: &Handle, plain: &Arc<Plain>) -> Vec<Trial> {
 fn only_aws(handle: &Handle, moto: &Arc<aws::Aws>) -> Vec<Trial> {
     trials!(handle, moto, "aws", aws:
         other_key binary stage_pin batches batches_denied batches_throttled no_mark_stays foreign_pending resumed
-        overtaken to_be_deleted too_big other_region)
+        overtaken to_be_deleted too_big other_region bounded)
     .into_iter()
     .chain(trials!(handle, moto, "aws", aws_login:
             assumed_role web_identity chained_roles refused_by_sts refreshed own_credentials))

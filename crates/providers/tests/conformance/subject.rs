@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use rekey_api::store::RemoteStoreSpec;
 use rekey_core::{
     SecretBytes,
-    store::{Connect, Locator, Network, Pin, Store, StoreError, StoreErrorKind, Write},
+    store::{Allowance, Connect, Locator, Network, Pin, RemoteValue, Search, Store, StoreError, StoreErrorKind, Write},
 };
 use rekey_providers::Stores;
 use serde_json::{Value, json};
@@ -71,6 +71,18 @@ pub struct Opened {
     pub store: Arc<dyn Store>,
     /// Its credentials.
     pub keeper: Arc<Keeper>,
+}
+
+impl Opened {
+    /// Searches with room for all there is.
+    pub async fn find(&self, search: &Search) -> Result<Vec<String>, StoreError> {
+        self.store.find(search, &Allowance::new(usize::MAX)).await
+    }
+
+    /// Reads with room for all there is.
+    pub async fn read_all(&self, locators: &[Locator]) -> Vec<Result<RemoteValue, StoreError>> {
+        self.store.read_all(locators, &Allowance::new(usize::MAX)).await
+    }
 }
 
 /// Opens any provider.

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use async_trait::async_trait;
 use base64::Engine as _;
 use rekey_api::store::Capability;
-use rekey_core::store::{Locator, Pin, StoreErrorKind};
+use rekey_core::store::{Allowance, Locator, Pin, StoreErrorKind};
 use rekey_testkit::bao::OpenBao;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -255,7 +255,7 @@ pub async fn many_keys(bao: Shared) -> Result<()> {
         locators.push(Locator { key, pin: Pin::Current });
     }
     locators.push(Locator { key: "../sys".to_owned(), pin: Pin::Current });
-    let answers = store.store.read_all(&locators).await;
+    let answers = store.read_all(&locators).await;
     ensure!(answers.len() == 21, "{} answers", answers.len());
     for (number, answer) in answers.into_iter().enumerate() {
         match number {
@@ -264,5 +264,33 @@ pub async fn many_keys(bao: Shared) -> Result<()> {
             number => ensure!(answer?.bytes.expose() == bao.value(&number.to_string()), "answer {number}"),
         }
     }
+    Ok(())
+}
+
+/// Answers that are received side by side are within the allowance together, and nothing is asked for once it is over.
+pub async fn bounded(bao: Shared) -> Result<()> {
+    const VALUE: usize = 900 * 1024;
+    let value = json!({"data": {
+        "data": {"a": "x".repeat(VALUE)},
+        "metadata": {"version": 1, "created_time": "", "deletion_time": "", "destroyed": false},
+    }});
+    let answer = value.to_string();
+    let address = stub::answering(move |_| stub::http("200 OK", "", &answer)).await?;
+    let store = opened(&*bao, Some(&address)).await?;
+    let locators: Vec<Locator> =
+        (0..200).map(|number| Locator { key: number.to_string(), pin: Pin::Current }).collect();
+    let allowance = Allowance::new(4 * 1024 * 1024);
+    let answers = store.store.read_all(&locators, &allowance).await;
+    ensure!(answers.len() == 200 && allowance.is_over());
+    ensure!(allowance.most() <= 4 * 1024 * 1024, "{} bytes at once", allowance.most());
+    ensure!(allowance.requests() <= 12, "{} requests", allowance.requests());
+    for answer in answers.into_iter().filter(Result::is_err) {
+        refused(&*bao, answer, StoreErrorKind::TooMuch)?;
+    }
+    // As many as there is room for come, and the room is the values' alone afterwards.
+    let allowance = Allowance::new(4 * VALUE);
+    ensure!(store.store.read_all(&locators[..1], &allowance).await[0].is_ok());
+    let (left, all) = (allowance.left(), 4 * VALUE);
+    ensure!((all - left).abs_diff(VALUE) < 100, "{left} of {all} bytes are left");
     Ok(())
 }

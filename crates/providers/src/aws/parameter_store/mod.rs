@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use aws_sdk_ssm::types::{Parameter, ParameterStringFilter};
 use rekey_core::{
     SecretBytes,
-    store::{Locator, Pin, Probe, RemoteValue, Search, Store, StoreError, StoreErrorKind, Write},
+    store::{Allowance, Locator, Pin, Probe, RemoteValue, Search, Store, StoreError, StoreErrorKind, Write},
 };
 
 use super::{
@@ -20,7 +20,7 @@ use super::{
     login::Keys,
     service::Service,
 };
-use crate::rights::Rights;
+use crate::{http::with_allowance, rights::Rights};
 
 /// Parameter Store of one account and region.
 pub(super) struct ParameterStore {
@@ -71,10 +71,11 @@ impl ParameterStore {
         clients: &Clients,
         search: &Search,
         filters: &[ParameterStringFilter],
+        allowance: &Allowance,
     ) -> Result<Vec<String>, StoreError> {
         let attempt = self.service.attempt("listing parameters", "ssm:DescribeParameters");
         let filters = (!filters.is_empty()).then_some(filters.to_vec());
-        let (mut found, mut next) = (Found::new(search), None);
+        let (mut found, mut next) = (Found::new(search, allowance), None);
         loop {
             let request = clients.parameters.describe_parameters().max_results(50);
             let request = request.set_parameter_filters(filters.clone()).set_next_token(next);
@@ -129,7 +130,7 @@ impl Batches for ParameterStore {
         locator.pin == Pin::Current && names::named(locator).is_ok()
     }
 
-    async fn batch(&self, locators: &[&Locator]) -> Answers {
+    async fn batch(&self, locators: &[&Locator], _left: usize) -> Answers {
         let found = self.service.call(|clients| async move { Ok(self.batch_with(&clients, locators).await) }).await;
         found.unwrap_or_else(|error| batches::same(locators, &error))
     }
@@ -155,13 +156,18 @@ impl Store for ParameterStore {
         self.service.call(|clients| async move { self.read_with(&clients, &locator.key, name).await }).await
     }
 
-    async fn read_all(&self, locators: &[Locator]) -> Vec<Result<RemoteValue, StoreError>> {
-        batches::read_all(self, locators).await
+    async fn read_all(&self, locators: &[Locator], allowance: &Allowance) -> Vec<Result<RemoteValue, StoreError>> {
+        batches::read_all(self, locators, allowance).await
     }
 
-    async fn find(&self, search: &Search) -> Result<Vec<String>, StoreError> {
+    fn values_per_request(&self) -> usize {
+        Self::MOST
+    }
+
+    async fn find(&self, search: &Search, allowance: &Allowance) -> Result<Vec<String>, StoreError> {
         let filters = &filters(search)?;
-        self.service.call(|clients| async move { self.find_with(&clients, search, filters).await }).await
+        let call = |clients: Arc<Clients>| async move { self.find_with(&clients, search, filters, allowance).await };
+        with_allowance(allowance, self.service.call(call)).await
     }
 
     async fn write(&self, write: &Write) -> Result<String, StoreError> {

@@ -1,6 +1,6 @@
 //! Current values of several secrets in one answer.
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, atomic::Ordering};
 
 use async_trait::async_trait;
 use aws_sdk_secretsmanager::types::{ApiErrorType, SecretValueEntry};
@@ -25,19 +25,21 @@ impl Batches for SecretsManager {
         locator.pin == Pin::Current && self.batches.load(Ordering::Relaxed)
     }
 
-    async fn batch(&self, locators: &[&Locator]) -> Answers {
+    async fn batch(&self, locators: &[&Locator], left: usize) -> Answers {
         // A refusal is no error here: the single reads that follow find out whether it is the credential.
-        let found = self.service.call(|clients| async move { Ok(self.batch_with(&clients, locators).await) }).await;
+        let call = |clients: Arc<Clients>| async move { Ok(self.batch_with(&clients, locators, left).await) };
+        let found = self.service.call(call).await;
         found.unwrap_or_else(|error| batches::same(locators, &error))
     }
 }
 
 impl SecretsManager {
-    async fn batch_with(&self, clients: &Clients, locators: &[&Locator]) -> Answers {
+    async fn batch_with(&self, clients: &Clients, locators: &[&Locator], left: usize) -> Answers {
         let attempt = self.service.attempt("reading several secrets", "secretsmanager:BatchGetSecretValue");
         let asked: Vec<String> = locators.iter().map(|locator| locator.key.clone()).collect();
         let (mut answers, mut next) = (Answers::new(), None);
-        loop {
+        // A page holds a value at least.
+        for _ in locators {
             let request = clients.secrets.batch_get_secret_value().set_secret_id_list(Some(asked.clone()));
             let page = match request.set_next_token(next).send().await {
                 Ok(page) => page,
@@ -57,10 +59,11 @@ impl SecretsManager {
                 answers.extend(self.refused(locators, &error));
             }
             next = page.next_token.filter(|token| !token.is_empty());
-            if next.is_none() {
-                return answers;
+            if next.is_none() || batches::size(&answers) > left {
+                break;
             }
         }
+        answers
     }
 
     /// The error of one secret. A refusal is left to the single read, which logs in afresh.

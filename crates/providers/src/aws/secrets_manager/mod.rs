@@ -11,20 +11,20 @@ use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType, SecretListEntr
 use aws_smithy_types::Blob;
 use rekey_core::{
     SecretBytes,
-    store::{Locator, Pin, Probe, RemoteValue, Search, Store, StoreError, StoreErrorKind, Write},
+    store::{Allowance, Locator, Pin, Probe, RemoteValue, Search, Store, StoreError, StoreErrorKind, Write},
 };
 use uuid::Uuid;
 
 use self::stages::CURRENT;
 use super::{
-    batches,
+    batches::{self, Batches as _},
     clients::Clients,
     errors::{is_known_caller, translate},
     found::Found,
     login::Keys,
     service::Service,
 };
-use crate::rights::Rights;
+use crate::{http::with_allowance, rights::Rights};
 
 /// The largest value Secrets Manager takes.
 const LARGEST: usize = 65_536;
@@ -58,11 +58,16 @@ impl SecretsManager {
         })
     }
 
-    async fn find_with(&self, clients: &Clients, search: &Search) -> Result<Vec<String>, StoreError> {
+    async fn find_with(
+        &self,
+        clients: &Clients,
+        search: &Search,
+        allowance: &Allowance,
+    ) -> Result<Vec<String>, StoreError> {
         let attempt = self.service.attempt("listing secrets", "secretsmanager:ListSecrets");
         let filters = filters(search);
         let filters = (!filters.is_empty()).then_some(filters);
-        let (mut found, mut next) = (Found::new(search), None);
+        let (mut found, mut next) = (Found::new(search, allowance), None);
         loop {
             let request = clients.secrets.list_secrets().max_results(100).set_filters(filters.clone());
             let page = request.set_next_token(next).send().await.map_err(|error| translate(&error, attempt))?;
@@ -127,12 +132,17 @@ impl Store for SecretsManager {
         self.service.call(|clients| async move { self.read_with(&clients, locator).await }).await
     }
 
-    async fn read_all(&self, locators: &[Locator]) -> Vec<Result<RemoteValue, StoreError>> {
-        batches::read_all(self, locators).await
+    async fn read_all(&self, locators: &[Locator], allowance: &Allowance) -> Vec<Result<RemoteValue, StoreError>> {
+        batches::read_all(self, locators, allowance).await
     }
 
-    async fn find(&self, search: &Search) -> Result<Vec<String>, StoreError> {
-        self.service.call(|clients| async move { self.find_with(&clients, search).await }).await
+    fn values_per_request(&self) -> usize {
+        Self::MOST
+    }
+
+    async fn find(&self, search: &Search, allowance: &Allowance) -> Result<Vec<String>, StoreError> {
+        let call = |clients: Arc<Clients>| async move { self.find_with(&clients, search, allowance).await };
+        with_allowance(allowance, self.service.call(call)).await
     }
 
     async fn write(&self, write: &Write) -> Result<String, StoreError> {

@@ -143,7 +143,7 @@ pub async fn other_version(plain: Shared) -> Result<()> {
     let store = plain.0.open_with(&json!({ "kvVersion": "V1" })).await?;
     let error = refused(&*plain, store.read("shop/other-version").await, StoreErrorKind::Invalid)?;
     ensure!(error.text.contains("check mount, kvVersion"), "{error}");
-    let error = refused(&*plain, store.store.find(&search).await, StoreErrorKind::Invalid)?;
+    let error = refused(&*plain, store.find(&search).await, StoreErrorKind::Invalid)?;
     ensure!(error.text.contains("KV version 1"), "{error}");
     let store = plain.0.open_with(&json!({ "mount": "plain" })).await?;
     let error = refused(&*plain, store.read(ALLOWED).await, StoreErrorKind::NotFound)?;
@@ -154,7 +154,7 @@ pub async fn other_version(plain: Shared) -> Result<()> {
 pub async fn no_tags(plain: Shared) -> Result<()> {
     let store = opened(&*plain, None).await?;
     let search = Search { tags: [("a".to_owned(), "b".to_owned())].into(), ..Search::default() };
-    let error = refused(&*plain, store.store.find(&search).await, StoreErrorKind::Invalid)?;
+    let error = refused(&*plain, store.find(&search).await, StoreErrorKind::Invalid)?;
     ensure!(error.text.contains("find.tags"), "{error}");
     Ok(())
 }

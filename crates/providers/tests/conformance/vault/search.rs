@@ -1,7 +1,7 @@
 //! Searches: what only this store refuses.
 
 use anyhow::{Result, ensure};
-use rekey_core::store::{Search, StoreErrorKind};
+use rekey_core::store::{Allowance, NamePattern, Search, StoreErrorKind};
 use serde_json::json;
 
 use super::Shared;
@@ -18,7 +18,7 @@ fn below(path: &str) -> Search {
 pub async fn search_denied(bao: Shared) -> Result<()> {
     let store = opened(&*bao, None).await?;
     store.keeper.set("vault/token", &bao.token);
-    let error = refused(&*bao, store.store.find(&below("shop")).await, StoreErrorKind::Denied)?;
+    let error = refused(&*bao, store.find(&below("shop")).await, StoreErrorKind::Denied)?;
     ensure!(error.text.ends_with("allows list on secret/metadata/shop/"), "{error}");
     Ok(())
 }
@@ -31,9 +31,9 @@ pub async fn tags_denied(bao: Shared) -> Result<()> {
     bao.server.policy("lister", &policy).await?;
     let store = opened(&*bao, None).await?;
     store.keeper.set("vault/token", &bao.server.token_for("lister").await?);
-    ensure!(store.store.find(&below(&folder)).await? == [format!("{folder}/a")]);
+    ensure!(store.find(&below(&folder)).await? == [format!("{folder}/a")]);
     let search = Search { tags: [("a".to_owned(), "b".to_owned())].into(), ..below(&folder) };
-    let error = refused(&*bao, store.store.find(&search).await, StoreErrorKind::Denied)?;
+    let error = refused(&*bao, store.find(&search).await, StoreErrorKind::Denied)?;
     ensure!(error.text.contains(&format!("allows read on secret/metadata/{folder}/a")), "{error}");
     Ok(())
 }
@@ -41,10 +41,10 @@ pub async fn tags_denied(bao: Shared) -> Result<()> {
 pub async fn search_refused(bao: Shared) -> Result<()> {
     let store = opened(&*bao, None).await?;
     for path in ["../sys", "shop//a", "/shop"] {
-        refused(&*bao, store.store.find(&below(path)).await, StoreErrorKind::Invalid)?;
+        refused(&*bao, store.find(&below(path)).await, StoreErrorKind::Invalid)?;
     }
     let other = bao.open_with(&json!({ "mount": "nowhere" })).await?;
-    let error = refused(&*bao, other.store.find(&below("shop")).await, StoreErrorKind::Invalid)?;
+    let error = refused(&*bao, other.find(&below("shop")).await, StoreErrorKind::Invalid)?;
     ensure!(error.text.contains("the mount is there"), "{error}");
     Ok(())
 }
@@ -62,8 +62,26 @@ pub async fn search_too_wide(bao: Shared) -> Result<()> {
         let answer = json!({ "data": { "keys": names } }).to_string();
         let address = stub::answering(move |_| stub::http("200 OK", "", &answer)).await?;
         let store = opened(&*bao, Some(&address)).await?;
-        let error = refused(&*bao, store.store.find(&Search::default()).await, StoreErrorKind::Invalid)?;
+        let error = refused(&*bao, store.find(&Search::default()).await, StoreErrorKind::Invalid)?;
         ensure!(error.text.contains(expected) && error.text.contains("find.path"), "{error}");
     }
+    Ok(())
+}
+
+/// Names that are listed take of the allowance, and nothing is listed once it is over.
+pub async fn search_bounded(bao: Shared) -> Result<()> {
+    let folders: Vec<String> = (0..90).map(|number| format!("{number}-{}/", "x".repeat(1000))).collect();
+    let keys: Vec<String> = (0..900).map(|number| format!("{number}-{}", "x".repeat(1000))).collect();
+    let [folders, keys] = [folders, keys].map(|names| json!({ "data": { "keys": names } }).to_string());
+    let address = stub::answering(move |request| {
+        let is_root = request.split(' ').nth(1).is_some_and(|path| path.trim_end_matches('/').ends_with("/metadata"));
+        stub::http("200 OK", "", if is_root { &folders } else { &keys })
+    });
+    let store = opened(&*bao, Some(&address.await?)).await?;
+    let search = Search { name: Some(NamePattern::new("^nothing$")), ..Search::default() };
+    let allowance = Allowance::new(1_500_000);
+    let error = refused(&*bao, store.store.find(&search, &allowance).await, StoreErrorKind::TooMuch)?;
+    ensure!(allowance.is_over() && allowance.most() <= 1_500_000, "{error}");
+    ensure!((2..=10).contains(&allowance.requests()), "{} requests", allowance.requests());
     Ok(())
 }

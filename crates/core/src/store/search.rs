@@ -1,0 +1,124 @@
+//! What a store is searched for.
+
+use std::{
+    cmp::Ordering,
+    collections::BTreeMap,
+    hash::{Hash, Hasher},
+    sync::OnceLock,
+};
+
+use regex::{Regex, RegexBuilder};
+
+use crate::SpecError;
+
+/// A regular expression on names, with its size bounded. Two are equal when they are written alike.
+///
+/// It is compiled when it is first asked whether it matches, and a clone is as if it had not been: that takes milliseconds
+/// and [`SIZE`](Self::SIZE) bytes, and an object may name a thousand. So whoever holds many asks a clone of one at a time.
+#[derive(Debug)]
+pub struct NamePattern {
+    text: Box<str>,
+    compiled: OnceLock<Option<Regex>>,
+}
+
+impl NamePattern {
+    /// The memory one expression may take, in bytes.
+    const SIZE: usize = 256 * 1024;
+
+    /// An expression in the syntax of the crate `regex` (<https://docs.rs/regex/latest/regex/#syntax>), which matches in
+    /// linear time. It may be a wrong one: [`compile`](Self::compile) tells.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self { text: text.into(), compiled: OnceLock::new() }
+    }
+
+    /// The expression, ready for use.
+    ///
+    /// # Errors
+    /// What is wrong with it, in one line.
+    pub fn compile(&self) -> Result<Regex, String> {
+        self.within(Self::SIZE)
+    }
+
+    /// As [`compile`](Self::compile), if that takes `size` bytes of memory at most.
+    ///
+    /// # Errors
+    /// As for it.
+    pub fn within(&self, size: usize) -> Result<Regex, String> {
+        RegexBuilder::new(&self.text).size_limit(size).build().map_err(|error| {
+            let text = error.to_string();
+            text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+        })
+    }
+
+    /// As [`compile`](Self::compile), only to see whether it can be.
+    ///
+    /// # Errors
+    /// Names `field` and what is wrong.
+    pub fn prove(&self, field: &str) -> Result<(), SpecError> {
+        let wrong = |why| SpecError::field(field, format!("{:?} is no regular expression: {why}", self.text));
+        self.compile().map(drop).map_err(wrong)
+    }
+
+    /// Whether it matches somewhere in `name`. One that does not compile matches nothing.
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        let compiled = self.compiled.get_or_init(|| self.compile().ok());
+        compiled.as_ref().is_some_and(|regex| regex.is_match(name))
+    }
+}
+
+impl Clone for NamePattern {
+    fn clone(&self) -> Self {
+        Self::new(&self.text)
+    }
+}
+
+impl PartialEq for NamePattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for NamePattern {}
+
+impl PartialOrd for NamePattern {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for NamePattern {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.text.cmp(&other.text)
+    }
+}
+
+impl Hash for NamePattern {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+/// A search for keys. What is set must all fit.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Search {
+    /// Keys below this path, as users write it (`shop/`): a key fits when it begins with it, up to a `/`.
+    pub path: Option<String>,
+    /// Keys this matches. The whole key is matched, with its path.
+    pub name: Option<NamePattern>,
+    /// Keys that carry all these tags (KV v2: custom metadata).
+    pub tags: BTreeMap<String, String>,
+}
+
+impl Search {
+    /// Whether `key` lies below the path and fits the pattern; tags are the store's to look at.
+    #[must_use]
+    pub fn fits(&self, key: &str) -> bool {
+        let below = self.path.as_deref().is_none_or(|path| {
+            let path = path.trim_end_matches('/');
+            path.is_empty() || key.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        });
+        below && self.name.as_ref().is_none_or(|pattern| pattern.matches(key))
+    }
+}
