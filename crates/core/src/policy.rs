@@ -4,6 +4,7 @@ mod adopt;
 mod consumers;
 mod fetch;
 mod publish;
+mod record;
 mod refuse;
 mod secret;
 mod source;
@@ -29,7 +30,7 @@ pub use source::{Engine, Item, Refresh, Remote, Set, SetFrom, Source, shown};
 
 pub use status::failed;
 
-use crate::{SpecError, render::template, workload::Kind};
+use crate::{SpecError, render::template, request, workload::Kind};
 
 /// A parsed policy: after this, only data can be refused.
 #[derive(Clone, Debug)]
@@ -132,7 +133,7 @@ impl TryFrom<&SecretPolicy> for Policy {
             progress_deadline: spec.rollout.progress_deadline,
             live_reload_grace: spec.rollout.live_reload_grace,
             suspended: spec.suspend,
-            sync_requested: annotation(object, names::SYNC_REQUESTED),
+            sync_requested: request::token(&object.metadata, names::SYNC_REQUESTED)?,
         })
     }
 }
@@ -141,10 +142,6 @@ impl TryFrom<&SecretPolicy> for Policy {
 #[must_use]
 pub fn effective_secret(object: &SecretPolicy) -> String {
     object.spec.target.name.clone().or_else(|| object.metadata.name.clone()).unwrap_or_default()
-}
-
-fn annotation(object: &SecretPolicy, name: &str) -> Option<String> {
-    object.metadata.annotations.as_ref()?.get(name).cloned()
 }
 
 /// Whose the Secret is. What only its owner may decide is refused for others.

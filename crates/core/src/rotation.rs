@@ -17,7 +17,7 @@ pub use pending::{Pending, Stored, base_digest, lacks, merge, stored};
 pub use status::{Record, failed, record, refused, state};
 pub use step::{Effect, Move, Open, PolicyView, Seen, State, Wait, step};
 
-use crate::{SecretBytes, SpecError, chance::Chance, password::Recipe, schedule::Schedule, time};
+use crate::{SecretBytes, SpecError, chance::Chance, password::Recipe, request, schedule::Schedule, time};
 
 /// A parsed schedule.
 #[derive(Clone, Debug)]
@@ -108,7 +108,7 @@ impl TryFrom<&RotationSchedule> for Plan {
             recipes: recipes(&spec.rotator)?,
             overdue_after: delta(spec.overdue_after),
             suspended: spec.suspend,
-            requested: annotation(names::ROTATE_REQUESTED),
+            requested: request::token(metadata, names::ROTATE_REQUESTED)?,
             leaked: annotation(names::ROTATE_REASON).as_deref() == Some(names::ROTATE_REASON_LEAKED),
             requested_by: requested_by(object),
             deleted: metadata.deletion_timestamp.is_some(),

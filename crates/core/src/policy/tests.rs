@@ -2,6 +2,7 @@
 
 mod decisions;
 mod engines;
+mod records;
 mod sources;
 
 use std::sync::Arc;
@@ -12,14 +13,18 @@ use rekey_api::{SecretPolicyStatus, condition::Reason, policy::ChangeReason};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{SecretBytes, chance::tests::Sequence, digest::DigestKey, published::Published, store::RemoteValue};
+use crate::{
+    SecretBytes, chance::tests::Sequence, digest::DigestKey, published::Published, store::RemoteValue, workload::Keys,
+};
 
 /// A policy, its store and its Secret; what a plan asks for is applied to the Secret.
 struct World {
     object: SecretPolicy,
     value: Value,
     version: String,
+    created: Option<DateTime<Utc>>,
     secret: SeenSecret,
+    other_annotations: usize,
     last: Option<Arc<Published>>,
     data: BTreeMap<String, SecretBytes>,
     rotation: Option<OpenRotation>,
@@ -56,6 +61,8 @@ impl World {
             object: serde_json::from_value(object).unwrap(),
             value: json!({"username": "orders", "password": "one"}),
             version: "1".to_owned(),
+            created: None,
+            other_annotations: 0,
             secret: SeenSecret::Absent,
             last: None,
             data: BTreeMap::new(),
@@ -81,6 +88,7 @@ impl World {
             status: self.status(),
             secret: self.secret.clone(),
             over: None,
+            other_annotations: self.other_annotations,
             last: self.last.clone(),
             last_fetch: Some(self.now),
             next_fetch: self.next,
@@ -91,9 +99,11 @@ impl World {
     }
 
     fn fetched(&self) -> Fetched {
-        let value = RemoteValue { bytes: SecretBytes::from(self.value.to_string()), version: self.version.clone() };
+        let bytes = SecretBytes::from(self.value.to_string());
+        let value = RemoteValue { bytes, version: self.version.clone(), created: self.created };
         let Source::Remote(remote) = self.policy().source else { return Fetched::default() };
-        let requests = remote.items.into_iter().map(|item| Request { store: item.store, locator: item.locator });
+        let requests =
+            remote.reads().map(|(store, locator)| Request { store: store.clone(), locator: locator.clone() });
         Fetched { values: requests.map(|request| (request, value.clone())).collect(), ..Fetched::default() }
     }
 
@@ -163,6 +173,7 @@ impl World {
             edited_by: Vec::new(),
             edited_at: None,
             created: None,
+            other_annotations: 0,
             is_intact: false,
         };
         change(&mut found);
@@ -194,4 +205,10 @@ fn writes(plan: &Plan) -> usize {
 
 fn text(data: &BTreeMap<String, SecretBytes>) -> Vec<(&str, &str)> {
     data.iter().map(|(key, value)| (key.as_str(), value.expose_text().unwrap())).collect()
+}
+
+/// The keys of the two that have changed since the first publication.
+fn changed(world: &World) -> Vec<&'static str> {
+    let changed = |key: &&str| world.published().changed(&Keys::Some([(*key).to_owned()].into())).is_some();
+    ["password", "username"].into_iter().filter(changed).collect()
 }
