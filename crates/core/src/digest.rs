@@ -56,7 +56,7 @@ impl PartialEq for Digests {
     fn eq(&self, other: &Self) -> bool {
         self.key_id == other.key_id
             && match (&self.of, &other.of) {
-                (Of::Named(these), Of::Named(those)) => these == those,
+                (Of::Named(mine), Of::Named(other)) => mine == other,
                 (Of::Packed(_), _) | (_, Of::Packed(_)) => self.packed() == other.packed(),
             }
     }
@@ -177,7 +177,7 @@ impl Digests {
     fn shown(&self, key: &str) -> impl Iterator<Item = Cow<'_, str>> {
         let (named, packed): (Option<&String>, &[_]) = match &self.of {
             Of::Named(by_key) => (by_key.get(key), &[]),
-            Of::Packed(packed) => (None, packed.of(&packed::hash(key))),
+            Of::Packed(packed) => (None, packed.of(packed::hash(key))),
         };
         let packed = packed.iter().map(|(_, digest)| Cow::Owned(hex(digest, DIGEST)));
         named.map(|digest| Cow::Borrowed(digest.as_str())).into_iter().chain(packed)

@@ -66,7 +66,7 @@ impl Origins {
     /// The origin of a source. The latest one, should another source have the same hash.
     #[must_use]
     pub fn of(&self, source: &str) -> Option<Origin> {
-        let (_, payload) = self.0.of(&packed::hash(source)).last()?;
+        let (_, payload) = self.0.of(packed::hash(source)).last()?;
         let (time, version) = payload.split_first_chunk::<6>()?;
         let version = packed::long(<[u8; 6]>::try_from(version).ok()?);
         let created = DateTime::from_timestamp_millis(i64::try_from(packed::long(*time)).ok()?)?;

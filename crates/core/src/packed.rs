@@ -57,9 +57,9 @@ impl<const N: usize> Packed<N> {
 
     /// What is kept of one name: nothing, an entry, or several that share its hash.
     #[must_use]
-    pub fn of(&self, name: &NameHash) -> &[(NameHash, [u8; N])] {
-        let start = self.0.partition_point(|(at, _)| at < name);
-        let length = self.0[start..].partition_point(|(at, _)| at == name);
+    pub fn of(&self, name: NameHash) -> &[(NameHash, [u8; N])] {
+        let start = self.0.partition_point(|(at, _)| *at < name);
+        let length = self.0[start..].partition_point(|(at, _)| *at == name);
         &self.0[start..start + length]
     }
 }
@@ -81,8 +81,8 @@ pub fn short(number: u64) -> [u8; 6] {
 
 /// Reads [`short`] back.
 #[must_use]
-pub fn long([a, b, c, d, e, f]: [u8; 6]) -> u64 {
-    u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+pub fn long(short: [u8; 6]) -> u64 {
+    short.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 impl<const N: usize> Serialize for Packed<N> {
@@ -117,8 +117,8 @@ mod tests {
     fn entries_are_found_by_name_and_read_back() {
         let packed: Packed<2> =
             [("b", [1, 2]), ("a", [3, 4])].map(|(name, payload)| (hash(name), payload)).into_iter().collect();
-        assert_eq!(packed.of(&hash("a")), [(hash("a"), [3, 4])]);
-        assert!(packed.of(&hash("c")).is_empty());
+        assert_eq!(packed.of(hash("a")), [(hash("a"), [3, 4])]);
+        assert!(packed.of(hash("c")).is_empty());
         let text = serde_json::to_string(&packed).unwrap();
         assert_eq!(serde_json::from_str::<Packed<2>>(&text).unwrap(), packed);
         assert!(text.len() - 2 <= Packed::<2>::text_len(2));
@@ -128,8 +128,8 @@ mod tests {
     #[test]
     fn names_with_one_hash_are_kept_both() {
         let both: Packed<1> = [([7; 8], [2]), ([7; 8], [1]), ([9; 8], [0])].into_iter().collect();
-        assert_eq!(both.of(&[7; 8]), [([7; 8], [1]), ([7; 8], [2])]);
-        assert_eq!((both.of(&[9; 8]).len(), both.of(&[8; 8]).len()), (1, 0));
+        assert_eq!(both.of([7; 8]), [([7; 8], [1]), ([7; 8], [2])]);
+        assert_eq!((both.of([9; 8]).len(), both.of([8; 8]).len()), (1, 0));
     }
 
     #[test]

@@ -266,12 +266,12 @@ mod tests {
             "not written anew"
         );
         assert_eq!(read.digests, self::digests(&[("a", "2"), ("b", "1")]), "of equal bytes");
-        let changed = parse(time);
+        let then = parse(time);
         for (keys, marker, since) in [
-            (Keys::All, "7c7d0065.77cc82c8e1d62c50", changed),
-            (only("a"), "7c7d0065.b86034ccd63bd110", changed),
+            (Keys::All, "7c7d0065.77cc82c8e1d62c50", then),
+            (only("a"), "7c7d0065.b86034ccd63bd110", then),
             (only("b"), "7c7d0065.f28c5000a54724c6", None),
-            (only("old"), "7c7d0065.698d09983f474358", changed),
+            (only("old"), "7c7d0065.698d09983f474358", then),
         ] {
             assert_eq!((read.consumed(&keys).as_str(), read.changed(&keys)), (marker, since), "{keys:?}");
         }

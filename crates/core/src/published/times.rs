@@ -49,7 +49,7 @@ impl Times {
             }
             (Self::Packed(times), Keys::All) => times.iter().filter_map(|(_, time)| unpack(*time)).max(),
             (Self::Packed(times), Keys::Some(keys)) => {
-                let times = keys.iter().flat_map(|key| times.of(&packed::hash(key)));
+                let times = keys.iter().flat_map(|key| times.of(packed::hash(key)));
                 times.filter_map(|(_, time)| unpack(*time)).max()
             }
         }
@@ -73,7 +73,7 @@ impl Times {
         let names = |digests: &Packed<_>| digests.iter().map(|(name, _)| *name).collect::<BTreeSet<_>>();
         let (old_names, new_names) = (names(&old), names(&new));
         let changed: BTreeSet<&NameHash> =
-            old_names.union(&new_names).filter(|name| old.of(*name) != new.of(*name)).collect();
+            old_names.union(&new_names).filter(|name| old.of(**name) != new.of(**name)).collect();
         let kept = self.packed().into_iter().filter(|(name, _)| !changed.contains(name));
         let times = kept.chain(changed.iter().map(|name| (**name, pack(now)))).collect();
         (Self::Packed(forget_packed(times, &new_names)), old_names != new_names)
