@@ -6,6 +6,8 @@ pub const NAME: u32 = 253;
 pub const REMOTE_KEY: u32 = 2048;
 /// Longest free text in status.
 pub const MESSAGE: u32 = 1024;
+/// Longest token, revision, version or id in status.
+pub const TOKEN: u32 = 256;
 /// Entries of `spec.source.remote.data`, and of the versions in status.
 pub const FIELDS: u32 = 256;
 /// Workloads named in `spec.rollout.consumers`.

@@ -99,6 +99,8 @@ words! {
         ServingLastKnown,
         /// The last published value is older than `maxStaleness`.
         TooStale,
+        /// The store gives a version from before the one that is published.
+        StoreWentBack,
         /// The store object does not exist.
         StoreNotFound,
         /// The store object is not ready.
@@ -132,7 +134,7 @@ words! {
         TemplateError,
         /// The data does not fit the type of the Secret.
         InvalidData,
-        /// The Secret would be larger than 1 MiB.
+        /// The Secret would be larger than 1 MiB, or its annotations than 256 KiB.
         SecretTooLarge,
         /// The Secret exists and does not carry `rekey.dev/adopt-by`, or a credential does not carry `rekey.dev/usable-by`.
         NoConsent,

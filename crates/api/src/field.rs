@@ -99,7 +99,7 @@ pub(crate) fn message(_: &mut SchemaGenerator) -> Schema {
 
 /// A short name in status: a token, a revision, a version, an id.
 pub(crate) fn token(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "string", "maxLength": 256})
+    json_schema!({"type": "string", "maxLength": bounds::TOKEN})
 }
 
 /// A count in status.

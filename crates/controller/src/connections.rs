@@ -13,7 +13,7 @@ mod turns;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use rekey_api::{
@@ -45,6 +45,8 @@ use crate::{
     context::Context,
     credentials::{ClusterCredentials, Place},
     error::Error,
+    namespaces::Standing,
+    notify,
     store::StoreObject,
     table::ObjectName,
 };
@@ -94,12 +96,26 @@ impl Connections {
 
     /// Forgets the clients of a store, so that the next ones read afresh what a client is made with.
     pub fn reopen(&self, name: &ObjectName) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).retain(|identity, _| identity.store != *name);
+        self.state().retain(|identity, _| identity.store != *name);
+    }
+
+    /// Forgets the clients that log in for a namespace which uses the store no more, and their tokens with them.
+    fn keep_used(&self, is_used: impl Fn(&ObjectName, &str) -> bool) {
+        let by_consumer = |identity: &Identity| Some((identity.store.clone(), identity.consumer.clone()?));
+        let open: Vec<_> = self.state().keys().filter_map(by_consumer).collect();
+        // Asked without the lock: the tables have locks of their own.
+        for (store, consumer) in open.into_iter().filter(|(store, consumer)| !is_used(store, consumer)) {
+            self.state().remove(&Identity { store, consumer: Some(consumer) });
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, HashMap<Identity, Entry>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The place of a client of the store in this generation.
     fn place(&self, identity: &Identity, uid: &str, generation: i64) -> Arc<OnceCell<Arc<Client>>> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.state();
         match open.get(identity) {
             Some(entry) if entry.uid == uid && entry.generation == generation => Arc::clone(&entry.client),
             Some(_) | None => {
@@ -130,6 +146,15 @@ impl Connections {
             store: turns(Stand::Store(store.clone()), Turns::most),
         }
     }
+}
+
+/// Forgets the clients that log in as `ServiceAccount`s of namespaces whose policies and schedules have stopped using the
+/// store, or that are closed by now. One that is needed again logs in anew.
+pub fn release(ctx: &Context) {
+    ctx.connections.keep_used(|store, namespace| {
+        ctx.namespaces.standing(namespace) != Standing::Closed
+            && notify::uses_cluster_store(ctx, namespace, &store.name)
+    });
 }
 
 /// Kind and name, as messages and `rekey.dev/usable-by` say it.

@@ -10,7 +10,7 @@ use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessR
 use kube::{Api, api::PostParams};
 use tokio::task::AbortHandle;
 
-use crate::{context::Context, error::Error, queue::Lane, table::ObjectName, watch};
+use crate::{connections, context::Context, error::Error, queue::Lane, table::ObjectName, watch};
 
 /// A closed namespace is tried again after this time.
 const RECHECK: Duration = Duration::from_secs(30);
@@ -111,6 +111,7 @@ pub async fn run(ctx: Arc<Context>) {
     loop {
         let wanted = wanted(&ctx);
         retire(&ctx, &wanted);
+        connections::release(&ctx);
         for namespace in wanted {
             let due = match ctx.namespaces.state().get(&namespace) {
                 None => true,

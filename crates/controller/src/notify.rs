@@ -116,6 +116,19 @@ fn rows<T: Row>(table: &Table<T>, store: Option<&str>, namespace: Option<&str>) 
     namespaces.into_iter().flat_map(named).collect()
 }
 
+/// Whether a policy or schedule of the namespace names the `ClusterRemoteStore`.
+#[must_use]
+pub fn uses_cluster_store(ctx: &Context, namespace: &str, name: &str) -> bool {
+    let is_meant = |store: &StoreRef| store.kind == StoreKind::ClusterRemoteStore && store.name == name;
+    let policies = ctx.known.policies.referring(namespace, Referent::Store, name);
+    let schedules = ctx.known.schedules.referring(namespace, Referent::Store, name);
+    let written = |row: &Object<RotationSchedule>| {
+        row.parsed.as_ref().ok().and_then(|schedule| schedule.spec.write_to.clone()).map(|to| to.store_ref)
+    };
+    policies.iter().flat_map(|(_, row)| stores_of(row)).any(is_meant)
+        || schedules.iter().filter_map(|(_, row)| written(row)).any(|store| is_meant(&store))
+}
+
 /// The stores that a policy names.
 fn stores_of(row: &Object<SecretPolicy>) -> Vec<&StoreRef> {
     let Ok(policy) = &row.parsed else {

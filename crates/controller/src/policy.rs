@@ -174,7 +174,7 @@ async fn keep(ctx: &Context, object: &SecretPolicy, parsed: &Arc<Policy>) -> Res
         ctx.memory.set_fetched(&parsed.uid, Read { at: now, next: plan.again }); // only now: what the status could not be told is read again
     }
     for Notice { reason, action, text } in &plan.events {
-        if matches!(reason, Reason::Drifted | Reason::ConsumerFailed | Reason::KeyNotFound) {
+        if matches!(reason, Reason::Drifted | Reason::ConsumerFailed | Reason::KeyNotFound | Reason::StoreWentBack) {
             ctx.events.warning(object, *reason, action, text).await;
         } else {
             ctx.events.normal(object, *reason, action, text).await;

@@ -13,7 +13,7 @@ use serde_json::json;
 
 pub use self::{
     identity::Version,
-    secret::{Holder, Managed, SecretRow},
+    secret::{Holder, Managed, SecretRow, other_annotations},
 };
 use crate::{
     error::Error,

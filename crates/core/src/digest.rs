@@ -1,13 +1,17 @@
 //! Digests that can be published without telling anything about the values (security rule X10).
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use litemap::LiteMap;
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
-use crate::SecretBytes;
+use crate::{
+    SecretBytes,
+    packed::{self, Packed},
+    workload::Keys,
+};
 
 /// The installation's own key; digests made with it cannot be guessed at from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,16 +20,49 @@ pub struct DigestKey {
     id: String,
 }
 
-/// What the annotation `rekey.dev/digests` holds: the id of the key they were made with, and one digest per data key.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What the annotation `rekey.dev/digests` holds: the id of the key they were made with, and one digest per data key. Two
+/// are equal when they say the same, in whichever form.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Digests {
     /// Id of the digest key. Digests made with different keys say nothing about each other.
     #[serde(rename = "by")]
     pub key_id: String,
-    /// Digest by data key.
-    #[serde(rename = "of", serialize_with = "as_map")]
-    pub by_key: LiteMap<String, String>,
+    of: Of,
 }
+
+/// Digests by data key. Few and short keys stand there by name, which is easy to read and to ask after; many or long ones
+/// would outgrow an annotation, and stand there in the same room whatever their length.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Of {
+    Named(#[serde(serialize_with = "as_map")] LiteMap<String, String>),
+    Packed(Packed<DIGEST>),
+}
+
+/// Bytes of a digest. 2^64 published values would be needed to find two of one key that look the same, and nobody makes
+/// digests without the operator.
+const DIGEST: usize = 16;
+/// Characters that digests take by name at most. Beside them stand the times of changes, which take about as much, and the
+/// annotations of others.
+const BY_NAME: usize = 16 * 1024;
+
+impl Default for Of {
+    fn default() -> Self {
+        Self::Named(LiteMap::new())
+    }
+}
+
+impl PartialEq for Digests {
+    fn eq(&self, other: &Self) -> bool {
+        self.key_id == other.key_id
+            && match (&self.of, &other.of) {
+                (Of::Named(mine), Of::Named(other)) => mine == other,
+                (Of::Packed(_), _) | (_, Of::Packed(_)) => self.packed() == other.packed(),
+            }
+    }
+}
+
+impl Eq for Digests {}
 
 /// An empty `LiteMap` would become a list: <https://docs.rs/litemap/0.8/litemap/struct.LiteMap.html> also has keys that no
 /// JSON object can have.
@@ -51,14 +88,20 @@ impl DigestKey {
     /// other digests.
     #[must_use]
     pub fn of_secret(&self, namespace: &str, name: &str, data: &BTreeMap<String, SecretBytes>) -> Digests {
-        let by_key = data.iter().map(|(key, value)| (key.clone(), self.of(&[namespace, name, key], value))).collect();
-        Digests { key_id: self.id.clone(), by_key }
+        let digest = |key: &String, value: &SecretBytes| self.derive(&[namespace, name, key], value);
+        let by_name: usize = data.keys().map(|key| key.len() + 2 * DIGEST + r#""":"","#.len()).sum();
+        let of = if by_name <= BY_NAME {
+            Of::Named(data.iter().map(|(key, value)| (key.clone(), hex(&digest(key, value), DIGEST))).collect())
+        } else {
+            Of::Packed(data.iter().map(|(key, value)| (packed::hash(key), first(digest(key, value)))).collect())
+        };
+        Digests { key_id: self.id.clone(), of }
     }
 
     /// Digest of one value in a named context: HMAC-SHA-256 (RFC 2104), the first 16 bytes as hexadecimal text.
     #[must_use]
     pub fn of(&self, context: &[&str], value: &SecretBytes) -> String {
-        hex(&self.derive(context, value), 16)
+        hex(&self.derive(context, value), DIGEST)
     }
 
     /// Bytes that follow from a value in a named context, and that nobody can compute without the key.
@@ -77,17 +120,86 @@ impl DigestKey {
 }
 
 impl Digests {
-    /// One digest for what a workload consumes since `changed`: the named keys, or all of them. Keys that do not exist count as
-    /// absent, so that their appearance is a change.
+    /// Of no keys, made with the same digest key.
     #[must_use]
-    pub fn consumed(&self, keys: &crate::workload::Keys, changed: i64) -> String {
+    pub fn none(&self) -> Self {
+        Self { key_id: self.key_id.clone(), of: Of::default() }
+    }
+
+    /// How many keys there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match &self.of {
+            Of::Named(by_key) => by_key.len(),
+            Of::Packed(packed) => packed.len(),
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether there is a digest of this key.
+    #[must_use]
+    pub fn contains(&self, key: &str) -> bool {
+        self.shown(key).next().is_some()
+    }
+
+    /// Whether this key differs: another value, or there in one of the two only.
+    #[must_use]
+    pub fn differs(&self, other: &Self, key: &str) -> bool {
+        self.shown(key).ne(other.shown(key))
+    }
+
+    /// The keys by name, where they stand there by name.
+    #[must_use]
+    pub fn named(&self) -> Option<impl Iterator<Item = &String>> {
+        match &self.of {
+            Of::Named(by_key) => Some(by_key.keys()),
+            Of::Packed(_) => None,
+        }
+    }
+
+    /// In the form that does not depend on the length of names.
+    #[must_use]
+    pub(crate) fn packed(&self) -> Cow<'_, Packed<DIGEST>> {
+        match &self.of {
+            Of::Named(by_key) => {
+                Cow::Owned(by_key.iter().map(|(key, digest)| (packed::hash(key), bytes(digest))).collect())
+            }
+            Of::Packed(packed) => Cow::Borrowed(packed),
+        }
+    }
+
+    /// The digest of a key as text, more than one if another key has the same hash.
+    fn shown(&self, key: &str) -> impl Iterator<Item = Cow<'_, str>> {
+        let (named, packed): (Option<&String>, &[_]) = match &self.of {
+            Of::Named(by_key) => (by_key.get(key), &[]),
+            Of::Packed(packed) => (None, packed.of(packed::hash(key))),
+        };
+        let packed = packed.iter().map(|(_, digest)| Cow::Owned(hex(digest, DIGEST)));
+        named.map(|digest| Cow::Borrowed(digest.as_str())).into_iter().chain(packed)
+    }
+
+    /// One digest for what a workload consumes since `changed`: the named keys, or all of them. Keys that do not exist count as
+    /// absent, so that their appearance is a change. For named keys it does not depend on the form.
+    #[must_use]
+    pub fn consumed(&self, keys: &Keys, changed: i64) -> String {
         let mut hash = Sha256::new();
         hash.update(changed.to_be_bytes());
-        for (key, digest) in self.by_key.iter().filter(|(key, _)| keys.contains(key)) {
-            hash.update(key.as_bytes());
-            hash.update([0]);
-            hash.update(digest.as_bytes());
-            hash.update([0]);
+        let mut add = |key: &[u8], digest: &[u8]| [key, &[0], digest, &[0]].iter().for_each(|part| hash.update(part));
+        match (keys, &self.of) {
+            (Keys::Some(wanted), _) => {
+                for key in wanted {
+                    self.shown(key).for_each(|digest| add(key.as_bytes(), digest.as_bytes()));
+                }
+            }
+            (Keys::All, Of::Named(by_key)) => {
+                by_key.iter().for_each(|(key, digest)| add(key.as_bytes(), digest.as_bytes()));
+            }
+            (Keys::All, Of::Packed(packed)) => packed.iter().for_each(|(key, digest)| add(key, digest)),
         }
         format!("{}.{}", self.key_id, hex(&hash.finalize(), 8))
     }
@@ -111,6 +223,18 @@ impl std::fmt::Display for Digests {
     }
 }
 
+fn first(bytes: [u8; 32]) -> [u8; DIGEST] {
+    let mut first = [0; DIGEST];
+    first.copy_from_slice(&bytes[..DIGEST]);
+    first
+}
+
+/// Reads [`hex`] back. What is no digest is nobody's digest.
+fn bytes(digest: &str) -> [u8; DIGEST] {
+    let read = u128::from_str_radix(digest, 16).ok().filter(|_| digest.len() == 2 * DIGEST);
+    read.map_or_else(|| first(Sha256::digest(digest).into()), u128::to_be_bytes)
+}
+
 fn hex(bytes: &[u8], take: usize) -> String {
     let mut text = String::with_capacity(take * 2);
     for byte in bytes.iter().take(take) {
@@ -122,7 +246,6 @@ fn hex(bytes: &[u8], take: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::Keys;
 
     fn data(pairs: &[(&str, &str)]) -> BTreeMap<String, SecretBytes> {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), SecretBytes::from(*value))).collect()
@@ -133,8 +256,9 @@ mod tests {
         let key = DigestKey::new(SecretBytes::from("0123456789abcdef0123456789abcdef"));
         let a = key.of_secret("shop", "db", &data(&[("a", "x"), ("b", "x")]));
         let b = key.of_secret("shop", "other", &data(&[("a", "x")]));
-        assert_ne!(a.by_key.get("a"), a.by_key.get("b"));
-        assert_ne!(a.by_key.get("a"), b.by_key.get("a"));
+        let shown = |digests: &Digests, key: &str| digests.shown(key).map(Cow::into_owned).collect::<Vec<_>>();
+        assert_ne!(shown(&a, "a"), shown(&a, "b"));
+        assert!(a.differs(&b, "a") && !shown(&a, "a").is_empty());
         assert_eq!(a, key.of_secret("shop", "db", &data(&[("a", "x"), ("b", "x")])));
     }
 
@@ -163,5 +287,48 @@ mod tests {
         let other = DigestKey::new(SecretBytes::from("other")).of_secret("shop", "db", &data(&[("a", "1")]));
         assert!(!digests.comparable(&other));
         assert_eq!(Digests::parse(Some("{")), None);
+    }
+
+    /// Enough keys to be packed, with this value each but for the first.
+    fn many(first: &str) -> BTreeMap<String, SecretBytes> {
+        let key = |number: usize| format!("{number:0100}");
+        let mut many: BTreeMap<_, _> = (0..1_000).map(|number| (key(number), SecretBytes::from("x"))).collect();
+        many.insert(key(0), SecretBytes::from(first));
+        many
+    }
+
+    #[test]
+    fn many_keys_take_the_same_room_however_long_they_are() {
+        let key = DigestKey::new(SecretBytes::from("k"));
+        let digests = key.of_secret("shop", "db", &many("x"));
+        assert!(digests.named().is_none() && digests.len() == 1_000);
+        assert_eq!(digests.to_string().len(), r#"{"by":"7c7d0065","of":""}"#.len() + 32_000);
+        assert_eq!(Digests::parse(Some(&digests.to_string())), Some(digests.clone()));
+        let changed = key.of_secret("shop", "db", &many("y"));
+        let (first, second) = (format!("{:0100}", 0), format!("{:0100}", 1));
+        assert!(digests.contains(&first) && !digests.contains("0"));
+        assert!(digests.differs(&changed, &first) && !digests.differs(&changed, &second));
+        let of = |digests: &Digests, keys: &[&String]| {
+            digests.consumed(&Keys::Some(keys.iter().map(|key| (*key).clone()).collect()), 7)
+        };
+        assert_eq!(of(&digests, &[&second]), of(&changed, &[&second]));
+        assert_ne!(of(&digests, &[&first]), of(&changed, &[&first]));
+        assert_ne!(digests.consumed(&Keys::All, 7), changed.consumed(&Keys::All, 7));
+    }
+
+    #[test]
+    fn both_forms_say_the_same() {
+        let key = DigestKey::new(SecretBytes::from("k"));
+        let packed = key.of_secret("shop", "db", &many("x"));
+        let by_key =
+            many("x").iter().map(|(name, value)| (name.clone(), key.of(&["shop", "db", name], value))).collect();
+        let named = Digests { key_id: key.id().to_owned(), of: Of::Named(by_key) };
+        assert_eq!(named, packed);
+        assert_ne!(named, key.of_secret("shop", "db", &many("y")));
+        let second = Keys::Some([format!("{:0100}", 1)].into());
+        assert_eq!(named.consumed(&second, 7), packed.consumed(&second, 7), "who consumes named keys is not restarted");
+        let damaged =
+            Digests { of: Of::Named([("a".to_owned(), "no digest".to_owned())].into_iter().collect()), ..named };
+        assert_ne!(damaged, packed);
     }
 }

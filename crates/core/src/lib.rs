@@ -22,6 +22,9 @@ pub mod summary;
 pub mod time;
 pub mod workload;
 
+mod origin;
+mod packed;
+mod request;
 mod secret_bytes;
 mod spec_error;
 

@@ -5,6 +5,7 @@ mod consumers;
 mod fetch;
 mod proof;
 mod publish;
+mod record;
 mod refuse;
 mod secret;
 mod source;
@@ -31,7 +32,7 @@ pub use source::{Engine, Item, Refresh, Remote, Set, SetFrom, Source, shown};
 pub use status::failed;
 pub use values::Tools;
 
-use crate::{SpecError, render::kinds, workload::Kind};
+use crate::{SpecError, render::kinds, request, workload::Kind};
 
 /// A parsed policy. Once its expressions are [proven](Policy::prove) too, only data can be refused.
 #[derive(Clone, Debug)]
@@ -135,7 +136,7 @@ impl TryFrom<&SecretPolicy> for Policy {
             progress_deadline: spec.rollout.progress_deadline,
             live_reload_grace: spec.rollout.live_reload_grace,
             suspended: spec.suspend,
-            sync_requested: annotation(object, names::SYNC_REQUESTED),
+            sync_requested: request::token(&object.metadata, names::SYNC_REQUESTED)?,
         })
     }
 }
@@ -144,10 +145,6 @@ impl TryFrom<&SecretPolicy> for Policy {
 #[must_use]
 pub fn effective_secret(object: &SecretPolicy) -> String {
     object.spec.target.name.clone().or_else(|| object.metadata.name.clone()).unwrap_or_default()
-}
-
-fn annotation(object: &SecretPolicy, name: &str) -> Option<String> {
-    object.metadata.annotations.as_ref()?.get(name).cloned()
 }
 
 /// Whose the Secret is. What only its owner may decide is refused for others.

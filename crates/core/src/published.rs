@@ -1,15 +1,15 @@
 //! What a managed Secret's own metadata says about its content. Decisions about consumers read this and nothing else:
 //! it is written together with the data, so it cannot disagree with it.
 
-use std::collections::BTreeSet;
+mod times;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use litemap::LiteMap;
 use rekey_api::names;
 use serde::{Deserialize, Serialize};
 
-use crate::{digest::Digests, workload::Keys};
+use self::times::Times;
+use crate::{digest::Digests, origin::Origins, workload::Keys};
 
 /// The published content of a managed Secret, by its annotations.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,9 +35,9 @@ pub struct Changes {
     /// The revision before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<String>,
-    /// Time of the last change by key (RFC 3339), also of keys that are gone.
-    #[serde(default, skip_serializing_if = "LiteMap::is_empty")]
-    pub keys: LiteMap<String, String>,
+    /// Time of the last change by key, also of keys that are gone.
+    #[serde(default, skip_serializing_if = "Times::is_empty")]
+    keys: Times,
     /// When a key was last added or removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<String>,
@@ -47,6 +47,9 @@ pub struct Changes {
     /// The rotation whose values the content was made from. It stays until other content is published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<Rotated>,
+    /// Which versions of its sources the content was made from, as far as the store tells when they were created.
+    #[serde(default, skip_serializing_if = "Origins::is_empty")]
+    pub origins: Origins,
 }
 
 /// That the values of a rotation were published. Nobody can make one without the digest key, and the operator makes it
@@ -96,9 +99,16 @@ impl Published {
     /// When the consumed keys last changed; `None` when they are as first published.
     #[must_use]
     pub fn changed(&self, consumed: &Keys) -> Option<DateTime<Utc>> {
-        let keys = self.changes.keys.iter().filter(|(key, _)| consumed.contains(key)).map(|(_, time)| time);
-        let shape = self.changes.shape.iter().filter(|_| *consumed == Keys::All);
-        keys.chain(shape).filter_map(|time| parse(time)).max()
+        let shape = self.changes.shape.as_deref().filter(|_| *consumed == Keys::All).and_then(parse);
+        self.changes.keys.last(consumed).into_iter().chain(shape).max()
+    }
+
+    /// Characters of the two annotations that hold the record, once every key that is there has changed: they do not outgrow
+    /// later what they fit into now.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        let (digests, changes) = (self.digests.to_string().len(), self.changes.to_string().len());
+        digests + changes + self.changes.keys.growth(&self.digests)
     }
 }
 
@@ -113,15 +123,7 @@ impl Changes {
     #[must_use]
     pub fn next(&self, revision: &str, before: &Digests, after: &Digests, now: DateTime<Utc>) -> Self {
         let time = format(now);
-        let names: BTreeSet<&String> = before.by_key.keys().chain(after.by_key.keys()).collect();
-        let shape = before.by_key.keys().ne(after.by_key.keys());
-        let mut keys = self.keys.clone();
-        for name in names {
-            if before.by_key.get(name) != after.by_key.get(name) {
-                keys.insert(name.clone(), time.clone());
-            }
-        }
-        forget(&mut keys, after);
+        let (keys, shape) = self.keys.next(before, after, now);
         Self {
             publication: self.publication + 1,
             shape: if shape { Some(time.clone()) } else { self.shape.clone() },
@@ -130,18 +132,8 @@ impl Changes {
             time,
             issue: None,
             rotation: None,
+            origins: Origins::default(),
         }
-    }
-}
-
-/// Keys that are gone are remembered for those who still ask for them, the latest ones only.
-fn forget(keys: &mut LiteMap<String, String>, present: &Digests) {
-    const GONE: usize = 64;
-    let gone = keys.iter().filter(|(name, _)| !present.by_key.contains_key(*name));
-    let mut gone: Vec<(String, String)> = gone.map(|(name, time)| (time.clone(), name.clone())).collect();
-    gone.sort();
-    for (_, name) in gone.iter().rev().skip(GONE) {
-        keys.remove(name);
     }
 }
 
@@ -156,7 +148,7 @@ fn format(time: DateTime<Utc>) -> String {
 }
 
 fn parse(time: &str) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc3339(time).ok().map(|time| time.with_timezone(&Utc))
+    crate::time::parse(time)
 }
 
 #[cfg(test)]
@@ -175,6 +167,13 @@ mod tests {
 
     fn published(digests: Digests, changes: Changes) -> Published {
         Published { policy: "db".to_owned(), revision: "r".to_owned(), digests, changes }
+    }
+
+    fn metadata(digests: &str, changes: &str) -> ObjectMeta {
+        let annotations =
+            [(names::POLICY, "db"), (names::REVISION, "r"), (names::DIGESTS, digests), (names::CHANGES, changes)];
+        let annotations = annotations.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        ObjectMeta { annotations: Some(annotations.into()), ..ObjectMeta::default() }
     }
 
     fn only(key: &str) -> Keys {
@@ -217,27 +216,86 @@ mod tests {
             let (before, after) = (digests(&[(&name(minute), "1")]), digests(&[(&name(minute + 1), "1")]));
             changes = changes.next("r", &before, &after, at(minute));
         }
-        assert_eq!(changes.keys.len(), 65, "the one that is there and the last 64 that were");
-        assert!(changes.keys.contains_key("key-199") && !changes.keys.contains_key("key-1"));
+        let count = |changes: &Changes| changes.keys.packed().len();
+        assert_eq!(count(&changes), 65, "the one that is there and the last 64 that were");
+        let last = |changes: &Changes, key: &str| changes.keys.last(&only(key));
+        assert!(last(&changes, "key-199").is_some() && last(&changes, "key-1").is_none());
+        for minute in 200..300 {
+            changes = changes.next("r", &digests(&[]), &many(&minute.to_string()), at(minute));
+            changes = changes.next("r", &many(&minute.to_string()), &digests(&[]), at(minute));
+        }
+        assert_eq!(count(&changes), 64, "packed by now");
+        assert!(last(&changes, "key-199").is_none(), "later ones have gone since");
+    }
+
+    /// Many and long keys, with this value each.
+    fn many(value: &str) -> Digests {
+        let data = (0..1_000).map(|number| (format!("{number:0100}"), SecretBytes::from(value))).collect();
+        DigestKey::new(SecretBytes::from("k")).of_secret("shop", "db", &data)
+    }
+
+    #[test]
+    fn a_thousand_long_keys_that_change_at_once_fit_into_annotations() {
+        let first = Changes::first(at(0));
+        let changes = first.next("r1", &many("1"), &many("2"), at(1));
+        let now = published(many("2"), changes);
+        assert!(now.room() < 64 * 1024, "{}", now.room());
+        let key = format!("{:0100}", 999);
+        assert_eq!((now.changed(&only(&key)), now.changed(&only("999"))), (Some(at(1)), None));
+        assert_eq!((now.changed(&Keys::All), &now.changes.shape), (Some(at(1)), &None));
+        let metadata = metadata(&now.digests.to_string(), &now.changes.to_string());
+        assert_eq!(Published::read(&metadata), Some(now.clone()));
+        let untouched = published(many("1"), first);
+        assert!(now.room() - untouched.room() < 256, "what was never changed takes the room that it will need");
+    }
+
+    #[test]
+    fn times_go_on_when_a_secret_grows_out_of_names() {
+        let (small, large) = (digests(&[("a", "1"), ("b", "1")]), many("1"));
+        let changed = Changes::first(at(0)).next("r1", &digests(&[("a", "0"), ("b", "1")]), &small, at(1));
+        let grown = changed.next("r2", &small, &large, at(2));
+        let shrunk = published(small.clone(), grown.next("r3", &large, &small, at(3)));
+        let grown = published(large, grown);
+        assert_eq!((grown.changed(&only("a")), grown.changed(&only("b"))), (Some(at(2)), Some(at(2))), "gone");
+        assert_eq!(grown.changed(&Keys::All), Some(at(2)));
+        assert_eq!((shrunk.changed(&only("a")), shrunk.changed(&only("c"))), (Some(at(3)), None));
+        let named = grown.changes.next("r3", &small, &digests(&[("a", "1"), ("b", "2")]), at(4));
+        let named = published(digests(&[("a", "1"), ("b", "2")]), named);
+        assert_eq!((named.changed(&only("a")), named.changed(&only("b"))), (Some(at(2)), Some(at(4))));
+    }
+
+    /// Written by the program before there was another form.
+    #[test]
+    fn earlier_annotations_say_what_they_said() {
+        let digests =
+            r#"{"by":"7c7d0065","of":{"a":"222d8f39610e2d861373170fa52ed271","b":"89fabae371c4bef385ccd1ca7bcc2e8d"}}"#;
+        let time = "2027-01-15T08:01:00.123Z";
+        let changes = format!(
+            r#"{{"publication":2,"time":"{time}","previous":"r0","keys":{{"a":"{time}","old":"{time}"}},"shape":"{time}"}}"#
+        );
+        let read = Published::read(&metadata(digests, &changes)).unwrap();
+        assert_eq!(
+            (read.digests.to_string().as_str(), &read.changes.to_string()),
+            (digests, &changes),
+            "not written anew"
+        );
+        assert_eq!(read.digests, self::digests(&[("a", "2"), ("b", "1")]), "of equal bytes");
+        let then = parse(time);
+        for (keys, marker, since) in [
+            (Keys::All, "7c7d0065.77cc82c8e1d62c50", then),
+            (only("a"), "7c7d0065.b86034ccd63bd110", then),
+            (only("b"), "7c7d0065.f28c5000a54724c6", None),
+            (only("old"), "7c7d0065.698d09983f474358", then),
+        ] {
+            assert_eq!((read.consumed(&keys).as_str(), read.changed(&keys)), (marker, since), "{keys:?}");
+        }
     }
 
     #[test]
     fn annotations_read_back() {
         let of = digests(&[("a", "1")]);
         let changes = Changes::first(at(0)).next("r0", &of, &digests(&[("a", "2")]), at(1));
-        let metadata = ObjectMeta {
-            annotations: Some(
-                [
-                    (names::POLICY, "db".to_owned()),
-                    (names::REVISION, "r".to_owned()),
-                    (names::DIGESTS, of.to_string()),
-                    (names::CHANGES, changes.to_string()),
-                ]
-                .map(|(name, value)| (name.to_owned(), value))
-                .into(),
-            ),
-            ..ObjectMeta::default()
-        };
+        let metadata = metadata(&of.to_string(), &changes.to_string());
         assert_eq!(Published::read(&metadata), Some(published(of, changes)));
         assert_eq!(Published::read(&ObjectMeta::default()), None);
     }

@@ -23,7 +23,7 @@ pub use state::{Begun, Effect, Move, Open, PolicyView, Seen, State, StoreView, W
 pub use status::{Record, begun, ended, failed, outcome_reason, record, refused, state};
 pub use step::{TRIES, step};
 
-use crate::{SecretBytes, SpecError, chance::Chance, password::Recipe, schedule::Schedule, time};
+use crate::{SecretBytes, SpecError, chance::Chance, password::Recipe, request, schedule::Schedule, time};
 
 /// A parsed schedule.
 #[derive(Clone, Debug)]
@@ -120,7 +120,7 @@ impl TryFrom<&RotationSchedule> for Plan {
             recipes: recipes(&spec.rotator)?,
             overdue_after: delta(spec.overdue_after),
             suspended: spec.suspend,
-            requested: annotation(names::ROTATE_REQUESTED),
+            requested: request::token(metadata, names::ROTATE_REQUESTED)?,
             leaked: annotation(names::ROTATE_REASON).as_deref() == Some(names::ROTATE_REASON_LEAKED),
             requested_by: requested_by(object),
             deleted: metadata.deletion_timestamp.is_some(),

@@ -68,6 +68,37 @@ pub enum SpecError {
         /// The schedule that came first.
         other: String,
     },
+    /// What is recorded of the keys does not fit into the annotations of a Secret.
+    #[error(
+        "Secret {name:?} would have {keys} keys, and what is recorded of each of them in its annotations needs {needed} bytes, \
+         while Kubernetes allows 262144 bytes of annotations, {others} of which are taken by others: split the keys among \
+         several policies (about 5,000 keys fit into one Secret, 3,400 if each comes from a remote key of its own), or \
+         shorten the other annotations"
+    )]
+    TooManyKeys {
+        /// The Secret.
+        name: String,
+        /// How many keys it would have.
+        keys: usize,
+        /// Bytes of the record.
+        needed: usize,
+        /// Bytes of other annotations.
+        others: usize,
+    },
+    /// The Secret does not fit into etcd with all that Kubernetes keeps beside its values.
+    #[error(
+        "Secret {name:?} would take about {size} bytes with the names of its {keys} keys, which Kubernetes keeps twice, while \
+         etcd takes 1572864 of an object: shorten the names of its keys, map fewer of them, or split them among several \
+         policies"
+    )]
+    ObjectTooLarge {
+        /// The Secret.
+        name: String,
+        /// How many keys it would have.
+        keys: usize,
+        /// Bytes of all of it.
+        size: usize,
+    },
     /// A locked Secret whose value moved on.
     #[error("{text}")]
     LockedAndChanged {
@@ -115,6 +146,7 @@ impl SpecError {
             Self::SecretNotFound { .. } => Reason::SecretNotFound,
             Self::TargetConflict { .. } => Reason::TargetConflict,
             Self::DuplicateSchedule { .. } => Reason::DuplicateSchedule,
+            Self::TooManyKeys { .. } | Self::ObjectTooLarge { .. } => Reason::SecretTooLarge,
             Self::LockedAndChanged { .. } => Reason::LockedAndChanged,
         }
     }
@@ -132,6 +164,8 @@ impl SpecError {
             | Self::SecretNotFound { .. }
             | Self::TargetConflict { .. }
             | Self::DuplicateSchedule { .. }
+            | Self::TooManyKeys { .. }
+            | Self::ObjectTooLarge { .. }
             | Self::LockedAndChanged { .. } => false,
         }
     }

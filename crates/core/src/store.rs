@@ -51,6 +51,9 @@ pub struct RemoteValue {
     pub bytes: SecretBytes,
     /// The store's own id of this version.
     pub version: String,
+    /// When this version was created, by the store's clock; `None` where the store does not tell (KV version 1, engines,
+    /// several secrets of AWS Secrets Manager at once).
+    pub created: Option<DateTime<Utc>>,
 }
 
 impl RemoteValue {

@@ -4,7 +4,10 @@
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use rekey_api::condition::{ConditionType, Reason};
+use rekey_api::{
+    bounds::MESSAGE,
+    condition::{ConditionType, Reason},
+};
 
 use crate::time;
 
@@ -91,7 +94,7 @@ pub fn conditions(
             type_: kind.as_str().to_owned(),
             status: status.to_owned(),
             reason: reason.as_str().to_owned(),
-            message: clip(message),
+            message: clip(message, MESSAGE),
             observed_generation: Some(generation),
             last_transition_time: before.map_or_else(|| time::kube(now), |before| before.last_transition_time.clone()),
         }
@@ -133,12 +136,14 @@ pub fn conditions(
     found
 }
 
-/// Conditions carry at most 32,768 characters; ours stay readable.
-fn clip(message: &str) -> String {
-    const LONGEST: usize = 1024;
-    match message.char_indices().nth(LONGEST) {
-        Some((position, _)) => format!("{}…", &message[..position]),
-        None => message.to_owned(),
+/// The beginning of a text, with a mark where something is left out: the schema refuses a status with a longer one, for
+/// as long as it is that long. Conditions could carry 32,768 characters; ours stay readable.
+#[must_use]
+pub fn clip(text: &str, most: u32) -> String {
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    match text.char_indices().nth(most) {
+        Some(_) => text.chars().take(most.saturating_sub(1)).chain(['…']).collect(),
+        None => text.to_owned(),
     }
 }
 

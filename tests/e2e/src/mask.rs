@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 /// Fields that differ in every run and say nothing.
 const DROPPED: [&str; 4] = ["resourceVersion", "uid", "managedFields", "creationTimestamp"];
-/// Fields that hold a random revision.
-const REVISIONS: [&str; 3] = ["revision", "previous", "rekey.dev/revision"];
+/// Fields that hold a random revision, or names and times in one text.
+const REVISIONS: [&str; 4] = ["revision", "previous", "origins", "rekey.dev/revision"];
 
 /// Replaces what differs by nature. Ids and digests become numbers in the order of their first appearance, so that it
 /// is still compared which of them are equal.

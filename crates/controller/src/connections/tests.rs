@@ -18,6 +18,7 @@ use rekey_core::{
 use tokio::time::{Instant, advance, sleep, timeout};
 
 use super::{
+    Connections, Identity, ObjectName,
     budget::{Budget, ROUND, Room},
     client::Client,
     reads::{self, Sharing, WINDOW},
@@ -47,7 +48,7 @@ impl Slow {
             return Err(StoreError::new(kind, format!("failure {count}")));
         }
         let size = if locator.key.starts_with("huge") { HUGE } else { 1 };
-        Ok(RemoteValue { bytes: SecretBytes::new(vec![b'x'; size]), version: count.to_string() })
+        Ok(RemoteValue { bytes: SecretBytes::new(vec![b'x'; size]), version: count.to_string(), created: None })
     }
 }
 
@@ -282,4 +283,22 @@ async fn a_call_holds_the_room_of_who_began_it() {
         }
     );
     assert!(joined[0].is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_stops_using_a_store_leaves_no_client_behind() {
+    let connections = Connections::default();
+    let (mut placed, stores) = (Vec::new(), ["vault", "other"].map(|name| ObjectName::new("", name)));
+    for (store, consumer) in [(0, Some("shop")), (0, Some("bar")), (1, Some("shop")), (0, None)] {
+        let identity = Identity { store: stores[store].clone(), consumer: consumer.map(str::to_owned) };
+        let place = connections.place(&identity, "u", 1);
+        place.set(client().1).ok();
+        placed.push((Arc::downgrade(&place), identity));
+    }
+    let alive = || placed.iter().map(|(place, _)| place.strong_count() > 0).collect::<Vec<_>>();
+    connections.keep_used(|_, _| true);
+    assert_eq!(alive(), [true; 4]);
+    connections.keep_used(|store, namespace| store.name == "vault" && namespace == "bar");
+    assert_eq!(alive(), [false, true, false, true], "a store's own client stays with the store");
+    assert!(connections.place(&placed[0].1, "u", 1).get().is_none(), "made anew");
 }

@@ -15,7 +15,7 @@ use rekey_core::{
 use crate::{
     context::Context,
     error::{Error, status},
-    rows::{Holder, Managed, SecretRow, Version},
+    rows::{Holder, Managed, SecretRow, Version, other_annotations},
     table::ObjectName,
 };
 
@@ -34,7 +34,13 @@ pub async fn observe(ctx: &Context, object: &SecretPolicy, policy: &Policy) -> R
     if let SeenSecret::Ours { published, .. } = &secret {
         ctx.memory.set_published(&name, published);
     }
+    let content = match &secret {
+        SeenSecret::Foreign { content, .. } => content.as_ref(),
+        SeenSecret::Ours { .. } | SeenSecret::Absent | SeenSecret::Going => None,
+    };
+    let managed = row.as_deref().and_then(SecretRow::managed).map(|managed| managed.other_annotations);
     Ok(Seen {
+        other_annotations: content.map(|content| content.other_annotations).or(managed).unwrap_or_default(),
         secret,
         over: row.map(|row| row.object_version()),
         last: ctx.memory.published(&name),
@@ -202,6 +208,7 @@ fn read(secret: Secret) -> Content {
     let edited_by = others().filter_map(|entry| entry.manager.clone()).collect();
     let created = secret.creation_timestamp().as_ref().map(time::chrono);
     let edited_at = others().filter_map(|entry| entry.time.as_ref()).map(time::chrono).max();
+    let other_annotations = other_annotations(&secret.metadata);
     let data = secret.data.unwrap_or_default();
     Content {
         data: data.into_iter().map(|(key, value)| (key, SecretBytes::new(value.0))).collect(),
@@ -210,6 +217,7 @@ fn read(secret: Secret) -> Content {
         edited_by,
         edited_at,
         created,
+        other_annotations,
         is_intact: false,
     }
 }

@@ -47,8 +47,10 @@ pub struct Managed {
     pub published: Arc<Published>,
     /// Its labels.
     pub labels: Tags,
-    /// Its annotations.
+    /// Its annotations, without the record, which is in `published`.
     pub annotations: Tags,
+    /// Bytes of the annotations that are not ours.
+    pub other_annotations: usize,
     /// Its owners.
     pub owners: Box<[OwnerReference]>,
     /// Whether it is being deleted.
@@ -59,8 +61,10 @@ pub struct Managed {
 
 impl Managed {
     fn new(mut metadata: ObjectMeta, published: Published) -> Self {
+        let other_annotations = other_annotations(&metadata);
         if let Some(annotations) = &mut metadata.annotations {
             annotations.remove(LAST_APPLIED); // of a Secret that somebody has applied it holds the values
+            annotations.retain(|name, _| ![names::DIGESTS, names::CHANGES].contains(&name.as_str()));
         }
         let entries = metadata.managed_fields.take().unwrap_or_default();
         let ours = Ours::read(&entries);
@@ -69,6 +73,7 @@ impl Managed {
             published: Arc::new(published),
             labels: Tags::new(metadata.labels.unwrap_or_default(), |name| ours.owns("f:labels", name)),
             annotations: Tags::new(metadata.annotations.unwrap_or_default(), |name| ours.owns("f:annotations", name)),
+            other_annotations,
             owners: metadata.owner_references.unwrap_or_default().into(),
             is_going: metadata.deletion_timestamp.is_some(),
             is_made_by_us,
@@ -127,6 +132,14 @@ impl Tags {
 fn is_made_by_us(entry: &ManagedFieldsEntry) -> bool {
     let is_ours = entry.manager.as_deref() == Some(names::MANAGER) && entry.operation.as_deref() == Some("Apply");
     is_ours && entry.fields_v1.as_ref().is_some_and(|fields| fields.0.get("f:type").is_some())
+}
+
+/// Bytes of an object's annotations that our field manager has not put there: they share its room with ours.
+#[must_use]
+pub fn other_annotations(metadata: &ObjectMeta) -> usize {
+    let ours = Ours::read(metadata.managed_fields.as_deref().unwrap_or_default());
+    let others = metadata.annotations.iter().flatten().filter(|(name, _)| !ours.owns("f:annotations", name));
+    others.map(|(name, value)| name.len() + value.len()).sum()
 }
 
 /// What our field manager owns of an object's metadata, as its managed fields say.
@@ -227,6 +240,7 @@ mod tests {
         assert!(!labels.are(&wanted(&[("team", "shop"), ("tier", "db"), ("new", "x")])), "not there yet");
         assert!(!labels.are(&wanted(&[("team", "shop")])), "ours, from an earlier wish");
         assert!(annotations.are(&wanted(&[("note", "ours")])));
+        assert_eq!((annotations.get(names::DIGESTS), annotations.get(names::CHANGES)), (None, None), "kept once");
         assert!(!annotations.are(&wanted(&[])), "ours, from an earlier wish");
     }
 
@@ -258,6 +272,15 @@ mod tests {
         assert!(!entry("rekey", "Apply", json!({"f:data": {"f:a": {}}})), "keys in somebody else's");
         assert!(!entry("rekey", "Update", whole.clone()), "a record, or a removed key");
         assert!(!entry("kubectl", "Apply", whole), "a copy with all that stands on it");
+    }
+
+    #[test]
+    fn annotations_of_others_are_counted() {
+        let before = managed(&[]).managed().unwrap().other_annotations;
+        let entry = json!([{"manager": "rekey", "operation": "Apply", "fieldsV1": {"f:metadata": {"f:annotations": {
+            "f:note": {}, "f:theirs": {}}}}}]);
+        let now = managed(&[("managedFields", entry)]).managed().unwrap().other_annotations;
+        assert_eq!(before - now, "theirs".len() + "x".len());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The first look at a Secret that somebody else has made: it is taken over, written into, or governed from here on.
 
-use litemap::LiteMap;
+use std::collections::BTreeMap;
+
 use rekey_api::policy::ChangeReason;
 
 use super::{
@@ -9,8 +10,7 @@ use super::{
     secret::Content,
 };
 use crate::{
-    SpecError,
-    digest::Digests,
+    SecretBytes, SpecError,
     published::{Changes, Published},
     time,
 };
@@ -36,7 +36,7 @@ impl Publishing<'_> {
             Hold::Keys => format!("wrote keys into Secret {}", policy.secret),
             Hold::Record => format!("governs Secret {}", policy.secret),
         };
-        let decided = self.write(published, reason, text);
+        let decided = self.write(published, reason, text)?;
         Ok(self.pruned(decided, content))
     }
 
@@ -52,14 +52,13 @@ impl Publishing<'_> {
             }
             None if self.is_made_anew(content) => {
                 let (revision, since) = (self.seen.status.revision.as_deref(), self.since(Some(content)));
-                let nothing = Digests { key_id: self.digests.key_id.clone(), ..Digests::default() };
-                let changes = first.next(revision.unwrap_or_default(), &nothing, &self.digests, since);
+                let changes = first.next(revision.unwrap_or_default(), &self.digests.none(), &self.digests, since);
                 (self.published(changes), Some(ChangeReason::SourceChanged))
             }
             Some(_) | None if same => (self.published(first), Some(ChangeReason::Adopted)),
             Some(_) | None => {
-                let held = self.tools.key.of_secret(&self.policy.namespace, &self.policy.secret, &content.data);
-                let held = Digests { by_key: self.ours(&held.by_key), ..held };
+                let ours = self.ours(&content.data);
+                let held = self.tools.key.of_secret(&self.policy.namespace, &self.policy.secret, &ours);
                 let changes = first.next("adopted", &held, &self.digests, self.tools.now);
                 (self.published(changes), Some(ChangeReason::Adopted))
             }
@@ -73,12 +72,12 @@ impl Publishing<'_> {
         self.policy.hold == Hold::Record && content.created > known && known.is_some()
     }
 
-    /// Of keys by name, those that are ours to write.
-    fn ours(&self, all: &LiteMap<String, String>) -> LiteMap<String, String> {
+    /// Of the data that stands there, what is ours to write.
+    fn ours(&self, all: &BTreeMap<String, SecretBytes>) -> BTreeMap<String, SecretBytes> {
         let counts = |name: &String| match self.policy.hold {
             Hold::Whole | Hold::Record => true,
             Hold::Keys => self.gathered.data.contains_key(name),
         };
-        all.iter().filter(|(name, _)| counts(name)).map(|(name, digest)| (name.clone(), digest.clone())).collect()
+        all.iter().filter(|(name, _)| counts(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use rekey_api::{
+    bounds::MESSAGE,
     policy::{ConsumeForm, ConsumerState, ConsumerStatus, ConsumersStatus, Restart},
     reference::WorkloadRef,
 };
@@ -13,6 +14,7 @@ use crate::{
     SpecError,
     published::Published,
     rollout::{self, Input, Standing, standing},
+    summary::clip,
     workload::{Kind, Progress, Use, Workload, WorkloadId},
 };
 
@@ -151,7 +153,7 @@ fn status(id: &WorkloadId, how: &Use, (state, message): (ConsumerState, Option<S
         name: id.name.clone(),
         state,
         how: how.forms.iter().copied().collect(),
-        message,
+        message: message.map(|message| clip(&message, MESSAGE)),
     }
 }
 
@@ -246,6 +248,20 @@ mod tests {
         rollout::tests::{at, changed, workload},
         workload::Job,
     };
+
+    #[test]
+    fn a_long_reason_is_cut_to_what_the_status_takes() {
+        let job = |number: usize| Job { name: format!("{number:0250}"), uid: number.to_string() };
+        let mut consumer = consumer("web", "");
+        consumer.workload.id.kind = Kind::CronJob;
+        consumer.workload.jobs = (0..10).map(job).collect();
+        let published = changed("db").published;
+        consumer.look = Some(Look { changed: published.changed(&crate::workload::Keys::All), current: false });
+        let found = consumers(&policy(&json!({})), &published, &[consumer], at(200)).unwrap();
+        let message = found.items[0].message.as_deref().unwrap();
+        assert!(message.starts_with("a Job still runs") && message.ends_with('…'), "{message}");
+        assert_eq!(message.chars().count(), 1_024);
+    }
 
     fn policy(rollout: &serde_json::Value) -> Policy {
         let data = json!([{"secretKey": "password", "remoteRef": {"key": "k"}}]);

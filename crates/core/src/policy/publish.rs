@@ -27,9 +27,11 @@ pub struct Decided {
     pub published: Option<Arc<Published>>,
     pub reason: Option<ChangeReason>,
     pub wait: Option<Wait>,
+    /// What is published stands, and is not what the source gives.
+    pub stale: Option<Wait>,
 }
 
-/// What keeps the Secret from being there.
+/// What keeps the Secret from being there, or from following its source.
 pub struct Wait {
     pub reason: Reason,
     pub text: String,
@@ -63,11 +65,12 @@ impl Decided {
 
     fn wait(reason: Reason, text: String) -> Self {
         let wait = Some(Wait { reason, text });
-        Self { steps: Vec::new(), events: Vec::new(), published: None, reason: None, wait }
+        Self { steps: Vec::new(), events: Vec::new(), published: None, reason: None, wait, stale: None }
     }
 
     pub fn unchanged(published: Arc<Published>) -> Self {
-        Self { steps: Vec::new(), events: Vec::new(), published: Some(published), reason: None, wait: None }
+        let (steps, events) = (Vec::new(), Vec::new());
+        Self { steps, events, published: Some(published), reason: None, wait: None, stale: None }
     }
 }
 
@@ -95,7 +98,7 @@ impl Publishing<'_> {
                 self.recreatable()?;
                 let text = format!("created Secret {}", policy.secret);
                 let (published, reason) = self.recreated();
-                Ok(self.write(published, reason, text))
+                self.write(published, reason, text)
             }
             SeenSecret::Foreign { content: Some(content), .. } => self.adopt(content),
             SeenSecret::Foreign { .. } => Ok(Decided::waiting("the Secret to take over has not been read yet")),
@@ -111,8 +114,14 @@ impl Publishing<'_> {
             policy: self.policy.name.clone(),
             revision: revision(self.tools.chance),
             digests: self.digests.clone(),
-            changes: self.issued(changes),
+            changes: self.sourced(self.issued(changes)),
         }
+    }
+
+    /// Which versions the content comes from, so that an older one is known when it comes.
+    fn sourced(&self, mut changes: Changes) -> Changes {
+        changes.origins = self.gathered.origins.iter().map(|source| (source.id.as_str(), source.origin)).collect();
+        changes
     }
 
     /// What the record says of where the content comes from. Of equal content, what was said before stays true.
@@ -144,8 +153,7 @@ impl Publishing<'_> {
                 (self.published(changes), Some(ChangeReason::SourceChanged))
             }
             (None, Some(revision)) if !self.is_same_source() => {
-                let nothing = Digests { key_id: self.digests.key_id.clone(), ..Digests::default() };
-                let changes = first.next(revision, &nothing, &self.digests, now);
+                let changes = first.next(revision, &self.digests.none(), &self.digests, now);
                 (self.published(changes), Some(ChangeReason::SourceChanged))
             }
             (None, _) => (self.published(first), Some(ChangeReason::Created)),
@@ -195,6 +203,9 @@ impl Publishing<'_> {
         };
         let same_value = before == self.digests;
         let intact = found.content.is_none_or(|content| self.is_as_wanted(content));
+        if let Some(decided) = self.went_back(published).filter(|_| !same_value) {
+            return Ok(decided);
+        }
         self.check(found, &before)?;
         if same_value
             && intact
@@ -210,13 +221,16 @@ impl Publishing<'_> {
         }
         let next = if same_value {
             let changes = self.issued(published.changes.clone());
-            Published { digests: self.digests.clone(), changes, ..Published::clone(published) }
+            // Equal digests stay in the form in which they stand there, and so do the markers that are made of them.
+            let digests = if published.digests == self.digests { &published.digests } else { &self.digests };
+            Published { digests: digests.clone(), changes, ..Published::clone(published) }
         } else {
             let since = self.since(found.content);
             self.published(published.changes.next(&published.revision, &before, &self.digests, since))
         };
-        let (reason, text) = self.explain(found, same_value, intact);
-        let mut decided = self.write(next, (!same_value).then_some(reason), text);
+        let (reason, mut text) = self.explain(found, same_value, intact);
+        text.push_str(&self.key_changes(&before, found.content));
+        let mut decided = self.write(next, (!same_value).then_some(reason), text)?;
         if let Some(content) = found.content {
             decided = self.pruned(decided, content);
         }
@@ -276,9 +290,9 @@ impl Publishing<'_> {
     }
 
     fn locked_and_changed(&self, before: &Digests) -> SpecError {
-        let (old, new) = (&before.by_key, &self.digests.by_key);
+        let names = self.gathered.data.keys().chain(before.named().into_iter().flatten());
         let names: BTreeSet<&str> =
-            old.keys().chain(new.keys()).filter(|name| old.get(*name) != new.get(*name)).map(String::as_str).collect();
+            names.filter(|name| before.differs(&self.digests, name)).map(String::as_str).collect();
         SpecError::LockedAndChanged {
             text: format!(
                 "Secret {:?} is locked, and {} holds another value (keys: {}). The Secret is left untouched. There is no way \
@@ -321,7 +335,12 @@ impl Publishing<'_> {
         }
     }
 
-    pub(super) fn write(&self, published: Published, reason: Option<ChangeReason>, text: String) -> Decided {
+    pub(super) fn write(
+        &self,
+        published: Published,
+        reason: Option<ChangeReason>,
+        text: String,
+    ) -> Result<Decided, SpecError> {
         let policy = self.policy;
         let (kind, data) = match policy.hold {
             Hold::Whole => (Some(policy.kind.clone()), self.gathered.data.clone()),
@@ -334,19 +353,18 @@ impl Publishing<'_> {
             kind,
             data,
             labels: policy.secret_labels(),
-            annotations: policy.secret_annotations(&published),
+            annotations: self.annotations(&published)?,
             immutable: policy.locked,
             owner: policy.owner.clone(),
             over: self.seen.over.clone(),
             remove: Vec::new(),
         };
-        Decided {
+        Ok(Decided {
             steps: vec![Step::Apply(Box::new(desired))],
             events: vec![Notice { reason: Reason::Synced, action: action(reason), text }],
-            published: Some(Arc::new(published)),
             reason,
-            wait: None,
-        }
+            ..Decided::unchanged(Arc::new(published))
+        })
     }
 
     pub(super) fn pruned(&self, mut decided: Decided, content: &Content) -> Decided {

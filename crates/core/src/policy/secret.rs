@@ -32,6 +32,8 @@ pub struct Seen {
     pub secret: SeenSecret,
     /// Which object it was that was seen; a write is refused when it is another one by then.
     pub over: Option<ObjectVersion>,
+    /// Bytes of the annotations on it that are not ours.
+    pub other_annotations: usize,
     /// What was last known to be published, also if the Secret is gone since.
     pub last: Option<Arc<Published>>,
     /// When the store was last read successfully by this process.
@@ -101,6 +103,8 @@ pub struct Content {
     pub edited_at: Option<DateTime<Utc>>,
     /// When it was created.
     pub created: Option<DateTime<Utc>>,
+    /// Bytes of the annotations that are not ours.
+    pub other_annotations: usize,
     /// Whether our part of it is, as far as can be told, what its own annotations say.
     pub is_intact: bool,
 }
@@ -340,14 +344,12 @@ impl Policy {
         labels
     }
 
-    /// All annotations of the Secret.
+    /// The annotations of the Secret beside the record of what it holds.
     #[must_use]
     pub fn secret_annotations(&self, published: &Published) -> BTreeMap<String, String> {
         let mut annotations = self.annotations.clone();
         annotations.insert(names::POLICY.to_owned(), self.name.clone());
         annotations.insert(names::REVISION.to_owned(), published.revision.clone());
-        annotations.insert(names::DIGESTS.to_owned(), published.digests.to_string());
-        annotations.insert(names::CHANGES.to_owned(), published.changes.to_string());
         annotations
     }
 
@@ -362,7 +364,7 @@ impl Policy {
         match (self.hold, published) {
             (Hold::Whole | Hold::Record, _) => key.of_secret(&self.namespace, &self.secret, data),
             (Hold::Keys, published) => {
-                let ours = |name: &&String| published.is_some_and(|at| at.digests.by_key.contains_key(*name));
+                let ours = |name: &&String| published.is_some_and(|at| at.digests.contains(name));
                 let data = data.iter().filter(|(name, _)| ours(name));
                 let data = data.map(|(name, value)| (name.clone(), value.clone())).collect();
                 key.of_secret(&self.namespace, &self.secret, &data)

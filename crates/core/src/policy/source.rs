@@ -162,7 +162,7 @@ pub fn shown(object: &SecretPolicy) -> Option<String> {
 }
 
 /// A store as the status shows it: `RemoteStore/vault`.
-fn source_text(store: &StoreRef) -> String {
+pub(super) fn source_text(store: &StoreRef) -> String {
     format!("{}/{}", store.kind.as_str(), store.name)
 }
 

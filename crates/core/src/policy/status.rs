@@ -4,11 +4,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rekey_api::{
     SecretPolicyStatus,
     condition::{ConditionType, Reason},
-    policy::{ChangeReason, ConsumerState, ConsumersStatus, PolicyHistory, PublishedRotation, SourceVersion},
+    policy::{ChangeReason, ConsumerState, ConsumersStatus, PolicyHistory, PublishedRotation},
 };
 
 use super::{
-    Consumer, Fetched, Policy, Refresh, Remote, Request, Seen, Source, consumers, publish::Decided, values::versions,
+    Consumer, Fetched, Policy, Refresh, Remote, Request, Seen, Source, consumers,
+    publish::Decided,
+    values::{source_version, versions},
 };
 use crate::{
     published::{Published, Rotated},
@@ -54,7 +56,7 @@ pub fn status(policy: &Policy, seen: &Seen, outcome: &Outcome<'_>, now: DateTime
     if looked && decided.wait.as_ref().is_none_or(|wait| wait.reason == Reason::KeyNotFound) {
         status.last_handled_sync.clone_from(&policy.sync_requested);
     }
-    if let Some(fetched) = fetched.filter(|_| decided.wait.is_none()) {
+    if let Some(fetched) = fetched.filter(|_| decided.wait.is_none() && decided.stale.is_none()) {
         read(policy, fetched, &mut status);
     }
     expiry(outcome, &mut status);
@@ -72,6 +74,7 @@ pub fn status(policy: &Policy, seen: &Seen, outcome: &Outcome<'_>, now: DateTime
         }
     }
     let (situation, extras) = situation(policy, decided, status.consumers.as_ref());
+    let situation = stale(policy, &seen.status, situation, now);
     if let Some(consumers) = &mut status.consumers {
         consumers.items.truncate(ITEMS);
     }
@@ -83,7 +86,7 @@ pub fn status(policy: &Policy, seen: &Seen, outcome: &Outcome<'_>, now: DateTime
 fn read(policy: &Policy, fetched: &Fetched, status: &mut SecretPolicyStatus) {
     status.source_versions = match (&policy.source, &fetched.answer) {
         (Source::Engine(engine), Some(answer)) => {
-            vec![SourceVersion { key: engine.call.path.clone(), version: answer.value.version.clone() }]
+            vec![source_version(&engine.call.path, &answer.value.version)]
         }
         (Source::Engine(_) | Source::Remote(_) | Source::Existing | Source::Generated(_), _) => versions(fetched),
     };
@@ -131,6 +134,10 @@ fn reason(published: &Published) -> ChangeReason {
 fn situation(policy: &Policy, decided: &Decided, consumers: Option<&ConsumersStatus>) -> (Situation, Vec<Extra>) {
     if let Some(wait) = &decided.wait {
         return (Situation::NotReady(wait.reason, wait.text.clone()), Vec::new());
+    }
+    if let Some(stale) = &decided.stale {
+        let situation = Situation::LastKnown(stale.reason, stale.text.clone());
+        return (situation, consumers.map(current).into_iter().collect());
     }
     let published = match &policy.source {
         Source::Remote(_) | Source::Engine(_) => {

@@ -3,6 +3,7 @@
 mod decisions;
 mod engines;
 mod proof;
+mod records;
 mod sources;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     SecretBytes, chance::tests::Sequence, digest::DigestKey, published::Published, stop::Stop, store::RemoteValue,
+    workload::Keys,
 };
 
 /// A policy, its store and its Secret; what a plan asks for is applied to the Secret.
@@ -22,7 +24,9 @@ struct World {
     object: SecretPolicy,
     value: Value,
     version: String,
+    created: Option<DateTime<Utc>>,
     secret: SeenSecret,
+    other_annotations: usize,
     last: Option<Arc<Published>>,
     data: BTreeMap<String, SecretBytes>,
     rotation: Option<OpenRotation>,
@@ -60,6 +64,8 @@ impl World {
             object: serde_json::from_value(object).unwrap(),
             value: json!({"username": "orders", "password": "one"}),
             version: "1".to_owned(),
+            created: None,
+            other_annotations: 0,
             secret: SeenSecret::Absent,
             last: None,
             data: BTreeMap::new(),
@@ -86,6 +92,7 @@ impl World {
             status: self.status(),
             secret: self.secret.clone(),
             over: None,
+            other_annotations: self.other_annotations,
             last: self.last.clone(),
             last_fetch: Some(self.now),
             next_fetch: self.next,
@@ -96,9 +103,11 @@ impl World {
     }
 
     fn fetched(&self) -> Fetched {
-        let value = RemoteValue { bytes: SecretBytes::from(self.value.to_string()), version: self.version.clone() };
+        let bytes = SecretBytes::from(self.value.to_string());
+        let value = RemoteValue { bytes, version: self.version.clone(), created: self.created };
         let Source::Remote(remote) = self.policy().source else { return Fetched::default() };
-        let requests = remote.items.into_iter().map(|item| Request { store: item.store, locator: item.locator });
+        let requests =
+            remote.reads().map(|(store, locator)| Request { store: store.clone(), locator: locator.clone() });
         Fetched { values: requests.map(|request| (request, value.clone())).collect(), ..Fetched::default() }
     }
 
@@ -172,6 +181,7 @@ impl World {
             edited_by: Vec::new(),
             edited_at: None,
             created: None,
+            other_annotations: 0,
             is_intact: false,
         };
         change(&mut found);
@@ -203,4 +213,10 @@ fn writes(plan: &Plan) -> usize {
 
 fn text(data: &BTreeMap<String, SecretBytes>) -> Vec<(&str, &str)> {
     data.iter().map(|(key, value)| (key.as_str(), value.expose_text().unwrap())).collect()
+}
+
+/// The keys of the two that have changed since the first publication.
+fn changed(world: &World) -> Vec<&'static str> {
+    let changed = |key: &&str| world.published().changed(&Keys::Some([(*key).to_owned()].into())).is_some();
+    ["password", "username"].into_iter().filter(changed).collect()
 }

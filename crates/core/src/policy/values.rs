@@ -3,13 +3,20 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rekey_api::policy::{Decoding, SourceVersion};
+use rekey_api::{
+    bounds,
+    policy::{Decoding, SourceVersion},
+};
 
-use super::{Content, Engine, Fetched, Hold, Lookup, Policy, Remote, Request, Seen, SeenSecret, SetFrom, Source};
+use super::{
+    Content, Engine, Fetched, Hold, Lookup, Policy, Remote, Request, Seen, SeenSecret, SetFrom, Source,
+    source::source_text,
+};
 use crate::{
     SecretBytes, SpecError,
     chance::Chance,
     digest::DigestKey,
+    origin::Origin,
     password::Recipe,
     published::{Issue, Rotated},
     render::{
@@ -19,12 +26,15 @@ use crate::{
         work::Work,
     },
     stop::Stop,
-    store::{Answer, CallMethod, Locator, RemoteValue},
+    store::{Answer, CallMethod, Locator, Pin, RemoteValue},
+    summary::clip,
     time,
 };
 
 /// Versions that the status lists.
-const VERSIONS: usize = 256;
+const VERSIONS: usize = bounds::FIELDS as usize;
+/// And the bytes that they take at most: the object has to fit into etcd with its spec.
+const VERSIONS_SIZE: usize = 64 * 1024;
 /// An answer that lasts is asked for again at least this often: it may be replaced before its time.
 const LONGEST: TimeDelta = TimeDelta::minutes(5);
 /// And at most this often.
@@ -38,6 +48,8 @@ pub struct Gathered {
     pub data: BTreeMap<String, SecretBytes>,
     /// Versions of what was read.
     pub versions: Vec<SourceVersion>,
+    /// What it was made from, as far as the store tells when that was created.
+    pub origins: Vec<Sourced>,
     /// Set when asking again would have made something else.
     pub issue: Option<Issue>,
     /// Set when the values of an open rotation are what was read.
@@ -46,6 +58,15 @@ pub struct Gathered {
     pub next: Option<DateTime<Utc>>,
     /// When it ends.
     pub expires: Option<DateTime<Utc>>,
+}
+
+/// The version of one remote key that is not pinned to it.
+pub struct Sourced {
+    /// Names it in the record: store and key, and the stage that was asked for.
+    pub id: String,
+    /// The key, for texts.
+    pub text: String,
+    pub origin: Origin,
 }
 
 /// What there is to publish.
@@ -125,7 +146,25 @@ fn of_stores(
     let values = mapped(remote, fetched, &work)?;
     let data = policy.dress(&values, Some(&fetched.templates), &work, tools)?;
     let rotation = seen.rotation.as_ref().and_then(|open| open.found(policy, fetched, tools.key));
-    Ok(Values::Here(Gathered { versions: versions(fetched), rotation, ..Gathered::of(data) }))
+    let (versions, origins) = (versions(fetched), origins(fetched));
+    Ok(Values::Here(Gathered { versions, origins, rotation, ..Gathered::of(data) }))
+}
+
+fn origins(fetched: &Fetched) -> Vec<Sourced> {
+    let origin = |(Request { store, locator }, value): (&Request, &RemoteValue)| {
+        let stage = match &locator.pin {
+            Pin::Version(_) => return None, // whoever names a version wants that one
+            Pin::Current => "",
+            Pin::Stage(stage) => stage.as_str(),
+        };
+        let store = source_text(store);
+        Some(Sourced {
+            id: format!("{store}\0{}\0{stage}", locator.key),
+            text: format!("{:?} of {store}", locator.key),
+            origin: Origin::new(&value.version, value.created?),
+        })
+    };
+    fetched.values.iter().filter_map(origin).collect()
 }
 
 /// The values by key: sets in their order, then single values over them. It ends where they become too large.
@@ -199,7 +238,7 @@ fn of_engine(
     // A `Get` without a lifetime reads what stands there.
     let lasts = answer.is_stable || (engine.call.method == CallMethod::Get && lifetime.is_none());
     let expires = lifetime.map(|lifetime| now + lifetime);
-    let version = SourceVersion { key: engine.call.path.clone(), version: answer.value.version.clone() };
+    let version = source_version(&engine.call.path, &answer.value.version);
     let gathered = Gathered { versions: vec![version], expires, ..Gathered::of(data) };
     Ok(Values::Here(if lasts {
         let after = renew.unwrap_or(LONGEST).clamp(SHORTEST, LONGEST);
@@ -222,7 +261,7 @@ fn kept(policy: &Policy, seen: &Seen, content: &Content) -> Gathered {
     };
     let is_ours = |name: &String| match policy.hold {
         Hold::Whole | Hold::Record => true,
-        Hold::Keys => published.is_some_and(|published| published.digests.by_key.contains_key(name)),
+        Hold::Keys => published.is_some_and(|published| published.digests.contains(name)),
     };
     let data = content.data.iter().filter(|(name, _)| is_ours(name));
     let data = data.map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -243,7 +282,8 @@ fn generated(
 
 impl Gathered {
     fn of(data: BTreeMap<String, SecretBytes>) -> Self {
-        Self { data, versions: Vec::new(), issue: None, rotation: None, next: None, expires: None }
+        let (versions, origins) = (Vec::new(), Vec::new());
+        Self { data, versions, origins, issue: None, rotation: None, next: None, expires: None }
     }
 }
 
@@ -281,15 +321,23 @@ impl Fetched {
     }
 }
 
-/// The versions that were read, one line per key.
+/// The versions that were read, one line per key, as many as the status holds.
 pub fn versions(fetched: &Fetched) -> Vec<SourceVersion> {
-    let line = |(request, value): (&Request, &RemoteValue)| SourceVersion {
-        key: request.locator.key.clone(),
-        version: value.version.clone(),
-    };
+    let line = |(request, value): (&Request, &RemoteValue)| source_version(&request.locator.key, &value.version);
     let mut all: Vec<SourceVersion> = fetched.values.iter().map(line).collect();
     all.sort();
     all.dedup();
     all.truncate(VERSIONS);
+    let mut size = 0;
+    let end = all.iter().position(|line| {
+        size += line.key.len() + line.version.len();
+        size > VERSIONS_SIZE
+    });
+    all.truncate(end.unwrap_or(VERSIONS));
     all
+}
+
+/// A line of the status. Keys that a search has found and versions come from servers, in any length.
+pub fn source_version(key: &str, version: &str) -> SourceVersion {
+    SourceVersion { key: clip(key, bounds::REMOTE_KEY), version: clip(version, bounds::TOKEN) }
 }

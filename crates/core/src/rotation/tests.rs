@@ -121,7 +121,7 @@ impl World {
 
     fn remote(&self) -> Option<RemoteValue> {
         let (version, value) = self.store.as_ref()?;
-        Some(RemoteValue { bytes: SecretBytes::from(value.to_string()), version: version.to_string() })
+        Some(RemoteValue { bytes: SecretBytes::from(value.to_string()), version: version.to_string(), created: None })
     }
 
     fn change_store(&mut self, property: &str, value: &str) {

@@ -13,3 +13,9 @@ mod service;
 mod transport;
 
 pub(crate) use self::open::open;
+
+/// When a version was made, as far as the service says it.
+fn time(date: Option<aws_smithy_types::DateTime>) -> Option<chrono::DateTime<chrono::Utc>> {
+    let date = date?;
+    chrono::DateTime::from_timestamp(date.secs(), date.subsec_nanos())
+}

@@ -71,7 +71,7 @@ impl Vault {
         if let Some(lease) = said.lease {
             return Err(self.leased(token, path, lease).await);
         }
-        let value = RemoteValue { bytes: said.data, version: said.version };
+        let value = RemoteValue { bytes: said.data, version: said.version, created: None };
         let lifetime = match said.lifetime {
             wire::Lifetime::Unknown => None,
             wire::Lifetime::For(lifetime) => Some(lifetime),

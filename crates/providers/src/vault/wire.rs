@@ -10,6 +10,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use rekey_core::{
     SecretBytes,
     store::{RemoteValue, StoreError, StoreErrorKind},
+    time,
 };
 use serde::{
     Deserialize, Deserializer as _, Serialize,
@@ -82,7 +83,9 @@ pub(super) fn value(body: &[u8]) -> Result<RemoteValue, Malformed> {
     if !text.starts_with('{') {
         return Err(Malformed::Data);
     }
-    Ok(RemoteValue { bytes: SecretBytes::from(text), version: secret.metadata.version.to_string() })
+    let SecretVersionMetadata { version, created_time, .. } = secret.metadata;
+    let created = time::parse(&created_time);
+    Ok(RemoteValue { bytes: SecretBytes::from(text), version: version.to_string(), created })
 }
 
 /// The value in the answer to a read of KV version 1: the data object exactly as the server wrote it.
@@ -91,7 +94,7 @@ pub(super) fn plain_value(body: &[u8]) -> Result<RemoteValue, Malformed> {
     if !text.starts_with('{') {
         return Err(Malformed::Data);
     }
-    Ok(RemoteValue { bytes: SecretBytes::from(text), version: String::new() })
+    Ok(RemoteValue { bytes: SecretBytes::from(text), version: String::new(), created: None })
 }
 
 /// Whether this is a JSON object that a server takes as a value.
@@ -291,7 +294,7 @@ mod tests {
 
     fn answer(data: &str, version: u64) -> String {
         let metadata = format!(
-            r#"{{"version":{version},"created_time":"","deletion_time":"","destroyed":false,"custom_metadata":null}}"#
+            r#"{{"version":{version},"created_time":"2026-01-02T03:04:05.123456789Z","deletion_time":"","destroyed":false,"custom_metadata":null}}"#
         );
         format!(r#"{{"data":{{"data":{data},"metadata":{metadata}}}}}"#)
     }
@@ -301,6 +304,7 @@ mod tests {
         let body = answer(r#"{"n":12345678901234567890123, "a":"\u00fc"}"#, 3);
         let value = value(body.as_bytes()).unwrap();
         assert_eq!(value.version, "3");
+        assert_eq!(value.created.map(|time| time.timestamp_millis()), Some(1_767_323_045_123));
         assert_eq!(value.bytes, SecretBytes::from(r#"{"n":12345678901234567890123, "a":"\u00fc"}"#));
     }
 

@@ -143,6 +143,10 @@ impl Subject for Aws {
         true
     }
 
+    fn has_times_in_batches(&self) -> bool {
+        false
+    }
+
     fn identity(&self) -> &'static str {
         "arn:aws:"
     }

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Result, ensure};
 use rekey_api::store::Capability;
-use rekey_core::store::{Pin, StoreErrorKind};
+use rekey_core::store::{Locator, Pin, StoreErrorKind};
 
 use crate::{
     keeper::Keeper,
@@ -30,6 +30,30 @@ pub async fn found(subject: Shared) -> Result<()> {
     let value = subject.value(CANARY);
     let version = subject.put(&key, &value).await?;
     ensure!(store.read(&key).await? == (value, version));
+    Ok(())
+}
+
+/// By these times an old version is told from a new one.
+pub async fn dated(subject: Shared) -> Result<()> {
+    let (store, key) = (opened(&*subject, None).await?, subject.key("dated"));
+    let mut times = Vec::new();
+    for text in ["one", "two"] {
+        subject.put(&key, &subject.value(text)).await?;
+        let locators = [key.clone(), subject.path("shop/nobody")].map(|key| Locator { key, pin: Pin::Current });
+        let single = store.store.read(&locators[0]).await?.created;
+        let several = store.store.read_all(&locators).await.swap_remove(0)?.created;
+        ensure!(several == single.filter(|_| subject.has_times_in_batches()), "{single:?} {several:?}");
+        times.push(single);
+        tokio::time::sleep(Duration::from_millis(1_100)).await; // some services count seconds
+    }
+    match (subject.has_times(), times.as_slice()) {
+        (true, [Some(one), Some(two)]) => {
+            ensure!(one < two, "{one} {two}");
+            ensure!(one.timestamp() > 1_750_000_000 && (*two - *one).num_seconds() < 60, "{one} {two}"); // in seconds
+        }
+        (false, [None, None]) => {}
+        _ => anyhow::bail!("{times:?}"),
+    }
     Ok(())
 }
 

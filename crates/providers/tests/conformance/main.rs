@@ -83,14 +83,14 @@ macro_rules! trials {
 
 fn shared(handle: &Handle, subject: &Arc<dyn Subject>) -> Vec<Trial> {
     trials!(handle, subject, subject.name(), cases:
-        found missing probed read_only denied fixed_later no_credential unavailable silent strange_answers redirect big unicode
+        found dated missing probed read_only denied fixed_later no_credential unavailable silent strange_answers redirect big unicode
         version_pin write_then_read wrong_base written_twice create racing_writes)
 }
 
 /// What holds for a store that keeps no versions.
 fn without_versions(handle: &Handle, subject: &Arc<dyn Subject>) -> Vec<Trial> {
     let mut trials = trials!(handle, subject, subject.name(), cases:
-        found missing probed read_only denied fixed_later no_credential unavailable silent strange_answers redirect big unicode
+        found dated missing probed read_only denied fixed_later no_credential unavailable silent strange_answers redirect big unicode
         written_twice create);
     trials.extend(trials!(handle, subject, subject.name(), find: found_by_path found_by_name nothing_found));
     trials

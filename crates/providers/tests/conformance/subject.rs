@@ -49,6 +49,14 @@ pub trait Subject: Send + Sync {
     fn guarded(&self) -> (Option<String>, String);
     /// Whether a write sent twice is recognised.
     fn is_idempotent(&self) -> bool;
+    /// Whether it says when a version was made.
+    fn has_times(&self) -> bool {
+        true
+    }
+    /// Whether it says so where several keys are read at once.
+    fn has_times_in_batches(&self) -> bool {
+        true
+    }
     /// A key in the form the store wants.
     fn path(&self, key: &str) -> String {
         key.to_owned()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use kube::{Api, api::DeleteParams};
-use rekey_api::{ClusterRemoteStore, store::Capability};
+use rekey_api::{ClusterRemoteStore, SecretPolicy, store::Capability};
 use rekey_e2e::{
     Scene, World,
     conditions::{check, message, shown},
@@ -134,6 +134,22 @@ pub async fn credentials(world: Arc<World>) -> Result<()> {
     store.delete().await
 }
 
+/// When the last policy of a namespace is gone, so is what it logged in with: the next one logs in anew.
+async fn released(store: &ClusterStore<'_>) -> Result<()> {
+    let (scene, mark) = (store.scene, store.scene.world.bao.mark()?);
+    let policies = scene.api::<SecretPolicy>();
+    until("a login of its own for the next policy", || async {
+        policies.delete("db", &DeleteParams::default()).await?;
+        until("the Secret goes with its policy", || async { Ok(scene.data("db").await?.is_none().then_some(())) })
+            .await?;
+        store.policy(scene, "db", &scene.key("db")).await?;
+        scene.wait_data("db", &[("password", &scene.namespace)]).await?;
+        let asked = scene.world.bao.requests_since(mark)?;
+        Ok(asked.iter().any(|request| request.path == "auth/kubernetes/login").then_some(()))
+    })
+    .await
+}
+
 pub async fn accounts_of_consumers(world: Arc<World>) -> Result<()> {
     let scene = Scene::closed(&world, "own").await?;
     let other = Scene::closed(&world, "other").await?;
@@ -172,6 +188,7 @@ pub async fn accounts_of_consumers(world: Arc<World>) -> Result<()> {
     })
     .await?;
     ensure!(!said.contains("create role"), "{said}");
+    released(&store).await?;
     ensure!(other.data("db").await?.is_none(), "it read with the login of another namespace");
     store.delete().await
 }

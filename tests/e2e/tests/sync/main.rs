@@ -8,6 +8,7 @@ mod leading;
 mod locked;
 mod namespaces;
 mod ownership;
+mod records;
 mod requests;
 mod sources;
 mod stores;
@@ -51,6 +52,9 @@ fn main() -> Result<ExitCode> {
             test("values_of_two_stores_meet_in_one_secret", content::two_stores),
             test("a_change_in_the_store_arrives", content::change),
             test("columns_tell_the_truth_and_kubectl_can_wait", content::columns),
+            test("a_thousand_long_keys_change_at_once_and_too_many_are_refused", records::fits),
+            test("a_store_that_went_back_is_not_followed_unless_asked", records::went_back),
+            test("a_key_that_is_counted_anew_is_followed", records::counted_anew),
             test("a_request_is_handled_exactly_once", requests::once),
             test("an_old_request_is_only_recorded", requests::old),
             test("an_edit_of_the_policy_is_followed_at_once", requests::edit),

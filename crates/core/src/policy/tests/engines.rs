@@ -10,7 +10,7 @@ fn engine() -> World {
 }
 
 fn answer(data: &Value, version: &str, lifetime: Option<u64>, is_stable: bool) -> Fetched {
-    let value = RemoteValue { bytes: SecretBytes::from(data.to_string()), version: version.to_owned() };
+    let value = RemoteValue { bytes: SecretBytes::from(data.to_string()), version: version.to_owned(), created: None };
     let answer = Answer { value, lifetime: lifetime.map(Duration::from_secs), is_stable };
     Fetched { answer: Some(answer), ..Fetched::default() }
 }

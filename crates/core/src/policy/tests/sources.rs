@@ -32,6 +32,7 @@ pub fn foreign(world: &mut World, value: &str, adopt_by: Option<&str>) {
         edited_by: vec!["cert-manager".to_owned()],
         edited_at: Some(world.now - TimeDelta::minutes(1)),
         created: Some(world.now - TimeDelta::minutes(1)),
+        other_annotations: 0,
         is_intact: false,
     });
     world.secret = SeenSecret::Foreign { adopt_by: world.adopt_by.clone(), policy: None, content };
@@ -315,7 +316,7 @@ fn sets_come_first_in_their_order_and_single_values_over_them() {
     let store = remote.store.clone();
     let at = |key: &str, value: &str| {
         let locator = Locator { key: key.to_owned(), ..Locator::default() };
-        let value = RemoteValue { bytes: SecretBytes::from(value), version: "1".to_owned() };
+        let value = RemoteValue { bytes: SecretBytes::from(value), version: "1".to_owned(), created: None };
         (Request { store: store.clone(), locator }, value)
     };
     let values = [at("shop/db", r#"{"username": "orders", "password": "one"}"#), at("api/username", "found")].into();

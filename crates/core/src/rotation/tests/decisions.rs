@@ -179,7 +179,7 @@ fn the_history_keeps_the_newest_ten() {
 fn what_is_not_rotated_is_written_back_as_it_stood() {
     let plan = Plan::try_from(&schedule(&json!({}))).unwrap();
     let stored = r#"{"id": 12345678901234567890123, "password": "old", "rate": 1.10, "tags": [ 1e5 ]}"#;
-    let read = RemoteValue { bytes: SecretBytes::from(stored), version: "1".to_owned() };
+    let read = RemoteValue { bytes: SecretBytes::from(stored), version: "1".to_owned(), created: None };
     let values: BTreeMap<String, SecretBytes> = [("password".to_owned(), SecretBytes::from("a\"b"))].into();
     let pending = Pending::read(&plan.owner(), &ObjectMeta::default(), values, &DigestKey::new(SecretBytes::from("k")));
     let merged = merge(&plan, &pending, Some(&read));

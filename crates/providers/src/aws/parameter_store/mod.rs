@@ -19,6 +19,7 @@ use super::{
     found::Found,
     login::Keys,
     service::Service,
+    time,
 };
 use crate::{http::with_allowance, rights::Rights};
 
@@ -108,7 +109,8 @@ fn filters(search: &Search) -> Result<Vec<ParameterStringFilter>, StoreError> {
 fn value(parameter: Parameter) -> Option<RemoteValue> {
     // The first version is 1; 0 stands for none in the answer.
     let version = Some(parameter.version).filter(|version| *version > 0)?;
-    Some(RemoteValue { bytes: SecretBytes::from(parameter.value?), version: version.to_string() })
+    let created = time(parameter.last_modified_date);
+    Some(RemoteValue { bytes: SecretBytes::from(parameter.value?), version: version.to_string(), created })
 }
 
 /// Whether this is the answer to what was asked.

@@ -85,7 +85,9 @@ fn read(locators: &[&Locator], entry: SecretValueEntry) -> Answers {
     let is_current = entry.version_stages().iter().any(|stage| stage == CURRENT);
     let (name, arn) = (entry.name, entry.arn);
     let named = |locator: &&&Locator| Some(&locator.key) == name.as_ref() || Some(&locator.key) == arn.as_ref();
-    let found = value(entry.secret_string, entry.secret_binary, entry.version_id).filter(|_| is_current);
+    // Its date is documented as that of the secret, while GetSecretValue tells that of the version: one taken for the other
+    // would make a new version look old.
+    let found = value(entry.secret_string, entry.secret_binary, entry.version_id, None).filter(|_| is_current);
     let Some(found) = found else { return Answers::new() };
     locators.iter().filter(named).map(|locator| ((*locator).clone(), Ok(found.clone()))).collect()
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, atomic::AtomicBool};
 use async_trait::async_trait;
 use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType, SecretListEntry};
 use aws_smithy_types::Blob;
+use chrono::{DateTime, Utc};
 use rekey_core::{
     SecretBytes,
     store::{Allowance, Locator, Pin, Probe, RemoteValue, Search, Store, StoreError, StoreErrorKind, Write},
@@ -23,6 +24,7 @@ use super::{
     found::Found,
     login::Keys,
     service::Service,
+    time,
 };
 use crate::{http::with_allowance, rights::Rights};
 
@@ -52,7 +54,8 @@ impl SecretsManager {
         let what = format!("reading {:?}{named}", locator.key);
         let attempt = self.service.attempt(&what, "secretsmanager:GetSecretValue");
         let answer = request.send().await.map_err(|error| translate(&error, attempt))?;
-        value(answer.secret_string, answer.secret_binary, answer.version_id).ok_or_else(|| {
+        let created = time(answer.created_date);
+        value(answer.secret_string, answer.secret_binary, answer.version_id, created).ok_or_else(|| {
             let text = format!("{what} at {}: the answer holds no value or no version", self.service.place);
             StoreError::new(StoreErrorKind::Malformed, text)
         })
@@ -104,13 +107,18 @@ fn is_filter(value: &str) -> bool {
     !value.is_empty() && value.len() <= 512 && value.bytes().all(allowed) && !value.starts_with('!')
 }
 
-fn value(text: Option<String>, binary: Option<Blob>, version: Option<String>) -> Option<RemoteValue> {
+fn value(
+    text: Option<String>,
+    binary: Option<Blob>,
+    version: Option<String>,
+    created: Option<DateTime<Utc>>,
+) -> Option<RemoteValue> {
     let bytes = match (text, binary) {
         (Some(text), _) => SecretBytes::from(text),
         (None, Some(binary)) => SecretBytes::new(binary.into_inner()),
         (None, None) => return None,
     };
-    version.map(|version| RemoteValue { bytes, version })
+    version.map(|version| RemoteValue { bytes, version, created })
 }
 
 #[async_trait]

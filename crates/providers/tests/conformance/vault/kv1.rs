@@ -60,6 +60,10 @@ impl Subject for Plain {
         true
     }
 
+    fn has_times(&self) -> bool {
+        false
+    }
+
     fn identity(&self) -> &'static str {
         self.0.identity()
     }

@@ -1,0 +1,124 @@
+//! The record that stands on the Secret beside its content: that it fits, and what it shows against what was read.
+
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
+
+use rekey_api::{condition::Reason, names};
+
+use super::{
+    Hold,
+    publish::{Decided, Publishing, Wait},
+    secret::{Content, Notice},
+};
+use crate::{SpecError, digest::Digests, origin::Origin, published::Published, time};
+
+/// What all annotations of an object may take, names and values together
+/// (<https://pkg.go.dev/k8s.io/apimachinery/pkg/api/validation#pkg-constants>, `TotalAnnotationSizeLimitB`).
+const ANNOTATIONS: usize = 256 * 1024;
+/// What etcd takes of one object (<https://etcd.io/docs/v3.6/dev-guide/limit/>).
+const OBJECT: usize = 1536 * 1024;
+/// Of an object beside its data and annotations, at most: labels, owner, the managed fields of these.
+const FRAME: usize = 32 * 1024;
+/// Of a key beside its name, which stands in the data and in the managed fields.
+const KEY: usize = 24;
+/// Names that an Event lists.
+const NAMES: usize = 8;
+/// Sources that a message lists.
+const SOURCES: usize = 3;
+
+impl Publishing<'_> {
+    /// All annotations of the Secret.
+    ///
+    /// # Errors
+    /// When they do not fit on it, now or once each of its keys has changed, or the whole does not fit into etcd.
+    pub(super) fn annotations(&self, published: &Published) -> Result<BTreeMap<String, String>, SpecError> {
+        let mut annotations = self.policy.secret_annotations(published);
+        let theirs: usize = annotations.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let (others, name) = (self.seen.other_annotations + theirs, self.policy.secret.clone());
+        let needed = names::DIGESTS.len() + names::CHANGES.len() + published.room();
+        if others + needed > ANNOTATIONS {
+            let keys = published.digests.len();
+            return Err(SpecError::TooManyKeys { name, keys, needed, others });
+        }
+        let data = self.gathered.data.iter().map(|(key, value)| value.len() + 2 * key.len() + KEY).sum::<usize>();
+        let size = data + others + needed + FRAME;
+        if self.policy.hold != Hold::Record && size > OBJECT {
+            return Err(SpecError::ObjectTooLarge { name, keys: self.gathered.data.len(), size });
+        }
+        annotations.insert(names::DIGESTS.to_owned(), published.digests.to_string());
+        annotations.insert(names::CHANGES.to_owned(), published.changes.to_string());
+        Ok(annotations)
+    }
+
+    /// What is decided when the store gives something from before what is published, and nobody has asked for it.
+    pub(super) fn went_back(&self, published: &Arc<Published>) -> Option<Decided> {
+        let (policy, status) = (self.policy, &self.seen.status);
+        // A request on an object that nobody has looked at yet may be an old one: it was restored with the object.
+        let asked = policy.sync_requested != status.last_handled_sync && status.revision.is_some();
+        if asked && policy.sync_requested.is_some() {
+            return None;
+        }
+        let back = self.gathered.origins.iter().filter_map(|source| {
+            let before = published.changes.origins.of(&source.id).filter(|before| source.origin.is_before(*before))?;
+            Some(format!("key {} went back from {} to {}", source.text, shown(before), shown(source.origin)))
+        });
+        let back: Vec<String> = back.collect();
+        if back.is_empty() {
+            return None;
+        }
+        let text = format!(
+            "{}; a store that was restored or lags behind gives old values, so Secret {} keeps the newer ones. To publish \
+             what the store holds now: kubectl annotate secretpolicy {} -n {} --overwrite \
+             rekey.dev/sync-requested=\"$(date +%s)\"",
+            list(&back, SOURCES, "; "),
+            policy.secret,
+            policy.name,
+            policy.namespace,
+        );
+        let told = status.conditions.iter().any(|at| at.reason == Reason::StoreWentBack.as_str() && at.message == text);
+        let notice = Notice { reason: Reason::StoreWentBack, action: "Sync", text: text.clone() };
+        let events = if told { Vec::new() } else { vec![notice] };
+        let stale = Some(Wait { reason: Reason::StoreWentBack, text });
+        Some(Decided { events, stale, ..Decided::unchanged(Arc::clone(published)) })
+    }
+
+    /// Which keys come and go with this publication: a changed set of keys is worth a look, whoever changed it. What is gone
+    /// has a name only where the record or the content tells it.
+    pub(super) fn key_changes(&self, before: &Digests, content: Option<&Content>) -> String {
+        let data = &self.gathered.data;
+        let added: Vec<&String> = data.keys().filter(|key| !before.contains(key)).collect();
+        let gone = |key: &&String| !data.contains_key(*key) && before.contains(key);
+        let removed: Option<Vec<&String>> = match (before.named(), content) {
+            (Some(named), _) => Some(named.filter(gone).collect()),
+            (None, Some(content)) => Some(content.data.keys().filter(gone).collect()),
+            (None, None) => None,
+        };
+        let mut text = String::new();
+        if !added.is_empty() {
+            text.extend(["; new keys: ", &list(&added, NAMES, ", ")]);
+        }
+        match removed {
+            Some(removed) if removed.is_empty() => {}
+            Some(removed) => text.extend(["; removed keys: ", &list(&removed, NAMES, ", ")]),
+            None => {
+                let count = (before.len() + added.len()).saturating_sub(data.len());
+                if count > 0 {
+                    write!(text, "; {count} keys removed").ok();
+                }
+            }
+        }
+        text
+    }
+}
+
+fn shown(origin: Origin) -> String {
+    let time = time::text(origin.created);
+    origin.version.map_or_else(|| format!("a version of {time}"), |version| format!("version {version} of {time}"))
+}
+
+fn list<T: AsRef<str>>(all: &[T], most: usize, between: &str) -> String {
+    let listed = all.iter().take(most).map(AsRef::as_ref).collect::<Vec<&str>>().join(between);
+    match all.len().saturating_sub(most) {
+        0 => listed,
+        more => format!("{listed}{between}and {more} more"),
+    }
+}
