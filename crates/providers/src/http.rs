@@ -93,7 +93,10 @@ impl Answer {
 
 /// Reads a `Retry-After` header.
 pub(crate) fn retry_after(text: &str) -> Option<Duration> {
-    text.trim().parse().ok().map(|seconds| Duration::from_secs(seconds).clamp(SHORTEST_WAIT, LONGEST_WAIT))
+    let digits = Some(text.trim()).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty())?;
+    // Digits that are no number of this size are too many.
+    let seconds = digits.parse().unwrap_or(u64::MAX);
+    Some(Duration::from_secs(seconds).clamp(SHORTEST_WAIT, LONGEST_WAIT))
 }
 
 /// Why there is no answer.
@@ -214,7 +217,14 @@ mod tests {
             (" 7 ", Some(Duration::from_secs(7))),
             ("0", Some(SHORTEST_WAIT)),
             ("86400", Some(LONGEST_WAIT)),
+            ("9000000000000000", Some(LONGEST_WAIT)),
+            ("99999999999999999999999", Some(LONGEST_WAIT)),
             ("-1", None),
+            ("+7", None),
+            ("7.5", None),
+            ("1e300", None),
+            ("NaN", None),
+            ("", None),
             ("Wed, 21 Oct 2026 07:28:00 GMT", None),
         ];
         for (text, wait) in table {

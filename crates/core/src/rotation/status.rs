@@ -217,7 +217,7 @@ fn situation(record: &Record<'_>, status: &RotationScheduleStatus) -> (Situation
         let waits = open.message.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
         let text = format!("{}{waits}", open.step.as_str());
         let extras = rotated(false, Reason::Rotating, text.clone());
-        if record.now > time::chrono(&open.started_at) + record.plan.overdue_after {
+        if record.now > time::later(time::chrono(&open.started_at), record.plan.overdue_after) {
             let late = format!("the rotation that began at {} is not finished: {text}", open.started_at.0);
             return (Situation::Late(Reason::RotationOverdue, late), extras);
         }
