@@ -19,6 +19,7 @@ pub mod summary;
 pub mod time;
 pub mod workload;
 
+mod network;
 mod secret_bytes;
 mod spec_error;
 

@@ -5,19 +5,18 @@ use std::{
     collections::BTreeMap,
     fmt,
     hash::{Hash, Hasher},
-    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use ipnet::IpNet;
 use regex::{Regex, RegexBuilder};
 use rekey_api::store::{Capability, RemoteStoreSpec};
 use uuid::Uuid;
 
 use crate::SecretBytes;
+pub use crate::network::{Addresses, Network};
 
 /// Which revision of a remote value is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -285,19 +284,6 @@ pub trait Credentials: Send + Sync {
     /// Whether a store without `auth` may use the operator's own credentials: a `ClusterRemoteStore`, or any with
     /// `--allow-ambient-credentials`.
     fn is_ambient_allowed(&self) -> bool;
-}
-
-/// What the operator's settings allow for connections to stores.
-#[derive(Clone, Debug, Default)]
-pub struct Network {
-    /// Allow `http://` and all addresses (`--allow-insecure-stores`, for development).
-    pub insecure: bool,
-    /// Ranges that stores may be in although they are refused otherwise, also by `refuse` (`--allow-addresses`).
-    pub allow: Vec<IpNet>,
-    /// Addresses that no store may have: those of the API server.
-    pub refuse: Vec<IpAddr>,
-    /// Proxy for all stores (`--store-proxy`); the environment's proxies are never used.
-    pub proxy: Option<String>,
 }
 
 /// Opens stores.

@@ -16,7 +16,10 @@ use super::{
     keys::Places,
     transport::Transport,
 };
-use crate::session::{Granted, Login};
+use crate::{
+    http::Client,
+    session::{Granted, Login},
+};
 
 /// How long a key pair is used before the Secret is looked at again.
 const FRESH: Duration = Duration::from_mins(1);
@@ -37,7 +40,7 @@ pub(super) enum Source {
         audiences: Vec<String>,
     },
     /// The operator's own: environment, web identity, Pod Identity, ECS, instance metadata. Fetched over a client of its own.
-    Own(reqwest::Client),
+    Own(Client),
 }
 
 /// A role to assume.
@@ -135,7 +138,7 @@ impl Keys {
     }
 
     /// What the operator's environment offers. Nothing is fetched before it is used.
-    async fn own(&self, client: &reqwest::Client) -> Result<SharedCredentialsProvider, StoreError> {
+    async fn own(&self, client: &Client) -> Result<SharedCredentialsProvider, StoreError> {
         let loader = aws_config::defaults(BehaviorVersion::latest()).http_client(Transport(client.clone()));
         let loader = loader.retry_config(RetryConfig::standard().with_max_attempts(2));
         let config = loader.region(self.connection.region.clone()).load().await;

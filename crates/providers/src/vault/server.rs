@@ -11,7 +11,7 @@ use rekey_core::{
     store::{StoreError, StoreErrorKind},
 };
 use reqwest::{
-    Client, Url,
+    Url,
     header::{CONTENT_TYPE, HeaderValue},
 };
 use rustify::{
@@ -21,7 +21,7 @@ use rustify::{
 };
 
 use super::wire;
-use crate::http::{Answer, Failure, send};
+use crate::http::{Answer, Client, Failure, send};
 
 /// A server, and the namespace we speak to on it.
 pub(super) struct Server {
