@@ -161,7 +161,12 @@ pub fn secret(ctx: &Context, change: &Change<SecretRow>) {
         ctx.queues.policies.add(ObjectName::new(namespace.as_str(), name), Lane::Urgent);
     }
     for (name, _) in ctx.known.stores.referring(namespace, Referent::Secret, &change.name.name) {
-        ctx.queues.stores.add(ObjectName::new(namespace.as_str(), name), Lane::Urgent);
+        let store = ObjectName::new(namespace.as_str(), name);
+        if change.before.is_some() {
+            // What its client has read of the Secret may be old: it is read again at the next use.
+            ctx.connections.reopen(&store);
+        }
+        ctx.queues.stores.add(store, Lane::Urgent);
     }
     if has_new_values(change) {
         workloads_of(ctx, namespace, &change.name.name);

@@ -109,6 +109,38 @@ pub async fn idle(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
+/// A store that is only probed costs the API server nothing; an edit of its key pair is followed at once.
+pub async fn key_pair(world: Arc<World>) -> Result<()> {
+    let (scene, account, operator) = ready(&world, "pair").await?;
+    let (mark, before) = (account.mark().await?, probes(&operator).await);
+    // One every 30 s: a key pair was read again after a minute.
+    for more in [2, 4, 6] {
+        until("each store is probed once more", || async {
+            Ok((probes(&operator).await >= before + more).then_some(()))
+        })
+        .await?;
+    }
+    let counts = account.since(&mark).await?;
+    ensure!(counts.total() == 0, "the API server was asked while nothing happened:\n{counts}");
+    let mark = account.mark().await?;
+    scene.secret("aws", &[("id", "other"), ("secret", "other")]).await?;
+    until("the new key pair is read", || async {
+        Ok((account.since(&mark).await?.of("get", "secrets") >= 2).then_some(()))
+    })
+    .await?;
+    scene.wait_store("aws", "Ready=True/Synced").await.map(drop)
+}
+
+/// How many probes of stores there were, by the metrics.
+async fn probes(operator: &Operator) -> usize {
+    let line = "rekey_store_requests_total{kind=\"probe\",result=\"ok\"} ";
+    let count = async {
+        let (_, text) = operator.get("/metrics").await.ok()?;
+        text.lines().find_map(|at| at.strip_prefix(line))?.trim().parse().ok()
+    };
+    count.await.unwrap_or_default()
+}
+
 pub async fn restart(world: Arc<World>) -> Result<()> {
     const POLICIES: usize = 3;
     let (scene, account, mut operator) = ready(&world, "restart").await?;
