@@ -56,6 +56,8 @@ struct Feed<K, T> {
     vital: bool,
     /// Whether nothing begins before its first list.
     first: bool,
+    /// Whether its kind is one that can be removed from a cluster.
+    removable: bool,
     table: fn(&Context) -> &Table<T>,
     row: fn(K) -> (ObjectName, T),
     notify: fn(&Context, &Change<T>),
@@ -118,6 +120,7 @@ pub fn namespace(ctx: &Arc<Context>, namespace: &str) -> Vec<AbortHandle> {
         namespace: Some(namespace.to_owned()),
         vital: true,
         first: false,
+        removable: false,
         table: |ctx| &ctx.known.secrets,
         row: |object: PartialObjectMeta<Secret>| (named(&object), SecretRow::project(object.metadata)),
         notify: notify::secret,
@@ -149,6 +152,7 @@ pub fn labels(ctx: &Arc<Context>) -> AbortHandle {
         namespace: None,
         vital: false,
         first: false,
+        removable: false,
         table: |ctx| &ctx.known.namespaces,
         row: |object: PartialObjectMeta<Namespace>| (named(&object), NamespaceRow::project(object.metadata)),
         notify: notify::namespace,
@@ -199,6 +203,7 @@ where
         namespace,
         vital: kind != CLUSTER_STORES,
         first: true,
+        removable: false,
         table,
         row,
         notify,
@@ -236,6 +241,7 @@ fn consumers<K>(namespace: &str, kind: Kind, row: fn(K) -> (ObjectName, Workload
         namespace: Some(namespace.to_owned()),
         vital: kind.rolls(), // the others are only shown
         first: false,
+        removable: false,
         table: |ctx| &ctx.known.workloads,
         row,
         notify: notify::workload,
@@ -247,7 +253,8 @@ fn named<K: Resource>(object: &K) -> ObjectName {
     ObjectName::new(object.namespace().unwrap_or_default(), object.name_any())
 }
 
-/// Feeds one watch into its table. Ends only with the stream, that is never.
+/// Feeds one watch into its table. Ends only with the stream, that is never, or when its kind is removed: then its rows
+/// are gone, too.
 async fn run<K, T: Row>(ctx: Arc<Context>, api: Api<K>, feed: Feed<K, T>)
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
@@ -287,8 +294,16 @@ where
                     (feed.notify)(&ctx, &change);
                 }
             }
-            Err(error) => failed(&ctx, &feed, &running, &error),
+            Err(error) => {
+                failed(&ctx, &feed, &running, &error);
+                if feed.removable && code(&error) == Some(404) {
+                    break;
+                }
+            }
         }
+    }
+    for change in gone(table(&ctx), &feed, &BTreeSet::new()) {
+        (feed.notify)(&ctx, &change);
     }
 }
 
@@ -301,14 +316,19 @@ fn gone<K, T: Row>(table: &Table<T>, feed: &Feed<K, T>, present: &BTreeSet<Objec
     table.retain(feed.namespace.as_deref(), |name| present.contains(name) || !own(name))
 }
 
-fn failed<K, T>(ctx: &Context, feed: &Feed<K, T>, running: &Running, error: &watcher::Error) {
-    let code = match error {
+/// The status that the API server answered a watch with.
+fn code(error: &watcher::Error) -> Option<u16> {
+    match error {
         watcher::Error::InitialListFailed(source)
         | watcher::Error::WatchStartFailed(source)
         | watcher::Error::WatchFailed(source) => crate::error::status(source),
         watcher::Error::WatchError(status) => Some(status.code),
         watcher::Error::NoResourceVersion => None,
-    };
+    }
+}
+
+fn failed<K, T>(ctx: &Context, feed: &Feed<K, T>, running: &Running, error: &watcher::Error) {
+    let code = code(error);
     tracing::warn!(kind = feed.kind, namespace = feed.namespace, code, "a watch failed; it is started again");
     if code == Some(403) && !feed.vital {
         running.refused();

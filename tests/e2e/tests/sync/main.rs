@@ -8,6 +8,7 @@ mod leading;
 mod locked;
 mod namespaces;
 mod ownership;
+mod removed;
 mod requests;
 mod sources;
 mod stores;
@@ -63,6 +64,7 @@ fn main() -> Result<ExitCode> {
             test("a_change_costs_two_writes_and_an_event", cost::change),
             test("a_restarted_operator_writes_nothing", cost::restart),
             test("a_key_pair_is_read_when_it_changes_and_not_while_nothing_does", cost::key_pair),
+            test("a_kind_that_is_removed_is_not_asked_for_and_may_come_back", removed::kind),
             test("health_and_metrics_answer_without_names", leading::health),
             test("json_logs_name_kind_object_and_reason", leading::json_logs),
         ],
