@@ -7,10 +7,10 @@ SHELL := /usr/bin/env bash
 # Directory of what is expensive to get: built control planes, Python packages.
 CACHE := $(or $(REKEY_CACHE),$(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME)/rekey,$(HOME)/.cache/rekey))
 
-.PHONY: help demo test unit e2e lint format crds run bench prove clean
+.PHONY: help demo test unit e2e lint format crds run bench prove release-checks clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Show the main job on a real control plane; KEEP=1 leaves it running, CLUSTER=current uses your kubeconfig
 	@case "$(CLUSTER)" in ""|current) ;; *) echo "CLUSTER=$(CLUSTER) is not known: leave it out, or say CLUSTER=current" >&2; exit 1;; esac
@@ -33,7 +33,7 @@ e2e: ## The tests on real parts: test ground, conformance of the stores, the bui
 	@scripts/needs.sh test
 	@scripts/test.sh "-p rekey-testkit -p rekey-e2e" "-p rekey-providers --test conformance"
 
-lint: ## Format check, clippy with warnings denied, cargo-deny if it is installed
+lint: ## Format check, clippy with warnings denied, cargo-deny if it is installed; it says when advisories were not checked
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	@if cargo deny --version >/dev/null 2>&1; then \
@@ -41,6 +41,10 @@ lint: ## Format check, clippy with warnings denied, cargo-deny if it is installe
 	else \
 		echo "cargo-deny is not installed and was left out (cargo install --locked cargo-deny)"; \
 	fi
+	@scripts/advisories.sh
+
+release-checks: ## What a release must pass besides the tests: known weaknesses of dependencies, and nothing is left out
+	cargo deny --locked check advisories bans licenses sources
 
 format: ## Format the Rust code
 	cargo fmt --all
