@@ -153,6 +153,7 @@ impl Operator {
 }
 
 /// A binary, and how much it logs.
+#[derive(Clone, Copy)]
 struct Program<'p> {
     path: &'p Path,
     level: &'p str,

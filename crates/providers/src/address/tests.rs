@@ -100,6 +100,15 @@ fn addresses() {
         "fd00:42::42",
         "fd00:a9fe:a9fe::1",
         "fd00:100::100:200",
+    ];
+    for text in refused {
+        assert!(!is_allowed(text.parse().unwrap(), &Network::default()), "{text}");
+    }
+}
+
+#[test]
+fn addresses_that_stand_for_others() {
+    let refused = [
         "::ffff:127.0.0.1",
         "::127.0.0.1",
         "64:ff9b::a9fe:a9fe",
