@@ -22,6 +22,7 @@ pub mod summary;
 pub mod time;
 pub mod workload;
 
+mod network;
 mod origin;
 mod packed;
 mod request;

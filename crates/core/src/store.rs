@@ -7,11 +7,10 @@ pub mod place;
 pub mod provider;
 mod search;
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use ipnet::IpNet;
 use rekey_api::store::{Capability, RemoteStoreSpec};
 use uuid::Uuid;
 
@@ -22,6 +21,7 @@ pub use self::{
     search::{NamePattern, Search},
 };
 use crate::SecretBytes;
+pub use crate::network::{Addresses, Network};
 
 /// Which revision of a remote value is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -233,19 +233,6 @@ pub trait Credentials: Send + Sync {
     /// Whether a store without `auth` may use the operator's own credentials: a `ClusterRemoteStore`, or any with
     /// `--allow-ambient-credentials`.
     fn is_ambient_allowed(&self) -> bool;
-}
-
-/// What the operator's settings allow for connections to stores.
-#[derive(Clone, Debug, Default)]
-pub struct Network {
-    /// Allow `http://` and all addresses (`--allow-insecure-stores`, for development).
-    pub insecure: bool,
-    /// Ranges that stores may be in although they are refused otherwise, also by `refuse` (`--allow-addresses`).
-    pub allow: Vec<IpNet>,
-    /// Addresses that no store may have: those of the API server.
-    pub refuse: Vec<IpAddr>,
-    /// Proxy for all stores (`--store-proxy`); the environment's proxies are never used.
-    pub proxy: Option<String>,
 }
 
 /// Opens stores.

@@ -1,7 +1,13 @@
 //! The one place where Kubernetes' time type and ours meet.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+
+/// The longest life that a number of a server is taken for: a hundred years of 365 days. No credential is meant to live
+/// longer, and counted from now it stays within years of four digits, as the API takes them, and within every clock.
+pub const LONGEST_LIFE: Duration = Duration::from_hours(100 * 365 * 24);
 
 /// Tells the time; the binary passes the wall clock, tests pass theirs.
 pub trait Clock: Send + Sync {
@@ -19,6 +25,18 @@ pub fn kube(time: DateTime<Utc>) -> Time {
 #[must_use]
 pub fn chrono(time: &Time) -> DateTime<Utc> {
     DateTime::from_timestamp(time.0.as_second(), time.0.subsec_nanosecond().unsigned_abs()).unwrap_or_default()
+}
+
+/// When what is good for `life` from `now` on is over. [`LONGEST_LIFE`] bounds it.
+#[must_use]
+pub fn end(now: DateTime<Utc>, life: Duration) -> DateTime<Utc> {
+    later(now, TimeDelta::from_std(life.min(LONGEST_LIFE)).unwrap_or_default())
+}
+
+/// `time` and `wait`; the last moment there is where the sum would lie beyond it. `+` panics there.
+#[must_use]
+pub fn later(time: DateTime<Utc>, wait: TimeDelta) -> DateTime<Utc> {
+    time.checked_add_signed(wait).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
 /// RFC 3339 in whole seconds, for times in the future, which `kubectl` cannot show in its own time columns.
@@ -43,5 +61,17 @@ mod tests {
         assert_eq!(chrono(&kube(now)).timestamp(), now.timestamp());
         assert_eq!(chrono(&kube(now)), chrono(&kube(chrono(&kube(now)))));
         assert_eq!(parse(&text(now)).map(|time| time.timestamp()), Some(now.timestamp()));
+    }
+
+    #[test]
+    fn no_life_is_longer_than_allowed_and_no_sum_panics() {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap_or_default();
+        assert_eq!(text(end(now, Duration::from_secs(90))), "2027-01-15T08:01:30Z");
+        for life in [LONGEST_LIFE, Duration::from_secs(9_000_000_000_000_001), Duration::MAX] {
+            assert_eq!(text(end(now, life)), "2126-12-22T08:00:00Z");
+            assert_eq!(parse(&text(end(now, life))), Some(end(now, life)), "it reads back");
+        }
+        assert_eq!(later(now, TimeDelta::MAX), DateTime::<Utc>::MAX_UTC);
+        assert_eq!(later(DateTime::<Utc>::MAX_UTC, TimeDelta::seconds(1)), DateTime::<Utc>::MAX_UTC);
     }
 }

@@ -8,9 +8,11 @@ use std::net::SocketAddr;
 use clap::{Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
+use crate::version::VERSION;
+
 /// Keeps Secrets equal to what stores hold, restarts their consumers, rotates on schedule.
 #[derive(Debug, Parser)]
-#[command(name = "rekey", version)]
+#[command(name = "rekey", version = VERSION)]
 pub struct Args {
     #[command(subcommand)]
     pub command: Command,

@@ -3,10 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow};
+use http::{HeaderValue, header::USER_AGENT};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::{Api, Client, Config, api::PostParams, client::Body};
 use rekey_controller::pulse::Pulse;
 use tower::service_fn;
+
+use crate::version::AGENT;
 
 /// No call outlives this.
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -31,6 +34,7 @@ pub async fn connect(pulse: &Arc<Pulse>) -> Result<Clients> {
     let mut config = Config::infer().await.map_err(|error| anyhow!("{fix}: {error}"))?;
     // The library would retry every verb, up to 15 times, for as long as a Retry-After says.
     config.default_retry = false;
+    config.headers.push((USER_AGENT, HeaderValue::from_static(AGENT)));
     config.connect_timeout = Some(Duration::from_secs(5));
     config.write_timeout = Some(DEADLINE);
     let watches = Client::try_from(config.clone()).context("build the client for watches")?;

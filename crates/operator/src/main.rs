@@ -1,5 +1,6 @@
 //! The Rekey operator.
 
+mod api_server;
 mod args;
 mod client;
 mod health;
@@ -8,6 +9,7 @@ mod run;
 mod serve;
 mod system;
 mod telemetry;
+mod version;
 
 use std::process::ExitCode;
 

@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use rekey_controller::{Parts, Settings, metrics::Metrics, pulse::Pulse};
-use rekey_core::{health::Duty, store::Network};
+use rekey_core::{
+    health::Duty,
+    store::{Addresses, Network},
+};
 use rekey_providers::Stores;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -12,12 +15,14 @@ use tokio::{
 };
 
 use crate::{
+    api_server,
     args::{RunOptions, Scope},
     client::{self, Clients},
     health,
     lease::Candidate,
     system::{self, SystemChance, WallClock},
     telemetry,
+    version::{AGENT, VERSION},
 };
 
 /// Runs until a signal or a failure.
@@ -76,14 +81,16 @@ async fn work(
     let instance = system::instance();
     let namespace =
         options.operator_namespace.clone().or_else(system::pod_namespace).unwrap_or_else(|| "rekey-system".to_owned());
-    tracing::info!(instance, namespace, version = env!("CARGO_PKG_VERSION"), "started");
+    tracing::info!(instance, namespace, version = VERSION, "started");
+    let network = network(&options);
+    let _follower = api_server::follow(clients.watches.clone(), clients.server.clone(), network.refuse.clone()).await;
     let parts = Parts {
         client: clients.calls.clone(),
         watch_client: clients.watches.clone(),
         settings: settings(&options, account, &instance, &namespace),
         clock: Arc::new(WallClock),
         chance: Arc::new(SystemChance),
-        connect: Arc::new(Stores::new(network(&options, &clients).await)),
+        connect: Arc::new(Stores::new(network)),
         metrics: Arc::clone(metrics),
         pulse: Arc::clone(pulse),
     };
@@ -135,13 +142,14 @@ fn settings(options: &RunOptions, account: String, instance: &str, namespace: &s
     }
 }
 
-/// What stores may be reached. The API server's own addresses are not among them, unless they are listed.
-async fn network(options: &RunOptions, clients: &Clients) -> Network {
-    let refuse = tokio::net::lookup_host(clients.server.as_str()).await;
+/// What stores may be reached. The addresses of the API server, of which none is known yet, are not among them, unless they
+/// are listed.
+fn network(options: &RunOptions) -> Network {
     Network {
         allow: options.allow_addresses.clone(),
-        refuse: refuse.into_iter().flatten().map(|address| address.ip()).collect(),
+        refuse: Addresses::default(),
         insecure: options.allow_insecure_stores,
         proxy: options.store_proxy.clone(),
+        agent: AGENT.to_owned(),
     }
 }

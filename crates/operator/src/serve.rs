@@ -161,7 +161,7 @@ mod tests {
 
     const REQUEST: &str = "GET /there HTTP/1.1\r\nhost: a\r\n\r\n";
     const SHORT: Duration = Duration::from_millis(50);
-    const LONG: Duration = Duration::from_secs(600);
+    const LONG: Duration = Duration::from_mins(10);
 
     fn server(bounds: Bounds) -> Server {
         start("test", "127.0.0.1:0".parse().unwrap(), bounds, |path| match path {

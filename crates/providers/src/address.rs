@@ -1,22 +1,23 @@
-//! Which addresses a store may have (rule X5 of `docs/security.md`): checked on the URL when a store is opened, and
-//! again on every address its name resolves to when a connection is made, so that a changed DNS answer gains nothing.
+//! Which addresses a store may have (rule X5 of `docs/security.md`): checked on the URL when a store is opened and at
+//! each request, and on every address its name resolves to when a connection is made, so that neither a changed DNS
+//! answer nor an API server that moves gains anything.
+
+mod ranges;
 
 use std::{
     error::Error,
     fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
+    time::Duration,
 };
 
-use ipnet::IpNet;
 use rekey_core::store::{Network, StoreError, StoreErrorKind};
 use reqwest::{
     Url,
     dns::{Addrs, Name, Resolve, Resolving},
 };
 
-/// Addresses outside the ranges below at which a cloud hands out credentials or machine data.
-const METADATA: [Ipv4Addr; 3] =
-    [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(168, 63, 129, 16), Ipv4Addr::new(192, 0, 0, 192)];
+use self::ranges::{REFUSED, is_allowed};
 
 /// A store's address that has passed the check.
 #[derive(Clone, Debug)]
@@ -50,78 +51,47 @@ pub(crate) fn check(field: &str, text: &str, network: &Network) -> Result<Addres
     if host.is_empty() {
         return Err(refuse("has no host; write https://host:port"));
     }
-    let literal = host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
-    if let Some(address) = literal.filter(|address| !is_allowed(*address, network)) {
+    if let Some(address) = literal(host).filter(|address| !is_allowed(*address, network)) {
         return Err(refuse(&format!("is the address {address}: {REFUSED}")));
     }
     let place = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     Ok(Address { url, place })
 }
 
-const REFUSED: &str = "loopback, link-local, unspecified, metadata and API server addresses are refused \
-     (--allow-addresses allows ranges of them, --allow-insecure-stores all of them, for development)";
-
-/// Whether a store may be at this address. An IPv6 address that stands for an IPv4 address is treated like it.
-fn is_allowed(address: IpAddr, network: &Network) -> bool {
-    let meant = meant(address);
-    let listed = |range: &IpNet| range.contains(&address) || range.contains(&meant);
-    if network.insecure || network.allow.iter().any(listed) {
-        return true;
-    }
-    let refused = network.refuse.iter().any(|other| self::meant(*other) == meant);
-    !refused
-        && match meant {
-            IpAddr::V4(address) => is_allowed_v4(address),
-            IpAddr::V6(address) => is_allowed_v6(address),
-        }
+/// The address that a host is, if it is no name.
+fn literal(host: &str) -> Option<IpAddr> {
+    host.trim_matches(['[', ']']).parse().ok()
 }
 
-fn meant(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(outer) => embedded(outer).map_or(address, IpAddr::V4),
-    }
+/// Names that mean the machine, its metadata or the API server wherever they are resolved. Only through a proxy they
+/// matter: elsewhere it is the addresses that count.
+const NAMES: [&str; 7] = [
+    "ip6-localhost",
+    "ip6-loopback",
+    "metadata",
+    "metadata.google.internal",
+    "metadata.goog",
+    "instance-data",
+    "instance-data.ec2.internal",
+];
+
+fn is_refused_name(name: &str) -> bool {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let is_below = |domain: &str| name == domain || name.ends_with(&format!(".{domain}"));
+    let is_api_server = name == "kubernetes" || name == "kubernetes.default" || name.starts_with("kubernetes.default.");
+    NAMES.contains(&name.as_str()) || is_below("localhost") || is_api_server
 }
 
-fn is_allowed_v4(address: Ipv4Addr) -> bool {
-    !(address.is_loopback()
-        || address.is_link_local()
-        || address.is_multicast()
-        || address.is_broadcast()
-        || address.octets()[0] == 0
-        || METADATA.contains(&address))
-}
+/// How long the look at a name that a proxy resolves may take.
+const LOOK: Duration = Duration::from_secs(5);
 
-fn is_allowed_v6(address: Ipv6Addr) -> bool {
-    let segments = address.segments();
-    // fd00:ec2::/32 holds the metadata and credential endpoints of EC2 and EKS.
-    let metadata = segments[0] == 0xfd00 && segments[1] == 0x0ec2;
-    !(address.is_loopback()
-        || address.is_unspecified()
-        || address.is_unicast_link_local()
-        || address.is_multicast()
-        || metadata)
-}
-
-/// The IPv4 address that an IPv6 address stands for: mapped, compatible, NAT64 or 6to4.
-fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
-    let join = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
-    match address.segments() {
-        [0, 0, 0, 0, 0, 0, 0, _] => None, // `::` and `::1`
-        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
-            Some(join(high, low))
-        }
-        _ => None,
-    }
-}
-
-/// The name resolves to refused addresses only.
+/// The address is one that is refused, or the name resolves to such addresses only.
 #[derive(Debug)]
 pub(crate) struct Refused;
 
 impl fmt::Display for Refused {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("resolves to a refused address: ")?;
+        formatter.write_str("is or resolves to a refused address: ")?;
         formatter.write_str(REFUSED)
     }
 }
@@ -141,6 +111,29 @@ impl Guard {
     pub(crate) fn new(network: &Network) -> Self {
         let host = |proxy: &String| Url::parse(proxy).ok()?.host_str().map(str::to_owned);
         Self { network: network.clone(), proxy: network.proxy.as_ref().and_then(host) }
+    }
+
+    /// Checks what no resolver of ours is asked for: an address, which may be refused only since the store was opened,
+    /// and a name that a proxy resolves. The proxy may find other addresses than we do, or some where we find none: what
+    /// it lets through is for its own rules to say.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub(crate) async fn look(&self, url: &Url) -> Result<(), Refused> {
+        let host = url.host_str().unwrap_or_default();
+        if let Some(address) = literal(host) {
+            return if is_allowed(address, &self.network) { Ok(()) } else { Err(Refused) };
+        }
+        if self.network.proxy.is_none() || self.network.insecure {
+            return Ok(());
+        }
+        if is_refused_name(host) {
+            return Err(Refused);
+        }
+        let found = tokio::time::timeout(LOOK, tokio::net::lookup_host((host, 0))).await;
+        let Ok(Ok(mut found)) = found else { return Ok(()) };
+        // It may take any of them.
+        if found.all(|address| is_allowed(address.ip(), &self.network)) { Ok(()) } else { Err(Refused) }
     }
 
     fn pass(&self, name: &str, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Refused> {
@@ -165,149 +158,4 @@ impl Resolve for Guard {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn network(insecure: bool) -> Network {
-        Network { insecure, ..Network::default() }
-    }
-
-    #[test]
-    fn urls() {
-        let table = [
-            ("https://bao.infra:8200", "bao.infra:8200"),
-            ("https://bao.infra", "bao.infra"),
-            ("https://10.0.0.7:8200/prefix", "10.0.0.7:8200"),
-            ("https://[2001:db8::1]:8200", "[2001:db8::1]:8200"),
-        ];
-        for (text, place) in table {
-            assert_eq!(check("server", text, &network(false)).unwrap().place, place, "{text}");
-        }
-        let refused = [
-            ("bao.infra:8200", "must be https://"),
-            ("nonsense", "is not a URL"),
-            ("file:///etc/passwd", "must be https://"),
-            ("http://bao.infra:8200", "--allow-insecure-stores"),
-            ("https://user:pass@bao.infra", "must not hold a user"),
-            ("https://user@bao.infra", "must not hold a user"),
-            ("https://bao.infra/?a=b", "query"),
-            ("https://bao.infra/#a", "fragment"),
-            ("https://127.0.0.1:8200", "127.0.0.1"),
-            ("https://2130706433", "127.0.0.1"),
-            ("https://0x7f.1", "127.0.0.1"),
-            ("https://0", "0.0.0.0"),
-            ("https://169.254.169.254", "169.254.169.254"),
-            ("https://[::1]", "::1"),
-            ("https://[fd00:ec2::254]", "fd00:ec2::254"),
-            ("https://[::ffff:169.254.169.254]", "refused"),
-        ];
-        for (text, why) in refused {
-            let error = check("spec.provider.vault.server", text, &network(false)).unwrap_err();
-            assert_eq!(error.kind, StoreErrorKind::Invalid, "{text}");
-            assert!(error.text.contains(why), "{text}: {error}");
-            assert!(error.text.starts_with("spec.provider.vault.server "), "{text}: {error}");
-            assert!(!error.text.contains("pass@"), "{text}: {error}");
-        }
-    }
-
-    #[test]
-    fn insecure_allows_http_and_loopback_but_no_user() {
-        assert!(check("server", "http://127.0.0.1:8200", &network(true)).is_ok());
-        assert!(check("server", "https://localhost:8200", &network(true)).is_ok());
-        assert!(check("server", "http://user@127.0.0.1", &network(true)).is_err());
-        assert!(check("server", "ftp://127.0.0.1", &network(true)).is_err());
-    }
-
-    #[test]
-    fn addresses() {
-        let allowed = [
-            "10.0.0.1",
-            "172.16.0.1",
-            "192.168.1.1",
-            "8.8.8.8",
-            "100.64.0.1",
-            "fd00::1",
-            "2001:db8::1",
-            "::ffff:10.0.0.1",
-        ];
-        for text in allowed {
-            assert!(is_allowed(text.parse().unwrap(), &Network::default()), "{text}");
-        }
-        let refused = [
-            "127.0.0.1",
-            "127.8.9.1",
-            "0.0.0.0",
-            "0.1.2.3",
-            "169.254.0.1",
-            "169.254.169.254",
-            "169.254.170.2",
-            "100.100.100.200",
-            "168.63.129.16",
-            "192.0.0.192",
-            "224.0.0.1",
-            "255.255.255.255",
-            "::",
-            "::1",
-            "fe80::1",
-            "ff02::1",
-            "fd00:ec2::254",
-            "fd00:ec2::23",
-            "::ffff:127.0.0.1",
-            "::127.0.0.1",
-            "64:ff9b::a9fe:a9fe",
-            "2002:7f00:1::",
-        ];
-        for text in refused {
-            assert!(!is_allowed(text.parse().unwrap(), &Network::default()), "{text}");
-        }
-    }
-
-    #[test]
-    fn listed_addresses() {
-        let network = Network {
-            allow: ["127.0.0.0/30", "10.96.0.1/32", "fe80::/64"].map(|text| text.parse().unwrap()).into(),
-            refuse: ["10.96.0.1", "10.1.2.3", "::ffff:10.1.2.4", "2001:db8::6443"]
-                .map(|text| text.parse().unwrap())
-                .into(),
-            ..Network::default()
-        };
-        let table = [
-            ("127.0.0.1", true),
-            ("::ffff:127.0.0.1", true),
-            ("127.0.0.4", false),
-            ("::1", false),
-            ("fe80::7", true),
-            ("fe80:0:0:1::7", false),
-            ("169.254.169.254", false),
-            ("10.96.0.1", true),
-            ("10.1.2.3", false),
-            ("::ffff:10.1.2.3", false),
-            ("64:ff9b::a01:203", false),
-            ("10.1.2.4", false),
-            ("10.1.2.5", true),
-            ("2001:db8::6443", false),
-            ("2001:db8::6444", true),
-        ];
-        for (text, allowed) in table {
-            assert_eq!(is_allowed(text.parse().unwrap(), &network), allowed, "{text}");
-            let host = if text.contains(':') { format!("[{text}]") } else { text.to_owned() };
-            assert_eq!(check("server", &format!("https://{host}"), &network).is_ok(), allowed, "{text}");
-            let found = vec![SocketAddr::new(text.parse().unwrap(), 0)];
-            assert_eq!(Guard::new(&network).pass("bao", found).is_ok(), allowed, "{text}");
-        }
-        let plain = check("server", "http://127.0.0.1:8200", &network).unwrap_err();
-        assert!(plain.text.contains("--allow-insecure-stores"), "a listed address needs https too: {plain}");
-    }
-
-    #[test]
-    fn resolved_addresses_are_filtered() {
-        let address = |text: &str| SocketAddr::new(text.parse().unwrap(), 0);
-        let guard = Guard::new(&Network { proxy: Some("http://proxy.infra:3128".into()), ..Network::default() });
-        let good = address("10.0.0.1");
-        assert_eq!(guard.pass("bao", vec![address("127.0.0.1"), good]).unwrap(), vec![good]);
-        assert!(guard.pass("bao", vec![address("127.0.0.1")]).is_err());
-        assert!(guard.pass("proxy.infra", vec![address("127.0.0.1")]).is_ok());
-        let open = Guard::new(&network(true));
-        assert!(open.pass("bao", vec![address("127.0.0.1")]).is_ok());
-    }
-}
+mod tests;

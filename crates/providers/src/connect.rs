@@ -18,7 +18,7 @@ use crate::{aws, http, rights::Rights};
 pub struct Stores {
     pub(crate) network: Network,
     /// For stores whose certificates the system's CAs sign: they share connections, never credentials.
-    shared: OnceCell<reqwest::Client>,
+    shared: OnceCell<http::Client>,
 }
 
 impl Stores {
@@ -28,7 +28,7 @@ impl Stores {
         Self { network, shared: OnceCell::new() }
     }
 
-    pub(crate) async fn client(&self, roots: Option<String>) -> Result<reqwest::Client, StoreError> {
+    pub(crate) async fn client(&self, roots: Option<String>) -> Result<http::Client, StoreError> {
         match roots {
             Some(pem) => http::client(&self.network, Some(&pem)),
             None => self.shared.get_or_try_init(|| async { http::client(&self.network, None) }).await.cloned(),

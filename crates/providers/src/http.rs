@@ -7,7 +7,11 @@ use rekey_core::{
     SecretBytes,
     store::{Allowance, Network, StoreError, StoreErrorKind, Taken},
 };
-use reqwest::{Certificate, Client, ClientBuilder, NoProxy, Proxy, Request, header::HeaderMap, redirect, retry};
+use reqwest::{
+    Certificate, ClientBuilder, NoProxy, Proxy, Request,
+    header::{HeaderMap, HeaderValue},
+    redirect, retry,
+};
 
 use crate::address::{Guard, Refused};
 
@@ -35,12 +39,31 @@ pub(crate) fn with_allowance<F: Future>(allowance: &Allowance, call: F) -> impl 
     ALLOWANCE.scope(allowance.clone(), Box::pin(call))
 }
 
+/// Sends requests. Copies share their connections.
+#[derive(Clone)]
+pub(crate) struct Client {
+    inner: reqwest::Client,
+    /// What no request may get past; `None` for the operator's own credentials.
+    guard: Option<Guard>,
+    /// How requests name us.
+    agent: HeaderValue,
+}
+
+impl Client {
+    /// What our requests are called, before what a library adds to it.
+    pub(crate) fn agent(&self) -> &HeaderValue {
+        &self.agent
+    }
+}
+
 /// A client for stores; with `roots` (PEM) it trusts those certificates only, else those of the system.
 ///
 /// # Errors
 /// `Invalid` for certificates or a proxy that cannot be read.
 pub(crate) fn client(network: &Network, roots: Option<&str>) -> Result<Client, StoreError> {
-    let mut builder = builder().https_only(!network.insecure).dns_resolver(Guard::new(network));
+    let agent = agent(network)?;
+    let guard = Guard::new(network);
+    let mut builder = builder(&agent).https_only(!network.insecure).dns_resolver(guard.clone());
     if let Some(address) = &network.proxy {
         builder = builder.proxy(proxy(address)?);
     }
@@ -51,7 +74,8 @@ pub(crate) fn client(network: &Network, roots: Option<&str>) -> Result<Client, S
             .ok_or_else(|| invalid("the CA bundle holds no readable PEM certificate"))?;
         builder = builder.tls_certs_only(certificates);
     }
-    builder.build().map_err(|_| invalid("no HTTP client could be made: a certificate of the CA bundle is not usable, or the system has no CA certificates (set caBundle)"))
+    let inner = builder.build().map_err(|_| invalid("no HTTP client could be made: a certificate of the CA bundle is not usable, or the system has no CA certificates (set caBundle)"))?;
+    Ok(Client { inner, guard: Some(guard), agent })
 }
 
 /// A client for the operator's own AWS credentials, and nothing else. The machine hands them out at addresses that stores
@@ -60,17 +84,25 @@ pub(crate) fn client(network: &Network, roots: Option<&str>) -> Result<Client, S
 /// # Errors
 /// `Invalid` for a proxy that cannot be read.
 pub(crate) fn own_client(network: &Network) -> Result<Client, StoreError> {
-    let mut builder = builder();
+    let agent = agent(network)?;
+    let mut builder = builder(&agent);
     if let Some(address) = &network.proxy {
         let direct = NoProxy::from_string("localhost,127.0.0.0/8,::1,169.254.0.0/16,fd00:ec2::/32");
         builder = builder.proxy(proxy(address)?.no_proxy(direct));
     }
-    builder.build().map_err(|_| invalid("no HTTP client could be made: the system has no CA certificates"))
+    let inner =
+        builder.build().map_err(|_| invalid("no HTTP client could be made: the system has no CA certificates"))?;
+    Ok(Client { inner, guard: None, agent })
 }
 
-fn builder() -> ClientBuilder {
-    Client::builder()
-        .user_agent(concat!("rekey/", env!("CARGO_PKG_VERSION")))
+fn agent(network: &Network) -> Result<HeaderValue, StoreError> {
+    let agent = if network.agent.is_empty() { "rekey" } else { &network.agent };
+    HeaderValue::from_str(agent).map_err(|_| invalid("the name of this build is not printable ASCII"))
+}
+
+fn builder(agent: &HeaderValue) -> ClientBuilder {
+    reqwest::Client::builder()
+        .user_agent(agent.clone())
         .redirect(redirect::Policy::none())
         .retry(retry::never())
         .referer(false)
@@ -108,7 +140,10 @@ impl Answer {
 
 /// Reads a `Retry-After` header.
 pub(crate) fn retry_after(text: &str) -> Option<Duration> {
-    text.trim().parse().ok().map(|seconds| Duration::from_secs(seconds).clamp(SHORTEST_WAIT, LONGEST_WAIT))
+    let digits = Some(text.trim()).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty())?;
+    // Digits that are no number of this size are too many.
+    let seconds = digits.parse().unwrap_or(u64::MAX);
+    Some(Duration::from_secs(seconds).clamp(SHORTEST_WAIT, LONGEST_WAIT))
 }
 
 /// Why there is no answer.
@@ -144,27 +179,24 @@ impl Failure {
         if error.is_connect() { Self::Connect } else { Self::Broken }
     }
 
-    /// The failure in the words of the port.
+    /// The failure in the words of the port. Whoever can write a store gets the same words for a port that is closed,
+    /// filtered, silent or not one of TLS, and for a name that is not there: a store is no scanner of the operator's
+    /// network. The operator's log tells them apart at debug.
     pub(crate) fn error(self, place: &str) -> StoreError {
         let (kind, text) = match self {
-            Self::Timeout => (StoreErrorKind::Unavailable, format!("{place} did not answer in time")),
-            Self::Connect => (
-                StoreErrorKind::Unavailable,
-                format!("no connection to {place}: check the address, that it is up, and network policies"),
-            ),
-            Self::Address => (StoreErrorKind::Unavailable, format!("the name of {place} {Refused}")),
-            Self::Tls => (
+            Self::Timeout | Self::Connect | Self::Tls | Self::Broken => (
                 StoreErrorKind::Unavailable,
                 format!(
-                    "TLS with {place} failed: check that it speaks TLS, that its certificate names this host and is \
-                     signed by caBundle (without one: by a public CA)"
+                    "{place} is not responding: check the address and the port, that the server is up, network \
+                     policies, and TLS: its certificate must name this host and be signed by caBundle (without one: by \
+                     a public CA)"
                 ),
             ),
+            Self::Address => (StoreErrorKind::Unavailable, format!("{place} {Refused}")),
             Self::TooLarge => (StoreErrorKind::Malformed, format!("{place} answered with more than 1 MiB")),
             Self::TooMuch => {
                 (StoreErrorKind::TooMuch, format!("{place} answered with more than one round of reading may take"))
             }
-            Self::Broken => (StoreErrorKind::Unavailable, format!("the connection to {place} broke")),
         };
         StoreError::new(kind, text)
     }
@@ -203,6 +235,15 @@ pub(crate) fn find<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> 
 
 /// Sends a request and reads the answer, never more of it than is allowed.
 pub(crate) async fn send(client: &Client, request: Request) -> Result<Answer, Failure> {
+    let host = request.url().host_str().unwrap_or_default().to_owned();
+    let answer = exchange(client, request).await;
+    if let Err(failure) = &answer {
+        tracing::debug!(host, ?failure, "a request to a store got no answer");
+    }
+    answer
+}
+
+async fn exchange(client: &Client, request: Request) -> Result<Answer, Failure> {
     let allowance = ALLOWANCE.try_with(Allowance::clone).ok();
     if let Some(allowance) = &allowance {
         allowance.check().map_err(|_| Failure::TooMuch)?;
@@ -210,7 +251,10 @@ pub(crate) async fn send(client: &Client, request: Request) -> Result<Answer, Fa
     }
     let mut taken = allowance.map(|allowance| allowance.taken());
     let mut take = |bytes| taken.as_mut().map_or(Ok(()), |taken| taken.add(bytes).map_err(|_| Failure::TooMuch));
-    let mut response = client.execute(request).await.map_err(|error| Failure::of(&error))?;
+    if let Some(guard) = &client.guard {
+        guard.look(request.url()).await.map_err(|Refused| Failure::Address)?;
+    }
+    let mut response = client.inner.execute(request).await.map_err(|error| Failure::of(&error))?;
     let announced = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
     if announced > LARGEST {
         return Err(Failure::TooLarge);
@@ -236,7 +280,16 @@ pub(crate) async fn within<T>(place: &str, call: impl Future<Output = Result<T, 
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use reqwest::Method;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
+
+    fn get(url: &str) -> Request {
+        Request::new(Method::GET, url.parse().unwrap())
+    }
 
     #[test]
     fn waits_are_bounded() {
@@ -245,7 +298,14 @@ mod tests {
             (" 7 ", Some(Duration::from_secs(7))),
             ("0", Some(SHORTEST_WAIT)),
             ("86400", Some(LONGEST_WAIT)),
+            ("9000000000000000", Some(LONGEST_WAIT)),
+            ("99999999999999999999999", Some(LONGEST_WAIT)),
             ("-1", None),
+            ("+7", None),
+            ("7.5", None),
+            ("1e300", None),
+            ("NaN", None),
+            ("", None),
             ("Wed, 21 Oct 2026 07:28:00 GMT", None),
         ];
         for (text, wait) in table {
@@ -256,14 +316,70 @@ mod tests {
     #[test]
     fn settings_that_cannot_work_are_refused() {
         let proxy = Network { proxy: Some("::".into()), ..Network::default() };
-        assert_eq!(client(&proxy, None).unwrap_err().kind, StoreErrorKind::Invalid);
-        assert_eq!(client(&Network::default(), Some("no certificate")).unwrap_err().kind, StoreErrorKind::Invalid);
+        let network = Network::default();
+        for refused in [client(&proxy, None), own_client(&proxy), client(&network, Some("no certificate"))] {
+            assert_eq!(refused.err().unwrap().kind, StoreErrorKind::Invalid);
+        }
     }
 
     #[tokio::test]
     async fn names_that_resolve_to_loopback_are_not_connected_to() {
         let client = client(&Network::default(), None).unwrap();
-        let request = client.get("https://localhost:1/").build().unwrap();
-        assert_eq!(send(&client, request).await.err(), Some(Failure::Address));
+        assert_eq!(send(&client, get("https://localhost:1/")).await.err(), Some(Failure::Address));
+        assert_eq!(send(&client, get("https://127.0.0.1:1/")).await.err(), Some(Failure::Address));
+    }
+
+    #[tokio::test]
+    async fn every_request_names_us() {
+        let network = Network { insecure: true, agent: "rekey/1.2.3 (abc)".to_owned(), ..Network::default() };
+        for client in [client(&network, None).unwrap(), own_client(&network).unwrap()] {
+            let open = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}/", open.local_addr().unwrap());
+            let asked = tokio::spawn(async move {
+                let mut head = [0; 1024];
+                let (mut stream, _) = open.accept().await.unwrap();
+                let length = stream.read(&mut head).await.unwrap();
+                stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+                String::from_utf8_lossy(&head[..length]).into_owned()
+            });
+            assert_eq!(send(&client, get(&url)).await.ok().map(|answer| answer.status), Some(204));
+            let head = asked.await.unwrap();
+            assert!(head.contains("user-agent: rekey/1.2.3 (abc)\r\n"), "{head}");
+        }
+        let odd = Network { agent: "a\nb".to_owned(), ..Network::default() };
+        assert_eq!(client(&odd, None).err().map(|error| error.kind), Some(StoreErrorKind::Invalid));
+    }
+
+    /// Nobody tells ports apart by what a store says of them.
+    #[tokio::test]
+    async fn every_way_to_get_no_answer_has_one_text() {
+        let network = Network { insecure: true, ..Network::default() };
+        let client = client(&network, None).unwrap();
+        let open = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = open.local_addr().unwrap().port();
+        let plain = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = open.accept().await {
+                stream.write_all(b"SSH-2.0-OpenSSH_9.9\r\n").await.ok();
+            }
+        });
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut texts = BTreeSet::new();
+        for url in [
+            format!("https://127.0.0.1:{closed}/"),
+            format!("https://127.0.0.1:{port}/"),
+            format!("http://127.0.0.1:{port}/"),
+            "https://a-name-that-is-not-there.invalid/".to_owned(),
+        ] {
+            let failure = send(&client, get(&url)).await.err().unwrap();
+            assert!(matches!(failure, Failure::Connect | Failure::Tls | Failure::Broken), "{url}: {failure:?}");
+            texts.insert(failure.error("the store").text);
+        }
+        texts.insert(Failure::Timeout.error("the store").text);
+        plain.abort();
+        assert_eq!(texts.len(), 1, "{texts:?}");
+        let text = texts.first().unwrap();
+        for cause in ["port", "network policies", "caBundle"] {
+            assert!(text.contains(cause), "{text}");
+        }
     }
 }

@@ -8,6 +8,7 @@ mod aws;
 mod connect;
 mod http;
 mod json;
+mod number;
 mod rights;
 mod session;
 mod vault;

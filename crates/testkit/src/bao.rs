@@ -33,9 +33,19 @@ pub struct OpenBao {
     directory: TempDir,
     program: PathBuf,
     address: String,
+    secure: Secure,
     token: String,
     key: String,
     client: Client,
+}
+
+/// The same server behind TLS.
+#[derive(Clone, Debug)]
+pub struct Secure {
+    /// The URL.
+    pub address: String,
+    /// Its certificate, which signs itself, in PEM.
+    pub certificate: String,
 }
 
 impl OpenBao {
@@ -48,12 +58,13 @@ impl OpenBao {
         let directory = TempDir::with_prefix("rekey-bao-").context("make a directory for OpenBao")?;
         let address = format!("127.0.0.1:{}", free_port()?);
         fs::create_dir(directory.path().join("data"))?;
-        fs::write(directory.path().join("bao.hcl"), configuration(&directory, &address)?)?;
+        let secure = secure(&directory)?;
+        fs::write(directory.path().join("bao.hcl"), configuration(&directory, &address, &secure)?)?;
         let process = launch(&program, &directory)?;
         let client = loopback::client()?;
         let address = format!("http://{address}");
         let (token, key) = (String::new(), String::new());
-        let mut bao = Self { process, directory, program, address, token, key, client };
+        let mut bao = Self { process, directory, program, address, secure, token, key, client };
         bao.initialize().await.context("set up OpenBao")?;
         Ok(bao)
     }
@@ -62,6 +73,12 @@ impl OpenBao {
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// How to reach it by TLS.
+    #[must_use]
+    pub fn secure(&self) -> &Secure {
+        &self.secure
     }
 
     /// The root token.
@@ -167,9 +184,19 @@ impl Drop for OpenBao {
     }
 }
 
-fn configuration(directory: &TempDir, address: &str) -> Result<String> {
+/// A free address for TLS, with a certificate and its key in `directory`.
+fn secure(directory: &TempDir) -> Result<Secure> {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).context("make a certificate")?;
+    let certificate = made.cert.pem();
+    fs::write(directory.path().join("tls.crt"), &certificate)?;
+    fs::write(directory.path().join("tls.key"), made.signing_key.serialize_pem())?;
+    Ok(Secure { address: format!("https://127.0.0.1:{}", free_port()?), certificate })
+}
+
+fn configuration(directory: &TempDir, address: &str, secure: &Secure) -> Result<String> {
+    let secure = secure.address.trim_start_matches("https://");
     let directory = directory.path().display();
-    let cluster = format!("127.0.0.1:{}", free_port()?);
+    let (cluster, behind_tls) = (format!("127.0.0.1:{}", free_port()?), format!("127.0.0.1:{}", free_port()?));
     // Audit devices are accepted here only: the API refuses them.
     Ok(format!(
         r#"api_addr = "http://{address}"
@@ -183,6 +210,12 @@ listener "tcp" {{
   address = "{address}"
   cluster_address = "{cluster}"
   tls_disable = true
+}}
+listener "tcp" {{
+  address = "{secure}"
+  cluster_address = "{behind_tls}"
+  tls_cert_file = "{directory}/tls.crt"
+  tls_key_file = "{directory}/tls.key"
 }}
 audit "file" "requests" {{
   options = {{ file_path = "{directory}/audit.log" }}

@@ -31,6 +31,7 @@ impl Account {
         for (kind, namespace, role_kind, role) in [
             ("ClusterRoleBinding", None, "ClusterRole", "rekey"),
             ("RoleBinding", Some("rekey-system"), "Role", "rekey"),
+            ("RoleBinding", Some("default"), "Role", "rekey-api-server"),
             ("RoleBinding", Some(name), "ClusterRole", "rekey-namespace"),
         ] {
             let mut metadata = json!({"name": name});

@@ -19,6 +19,18 @@ pub struct Options {
     pub arguments: Vec<String>,
 }
 
+/// What an operator is started in that the usual one is not.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting<'s> {
+    /// More variables of its environment.
+    pub variables: &'s [(&'s str, &'s str)],
+    /// Whether stores may be reached by http and at every address.
+    pub insecure: bool,
+}
+
+/// The usual one.
+const USUAL: Setting<'static> = Setting { variables: &[], insecure: true };
+
 /// A running operator. It is stopped when dropped.
 #[derive(Debug)]
 pub struct Operator {
@@ -33,7 +45,15 @@ impl Operator {
     /// # Errors
     /// When the binary cannot be built or started.
     pub fn start(name: &str, directory: &Path, options: &Options) -> Result<Self> {
-        Self::start_program(&binary()?, "debug", name, directory, options)
+        Self::start_in(&USUAL, name, directory, options)
+    }
+
+    /// The same in another setting.
+    ///
+    /// # Errors
+    /// When the binary cannot be built or started.
+    pub fn start_in(setting: &Setting<'_>, name: &str, directory: &Path, options: &Options) -> Result<Self> {
+        Self::start_program(Program { path: &binary()?, level: "debug" }, setting, name, directory, options)
     }
 
     /// Starts `rekey run` of this binary, as it is shipped: what is measured should not be slowed by what is logged.
@@ -41,21 +61,29 @@ impl Operator {
     /// # Errors
     /// When it cannot be started.
     pub fn start_shipped(program: &Path, name: &str, directory: &Path, options: &Options) -> Result<Self> {
-        Self::start_program(program, "info", name, directory, options)
+        Self::start_program(Program { path: program, level: "info" }, &USUAL, name, directory, options)
     }
 
-    fn start_program(program: &Path, level: &str, name: &str, directory: &Path, options: &Options) -> Result<Self> {
+    fn start_program(
+        program: Program<'_>,
+        setting: &Setting<'_>,
+        name: &str,
+        directory: &Path,
+        options: &Options,
+    ) -> Result<Self> {
         let (health, metrics) = (free_port()?, free_port()?);
-        let mut command = Command::new(program);
+        let is_asked = |flag: &str| options.arguments.iter().any(|argument| argument.starts_with(flag));
+        let mut command = Command::new(program.path);
         command
             .arg("run")
-            .arg("--allow-insecure-stores")
-            .args(options.arguments.iter().all(|at| !at.starts_with("--log-format")).then_some("--log-format=text"))
-            .arg(format!("--log-level={level}"))
+            .args(setting.insecure.then_some("--allow-insecure-stores"))
+            .args((!is_asked("--log-format")).then_some("--log-format=text"))
+            .args((!is_asked("--log-level")).then(|| format!("--log-level={}", program.level)))
             .arg(format!("--health-addr=127.0.0.1:{health}"))
             .arg(format!("--metrics-addr=127.0.0.1:{metrics}"))
             .args(&options.arguments)
-            .env("KUBECONFIG", &options.kubeconfig);
+            .env("KUBECONFIG", &options.kubeconfig)
+            .envs(setting.variables.iter().copied());
         let process = Process::spawn(name, &command, directory)?;
         Ok(Self { process, health, metrics })
     }
@@ -122,6 +150,13 @@ impl Operator {
         let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
         Ok((status, body))
     }
+}
+
+/// A binary, and how much it logs.
+#[derive(Clone, Copy)]
+struct Program<'p> {
+    path: &'p Path,
+    level: &'p str,
 }
 
 /// The operator's binary, built from this checkout into the target directory that this test came from.

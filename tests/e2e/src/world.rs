@@ -7,7 +7,7 @@ use kube::{Client, api::DynamicObject};
 use rekey_testkit::{bao::OpenBao, moto::Moto, node::Node, plane::Plane};
 
 use crate::{
-    operator::{Operator, Options},
+    operator::{Operator, Options, Setting},
     shipped,
 };
 
@@ -73,6 +73,16 @@ impl World {
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
         };
         Operator::start(name, self.plane.directory(), &options)
+    }
+
+    /// Starts the operator in a setting other than the usual one.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn operator_in(&self, setting: &Setting<'_>, name: &str, arguments: &[&str]) -> Result<Operator> {
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let options = Options { kubeconfig: self.kubeconfig()?, arguments };
+        Operator::start_in(setting, name, self.plane.directory(), &options)
     }
 
     /// Applies every document of a YAML text with all rights.

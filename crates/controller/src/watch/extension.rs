@@ -20,6 +20,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The question whether there is a kind is asked again after this time when it was not answered.
 const UNANSWERED: Duration = Duration::from_secs(30);
 
+/// A kind that was removed while it was followed may come back: whoever installs a new version of an extension may take
+/// the old one away first. It is asked for after [`UNANSWERED`] and then each time this has passed, which costs next to
+/// nothing.
+const REMOVED: Duration = Duration::from_mins(5);
+
 /// Follows a kind that not every cluster has. The namespace waits for its first list, but not for ever.
 pub fn follow(
     ctx: &Arc<Context>,
@@ -46,8 +51,8 @@ async fn no_longer_than(patience: Duration, task: impl Future<Output = ()>, go_o
     task.await;
 }
 
-/// Follows a kind that not every cluster has, as long as this one does. It is asked when the namespace is opened, and when
-/// the API server no longer knows the kind.
+/// Follows a kind that not every cluster has, if this one does. It is asked when the namespace is opened, and again when
+/// the kind was there and is removed.
 async fn follow_if_known(
     ctx: Arc<Context>,
     namespace: String,
@@ -55,14 +60,37 @@ async fn follow_if_known(
     row: fn(DynamicObject) -> (ObjectName, WorkloadRow),
 ) {
     let (group, version) = kind.api_version().split_once('/').unwrap_or_default();
-    while let Some(resource) = resource(&ctx, &GroupVersionKind::gvk(group, version, kind.as_str())).await {
+    let asked = GroupVersionKind::gvk(group, version, kind.as_str());
+    let find = || resource(&ctx, &asked);
+    let watch = |resource: ApiResource| {
         let api: Api<DynamicObject> = Api::namespaced_with(ctx.watch_client.clone(), &namespace, &resource);
         // Without a right to it its objects are not shown.
         let feed = Feed { vital: false, presence: Presence::Removable, ..consumers(&namespace, kind, row) };
-        run(Arc::clone(&ctx), api, feed).await;
-        tracing::info!(kind = kind.as_str(), namespace, "the kind was removed from the cluster; its watch ends");
-        // Discovery may still list it for a moment.
+        let ctx = Arc::clone(&ctx);
+        async move {
+            run(Arc::clone(&ctx), api, feed).await;
+            tracing::info!(kind = kind.as_str(), "this kind is not there any more");
+        }
+    };
+    while_there(find, watch).await;
+}
+
+/// Does `watch` with what `find` finds, again and again, if it finds anything at first.
+async fn while_there<T, F, W>(find: impl Fn() -> F, watch: impl Fn(T) -> W)
+where
+    F: Future<Output = Option<T>>,
+    W: Future<Output = ()>,
+{
+    let Some(mut found) = find().await else { return };
+    loop {
+        watch(found).await;
         tokio::time::sleep(UNANSWERED).await;
+        found = loop {
+            match find().await {
+                Some(found) => break found,
+                None => tokio::time::sleep(REMOVED).await,
+            }
+        };
     }
 }
 
@@ -80,9 +108,37 @@ async fn resource(ctx: &Context, kind: &GroupVersionKind) -> Option<ApiResource>
 
 #[cfg(test)]
 mod tests {
-    use std::{cell::Cell, future::pending};
+    use std::{
+        cell::{Cell, RefCell},
+        future::pending,
+    };
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kind_that_is_removed_is_not_there_until_it_is_found_again() {
+        let begin = tokio::time::Instant::now();
+        let (asked, watched) = (RefCell::new(Vec::new()), Cell::new(0));
+        let find = async || {
+            asked.borrow_mut().push(begin.elapsed());
+            // There at first, then away for two questions, then there for good.
+            let found = !(1..3).contains(&(asked.borrow().len() - 1));
+            found.then_some(())
+        };
+        let watch = async |()| {
+            watched.set(watched.get() + 1);
+            if watched.get() == 2 {
+                pending::<()>().await;
+            }
+        };
+        let never = tokio::time::timeout(Duration::from_hours(1), while_there(find, watch)).await;
+        assert!(never.is_err(), "it is watched to the end");
+        let expected = [Duration::ZERO, UNANSWERED, UNANSWERED + REMOVED, UNANSWERED + 2 * REMOVED];
+        assert_eq!((&asked.borrow()[..], watched.get()), (&expected[..], 2));
+
+        let absent = async || None::<()>;
+        while_there(absent, async |()| unreachable!("nothing is there")).await;
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_kind_that_does_not_answer_is_waited_for_no_longer_than_allowed() {

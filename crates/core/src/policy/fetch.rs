@@ -7,7 +7,10 @@ use rekey_api::reference::{ConfigMapKeyRef, StoreRef};
 use sha2::{Digest as _, Sha256};
 
 use super::{Engine, Policy, Refresh, Remote, Seen, SeenSecret, SetFrom, Source};
-use crate::store::{Answer, Call, Locator, RemoteValue, Search};
+use crate::{
+    store::{Answer, Call, Locator, RemoteValue, Search},
+    time,
+};
 
 /// One read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -221,5 +224,5 @@ pub fn next_round(policy: &Policy, last: DateTime<Utc>) -> Option<DateTime<Utc>>
     first.copy_from_slice(&hash[..8]);
     let shift = i64::try_from(u64::from_be_bytes(first) % interval.unsigned_abs()).unwrap_or(0);
     let since = (last.timestamp_millis() - shift).rem_euclid(interval);
-    Some(last + TimeDelta::milliseconds(interval - since))
+    Some(time::later(last, TimeDelta::milliseconds(interval - since)))
 }

@@ -28,7 +28,7 @@ use crate::{
     stop::Stop,
     store::{Answer, CallMethod, Locator, Pin, RemoteValue},
     summary::clip,
-    time,
+    time::{self, LONGEST_LIFE},
 };
 
 /// Versions that the status lists.
@@ -232,21 +232,23 @@ fn of_engine(
         values.remove(COUNTDOWN);
     }
     let data = policy.dress(&values, Some(templates), &work, tools)?;
-    let lifetime = answer.lifetime.and_then(|lifetime| TimeDelta::from_std(lifetime).ok());
+    let lifetime = answer.lifetime.map(|lifetime| time::end(now, lifetime) - now);
     let share = |lifetime: TimeDelta| lifetime / 100 * i32::try_from(engine.renew_at_percent).unwrap_or(67);
     let renew = lifetime.map(|lifetime| share(lifetime).max(SHORTEST));
     // A `Get` without a lifetime reads what stands there.
     let lasts = answer.is_stable || (engine.call.method == CallMethod::Get && lifetime.is_none());
-    let expires = lifetime.map(|lifetime| now + lifetime);
+    // What claims to live longer than anything does has no end that could be told: its end would also be another one at
+    // each read.
+    let expires = answer.lifetime.filter(|lifetime| *lifetime < LONGEST_LIFE).map(|lifetime| time::end(now, lifetime));
     let version = source_version(&engine.call.path, &answer.value.version);
     let gathered = Gathered { versions: vec![version], expires, ..Gathered::of(data) };
     Ok(Values::Here(if lasts {
         let after = renew.unwrap_or(LONGEST).clamp(SHORTEST, LONGEST);
-        Gathered { next: Some(now + after), ..gathered }
+        Gathered { next: Some(time::later(now, after)), ..gathered }
     } else {
         let issue = Issue {
             request: policy.fingerprint(engine),
-            renew: renew.map(|renew| time::text(now + renew)),
+            renew: renew.map(|renew| time::text(time::later(now, renew))),
             expires: expires.map(time::text),
         };
         Gathered { issue: Some(issue), ..gathered }

@@ -56,5 +56,5 @@ pub fn due(plan: &Plan, status: &RotationScheduleStatus, now: DateTime<Utc>) -> 
 /// The first planned time after `now`, with the object's jitter, in whole seconds as the status keeps it.
 pub fn next(plan: &Plan, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let due = plan.schedule.next(now)?;
-    time::parse(&time::text(due + jitter(&plan.uid, due, plan.jitter)))
+    time::parse(&time::text(time::later(due, jitter(&plan.uid, due, plan.jitter))))
 }

@@ -260,7 +260,7 @@ fn situation(record: &Record<'_>, status: &RotationScheduleStatus) -> (Situation
         let text = format!("{}{waits}", open.step.as_str());
         let reason = record.decided.waits.as_ref().map_or(Reason::Rotating, |wait| wait.reason);
         let extras = rotated(false, reason, text.clone());
-        if record.now > time::chrono(&open.started_at) + record.plan.overdue_after {
+        if record.now > time::later(time::chrono(&open.started_at), record.plan.overdue_after) {
             let late = format!("the rotation that began at {} is not finished: {text}", open.started_at.0);
             return (Situation::Late(Reason::RotationOverdue, late), extras);
         }

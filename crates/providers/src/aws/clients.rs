@@ -7,12 +7,12 @@ use aws_config::{
 use aws_credential_types::provider::SharedCredentialsProvider;
 
 use super::transport::Transport;
-use crate::http::DEADLINE;
+use crate::http::{Client, DEADLINE};
 
 /// Where requests go.
 pub(super) struct Connection {
     /// What they go over.
-    pub client: reqwest::Client,
+    pub client: Client,
     /// The region.
     pub region: Region,
     /// An address other than those of AWS, for all services.

@@ -16,7 +16,10 @@ use super::{
     keys::Places,
     transport::Transport,
 };
-use crate::session::{Granted, Login};
+use crate::{
+    http::Client,
+    session::{Granted, Login},
+};
 
 /// How long credentials of STS are asked for. Every role allows an hour, and a role that was assumed by a role no more.
 const HOUR: Duration = Duration::from_hours(1);
@@ -35,7 +38,7 @@ pub(super) enum Source {
         audiences: Vec<String>,
     },
     /// The operator's own: environment, web identity, Pod Identity, ECS, instance metadata. Fetched over a client of its own.
-    Own(reqwest::Client),
+    Own(Client),
 }
 
 /// A role to assume.
@@ -133,7 +136,7 @@ impl Keys {
     }
 
     /// What the operator's environment offers. Nothing is fetched before it is used.
-    async fn own(&self, client: &reqwest::Client) -> Result<SharedCredentialsProvider, StoreError> {
+    async fn own(&self, client: &Client) -> Result<SharedCredentialsProvider, StoreError> {
         let loader = aws_config::defaults(BehaviorVersion::latest()).http_client(Transport(client.clone()));
         let loader = loader.retry_config(RetryConfig::standard().with_max_attempts(2));
         let config = loader.region(self.connection.region.clone()).load().await;
@@ -171,13 +174,20 @@ fn way<'a>(account: &str, annotation: Option<String>, role: Option<&'a Role>) ->
     }
 }
 
+/// How long a credential of STS is good.
+#[derive(Clone, Copy)]
+struct Lasts {
+    renew: Duration,
+    end: Duration,
+}
+
 #[async_trait]
 impl Login for Keys {
     type Session = Clients;
 
     async fn login(&self) -> Result<Granted<Clients>, StoreError> {
-        // The credential, the role to assume with it, and for how long it is good; `None`: it sees to that itself.
-        let issued = (HOUR * 2 / 3, Some(HOUR));
+        // The credential, the role to assume with it, and for how long it is good; `None`: until it is refused.
+        let issued = Lasts { renew: HOUR * 2 / 3, end: HOUR };
         let (first, then, lasts) = match &self.source {
             Source::KeyPair(places) => {
                 let pair = places.read(&*self.credentials).await?;
@@ -196,14 +206,70 @@ impl Login for Keys {
             None => (first, lasts),
         };
         let session = Clients::new(&self.connection.config(Some(credential)));
-        let (renew_after, ends_after) = lasts.map_or((None, None), |(renew, end)| (Some(renew), end));
+        let (renew_after, ends_after) = (lasts.map(|lasts| lasts.renew), lasts.map(|lasts| lasts.end));
         Ok(Granted { session, renew_after, ends_after })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use aws_config::Region;
+    use rekey_core::{
+        SecretBytes,
+        store::{AccountToken, Network},
+    };
+
+    use super::{super::keys::Place, *};
+    use crate::{http, session::Shared};
+
+    /// A key pair, and nothing else.
+    struct Pair(AtomicUsize);
+
+    #[async_trait]
+    impl Credentials for Pair {
+        async fn secret(&self, _: &str, _: &str) -> Result<SecretBytes, StoreError> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(SecretBytes::from("AKIA"))
+        }
+
+        async fn config(&self, _: &str, _: &str) -> Result<String, StoreError> {
+            Err(StoreError::new(StoreErrorKind::Invalid, "asked"))
+        }
+
+        async fn account_token(&self, _: &str, _: &[String]) -> Result<AccountToken, StoreError> {
+            Err(StoreError::new(StoreErrorKind::Invalid, "asked"))
+        }
+
+        async fn account_annotation(&self, _: &str, _: &str) -> Result<Option<String>, StoreError> {
+            Err(StoreError::new(StoreErrorKind::Invalid, "asked"))
+        }
+
+        fn is_ambient_allowed(&self) -> bool {
+            false
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_pair_that_works_is_read_once() {
+        let place = |key: &str| Place { name: "aws".to_owned(), key: key.to_owned() };
+        let (access_key_id, secret_access_key) = (place("id"), place("secret"));
+        let places = Places { access_key_id, secret_access_key, session_token: None };
+        let credentials = Arc::new(Pair(AtomicUsize::new(0)));
+        let client = http::client(&Network::default(), None).unwrap();
+        let region = Region::new("eu-west-1");
+        let connection = Connection { client, region, endpoint: None, at: "eu-west-1".to_owned() };
+        let reads = Arc::clone(&credentials);
+        let session = Shared::new(Keys { source: Source::KeyPair(places), role: None, credentials, connection });
+        for _ in 0..3 {
+            session.call(|_| async { Ok(()) }).await.unwrap();
+            tokio::time::advance(Duration::from_hours(24)).await;
+        }
+        assert_eq!(reads.0.load(Ordering::Relaxed), 2, "the id and the secret, once each");
+        let refused = session.call(|_| async { Err::<(), _>(StoreError::new(StoreErrorKind::Denied, "no")) }).await;
+        assert_eq!((refused.unwrap_err().kind, reads.0.load(Ordering::Relaxed)), (StoreErrorKind::Denied, 4));
+    }
 
     fn role(arn: &str, external_id: Option<&str>) -> Role {
         Role { arn: arn.to_owned(), external_id: external_id.map(str::to_owned), session: SESSION.to_owned() }

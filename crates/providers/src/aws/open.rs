@@ -16,7 +16,11 @@ use super::{
     parameter_store::ParameterStore,
     secrets_manager::SecretsManager,
 };
-use crate::{address, http, rights::Rights};
+use crate::{
+    address,
+    http::{self, Client},
+    rights::Rights,
+};
 
 /// The store that `spec` describes; its calls go over `client`.
 ///
@@ -27,7 +31,7 @@ pub(crate) fn open(
     rights: Rights,
     credentials: Arc<dyn Credentials>,
     network: &Network,
-    client: reqwest::Client,
+    client: Client,
 ) -> Result<Arc<dyn Store>, StoreError> {
     let source = source(spec.auth.as_ref(), &*credentials, network)?;
     let role = spec.role.as_ref().map(role).transpose()?;
@@ -145,7 +149,13 @@ mod tests {
         }
         let spec: AwsProvider = serde_json::from_value(spec).unwrap();
         let rights = Rights(Access::ReadOnly);
-        let opened = open(&spec, rights, Arc::new(Nothing { ambient }), &Network::default(), reqwest::Client::new());
+        let opened = open(
+            &spec,
+            rights,
+            Arc::new(Nothing { ambient }),
+            &Network::default(),
+            http::client(&Network::default(), None).unwrap(),
+        );
         let error = opened.err()?;
         assert_eq!(error.kind, StoreErrorKind::Invalid, "{error}");
         Some(error.text)

@@ -14,12 +14,12 @@ use aws_smithy_runtime_api::{
 };
 use aws_smithy_types::body::SdkBody;
 use reqwest::{
-    Client, Method, Request, Url,
-    header::{HeaderName, HeaderValue},
+    Method, Request, Url,
+    header::{HeaderName, HeaderValue, USER_AGENT},
 };
 
 use crate::{
-    http::{self, DEADLINE, Failure},
+    http::{self, Client, DEADLINE, Failure},
     json::is_sparse,
 };
 
@@ -58,7 +58,8 @@ impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let Self { client, limit } = self.clone();
         HttpConnectorFuture::new(async move {
-            let request = outgoing(&request).ok_or_else(|| ConnectorError::user(Box::new(Failure::Broken)))?;
+            let request =
+                outgoing(&request, client.agent()).ok_or_else(|| ConnectorError::user(Box::new(Failure::Broken)))?;
             let sent = tokio::time::timeout(limit, http::send(&client, request)).await;
             let answer = sent.unwrap_or(Err(Failure::Timeout)).map_err(unsent)?;
             if !is_sparse(answer.body.expose()) {
@@ -79,13 +80,17 @@ fn unsent(failure: Failure) -> ConnectorError {
     }
 }
 
-fn outgoing(request: &HttpRequest) -> Option<Request> {
+/// Names us before the SDK in the user agent, which is not signed.
+fn outgoing(request: &HttpRequest, agent: &HeaderValue) -> Option<Request> {
     let method = Method::from_bytes(request.method().as_bytes()).ok()?;
     let mut built = Request::new(method, Url::parse(request.uri()).ok()?);
     for (name, value) in request.headers() {
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
         built.headers_mut().append(name, HeaderValue::from_str(value).ok()?);
     }
+    let agent = [Some(agent), built.headers().get(USER_AGENT)].map(|agent| agent.and_then(|agent| agent.to_str().ok()));
+    let agent = agent.into_iter().flatten().collect::<Vec<_>>().join(" ");
+    built.headers_mut().insert(USER_AGENT, HeaderValue::from_str(&agent).ok()?);
     *built.body_mut() = Some(request.body().bytes()?.to_vec().into());
     Some(built)
 }
@@ -102,4 +107,24 @@ fn incoming(answer: &http::Answer) -> Option<HttpResponse> {
         response.add_extension(Arc::clone(taken)); // until the SDK has read it
     }
     Some(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_names_us_before_the_library() {
+        let agent = HeaderValue::from_static("rekey/1.2.3 (abc)");
+        let mut request = HttpRequest::new(SdkBody::from("{}"));
+        request.set_uri("https://secretsmanager.eu-west-1.amazonaws.com/").unwrap();
+        let named = |request: &HttpRequest| {
+            let built = outgoing(request, &agent).unwrap();
+            let all: Vec<_> = built.headers().get_all(USER_AGENT).iter().map(|value| value.to_str().unwrap()).collect();
+            all.join(", ")
+        };
+        assert_eq!(named(&request), "rekey/1.2.3 (abc)");
+        request.headers_mut().insert("user-agent", "aws-sdk-rust/1.3");
+        assert_eq!(named(&request), "rekey/1.2.3 (abc) aws-sdk-rust/1.3");
+    }
 }

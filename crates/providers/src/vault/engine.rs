@@ -14,7 +14,7 @@ use rustify::{
 };
 
 use super::{Vault, wire::engine as wire};
-use crate::http;
+use crate::{http, number};
 
 /// The shortest life of an answer that is reckoned with: sooner than that it is not asked for again.
 const SHORTEST_LIFE: Duration = Duration::from_secs(10);
@@ -134,7 +134,8 @@ fn method(method: CallMethod) -> &'static str {
 }
 
 /// How long it is from the answer until `end` (Unix time), by the clock of the server that set it.
-fn until(end: i64, answer: &http::Answer) -> Option<Duration> {
+fn until(end: u64, answer: &http::Answer) -> Option<Duration> {
     let date = DateTime::parse_from_rfc2822(answer.headers.get("date")?.to_str().ok()?).ok()?;
-    Some(Duration::from_secs(u64::try_from(end - date.timestamp()).unwrap_or(0)))
+    let now = u64::try_from(date.timestamp()).ok()?; // no server is older than 1970
+    Some(number::seconds(end.saturating_sub(now)))
 }

@@ -13,7 +13,7 @@ use rekey_core::{
     store::{StoreError, StoreErrorKind, Taken},
 };
 use reqwest::{
-    Client, Url,
+    Url,
     header::{CONTENT_TYPE, HeaderValue},
 };
 use rustify::{
@@ -23,7 +23,7 @@ use rustify::{
 };
 
 use super::wire;
-use crate::http::{Answer, Failure, send};
+use crate::http::{Answer, Client, Failure, send};
 
 /// A server, and the namespace we speak to on it.
 pub(super) struct Server {

@@ -19,7 +19,7 @@ use serde::{
 use serde_json::{Value, value::RawValue};
 use vaultrs::api::{EndpointError, kv2::responses::SecretVersionMetadata};
 
-use crate::json::is_shallow;
+use crate::{json::is_shallow, number};
 
 /// An answer that is not in the documented form. Says nothing of its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -255,7 +255,7 @@ struct LoggedIn<'a> {
 #[derive(Deserialize)]
 struct Auth<'a> {
     client_token: &'a str,
-    lease_duration: u64,
+    lease_duration: Value,
     #[serde(default)]
     renewable: bool,
 }
@@ -273,7 +273,8 @@ pub(super) struct Leased {
 /// The token in the answer to a login or a renewal.
 pub(super) fn leased(body: &[u8]) -> Result<Leased, Malformed> {
     let Auth { client_token, lease_duration, renewable } = parse::<LoggedIn<'_>>(body)?.auth;
-    let lease = (lease_duration > 0).then(|| Duration::from_secs(lease_duration));
+    let lease = number::life(&lease_duration).ok_or(Malformed::Form)?;
+    let lease = Some(lease).filter(|lease| !lease.is_zero());
     Ok(Leased { token: SecretBytes::from(client_token), lease, renewable })
 }
 
@@ -373,6 +374,22 @@ mod tests {
         assert_eq!(body, SecretBytes::from(r#"{"options":{"cas":7},"data":{ "a": 1.10 }}"#));
         for value in ["", "[]", "\"text\"", "{", "{} {}"] {
             assert_eq!(write(0, value.as_bytes()).unwrap_err().kind, StoreErrorKind::Invalid, "{value}");
+        }
+    }
+
+    #[test]
+    fn leases_are_bounded() {
+        let said = |lease: &str| {
+            leased(format!(r#"{{"auth":{{"client_token":"t","lease_duration":{lease}}}}}"#).as_bytes())
+                .map(|leased| leased.lease)
+        };
+        assert_eq!(said("90").ok(), Some(Some(Duration::from_secs(90))));
+        assert_eq!(said("0").ok(), Some(None), "without end");
+        for endless in ["9000000000000000", "18446744073709551615", "18446744073709551616", "1e300"] {
+            assert_eq!(said(endless).ok(), Some(Some(rekey_core::time::LONGEST_LIFE)), "{endless}");
+        }
+        for other in ["-1", "\"90\"", "null", "[]"] {
+            assert_eq!(said(other).err(), Some(Malformed::Form), "{other}");
         }
     }
 

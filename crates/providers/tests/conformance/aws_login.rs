@@ -213,6 +213,22 @@ pub async fn refreshed(aws: Shared) -> Result<()> {
     Ok(())
 }
 
+/// Times of a service that no clock holds are no reason to fall over: nothing is computed with them.
+pub async fn odd_times(aws: Shared) -> Result<()> {
+    for time in ["9e15", "-9e15", "1e300", "-1e300", "18446744073709551615", "\"NaN\"", "\"Infinity\""] {
+        let address = stub::answering(move |_| {
+            let value = format!(r#"{{"Name":"a","SecretString":"s","VersionId":"v","CreatedDate":{time}}}"#);
+            stub::http("200 OK", "", &value)
+        });
+        let store = opened(&*aws, Some(&address.await?)).await?;
+        match store.read("a").await {
+            Ok((value, _)) => ensure!(value == b"s", "{time}"),
+            Err(error) => ensure!(error.kind == StoreErrorKind::Malformed, "{time}: {error}"),
+        }
+    }
+    Ok(())
+}
+
 /// What the other side of [`own_credentials`] does.
 pub async fn with_own_credentials(endpoint: &str) -> Result<()> {
     let provider = json!({ "aws": { "region": REGION, "service": "SecretsManager", "endpoint": endpoint } });
@@ -242,7 +258,7 @@ pub async fn own_credentials(_: Shared) -> Result<()> {
             return stub::http("403 Forbidden", "", &json!({ "Code": "AccessDenied", "Message": CANARY }).to_string());
         }
         let issued = json!({
-            "AccessKeyId": "ASIA-pod", "SecretAccessKey": CANARY, "Token": CANARY, "Expiration": "2036-01-01T00:00:00Z",
+            "AccessKeyId": "ASIA-pod", "SecretAccessKey": CANARY, "Token": CANARY, "Expiration": "9999-12-31T23:59:59Z",
         });
         stub::http("200 OK", "content-type: application/json\r\n", &issued.to_string())
     });

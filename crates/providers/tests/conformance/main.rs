@@ -106,7 +106,7 @@ fn only_vault(handle: &Handle, bao: &Arc<vault::Bao>) -> Vec<Trial> {
         restricted_token deleted refused_requests strange_keys namespaces certificates sealed searchable binary
         many_keys bounded);
     trials.extend(trials!(handle, bao, "openbao", auth:
-        kubernetes_login kubernetes_refused idle_token app_role_login jwt_login));
+        kubernetes_login kubernetes_refused endless_login idle_token app_role_login jwt_login));
     trials.extend(trials!(handle, bao, "openbao", search:
         search_denied tags_denied search_refused search_too_wide search_bounded));
     trials.extend(trials!(handle, bao, "openbao", engine:
@@ -125,7 +125,7 @@ fn only_aws(handle: &Handle, moto: &Arc<aws::Aws>) -> Vec<Trial> {
         overtaken to_be_deleted too_big other_region bounded)
     .into_iter()
     .chain(trials!(handle, moto, "aws", aws_login:
-            assumed_role web_identity chained_roles refused_by_sts refreshed own_credentials))
+            assumed_role web_identity chained_roles refused_by_sts refreshed own_credentials odd_times))
     .chain(trials!(handle, moto, "aws", find_aws: secrets secrets_by_tag denied))
     .collect()
 }

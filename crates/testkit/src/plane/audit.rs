@@ -55,6 +55,8 @@ pub struct Asked {
     pub status: u16,
     /// Why it was allowed or not, in the words of the authorizer.
     pub reason: String,
+    /// What the client calls itself.
+    pub agent: String,
 }
 
 /// How often one user asked for what: by verb and resource (`pods`, `secretpolicies/status`), or the path of a request
@@ -71,6 +73,8 @@ struct Event {
     #[serde(rename = "requestURI")]
     uri: String,
     user: User,
+    #[serde(default)]
+    user_agent: String,
     object_ref: Option<Object>,
     response_status: Option<Answer>,
     #[serde(default)]
@@ -217,6 +221,7 @@ impl Event {
             at,
             group: group.unwrap_or_default(),
             status: self.response_status.map_or(0, |answer| answer.code),
+            agent: self.user_agent,
             reason: self.annotations.get("authorization.k8s.io/reason").cloned().unwrap_or_default(),
         }
     }

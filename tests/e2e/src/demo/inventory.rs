@@ -33,13 +33,17 @@ pub async fn take(client: &Client) -> Result<Inventory> {
     Ok(all)
 }
 
-/// What the demo makes outside of namespaces, in this order: our definitions, then what is shipped, then its namespace.
+/// A namespace that stays when we go.
+pub const FOREIGN: &str = "default";
+
+/// What the demo makes outside of the namespaces that go with it, in this order: our definitions, then what is shipped, then
+/// its namespace.
 ///
 /// # Errors
 /// When a manifest cannot be read.
 pub fn ours() -> Result<Vec<Value>> {
-    let mut all: Vec<Value> =
-        shipped::objects()?.into_iter().filter(|object| object["metadata"]["namespace"].is_null()).collect();
+    let stays = |object: &Value| object["metadata"]["namespace"].as_str().is_none_or(|namespace| namespace == FOREIGN);
+    let mut all: Vec<Value> = shipped::objects()?.into_iter().filter(stays).collect();
     all.push(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}));
     Ok(all)
 }

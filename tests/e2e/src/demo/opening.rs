@@ -178,11 +178,13 @@ async fn version(stage: &Stage) -> Result<String> {
 fn by_hand(context: &str) -> Result<String> {
     let mut lines = Vec::new();
     let ours = inventory::ours()?;
-    for kind in ["Namespace", "ClusterRoleBinding", "ClusterRole", "CustomResourceDefinition"] {
+    for kind in ["Namespace", "RoleBinding", "Role", "ClusterRoleBinding", "ClusterRole", "CustomResourceDefinition"] {
         let of_kind = ours.iter().filter(|object| object["kind"] == kind);
         let names: Vec<&str> = of_kind.filter_map(|object| object["metadata"]["name"].as_str()).collect();
         let word = if kind == "CustomResourceDefinition" { "crd".to_owned() } else { kind.to_lowercase() };
-        let command = format!("kubectl --context {context} delete --ignore-not-found {word} {}", names.join(" "));
+        let place = if kind.starts_with("Role") { format!(" -n {}", inventory::FOREIGN) } else { String::new() };
+        let command =
+            format!("kubectl --context {context}{place} delete --ignore-not-found {word} {}", names.join(" "));
         lines.push(continued(&command));
     }
     Ok(lines.join("\n"))

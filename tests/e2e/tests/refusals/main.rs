@@ -40,6 +40,7 @@ fn main() -> Result<ExitCode> {
             test("schedules_with_what_is_not_built_say_which_field", unsupported::schedules),
             test("every_object_that_the_api_takes_gets_an_answer", table::every_object),
             test("no_value_is_found_in_what_the_operator_tells", secrecy::canaries),
+            test("no_value_is_logged_at_trace_whatever_the_environment_asks_for", secrecy::at_trace),
         ],
     )
 }

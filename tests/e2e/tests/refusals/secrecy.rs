@@ -9,21 +9,38 @@ use k8s_openapi::{
 };
 use kube::{ResourceExt as _, api::ListParams};
 use rekey_api::{RemoteStore, RotationSchedule, SecretPolicy, names};
-use rekey_e2e::{Operator, Scene, World, wait::until};
+use rekey_e2e::{Operator, Scene, World, operator::Setting, wait::until};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 /// Every value that a store or a credential holds carries this.
 const CANARY: &str = "cAnAry-7f3e9b1d";
 
+/// The id of the key pair that is used, which is a name and stays out of logs all the same.
+const ACCESS_KEY_ID: &str = "AKIACANARY0123456789";
+
 fn base64(bytes: &[u8]) -> Result<String> {
     let text = serde_json::to_value(ByteString(bytes.to_vec()))?;
     Ok(text.as_str().context("no text")?.trim_end_matches('=').to_owned())
 }
 
-/// The forms in which a value could be told: itself, its middle in base64 at each of the three alignments, its hash.
+/// Bytes as `Debug` lists them, without the brackets.
+fn listed(bytes: &[u8]) -> String {
+    format!("{bytes:?}").trim_matches(['[', ']']).to_owned()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").ok();
+        text
+    })
+}
+
+/// The forms in which a value could be told: itself, its bytes in hex and as a list of numbers, its middle in base64 at
+/// each of the three alignments, its hash.
 fn forms(values: &[String]) -> Result<Vec<String>> {
-    let mut forms = vec![CANARY.to_owned(), CANARY.to_lowercase(), CANARY.to_uppercase()];
+    let mut forms = vec![CANARY.to_owned(), CANARY.to_lowercase(), CANARY.to_uppercase(), listed(CANARY.as_bytes())];
+    forms.extend([hex(CANARY.as_bytes()), hex(CANARY.as_bytes()).to_uppercase()]);
     for shift in 0..3 {
         let encoded = base64(&[&vec![b'x'; shift], CANARY.as_bytes()].concat())?;
         // Letters that the neighbours could change are left out.
@@ -31,11 +48,7 @@ fn forms(values: &[String]) -> Result<Vec<String>> {
     }
     for value in values {
         let hash = Sha256::digest(value);
-        let mut hex = String::new();
-        for byte in hash {
-            write!(hex, "{byte:02x}")?;
-        }
-        forms.extend([hex[..16].to_owned(), base64(&hash)?[..16].to_owned()]);
+        forms.extend([hex(&hash)[..16].to_owned(), base64(&hash)?[..16].to_owned()]);
     }
     Ok(forms)
 }
@@ -54,6 +67,7 @@ async fn provoke(scene: &Scene) -> Result<Vec<String>> {
     world.bao.put(&key, &object).await?;
     let text = value("text");
     world.moto.create(&scene.key("text"), &text).await?;
+    scene.secret("aws", &[("id", ACCESS_KEY_ID), ("secret", &value("secret-access-key"))]).await?;
     let secret = value("credential");
     scene.secret("bad", &[("token", &secret)]).await?;
     let auth = json!({"token": {"secretRef": {"name": "bad", "key": "token"}}});
@@ -82,7 +96,7 @@ async fn provoke(scene: &Scene) -> Result<Vec<String>> {
     ]}}});
     scene.policy("base64", "vault", &[], data).await?;
     let mut all: Vec<String> = names.iter().map(|name| value(name)).collect();
-    all.extend([text, secret, world.bao.token().to_owned()]);
+    all.extend([text, secret, value("secret-access-key"), world.bao.token().to_owned()]);
     Ok(all)
 }
 
@@ -169,16 +183,48 @@ async fn told(scene: &Scene, operator: &Operator) -> Result<Vec<(String, String)
 pub async fn canaries(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "canaries").await?;
     let operator = scene.operator()?;
-    let mut values = provoke(&scene).await?;
-    settled(&scene).await?;
-    let rotated = stir(&scene).await?;
+    nothing_is_told(&scene, &operator).await
+}
+
+/// The same with everything logged that can be, and every variable set that libraries look at to log more.
+pub async fn at_trace(world: Arc<World>) -> Result<()> {
+    let variables = [
+        ("RUST_LOG", "trace"),
+        ("RUST_BACKTRACE", "full"),
+        ("RUST_LIB_BACKTRACE", "1"),
+        ("LOG_SIGNABLE_BODY", "true"),
+        ("LOG_SENSITIVE_BODIES", "true"),
+        ("AWS_LOG_LEVEL", "trace"),
+        ("AWS_DEBUG", "true"),
+        ("SSLKEYLOGFILE", "/dev/stderr"),
+    ];
+    let scene = Scene::new(&world, "trace").await?;
+    let only = format!("--namespaces={}", scene.namespace);
+    let setting = Setting { variables: &variables, insecure: true };
+    let arguments = [only.as_str(), "--leader-elect=false", "--log-level=trace"];
+    let operator = world.operator_in(&setting, "trace", &arguments)?;
+    nothing_is_told(&scene, &operator).await?;
+    let log = operator.log()?;
+    for library in ["aws_sigv4", "aws_smithy", "hyper", "reqwest", "kube_client", "rustls", "CLIENT_RANDOM"] {
+        let said = log.lines().find(|line| line.contains(library) && !line.contains("WARN") && !line.contains("ERROR"));
+        ensure!(said.is_none(), "{library} says more than warnings: {said:?}");
+    }
+    Ok(())
+}
+
+async fn nothing_is_told(scene: &Scene, operator: &Operator) -> Result<()> {
+    let world = &scene.world;
+    let mut values = provoke(scene).await?;
+    settled(scene).await?;
+    let rotated = stir(scene).await?;
     values.extend([format!("later-{CANARY}"), format!("edited-{CANARY}"), rotated.clone()]);
     let mut forms = forms(&values)?;
-    forms.extend([world.bao.token().to_owned(), base64(rotated.as_bytes())?, rotated]);
+    forms.extend([world.bao.token().to_owned(), base64(rotated.as_bytes())?, listed(rotated.as_bytes()), rotated]);
+    forms.push(ACCESS_KEY_ID.to_owned());
     // The search finds what is there: the data of a Secret, as the API shows it.
     let shown = serde_json::to_string(&scene.api::<Secret>().get("good").await?.data)?;
     ensure!(!leaks(&shown, &forms).is_empty(), "the search finds nothing in a Secret");
-    let told = told(&scene, &operator).await?;
+    let told = told(scene, operator).await?;
     ensure!(told.iter().map(|(_, text)| text.len()).sum::<usize>() > 20_000, "hardly anything was told");
     for (place, text) in &told {
         let found = leaks(text, &forms);

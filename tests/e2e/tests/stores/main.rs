@@ -1,6 +1,7 @@
 //! Stores of the whole cluster and who may use them; what reads share; stores that are slow, away, or asked too much. They
 //! have a world of their own: every operator of a world works on its `ClusterRemoteStore`s, and what others ask is counted.
 
+mod addresses;
 mod cluster_stores;
 mod consent;
 mod granted;
@@ -28,6 +29,8 @@ fn main() -> Result<ExitCode> {
             test("a_grant_by_label_is_followed_when_the_label_comes_and_goes", granted::by_label),
             test("a_rotation_needs_a_grant_to_write", granted::rotation),
             test("a_key_opens_no_engine_and_a_post_needs_a_store_that_may_be_written", granted::engines),
+            test("without_insecure_stores_tls_works_and_addresses_are_refused", addresses::secure),
+            test("an_api_server_that_moves_is_no_store", addresses::moved),
             test("equal_reads_of_many_policies_are_few_calls", reads::shared),
             test("a_store_is_asked_no_faster_than_its_limits", reads::limits),
         ],

@@ -109,6 +109,40 @@ pub async fn idle(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
+/// A key pair that works is not read again, however long the store is used; an edit of it is followed at once.
+pub async fn key_pair(world: Arc<World>) -> Result<()> {
+    let (scene, account, operator) = ready(&world, "pair").await?;
+    let key = scene.key("db");
+    world.moto.create(&key, r#"{"password": "one"}"#).await?;
+    scene.policy("db", "aws", &[("password", &key, "password")], json!({})).await?;
+    scene.wait_synced("db").await?;
+    until("the Event", || async { Ok((scene.events("db").await?.len() == 1).then_some(())) }).await?;
+    let (mark, before) = (account.mark().await?, reads_of_stores(&operator).await);
+    // One every 10 s: more than a minute.
+    for more in [4, 8] {
+        until("more reads", || async { Ok((reads_of_stores(&operator).await >= before + more).then_some(())) }).await?;
+    }
+    let counts = account.since(&mark).await?;
+    ensure!(counts.total() == 0, "the API server was asked while nothing happened:\n{counts}");
+    let mark = account.mark().await?;
+    scene.secret("aws", &[("id", "other"), ("secret", "other")]).await?;
+    until("the new key pair is read", || async {
+        Ok((account.since(&mark).await?.of("get", "secrets") >= 2).then_some(()))
+    })
+    .await?;
+    scene.wait_store("aws", "Ready=True/Synced").await.map(drop)
+}
+
+/// How many reads of stores went well, by the metrics.
+async fn reads_of_stores(operator: &Operator) -> usize {
+    let line = "rekey_store_requests_total{kind=\"read\",result=\"ok\"} ";
+    let count = async {
+        let (_, text) = operator.get("/metrics").await.ok()?;
+        text.lines().find_map(|at| at.strip_prefix(line))?.trim().parse().ok()
+    };
+    count.await.unwrap_or_default()
+}
+
 pub async fn restart(world: Arc<World>) -> Result<()> {
     const POLICIES: usize = 3;
     let (scene, account, mut operator) = ready(&world, "restart").await?;

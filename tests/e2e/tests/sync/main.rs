@@ -71,6 +71,7 @@ fn main() -> Result<ExitCode> {
             test("a_first_sync_costs_three_requests", cost::first),
             test("a_change_costs_two_writes_and_an_event", cost::change),
             test("a_restarted_operator_writes_nothing", cost::restart),
+            test("a_key_pair_is_read_when_it_changes_and_not_while_nothing_does", cost::key_pair),
             test("health_and_metrics_answer_without_names", leading::health),
             test("json_logs_name_kind_object_and_reason", leading::json_logs),
         ],

@@ -95,3 +95,29 @@ fn an_answer_that_lasts_is_polled_and_its_countdown_is_no_change() {
     let plan = world.sync_with(Some(&counted(5))).unwrap();
     assert_eq!(plan.again, Some(world.now + TimeDelta::seconds(10)), "and does not hammer the server");
 }
+
+#[test]
+fn a_life_of_any_length_is_published_and_none_longer_than_allowed_is_told() {
+    let year = 365 * 24 * 3600;
+    for (lifetime, is_told) in
+        [(99 * year, true), (100 * year, false), (9_000_000_000_000_000, false), (u64::MAX, false)]
+    {
+        let mut issued = engine();
+        let plan = issued.sync_with(Some(&answer(&json!({"certificate": "C"}), "1", Some(lifetime), false))).unwrap();
+        assert_eq!(plan.status.expiration_time.is_some(), is_told, "{lifetime}");
+        let renew = issued.published().changes.issue.as_ref().and_then(|issue| issue.renew.clone()).unwrap();
+        assert!(is_told || renew.starts_with("2093-12"), "two thirds of a hundred years: {renew}");
+        let policy = issued.policy();
+        issued.next = None;
+        assert!(matches!(fetch(&policy, &issued.seen(), issued.now), Fetch::NotBefore(_)), "{lifetime}");
+
+        let mut lasting = world(&json!({"vaultEngine": {"storeRef": {"name": "vault"}, "path": "a/static-creds/app"}}));
+        let read = answer(&json!({"password": "one"}), "1", Some(lifetime), true);
+        lasting.sync_with(Some(&read)).unwrap();
+        let status = lasting.status();
+        assert_eq!(status.expiration_time.is_some(), is_told, "{lifetime}");
+        lasting.now += TimeDelta::minutes(5);
+        let plan = lasting.sync_with(Some(&read)).unwrap();
+        assert!(is_told || plan.status == status, "{lifetime}: an idle round writes nothing");
+    }
+}

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
 use super::{Malformed, parse};
+use crate::number;
 
 /// What an engine says.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,8 +31,8 @@ pub(in crate::vault) enum Lifetime {
     Unknown,
     /// So long from now on.
     For(Duration),
-    /// Until this Unix time.
-    Until(i64),
+    /// Until this Unix time, in seconds.
+    Until(u64),
 }
 
 #[derive(Deserialize)]
@@ -59,8 +60,8 @@ pub(in crate::vault) fn answer(body: &[u8]) -> Result<Said, Malformed> {
     let rotated = last_vault_rotation.as_ref().and_then(Value::as_str);
     let serial = serial_number.as_ref().and_then(Value::as_str);
     // Also without a rotation: identity tokens are new at each request, and say by `ttl` alone when they end.
-    let ttl = ttl.as_ref().and_then(Value::as_u64).map(|seconds| Lifetime::For(Duration::from_secs(seconds)));
-    let end = expiration.as_ref().and_then(Value::as_i64).filter(|end| *end > 0).map(Lifetime::Until);
+    let ttl = ttl.as_ref().and_then(number::life).map(Lifetime::For);
+    let end = expiration.as_ref().and_then(number::whole).filter(|end| *end > 0).map(Lifetime::Until);
     let lifetime = if rotated.is_some() { ttl.or(end) } else { end.or(ttl) }.unwrap_or(Lifetime::Unknown);
     Ok(Said {
         data: SecretBytes::from(text),
@@ -78,6 +79,8 @@ fn printable(version: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rekey_core::time::LONGEST_LIFE;
+
     use super::*;
 
     #[test]
@@ -92,6 +95,13 @@ mod tests {
             (r#"{"token":"t","ttl":3600}"#, "", Lifetime::For(Duration::from_hours(1)), false),
             (r#"{"ttl":"1h","expiration":"never","serial_number":7}"#, "", Lifetime::Unknown, false),
             (r#"{"last_vault_rotation":null,"ttl":-1,"expiration":0}"#, "", Lifetime::Unknown, false),
+            (r#"{"ttl":9000000000000000}"#, "", Lifetime::For(LONGEST_LIFE), false),
+            (r#"{"ttl":18446744073709551615}"#, "", Lifetime::For(LONGEST_LIFE), false),
+            (r#"{"ttl":1e300}"#, "", Lifetime::For(LONGEST_LIFE), false),
+            (r#"{"ttl":90.9}"#, "", Lifetime::For(Duration::from_secs(90)), false),
+            (r#"{"ttl":-1e300,"expiration":-9e15}"#, "", Lifetime::Unknown, false),
+            (r#"{"expiration":9e15}"#, "", Lifetime::Until(9_000_000_000_000_000), false),
+            (r#"{"expiration":1e300}"#, "", Lifetime::Until(u64::MAX), false),
         ];
         for (data, version, lifetime, is_stable) in table {
             let data = (data, SecretBytes::from(data));

@@ -97,6 +97,26 @@ pub async fn kubernetes_refused(bao: Shared) -> Result<()> {
     Ok(())
 }
 
+/// A login that claims to be good for longer than any clock counts is used like one without end.
+pub async fn endless_login(bao: Shared) -> Result<()> {
+    for lease in ["9000000000000000", "18446744073709551615", "1e300"] {
+        let address = stub::answering(move |request| {
+            let login = format!(r#"{{"auth":{{"client_token":"t","lease_duration":{lease},"renewable":true}}}}"#);
+            let value = r#"{"data":{"data":{"a":"b"},"metadata":{"version":1,"created_time":"","deletion_time":"","destroyed":false}}}"#;
+            stub::http("200 OK", "", if request.contains("/login") { login.as_str() } else { value })
+        });
+        let account = json!({ "name": "reader", "audiences": ["vault"] });
+        let auth = json!({ "kubernetes": { "role": "shop", "serviceAccountRef": account } });
+        let keeper = Arc::new(Keeper::default());
+        keeper.set("reader", &bao.account);
+        let store = open(bao.with(&json!({ "auth": auth, "server": address.await? })), keeper).await?;
+        store.read(ALLOWED).await.with_context(|| format!("a lease of {lease}"))?;
+        store.read(ALLOWED).await.context("the same login again")?;
+        ensure!(store.keeper.reads() == 1, "{lease}: {} logins", store.keeper.reads());
+    }
+    Ok(())
+}
+
 /// Waits for requests that a store makes by itself; how many of a kind with one client.
 async fn until_asked(bao: &Bao, mark: Mark, asked: (&str, &str), times: usize) -> Result<()> {
     let patience = tokio::time::timeout(Duration::from_secs(30), async {

@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use rekey_core::store::{Answer, Call, CallMethod, StoreError, StoreErrorKind};
+use rekey_core::{
+    store::{Answer, Call, CallMethod, StoreError, StoreErrorKind},
+    time::LONGEST_LIFE,
+};
 use rekey_testkit::postgres::Postgres;
 use reqwest::Method;
 use serde_json::Value;
@@ -142,6 +145,13 @@ pub async fn engine_answers(bao: Shared) -> Result<()> {
     let answer = call(&store, CallMethod::Get, "a/creds/bäc", &[("x", "1 &"), ("y", "ü")]).await?;
     ensure!(answer.value.bytes.expose() == odd.as_bytes());
     ensure!(answer.lifetime == Some(Duration::from_secs(30)), "{:?}", answer.lifetime);
+    // No number is too large, and none makes a life that no clock holds.
+    for data in [r#"{"ttl":9e15}"#, r#"{"ttl":18446744073709551615}"#, r#"{"expiration":9000000000000000}"#] {
+        let body = body(data);
+        let address = stub::answering(move |_| stub::http("200 OK", DATE, &body)).await?;
+        let answer = call(&opened(&*bao, Some(&address)).await?, CallMethod::Get, "a/b", &[]).await?;
+        ensure!(answer.lifetime == Some(LONGEST_LIFE), "{data}: {:?}", answer.lifetime);
+    }
     let table = [
         ("", body(r#"{"token":"t","ttl":0}"#), "over already"),
         (DATE, body(r#"{"expiration":1795600000}"#), "over already"),
