@@ -21,8 +21,8 @@ async fn filled(subject: &dyn Subject, case: &str, names: &[&str]) -> Result<(St
     Ok((folder, keys))
 }
 
-fn pattern(text: &str) -> Option<NamePattern> {
-    Some(NamePattern::new(text))
+fn pattern(text: &str) -> NamePattern {
+    NamePattern::new(text)
 }
 
 pub async fn found_by_path(subject: Shared) -> Result<()> {
@@ -42,12 +42,12 @@ pub async fn found_by_path(subject: Shared) -> Result<()> {
 pub async fn found_by_name(subject: Shared) -> Result<()> {
     let (folder, _) = filled(&*subject, "by-name", &["api-b", "api-a", "web", "sub/api-c"]).await?;
     let store = opened(&*subject, None).await?;
-    let search = |name| -> Result<_> { Ok(Search { path: Some(folder.clone()), name, ..Search::default() }) };
-    let found = store.find(&search(pattern("/api-[ab]$"))?).await?;
+    let search = |name| Search { path: Some(folder.clone()), name: Some(name), ..Search::default() };
+    let found = store.find(&search(pattern("/api-[ab]$"))).await?;
     ensure!(found == [format!("{folder}/api-a"), format!("{folder}/api-b")], "{found:?}");
     let whole = pattern(&format!("^{folder}/sub/.*c$"));
-    ensure!(store.find(&search(whole)?).await? == [format!("{folder}/sub/api-c")], "with its path");
-    let everywhere = Search { name: pattern(&format!("{folder}/w")), ..Search::default() };
+    ensure!(store.find(&search(whole)).await? == [format!("{folder}/sub/api-c")], "with its path");
+    let everywhere = Search { name: Some(pattern(&format!("{folder}/w"))), ..Search::default() };
     ensure!(store.find(&everywhere).await? == [format!("{folder}/web")], "without a path");
     Ok(())
 }
@@ -63,7 +63,7 @@ pub async fn found_by_tag(subject: Shared) -> Result<()> {
     let store = opened(&*subject, None).await?;
     let find = async |tags: &[(&str, &str)], name: &str| {
         let tags = tags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        anyhow::Ok(store.find(&Search { path: Some(folder.clone()), name: pattern(name), tags }).await?)
+        anyhow::Ok(store.find(&Search { path: Some(folder.clone()), name: Some(pattern(name)), tags }).await?)
     };
     ensure!(find(&[("team", "shop")], "").await? == [format!("{folder}/both"), format!("{folder}/one")]);
     ensure!(find(&[("team", "shop"), ("tier", "1")], "").await? == [format!("{folder}/both")], "all tags");

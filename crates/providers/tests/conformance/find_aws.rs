@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use rekey_core::store::{NamePattern, Search, StoreErrorKind};
 use serde_json::{Value, json};
 use uuid::Uuid;
