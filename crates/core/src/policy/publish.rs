@@ -125,9 +125,10 @@ impl Publishing<'_> {
     }
 
     /// What the record says of where the content comes from. Of equal content, what was said before stays true.
-    fn issued(&self, changes: Changes) -> Changes {
-        let rotation = self.gathered.rotation.clone().or(changes.rotation);
-        Changes { issue: self.gathered.issue.clone(), rotation, ..changes }
+    fn issued(&self, mut changes: Changes) -> Changes {
+        changes.issue.clone_from(&self.gathered.issue);
+        changes.rotation = self.gathered.rotation.clone().or(changes.rotation);
+        changes
     }
 
     /// When the content came to be: somebody else's edit was made before we saw it.

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Result, ensure};
 use rekey_api::store::Capability;
-use rekey_core::store::{Locator, Pin, StoreErrorKind};
+use rekey_core::store::{Allowance, Locator, Pin, StoreErrorKind};
 
 use crate::{
     keeper::Keeper,
@@ -41,7 +41,7 @@ pub async fn dated(subject: Shared) -> Result<()> {
         subject.put(&key, &subject.value(text)).await?;
         let locators = [key.clone(), subject.path("shop/nobody")].map(|key| Locator { key, pin: Pin::Current });
         let single = store.store.read(&locators[0]).await?.created;
-        let several = store.store.read_all(&locators).await.swap_remove(0)?.created;
+        let several = store.store.read_all(&locators, &Allowance::new(usize::MAX)).await.swap_remove(0)?.created;
         ensure!(several == single.filter(|_| subject.has_times_in_batches()), "{single:?} {several:?}");
         times.push(single);
         tokio::time::sleep(Duration::from_millis(1_100)).await; // some services count seconds
