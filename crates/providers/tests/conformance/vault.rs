@@ -283,7 +283,7 @@ pub async fn bounded(bao: Shared) -> Result<()> {
     let answers = store.store.read_all(&locators, &allowance).await;
     ensure!(answers.len() == 200 && allowance.is_over());
     ensure!(allowance.most() <= 4 * 1024 * 1024, "{} bytes at once", allowance.most());
-    ensure!(allowance.requests() <= 12, "{} requests", allowance.requests());
+    ensure!((4..=12).contains(&allowance.requests()), "{} requests", allowance.requests());
     for answer in answers.into_iter().filter(Result::is_err) {
         refused(&*bao, answer, StoreErrorKind::TooMuch)?;
     }
