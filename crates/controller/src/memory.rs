@@ -13,6 +13,8 @@ use rekey_core::{
     workload::{Marker, Progress, Workload},
 };
 
+use tokio::time::Instant;
+
 use crate::{rows::Version, table::ObjectName};
 
 /// A marker that is taken off is written once more, and then left: two that disagree would restart it without end.
@@ -77,6 +79,8 @@ pub struct Issued {
 pub struct Read {
     /// When.
     pub at: DateTime<Utc>,
+    /// The same, by a clock that is never set.
+    pub moment: Instant,
     /// When the next one was planned.
     pub next: Option<DateTime<Utc>>,
 }
