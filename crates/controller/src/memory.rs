@@ -15,6 +15,8 @@ use rekey_core::{
     workload::{Marker, Progress, Workload},
 };
 
+use tokio::time::Instant;
+
 use crate::{
     connections::{ROUND, SMALL, Share},
     rows::Version,
@@ -96,6 +98,8 @@ pub struct Issued {
 pub struct Read {
     /// When.
     pub at: DateTime<Utc>,
+    /// The same, by a clock that is never set.
+    pub moment: Instant,
     /// When the next one was planned.
     pub next: Option<DateTime<Utc>>,
 }

@@ -18,6 +18,8 @@ use rekey_core::{
     summary::{Extra, Situation, conditions},
 };
 
+use tokio::time::Instant;
+
 use crate::{
     apply, connections,
     context::Context,
@@ -162,6 +164,7 @@ async fn keep(ctx: &Context, object: &SecretPolicy, parsed: &Arc<Policy>) -> Res
         Fetch::NotBefore(_) | Fetch::OnChange => None,
     }
     .unzip();
+    let moment = Instant::now();
     let Planned { plan, seen, now, read } = plan(ctx, parsed, seen, fetched).await?;
     for step in &plan.steps {
         apply::step(ctx, &parsed.namespace, step).await?;
@@ -171,7 +174,7 @@ async fn keep(ctx: &Context, object: &SecretPolicy, parsed: &Arc<Policy>) -> Res
     }
     settle::settle(ctx, object, &plan.status, false, notify::policy).await?;
     if read {
-        ctx.memory.set_fetched(&parsed.uid, Read { at: now, next: plan.again }); // only now: what the status could not be told is read again
+        ctx.memory.set_fetched(&parsed.uid, Read { at: now, moment, next: plan.again }); // only now: what the status could not be told is read again
     }
     for Notice { reason, action, text } in &plan.events {
         if matches!(reason, Reason::Drifted | Reason::ConsumerFailed | Reason::KeyNotFound | Reason::StoreWentBack) {

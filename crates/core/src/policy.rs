@@ -25,7 +25,7 @@ use rekey_api::{
 };
 
 pub use consumers::{Consumer, Look, consumers};
-pub use fetch::{EngineCall, Fetch, Fetched, Lookup, Request, Wanted, fetch, next_round};
+pub use fetch::{EngineCall, Fetch, Fetched, LastRead, Lookup, Request, Wanted, fetch, next_round};
 pub use secret::{Content, Desired, Notice, ObjectVersion, OpenRotation, Plan, Seen, SeenSecret, Step, admit, secret};
 pub use source::{Engine, Item, Refresh, Remote, Set, SetFrom, Source, shown};
 

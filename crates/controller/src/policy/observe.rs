@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt as _};
 use rekey_api::{RotationSchedule, SecretPolicy, names, rotation::RotationStep};
 use rekey_core::{
     SecretBytes,
-    policy::{self, Consumer, Content, Hold, OpenRotation, Policy, Seen, SeenSecret, effective_secret},
+    policy::{self, Consumer, Content, Hold, LastRead, OpenRotation, Policy, Seen, SeenSecret, effective_secret},
     published::Published,
     time,
 };
@@ -15,6 +16,7 @@ use rekey_core::{
 use crate::{
     context::Context,
     error::{Error, status},
+    memory::Read,
     rows::{Holder, Managed, SecretRow, Version, other_annotations},
     table::ObjectName,
 };
@@ -44,13 +46,16 @@ pub async fn observe(ctx: &Context, object: &SecretPolicy, policy: &Policy) -> R
         secret,
         over: row.map(|row| row.object_version()),
         last: ctx.memory.published(&name),
-        last_fetch: read.map(|read| read.at),
-        next_fetch: read.and_then(|read| read.next),
+        last_read: read.map(last_read),
         rotation: open,
         next_rotation: next,
         consumers: consumers(ctx, policy),
         status: before,
     })
+}
+
+fn last_read(Read { at, moment, next }: Read) -> LastRead {
+    LastRead { at, age: TimeDelta::from_std(moment.elapsed()).unwrap_or_default(), next }
 }
 
 /// The Secret, in the version that is known now, has been found to hold what it should.

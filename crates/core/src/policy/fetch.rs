@@ -71,6 +71,26 @@ pub struct Fetched {
     pub templates: BTreeMap<String, String>,
 }
 
+/// A read in the past, by two clocks: the wall clock may be set back meanwhile, the other one never is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastRead {
+    /// When it was, as the wall clock showed it then.
+    pub at: DateTime<Utc>,
+    /// How long ago that is, by a clock that runs evenly.
+    pub age: TimeDelta,
+    /// When an answer that lasts was to be asked for again, as it was planned then.
+    pub next: Option<DateTime<Utc>>,
+}
+
+impl LastRead {
+    /// When something is due that was planned for `next` at the time of the read: by whichever clock comes there first. A
+    /// wall clock that is set back by hours would put it off by as much.
+    #[must_use]
+    pub fn due(&self, next: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
+        next.min(now + (next - self.at) - self.age)
+    }
+}
+
 /// Whether to read now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fetch {
@@ -103,12 +123,14 @@ pub fn fetch(policy: &Policy, seen: &Seen, now: DateTime<Utc>) -> Fetch {
             Refresh::Once if matches!(seen.secret, SeenSecret::Ours { .. }) => Fetch::OnChange,
             _ if cause.any() => due(remote.wanted()),
             Refresh::Once | Refresh::OnChange => Fetch::OnChange,
-            Refresh::Every(_) => match seen.last_fetch.and_then(|last| next_round(policy, last)) {
-                Some(next) if now < next => Fetch::NotBefore(next),
-                Some(_) | None => due(remote.wanted()),
-            },
+            Refresh::Every(_) => {
+                match seen.last_read.and_then(|last| Some(last.due(next_round(policy, last.at)?, now))) {
+                    Some(next) if now < next => Fetch::NotBefore(next),
+                    Some(_) | None => due(remote.wanted()),
+                }
+            }
         },
-        Source::Engine(engine) => match renewal(policy, engine, seen) {
+        Source::Engine(engine) => match renewal(policy, engine, seen, now) {
             Renewal::At(time) if now < time && !cause.asked => Fetch::NotBefore(time),
             Renewal::OnRequest if !cause.asked => Fetch::OnChange,
             Renewal::Now | Renewal::At(_) | Renewal::OnRequest => due(engine.wanted()),
@@ -157,13 +179,13 @@ enum Renewal {
 /// An answer that lasts is asked for at each first sight. Where each request makes something new, the record on the
 /// Secret says what it was made for and when it has to be replaced; only what is missing, other than it was asked for,
 /// or edited by somebody is made anew.
-fn renewal(policy: &Policy, engine: &Engine, seen: &Seen) -> Renewal {
+fn renewal(policy: &Policy, engine: &Engine, seen: &Seen, now: DateTime<Utc>) -> Renewal {
     let SeenSecret::Ours { published, content, dressed, .. } = &seen.secret else {
         return Renewal::Now;
     };
     let Some(issue) = &published.changes.issue else {
         let same = seen.status.observed_generation == Some(policy.generation) && content.is_none() && *dressed;
-        return match seen.next_fetch {
+        return match seen.last_read.and_then(|last| Some(last.due(last.next?, now))) {
             Some(next) if same => Renewal::At(next),
             Some(_) | None => Renewal::Now,
         };

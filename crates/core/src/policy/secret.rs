@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use rekey_api::{SecretPolicyStatus, condition::Reason, names, policy::ConsumerState, reference::StoreRef};
 
 use super::{
-    Consumer, Fetched, Hold, Policy, Request, Source, is_reserved, next_round,
+    Consumer, Fetched, Hold, LastRead, Policy, Request, Source, is_reserved, next_round,
     publish::{Decided, Publishing},
     status::{Outcome, status},
     values::{Tools, Values, gather},
@@ -36,10 +36,8 @@ pub struct Seen {
     pub other_annotations: usize,
     /// What was last known to be published, also if the Secret is gone since.
     pub last: Option<Arc<Published>>,
-    /// When the store was last read successfully by this process.
-    pub last_fetch: Option<DateTime<Utc>>,
-    /// When the last plan of this process wanted an answer that lasts asked for again.
-    pub next_fetch: Option<DateTime<Utc>>,
+    /// The last successful read of this process.
+    pub last_read: Option<LastRead>,
     /// The rotation that waits for its value to be published.
     pub rotation: Option<OpenRotation>,
     /// When the policy's schedule rotates next.
@@ -236,11 +234,14 @@ pub fn secret(policy: &Policy, seen: &Seen, fetched: Option<&Fetched>, tools: To
 
 fn again(policy: &Policy, seen: &Seen, outcome: &Outcome<'_>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     match &policy.source {
-        Source::Remote(_) => next_round(policy, outcome.fetched.map_or(seen.last_fetch.unwrap_or(now), |_| now)),
+        Source::Remote(_) => match seen.last_read.filter(|_| outcome.fetched.is_none()) {
+            Some(last) => next_round(policy, last.at).map(|next| last.due(next, now)),
+            None => next_round(policy, now),
+        },
         Source::Engine(_) => {
             let issue = outcome.decided.published.as_ref().and_then(|published| published.changes.issue.as_ref());
             let renew = issue.and_then(|issue| crate::time::parse(issue.renew.as_deref()?));
-            renew.or(outcome.next).or(seen.next_fetch)
+            renew.or(outcome.next).or(seen.last_read.and_then(|last| Some(last.due(last.next?, now))))
         }
         Source::Existing | Source::Generated(_) => None,
     }

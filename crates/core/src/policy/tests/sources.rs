@@ -239,7 +239,7 @@ fn refresh_policies_say_when_the_store_is_read() {
         }
         let mut policy = world.policy();
         policy.sync_requested = asked.then(|| "now".to_owned());
-        let seen = Seen { last_fetch: None, ..world.seen() };
+        let seen = Seen { last_read: None, ..world.seen() };
         let found = match fetch(&policy, &seen, world.now + hour) {
             Fetch::Due(_) => "due",
             Fetch::OnChange | Fetch::NotBefore(_) => "rests",
@@ -332,4 +332,26 @@ fn sets_come_first_in_their_order_and_single_values_over_them() {
         Reason::KeyNotFound,
         "an empty search empties nothing"
     );
+}
+
+#[test]
+fn a_wall_clock_that_is_set_back_delays_no_round() {
+    let (second, hour) = (TimeDelta::seconds(1), TimeDelta::hours(1));
+    let mut world = remote(&json!({"refreshInterval": "10m"}));
+    world.sync();
+    let policy = world.policy();
+    let read = world.now;
+    let interval = next_round(&policy, read).unwrap() - read;
+    for set in [TimeDelta::zero(), -hour, -hour * 24 * 365, hour] {
+        for (age, is_due) in [(TimeDelta::zero(), set > interval), (interval - second, set > second), (interval, true)]
+        {
+            let now = read + age + set;
+            let seen = Seen { last_read: Some(LastRead { at: read, age, next: None }), ..world.seen() };
+            let found = fetch(&policy, &seen, now);
+            assert_eq!(matches!(found, Fetch::Due(_)), is_due, "set by {set}, {age} after the read: {found:?}");
+            // What is looked at for another reason meanwhile comes again in time.
+            let again = secret(&policy, &seen, None, Tools { now, ..world.tools() }).unwrap().again.unwrap();
+            assert!(again - now <= interval - age, "set by {set}, {age} after the read: again in {}", again - now);
+        }
+    }
 }
