@@ -48,9 +48,9 @@ pub fn published(policy: &Policy, fetched: &Fetched, stop: &Stop) -> Result<BTre
         status: SecretPolicyStatus::default(),
         secret: SeenSecret::Absent,
         over: None,
+        other_annotations: 0,
         last: None,
-        last_fetch: None,
-        next_fetch: None,
+        last_read: None,
         rotation: None,
         next_rotation: None,
         consumers: Vec::new(),
@@ -70,7 +70,7 @@ pub fn fetched(policy: &Policy, stored: &BTreeMap<String, Vec<u8>>) -> Fetched {
     let Source::Remote(remote) = &policy.source else { return Fetched::default() };
     let mut fetched = Fetched::default();
     for (key, value) in stored {
-        let value = RemoteValue { bytes: SecretBytes::new(value.clone()), version: "1".to_owned() };
+        let value = RemoteValue { bytes: SecretBytes::new(value.clone()), version: "1".to_owned(), created: None };
         let locator = Locator { key: key.clone(), ..Locator::default() };
         fetched.values.insert(Request { store: remote.store.clone(), locator }, value);
     }

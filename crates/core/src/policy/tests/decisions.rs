@@ -3,7 +3,7 @@
 use rekey_api::reference::StoreRef;
 
 use super::*;
-use crate::{published::Changes, rotation};
+use crate::rotation;
 
 #[test]
 fn a_new_secret_is_created_and_the_second_look_does_nothing() {
