@@ -53,9 +53,9 @@ pub struct Parts {
 /// Runs every reconciler until one of the tasks ends, which is a fault, or the future is dropped.
 ///
 /// # Errors
-/// When the digest key can be neither read nor made.
+/// When the digest key is there and cannot be used.
 pub async fn run(parts: Parts) -> Result<(), Error> {
-    let digest_key = digest_key::load(&parts.client, &parts.settings.operator_namespace, parts.chance.as_ref()).await?;
+    let digest_key = digest_key::wait(&parts.client, &parts.settings.operator_namespace, parts.chance.as_ref()).await?;
     let ctx = Arc::new(Context {
         events: Events::new(parts.client.clone(), &parts.settings.instance),
         queues: Queues::new(parts.settings.concurrency),
