@@ -23,7 +23,8 @@ async fn said(scene: &Scene, kind: &str, wanted: &str) -> Result<String> {
     .await
 }
 
-/// (In AWS, since OpenBao takes 1,000 texts in a request.) 1,000 keys of 100 characters that all change at once, in a Secret of 1.2 MB: by name their record would need 350 KB.
+/// 1,000 keys of 100 characters that all change at once, in a Secret of 1.2 MB: by name their record would need 350 KB. They are
+/// read from AWS, since `OpenBao` takes 1,000 texts in a request.
 pub async fn fits(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "many").await?;
     let _operator = scene.operator()?;
