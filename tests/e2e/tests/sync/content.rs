@@ -43,7 +43,9 @@ pub async fn arrives(world: Arc<World>) -> Result<()> {
     ensure!(secret.labels().get(names::MANAGED_BY).map(String::as_str) == Some("rekey"), "{:?}", secret.labels());
     let managers: Vec<&str> = secret.managed_fields().iter().filter_map(|entry| entry.manager.as_deref()).collect();
     ensure!(managers == ["rekey"], "{managers:?}");
-    let events = scene.events("db").await?;
+    // An Event is made after the status.
+    let events = || async { Ok(Some(scene.events("db").await?).filter(|events| !events.is_empty())) };
+    let events = until("an Event about the policy", events).await?;
     ensure!(events == ["Synced: created Secret db"], "{events:?}");
     Ok(())
 }
