@@ -12,8 +12,8 @@ use crate::SecretBytes;
 const MAX_NESTING: usize = 96;
 /// How often a value is looked at, on average, until the interpreter has it.
 const READ: usize = 16;
-/// Values that the input may have inside: the interpreter takes about 100 bytes for each.
-const MAX_ITEMS: usize = 64 * 1024;
+/// Values that the input may have inside: the interpreter takes about 80 bytes for each.
+const MAX_ITEMS: usize = 128 * 1024;
 /// Positions and steps in lists; no list has as many items.
 const MAX_INDEX: u32 = 1 << 24;
 

@@ -61,7 +61,7 @@ pub fn values() -> BTreeMap<String, Vec<u8>> {
         ("json", format!("[{}0]", "{\"a\": [1.5, \"b\"]},".repeat(3_000)).into_bytes()),
         ("deepJson", deep("[", "]", 50_000).into_bytes()),
         ("nestedJson", deep("{\"a\":", "}", 31).into_bytes()),
-        ("deepYaml", deep("[", "]", 20_000).into_bytes()),
+        ("deepYaml", deep("[", "]", 6_000).into_bytes()),
         ("bombYaml", format!("a0: &a0 x\n{bomb}").into_bytes()),
         ("number", b"-9223372036854775808".to_vec()),
         ("pem", pem(&deep_der(4_000)).into_bytes()),

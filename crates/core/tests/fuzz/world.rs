@@ -38,7 +38,9 @@ pub fn policy(remote: &Value, templates: &BTreeMap<String, String>) -> Result<Po
         "metadata": {"name": "p", "namespace": "shop", "uid": "u", "generation": 1},
         "spec": {"source": {"remote": remote}, "target": {"template": {"data": templates, "include": "Replace"}}},
     });
-    Policy::try_from(&serde_json::from_value::<SecretPolicy>(object).unwrap())
+    let policy = Policy::try_from(&serde_json::from_value::<SecretPolicy>(object).unwrap())?;
+    policy.prove(&Stop::default())?;
+    Ok(policy)
 }
 
 /// The data that it publishes, or why not.

@@ -41,6 +41,8 @@ pub const TABLE: &[Entry] = &[
 const JSON_COST: usize = 4;
 /// A YAML text to read may have this many bytes.
 const MAX_YAML: usize = 128 * 1024;
+/// And this many characters that may start a value: the parser takes a KiB for each before we see anything.
+const MAX_MARKS: usize = 12 * 1024;
 const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 fn b64dec(call: &Call<'_>) -> Outcome {
@@ -164,12 +166,12 @@ fn to_yaml(call: &Call<'_>) -> Outcome {
 
 fn from_yaml(call: &Call<'_>) -> Outcome {
     call.takes(1, "one text")?;
-    // What the parser makes before we see anything is many times as large.
-    if call.text(0)?.len() > MAX_YAML {
-        return call.fail("the text is larger than 128 KiB");
+    let text = call.text(0)?;
+    if text.len() > MAX_YAML || text.matches([',', ':', '-', '\n', '[', '{', '?']).count() > MAX_MARKS {
+        return call.fail("the text is larger than 128 KiB, or has more than 12,288 values and lines");
     }
     let mut left = MAX_STRUCTURE;
-    let document = Bounded(&mut left).deserialize(serde_norway::Deserializer::from_str(&call.text(0)?));
+    let document = Bounded(&mut left).deserialize(serde_norway::Deserializer::from_str(&text));
     document.map_or_else(|_| call.fail("the text is not YAML, or becomes larger than 2 MiB"), Ok)
 }
 
