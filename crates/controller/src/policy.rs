@@ -129,20 +129,24 @@ async fn prove(ctx: &Context, row: &Object<SecretPolicy>, parsed: &Arc<Policy>) 
 /// Decides, where a long computation disturbs nobody if there is anything to compute.
 async fn plan(ctx: &Context, parsed: &Arc<Policy>, seen: Seen, fetched: Option<Fetched>) -> Result<Planned, Error> {
     let policy = Arc::clone(parsed);
-    let (key, chance, clock) = (ctx.digest_key.clone(), Arc::clone(&ctx.chance), Arc::clone(&ctx.clock));
-    let decide = move |stop: &Stop| {
-        // Taken after the read, which may be slow: what starts before the new value is written reads the old one.
-        let now = clock.now();
+    let (key, chance, now) = (ctx.digest_key.clone(), Arc::clone(&ctx.chance), ctx.now());
+    let work = move |stop: &Stop| {
         let tools = Tools { key: &key, chance: chance.as_ref(), now, stop };
-        let plan = policy::secret(&policy, &seen, fetched.as_ref(), tools)?;
-        Ok::<_, SpecError>(Planned { plan, seen, now, read: fetched.is_some() })
+        let made = policy::make(&policy, &seen, fetched.as_ref(), tools)?;
+        Ok::<_, SpecError>((made, seen, fetched))
     };
-    let planned = if parsed.has_expressions() {
-        ctx.workshop.run(&parsed.namespace, decide).await?
+    let made = if parsed.has_expressions() {
+        ctx.workshop.run(&parsed.namespace, work).await?
     } else {
-        decide(&Stop::default())
+        work(&Stop::default())
     };
-    Ok(planned?)
+    let (made, seen, fetched) = made?;
+    // Taken after the read and the rendering, which may be slow: what starts before the new value is written reads the
+    // old one.
+    let (now, stop) = (ctx.now(), Stop::default());
+    let tools = Tools { key: &ctx.digest_key, chance: ctx.chance.as_ref(), now, stop: &stop };
+    let plan = policy::secret(parsed, &seen, fetched.as_ref(), made, tools)?;
+    Ok(Planned { plan, seen, now, read: fetched.is_some() })
 }
 
 /// A decision, and what it was made on.

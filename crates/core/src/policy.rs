@@ -3,6 +3,7 @@
 mod adopt;
 mod consumers;
 mod fetch;
+mod open_rotation;
 mod proof;
 mod publish;
 mod record;
@@ -26,7 +27,8 @@ use rekey_api::{
 
 pub use consumers::{Consumer, Look, consumers};
 pub use fetch::{EngineCall, Fetch, Fetched, LastRead, Lookup, Request, Wanted, fetch, next_round};
-pub use secret::{Content, Desired, Notice, ObjectVersion, OpenRotation, Plan, Seen, SeenSecret, Step, admit, secret};
+pub use open_rotation::OpenRotation;
+pub use secret::{Content, Desired, Made, Notice, ObjectVersion, Plan, Seen, SeenSecret, Step, admit, make, secret};
 pub use source::{Engine, Item, Refresh, Remote, Set, SetFrom, Source, shown};
 
 pub use status::failed;

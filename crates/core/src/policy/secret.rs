@@ -7,21 +7,15 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use rekey_api::{SecretPolicyStatus, condition::Reason, names, policy::ConsumerState, reference::StoreRef};
+use rekey_api::{SecretPolicyStatus, condition::Reason, names, policy::ConsumerState};
 
 use super::{
-    Consumer, Fetched, Hold, LastRead, Policy, Request, Source, is_reserved, next_round,
+    Consumer, Fetched, Hold, LastRead, OpenRotation, Policy, Source, is_reserved, next_round,
     publish::{Decided, Publishing},
     status::{Outcome, status},
     values::{Tools, Values, gather},
 };
-use crate::{
-    SecretBytes, SpecError,
-    digest::{DigestKey, Digests},
-    published::{Published, Rotated},
-    rotation::{Values as RotatedValues, members, target},
-    store::{Locator, Pin},
-};
+use crate::{SecretBytes, SpecError, digest::Digests, published::Published};
 
 /// All that was seen of a policy's surroundings.
 #[derive(Clone, Debug)]
@@ -118,47 +112,6 @@ impl SeenSecret {
     }
 }
 
-/// A rotation whose new value is in the store and waits to be published, as its schedule's status has it. What stands
-/// there decides nothing but what is read: the schedule believes the record on the Secret alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenRotation {
-    /// Its id.
-    pub id: String,
-    /// The store.
-    pub store: StoreRef,
-    /// Remote key.
-    pub key: String,
-    /// The properties that are rotated.
-    pub properties: BTreeSet<String>,
-    /// Keyed digest of their new values.
-    pub digest: String,
-    /// When its step began.
-    pub since: Option<DateTime<Utc>>,
-}
-
-impl OpenRotation {
-    /// Whether what is published was made from its values.
-    #[must_use]
-    pub fn is_published(&self, published: Option<&Published>) -> bool {
-        let recorded = published.and_then(|published| published.changes.rotation.as_ref());
-        recorded.is_some_and(|recorded| recorded.id == self.id && recorded.digest == self.digest)
-    }
-
-    pub(super) fn is_read_by(&self, request: &Request) -> bool {
-        let Locator { key, pin } = &request.locator;
-        request.store == self.store && *key == self.key && *pin == Pin::Current
-    }
-
-    /// The record of a publication of what was read, if that has the new values.
-    pub(super) fn found(&self, policy: &Policy, fetched: &Fetched, key: &DigestKey) -> Option<Rotated> {
-        let (_, read) = fetched.values.iter().find(|(request, _)| self.is_read_by(request))?;
-        let values = members(&self.key, self.properties.iter(), Some(read)).ok()?;
-        let place =
-            RotatedValues { namespace: &policy.namespace, target: &target(&self.store, &self.key), id: &self.id };
-        Some(place.record(&values, key)).filter(|record| record.digest == self.digest)
-    }
-}
-
 /// A Secret to apply.
 #[derive(Clone, Debug)]
 pub struct Desired {
@@ -219,12 +172,35 @@ pub struct Plan {
     pub again: Option<DateTime<Utc>>,
 }
 
-/// Decides about the Secret of `policy`. `fetched` is absent when nothing was due.
+/// The values that a Secret should have, ready to be decided on.
+pub struct Made(Values);
+
+/// Makes the values of the Secret of `policy`: the part of a decision that its templates and expressions can make slow.
+/// `fetched` is absent when nothing was due.
 ///
 /// # Errors
-/// What is wrong with the data, or stands in the way of the Secret. Nothing was written then.
-pub fn secret(policy: &Policy, seen: &Seen, fetched: Option<&Fetched>, tools: Tools<'_>) -> Result<Plan, SpecError> {
-    let outcome = decide(policy, seen, fetched, tools)?;
+/// What is wrong with the data, or stands in the way of the Secret.
+pub fn make(policy: &Policy, seen: &Seen, fetched: Option<&Fetched>, tools: Tools<'_>) -> Result<Made, SpecError> {
+    if matches!(seen.secret, SeenSecret::Going) {
+        return Ok(Made(Values::Unread));
+    }
+    admit(policy, &seen.secret)?;
+    gather(policy, seen, fetched, tools).map(Made)
+}
+
+/// Decides about the Secret of `policy` by the values that were made for it. `tools.now` becomes the time of a publication:
+/// a pod that started before it holds the older value, so it must not be earlier than the end of a slow [`make`].
+///
+/// # Errors
+/// What stands in the way of the Secret. Nothing was written then.
+pub fn secret(
+    policy: &Policy,
+    seen: &Seen,
+    fetched: Option<&Fetched>,
+    made: Made,
+    tools: Tools<'_>,
+) -> Result<Plan, SpecError> {
+    let outcome = decide(policy, seen, fetched, made, tools)?;
     let status = status(policy, seen, &outcome, tools.now);
     let again = again(policy, seen, &outcome, tools.now);
     let mut events = outcome.decided.events;
@@ -251,13 +227,13 @@ fn decide<'a>(
     policy: &Policy,
     seen: &Seen,
     fetched: Option<&'a Fetched>,
+    Made(values): Made,
     tools: Tools<'_>,
 ) -> Result<Outcome<'a>, SpecError> {
     if matches!(seen.secret, SeenSecret::Going) {
         return Ok(Outcome::of(Decided::waiting("the Secret is being deleted"), fetched));
     }
-    admit(policy, &seen.secret)?;
-    match (gather(policy, seen, fetched, tools)?, &seen.secret) {
+    match (values, &seen.secret) {
         (Values::Here(gathered), _) => {
             let digests = tools.key.of_secret(&policy.namespace, &policy.secret, &gathered.data);
             let decided = Publishing { policy, seen, gathered: &gathered, digests, tools }.decide()?;

@@ -4,6 +4,7 @@ mod decisions;
 mod engines;
 mod proof;
 mod records;
+mod rotations;
 mod sources;
 
 use std::sync::Arc;
@@ -18,6 +19,11 @@ use crate::{
     SecretBytes, chance::tests::Sequence, digest::DigestKey, published::Published, stop::Stop, store::RemoteValue,
     workload::Keys,
 };
+
+/// Makes the values and decides, as for a policy without anything slow.
+fn planned(policy: &Policy, seen: &Seen, fetched: Option<&Fetched>, tools: Tools<'_>) -> Result<Plan, SpecError> {
+    secret(policy, seen, fetched, make(policy, seen, fetched, tools)?, tools)
+}
 
 /// A policy, its store and its Secret; what a plan asks for is applied to the Secret.
 struct World {
@@ -119,7 +125,7 @@ impl World {
     }
 
     fn plan_with(&self, fetched: Option<&Fetched>) -> Result<Plan, SpecError> {
-        secret(&self.policy(), &self.seen(), fetched, self.tools())
+        planned(&self.policy(), &self.seen(), fetched, self.tools())
     }
 
     /// Plans and applies, a second later each time.

@@ -8,7 +8,7 @@ use rekey_core::{
     SecretBytes, SpecError,
     chance::Chance,
     digest::DigestKey,
-    policy::{Fetched, Lookup, Policy, Request, Seen, SeenSecret, SetFrom, Source, Step, Tools, secret},
+    policy::{Fetched, Lookup, Policy, Request, Seen, SeenSecret, SetFrom, Source, Step, Tools, make, secret},
     stop::Stop,
     store::{Locator, RemoteValue},
 };
@@ -59,7 +59,8 @@ pub fn published(policy: &Policy, fetched: &Fetched, stop: &Stop) -> Result<BTre
     };
     let key = DigestKey::new(SecretBytes::from("installation"));
     let tools = Tools { key: &key, chance: &NoChance, now, stop };
-    let plan = secret(policy, &seen, Some(fetched), tools)?;
+    let made = make(policy, &seen, Some(fetched), tools)?;
+    let plan = secret(policy, &seen, Some(fetched), made, tools)?;
     let data = plan.steps.into_iter().find_map(|step| match step {
         Step::Apply(desired) => Some(desired.data),
         Step::Delete(..) | Step::Verified => None,

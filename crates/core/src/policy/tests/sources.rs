@@ -260,7 +260,7 @@ fn a_value_that_is_gone_takes_the_secret_along_only_when_the_policy_says_so() {
     let gone = missing(&world);
     let over = ObjectVersion { uid: "s".to_owned(), resource_version: "7".to_owned() };
     let seen = Seen { over: Some(over.clone()), ..world.seen() };
-    let plan = secret(&world.policy(), &seen, Some(&gone), world.tools()).unwrap();
+    let plan = planned(&world.policy(), &seen, Some(&gone), world.tools()).unwrap();
     assert!(
         matches!(plan.steps.as_slice(), [Step::Delete(name, at)] if name == "db" && *at == over),
         "{:?}",
@@ -350,7 +350,7 @@ fn a_wall_clock_that_is_set_back_delays_no_round() {
             let found = fetch(&policy, &seen, now);
             assert_eq!(matches!(found, Fetch::Due(_)), is_due, "set by {set}, {age} after the read: {found:?}");
             // What is looked at for another reason meanwhile comes again in time.
-            let again = secret(&policy, &seen, None, Tools { now, ..world.tools() }).unwrap().again.unwrap();
+            let again = planned(&policy, &seen, None, Tools { now, ..world.tools() }).unwrap().again.unwrap();
             assert!(again - now <= interval - age, "set by {set}, {age} after the read: again in {}", again - now);
         }
     }

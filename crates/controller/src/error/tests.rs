@@ -1,0 +1,72 @@
+use super::*;
+
+fn store(kind: StoreErrorKind) -> Error {
+    Error::store("read", "RemoteStore/vault")(StoreError::new(kind, "text"))
+}
+
+fn api(code: u16) -> Error {
+    let status = kube::core::Status { code, ..kube::core::Status::default() };
+    Error::api("apply Secret", "shop/db")(kube::Error::Api(Box::new(status)))
+}
+
+fn stalled() -> Error {
+    SpecError::field("spec.x", "mend it").into()
+}
+
+#[test]
+fn one_table_says_what_follows() {
+    use Class::{Bug, Conflict, Data, Denied, Spec, Transient};
+    let refused = || Error::Spec(SpecError::LockedAndChanged { text: String::new() });
+    for (error, class, reason, first_delay) in [
+        (stalled(), Spec, Reason::InvalidSpec, None),
+        (refused(), Data, Reason::LockedAndChanged, Some(30_000)),
+        (store(StoreErrorKind::NotFound), Transient, Reason::KeyNotFound, Some(1000)),
+        (store(StoreErrorKind::Denied), Denied, Reason::AccessDenied, Some(30_000)),
+        (store(StoreErrorKind::Throttled), Transient, Reason::Throttled, Some(1000)),
+        (store(StoreErrorKind::Unavailable), Transient, Reason::Unavailable, Some(1000)),
+        (store(StoreErrorKind::Conflict), Conflict, Reason::Unavailable, Some(200)),
+        (api(409), Conflict, Reason::ApiError, Some(200)),
+        (api(403), Denied, Reason::ApiError, Some(30_000)),
+        (api(500), Transient, Reason::ApiError, Some(1000)),
+        (Error::Deadline(Duration::from_secs(1)), Transient, Reason::ApiError, Some(1000)),
+        (Error::NoRoom, Transient, Reason::Unavailable, Some(1000)),
+        (Error::TooMuch { what: String::new(), most: 1 }, Data, Reason::SecretTooLarge, Some(30_000)),
+        (Error::Panic, Bug, Reason::InternalError, Some(1000)),
+    ] {
+        let delay = error.delay(1).map(|delay| delay.as_millis());
+        assert_eq!((error.class(), error.reason(), delay), (class, reason, first_delay), "{error}");
+    }
+}
+
+#[test]
+fn what_others_say_about_a_write_of_values_is_not_repeated() {
+    let status = kube::core::Status {
+        code: 422,
+        reason: "Invalid".to_owned(),
+        message: "webhook says: hunter2".to_owned(),
+        ..kube::core::Status::default()
+    };
+    let refused = |operation| Error::api(operation, "shop/db")(kube::Error::Api(Box::new(status.clone()))).to_string();
+    assert_eq!(refused("apply Secret"), "apply Secret shop/db: refused with Invalid (422)");
+    assert!(refused("list the pods of").contains("webhook says"));
+}
+
+#[test]
+fn what_was_published_is_served_on_while_a_store_is_away() {
+    let away = store(StoreErrorKind::Unavailable);
+    assert!(matches!(away.situation(true), Situation::LastKnown(Reason::Unavailable, _)));
+    assert!(matches!(away.situation(false), Situation::NotReady(Reason::DependencyNotReady, _)));
+    assert!(matches!(stalled().situation(true), Situation::Stalled(Reason::InvalidSpec, _)));
+}
+
+#[test]
+fn waiting_grows_to_a_minute_and_a_store_may_ask_for_more() {
+    let away = store(StoreErrorKind::Unavailable);
+    let seconds: Vec<u64> = [1, 2, 3, 7, 100].map(|failures| away.delay(failures).unwrap_or_default().as_secs()).into();
+    assert_eq!(seconds, [1, 2, 4, 32, 32]);
+    let asked = StoreError::new(StoreErrorKind::Throttled, "slow down").retry_after(Some(Duration::from_hours(1)));
+    assert_eq!(Error::store("read", "s")(asked).delay(1), Some(Duration::from_mins(5)));
+    let at_once = StoreError::new(StoreErrorKind::Throttled, "slow down").retry_after(Some(Duration::ZERO));
+    assert_eq!(Error::store("read", "s")(at_once.clone()).delay(1), Some(Duration::from_secs(1)));
+    assert_eq!(Error::store("read", "s")(at_once).delay(4), Some(Duration::from_secs(8)), "never less");
+}

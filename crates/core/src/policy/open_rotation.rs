@@ -1,0 +1,54 @@
+//! The rotation that waits for a policy to publish its values.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use rekey_api::reference::StoreRef;
+
+use super::{Fetched, Policy, Request};
+use crate::{
+    digest::DigestKey,
+    published::{Published, Rotated},
+    rotation::{Values, members, target},
+    store::{Locator, Pin},
+};
+
+/// A rotation whose new value is in the store and waits to be published, as its schedule's status has it. What stands
+/// there decides nothing but what is read: the schedule believes the record on the Secret alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenRotation {
+    /// Its id.
+    pub id: String,
+    /// The store.
+    pub store: StoreRef,
+    /// Remote key.
+    pub key: String,
+    /// The properties that are rotated.
+    pub properties: BTreeSet<String>,
+    /// Keyed digest of their new values.
+    pub digest: String,
+    /// When its step began.
+    pub since: Option<DateTime<Utc>>,
+}
+
+impl OpenRotation {
+    /// Whether what is published was made from its values.
+    #[must_use]
+    pub fn is_published(&self, published: Option<&Published>) -> bool {
+        let recorded = published.and_then(|published| published.changes.rotation.as_ref());
+        recorded.is_some_and(|recorded| recorded.id == self.id && recorded.digest == self.digest)
+    }
+
+    pub(super) fn is_read_by(&self, request: &Request) -> bool {
+        let Locator { key, pin } = &request.locator;
+        request.store == self.store && *key == self.key && *pin == Pin::Current
+    }
+
+    /// The record of a publication of what was read, if that has the new values.
+    pub(super) fn found(&self, policy: &Policy, fetched: &Fetched, key: &DigestKey) -> Option<Rotated> {
+        let (_, read) = fetched.values.iter().find(|(request, _)| self.is_read_by(request))?;
+        let values = members(&self.key, self.properties.iter(), Some(read)).ok()?;
+        let place = Values { namespace: &policy.namespace, target: &target(&self.store, &self.key), id: &self.id };
+        Some(place.record(&values, key)).filter(|record| record.digest == self.digest)
+    }
+}
