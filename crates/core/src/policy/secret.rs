@@ -15,7 +15,11 @@ use super::{
     status::{Outcome, status},
     values::{Tools, Values, gather},
 };
-use crate::{SecretBytes, SpecError, digest::Digests, published::Published};
+use crate::{
+    SecretBytes, SpecError,
+    digest::{DigestKey, Digests},
+    published::Published,
+};
 
 /// All that was seen of a policy's surroundings.
 #[derive(Clone, Debug)]
