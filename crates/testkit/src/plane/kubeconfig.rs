@@ -1,6 +1,10 @@
 //! Kubeconfig files for the users of a test.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use anyhow::{Context, Result};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -8,7 +12,11 @@ use serde_json::json;
 
 use super::certificates::Identity;
 
-/// Writes a kubeconfig; it is JSON, which every reader of YAML takes.
+/// How many were written, so that each has a file of its own until it is whole.
+static WRITTEN: AtomicU64 = AtomicU64::new(0);
+
+/// Writes a kubeconfig; it is JSON, which every reader of YAML takes. Who reads it meanwhile sees the old one or the new one:
+/// tests that run side by side write the same.
 pub(crate) fn write(path: &Path, url: &str, ca_pem: &str, identity: &Identity) -> Result<()> {
     let content = json!({
         "apiVersion": "v1",
@@ -24,5 +32,7 @@ pub(crate) fn write(path: &Path, url: &str, ca_pem: &str, identity: &Identity) -
             "client-key-data": STANDARD.encode(&identity.key_pem),
         }}],
     });
-    fs::write(path, serde_json::to_vec_pretty(&content)?).with_context(|| format!("write {}", path.display()))
+    let new = path.with_extension(format!("new-{}", WRITTEN.fetch_add(1, Ordering::Relaxed)));
+    let written = fs::write(&new, serde_json::to_vec_pretty(&content)?).and_then(|()| fs::rename(&new, path));
+    written.with_context(|| format!("write {}", path.display()))
 }
