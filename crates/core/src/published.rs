@@ -3,7 +3,7 @@
 
 mod times;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rekey_api::names;
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,14 @@ pub struct Published {
     pub digests: Digests,
     /// When what changed.
     pub changes: Changes,
+    /// When the API server took the last write of ours, to the second (`managedFields`); `None`: it is not known.
+    pub taken: Option<DateTime<Utc>>,
 }
+
+/// A write that is slow is taken later than its record says, and pods that start meanwhile read the old value. It is
+/// given up after 15 s; clocks may differ by the rest. What is written later than that is another matter, labels for
+/// example.
+const SLOWEST: TimeDelta = TimeDelta::seconds(20);
 
 /// The publication record: a number that goes up with each changed content, and for each key the time of its last
 /// change. Keys that have not changed since the first publication have no time: nobody can have missed anything.
@@ -86,6 +93,7 @@ impl Published {
             revision: text(names::REVISION)?.to_owned(),
             digests: Digests::parse(text(names::DIGESTS))?,
             changes: text(names::CHANGES).and_then(|json| serde_json::from_str(json).ok())?,
+            taken: taken(metadata),
         })
     }
 
@@ -93,12 +101,22 @@ impl Published {
     /// comes back after another one is not taken for never having changed. Nothing of the time can be read from it.
     #[must_use]
     pub fn consumed(&self, keys: &Keys) -> String {
-        self.digests.consumed(keys, self.changed(keys).map_or(0, |time| time.timestamp_millis()))
+        self.digests.consumed(keys, self.recorded(keys).map_or(0, |time| time.timestamp_millis()))
     }
 
-    /// When the consumed keys last changed; `None` when they are as first published.
+    /// When the consumed keys last changed; `None` when they are as first published. A change that the API server took
+    /// later than its record says counts from then.
     #[must_use]
     pub fn changed(&self, consumed: &Keys) -> Option<DateTime<Utc>> {
+        let recorded = self.recorded(consumed)?;
+        let is_last = parse(&self.changes.time) == Some(recorded);
+        let taken = self.taken.map(|second| second + TimeDelta::seconds(1)).filter(|_| is_last);
+        let late = taken.filter(|taken| (TimeDelta::seconds(2)..SLOWEST).contains(&(*taken - recorded)));
+        Some(late.unwrap_or(recorded))
+    }
+
+    /// The same, as it stands in the record.
+    fn recorded(&self, consumed: &Keys) -> Option<DateTime<Utc>> {
         let shape = self.changes.shape.as_deref().filter(|_| *consumed == Keys::All).and_then(parse);
         self.changes.keys.last(consumed).into_iter().chain(shape).max()
     }
@@ -143,6 +161,12 @@ impl std::fmt::Display for Changes {
     }
 }
 
+fn taken(metadata: &ObjectMeta) -> Option<DateTime<Utc>> {
+    let ours =
+        metadata.managed_fields.iter().flatten().filter(|entry| entry.manager.as_deref() == Some(names::MANAGER));
+    ours.filter_map(|entry| entry.time.as_ref()).map(crate::time::chrono).max()
+}
+
 fn format(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
@@ -166,7 +190,21 @@ mod tests {
     }
 
     fn published(digests: Digests, changes: Changes) -> Published {
-        Published { policy: "db".to_owned(), revision: "r".to_owned(), digests, changes }
+        Published { policy: "db".to_owned(), revision: "r".to_owned(), digests, changes, taken: None }
+    }
+
+    #[test]
+    fn a_change_that_was_taken_late_counts_from_then() {
+        let (one, two) = (digests(&[("a", "1"), ("b", "1")]), digests(&[("a", "2"), ("b", "1")]));
+        let first = published(one.clone(), Changes::first(at(0)).next("r0", &digests(&[]), &one, at(1)));
+        let second = published(two.clone(), first.changes.next("r1", &one, &two, at(2)));
+        let taken = |seconds: i64| Published { taken: Some(at(2) + TimeDelta::seconds(seconds)), ..second.clone() };
+        for (seconds, late) in [(-1, 0), (0, 0), (1, 2), (8, 9), (30, 0)] {
+            let expected = at(2) + TimeDelta::seconds(late);
+            assert_eq!(taken(seconds).changed(&only("a")), Some(expected), "{seconds}");
+            assert_eq!(taken(seconds).changed(&only("b")), Some(at(1)), "an earlier change is as it was");
+            assert_eq!(taken(seconds).consumed(&only("a")), second.consumed(&only("a")), "the marker stays");
+        }
     }
 
     fn metadata(digests: &str, changes: &str) -> ObjectMeta {

@@ -115,6 +115,7 @@ impl Publishing<'_> {
             revision: revision(self.tools.chance),
             digests: self.digests.clone(),
             changes: self.sourced(self.issued(changes)),
+            taken: None,
         }
     }
 

@@ -235,6 +235,7 @@ fn a_credential_of_the_cluster_itself_is_never_written_however_it_is_held() {
                 revision: "r".to_owned(),
                 digests: crate::digest::Digests::default(),
                 changes: crate::published::Changes::first(world.now),
+                taken: None,
             });
             let (content, adopt_by) = (Some(content), Some("db".to_owned()));
             let ours = SeenSecret::Ours { published, content, dressed: true, immutable: false, adopt_by };
