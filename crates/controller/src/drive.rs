@@ -23,6 +23,10 @@ use crate::{
 /// A refusal that could not be written into the status is tried again after this time: nothing else would bring it up.
 const UNTOLD: Duration = Duration::from_secs(30);
 
+/// What passes by itself, a crowd at a store for example, and has not for so many attempts in a row, is reported like any
+/// other failure: with the pauses between them that is about a minute.
+const LASTING: u32 = 7;
+
 /// When to look again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -109,30 +113,64 @@ async fn round<R: Reconcile>(ctx: &Context, key: &R::Key, failures: &Failures<R:
         }
         Err(error) => {
             ctx.metrics.reconciled(R::KIND, error.reason().as_str(), seconds);
-            let delay = error.delay(failures.count(key));
-            let told = report::<R>(ctx, key, &error, delay).instrument(span).await;
+            let count = failures.count(key);
+            let delay = error.delay(count);
+            let place = Word::about(&error, count);
+            let told = report::<R>(ctx, key, &error, delay, place).instrument(span).await;
             if told { delay } else { delay.or(Some(UNTOLD)) }
         }
     }
 }
 
+/// Where a failure is reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    /// In the log, at debug: it passes by itself.
+    Log,
+    /// In status and Event, too.
+    Status,
+}
+
+impl Word {
+    /// About a failure that came so often in a row.
+    fn about(error: &Error, count: u32) -> Self {
+        if error.is_quiet() && count < LASTING { Self::Log } else { Self::Status }
+    }
+}
+
 /// False when the user could not be told.
-async fn report<R: Reconcile>(ctx: &Context, key: &R::Key, error: &Error, delay: Option<Duration>) -> bool {
+async fn report<R: Reconcile>(ctx: &Context, key: &R::Key, error: &Error, delay: Option<Duration>, word: Word) -> bool {
     let (reason, retry) = (error.reason(), delay.map(|delay| delay.as_secs_f64()));
     match error.class() {
         Class::Bug => tracing::error!(%reason, retry, "{error}"),
-        Class::Spec | Class::Data | Class::Denied | Class::Transient if !error.is_quiet() => {
+        Class::Spec | Class::Data | Class::Denied | Class::Transient if word == Word::Status => {
             tracing::warn!(%reason, retry, "{error}");
         }
         Class::Conflict | Class::Spec | Class::Data | Class::Denied | Class::Transient => {
             tracing::debug!(%reason, retry, "{error}");
         }
     }
-    if !error.is_quiet()
+    if word == Word::Status
         && let Err(second) = R::failed(ctx, key, error).await
     {
         tracing::warn!("the status could not be written: {second}");
         return false;
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_should_pass_and_does_not_is_reported() {
+        let busy = Error::StoreBusy { store: "RemoteStore/vault".to_owned() };
+        let words: Vec<Word> = (1..=LASTING).map(|count| Word::about(&busy, count)).collect();
+        assert_eq!(words.iter().filter(|word| **word == Word::Log).count(), 6);
+        assert_eq!(words.last(), Some(&Word::Status));
+        let waited: Duration = (1..LASTING).filter_map(|count| busy.delay(count)).sum();
+        assert!((Duration::from_secs(30)..Duration::from_mins(2)).contains(&waited), "{waited:?}");
+        assert_eq!(Word::about(&Error::Panic, 1), Word::Status);
+    }
 }

@@ -266,7 +266,8 @@ impl Error {
         }
     }
 
-    /// Whether status and Event keep quiet about it: it is nothing a user could act on, and gone at the next attempt.
+    /// Whether status and Event keep quiet about it at first: it is nothing a user could act on, and nearly always gone at
+    /// the next attempt.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         match self {
