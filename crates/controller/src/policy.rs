@@ -21,7 +21,8 @@ use rekey_core::{
 use tokio::time::Instant;
 
 use crate::{
-    apply, connections,
+    apply,
+    connections::{self, Room},
     context::Context,
     drive::{Next, Reconcile},
     error::{Class, Error},
@@ -127,26 +128,33 @@ async fn prove(ctx: &Context, row: &Object<SecretPolicy>, parsed: &Arc<Policy>) 
 }
 
 /// Decides, where a long computation disturbs nobody if there is anything to compute.
-async fn plan(ctx: &Context, parsed: &Arc<Policy>, seen: Seen, fetched: Option<Fetched>) -> Result<Planned, Error> {
+async fn plan(
+    ctx: &Context,
+    parsed: &Arc<Policy>,
+    seen: Seen,
+    fetched: Option<(Fetched, Room)>,
+) -> Result<Planned, Error> {
     let policy = Arc::clone(parsed);
     let (key, chance, now) = (ctx.digest_key.clone(), Arc::clone(&ctx.chance), ctx.now());
+    let (fetched, room) = fetched.unzip();
+    // The room goes along: a job that nobody waits for any more still holds what was read.
     let work = move |stop: &Stop| {
         let tools = Tools { key: &key, chance: chance.as_ref(), now, stop };
         let made = policy::make(&policy, &seen, fetched.as_ref(), tools)?;
-        Ok::<_, SpecError>((made, seen, fetched))
+        Ok::<_, SpecError>((made, seen, fetched, room))
     };
     let made = if parsed.has_expressions() {
         ctx.workshop.run(&parsed.namespace, work).await?
     } else {
         work(&Stop::default())
     };
-    let (made, seen, fetched) = made?;
+    let (made, seen, fetched, room) = made?;
     // Taken after the read and the rendering, which may be slow: what starts before the new value is written reads the
     // old one.
     let (now, stop) = (ctx.now(), Stop::default());
     let tools = Tools { key: &ctx.digest_key, chance: ctx.chance.as_ref(), now, stop: &stop };
     let plan = policy::secret(parsed, &seen, fetched.as_ref(), made, tools)?;
-    Ok(Planned { plan, seen, now, read: fetched.is_some() })
+    Ok(Planned { plan, seen, now, room })
 }
 
 /// A decision, and what it was made on.
@@ -154,22 +162,20 @@ struct Planned {
     plan: Plan,
     seen: Seen,
     now: DateTime<Utc>,
-    /// Whether the values were read for it.
-    read: bool,
+    /// What the values were read into, if they were read for it; it is taken until the Secret is applied.
+    room: Option<Room>,
 }
 
 async fn keep(ctx: &Context, object: &SecretPolicy, parsed: &Arc<Policy>) -> Result<Next, Error> {
     let seen = observe::observe(ctx, object, parsed).await?;
     policy::admit(parsed, &seen.secret)?;
     connections::may_use(ctx, &parsed.namespace, &parsed.source)?; // grants may have been withdrawn
-    // The room is held until the Secret is applied.
-    let (fetched, _room) = match policy::fetch(parsed, &seen, ctx.now()) {
+    let fetched = match policy::fetch(parsed, &seen, ctx.now()) {
         Fetch::Due(wanted) => Some(read::read(ctx, parsed, &wanted).await?),
         Fetch::NotBefore(_) | Fetch::OnChange => None,
-    }
-    .unzip();
+    };
     let moment = Instant::now();
-    let Planned { plan, seen, now, read } = plan(ctx, parsed, seen, fetched).await?;
+    let Planned { plan, seen, now, room } = plan(ctx, parsed, seen, fetched).await?;
     for step in &plan.steps {
         apply::step(ctx, &parsed.namespace, step).await?;
         if matches!(step, Step::Verified) {
@@ -177,7 +183,7 @@ async fn keep(ctx: &Context, object: &SecretPolicy, parsed: &Arc<Policy>) -> Res
         }
     }
     settle::settle(ctx, object, &plan.status, false, notify::policy).await?;
-    if read {
+    if room.is_some() {
         ctx.memory.set_fetched(&parsed.uid, Read { at: now, moment, next: plan.again }); // only now: what the status could not be told is read again
     }
     for Notice { reason, action, text } in &plan.events {
