@@ -89,6 +89,13 @@ async fn secret(
     };
     let text = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
     let foreign = |adopt_by, policy| SeenSecret::Foreign { adopt_by, policy, content: None };
+    let is_whole = row.managed().is_some_and(|managed| is_whole(policy, managed));
+    let is_restored = match row.managed() {
+        Some(managed) if !is_whole && policy.hold == Hold::Whole => {
+            is_restored(ctx, policy, &row.version, managed).await?
+        }
+        Some(_) | None => false,
+    };
     match &row.holder {
         Holder::Rotation { .. } => Ok(foreign(None, None)),
         Holder::Other { adopt_by } if may_read(policy, adopt_by.as_deref()) => {
@@ -108,7 +115,7 @@ async fn secret(
             Ok(SeenSecret::Foreign { adopt_by, policy: None, content })
         }
         Holder::Policy(managed) if orphan(managed, policy) => Ok(SeenSecret::Going),
-        Holder::Policy(managed) if policy.hold == Hold::Whole && !is_whole(policy, managed) => {
+        Holder::Policy(managed) if policy.hold == Hold::Whole && !is_whole && !is_restored => {
             let adopt_by = adopt_by(managed);
             let content = if may_read(policy, adopt_by.as_deref()) { content(ctx, &name).await? } else { None };
             Ok(SeenSecret::Foreign { adopt_by, policy: None, content })
@@ -190,6 +197,24 @@ fn dressed(policy: &Policy, managed: &Managed) -> bool {
 /// consent before it is taken over.
 fn is_whole(policy: &Policy, managed: &Managed) -> bool {
     managed.is_made_by_us && (managed.is_labelled() || is_owned(policy, managed))
+}
+
+/// Whether a Secret that our field manager has not made is one of ours that was put back, from a backup for example: it
+/// carries our mark, and holds just what its record says, by digests of its place that only the digest key can make.
+async fn is_restored(ctx: &Context, policy: &Policy, version: &Version, managed: &Managed) -> Result<bool, Error> {
+    let (name, published) = (secret_name(policy), &managed.published);
+    let is_marked = published.policy == policy.name && (managed.is_labelled() || is_owned(policy, managed));
+    if !is_marked || managed.is_going || published.digests.is_empty() {
+        return Ok(false);
+    }
+    if ctx.memory.verified(&name, version).is_some() {
+        return Ok(true);
+    }
+    let content = content(ctx, &name).await?;
+    Ok(content.is_some_and(|content| {
+        let digests = policy.digests_of(&ctx.digest_key, &content.data, Some(published));
+        digests.comparable(&published.digests) && digests == published.digests
+    }))
 }
 
 fn is_owned(policy: &Policy, managed: &Managed) -> bool {

@@ -64,6 +64,7 @@ fn main() -> Result<ExitCode> {
             test("marks_of_others_stay", drift::marks),
             test("an_existing_secret_needs_consent", ownership::consent),
             test("a_copy_of_a_published_secret_needs_consent", ownership::copied),
+            test("a_secret_that_was_put_back_from_a_backup_is_the_policys_as_before", ownership::restored),
             test("a_credential_of_the_cluster_is_never_written", ownership::reserved),
             test("two_policies_cannot_have_one_secret", ownership::conflict),
             test("two_policies_that_make_one_secret_at_once_do_not_overwrite_each_other", ownership::race),

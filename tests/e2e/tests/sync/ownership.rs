@@ -100,6 +100,33 @@ pub async fn copied(world: Arc<World>) -> Result<()> {
     scene.wait_data("db", &[("password", "from the store")]).await
 }
 
+/// One that was put back from a backup holds what its record says, so it is the policy's as before.
+pub async fn restored(world: Arc<World>) -> Result<()> {
+    let scene = Scene::new(&world, "restored").await?;
+    let key = scene.key("db");
+    world.bao.put(&key, &json!({"password": "one"})).await?;
+    let first = scene.operator()?;
+    scene.policy("db", "vault", &[("password", &key, "password")], json!({})).await?;
+    scene.wait_synced("db").await?;
+    drop(first);
+    let api = scene.api::<Secret>();
+    let published = api.get("db").await?;
+    api.delete("db", &DeleteParams::default()).await?;
+    let (labels, annotations) = (published.labels(), published.annotations());
+    let backup = json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": "db", "labels": labels, "annotations": annotations},
+        "stringData": {"password": "one"},
+    });
+    scene.apply(backup).await?;
+    let _operator = scene.operator()?;
+    scene.wait_synced("db").await?;
+    ensure!(api.get("db").await?.annotations().get(names::REVISION) == annotations.get(names::REVISION));
+    world.bao.put(&key, &json!({"password": "two"})).await?;
+    scene.sync("db").await?;
+    scene.wait_data("db", &[("password", "two")]).await
+}
+
 /// A credential of the cluster itself is not written, whatever stands on it.
 pub async fn reserved(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "reserved").await?;
