@@ -33,7 +33,7 @@ e2e: ## The tests on real parts: test ground, conformance of the stores, the bui
 	@scripts/needs.sh test
 	@scripts/test.sh "-p rekey-testkit -p rekey-e2e" "-p rekey-providers --test conformance"
 
-lint: ## Format check, clippy with warnings denied, and, if cargo-deny is installed, bans, licences, sources, advisories
+lint: ## Format check, clippy with warnings denied, and, if cargo-deny is installed, bans, licences and sources, and advisories where their database can be had
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	@if cargo deny --version >/dev/null 2>&1; then \

@@ -95,7 +95,7 @@ words! {
         // Dependencies.
         /// Something needed is not there and nothing was published yet.
         DependencyNotReady,
-        /// The source does not answer; the last published value is served.
+        /// The source is not responding; the last published value is served.
         ServingLastKnown,
         /// The last published value is older than `maxStaleness`.
         TooStale,
@@ -119,7 +119,7 @@ words! {
         PropertyNotFound,
         /// The store limits our requests.
         Throttled,
-        /// The store or the database does not answer.
+        /// The store or the database is not responding.
         Unavailable,
         /// The schedule's policy does not exist or is not ready.
         PolicyNotReady,

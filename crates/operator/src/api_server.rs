@@ -60,10 +60,12 @@ async fn run(client: Client, server: String, addresses: Addresses, known: onesho
     again.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let slices = watcher::watch_object(Api::<EndpointSlice>::namespaced(client, "default"), "kubernetes");
     let mut slices = pin!(slices.default_backoff().fuse());
-    let mut is_allowed = true;
+    // Without the right it is asked for once a minute: the Role may come later.
+    let (mut is_allowed, mut is_reported) = (true, false);
     loop {
         tokio::select! {
             _ = again.tick() => {
+                is_allowed = true;
                 // While it cannot be resolved, it is where it was.
                 if let Ok(found) = lookup_host(server.as_str()).await {
                     places.host = found.map(|address| address.ip()).collect();
@@ -78,10 +80,12 @@ async fn run(client: Client, server: String, addresses: Addresses, known: onesho
                     }
                     Err(error) if is_forbidden(&error) => {
                         is_allowed = false;
-                        tracing::warn!(
+                        if !std::mem::replace(&mut is_reported, true) {
+                            tracing::warn!(
                             "the endpoints of the API server may not be read, so only the host that it is reached at is \
                              refused as a store's address: apply the Role rekey-api-server of deploy/manifests/rbac.yaml"
-                        );
+                            );
+                        }
                     }
                     Err(error) => tracing::debug!("the endpoints of the API server are not known: {error}"),
                 }

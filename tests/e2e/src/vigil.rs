@@ -17,7 +17,7 @@ use crate::{Operator, Scene, World, bench::usage, wait::until};
 
 /// The memory limit of the shipped Deployment, in MiB.
 const MEMORY: f64 = 512.0;
-/// A probe that takes longer has failed: `timeoutSeconds` of the shipped Deployment is longer by one.
+/// A probe that takes longer has failed: a second less than `timeoutSeconds` of the shipped Deployment.
 const PROBE: Duration = Duration::from_secs(2);
 /// How long a change of another namespace may take to be published.
 const SYNC: Duration = Duration::from_secs(5);

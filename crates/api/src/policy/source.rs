@@ -57,7 +57,7 @@ pub struct RemoteSource {
     #[x_kube(validation = Rule::new("duration(self) >= duration('10s')")
         .message("source.remote.refreshInterval: write at least 10s"))]
     pub refresh_interval: GoDuration,
-    /// How long the last known value may be served while the store does not answer before `Ready` turns False. Default without limit.
+    /// How long the last known value may be served while the store is not responding before `Ready` turns False. Default without limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_staleness: Option<GoDuration>,
     /// The remote value is gone: `Keep` (default) the Secret, or `Delete` it.

@@ -174,7 +174,7 @@ impl State {
         }
         let away = pause.is_some() || (self.is_away() && self.trying);
         (away && caller != Caller::Probe).then(|| {
-            let text = "the store does not answer; it is tried now and then, and its own status says how that goes";
+            let text = "the store is not responding; it is retried now and then, and its own status says why";
             StoreError::new(StoreErrorKind::Unavailable, text)
         })
     }

@@ -104,8 +104,8 @@ pub fn without_place(error: &StoreError, search: &Search) -> StoreError {
         StoreErrorKind::Throttled => {
             "the store asks us to slow down, or more is asked of it than its spec.limits let through"
         }
-        StoreErrorKind::Unavailable => "the store does not answer",
-        StoreErrorKind::Conflict => "somebody else changes it",
+        StoreErrorKind::Unavailable => "the store is not responding",
+        StoreErrorKind::Conflict => "another tool changed it",
         StoreErrorKind::Invalid => {
             "the store cannot be searched like this: search below a longer find.path; check mount and kvVersion of the \
              store, and that it has tags where find.tags asks for them"
