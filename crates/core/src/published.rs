@@ -125,7 +125,7 @@ impl Changes {
         let time = format(now);
         let (keys, shape) = self.keys.next(before, after, now);
         Self {
-            publication: self.publication + 1,
+            publication: self.publication.saturating_add(1), // whoever may write the Secret may write any number
             shape: if shape { Some(time.clone()) } else { self.shape.clone() },
             previous: Some(revision.to_owned()),
             keys,
@@ -226,6 +226,14 @@ mod tests {
         }
         assert_eq!(count(&changes), 64, "packed by now");
         assert!(last(&changes, "key-199").is_none(), "later ones have gone since");
+    }
+
+    #[test]
+    fn a_number_that_somebody_else_has_written_does_not_overflow() {
+        let changes = format!(r#"{{"publication":{},"time":"2027-01-15T08:01:00.123Z"}}"#, u64::MAX);
+        let read = Published::read(&metadata(&digests(&[("a", "1")]).to_string(), &changes)).unwrap();
+        let next = read.changes.next("r1", &read.digests, &digests(&[("a", "2")]), at(1));
+        assert_eq!(next.publication, u64::MAX);
     }
 
     /// Many and long keys, with this value each.
