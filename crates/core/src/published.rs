@@ -11,6 +11,13 @@ use serde::{Deserialize, Serialize};
 use self::times::Times;
 use crate::{digest::Digests, origin::Origins, workload::Keys};
 
+/// What all annotations of an object may take, names and values together
+/// (<https://pkg.go.dev/k8s.io/apimachinery/pkg/api/validation#pkg-constants>, `TotalAnnotationSizeLimitB`).
+pub const ANNOTATIONS: usize = 256 * 1024;
+/// The record of more keys fits into no annotations, even if there are no others: each takes 32 bytes for its digest and 18
+/// for the time of its change.
+pub const MOST_KEYS: usize = ANNOTATIONS / (32 + 18);
+
 /// The published content of a managed Secret, by its annotations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
@@ -236,9 +243,19 @@ mod tests {
         assert_eq!(next.publication, u64::MAX);
     }
 
+    #[test]
+    fn more_than_the_most_keys_have_no_room_and_nearly_as_many_have() {
+        let room = |keys: usize| published(numbered(keys, "1"), Changes::first(at(0))).room();
+        assert!(room(MOST_KEYS + 1) > ANNOTATIONS && room(MOST_KEYS - 150) < ANNOTATIONS, "{}", room(MOST_KEYS));
+    }
+
     /// Many and long keys, with this value each.
     fn many(value: &str) -> Digests {
-        let data = (0..1_000).map(|number| (format!("{number:0100}"), SecretBytes::from(value))).collect();
+        numbered(1_000, value)
+    }
+
+    fn numbered(keys: usize, value: &str) -> Digests {
+        let data = (0..keys).map(|number| (format!("{number:0100}"), SecretBytes::from(value))).collect();
         DigestKey::new(SecretBytes::from("k")).of_secret("shop", "db", &data)
     }
 
