@@ -128,7 +128,7 @@ async fn prove(ctx: &Context, row: &Object<SecretPolicy>, parsed: &Arc<Policy>) 
     verdict.map_err(Error::from)
 }
 
-/// Decides, where a long computation disturbs nobody if there is anything to compute.
+/// Decides; the values are made where that disturbs nobody, if it may take long.
 async fn plan(
     ctx: &Context,
     parsed: &Arc<Policy>,
@@ -138,17 +138,14 @@ async fn plan(
     let policy = Arc::clone(parsed);
     let (key, chance, now) = (ctx.digest_key.clone(), Arc::clone(&ctx.chance), ctx.now());
     let (fetched, room) = fetched.unzip();
+    let is_quick = parsed.is_quick(fetched.as_ref());
     // The room goes along: a job that nobody waits for any more still holds what was read.
     let work = move |stop: &Stop| {
         let tools = Tools { key: &key, chance: chance.as_ref(), now, stop };
         let made = policy::make(&policy, &seen, fetched.as_ref(), tools)?;
         Ok::<_, SpecError>((made, seen, fetched, room))
     };
-    let made = if parsed.has_expressions() {
-        ctx.workshop.run(&parsed.namespace, work).await?
-    } else {
-        work(&Stop::default())
-    };
+    let made = if is_quick { work(&Stop::default()) } else { ctx.workshop.run(&parsed.namespace, work).await? };
     let (made, seen, fetched, room) = made?;
     // Taken after the read and the rendering, which may be slow: what starts before the new value is written reads the
     // old one.

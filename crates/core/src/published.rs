@@ -11,6 +11,13 @@ use serde::{Deserialize, Serialize};
 use self::times::Times;
 use crate::{digest::Digests, origin::Origins, workload::Keys};
 
+/// What all annotations of an object may take, names and values together
+/// (<https://pkg.go.dev/k8s.io/apimachinery/pkg/api/validation#pkg-constants>, `TotalAnnotationSizeLimitB`).
+pub const ANNOTATIONS: usize = 256 * 1024;
+/// The record of more keys fits into no annotations, even if there are no others: each takes 32 bytes for its digest and 18
+/// for the time of its change.
+pub const MOST_KEYS: usize = ANNOTATIONS / (32 + 18);
+
 /// The published content of a managed Secret, by its annotations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
@@ -143,7 +150,7 @@ impl Changes {
         let time = format(now);
         let (keys, shape) = self.keys.next(before, after, now);
         Self {
-            publication: self.publication + 1,
+            publication: self.publication.saturating_add(1), // whoever may write the Secret may write any number
             shape: if shape { Some(time.clone()) } else { self.shape.clone() },
             previous: Some(revision.to_owned()),
             keys,
@@ -266,9 +273,27 @@ mod tests {
         assert!(last(&changes, "key-199").is_none(), "later ones have gone since");
     }
 
+    #[test]
+    fn a_number_that_somebody_else_has_written_does_not_overflow() {
+        let changes = format!(r#"{{"publication":{},"time":"2027-01-15T08:01:00.123Z"}}"#, u64::MAX);
+        let read = Published::read(&metadata(&digests(&[("a", "1")]).to_string(), &changes)).unwrap();
+        let next = read.changes.next("r1", &read.digests, &digests(&[("a", "2")]), at(1));
+        assert_eq!(next.publication, u64::MAX);
+    }
+
+    #[test]
+    fn more_than_the_most_keys_have_no_room_and_nearly_as_many_have() {
+        let room = |keys: usize| published(numbered(keys, "1"), Changes::first(at(0))).room();
+        assert!(room(MOST_KEYS + 1) > ANNOTATIONS && room(MOST_KEYS - 150) < ANNOTATIONS, "{}", room(MOST_KEYS));
+    }
+
     /// Many and long keys, with this value each.
     fn many(value: &str) -> Digests {
-        let data = (0..1_000).map(|number| (format!("{number:0100}"), SecretBytes::from(value))).collect();
+        numbered(1_000, value)
+    }
+
+    fn numbered(keys: usize, value: &str) -> Digests {
+        let data = (0..keys).map(|number| (format!("{number:0100}"), SecretBytes::from(value))).collect();
         DigestKey::new(SecretBytes::from("k")).of_secret("shop", "db", &data)
     }
 

@@ -106,6 +106,15 @@ pub enum RenderError {
         /// Bytes that were counted.
         size: usize,
     },
+    /// More keys than the record of a Secret has room for. What would come after them was not kept.
+    #[error(
+        "the Secret would have {keys} keys or more, while what is recorded in its annotations has room for about 5,000: split \
+         the keys among several policies, or take single ones by spec.source.remote.data"
+    )]
+    TooManyKeys {
+        /// Keys that were counted.
+        keys: usize,
+    },
     /// More work than one policy may make.
     #[error("{text}")]
     TooMuchWork {

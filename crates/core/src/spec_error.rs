@@ -140,7 +140,7 @@ impl SpecError {
                 | RenderError::TemplateFailed { .. }
                 | RenderError::TemplateMissing { .. }
                 | RenderError::Stopped => Reason::TemplateError,
-                RenderError::TooLarge { .. } => Reason::SecretTooLarge,
+                RenderError::TooLarge { .. } | RenderError::TooManyKeys { .. } => Reason::SecretTooLarge,
             },
             Self::NoConsent { .. } => Reason::NoConsent,
             Self::SecretNotFound { .. } => Reason::SecretNotFound,

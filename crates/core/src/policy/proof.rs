@@ -2,14 +2,61 @@
 //! leaves them as they are written, so that it is cheap wherever it is done. They are proven once, before anything is read,
 //! where a long computation disturbs nobody, and read again when they are used.
 
-use super::{Policy, SetFrom, Source};
+use rekey_api::{policy::Decoding, reference::StoreRef};
+
+use super::{Fetched, Item, Lookup, Policy, SetFrom, Source};
 use crate::{
     SpecError,
-    render::{RenderError, property::Part, template},
+    render::{
+        RenderError,
+        property::{self, Part},
+        template,
+    },
     stop::Stop,
+    store::Locator,
 };
 
+/// Bytes that are read within about a millisecond: nobody notices on a thread that others need too, and nearly all policies
+/// read less.
+const QUICK: usize = 64 * 1024;
+/// What a key that was found takes beside its name.
+const FOUND: usize = 64;
+
 impl Policy {
+    /// Whether the data is made of what was read within about a millisecond. What is not is made where it disturbs nobody.
+    #[must_use]
+    pub fn is_quick(&self, fetched: Option<&Fetched>) -> bool {
+        !self.has_expressions() && fetched.is_none_or(|fetched| self.bytes(fetched) <= QUICK)
+    }
+
+    /// Bytes that are looked at, about: each value, and again for each set and for each step of a property's path.
+    fn bytes(&self, fetched: &Fetched) -> usize {
+        let values = fetched.values.values().map(|value| value.bytes.len()).sum::<usize>();
+        let answer = fetched.answer.as_ref().map_or(0, |answer| answer.value.bytes.len());
+        let Source::Remote(remote) = &self.source else { return values + answer };
+        let len =
+            |store: &StoreRef, locator: &Locator| fetched.value(store, locator).map_or(0, |value| value.bytes.len());
+        let item = |Item { store, locator, part, decoding, .. }: &Item| {
+            let steps = match part {
+                Part::Property(name) => property::steps(name),
+                Part::Whole | Part::Expression(_) => 0,
+            };
+            match steps + usize::from(*decoding == Decoding::Base64) {
+                0 => 0,
+                passes => passes.saturating_mul(len(store, locator)),
+            }
+        };
+        let set = |from: &SetFrom| match from {
+            SetFrom::Extract(locator, _) => len(&remote.store, locator),
+            SetFrom::Find(search) => {
+                let lookup = Lookup { store: remote.store.clone(), search: search.clone() };
+                fetched.found.get(&lookup).into_iter().flatten().map(|key| key.len() + FOUND).sum()
+            }
+        };
+        let sets = remote.sets.iter().map(|at| set(&at.from));
+        sets.chain(remote.items.iter().map(item)).fold(values, usize::saturating_add)
+    }
+
     /// Whether there is anything to prove, and to compute when the data is made.
     #[must_use]
     pub fn has_expressions(&self) -> bool {

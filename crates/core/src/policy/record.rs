@@ -9,11 +9,14 @@ use super::{
     publish::{Decided, Publishing, Wait},
     secret::{Content, Notice},
 };
-use crate::{SpecError, digest::Digests, origin::Origin, published::Published, time};
+use crate::{
+    SpecError,
+    digest::Digests,
+    origin::Origin,
+    published::{ANNOTATIONS, Published},
+    time,
+};
 
-/// What all annotations of an object may take, names and values together
-/// (<https://pkg.go.dev/k8s.io/apimachinery/pkg/api/validation#pkg-constants>, `TotalAnnotationSizeLimitB`).
-const ANNOTATIONS: usize = 256 * 1024;
 /// What etcd takes of one object (<https://etcd.io/docs/v3.6/dev-guide/limit/>).
 const OBJECT: usize = 1536 * 1024;
 /// Of an object beside its data and annotations, at most: labels, owner, the managed fields of these.

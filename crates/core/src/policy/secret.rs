@@ -18,7 +18,8 @@ use super::{
 use crate::{
     SecretBytes, SpecError,
     digest::{DigestKey, Digests},
-    published::Published,
+    published::{MOST_KEYS, Published},
+    render::RenderError,
 };
 
 /// All that was seen of a policy's surroundings.
@@ -239,6 +240,10 @@ fn decide<'a>(
     }
     match (values, &seen.secret) {
         (Values::Here(gathered), _) => {
+            let keys = gathered.data.len();
+            if keys > MOST_KEYS {
+                return Err(RenderError::TooManyKeys { keys }.into());
+            }
             let digests = tools.key.of_secret(&policy.namespace, &policy.secret, &gathered.data);
             let decided = Publishing { policy, seen, gathered: &gathered, digests, tools }.decide()?;
             Ok(Outcome { expires: gathered.expires, next: gathered.next, ..Outcome::of(decided, fetched) })

@@ -6,10 +6,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rekey_api::{
     bounds,
     policy::{Decoding, SourceVersion},
+    reference::StoreRef,
 };
 
 use super::{
-    Content, Engine, Fetched, Hold, Lookup, Policy, Remote, Request, Seen, SeenSecret, SetFrom, Source,
+    Content, Engine, Fetched, Hold, Item, Lookup, Policy, Remote, Request, Seen, SeenSecret, SetFrom, Source,
     source::source_text,
 };
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
     digest::DigestKey,
     origin::Origin,
     password::Recipe,
-    published::{Issue, Rotated},
+    published::{Issue, MOST_KEYS, Rotated},
     render::{
         RenderError,
         keys::{self, Rewrites},
@@ -194,15 +195,22 @@ fn mapped(remote: &Remote, fetched: &Fetched, work: &Work) -> Result<BTreeMap<St
             values.insert(key, value)?;
         }
     }
-    for item in &remote.items {
-        let value = fetched.value(&item.store, &item.locator)?;
-        let part = item.part.take(&value.bytes, &item.locator.key, work)?;
-        values.insert(item.secret_key.clone(), property::decode(part, item.decoding, &item.secret_key)?)?;
+    let mut sources: BTreeMap<(&StoreRef, &Locator), property::Source<'_>> = BTreeMap::new();
+    for Item { store, locator, part, .. } in &remote.items {
+        let value = fetched.value(store, locator)?;
+        let source = || property::Source::new(&value.bytes, &locator.key);
+        sources.entry((store, locator)).or_insert_with(source).want(part);
+    }
+    for Item { secret_key, store, locator, part, decoding } in &remote.items {
+        if let Some(source) = sources.get_mut(&(store, locator)) {
+            let value = property::decode(part.take(source, work)?, *decoding, secret_key, work)?;
+            values.insert(secret_key.clone(), value)?;
+        }
     }
     Ok(values.data)
 }
 
-/// Data that grows no further than a Secret may.
+/// Data that grows no further than a Secret may: in values, and in keys, each of which takes room also if it is empty.
 #[derive(Default)]
 struct Growing {
     data: BTreeMap<String, SecretBytes>,
@@ -214,6 +222,9 @@ impl Growing {
         self.size += value.len();
         let before = self.data.insert(key, value);
         self.size -= before.map_or(0, |before| before.len());
+        if self.data.len() > MOST_KEYS {
+            return Err(RenderError::TooManyKeys { keys: self.data.len() });
+        }
         if self.size > kinds::MAX_SIZE { Err(RenderError::TooLarge { size: self.size }) } else { Ok(()) }
     }
 }
@@ -317,7 +328,7 @@ impl Policy {
 }
 
 impl Fetched {
-    fn value(&self, store: &rekey_api::reference::StoreRef, locator: &Locator) -> Result<&RemoteValue, RenderError> {
+    pub(super) fn value(&self, store: &StoreRef, locator: &Locator) -> Result<&RemoteValue, RenderError> {
         let request = Request { store: store.clone(), locator: locator.clone() };
         self.values.get(&request).ok_or_else(|| RenderError::KeyNotFound { key: locator.key.clone() })
     }

@@ -1,6 +1,8 @@
 //! JSON as it stands in a store: members are taken out of the text itself, so that numbers keep every digit.
 
-use std::collections::BTreeMap;
+mod members;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::value::RawValue;
 
@@ -8,18 +10,47 @@ use super::RenderError;
 use crate::SecretBytes;
 
 /// Nesting that a remote JSON value may have before it is refused (security rule X11).
-const MAX_DEPTH: usize = 32;
+pub const MAX_DEPTH: usize = 32;
 
 /// A JSON object by member; each member is the text that stands in the store. A name that stands twice has its last
 /// value.
-pub type Object = BTreeMap<String, Box<RawValue>>;
+pub type Object<'v> = BTreeMap<String, &'v RawValue>;
 
-/// Parses a remote value as a JSON object.
+/// How often [`object`] and [`pick`] look at each byte of a value.
+pub const PASSES: usize = 3;
+
+/// Parses a remote value as a JSON object of at most so many members.
+///
+/// # Errors
+/// `NotJson` when it is not one, or is nested deeper than 32 levels; `TooManyKeys`.
+pub fn object<'v>(value: &'v SecretBytes, key: &str, most: usize) -> Result<Object<'v>, RenderError> {
+    let members = members::all(document(value, key)?.get(), most).ok_or_else(|| not_json(key))?;
+    match members.more {
+        0 => Ok(members.first),
+        more => Err(RenderError::TooManyKeys { keys: members.first.len() + more }),
+    }
+}
+
+/// Parses a remote value as a JSON object of which only the members with these names are needed.
 ///
 /// # Errors
 /// `NotJson` when it is not one, or is nested deeper than 32 levels.
-pub fn object(value: &SecretBytes, key: &str) -> Result<Object, RenderError> {
-    serde_json::from_str(document(value, key)?.get()).map_err(|_| not_json(key))
+pub fn pick<'v, 'n>(
+    value: &'v SecretBytes,
+    key: &str,
+    names: &BTreeSet<&'n str>,
+) -> Result<BTreeMap<&'n str, &'v RawValue>, RenderError> {
+    members::named(document(value, key)?.get(), names).ok_or_else(|| not_json(key))
+}
+
+/// What stands inside of a value under a name, or at a position of a list. It looks at each byte of the value once.
+#[must_use]
+pub fn step<'v>(at: &'v RawValue, part: &str) -> Option<&'v RawValue> {
+    if at.get().starts_with('[') {
+        members::item(at.get(), part.parse().ok()?)
+    } else {
+        members::named(at.get(), &BTreeSet::from([part]))?.remove(part)
+    }
 }
 
 /// Parses a remote value as any JSON.
@@ -102,15 +133,17 @@ mod tests {
 
     #[test]
     fn members_stand_as_they_are_in_the_store() -> Result<(), RenderError> {
-        let json = r#"{ "id": 12345678901234567890123, "price": 1.10, "list": [ 1e5, {"z": "a b\" ]", "a": -0 } ], "s": "\u00e9" }"#;
-        let members = object(&SecretBytes::from(json), "k")?;
+        let value = SecretBytes::from(
+            r#"{ "id": 12345678901234567890123, "price": 1.10, "list": [ 1e5, {"z": "a b\" ]", "a": -0 } ], "s": "\u00e9" }"#,
+        );
+        let members = object(&value, "k", 9)?;
         for (name, expected) in [
             ("id", "12345678901234567890123"),
             ("price", "1.10"),
             ("list", r#"[1e5,{"z":"a b\" ]","a":-0}]"#),
             ("s", "é"),
         ] {
-            assert_eq!(text(&members[name]), SecretBytes::from(expected), "{name}");
+            assert_eq!(text(members[name]), SecretBytes::from(expected), "{name}");
         }
         Ok(())
     }
@@ -118,10 +151,34 @@ mod tests {
     #[test]
     fn depth_is_bounded_and_brackets_in_strings_do_not_count() {
         let nested = |levels: usize| SecretBytes::from(format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels)));
-        assert!(object(&nested(32), "k").is_ok());
-        assert!(object(&nested(33), "k").is_err());
-        assert!(object(&nested(100_000), "k").is_err());
+        assert!(object(&nested(32), "k", 9).is_ok());
+        assert!(object(&nested(33), "k", 9).is_err());
+        assert!(object(&nested(100_000), "k", 9).is_err());
         let brackets = SecretBytes::from(format!(r#"{{"a": "\"{}"}}"#, "[{".repeat(40)));
-        assert!(object(&brackets, "k").is_ok());
+        assert!(object(&brackets, "k", 9).is_ok());
+    }
+
+    #[test]
+    fn members_that_are_too_many_are_counted_and_not_kept() {
+        let members = |count: usize| {
+            let members: Vec<String> = (0..count).map(|number| format!(r#""k{number}":"""#)).collect();
+            SecretBytes::from(format!("{{{}}}", members.join(",")))
+        };
+        assert_eq!(object(&members(5_000), "k", 5_000).map(|object| object.len()), Ok(5_000));
+        let refused = object(&members(80_000), "k", 5_000).map(|object| object.len());
+        assert_eq!(refused, Err(RenderError::TooManyKeys { keys: 80_000 }));
+        let value = members(80_000);
+        let picked = pick(&value, "k", &["k7", "k79999", "other"].into());
+        assert_eq!(picked.map(|picked| picked.into_keys().collect()), Ok(vec!["k7", "k79999"]));
+    }
+
+    #[test]
+    fn of_equal_names_the_last_counts() {
+        let value = SecretBytes::from(r#"{"a": 1, "b": {"c": 3}, "\u0061": 2, "b": {"c": [4, 5], "c": [6, 7]}}"#);
+        let object = object(&value, "k", 9).unwrap();
+        let picked = pick(&value, "k", &["a", "b"].into()).unwrap();
+        assert_eq!((object["a"].get(), picked["a"].get()), ("2", "2"));
+        let last = step(picked["b"], "c").and_then(|list| step(list, "1"));
+        assert_eq!(last.map(RawValue::get), Some("7"));
     }
 }

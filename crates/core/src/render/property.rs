@@ -1,6 +1,6 @@
 //! One value out of a remote value, or all of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rekey_api::policy::{Decoding, RemoteRef};
 use serde_json::value::RawValue;
@@ -8,11 +8,11 @@ use serde_json::value::RawValue;
 use super::{
     RenderError,
     expression::Expression,
-    json::{self, Object},
+    json,
     keys::Rewrites,
     work::{Resource, Work},
 };
-use crate::{SecretBytes, SpecError};
+use crate::{SecretBytes, SpecError, published::MOST_KEYS};
 
 /// Which part of a remote value is taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,17 +55,15 @@ impl Part {
         }
     }
 
-    /// Takes the part out of the value at `key`.
+    /// Takes the part out of a value.
     ///
     /// # Errors
-    /// As for [`property`] and [`Expression::evaluate`], and when `work` has not as much left.
-    pub fn take(&self, value: &SecretBytes, key: &str, work: &Work) -> Result<SecretBytes, RenderError> {
+    /// As for [`Source::property`] and [`Expression::evaluate`], and when `work` has not as much left.
+    pub fn take<'v>(&'v self, source: &mut Source<'v>, work: &Work) -> Result<SecretBytes, RenderError> {
+        let Source { value, key, .. } = *source;
         match self {
-            Self::Whole => property(value, key, None),
-            Self::Property(name) => {
-                work.spend(Resource::Parsed, value.len())?;
-                property(value, key, Some(name))
-            }
+            Self::Whole => Ok(value.clone()),
+            Self::Property(name) => source.property(name, work),
             Self::Expression(text) => {
                 let failed = |text| RenderError::ExpressionFailed { key: key.to_owned(), text };
                 let expression = Expression::parse(text).map_err(failed)?;
@@ -76,32 +74,85 @@ impl Part {
     }
 }
 
-/// Takes `property` out of `value`: the literal key first, else the dotted path. Without a property it is the whole
-/// value. Strings are taken as they are; other JSON values as compact JSON.
-///
-/// # Errors
-/// `NotJson` when a property is asked of something that is no JSON object, `PropertyNotFound` when it has no such
-/// property or that is `null` (the message lists no names of others: names can be secrets too).
-pub fn property(value: &SecretBytes, key: &str, property: Option<&str>) -> Result<SecretBytes, RenderError> {
-    let Some(property) = property else {
-        return Ok(value.clone());
-    };
-    let object = json::object(value, key)?;
-    let found = match object.get(property) {
-        Some(literal) => Some(literal.as_ref()),
-        None => path(&object, property),
-    };
-    match found {
-        Some(found) if !json::is_null(found) => Ok(json::text(found)),
-        Some(_) | None => Err(RenderError::PropertyNotFound { key: key.to_owned(), property: property.to_owned() }),
+/// A remote value that parts are taken out of. It is read once for all the properties that are wanted before the first is
+/// taken.
+pub struct Source<'v> {
+    value: &'v SecretBytes,
+    key: &'v str,
+    /// Members that properties may be, or start at.
+    names: BTreeSet<&'v str>,
+    /// Those of them that there are; `None`: not read yet.
+    members: Option<BTreeMap<&'v str, &'v RawValue>>,
+}
+
+impl<'v> Source<'v> {
+    /// The value at `key`.
+    #[must_use]
+    pub fn new(value: &'v SecretBytes, key: &'v str) -> Self {
+        Self { value, key, names: BTreeSet::new(), members: None }
     }
+
+    /// Says that `part` will be taken.
+    pub fn want(&mut self, part: &'v Part) {
+        match part {
+            Part::Property(name) => self.name(name),
+            Part::Whole | Part::Expression(_) => {}
+        }
+    }
+
+    fn name(&mut self, property: &'v str) {
+        for name in [property, first(property)] {
+            if self.names.insert(name) {
+                self.members = None;
+            }
+        }
+    }
+
+    /// Takes `property` out: the literal key first, else the dotted path. Strings are taken as they are; other JSON values
+    /// as compact JSON.
+    ///
+    /// # Errors
+    /// `NotJson` when the value is no JSON object, `PropertyNotFound` when it has no such property or that is `null` (the
+    /// message lists no names of others: names can be secrets too), and when `work` has not as much left.
+    pub fn property(&mut self, property: &'v str, work: &Work) -> Result<SecretBytes, RenderError> {
+        self.name(property);
+        let key = self.key;
+        let members = self.members(work)?;
+        let found = match members.get(property) {
+            Some(literal) => Some(*literal),
+            None => path(members, property, work)?,
+        };
+        match found {
+            Some(found) if !json::is_null(found) => {
+                work.spend(Resource::Parsed, found.get().len())?;
+                Ok(json::text(found))
+            }
+            Some(_) | None => Err(RenderError::PropertyNotFound { key: key.to_owned(), property: property.to_owned() }),
+        }
+    }
+
+    fn members(&mut self, work: &Work) -> Result<&BTreeMap<&'v str, &'v RawValue>, RenderError> {
+        let members = if let Some(members) = self.members.take() {
+            members
+        } else {
+            work.spend(Resource::Parsed, json::PASSES * self.value.len())?;
+            json::pick(self.value, self.key, &self.names)?
+        };
+        Ok(self.members.insert(members))
+    }
+}
+
+/// How often a value is looked at for a property, beside the once for all of its properties.
+#[must_use]
+pub fn steps(property: &str) -> usize {
+    property.matches('.').count().min(json::MAX_DEPTH)
 }
 
 /// Every property of the object at `key` as a key of the Secret: strings as they are, all else as compact JSON, then
 /// decoded.
 ///
 /// # Errors
-/// `NotJson`, `NotBase64`, when `work` has not as much left, and what [`Rewrites::apply`] refuses.
+/// `NotJson`, `NotBase64`, `TooManyKeys`, when `work` has not as much left, and what [`Rewrites::apply`] refuses.
 pub fn extract(
     value: &SecretBytes,
     key: &str,
@@ -109,10 +160,10 @@ pub fn extract(
     rewrites: &Rewrites,
     work: &Work,
 ) -> Result<BTreeMap<String, SecretBytes>, RenderError> {
-    work.spend(Resource::Parsed, value.len())?;
+    work.spend(Resource::Parsed, (json::PASSES + 1) * value.len())?;
     let mut members = BTreeMap::new();
-    for (name, member) in json::object(value, key)? {
-        let decoded = decode(json::text(&member), decoding, &name)?;
+    for (name, member) in json::object(value, key, MOST_KEYS)? {
+        let decoded = decode(json::text(member), decoding, &name, work)?;
         members.insert(name, decoded);
     }
     rewrites.apply(members, work)
@@ -121,12 +172,18 @@ pub fn extract(
 /// Applies the decoding of a reference.
 ///
 /// # Errors
-/// `NotBase64` when the value cannot be decoded.
-pub fn decode(value: SecretBytes, decoding: Decoding, secret_key: &str) -> Result<SecretBytes, RenderError> {
+/// `NotBase64` when the value cannot be decoded, and when `work` has not as much left.
+pub fn decode(
+    value: SecretBytes,
+    decoding: Decoding,
+    secret_key: &str,
+    work: &Work,
+) -> Result<SecretBytes, RenderError> {
     use base64::Engine as _;
     match decoding {
         Decoding::None => Ok(value),
         Decoding::Base64 => {
+            work.spend(Resource::Parsed, value.len())?;
             let text: Vec<u8> = value.expose().iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
             base64::engine::general_purpose::STANDARD
                 .decode(SecretBytes::new(text).expose())
@@ -136,23 +193,23 @@ pub fn decode(value: SecretBytes, decoding: Decoding, secret_key: &str) -> Resul
     }
 }
 
-fn path<'a>(object: &'a Object, property: &str) -> Option<&'a RawValue> {
-    let mut parts = property.split('.');
-    let mut at = object.get(parts.next()?)?.as_ref();
-    for part in parts {
-        at = step(at, part)?;
+fn path<'v>(
+    members: &BTreeMap<&str, &'v RawValue>,
+    property: &str,
+    work: &Work,
+) -> Result<Option<&'v RawValue>, RenderError> {
+    let mut at = members.get(first(property)).copied();
+    for part in property.split('.').skip(1) {
+        let Some(value) = at else { break };
+        work.spend(Resource::Parsed, value.get().len())?;
+        at = json::step(value, part);
     }
-    Some(at)
+    Ok(at)
 }
 
-fn step<'a>(at: &'a RawValue, part: &str) -> Option<&'a RawValue> {
-    if at.get().starts_with('[') {
-        let items: Vec<&RawValue> = serde_json::from_str(at.get()).ok()?;
-        items.get(part.parse::<usize>().ok()?).copied()
-    } else {
-        let mut members: BTreeMap<String, &RawValue> = serde_json::from_str(at.get()).ok()?;
-        members.remove(part)
-    }
+/// The member that a dotted path starts at.
+fn first(property: &str) -> &str {
+    property.split_once('.').map_or(property, |(first, _)| first)
 }
 
 #[cfg(test)]
@@ -160,8 +217,9 @@ mod tests {
     use super::*;
 
     fn take(json: &str, name: &str) -> Result<String, RenderError> {
-        property(&SecretBytes::from(json), "shop/db", Some(name))
-            .map(|value| value.expose_text().unwrap_or_default().to_owned())
+        let value = SecretBytes::from(json);
+        let taken = Source::new(&value, "shop/db").property(name, &Work::default());
+        taken.map(|value| value.expose_text().unwrap_or_default().to_owned())
     }
 
     #[test]
@@ -195,6 +253,51 @@ mod tests {
         }
     }
 
+    /// A value whose members stand inside of each other.
+    fn nested(levels: usize, size: usize) -> SecretBytes {
+        SecretBytes::from(format!("{}\"{}\"{}", r#"{"a":"#.repeat(levels), "x".repeat(size), "}".repeat(levels)))
+    }
+
+    fn spent(work: &Work) -> usize {
+        usize::try_from(Resource::Parsed.limit()).unwrap_or_default() - work.left(Resource::Parsed)
+    }
+
+    #[test]
+    fn each_step_of_a_path_costs_what_it_reads() -> Result<(), RenderError> {
+        let (value, work, path) = (nested(31, 50_000), Work::default(), ["a"; 31].join("."));
+        Source::new(&value, "k").property(&path, &work)?;
+        let passes = spent(&work) / 50_000;
+        assert_eq!((passes, steps(&path)), (json::PASSES + 30 + 1, 30), "the whole, each step, and what is taken");
+        assert_eq!(steps(&".".repeat(1_000)), json::MAX_DEPTH, "nothing is nested deeper");
+        let mut source = Source::new(&value, "k");
+        let ended = (0..256).find_map(|_| source.property(&path, &work).err());
+        assert!(matches!(ended, Some(RenderError::TooMuchWork { .. })), "{ended:?}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_value_is_read_once_for_all_properties_that_are_wanted() -> Result<(), RenderError> {
+        let members: Vec<String> = (0..256).map(|number| format!(r#""p{number}":"{}""#, "x".repeat(2_000))).collect();
+        let value = SecretBytes::from(format!("{{{}}}", members.join(",")));
+        let parts: Vec<Part> = (0..256).map(|number| Part::Property(format!("p{number}"))).collect();
+        let (work, mut source) = (Work::default(), Source::new(&value, "k"));
+        for part in &parts {
+            source.want(part);
+        }
+        for part in &parts {
+            assert_eq!(part.take(&mut source, &work)?.len(), 2_000);
+        }
+        assert!(spent(&work) <= (json::PASSES + 1) * value.len(), "{} of {}", spent(&work), value.len());
+        Ok(())
+    }
+
+    #[test]
+    fn blanks_that_decode_to_nothing_cost_what_they_take() {
+        let (value, work) = (SecretBytes::from(" ".repeat(1 << 20)), Work::default());
+        let ended = (0..256).find_map(|_| decode(value.clone(), Decoding::Base64, "k", &work).err());
+        assert!(matches!(ended, Some(RenderError::TooMuchWork { .. })), "{ended:?}");
+    }
+
     #[test]
     fn text_that_is_no_object_and_bombs_are_refused() {
         let bomb = format!("{}1{}", r#"{"a":"#.repeat(40), "}".repeat(40));
@@ -205,9 +308,9 @@ mod tests {
 
     #[test]
     fn base64_is_decoded_with_line_breaks_and_refused_when_broken() {
-        let decoded = decode(SecretBytes::from("aGVs\nbG8="), Decoding::Base64, "k");
+        let decoded = decode(SecretBytes::from("aGVs\nbG8="), Decoding::Base64, "k", &Work::default());
         assert_eq!(decoded, Ok(SecretBytes::from("hello")));
-        assert!(decode(SecretBytes::from("%%"), Decoding::Base64, "k").is_err());
+        assert!(decode(SecretBytes::from("%%"), Decoding::Base64, "k", &Work::default()).is_err());
     }
 
     #[test]
@@ -250,8 +353,10 @@ mod tests {
         assert!(parse(Some("a"), Some("b")).is_err());
         let text = parse(None, Some("a[")).err().unwrap_or_default();
         assert!(text.starts_with("remoteRef.jmesPath: "), "{text}");
-        let part = parse(None, Some("a.b"));
-        let taken = part.map(|part| part.take(&SecretBytes::from(r#"{"a": {"b": "x"}}"#), "k", &Work::default()));
-        assert_eq!(taken, Ok(Ok(SecretBytes::from("x"))));
+        let value = SecretBytes::from(r#"{"a": {"b": "x"}}"#);
+        for part in [parse(None, Some("a.b")), parse(Some("a.b"), None)] {
+            let taken = part.map(|part| part.take(&mut Source::new(&value, "k"), &Work::default()));
+            assert_eq!(taken, Ok(Ok(SecretBytes::from("x"))));
+        }
     }
 }

@@ -1,11 +1,11 @@
 //! The durable record of an open rotation, and how the store's value relates to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rekey_api::names;
-use serde_json::value::to_raw_value;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
     Plan,
@@ -219,14 +219,16 @@ pub fn base_digest(plan: &Plan, read: Option<&RemoteValue>, key: &DigestKey) -> 
 /// # Errors
 /// When the stored value is no JSON object.
 pub fn merge(plan: &Plan, pending: &Pending, read: Option<&RemoteValue>) -> Result<SecretBytes, SpecError> {
+    let text = |error: serde_json::Error| SpecError::field("spec.rotator", error.to_string()); // text always has a JSON form
+    let raw = |(name, value): (&String, &SecretBytes)| {
+        Ok((name.clone(), to_raw_value(value.expose_text().unwrap_or_default()).map_err(text)?))
+    };
+    let added: Vec<(String, Box<RawValue>)> = pending.values.iter().map(raw).collect::<Result<_, SpecError>>()?;
     let mut object = match read {
-        Some(read) => json::object(&read.bytes, &plan.key)?,
+        Some(read) => json::object(&read.bytes, &plan.key, usize::MAX)?,
         None => json::Object::new(),
     };
-    let text = |error: serde_json::Error| SpecError::field("spec.rotator", error.to_string()); // text always has a JSON form
-    for (name, value) in &pending.values {
-        object.insert(name.clone(), to_raw_value(value.expose_text().unwrap_or_default()).map_err(text)?);
-    }
+    object.extend(added.iter().map(|(name, value)| (name.clone(), value.as_ref())));
     serde_json::to_string(&object).map(SecretBytes::from).map_err(text)
 }
 
@@ -242,8 +244,9 @@ pub fn members<'a>(
     let Some(read) = read else {
         return Ok(BTreeMap::new());
     };
-    let object = json::object(&read.bytes, key)?;
-    Ok(names.filter_map(|name| Some((name.clone(), json::text(object.get(name)?)))).collect())
+    let names: BTreeSet<&str> = names.map(String::as_str).collect();
+    let found = json::pick(&read.bytes, key, &names)?;
+    Ok(found.into_iter().map(|(name, value)| (name.to_owned(), json::text(value))).collect())
 }
 
 fn digest(plan: &Plan, values: &BTreeMap<String, SecretBytes>, key: &DigestKey) -> String {

@@ -38,6 +38,59 @@ fn expressions_are_proven_apart_from_parsing() {
     }
 }
 
+/// What the policy reads when each of its keys has this value, with the same keys found by each of its searches.
+fn read(policy: &Policy, value: &SecretBytes, found: usize) -> Fetched {
+    let value = RemoteValue { bytes: value.clone(), version: String::new(), created: None };
+    let Source::Remote(remote) = &policy.source else { return Fetched::default() };
+    let requests = remote.reads().map(|(store, locator)| Request { store: store.clone(), locator: locator.clone() });
+    let searches = remote.sets.iter().filter_map(|set| match &set.from {
+        SetFrom::Find(search) => Some(Lookup { store: remote.store.clone(), search: search.clone() }),
+        SetFrom::Extract(..) => None,
+    });
+    let keys: Vec<String> = (0..found).map(|number| format!("shop/{number}")).collect();
+    Fetched {
+        values: requests.map(|request| (request, value.clone())).collect(),
+        found: searches.map(|search| (search, keys.clone())).collect(),
+        ..Fetched::default()
+    }
+}
+
+#[test]
+fn what_reads_much_is_made_where_it_disturbs_nobody() {
+    let take = |items: usize, reference: &Value| {
+        let item = |number: usize| json!({"secretKey": format!("k{number}"), "remoteRef": reference});
+        json!({"data": (0..items).map(item).collect::<Vec<Value>>()})
+    };
+    let path = ["a"; 31].join(".");
+    let deep = json!({"key": "k", "property": path});
+    let base64 = json!({"key": "k", "decoding": "Base64"});
+    let sets = |set: Value, count: usize| json!({ "dataFrom": vec![set; count] });
+    let extract = || json!({"extract": {"key": "k"}});
+    let find = || json!({"find": {"path": "shop"}});
+    let template = json!({"data": {"url": "{{ .a }}"}});
+    for (mut remote, size, found, quick) in [
+        (take(20, &json!({"key": "k", "property": "a"})), 4_000, 0, true),
+        (take(5, &json!({"key": "k", "property": "a.b"})), 4_000, 0, true),
+        (take(1, &json!({"key": "k"})), 60_000, 0, true),
+        (take(1, &json!({"key": "k"})), 70_000, 0, false),
+        (take(100, &deep), 4_000, 0, false),
+        (take(1, &deep), 1_000, 0, true),
+        (take(100, &base64), 4_000, 0, false),
+        (sets(extract(), 1), 30_000, 0, true),
+        (sets(extract(), 64), 4_000, 0, false),
+        (sets(find(), 1), 0, 100, true),
+        (sets(find(), 64), 0, 1_000, false),
+    ] {
+        remote["storeRef"] = json!({"name": "vault"});
+        let mut world = World::with(&json!({"source": {"remote": remote.clone()}}));
+        let fetched = read(&world.policy(), &SecretBytes::from("x".repeat(size)), found);
+        assert_eq!(world.policy().is_quick(Some(&fetched)), quick, "{size} {found} {remote}");
+        assert!(world.policy().is_quick(None), "nothing was read");
+        world.object.spec.target = serde_json::from_value(json!({ "template": template })).unwrap();
+        assert!(!world.policy().is_quick(None), "templates and expressions never are");
+    }
+}
+
 #[test]
 fn what_only_copies_has_nothing_to_prove() {
     for source in [

@@ -1,6 +1,7 @@
 //! The record on the Secret: that it fits, and that a store which went back is held against it.
 
 use super::*;
+use crate::render::RenderError;
 
 fn at(second: i64) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(1_700_000_000 + second, 0)
@@ -154,14 +155,46 @@ fn as_many_keys_as_fit_are_published_and_change_and_more_are_refused() {
         let plan = world.sync();
         assert!(annotations(&plan) <= 256 * 1024, "{keys} keys of {length}: {}", annotations(&plan));
         assert_eq!(world.shown(), ["Ready=True/Synced"]);
-        world.value = members(5_300, length, "three");
         let before = world.published().clone();
-        let error = world.sync_with(Some(&world.fetched())).map(|_| ()).unwrap_err();
-        assert_eq!((error.reason(), error.is_final()), (Reason::SecretTooLarge, false));
-        let text = error.to_string();
-        assert!(text.contains("would have 5300 keys") && text.contains("several policies"), "{text}");
-        assert_eq!(world.published(), &before, "the last good one stays");
+        for keys in [5_200, 5_300] {
+            world.value = members(keys, length, "three");
+            let error = world.sync_with(Some(&world.fetched())).map(|_| ()).unwrap_err();
+            assert_eq!((error.reason(), error.is_final()), (Reason::SecretTooLarge, false));
+            let text = error.to_string();
+            let count = format!("would have {keys} keys");
+            assert!(text.contains(&count) && text.contains("several policies"), "{text}");
+            assert_eq!(world.published(), &before, "the last good one stays");
+        }
     }
+}
+
+#[test]
+fn keys_without_values_are_not_gathered_without_end() {
+    let extract = |key: &str| json!({"extract": {"key": key}});
+    let sets: Vec<Value> = ["a", "b", "c"].into_iter().map(extract).collect();
+    let world = World::with(&json!({"source": {"remote": {"storeRef": {"name": "vault"}, "dataFrom": sets}}}));
+    let mut fetched = world.fetched();
+    for (request, value) in &mut fetched.values {
+        let name = |number: usize| (format!("{}{number}", request.locator.key), json!(""));
+        let object: serde_json::Map<_, _> = (0..3_000).map(name).collect();
+        value.bytes = SecretBytes::from(Value::from(object).to_string());
+    }
+    let error = world.plan_with(Some(&fetched)).map(|_| ()).unwrap_err();
+    let SpecError::Render(RenderError::TooManyKeys { keys }) = &error else { panic!("{error}") };
+    assert!(*keys < 5_300, "the third is not gathered: {keys}");
+}
+
+#[test]
+fn a_secret_that_only_gets_a_record_has_no_more_keys_than_that_has_room_for() {
+    let mut world = World::with(&json!({"source": {"existing": {}}}));
+    sources::foreign(&mut world, "x", None);
+    let names = (0..6_000).map(|number| (format!("k{number}"), SecretBytes::default()));
+    if let SeenSecret::Foreign { content: Some(content), .. } = &mut world.secret {
+        content.data = names.collect();
+    }
+    let error = world.plan_with(None).map(|_| ()).unwrap_err();
+    assert_eq!(error, RenderError::TooManyKeys { keys: 6_000 }.into());
+    assert_eq!(error.reason(), Reason::SecretTooLarge);
 }
 
 #[test]
