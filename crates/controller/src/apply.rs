@@ -9,7 +9,7 @@ use k8s_openapi::{
         apps::v1::{DaemonSet, Deployment, StatefulSet},
         core::v1::Secret,
     },
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
     Api, Resource, ResourceExt as _,
@@ -31,7 +31,7 @@ use crate::{
     context::{Context, workload_name},
     error::{Error, status},
     notify,
-    rows::{SecretRow, Version, WorkloadRow},
+    rows::{Owner, SecretRow, Version, WorkloadRow},
     table::ObjectName,
 };
 
@@ -97,19 +97,17 @@ async fn record(ctx: &Context, api: &Api<Secret>, name: &ObjectName, desired: &D
     }
     let row = ctx.known.secrets.get(name);
     if let Some(managed) = row.as_deref().and_then(SecretRow::managed) {
-        if managed.is_labelled() {
+        if managed.is_labelled {
             metadata["labels"] = json!({names::MANAGED_BY: null});
         }
-        let is_policy = |owner: &&OwnerReference| {
-            owner.kind == "SecretPolicy" && owner.api_version.split('/').next() == Some(names::GROUP)
-        };
-        if managed.owners.iter().any(|owner| is_policy(&owner)) {
-            metadata["ownerReferences"] =
-                json!(managed.owners.iter().filter(|owner| !is_policy(owner)).collect::<Vec<_>>());
+        // Of a list of owners only those that are named are changed.
+        let gone = |owner: &Owner| json!({"$patch": "delete", "uid": owner.uid.to_string()});
+        if !managed.owners.is_empty() {
+            metadata["ownerReferences"] = managed.owners.iter().map(gone).collect();
         }
     }
     let params = PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() };
-    let body = Patch::Merge(json!({ "metadata": metadata }));
+    let body = Patch::Strategic(json!({ "metadata": metadata }));
     api.patch(&desired.name, &params, &body).await.map_err(Error::api("write the record of Secret", name))
 }
 

@@ -24,6 +24,7 @@ use crate::{
     memory::Memory,
     metrics::Metrics,
     namespaces::{Namespaces, Standing},
+    pages::Pages,
     pulse::Pulse,
     queue::{Key, Queue},
     rows::{NamespaceRow, Object, SecretRow, WorkloadRow},
@@ -144,6 +145,8 @@ pub struct Context {
     pub namespaces: Namespaces,
     /// How far the cluster-wide lists are.
     pub listings: Listings,
+    /// Whose turn it is to list.
+    pub pages: Pages,
     /// Savings of work.
     pub memory: Memory,
     /// Events.

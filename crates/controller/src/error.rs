@@ -69,6 +69,17 @@ pub enum Error {
         /// How many bytes may be read.
         most: usize,
     },
+    /// There are more pods than are looked at.
+    #[error(
+        "{object} has more than {most} pods, which are too many to look at: whether one of them holds an older value is not \
+         known. Delete those that are not needed"
+    )]
+    TooManyPods {
+        /// Whose they are.
+        object: String,
+        /// How many are looked at.
+        most: usize,
+    },
     /// Other policies of the namespace are rendered before this one.
     #[error("namespace {namespace:?} has many policies to render; this one is retried soon")]
     Crowded {
@@ -170,7 +181,7 @@ impl Error {
             Self::StoreNotAllowed { .. } => Reason::StoreNotAllowed,
             Self::StoreBusy { .. } | Self::NoRoom => Reason::Unavailable,
             Self::TooMuch { .. } => Reason::SecretTooLarge,
-            Self::NotKnownYet { .. } | Self::Crowded { .. } => Reason::DependencyNotReady,
+            Self::NotKnownYet { .. } | Self::Crowded { .. } | Self::TooManyPods { .. } => Reason::DependencyNotReady,
             Self::Store { source, .. } => match source.kind {
                 StoreErrorKind::NotFound => Reason::KeyNotFound,
                 StoreErrorKind::Denied => Reason::AccessDenied,
@@ -201,7 +212,7 @@ impl Error {
             | Self::Crowded { .. }
             | Self::NotKnownYet { .. } => Class::Transient,
             Self::Spec(error) if error.is_final() => Class::Spec,
-            Self::Spec(_) | Self::TooMuch { .. } => Class::Data,
+            Self::Spec(_) | Self::TooMuch { .. } | Self::TooManyPods { .. } => Class::Data,
             Self::Malformed { .. } => Class::Spec,
             Self::StoreNotFound { .. } | Self::StoreNotAllowed { .. } | Self::NamespaceNotOpened { .. } => {
                 Class::Denied
@@ -284,6 +295,7 @@ impl Error {
             | Self::StoreNotAllowed { .. }
             | Self::Store { .. }
             | Self::TooMuch { .. }
+            | Self::TooManyPods { .. }
             | Self::Deadline(_)
             | Self::Thread(_)
             | Self::Panic => false,

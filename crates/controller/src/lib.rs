@@ -22,6 +22,7 @@ mod listings;
 mod locks;
 mod memory;
 mod notify;
+mod pages;
 mod policy;
 mod queue;
 mod rotation;

@@ -7,13 +7,13 @@ use std::{collections::BTreeMap, fmt::Debug, sync::OnceLock};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, ObjectMeta};
 use kube::{Resource, core::DeserializeGuard};
-use rekey_api::SecretPolicy;
+use rekey_api::{SecretPolicy, bounds::TOKEN, names};
 use rekey_core::{SpecError, bounds::Bounded, policy::Policy, workload::Workload};
 use serde_json::json;
 
 pub use self::{
-    identity::Version,
-    secret::{Holder, Managed, SecretRow, other_annotations},
+    identity::{Uid, Version},
+    secret::{Holder, Managed, Owner, SecretRow, other_annotations},
 };
 use crate::{
     error::Error,
@@ -21,8 +21,24 @@ use crate::{
     table::Row,
 };
 
-/// Where `kubectl apply` keeps a copy of the whole object.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// The annotations by which people ask for something: of our own kinds only these are read.
+const ASKED: [&str; 6] = [
+    names::SYNC_REQUESTED,
+    names::ROTATE_REQUESTED,
+    names::ROTATE_REASON,
+    names::ROTATION_APPROVED,
+    names::UNLOCK,
+    names::ROLLBACK_TO,
+];
+
+/// Characters that are kept of an annotation: one more than a token may have, so that a long one is seen to be too long.
+const KEPT: usize = TOKEN as usize + 1;
+
+/// Characters that are kept of what a parser says, which may quote what it has read.
+const SAID: usize = 1024;
+
+/// Bytes of all finalizers of an object. They are kept as they are, since ours is written together with the others.
+const FINALIZERS: usize = 16 * 1024;
 
 /// One of our own objects; of malformed ones the metadata is kept, so that their users can be told.
 #[derive(Debug)]
@@ -53,8 +69,9 @@ impl<K: Bounded> Object<K> {
         match guard.0 {
             Ok(object) => Self::from_object(object),
             Err(mut invalid) => {
-                slim(&mut invalid.metadata);
-                let malformed = Malformed { text: invalid.error, metadata: invalid.metadata };
+                let _ = slim(&mut invalid.metadata); // what it says is wrong stands behind what the parser says
+                let text = invalid.error.chars().take(SAID).collect();
+                let malformed = Malformed { text, metadata: invalid.metadata };
                 Self { parsed: Err(Box::new(malformed)), verdict: OnceLock::new() }
             }
         }
@@ -63,8 +80,8 @@ impl<K: Bounded> Object<K> {
     /// From an object.
     #[must_use]
     pub fn from_object(mut object: K) -> Self {
-        slim(object.meta_mut());
-        let parsed = match object.within_bounds() {
+        let slimmed = slim(object.meta_mut());
+        let parsed = match slimmed.and_then(|()| object.within_bounds()) {
             Ok(()) => Ok(object),
             Err(error) => {
                 let metadata = std::mem::take(object.meta_mut());
@@ -114,15 +131,25 @@ impl Object<SecretPolicy> {
     }
 }
 
-/// Drops what nobody asks the rows for and what would be most of them: who manages which field, but for the annotations
-/// by which people ask for things, and the copy that `kubectl apply` keeps.
-fn slim(metadata: &mut ObjectMeta) {
+/// Drops what nobody asks the rows for. Tenants write into metadata what they like, up to 1.5 MiB in each object, and our
+/// kinds are watched in namespaces that are not opened too.
+///
+/// # Errors
+/// When what has to be kept is larger than it may be.
+fn slim(metadata: &mut ObjectMeta) -> Result<(), SpecError> {
+    (metadata.labels, metadata.owner_references, metadata.generate_name) = (None, None, None);
     let entries = metadata.managed_fields.take().into_iter().flatten();
-    let asked: Vec<ManagedFieldsEntry> = entries.filter_map(asked).collect();
-    metadata.managed_fields = Some(asked).filter(|asked| !asked.is_empty());
-    if let Some(annotations) = &mut metadata.annotations {
-        annotations.remove(LAST_APPLIED);
+    metadata.managed_fields = entries.into_iter().find_map(asked).map(|asker| vec![asker]);
+    let annotations = metadata.annotations.take().into_iter().flatten();
+    let kept = annotations.filter(|(name, _)| ASKED.contains(&name.as_str()));
+    let kept: BTreeMap<String, String> = kept.map(|(name, text)| (name, text.chars().take(KEPT).collect())).collect();
+    metadata.annotations = Some(kept).filter(|kept| !kept.is_empty());
+    if metadata.finalizers.iter().flatten().map(String::len).sum::<usize>() > FINALIZERS {
+        metadata.finalizers = None; // nothing is written to an object that is out of bounds but its status
+        let fix = format!("they take more than {FINALIZERS} bytes; remove those that nobody needs");
+        return Err(SpecError::field("metadata.finalizers", fix));
     }
+    Ok(())
 }
 
 /// Whether our own field manager has written this annotation.
@@ -131,13 +158,14 @@ pub fn owns_annotation(entries: &[ManagedFieldsEntry], name: &str) -> bool {
     secret::Ours::read(entries).owns("f:annotations", name)
 }
 
-/// What an entry says about annotations of ours; nothing if it says nothing.
+/// What an entry says about who asked for a rotation; nothing if it says nothing.
 fn asked(mut entry: ManagedFieldsEntry) -> Option<ManagedFieldsEntry> {
     let fields = entry.fields_v1.take()?;
-    let mut annotations = fields.0.get("f:metadata")?.get("f:annotations")?.as_object()?.clone();
-    annotations.retain(|name, _| name.starts_with("f:rekey.dev/"));
-    entry.fields_v1 = Some(FieldsV1(json!({"f:metadata": {"f:annotations": annotations}})));
-    (!annotations.is_empty()).then_some(entry)
+    let field = format!("f:{}", names::ROTATE_REQUESTED);
+    let is_of_object = entry.subresource.as_deref().unwrap_or_default().is_empty();
+    fields.0.get("f:metadata")?.get("f:annotations")?.get(&field).filter(|_| is_of_object)?;
+    entry.fields_v1 = Some(FieldsV1(json!({"f:metadata": {"f:annotations": {field: {}}}})));
+    Some(entry)
 }
 
 impl<K: Refers + Send + Sync + 'static> Row for Object<K> {
@@ -209,26 +237,58 @@ mod tests {
     use super::*;
     use crate::table::{ObjectName, Table};
 
+    fn policy(metadata: &serde_json::Value) -> Object<SecretPolicy> {
+        let policy = json!({"metadata": metadata, "spec": {"source": {}}});
+        Object::<SecretPolicy>::from_object(serde_json::from_value(policy).unwrap())
+    }
+
     #[test]
-    fn of_managed_fields_only_who_asked_for_something_is_kept() {
+    fn of_managed_fields_only_who_asked_for_a_rotation_is_kept() {
         let entry = |manager: &str, fields: serde_json::Value| json!({"manager": manager, "fieldsV1": fields});
-        let asked = json!({"f:rekey.dev/rotate-requested": {}, "f:team": {}});
-        let policy = json!({
-            "metadata": {
-                "name": "db",
-                "annotations": {LAST_APPLIED: "{}", "team": "shop"},
-                "managedFields": [
-                    entry("alice", json!({"f:metadata": {"f:annotations": asked}, "f:spec": {}})),
-                    entry("kubectl", json!({"f:metadata": {"f:annotations": {"f:team": {}}}})),
-                    entry("rekey-status", json!({"f:status": {}})),
-                ],
-            },
-            "spec": {"source": {}},
-        });
-        let row = Object::<rekey_api::SecretPolicy>::from_object(serde_json::from_value(policy).unwrap());
+        let asked = json!({"f:metadata": {"f:annotations": {"f:rekey.dev/rotate-requested": {}, "f:team": {}}}});
+        let mut status = entry("rekey-status", asked.clone());
+        status["subresource"] = json!("status");
+        let row = policy(&json!({"name": "db", "managedFields": [
+            entry("kubectl", json!({"f:metadata": {"f:annotations": {"f:team": {}}}})),
+            status,
+            entry("alice", asked.clone()),
+            entry("bob", asked),
+        ]}));
         let kept = json!({"f:metadata": {"f:annotations": {"f:rekey.dev/rotate-requested": {}}}});
         assert_eq!(serde_json::to_value(&row.metadata().managed_fields).unwrap(), json!([entry("alice", kept)]));
-        assert_eq!(row.metadata().annotations, Some([("team".to_owned(), "shop".to_owned())].into()));
+    }
+
+    #[test]
+    fn of_metadata_only_what_is_read_is_kept_however_much_there_is() {
+        let large = "ü".repeat(120 * 1024);
+        let mut annotations = json!({"kubectl.kubernetes.io/last-applied-configuration": "{}", "team": large});
+        for name in ASKED {
+            annotations[name] = json!(large);
+        }
+        let many: serde_json::Map<_, _> = (0..5_000).map(|at| (format!("rekey.dev/label-{at}"), json!("x"))).collect();
+        let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "u"});
+        let row = policy(&json!({
+            "name": "db", "uid": "u", "resourceVersion": "7", "generation": 3, "annotations": annotations,
+            "labels": many, "ownerReferences": vec![owner; 1_000],
+            "finalizers": ["example.com/a", names::FINALIZER],
+        }));
+        let kept = row.metadata();
+        assert!(row.object().is_ok());
+        let size = serde_json::to_vec(kept).unwrap().len();
+        assert!(size < 4 * 1024, "{size}");
+        assert_eq!(kept.finalizers.as_ref().map(Vec::len), Some(2), "ours is written together with the others");
+        let kept = kept.annotations.as_ref().unwrap();
+        assert!(kept.keys().map(String::as_str).eq(std::collections::BTreeSet::from(ASKED)), "{:?}", kept.keys());
+        assert!(kept.values().all(|text| text.chars().count() == 257), "still seen to be longer than a token may be");
+    }
+
+    #[test]
+    fn an_object_with_more_finalizers_than_can_be_kept_is_refused_and_none_is_taken_off() {
+        let finalizers: Vec<String> = (0..2_000).map(|at| format!("example.com/{at}")).collect();
+        let row = policy(&json!({"name": "db", "finalizers": finalizers}));
+        let said = row.object().unwrap_err().to_string();
+        assert!(said.starts_with("metadata.finalizers: they take more than 16384 bytes"), "{said}");
+        assert_eq!(row.metadata().finalizers, None);
     }
 
     #[test]

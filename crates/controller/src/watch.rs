@@ -35,7 +35,7 @@ use crate::{
     context::{Context, workload_name},
     index::Refers,
     listings::{CLUSTER_STORES, Listing, NAMESPACES},
-    namespaces, notify,
+    namespaces, notify, pages,
     pulse::Running,
     rows::{NamespaceRow, Object, SecretRow, WorkloadRow},
     table::{Change, ObjectName, Row, Table},
@@ -45,9 +45,6 @@ use crate::{
 /// listed when that is known.
 pub const PER_NAMESPACE: usize = 9;
 
-/// Objects in one answer of a list: a whole answer is in memory at once, and that room is never given back in full.
-const PAGE: u32 = 100;
-
 /// What is done with the events of one watch.
 struct Feed<K, T> {
     kind: &'static str,
@@ -56,6 +53,8 @@ struct Feed<K, T> {
     /// Whether we can do nothing without it: its namespace is closed to us when it is refused.
     vital: bool,
     presence: Presence,
+    /// Objects in one answer of a list.
+    page: u32,
     /// Whether nothing begins before its first list.
     first: bool,
     table: fn(&Context) -> &Table<T>,
@@ -129,6 +128,7 @@ pub fn namespace(ctx: &Arc<Context>, namespace: &str) -> Vec<AbortHandle> {
         namespace: Some(namespace.to_owned()),
         vital: true,
         presence: Presence::Permanent,
+        page: pages::METADATA,
         first: false,
         table: |ctx| &ctx.known.secrets,
         row: |object: PartialObjectMeta<Secret>| (named(&object), SecretRow::project(object.metadata)),
@@ -161,6 +161,7 @@ pub fn labels(ctx: &Arc<Context>) -> AbortHandle {
         namespace: None,
         vital: false,
         presence: Presence::Permanent,
+        page: pages::METADATA,
         first: false,
         table: |ctx| &ctx.known.namespaces,
         row: |object: PartialObjectMeta<Namespace>| (named(&object), NamespaceRow::project(object.metadata)),
@@ -181,10 +182,6 @@ where
         Some(namespace) => Api::namespaced(ctx.watch_client.clone(), namespace),
         None => Api::all(ctx.watch_client.clone()),
     }
-}
-
-fn config() -> Config {
-    Config::default().timeout(WATCH).page_size(PAGE)
 }
 
 fn listed(ctx: &Context, namespace: Option<&str>, kind: &'static str) {
@@ -212,6 +209,7 @@ where
         namespace,
         vital: kind != CLUSTER_STORES,
         presence: Presence::Permanent,
+        page: pages::WHOLE,
         first: true,
         table,
         row,
@@ -250,6 +248,7 @@ fn consumers<K>(namespace: &str, kind: Kind, row: fn(K) -> (ObjectName, Workload
         namespace: Some(namespace.to_owned()),
         vital: kind.rolls(), // the others are only shown
         presence: Presence::Permanent,
+        page: pages::WHOLE,
         first: false,
         table: |ctx| &ctx.known.workloads,
         row,
@@ -268,13 +267,17 @@ where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let running = ctx.pulse.watch(api.resource_url(), feed.kind, feed.first);
-    let stream = watcher(api, config()).default_backoff();
+    let stream = watcher(api, Config::default().timeout(WATCH).page_size(feed.page)).default_backoff();
     let table = feed.table;
     let mut present = BTreeSet::new();
+    let mut turn = None;
     pin_mut!(stream);
     while let Some(event) = stream.next().await {
         match event {
-            Ok(Event::Init) => present.clear(),
+            Ok(Event::Init) => {
+                present.clear();
+                turn = ctx.pages.turn().await; // the list starts when the stream is asked for more
+            }
             Ok(Event::InitApply(object)) => {
                 let (name, row) = (feed.row)(object);
                 present.insert(name.clone());
@@ -283,6 +286,7 @@ where
                 }
             }
             Ok(Event::InitDone) => {
+                drop(turn.take());
                 forget(&ctx, &feed, &present);
                 present.clear();
                 running.listed();
@@ -304,7 +308,10 @@ where
                 forget(&ctx, &feed, &BTreeSet::new());
                 return;
             }
-            Err(error) => failed(&ctx, &feed, &running, &error),
+            Err(error) => {
+                drop(turn.take());
+                failed(&ctx, &feed, &running, &error);
+            }
         }
     }
 }

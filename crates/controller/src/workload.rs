@@ -7,7 +7,7 @@ use k8s_openapi::{
     api::core::v1::{ObjectReference, Pod as KubePod},
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
-use kube::{Api, ResourceExt as _, api::ListParams};
+use kube::ResourceExt as _;
 use rekey_api::{condition::Reason, names, policy::Restart};
 use rekey_core::{
     policy::{Look, Policy, effective_secret},
@@ -22,7 +22,7 @@ use crate::{
     drive::{Next, Reconcile},
     error::Error,
     memory::MARKS,
-    namespaces, notify,
+    namespaces, notify, pages,
     queue::{Lane, Queue},
     table::ObjectName,
 };
@@ -54,8 +54,14 @@ impl Reconcile for Workloads {
         Ok(next)
     }
 
-    async fn failed(_ctx: &Context, _key: &WorkloadId, _error: &Error) -> Result<(), Error> {
-        Ok(()) // consumers that are behind stand in the policy's status
+    async fn failed(ctx: &Context, key: &WorkloadId, error: &Error) -> Result<(), Error> {
+        // Consumers that are behind stand in the policy's status; of this one that is not known.
+        if matches!(error, Error::TooManyPods { .. })
+            && let Some(row) = ctx.known.workloads.get(&workload_name(key))
+        {
+            ctx.events.about(&reference(&row.0), error.reason(), "Restart", &error.to_string()).await;
+        }
+        Ok(())
     }
 }
 
@@ -85,7 +91,7 @@ async fn ensure(ctx: &Context, key: &WorkloadId) -> Result<Next, Error> {
         if let Some(next) = known_outdated(ctx, workload, &inputs).await {
             return Ok(next);
         }
-        let all = pods(ctx, workload).await?;
+        let all = pods(ctx, workload, &inputs).await?;
         let count = all.len();
         let pods = staying(&workload.progress, all);
         // A rollout under way may be undone, and then the pods that it leaves out stay.
@@ -258,15 +264,22 @@ fn turn_of(ctx: &Context, workload: &Workload, input: &Input) -> Turn {
     turn(workload, input, others.iter().map(|(other, how)| (*other, how)), policy.concurrency, ctx.now())
 }
 
-/// The live pods of a workload, from a fresh list.
-async fn pods(ctx: &Context, workload: &Workload) -> Result<Vec<Pod>, Error> {
+/// The live pods of a workload, from a fresh list, with what matters of them for these inputs.
+async fn pods(ctx: &Context, workload: &Workload, inputs: &[Input]) -> Result<Vec<Pod>, Error> {
     if workload.selector.is_empty() {
         return Ok(Vec::new()); // no selector would be every pod
     }
-    let api: Api<KubePod> = Api::namespaced(ctx.client.clone(), &workload.id.namespace);
-    let params = ListParams::default().labels(&workload.selector);
-    let list = api.list(&params).await.map_err(Error::api("list the pods of", &workload.id))?;
-    Ok(list.items.iter().filter(|pod| is_live(pod) && is_of(workload, pod)).map(project).collect())
+    let live = |pod: &KubePod| (is_live(pod) && is_of(workload, pod)).then(|| relevant(project(pod), inputs));
+    let list = pages::Pods { namespace: &workload.id.namespace, selector: Some(&workload.selector) };
+    list.each(&ctx.client, &ctx.pages, &workload.id, live).await
+}
+
+/// The pod without what it says about other Secrets, which can be much.
+fn relevant(mut pod: Pod, inputs: &[Input]) -> Pod {
+    let concerns = |secret: &String| inputs.iter().any(|input| input.secret == *secret);
+    pod.uses.retain(|secret, _| concerns(secret));
+    pod.marker.0.retain(|secret, _| concerns(secret));
+    pod
 }
 
 /// Pods of a `CronJob` belong to its Jobs, which are known by uid: a label can be anybody's.

@@ -146,19 +146,27 @@ pub enum Progress {
     Waiting(String),
 }
 
+/// Secrets in one restart marker.
+const SECRETS: usize = 256;
+/// Bytes of a Secret's name.
+const NAME: usize = 253;
+/// Bytes of a digest in a marker, which has fewer.
+const DIGEST: usize = 128;
+
 /// The restart marker of a pod template: digest by Secret, as the pods were started with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Marker(pub BTreeMap<String, String>);
 
 impl Marker {
-    /// Reads the annotation `rekey.dev/consumed`; what is not of its form is dropped.
+    /// Reads the annotation `rekey.dev/consumed`; what is not of its form is dropped, and what is more than a workload has
+    /// Secrets: anybody can write 256 KiB there, which take twenty times as much room once they are read.
     #[must_use]
     pub fn parse(annotation: Option<&str>) -> Self {
         let entries = annotation.unwrap_or_default().split(',').filter_map(|entry| {
             let (secret, digest) = entry.trim().split_once('=')?;
-            Some((secret.to_owned(), digest.to_owned()))
+            (secret.len() <= NAME && digest.len() <= DIGEST).then(|| (secret.to_owned(), digest.to_owned()))
         });
-        Self(entries.collect())
+        Self(entries.take(SECRETS).collect())
     }
 }
 
@@ -343,6 +351,10 @@ mod tests {
         assert_eq!(marker.to_string(), "cache=ab.34,db=ab.12");
         assert_eq!(Marker::parse(Some(&marker.to_string())), marker);
         assert_eq!(Marker::parse(None), Marker::default());
+        let long = format!("{}=ab,db={}", "n".repeat(NAME + 1), "d".repeat(DIGEST + 1));
+        assert_eq!(Marker::parse(Some(&long)), Marker::default(), "no Secret's name, no digest");
+        let many: Vec<String> = (0..50_000).map(|at| format!("{at}=a")).collect();
+        assert_eq!(Marker::parse(Some(&many.join(","))).0.len(), SECRETS);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::{
     context::Context,
     error::{Error, status},
     memory::Read,
-    rows::{Holder, Managed, SecretRow, Version, other_annotations},
+    rows::{Holder, Managed, SecretRow, Uid, Version, other_annotations},
     table::ObjectName,
 };
 
@@ -138,15 +138,13 @@ fn may_read(policy: &Policy, adopt_by: Option<&str>) -> bool {
 }
 
 fn adopt_by(managed: &Managed) -> Option<String> {
-    managed.annotations.get(names::ADOPT_BY).map(str::to_owned)
+    managed.adopt_by.as_deref().map(str::to_owned)
 }
 
 /// Owned by a policy of the same name that is no more: the garbage collector is about to delete it.
 fn orphan(managed: &Managed, policy: &Policy) -> bool {
-    managed
-        .owners
-        .iter()
-        .any(|owner| owner.kind == "SecretPolicy" && owner.name == policy.name && owner.uid != policy.uid)
+    let uid = Uid::new(&policy.uid);
+    managed.owners.iter().any(|owner| *owner.name == *policy.name && owner.uid != uid)
 }
 
 async fn ours(
@@ -189,14 +187,14 @@ fn dressed(policy: &Policy, managed: &Managed) -> bool {
     managed.labels.are(&policy.secret_labels())
         && managed.annotations.are(&policy.secret_annotations(&managed.published))
         && is_owned(policy, managed) == policy.owner.is_some()
-        && (policy.hold == Hold::Whole) == managed.is_labelled()
+        && (policy.hold == Hold::Whole) == managed.is_labelled
 }
 
 /// Whether the Secret has been the policy's as a whole: made by our field manager, and ours by label or owner. One that it
 /// has only governed, or written keys into, or that carries a copy of what stands on ours, is its maker's, who has to
 /// consent before it is taken over.
 fn is_whole(policy: &Policy, managed: &Managed) -> bool {
-    managed.is_made_by_us && (managed.is_labelled() || is_owned(policy, managed))
+    managed.is_made_by_us && (managed.is_labelled || is_owned(policy, managed))
 }
 
 /// Whether a Secret that our field manager has not made is one of ours that was put back, from a backup for example: it
@@ -218,7 +216,8 @@ async fn is_restored(ctx: &Context, policy: &Policy, version: &Version, managed:
 }
 
 fn is_owned(policy: &Policy, managed: &Managed) -> bool {
-    managed.owners.iter().any(|owner| owner.uid == policy.uid)
+    let uid = Uid::new(&policy.uid);
+    managed.owners.iter().any(|owner| owner.uid == uid)
 }
 
 async fn content(ctx: &Context, name: &ObjectName) -> Result<Option<Content>, Error> {

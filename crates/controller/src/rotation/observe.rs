@@ -24,10 +24,14 @@ use crate::{
     connections,
     context::Context,
     error::Error,
+    pages,
     rows::{Holder, SecretRow},
     table::ObjectName,
     workload,
 };
+
+/// Pods that are named in a text.
+const SHOWN: usize = 20;
 
 /// Looks.
 pub async fn observe(
@@ -260,8 +264,6 @@ async fn old_pods(
     published: &Published,
 ) -> Result<Vec<String>, Error> {
     let secret = effective_secret(policy);
-    let api: Api<KubePod> = Api::namespaced(ctx.client.clone(), &plan.namespace);
-    let list = api.list(&ListParams::default()).await.map_err(Error::api("list the pods of", &plan.namespace))?;
     let workloads = ctx.known.workloads.in_namespace(&plan.namespace);
     let live_reload = workloads.iter().any(|(_, row)| row.0.live_reload && row.0.uses.contains_key(&secret));
     let holds_old = |pod: &KubePod| {
@@ -273,5 +275,21 @@ async fn old_pods(
         !how.refreshes(live_reload)
             && changed.is_some_and(|changed| rollout::holds_old(&workload::project(pod), &secret, &wanted, changed))
     };
-    Ok(list.items.iter().filter(|pod| workload::is_live(pod) && holds_old(pod)).map(ResourceExt::name_any).collect())
+    let list = pages::Pods { namespace: &plan.namespace, selector: None };
+    let old = |pod: &KubePod| (workload::is_live(pod) && holds_old(pod)).then(|| pod.name_any());
+    match list.each(&ctx.client, &ctx.pages, &plan.namespace, old).await {
+        // It waits, and whatever ends a rotation that waits still does.
+        Err(Error::TooManyPods { most, .. }) => Ok(vec![format!(
+            "perhaps one of more than {most} pods, which are too many to look at (delete those that are not needed)"
+        )]),
+        found => found.map(shown),
+    }
+}
+
+/// The names of as many pods as a text has room for, and how many there are beside them.
+fn shown(mut pods: Vec<String>) -> Vec<String> {
+    let more = pods.len().saturating_sub(SHOWN);
+    pods.truncate(SHOWN);
+    pods.extend((more > 0).then(|| format!("{more} more")));
+    pods
 }

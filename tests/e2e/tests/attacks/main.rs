@@ -2,6 +2,7 @@
 //! memory limit, its Lease held, its probes answered and another namespace served (`rekey_e2e::vigil`).
 
 mod connections;
+mod metadata;
 mod reading;
 mod rendering;
 mod templates;
@@ -26,6 +27,7 @@ fn main() -> Result<ExitCode> {
             test("many_templates_do_not_fill_the_memory", templates::memory),
             test("slow_templates_stop_nobody_else", rendering::slow_templates),
             test("half_open_connections_keep_nobody_from_health_and_metrics", connections::half_open),
+            test("annotations_of_policies_do_not_fill_the_memory", metadata::annotations),
             test("a_search_for_more_than_the_memory_is_refused", reading::huge),
             test("a_flood_of_searches_leaves_a_shared_store_to_others", reading::flood),
         ],
