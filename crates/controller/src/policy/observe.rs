@@ -201,7 +201,7 @@ fn is_whole(policy: &Policy, managed: &Managed) -> bool {
 /// carries our mark, and holds just what its record says, by digests of its place that only the digest key can make.
 async fn is_restored(ctx: &Context, policy: &Policy, version: &Version, managed: &Managed) -> Result<bool, Error> {
     let (name, published) = (secret_name(policy), &managed.published);
-    let is_marked = published.policy == policy.name && (managed.is_labelled() || is_owned(policy, managed));
+    let is_marked = published.policy == policy.name && (managed.is_labelled || is_owned(policy, managed));
     if !is_marked || managed.is_going || published.digests.is_empty() {
         return Ok(false);
     }
