@@ -92,6 +92,20 @@ fn what_reads_much_is_made_where_it_disturbs_nobody() {
 }
 
 #[test]
+fn as_many_properties_of_one_large_value_are_taken_as_a_policy_may_have() {
+    let items = (0..256).map(|number| {
+        let property = format!("p{number}");
+        json!({"secretKey": property, "remoteRef": {"key": "k", "property": property}})
+    });
+    let items: Vec<Value> = items.collect();
+    let mut world = World::with(&json!({"source": {"remote": {"storeRef": {"name": "vault"}, "data": items}}}));
+    world.value = (0..256).map(|number| (format!("p{number}"), json!("one"))).collect::<serde_json::Map<_, _>>().into();
+    world.value["rest"] = json!("x".repeat(1_000_000));
+    world.sync();
+    assert_eq!((world.shown(), world.data.len()), (vec!["Ready=True/Synced".to_owned()], 256));
+}
+
+#[test]
 fn what_only_copies_has_nothing_to_prove() {
     for source in [
         json!({"remote": {"storeRef": {"name": "vault"}, "dataFrom": [{"extract": {"key": "k"}}, {"find": {"path": "p"}}]}}),
