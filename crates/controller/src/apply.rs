@@ -305,3 +305,31 @@ pub async fn finalizer(ctx: &Context, schedule: &RotationSchedule, hold: bool) -
         Err(error) => Err(Error::api("change the finalizer of", format!("RotationSchedule {name}"))(error)),
     }
 }
+
+/// Takes our finalizer off a schedule that is being deleted, without reading the schedule.
+///
+/// # Errors
+/// `Conflict` when the schedule has changed meanwhile.
+pub async fn release(ctx: &Context, schedule: &ObjectMeta) -> Result<(), Error> {
+    if !schedule.finalizers.iter().flatten().any(|name| name == names::FINALIZER) {
+        return Ok(()); // or there are more than are kept, and the others would go with it
+    }
+    let name = schedule.name.clone().unwrap_or_default();
+    let api: Api<RotationSchedule> =
+        Api::namespaced(ctx.client.clone(), schedule.namespace.as_deref().unwrap_or_default());
+    let (params, body) = finalizers(schedule, false);
+    match api.patch_metadata(&name, &params, &body).await {
+        Ok(_) => Ok(()),
+        Err(error) if status(&error) == Some(404) => Ok(()),
+        Err(error) => Err(Error::api("change the finalizer of", format!("RotationSchedule {name}"))(error)),
+    }
+}
+
+/// The change that puts our finalizer on a schedule, or takes it off.
+fn finalizers(schedule: &ObjectMeta, hold: bool) -> (PatchParams, Patch<serde_json::Value>) {
+    let others = schedule.finalizers.iter().flatten().filter(|name| *name != names::FINALIZER);
+    let finalizers: Vec<&str> = others.map(String::as_str).chain(hold.then_some(names::FINALIZER)).collect();
+    let body = json!({"metadata": {"resourceVersion": schedule.resource_version, "finalizers": finalizers}});
+    let params = PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() };
+    (params, Patch::Merge(body))
+}

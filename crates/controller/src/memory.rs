@@ -46,8 +46,8 @@ struct Remembered {
     needs: HashMap<String, usize>,
     /// The last marker written on a workload, by uid.
     marked: HashMap<String, Marked>,
-    /// The last effect of a schedule, by uid.
-    effects: HashMap<String, Tried>,
+    /// The last effect of a schedule.
+    effects: HashMap<ObjectName, Tried>,
     /// What a look at the pods has shown, by workload uid and Secret, and what the workload was like at that time.
     looked: HashMap<(String, String), (Look, Stand)>,
 }
@@ -240,23 +240,23 @@ impl Memory {
     /// How long to wait before this effect is tried: not at all unless it is the one that was tried last. One that has
     /// to be done again has changed nothing that could be seen, so that its time doubles, from a second to a minute.
     #[must_use]
-    pub fn pause(&self, schedule: &str, effect: &Effect, now: DateTime<Utc>) -> Duration {
+    pub fn pause(&self, schedule: &ObjectName, effect: &Effect, now: DateTime<Utc>) -> Duration {
         let state = self.state();
         let tried = state.effects.get(schedule).filter(|tried| tried.effect == *effect);
         tried.and_then(|tried| (tried.next - now).to_std().ok()).unwrap_or_default()
     }
 
     /// Remembers that an effect is tried.
-    pub fn count_effect(&self, schedule: &str, effect: &Effect, now: DateTime<Utc>) {
+    pub fn count_effect(&self, schedule: &ObjectName, effect: &Effect, now: DateTime<Utc>) {
         let mut state = self.state();
         let before = state.effects.get(schedule).filter(|tried| tried.effect == *effect).map_or(0, |tried| tried.times);
         let pause = TimeDelta::seconds((1 << before.min(6)).min(60));
         let tried = Tried { effect: effect.clone(), times: before.saturating_add(1), next: now + pause };
-        state.effects.insert(schedule.to_owned(), tried);
+        state.effects.insert(schedule.clone(), tried);
     }
 
-    /// Forgets the effects of a schedule: there is none to do.
-    pub fn forget_effect(&self, schedule: &str) {
+    /// Forgets the effects of a schedule: there is none to do, or it is gone.
+    pub fn forget_effect(&self, schedule: &ObjectName) {
         self.state().effects.remove(schedule);
     }
 
@@ -311,19 +311,20 @@ mod tests {
         let memory = Memory::default();
         let mut now = DateTime::UNIX_EPOCH;
         let (drop, release) = (Effect::DropPending { name: "p".to_owned(), uid: "u".to_owned() }, Effect::Release);
+        let [schedule, other] = ["db", "other"].map(|name| ObjectName::new("shop", name));
         let mut pauses = Vec::new();
         for _ in 0..8 {
-            assert_eq!(memory.pause("s", &drop, now), Duration::ZERO);
-            memory.count_effect("s", &drop, now);
-            let pause = memory.pause("s", &drop, now);
+            assert_eq!(memory.pause(&schedule, &drop, now), Duration::ZERO);
+            memory.count_effect(&schedule, &drop, now);
+            let pause = memory.pause(&schedule, &drop, now);
             pauses.push(pause.as_secs());
             now += TimeDelta::from_std(pause).unwrap();
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
-        memory.count_effect("s", &drop, now);
-        assert_eq!(memory.pause("s", &release, now), Duration::ZERO, "another effect");
-        assert_eq!(memory.pause("other", &drop, now), Duration::ZERO, "another schedule");
-        memory.forget_effect("s");
-        assert_eq!(memory.pause("s", &drop, now), Duration::ZERO);
+        memory.count_effect(&schedule, &drop, now);
+        assert_eq!(memory.pause(&schedule, &release, now), Duration::ZERO, "another effect");
+        assert_eq!(memory.pause(&other, &drop, now), Duration::ZERO, "another schedule");
+        memory.forget_effect(&schedule);
+        assert_eq!(memory.pause(&schedule, &drop, now), Duration::ZERO);
     }
 }

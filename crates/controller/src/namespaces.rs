@@ -95,6 +95,14 @@ impl Namespaces {
         self.wake();
     }
 
+    /// Takes it as opened.
+    #[cfg(test)]
+    pub fn set_open(&self, namespace: &str) {
+        let checked = tokio::time::Instant::now();
+        let entry = Entry { standing: Standing::Open, checked, listed: BTreeSet::new(), tasks: Vec::new() };
+        self.state().insert(namespace.to_owned(), entry);
+    }
+
     fn state(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

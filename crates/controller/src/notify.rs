@@ -52,6 +52,10 @@ pub fn schedule(ctx: &Context, change: &Change<Object<RotationSchedule>>) {
     if asks(before, now) {
         ctx.queues.schedules.add(change.name.clone(), Lane::Urgent);
     }
+    let uid = |row: Option<&Object<RotationSchedule>>| row.and_then(|row| row.metadata().uid.clone());
+    if uid(before) != uid(now) {
+        ctx.memory.forget_effect(&change.name);
+    }
     if now.is_none() {
         // It may have been the first of two, and the second one's turn comes now.
         for (name, _) in ctx.known.schedules.in_namespace(&change.name.namespace) {

@@ -16,6 +16,7 @@ use rekey_core::{
     policy::{self, Fetch, Fetched, Notice, Plan, Policy, Seen, Step, Tools},
     stop::Stop,
     summary::{Extra, Situation, conditions},
+    time,
 };
 
 use tokio::time::Instant;
@@ -190,10 +191,8 @@ async fn keep(ctx: &Context, object: &SecretPolicy, parsed: &Arc<Policy>) -> Res
     let published = observe::published(ctx, parsed);
     if let Some(open) = seen.rotation.as_ref().filter(|open| !open.is_published(published.as_deref())) {
         tracing::debug!(rotation = open.id, "the rotated values are not published yet");
-        // Soon at first; seldom when somebody has to act.
-        let quarter = open.since.map_or(TimeDelta::zero(), |since| (now - since) / 4);
-        let soon = quarter.clamp(TimeDelta::seconds(1), TimeDelta::seconds(60));
-        return Ok(Next::After(soon.to_std().unwrap_or_default()));
+        let taken = open.since.map_or(TimeDelta::zero(), |since| now - since);
+        return Ok(Next::After(time::pause(taken).to_std().unwrap_or_default()));
     }
     let recheck = published.and_then(|published| parsed.recheck(&published, &seen.consumers, now));
     let again = plan.again.into_iter().chain(recheck).min();

@@ -2,6 +2,8 @@
 //! what they see and what they do.
 
 mod observe;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -10,9 +12,10 @@ use kube::{Api, ResourceExt as _};
 use rekey_api::{RotationSchedule, RotationScheduleStatus, names};
 use rekey_core::{
     SpecError,
-    rotation::{self, Due, Effect, Move, Owner, Plan, Prepared, Record, Seen, State, StoreView, Stored, Trust},
+    rotation::{self, Due, Effect, Move, Owner, Plan, Prepared, Record, Seen, State, StoreView, Stored, TRIES, Wait},
     store::Write,
     summary::Situation,
+    time,
 };
 use uuid::Uuid;
 
@@ -28,10 +31,6 @@ use crate::{
     settle::{self, Kind},
     table::{ObjectName, Table},
 };
-
-/// What is only known by asking again is asked again after a quarter of the time that its step has taken so far, within
-/// these bounds: soon after a change, seldom when somebody has to act.
-const RECHECK: (TimeDelta, TimeDelta) = (TimeDelta::seconds(1), TimeDelta::seconds(60));
 
 impl Kind for RotationSchedule {
     fn api(ctx: &Context, namespace: &str) -> Api<Self> {
@@ -56,25 +55,37 @@ impl Reconcile for Schedules {
 
     async fn ensure(ctx: &Context, key: &ObjectName) -> Result<Next, Error> {
         let Some(row) = ctx.known.schedules.get(key) else {
+            ctx.memory.forget_effect(key);
             return Ok(Next::Change);
         };
-        let object = row.object()?;
-        let deleted = object.metadata.deletion_timestamp.is_some();
+        let deleted = row.metadata().deletion_timestamp.is_some();
         if deleted && ctx.namespaces.standing(&key.namespace) == Standing::Closed {
             // Its namespace goes, and our rights in it went first: nothing is left that could be finished.
-            apply::finalizer(ctx, object, false).await?;
+            apply::release(ctx, row.metadata()).await?;
             return Ok(Next::Change);
         }
+        let object = match row.object() {
+            Err(error) if !deleted => return Err(error),
+            object => object,
+        };
         if !ctx.is_open(&key.namespace)? {
             return Ok(Next::Change);
         }
-        match Plan::try_from(object) {
-            Ok(plan) => {
+        let parsed = object.and_then(|object| Ok((object, Plan::try_from(object)?)));
+        match parsed {
+            Ok((object, plan)) => {
                 duplicate(ctx, object, &plan)?;
-                turn(ctx, object, &plan).await
+                let taken = turn(ctx, object, &plan).await;
+                if let Err(error) = &taken
+                    && plan.deleted
+                    && is_busy(error)
+                {
+                    Self::failed(ctx, key, error).await?; // it counts, though nobody would be told of it otherwise
+                }
+                taken
             }
-            Err(_) if deleted => abandon(ctx, object).await,
-            Err(error) => Err(error.into()),
+            Err(_) if deleted => abandon(ctx, &row).await,
+            Err(error) => Err(error),
         }
     }
 
@@ -88,7 +99,8 @@ impl Reconcile for Schedules {
         let before = object.status.clone().unwrap_or_default();
         let generation = object.metadata.generation.unwrap_or_default();
         let status = match error {
-            Error::Spec(error) => {
+            // Of a schedule that is being deleted each failure counts as a try: it does not wait without end.
+            Error::Spec(error) if object.metadata.deletion_timestamp.is_none() => {
                 let requested = object.annotations().get(names::ROTATE_REQUESTED).map(String::as_str);
                 rotation::refused(&before, requested, error, generation, ctx.now())
             }
@@ -121,20 +133,30 @@ fn duplicate(ctx: &Context, object: &RotationSchedule, plan: &Plan) -> Result<()
     }
 }
 
-/// Lets go of a schedule that is being deleted and whose spec says nothing that could be acted on any more.
-async fn abandon(ctx: &Context, object: &RotationSchedule) -> Result<Next, Error> {
-    if !object.finalizers().iter().any(|name| name == names::FINALIZER) {
+/// Lets go of a schedule that is being deleted and that cannot be read, or whose spec says nothing that could be acted on
+/// any more.
+async fn abandon(ctx: &Context, row: &Object<RotationSchedule>) -> Result<Next, Error> {
+    let metadata = row.metadata();
+    if !metadata.finalizers.iter().flatten().any(|name| name == names::FINALIZER) {
         return Ok(Next::Change);
     }
-    let namespace = object.namespace().unwrap_or_default();
-    let uid = object.uid().unwrap_or_default();
-    for pending in observe::left(ctx, &Owner { namespace: &namespace, uid: &uid }).await? {
-        if pending.trust == Trust::Proven && pending.leaving.is_none() {
-            apply::drop_pending(ctx, &namespace, &pending.name, &pending.uid).await?;
+    let namespace = metadata.namespace.as_deref().unwrap_or_default();
+    let owner = Owner { namespace, uid: metadata.uid.as_deref().unwrap_or_default() };
+    let status = row.parsed.as_ref().ok().and_then(|object| object.status.as_ref());
+    let open = status.and_then(|status| status.rotation.as_ref()).map(|open| open.id.as_str());
+    for pending in observe::left(ctx, &owner, open).await? {
+        if pending.leaving.is_none() {
+            apply::drop_pending(ctx, namespace, &pending.name, &pending.uid).await?;
         }
     }
-    apply::finalizer(ctx, object, false).await?;
+    apply::release(ctx, metadata).await?;
     Ok(Next::Change)
+}
+
+/// Whether others keep the store from us: quiet, since it is soon over. A schedule that is being deleted counts it all the
+/// same: others may keep a store busy for as long as they like.
+fn is_busy(error: &Error) -> bool {
+    matches!(error, Error::StoreBusy { .. } | Error::NoRoom)
 }
 
 fn condition_reason(status: &RotationScheduleStatus) -> Option<(String, String)> {
@@ -145,40 +167,69 @@ fn condition_reason(status: &RotationScheduleStatus) -> Option<(String, String)>
 /// One step: look, decide, persist the next state, then do what it asks for.
 async fn turn(ctx: &Context, object: &RotationSchedule, plan: &Plan) -> Result<Next, Error> {
     let before = object.status.clone().unwrap_or_default();
-    let now = ctx.now();
+    let (key, now) = (ObjectName::new(plan.namespace.as_str(), plan.name.as_str()), ctx.now());
     let state = rotation::state(&before);
     let (due, handled) = rotation::due(plan, &before, now);
     let seen = observe::observe(ctx, &before, (object, plan), &state, due.clone()).await?;
-    if let (State::Publishing(_), StoreView::Holds(Stored::Ours { version })) = (&state, &seen.store) {
-        connections::open(ctx, &plan.namespace, &plan.store).await?.finish(ctx, &plan.key, version).await?;
-    }
+    let left = tidy(ctx, plan, &state, &seen).await?;
     let decided = rotation::step(state.clone(), &seen, now);
+    let decided = left.iter().fold(decided, |decided, left| decided.adding(&left.text));
     let record = Record { plan, status: &before, decided: &decided, due: &due, handled: handled.as_deref(), now };
     let status = rotation::record(&record);
     if settle::settle(ctx, object, &status, true, notify::schedule).await? {
         announce(ctx, object, plan, &decided, &state).await;
+        if let Some(Wait { reason, text }) = left.filter(|_| !matches!(decided.state, State::Publishing(_))) {
+            ctx.events.warning(object, reason, "Rotate", &text).await; // nothing tries it again from here on
+        }
         return Ok(Next::Now);
     }
     let Some(effect) = &decided.effect else {
-        ctx.memory.forget_effect(&plan.uid);
+        ctx.memory.forget_effect(&key);
         return Ok(wait(&decided, &seen, &status, now));
     };
-    let pause = ctx.memory.pause(&plan.uid, effect, now);
+    let pause = ctx.memory.pause(&key, effect, now);
     if !pause.is_zero() {
         return Ok(Next::After(pause));
     }
-    ctx.memory.count_effect(&plan.uid, effect, now);
+    ctx.memory.count_effect(&key, effect, now);
     perform(ctx, object, plan, &seen, effect).await?;
     Ok(Next::Now)
 }
 
-fn wait(decided: &Move, seen: &Seen, status: &RotationScheduleStatus, now: DateTime<Utc>) -> Next {
-    let quarter = |since: DateTime<Utc>| {
-        Next::After(((now - since) / 4).clamp(RECHECK.0, RECHECK.1).to_std().unwrap_or_default())
+/// Clears away what the write has left beside the new value. A schedule that is being deleted waits for it as long as for
+/// any write; else a refusal holds nothing up. Returns what stays, and why.
+async fn tidy(ctx: &Context, plan: &Plan, state: &State, seen: &Seen) -> Result<Option<Wait>, Error> {
+    let (State::Publishing(_), StoreView::Holds(Stored::Ours { version })) = (state, &seen.store) else {
+        return Ok(None);
     };
+    let tidied = match connections::open(ctx, &plan.namespace, &plan.store).await {
+        Ok(store) => store.finish(ctx, &plan.key, version).await,
+        Err(error) => Err(error),
+    };
+    match tidied {
+        Ok(()) => Ok(None),
+        Err(error) if is_worth_waiting(&error, plan.deleted, seen.attempts) => Err(error),
+        Err(error) => {
+            let text = format!("what the write may have left beside the new value stays: {error}");
+            Ok(Some(Wait::new(error.reason(), text)))
+        }
+    }
+}
+
+/// Whether clearing away is tried again before anything else is done.
+fn is_worth_waiting(error: &Error, deleted: bool, attempts: u32) -> bool {
+    match error.class() {
+        _ if deleted => attempts < TRIES,
+        Class::Denied | Class::Spec | Class::Data => false,
+        Class::Transient | Class::Conflict | Class::Bug => is_busy(error) || attempts < TRIES,
+    }
+}
+
+fn wait(decided: &Move, seen: &Seen, status: &RotationScheduleStatus, now: DateTime<Utc>) -> Next {
+    let quarter = |since: DateTime<Utc>| Next::After(time::pause(now - since).to_std().unwrap_or_default());
     let leaving = seen.pending.as_ref().and_then(|pending| pending.leaving.as_ref());
     match (&decided.state, &seen.due, leaving) {
-        (State::Idle, Due::At(at), _) if leaving.is_none() || *at <= now + RECHECK.1 => {
+        (State::Idle, Due::At(at), _) if leaving.is_none() || *at <= now + time::SELDOM => {
             Next::After((*at - now).max(TimeDelta::zero()).to_std().unwrap_or_default())
         }
         (State::Idle, _, Some(leaving)) => quarter(leaving.since),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kube::Client;
 use rekey_api::{ClusterRemoteStore, RemoteStore};
-use rekey_core::{chance::Chance, store::Connect, time::Clock};
+use rekey_core::{chance::Chance, digest::DigestKey, store::Connect, time::Clock};
 use tokio::task::JoinHandle;
 
 use crate::{
@@ -57,7 +57,24 @@ pub struct Parts {
 /// When the digest key is there and cannot be used.
 pub async fn run(parts: Parts) -> Result<(), Error> {
     let digest_key = digest_key::wait(&parts.client, &parts.settings.operator_namespace, parts.chance.as_ref()).await?;
-    let ctx = Arc::new(Context {
+    let ctx = Arc::new(context(parts, digest_key));
+    let mut tasks = Tasks(watch::own_kinds(&ctx));
+    tasks.0.push(tokio::spawn(namespaces::run(Arc::clone(&ctx))));
+    tasks.0.push(tokio::spawn(labels::run(Arc::clone(&ctx))));
+    tasks.0.extend(workers::<Stores<RemoteStore>>(&ctx));
+    tasks.0.extend(workers::<Stores<ClusterRemoteStore>>(&ctx));
+    tasks.0.extend(workers::<Policies>(&ctx));
+    tasks.0.extend(workers::<Schedules>(&ctx));
+    tasks.0.extend(workers::<Workloads>(&ctx));
+    let (_, _, rest) = futures::future::select_all(std::mem::take(&mut tasks.0)).await;
+    tasks.0 = rest;
+    tracing::error!("a task of the controller ended, which none should; stopping");
+    Err(Error::Panic)
+}
+
+/// What the reconcilers work with when nothing is known yet.
+pub(crate) fn context(parts: Parts, digest_key: DigestKey) -> Context {
+    Context {
         events: Events::new(parts.client.clone(), &parts.settings.instance),
         queues: Queues::new(parts.settings.concurrency),
         client: parts.client,
@@ -78,19 +95,7 @@ pub async fn run(parts: Parts) -> Result<(), Error> {
         pulse: parts.pulse,
         turns: Turns::default(),
         making: Locks::default(),
-    });
-    let mut tasks = Tasks(watch::own_kinds(&ctx));
-    tasks.0.push(tokio::spawn(namespaces::run(Arc::clone(&ctx))));
-    tasks.0.push(tokio::spawn(labels::run(Arc::clone(&ctx))));
-    tasks.0.extend(workers::<Stores<RemoteStore>>(&ctx));
-    tasks.0.extend(workers::<Stores<ClusterRemoteStore>>(&ctx));
-    tasks.0.extend(workers::<Policies>(&ctx));
-    tasks.0.extend(workers::<Schedules>(&ctx));
-    tasks.0.extend(workers::<Workloads>(&ctx));
-    let (_, _, rest) = futures::future::select_all(std::mem::take(&mut tasks.0)).await;
-    tasks.0 = rest;
-    tracing::error!("a task of the controller ended, which none should; stopping");
-    Err(Error::Panic)
+    }
 }
 
 /// Tasks that end with the run.

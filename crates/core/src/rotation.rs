@@ -16,7 +16,7 @@ use rekey_api::{RotationSchedule, names, reference::StoreRef, rotation::Approval
 
 pub use due::{Due, due};
 pub use pending::{
-    Leaving, Owner, Pending, Prepared, Stored, Trust, base_digest, first, lacks, members, merge, stored,
+    Leaving, Owner, Pending, Prepared, Stored, Trust, base_digest, candidates, first, lacks, members, merge, stored,
 };
 pub use proof::{Values, target};
 pub use state::{Begun, Effect, Move, Open, PolicyView, Seen, State, StoreView, Wait, Written};

@@ -39,6 +39,18 @@ pub fn later(time: DateTime<Utc>, wait: TimeDelta) -> DateTime<Utc> {
     time.checked_add_signed(wait).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
+/// What is looked at again only because time has passed is looked at after this time at least.
+const SOON: TimeDelta = TimeDelta::seconds(1);
+/// And after this time at most.
+pub const SELDOM: TimeDelta = TimeDelta::seconds(60);
+
+/// How long to wait until something is looked at or tried again that has taken so long by now: a quarter of that, from a
+/// second to a minute. Soon after a change, seldom when somebody has to act.
+#[must_use]
+pub fn pause(taken: TimeDelta) -> TimeDelta {
+    (taken / 4).clamp(SOON, SELDOM)
+}
+
 /// RFC 3339 in whole seconds, for times in the future, which `kubectl` cannot show in its own time columns.
 #[must_use]
 pub fn text(time: DateTime<Utc>) -> String {
@@ -61,6 +73,13 @@ mod tests {
         assert_eq!(chrono(&kube(now)).timestamp(), now.timestamp());
         assert_eq!(chrono(&kube(now)), chrono(&kube(chrono(&kube(now)))));
         assert_eq!(parse(&text(now)).map(|time| time.timestamp()), Some(now.timestamp()));
+    }
+
+    #[test]
+    fn what_takes_long_is_looked_at_ever_more_seldom() {
+        let pauses = [-5, 0, 4, 40, 240, 10_000].map(|taken| pause(TimeDelta::seconds(taken)).num_seconds());
+        assert_eq!(pauses, [1, 1, 1, 10, 60, 60]);
+        assert_eq!(pause(TimeDelta::MAX), SELDOM);
     }
 
     #[test]

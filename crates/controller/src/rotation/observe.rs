@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Pod as KubePod, Secret};
-use kube::{Api, ResourceExt, api::ListParams};
+use kube::{Api, ResourceExt as _};
 use rekey_api::{
     RotationSchedule, RotationScheduleStatus, SecretPolicy,
     condition::{ConditionType, Reason},
@@ -15,12 +15,20 @@ use rekey_core::{
     policy::{Policy, Refresh, Source, effective_secret},
     published::Published,
     rollout,
-    rotation::{self, Due, Owner, Pending, Plan, PolicyView, Seen, State, StoreView, TRIES, Wait},
+    rotation::{self, Due, Owner, Pending, Plan, PolicyView, Seen, State, StoreView, TRIES, Trust, Wait},
     workload::uses,
 };
 
 use super::{new_id, read};
-use crate::{connections, context::Context, error::Error, pages, table::ObjectName, workload};
+use crate::{
+    connections,
+    context::Context,
+    error::Error,
+    pages,
+    rows::{Holder, SecretRow},
+    table::ObjectName,
+    workload,
+};
 
 /// Pods that are named in a text.
 const SHOWN: usize = 20;
@@ -57,7 +65,7 @@ pub async fn observe(
     };
     let seen_policy = match policy {
         Some(policy) => {
-            let view = view(ctx, plan, policy, matches!((state, &due), (State::Idle, Due::Now { .. }))).await?;
+            let view = PolicyView { unable: kept(ctx, plan, policy, state, &due).await?, ..view(policy) };
             let record = published.as_ref().and_then(|published| published.changes.rotation.clone());
             PolicyView { record, ..view }
         }
@@ -87,10 +95,14 @@ pub async fn observe(
 /// How the store's value relates to the pending one. A schedule that is being deleted does not wait without end for a
 /// store that cannot be read, and not at all once nothing is left to be written.
 async fn store(ctx: &Context, plan: &Plan, pending: &Pending, attempts: u32) -> Result<StoreView, Error> {
-    match read(ctx, plan).await {
-        Ok(read) => Ok(StoreView::Holds(rotation::stored(plan, pending, read.as_ref(), &ctx.digest_key)?)),
+    let looked = match read(ctx, plan).await {
+        Ok(read) => rotation::stored(plan, pending, read.as_ref(), &ctx.digest_key).map_err(Error::from),
+        Err(error) => Err(error),
+    };
+    match looked {
+        Ok(stored) => Ok(StoreView::Holds(stored)),
         Err(Error::StoreNotFound { .. }) if plan.deleted => Ok(StoreView::Gone),
-        Err(error) if plan.deleted && attempts >= TRIES && !error.is_quiet() => Ok(StoreView::Refused),
+        Err(_) if plan.deleted && attempts >= TRIES => Ok(StoreView::Refused), // the status has told why, each time
         Err(error) => Err(error),
     }
 }
@@ -108,25 +120,28 @@ fn as_pending(ctx: &Context, owner: &Owner<'_>, secret: Secret) -> Pending {
     Pending::read(owner, &secret.metadata, values, &ctx.digest_key)
 }
 
-/// Every Secret that is labelled as a pending one of this schedule. Whether it is one, only its proof says.
-pub async fn left(ctx: &Context, owner: &Owner<'_>) -> Result<Vec<Pending>, Error> {
-    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), owner.namespace);
-    let params = ListParams::default().labels(&format!("{}={}", names::SCHEDULE_UID, owner.uid));
-    let list = api.list(&params).await.map_err(Error::api("list the pending Secrets in", owner.namespace))?;
-    Ok(list.items.into_iter().map(|secret| as_pending(ctx, owner, secret)).collect())
+/// The pending Secrets that are proven to be this schedule's: that of the rotation that it knows of, and those that the
+/// watch has seen with its label. Read one at a time: anybody can put that label on Secrets of any size.
+pub async fn left(ctx: &Context, owner: &Owner<'_>, known: Option<&str>) -> Result<Vec<Pending>, Error> {
+    let is_labelled = |row: &SecretRow| match &row.holder {
+        Holder::Rotation { schedule } => schedule.as_ref() == owner.uid,
+        Holder::Policy(_) | Holder::Other { .. } => false,
+    };
+    let rows = ctx.known.secrets.in_namespace(owner.namespace).into_iter();
+    let labelled = rows.filter(|(_, row)| is_labelled(row)).map(|(name, _)| name);
+    let mut found = Vec::new();
+    for name in rotation::candidates(known, labelled) {
+        let pending = pending(ctx, owner, &name).await?;
+        found.extend(pending.filter(|pending| pending.trust == Trust::Proven));
+    }
+    Ok(found)
 }
 
-/// A pending Secret of the schedule's own that is there although no rotation is open: that of the last one, by its name,
-/// or one whose status was lost.
+/// A pending Secret of the schedule's own that is there although no rotation is open: that of the last one, or one whose
+/// status was lost.
 async fn leftover(ctx: &Context, plan: &Plan, status: &RotationScheduleStatus) -> Result<Option<Pending>, Error> {
-    let mut found = left(ctx, &plan.owner()).await?;
-    if let Some(last) = status.history.first() {
-        let name = Pending::name(&last.id);
-        if found.iter().all(|pending| pending.name != name) {
-            found.extend(pending(ctx, &plan.owner(), &name).await?); // somebody may have taken its label off
-        }
-    }
-    Ok(rotation::first(found))
+    let last = status.history.first().map(|last| last.id.as_str());
+    left(ctx, &plan.owner(), last).await.map(rotation::first)
 }
 
 fn missing() -> PolicyView {
@@ -134,8 +149,7 @@ fn missing() -> PolicyView {
     PolicyView { unable: Some(Wait::new(Reason::PolicyNotReady, text)), ..PolicyView::default() }
 }
 
-/// `begins`: whether a rotation would begin now, so that it matters if it could be finished.
-async fn view(ctx: &Context, plan: &Plan, policy: &SecretPolicy, begins: bool) -> Result<PolicyView, Error> {
+fn view(policy: &SecretPolicy) -> PolicyView {
     let status = policy.status.clone().unwrap_or_default();
     let current = status.observed_generation == policy.metadata.generation;
     let consumers = status.consumers.iter().flat_map(|consumers| &consumers.items);
@@ -143,11 +157,24 @@ async fn view(ctx: &Context, plan: &Plan, policy: &SecretPolicy, begins: bool) -
         .filter(|item| !matches!(item.state, ConsumerState::Current | ConsumerState::Assumed))
         .map(|item| format!("{} {} ({:?})", item.kind, item.name, item.state))
         .collect();
-    Ok(PolicyView {
-        unable: if begins { unable(ctx, plan, policy).await? } else { None },
-        record: None,
-        behind: current.then_some(behind),
-    })
+    PolicyView { unable: None, record: None, behind: current.then_some(behind) }
+}
+
+/// What keeps a rotation from its start, or a new value that the store has from being published.
+async fn kept(
+    ctx: &Context,
+    plan: &Plan,
+    policy: &SecretPolicy,
+    state: &State,
+    due: &Due,
+) -> Result<Option<Wait>, Error> {
+    match (state, due) {
+        (State::Idle, Due::Now { .. }) if !plan.deleted => unable(ctx, plan, policy).await,
+        (State::Idle, Due::Now { .. } | Due::At(_) | Due::OnRequest) | (State::Preparing(_), _) => Ok(None),
+        (State::Publishing(_) | State::RollingOut(_) | State::Settling(_), _) => {
+            Ok(refusal(plan, policy).map(|text| Wait::new(Reason::PolicyNotReady, text)))
+        }
+    }
 }
 
 /// Why a new value could not be written and published now: all that would keep the rotation from being finished is

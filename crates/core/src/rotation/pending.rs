@@ -16,6 +16,8 @@ use crate::{SecretBytes, SpecError, digest::DigestKey, published::Rotated, rende
 /// A rotation's pending Secret: private, immutable, and the only place of the new value until the store has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pending {
+    /// Its namespace.
+    pub namespace: String,
     /// Its name.
     pub name: String,
     /// Its uid.
@@ -94,6 +96,7 @@ impl Pending {
         let finalizers = metadata.finalizers.clone().unwrap_or_default();
         let since = metadata.deletion_timestamp.as_ref().map(time::chrono);
         Self {
+            namespace: namespace.to_owned(),
             uid: metadata.uid.clone().unwrap_or_default(),
             base: Some(base).filter(|version| !version.is_empty()),
             trust: if fits { Trust::Proven } else { Trust::NotProven },
@@ -248,7 +251,22 @@ fn digest(plan: &Plan, values: &BTreeMap<String, SecretBytes>, key: &DigestKey) 
     digests.to_string()
 }
 
-/// Of the pending Secrets that a list has shown, the one that is dealt with first. Only our own count.
+/// So many Secrets that carry a schedule's label are looked at in one round. Anybody can put that label on Secrets of
+/// 1 MiB each; of our own there are one or two, and those that have been dealt with make room for others.
+const LOOKS: usize = 16;
+
+/// Names of the Secrets to look at for what a schedule has left: that of the rotation that it knows of, which may have
+/// lost its label, and the newest of those that are labelled as its own.
+#[must_use]
+pub fn candidates(known: Option<&str>, labelled: impl IntoIterator<Item = String>) -> Vec<String> {
+    let known = known.map(Pending::name);
+    let mut labelled: Vec<String> = labelled.into_iter().filter(|name| Some(name) != known.as_ref()).collect();
+    labelled.sort_unstable_by(|a, b| b.cmp(a)); // ids sort by time
+    labelled.truncate(LOOKS);
+    known.into_iter().chain(labelled).collect()
+}
+
+/// Of the pending Secrets that a look has shown, the one that is dealt with first. Only our own count.
 #[must_use]
 pub fn first(found: Vec<Pending>) -> Option<Pending> {
     let ours = found.into_iter().filter(|pending| pending.trust == Trust::Proven);

@@ -198,4 +198,16 @@ impl Move {
     pub(super) fn end(outcome: RotationOutcome, why: impl Into<String>) -> Self {
         Self { ended: Some((outcome, Some(why.into()))), ..Self::to(State::Idle) }
     }
+
+    /// The same, with something more to be said: beside what is waited for, or beside how the rotation ended.
+    #[must_use]
+    pub fn adding(mut self, text: &str) -> Self {
+        let said = self.waits.as_mut().map(|wait| &mut wait.text);
+        if let Some(said) = said.or_else(|| self.ended.as_mut().and_then(|(_, why)| why.as_mut())) {
+            *said = format!("{said}; {text}");
+        } else if let Some((_, why)) = &mut self.ended {
+            *why = Some(text.to_owned());
+        }
+        self
+    }
 }

@@ -15,21 +15,18 @@
 
 use std::ops::ControlFlow;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use rekey_api::{
     condition::Reason,
     rotation::{RotationOutcome, RotationReason},
 };
 
 use super::{Begun, Due, Effect, Move, Open, Pending, Seen, State, StoreView, Stored, Trust, Wait};
+use crate::time;
 
 /// After so many failed tries the store of a schedule that is being deleted is given up: some 15 s while nobody answers,
 /// two minutes when it refuses. An outage that lasts longer would keep namespaces from being deleted.
 pub const TRIES: u32 = 5;
-
-/// How long at least, and at most, a value is waited with that has to be made anew since its Secret is not ours. Who
-/// forges each one drives a schedule no faster.
-const PAUSE: (TimeDelta, TimeDelta) = (TimeDelta::seconds(1), TimeDelta::seconds(60));
 
 /// One step.
 #[must_use]
@@ -52,8 +49,12 @@ fn idle(seen: &Seen) -> Move {
             Some(_) if seen.deleted && seen.finalizer => return Move::doing(State::Idle, Effect::Release),
             Some(leaving) => {
                 let kept_by = leaving.finalizers.join(", ");
-                let text = format!("Secret {} is deleted and kept by the finalizers {kept_by}", pending.name);
-                note = Some(format!("{text}: remove them"));
+                let Pending { name, namespace, .. } = pending;
+                let text = format!("Secret {name} is deleted and kept by the finalizers {kept_by}");
+                note = Some(format!(
+                    "{text}; remove them with: kubectl patch secret {name} -n {namespace} --type=merge \
+                     -p '{{\"metadata\":{{\"finalizers\":null}}}}'"
+                ));
             }
         },
         // A value that was made durable and that the status does not know of: the status was lost, the value is not.
@@ -106,10 +107,10 @@ fn abandoned() -> Move {
 }
 
 /// Makes a new value under a new id: what there is cannot be used, and nothing of it was written. The other Secret
-/// stays.
+/// stays. Who forges each one drives a schedule no faster than the pauses in between.
 fn anew(stay: fn(Open) -> State, open: Open, seen: &Seen, now: DateTime<Utc>, why: Wait) -> Move {
-    let pause = |begun: Begun| begun.step + ((begun.step - begun.rotation) / 4).clamp(PAUSE.0, PAUSE.1);
-    let state = if seen.begun.is_some_and(|begun| now < pause(begun)) {
+    let next = |begun: Begun| time::later(begun.step, time::pause(begun.step - begun.rotation));
+    let state = if seen.begun.is_some_and(|begun| now < next(begun)) {
         stay(open)
     } else {
         State::Preparing(Open { id: seen.new_id.clone(), reason: open.reason, written: None })
@@ -128,22 +129,28 @@ fn not_proven(pending: &Pending) -> Wait {
 
 /// A value may be live that cannot be told from somebody else's.
 fn held(stay: fn(Open) -> State, open: Open, seen: &Seen, pending: &Pending) -> Move {
-    let name = &pending.name;
+    let Pending { name, namespace, .. } = pending;
     let text = format!(
-        "Secret {name} is not proven to be this schedule's, and the store holds other values than it or a later version; \
-         delete that Secret to give this rotation up"
+        "Secret {name} is not proven to be this schedule's, and the store holds other values than it or a later version"
     );
+    let command = format!("kubectl delete secret {name} -n {namespace}");
     if seen.deleted {
-        return Move::end(RotationOutcome::Failed, format!("the schedule was deleted, and {text}"));
+        let text = format!("the schedule was deleted, and {text}; to remove that Secret: {command}");
+        return Move::end(RotationOutcome::Failed, text);
     }
-    Move { waits: Some(Wait::new(Reason::PendingNotProven, text)), ..Move::to(stay(open)) }
+    let wait = Wait::new(Reason::PendingNotProven, format!("{text}; to give this rotation up: {command}"));
+    Move { waits: Some(wait), ..Move::to(stay(open)) }
 }
 
 /// Whether the store holds, in the version that is known to be ours, exactly the values of a Secret that proves nothing:
 /// the digest key was lost after they were written. Before that, a copy of the old values would look the same.
-fn is_known(open: &Open, stored: &Stored) -> bool {
+/// So would a Secret that names none, or only some, of the written properties; and without versions (KV version 1)
+/// nothing tells what was written from what somebody put there later, with a Secret that repeats it.
+fn is_known(open: &Open, pending: &Pending, stored: &Stored) -> bool {
     match (stored, &open.written) {
-        (Stored::Ours { version }, Some(written)) => *version == written.version,
+        (Stored::Ours { version }, Some(written)) => {
+            !version.is_empty() && *version == written.version && pending.values.keys().eq(&written.properties)
+        }
         (Stored::Ours { .. } | Stored::Before { .. } | Stored::Foreign | Stored::Elsewhere, _) => false,
     }
 }
@@ -185,7 +192,7 @@ fn publishing(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
             return Move::end(RotationOutcome::Abandoned, "the schedule was deleted, and its store is gone");
         }
     };
-    if pending.trust == Trust::NotProven && !is_known(&open, stored) {
+    if pending.trust == Trust::NotProven && !is_known(&open, pending, stored) {
         return match &open.written {
             None if seen.deleted => abandoned(),
             None => anew(State::Publishing, open, seen, now, not_proven(pending)),
@@ -223,10 +230,14 @@ fn live(open: Open, seen: &Seen, pending: &Pending) -> Move {
             _ => Move::to(State::RollingOut(open)),
         };
     }
-    // Whatever keeps the policy from it has to be said.
-    let wait = seen.policy.unable.clone();
-    let waits = wait.or_else(|| Some(Wait::new(Reason::Rotating, "the policy publishes the new value")));
-    Move { waits, ..Move::to(State::Publishing(open)) }
+    unpublished(State::Publishing(open), seen)
+}
+
+/// The policy has yet to publish the value. Whatever keeps it from that is said.
+fn unpublished(state: State, seen: &Seen) -> Move {
+    let kept = seen.policy.unable.clone();
+    let wait = kept.unwrap_or_else(|| Wait::new(Reason::Rotating, "the policy publishes the new value"));
+    Move { waits: Some(wait), ..Move::to(state) }
 }
 
 /// Whether the store still holds our values, and the policy has published them: asked before each later step.
@@ -238,7 +249,9 @@ fn still_ours(stay: fn(Open) -> State, open: Open, seen: &Seen) -> ControlFlow<M
         StoreView::Gone | StoreView::Refused => return ControlFlow::Continue(open), // nobody waits for it any more
     };
     match (pending.trust, stored) {
-        (Trust::NotProven, stored) if !is_known(&open, stored) => ControlFlow::Break(held(stay, open, seen, pending)),
+        (Trust::NotProven, stored) if !is_known(&open, pending, stored) => {
+            ControlFlow::Break(held(stay, open, seen, pending))
+        }
         (_, Stored::Before { .. } | Stored::Foreign) => ControlFlow::Break(foreign(pending)),
         (_, Stored::Elsewhere) => ControlFlow::Break(elsewhere()),
         (_, Stored::Ours { version }) => {
@@ -246,7 +259,7 @@ fn still_ours(stay: fn(Open) -> State, open: Open, seen: &Seen) -> ControlFlow<M
             if seen.deleted || seen.policy.record.as_ref() == Some(&pending.record) {
                 return ControlFlow::Continue(open);
             }
-            ControlFlow::Break(Move::waiting(stay(open), "the policy publishes the new value"))
+            ControlFlow::Break(unpublished(stay(open), seen))
         }
     }
 }

@@ -41,6 +41,8 @@ struct World {
     pending: Vec<(ObjectMeta, BTreeMap<String, SecretBytes>)>,
     store: Option<(u64, Value)>,
     store_gone: bool,
+    /// Whether the store tells versions, as all do but KV version 1.
+    has_versions: bool,
     unable: Option<Wait>,
     /// The record on the Secret, and what the Secret and the pod hold.
     record: Option<Rotated>,
@@ -84,6 +86,7 @@ impl World {
             pending: Vec::new(),
             store: Some((1, json!({"username": "orders", "password": "old"}))),
             store_gone: false,
+            has_versions: true,
             unable: None,
             record: None,
             secret: "old".to_owned(),
@@ -121,7 +124,8 @@ impl World {
 
     fn remote(&self) -> Option<RemoteValue> {
         let (version, value) = self.store.as_ref()?;
-        Some(RemoteValue { bytes: SecretBytes::from(value.to_string()), version: version.to_string(), created: None })
+        let version = if self.has_versions { version.to_string() } else { String::new() };
+        Some(RemoteValue { bytes: SecretBytes::from(value.to_string()), version, created: None })
     }
 
     fn change_store(&mut self, property: &str, value: &str) {

@@ -143,6 +143,46 @@ fn waiting_says_what_for_and_goes_on_when_it_may() {
 }
 
 #[test]
+fn what_keeps_the_policy_from_publishing_is_said_in_each_step() {
+    for step in ["Publishing", "RollingOut", "Settling"] {
+        let mut world = World::asked();
+        world.until(step);
+        world.until_seen("a version", |world| world.status().rotation.is_some_and(|open| open.version.is_some()));
+        world.record = None; // another tool has put the old Secret back
+        world.unable = Some(Wait::new(Reason::PolicyNotReady, "SecretPolicy db is suspended"));
+        world.turn(None);
+        let open = world.status().rotation.unwrap();
+        assert_eq!((open.step.as_str(), open.message.as_deref()), (step, Some("SecretPolicy db is suspended")));
+        world.unable = None;
+        world.turn(None);
+        assert_eq!(world.status().rotation.unwrap().message.as_deref(), Some("the policy publishes the new value"));
+    }
+}
+
+#[test]
+fn something_more_is_said_beside_a_wait_or_an_end() {
+    let said = |decided: Move| {
+        let decided = decided.adding("more");
+        decided.waits.map(|wait| wait.text).or_else(|| decided.ended.and_then(|(_, why)| why))
+    };
+    assert_eq!(said(Move::waiting(State::Idle, "waits")).as_deref(), Some("waits; more"));
+    assert_eq!(said(Move::end(RotationOutcome::Failed, "why")).as_deref(), Some("why; more"));
+    let complete = Move { ended: Some((RotationOutcome::Completed, None)), ..Move::to(State::Idle) };
+    assert_eq!(said(complete).as_deref(), Some("more"));
+    assert_eq!(said(Move::to(State::Idle)), None);
+}
+
+#[test]
+fn of_the_secrets_with_its_label_a_schedule_looks_at_few() {
+    let name = |number: u32| Pending::name(&format!("{number:04}"));
+    let looked = candidates(Some("0003"), (0..300).map(name));
+    assert_eq!((looked.len(), &looked[0], &looked[1]), (17, &name(3), &name(299)), "the last one and the newest");
+    let few = candidates(Some("0001"), [name(1), name(2)]);
+    assert_eq!(few, [name(1), name(2)], "each once");
+    assert!(candidates(None, []).is_empty());
+}
+
+#[test]
 fn suspending_lets_an_open_rotation_end() {
     let mut world = World::asked();
     world.until("Publishing");

@@ -181,12 +181,60 @@ fn what_cannot_be_told_from_a_forgery_while_a_value_is_live_waits_for_a_person()
             let seen = (world.rotated(), world.ready(), world.writes, world.pending.len());
             let held = Some(Reason::PendingNotProven);
             assert_eq!(seen, (held, held, 1, 1), "{what} in {step}\n{}", world.log.join("\n"));
+            let (name, said) = (world.pending[0].0.name.clone().unwrap(), world.status().rotation.unwrap().message);
+            let command = format!("to give this rotation up: kubectl delete secret {name} -n shop");
+            assert!(said.clone().is_some_and(|said| said.ends_with(&command)), "{said:?}");
             world.pending.clear(); // as the message says
             world.settle();
             assert_eq!(world.outcomes()[0].0, RotationOutcome::Failed, "{what} in {step}");
             assert!(world.at_rest(), "{what} in {step}");
         }
     }
+}
+
+#[test]
+fn a_secret_that_names_other_properties_than_were_written_is_not_believed() {
+    let swap = |values: &mut BTreeMap<String, SecretBytes>, to: &[(&str, &str)]| {
+        values.clear();
+        values.extend(to.iter().map(|(name, value)| ((*name).to_owned(), SecretBytes::from(*value))));
+    };
+    for (what, values) in [("none", vec![]), ("others, as the store has them", vec![("username", "orders")])] {
+        for step in ["Publishing", "RollingOut", "Settling"] {
+            let mut world = World::asked();
+            world.until(step);
+            world.until_seen("a version", |world| world.status().rotation.is_some_and(|open| open.version.is_some()));
+            let before = world.status().rotation.unwrap();
+            world.forge(|_, held| swap(held, &values));
+            world.turns(30);
+            assert_eq!(world.rotated(), Some(Reason::PendingNotProven), "{what} in {step}\n{}", world.log.join("\n"));
+            let after = world.status().rotation.unwrap();
+            assert_eq!((after.digest, after.properties), (before.digest, before.properties), "{what} in {step}");
+        }
+    }
+}
+
+#[test]
+fn in_a_store_without_versions_a_forged_secret_and_value_do_not_vouch_for_each_other() {
+    for step in ["Publishing", "RollingOut", "Settling"] {
+        let mut world = World { has_versions: false, ..World::asked() };
+        world.until(step);
+        world.until_seen("a version", |world| world.status().rotation.is_some_and(|open| open.version.is_some()));
+        let before = world.status().rotation.unwrap();
+        assert_eq!(before.version.as_deref(), Some(""));
+        world.change_store("password", THEIRS);
+        world.forge(FORGERIES[0].1);
+        world.turns(30);
+        assert_eq!(world.rotated(), Some(Reason::PendingNotProven), "{step}\n{}", world.log.join("\n"));
+        assert_eq!(world.status().rotation.unwrap().digest, before.digest, "{step}");
+    }
+}
+
+#[test]
+fn a_rotation_in_a_store_without_versions_ends_as_any_other() {
+    let mut world = World { has_versions: false, ..World::asked() };
+    world.settle();
+    assert_eq!(world.outcomes(), [(RotationOutcome::Completed, Why::Requested)], "{}", world.log.join("\n"));
+    assert_eq!((world.made, world.writes), (1, 1));
 }
 
 #[test]
@@ -222,7 +270,10 @@ fn a_secret_that_stays_after_its_deletion_is_asked_for_once_and_named() {
     world.settle();
     assert_eq!(world.log.iter().filter(|line| line.contains("drops the pending Secret")).count(), 1);
     let ready = world.status().conditions.into_iter().find(|at| at.type_ == "Ready").unwrap();
-    assert!(ready.message.contains("example.com/guard"), "{ready:?}");
+    let name = world.pending[0].0.name.clone().unwrap();
+    let command =
+        format!("kubectl patch secret {name} -n shop --type=merge -p '{{\"metadata\":{{\"finalizers\":null}}}}'");
+    assert!(ready.message.contains("example.com/guard") && ready.message.contains(&command), "{ready:?}");
     world.ask("the next one is not hindered");
     world.settle();
     assert_eq!((world.outcomes().len(), world.writes, world.pending.len()), (2, 2, 1));
