@@ -311,6 +311,9 @@ pub async fn finalizer(ctx: &Context, schedule: &RotationSchedule, hold: bool) -
 /// # Errors
 /// `Conflict` when the schedule has changed meanwhile.
 pub async fn release(ctx: &Context, schedule: &ObjectMeta) -> Result<(), Error> {
+    if !schedule.finalizers.iter().flatten().any(|name| name == names::FINALIZER) {
+        return Ok(()); // or there are more than are kept, and the others would go with it
+    }
     let name = schedule.name.clone().unwrap_or_default();
     let api: Api<RotationSchedule> =
         Api::namespaced(ctx.client.clone(), schedule.namespace.as_deref().unwrap_or_default());

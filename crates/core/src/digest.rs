@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     SecretBytes,
-    packed::{self, Packed},
+    packed::{self, NAMED, Packed},
     workload::Keys,
 };
 
@@ -213,7 +213,12 @@ impl Digests {
     /// Reads the annotation; `None` when it is absent or not ours.
     #[must_use]
     pub fn parse(annotation: Option<&str>) -> Option<Self> {
-        serde_json::from_str(annotation?).ok()
+        let read: Self = serde_json::from_str(annotation?).ok()?;
+        let is_ours = match &read.of {
+            Of::Named(digests) => digests.len() <= NAMED,
+            Of::Packed(_) => true,
+        };
+        is_ours.then_some(read)
     }
 }
 

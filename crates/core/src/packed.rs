@@ -7,6 +7,10 @@ use sha2::{Digest as _, Sha256};
 /// Bytes that stand for a name.
 const NAME: usize = 8;
 
+/// Facts that stand in an annotation by name at most, and more than ever do: many are packed. Anybody can write 256 KiB of
+/// short names, which take ten times as much room once they are read.
+pub const NAMED: usize = 1_024;
+
 /// What stands for a name: the first 8 bytes of its SHA-256. Names are no secret, so there is no key in it, and whoever
 /// looks one up needs none.
 pub type NameHash = [u8; NAME];

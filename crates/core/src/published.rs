@@ -99,7 +99,7 @@ impl Published {
             policy: text(names::POLICY)?.to_owned(),
             revision: text(names::REVISION)?.to_owned(),
             digests: Digests::parse(text(names::DIGESTS))?,
-            changes: text(names::CHANGES).and_then(|json| serde_json::from_str(json).ok())?,
+            changes: text(names::CHANGES).and_then(Changes::read)?,
             taken: taken(metadata),
         })
     }
@@ -138,6 +138,10 @@ impl Published {
 }
 
 impl Changes {
+    fn read(json: &str) -> Option<Self> {
+        serde_json::from_str(json).ok().filter(|read: &Self| read.keys.are_ours())
+    }
+
     /// The record of a first publication.
     #[must_use]
     pub fn first(now: DateTime<Utc>) -> Self {
@@ -352,6 +356,22 @@ mod tests {
         ] {
             assert_eq!((read.consumed(&keys).as_str(), read.changed(&keys)), (marker, since), "{keys:?}");
         }
+    }
+
+    #[test]
+    fn a_record_of_more_names_than_are_ever_written_is_nobodys() {
+        let record = |digests: usize, times: usize| {
+            let named =
+                |count: usize| (0..count).map(|at| (at.to_string(), "".into())).collect::<serde_json::Map<_, _>>();
+            let digests = serde_json::json!({"by": "k", "of": named(digests)}).to_string();
+            let changes = serde_json::json!({"publication": 1, "time": "", "keys": named(times)}).to_string();
+            let all =
+                [(names::POLICY, "db"), (names::REVISION, "r"), (names::DIGESTS, &digests), (names::CHANGES, &changes)];
+            let annotations = all.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            Published::read(&ObjectMeta { annotations: Some(annotations.into()), ..ObjectMeta::default() }).is_some()
+        };
+        assert!(record(1_000, 1_000));
+        assert!(!record(20_000, 0) && !record(0, 20_000));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Pod as KubePod, Secret};
-use kube::{Api, ResourceExt};
+use kube::{Api, ResourceExt as _};
 use rekey_api::{
     RotationSchedule, RotationScheduleStatus, SecretPolicy,
     condition::{ConditionType, Reason},

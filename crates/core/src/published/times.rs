@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{format, parse};
 use crate::{
     digest::Digests,
-    packed::{self, NameHash, Packed},
+    packed::{self, NAMED, NameHash, Packed},
     workload::Keys,
 };
 
@@ -38,6 +38,14 @@ impl Times {
         match self {
             Self::Named(times) => times.is_empty(),
             Self::Packed(times) => times.is_empty(),
+        }
+    }
+
+    /// Whether they can be of our making.
+    pub fn are_ours(&self) -> bool {
+        match self {
+            Self::Named(times) => times.len() <= NAMED,
+            Self::Packed(_) => true,
         }
     }
 
