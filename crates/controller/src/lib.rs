@@ -23,6 +23,7 @@ mod locks;
 mod memory;
 mod notify;
 mod policy;
+mod pool;
 mod queue;
 mod rotation;
 mod rows;
