@@ -30,14 +30,9 @@ use rekey_core::{
 };
 use tokio::sync::OnceCell;
 
-use self::{
-    budget::Budget,
-    client::Client,
-    grants::Granted,
-    turns::{Line, Turns},
-};
+use self::{budget::Budget, client::Client, grants::Granted, turns::Line};
 pub use self::{
-    budget::{ROUND, Room, SMALL, Share},
+    budget::{ROUND, Room, SMALL},
     connection::Connection,
     grants::grants,
 };
@@ -47,6 +42,7 @@ use crate::{
     error::Error,
     namespaces::Standing,
     notify,
+    pool::Pool,
     store::StoreObject,
     table::ObjectName,
 };
@@ -56,7 +52,7 @@ use crate::{
 pub struct Connections {
     open: Mutex<HashMap<Identity, Entry>>,
     /// Turns while they are in use, by what they are taken at.
-    turns: Mutex<HashMap<Stand, Weak<Turns>>>,
+    turns: Mutex<HashMap<Stand, Weak<Pool>>>,
     /// What may be in memory of what stores answer.
     pub budget: Arc<Budget>,
 }
@@ -130,20 +126,21 @@ impl Connections {
     /// The turns of a namespace at a store.
     fn turns(&self, store: &ObjectName, namespace: &str, workers: usize) -> Line {
         let mut all = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut turns = |stand: Stand, make: fn(usize) -> Turns| {
+        let mut pool = |stand: Stand, make: fn(usize) -> Arc<Pool>| {
             if let Some(turns) = all.get(&stand).and_then(Weak::upgrade) {
                 return turns;
             }
             all.retain(|_, turns| turns.strong_count() > 0);
-            let turns = Arc::new(make(workers));
+            let turns = make(workers);
             all.insert(stand, Arc::downgrade(&turns));
             turns
         };
         let namespace = namespace.to_owned();
         Line {
-            both: turns(Stand::Both(store.clone(), namespace.clone()), Turns::half),
-            namespace: turns(Stand::Namespace(namespace), Turns::most),
-            store: turns(Stand::Store(store.clone()), Turns::most),
+            both: pool(Stand::Both(store.clone(), namespace.clone()), turns::half),
+            namespace: pool(Stand::Namespace(namespace.clone()), turns::most),
+            store: pool(Stand::Store(store.clone()), turns::most),
+            tenant: namespace,
         }
     }
 }

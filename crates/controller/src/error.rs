@@ -269,6 +269,8 @@ impl Error {
             Self::Store { source: StoreError { retry_after: Some(wait), .. }, .. } => {
                 Some(delay.max(*wait).min(Duration::from_mins(5)))
             }
+            // Who was sent away in vain comes next, but only what comes again in time finds its turn kept.
+            Self::StoreBusy { .. } | Self::NoRoom | Self::Crowded { .. } => Some(delay.min(Duration::from_secs(4))),
             // It has taken all the time that there is, and most likely will again.
             Self::Spec(SpecError::Render(RenderError::Stopped)) => {
                 Some((delay * (1 << failures.clamp(1, 5).saturating_sub(1))).min(Duration::from_mins(5)))

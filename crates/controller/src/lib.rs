@@ -24,6 +24,7 @@ mod memory;
 mod notify;
 mod pages;
 mod policy;
+mod pool;
 mod queue;
 mod rotation;
 mod rows;

@@ -18,7 +18,8 @@ use rekey_core::{
 use tokio::time::Instant;
 
 use crate::{
-    connections::{ROUND, SMALL, Share},
+    connections::{ROUND, SMALL},
+    pool::Share,
     rows::Version,
     table::ObjectName,
 };

@@ -2,7 +2,8 @@
 //! long on a thread of the runtime keeps probes, the Lease and everybody else's objects from it.
 //!
 //! # Guarantees
-//! - Namespaces take turns, and each has one thread at most: one tenant's flood delays its own policies only.
+//! - Namespaces take turns, and each has one thread at most: one tenant's flood delays its own policies only. One that
+//!   waits in vain keeps its place ([`pool`](crate::pool)).
 //! - A job runs for [`LIMIT`] at most. Then it is stopped, and whoever waits for it is told so.
 //! - A job that nobody waits for any more is stopped, or never started.
 //! - A job that panics is an error of whoever waits for it; the thread goes on.
@@ -17,7 +18,7 @@
 mod tests;
 
 use std::{
-    collections::HashSet,
+    collections::VecDeque,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -27,7 +28,11 @@ use std::{
 use rekey_core::{SpecError, render::RenderError, stop::Stop};
 use tokio::{sync::oneshot, time::timeout};
 
-use crate::{error::Error, fair::Fair, pulse::Pulse};
+use crate::{
+    error::Error,
+    pool::{Pool, Rules},
+    pulse::Pulse,
+};
 
 /// With one, a tenant's job of [`LIMIT`] would be everybody's wait. More would take more from the runtime, which has as many
 /// threads as there are cores, and more memory at once. On one core there are two as well: the system shares it out.
@@ -45,6 +50,7 @@ const NAME: &str = "rendering";
 
 /// See the [module documentation](self).
 pub struct Workshop {
+    turns: Arc<Pool>,
     shared: Arc<Shared>,
 }
 
@@ -58,29 +64,21 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    waiting: Fair<Job>,
-    /// The namespaces whose jobs run.
-    running: HashSet<String>,
+    /// Of those whose turn it is: no more than there are threads.
+    jobs: VecDeque<Job>,
     /// Threads that were started: none before there is a job.
     threads: usize,
     idle: usize,
-    sequence: u64,
     closed: bool,
 }
 
 struct Job {
-    number: u64,
     namespace: String,
     work: Box<dyn FnOnce() + Send>,
 }
 
 /// Whoever waits for a job. When this is dropped, nobody does.
-struct Waiter<'w> {
-    shared: &'w Shared,
-    namespace: &'w str,
-    number: u64,
-    stop: Stop,
-}
+struct Waiter(Stop);
 
 impl Workshop {
     /// One without threads; they are started when they are needed.
@@ -88,7 +86,9 @@ impl Workshop {
     pub fn new(pulse: &Arc<Pulse>) -> Self {
         let crew = pulse.crew(NAME, THREADS);
         let (state, changed) = (Mutex::default(), Condvar::new());
-        Self { shared: Arc::new(Shared { state, changed, pulse: Arc::clone(pulse), crew }) }
+        let (rest, hold) = (Duration::ZERO, Duration::ZERO);
+        let rules = Rules { size: THREADS, share: 1, waiters: usize::MAX, patience: PATIENCE, rest, hold };
+        Self { turns: Pool::new(rules), shared: Arc::new(Shared { state, changed, pulse: Arc::clone(pulse), crew }) }
     }
 
     /// Does `work` for an object of `namespace`, when it is its turn.
@@ -101,20 +101,25 @@ impl Workshop {
         namespace: &str,
         work: impl FnOnce(&Stop) -> T + Send + 'static,
     ) -> Result<T, Error> {
+        let crowded = || Error::Crowded { namespace: namespace.to_owned() };
+        let turn = self.turns.take(namespace, 1, usize::MAX).await.ok_or_else(crowded)?;
         let (start, has_started) = oneshot::channel();
         let (tell, told) = oneshot::channel();
-        let stop = Stop::default();
-        let theirs = stop.clone();
+        let waiter = Waiter(Stop::default());
+        let theirs = waiter.0.clone();
         let work = move || {
-            let _ = start.send(());
-            // The place of a panic is logged by the hook; what it says may hold a value.
-            let result = catch_unwind(AssertUnwindSafe(|| work(&theirs)));
-            let _ = tell.send(result.map_err(drop));
+            if !theirs.is_stopped() {
+                let _ = start.send(());
+                // The place of a panic is logged by the hook; what it says may hold a value.
+                let result = catch_unwind(AssertUnwindSafe(|| work(&theirs)));
+                drop(turn);
+                let _ = tell.send(result.map_err(drop));
+            }
         };
-        let number = Shared::add(&self.shared, namespace, Box::new(work)).map_err(Error::Thread)?;
-        let waiter = Waiter { shared: &self.shared, namespace, number, stop };
+        Shared::add(&self.shared, namespace, Box::new(work)).map_err(Error::Thread)?;
+        // At once, unless a thread could not be started.
         if timeout(PATIENCE, has_started).await.is_err() {
-            return Err(Error::Crowded { namespace: namespace.to_owned() });
+            return Err(crowded());
         }
         let result = timeout(LIMIT, told).await;
         drop(waiter);
@@ -130,23 +135,21 @@ impl Drop for Workshop {
     fn drop(&mut self) {
         let mut state = self.shared.state();
         state.closed = true;
-        let waiting = std::mem::take(&mut state.waiting);
+        let jobs = std::mem::take(&mut state.jobs);
         drop(state);
-        drop(waiting);
+        drop(jobs);
         self.shared.changed.notify_all();
     }
 }
 
-impl Drop for Waiter<'_> {
+impl Drop for Waiter {
     fn drop(&mut self) {
-        self.stop.stop();
-        let removed = self.shared.state().waiting.remove(self.namespace, |job| job.number == self.number);
-        drop(removed); // what it holds goes outside of the lock
+        self.0.stop();
     }
 }
 
 impl Shared {
-    fn add(this: &Arc<Self>, namespace: &str, work: Box<dyn FnOnce() + Send>) -> io::Result<u64> {
+    fn add(this: &Arc<Self>, namespace: &str, work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
         let mut state = this.state();
         if state.idle == 0 && state.threads < THREADS {
             let (shared, thread) = (Arc::clone(this), state.threads);
@@ -157,22 +160,19 @@ impl Shared {
                 Err(error) => tracing::warn!("a second thread for rendering could not be started: {error}"),
             }
         }
-        state.sequence += 1;
-        let number = state.sequence;
-        state.waiting.push(namespace, Job { number, namespace: namespace.to_owned(), work });
+        state.jobs.push_back(Job { namespace: namespace.to_owned(), work });
         drop(state);
         this.changed.notify_one();
-        Ok(number)
+        Ok(())
     }
 
     /// What a thread does.
     fn work(&self, thread: usize) {
-        while let Some(Job { namespace, work, .. }) = self.next() {
+        while let Some(Job { namespace, work }) = self.next() {
             let busy = self.pulse.busy(self.crew, thread);
             let start = Instant::now();
             work();
             drop(busy);
-            self.state().running.remove(&namespace);
             let took = start.elapsed();
             if took > 2 * LIMIT {
                 tracing::error!(namespace, seconds = took.as_secs(), "a rendering did not end when it was stopped");
@@ -187,9 +187,7 @@ impl Shared {
             if state.closed {
                 return None;
             }
-            let State { waiting, running, .. } = &mut *state;
-            if let Some(job) = waiting.pop(|namespace| !running.contains(namespace)) {
-                state.running.insert(job.namespace.clone());
+            if let Some(job) = state.jobs.pop_front() {
                 return Some(job);
             }
             state.idle += 1;

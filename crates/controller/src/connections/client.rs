@@ -70,18 +70,25 @@ impl Client {
         answer
     }
 
-    /// Searches. The lists it takes, and what it looks at of each key, are counted when it is over.
+    /// Searches. The lists it takes, and what it looks at of each key, take tokens as they are made.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// As [`Client::call`]; `Throttled` when it takes more requests than the limits let through in the time of a call.
     pub(super) async fn find(&self, search: &Search, room: &Room) -> Result<Vec<String>, StoreError> {
         let mut pass = self.gate.enter(1, Caller::User(room.namespace())).await?;
-        let before = room.allowance().requests();
-        let answer = self.store.find(search, room.allowance()).await;
-        pass.settle(room.allowance().requests() - before);
-        self.count("find", answer.as_ref().err());
-        self.leave(pass, answer.as_ref().err());
-        answer
+        pass.count(room.allowance());
+        let answer = pass.pace(self.store.find(search, room.allowance())).await;
+        self.count("find", answer.as_ref().map_or_else(Some, |answer| answer.as_ref().err()));
+        match answer {
+            Ok(answer) => {
+                self.leave(pass, answer.as_ref().err());
+                answer
+            }
+            Err(limited) => {
+                let text = format!("{}, or search below a longer find.path", limited.text);
+                Err(StoreError { text, ..limited })
+            }
+        }
     }
 
     /// Reads distinct keys with as few requests as the store allows. `begun` is set when it is the store's turn.
@@ -98,14 +105,12 @@ impl Client {
             Err(error) => return locators.iter().map(|_| Err(error.clone())).collect(),
         };
         begun.store(true, Ordering::Release);
-        let before = room.allowance().requests();
+        pass.count(room.allowance());
         let answers = self.store.read_all(locators, room.allowance()).await;
-        let made = room.allowance().requests() - before;
-        pass.settle(made);
         for answer in &answers {
             self.count("read", answer.as_ref().err());
         }
-        if made > 0 {
+        if pass.made() > 0 {
             self.leave(pass, verdict(&answers));
         }
         answers

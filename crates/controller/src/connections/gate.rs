@@ -13,12 +13,15 @@ mod bucket;
 mod tests;
 
 use std::{
+    future::{Future, poll_fn},
+    pin::pin,
     sync::{Mutex, MutexGuard, PoisonError},
+    task::Poll,
     time::Duration,
 };
 
 use rekey_api::store::Limits;
-use rekey_core::store::{StoreError, StoreErrorKind};
+use rekey_core::store::{Allowance, StoreError, StoreErrorKind};
 use tokio::{
     sync::oneshot,
     time::{Instant, sleep_until},
@@ -76,13 +79,22 @@ struct Pause {
     asked: bool,
 }
 
-/// The right to make one call, and the duty to tell how it went.
+/// The right to make one call, and the duty to tell how it went. What was taken for it is corrected by what it has made
+/// when this is dropped, also if the call was given up.
 pub struct Pass<'g> {
     gate: &'g Gate,
     namespace: &'g str,
+    /// How many it was taken for.
     requests: u32,
+    made: Option<Meter>,
     epoch: u64,
     trial: bool,
+}
+
+/// Where requests are counted as they are made, and how many were before.
+struct Meter {
+    allowance: Allowance,
+    before: usize,
 }
 
 impl Gate {
@@ -118,7 +130,7 @@ impl Gate {
             };
             let trial = caller != Caller::Probe && state.is_away();
             state.trying |= trial;
-            (turn, Pass { gate: self, namespace, requests, epoch: state.epoch, trial })
+            (turn, Pass { gate: self, namespace, requests, made: None, epoch: state.epoch, trial })
         };
         if let Some(turn) = turn {
             self.wait(turn, now + LONGEST_WAIT).await?;
@@ -214,11 +226,67 @@ impl State {
 }
 
 impl Pass<'_> {
-    /// Says how many requests the call has made.
-    pub fn settle(&mut self, requests: usize) {
-        let made = u32::try_from(requests).unwrap_or(u32::MAX);
-        let taken = std::mem::replace(&mut self.requests, made);
-        self.gate.state().bucket.settle(self.namespace, taken, made, Instant::now());
+    /// Has the requests counted that the allowance counts from now on.
+    pub fn count(&mut self, allowance: &Allowance) {
+        self.made = Some(Meter { allowance: allowance.clone(), before: allowance.requests() });
+    }
+
+    /// How many requests the call has made.
+    #[must_use]
+    pub fn made(&self) -> usize {
+        self.made.as_ref().map_or(0, |meter| meter.allowance.requests().saturating_sub(meter.before))
+    }
+
+    /// Makes a call that does not know how many requests it takes: it goes on when tokens for those that it has made have
+    /// come.
+    ///
+    /// # Errors
+    /// When that would take longer than a call may. It says nothing about the store, and the call is given up.
+    pub async fn pace<T>(
+        &mut self,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<Result<T, StoreError>, StoreError> {
+        let (mut call, start, mut has_waited) = (pin!(call), Instant::now(), false);
+        loop {
+            let step = poll_fn(|context| match call.as_mut().poll(context) {
+                Poll::Ready(answer) => Poll::Ready(Some(answer)),
+                Poll::Pending if self.unpaid() > 0 => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            });
+            match step.await {
+                // The time of the call is over, and waiting has taken some of it.
+                Some(Err(error))
+                    if has_waited && error.kind == StoreErrorKind::Unavailable && start.elapsed() >= LONGEST_WAIT =>
+                {
+                    return Err(self.gate.state().limited(LONGEST_WAIT));
+                }
+                Some(answer) => return Ok(answer),
+                None => has_waited |= self.pay(start + LONGEST_WAIT).await?,
+            }
+        }
+    }
+
+    fn unpaid(&self) -> u32 {
+        u32::try_from(self.made()).unwrap_or(u32::MAX).saturating_sub(self.requests)
+    }
+
+    /// Takes tokens for what was made; whether that meant to wait.
+    async fn pay(&mut self, end: Instant) -> Result<bool, StoreError> {
+        let (requests, now) = (self.unpaid(), Instant::now());
+        let turn = {
+            let mut state = self.gate.state();
+            match state.bucket.take(self.namespace, requests, now) {
+                Answer::Now => None,
+                Answer::Later(turn) => Some(turn),
+                Answer::Never(wait) => return Err(state.limited(wait)),
+            }
+        };
+        let waits = turn.is_some();
+        if let Some(turn) = turn {
+            self.gate.wait(turn, end).await?;
+        }
+        self.requests += requests;
+        Ok(waits)
     }
 
     /// Tells how the call went. True when the store was away and has come back.
@@ -246,8 +314,13 @@ impl Pass<'_> {
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
+        let mut state = self.gate.state();
+        if self.made.is_some() {
+            let made = u32::try_from(self.made()).unwrap_or(u32::MAX);
+            state.bucket.settle(self.namespace, self.requests, made, Instant::now());
+        }
         if self.trial {
-            self.gate.state().trying = false;
+            state.trying = false;
         }
     }
 }

@@ -24,10 +24,8 @@ use futures::{
 use rekey_core::store::{Locator, RemoteValue, StoreError, StoreErrorKind};
 use tokio::time::{Instant, sleep_until};
 
-use super::{
-    budget::{Room, Share},
-    client::Client,
-};
+use super::{budget::Room, client::Client};
+use crate::pool::Share;
 
 /// How long an answer serves others, too.
 pub const WINDOW: Duration = Duration::from_secs(1);

@@ -64,6 +64,9 @@ fn waiting_grows_to_a_minute_and_a_store_may_ask_for_more() {
     let away = store(StoreErrorKind::Unavailable);
     let seconds: Vec<u64> = [1, 2, 3, 7, 100].map(|failures| away.delay(failures).unwrap_or_default().as_secs()).into();
     assert_eq!(seconds, [1, 2, 4, 32, 32]);
+    let busy = Error::StoreBusy { store: "s".to_owned() };
+    let seconds: Vec<u64> = [1, 2, 3, 7, 100].map(|failures| busy.delay(failures).unwrap_or_default().as_secs()).into();
+    assert_eq!(seconds, [1, 2, 4, 4, 4], "in time for the turn that is kept for it");
     let asked = StoreError::new(StoreErrorKind::Throttled, "slow down").retry_after(Some(Duration::from_hours(1)));
     assert_eq!(Error::store("read", "s")(asked).delay(1), Some(Duration::from_mins(5)));
     let at_once = StoreError::new(StoreErrorKind::Throttled, "slow down").retry_after(Some(Duration::ZERO));

@@ -117,7 +117,7 @@ async fn a_job_that_nobody_waits_for_is_stopped_or_never_started() {
     started.recv().unwrap();
     let (never, begins) = mpsc::channel();
     let waiting = spawn(&workshop, "shop", move |_| never.send(()).unwrap());
-    while workshop.shared.state().sequence < 2 {
+    while workshop.turns.counts().1 == 0 {
         tokio::task::yield_now().await;
     }
     waiting.abort();

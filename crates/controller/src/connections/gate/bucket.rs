@@ -4,7 +4,7 @@
 //! each that comes, whatever a namespace wants: a call of many requests waits for as many turns. So a namespace that asks for
 //! much waits for what it asks for, and one that asks for little waits for one turn of each of the others at most.
 //!
-//! A call that made more requests than it has waited for (a search does not know how many lists it takes) leaves a debt: it
+//! A call that made more requests than it has waited for (a search that is given up, say) leaves a debt: it
 //! takes turns of its namespace as if it waited.
 
 use std::time::Duration;

@@ -64,23 +64,82 @@ async fn a_flood_of_one_namespace_is_sent_away_and_others_go_on_at_once() {
     assert!((70..75).contains(&sent_away), "{sent_away}");
 }
 
+/// Makes requests one after the other, each of which takes so long.
+async fn requests(allowance: &Allowance, number: usize, each: Duration) -> Result<(), StoreError> {
+    for _ in 0..number {
+        allowance.count_request();
+        tokio::time::sleep(each).await;
+    }
+    Ok(())
+}
+
 #[tokio::test(start_paused = true)]
-async fn what_a_call_really_made_counts() {
+async fn what_a_call_really_made_counts_also_when_it_is_given_up() {
     let gate = gate(10, 10);
-    let mut pass = gate.enter(1, A).await.unwrap();
-    pass.settle(40);
-    pass.leave(None);
+    let allowance = Allowance::new(0);
+    let call_of_many = async {
+        let mut pass = gate.enter(1, A).await.unwrap();
+        pass.count(&allowance);
+        requests(&allowance, 40, Duration::ZERO).await.unwrap();
+        std::future::pending::<()>().await;
+        drop(pass);
+    };
+    assert!(tokio::time::timeout(Duration::from_millis(1), call_of_many).await.is_err());
+    assert_eq!(allowance.requests(), 40);
     let start = Instant::now();
     let ((), ()) = tokio::join!(
         async {
             call(&gate, A, None).await.unwrap();
-            assert_eq!(start.elapsed().as_millis() / 100, 32, "31 that it owes or wants, and one of the other");
+            assert_eq!(start.elapsed().as_millis() / 100, 31, "31 that it owes or wants, and one of the other");
         },
         async {
             call(&gate, B, None).await.unwrap();
             assert!(start.elapsed() <= Duration::from_millis(201));
         }
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_search_keeps_to_the_limits_while_it_lasts() {
+    let (gate, start, allowance) = (gate(10, 10), Instant::now(), Allowance::new(0));
+    let search = async {
+        let mut pass = gate.enter(1, A).await.unwrap();
+        pass.count(&allowance);
+        pass.pace(requests(&allowance, 60, Duration::from_millis(1))).await.unwrap().unwrap();
+        assert_eq!(start.elapsed().as_secs(), 5, "ten at once and fifty at ten a second");
+        pass.leave(None);
+    };
+    let other = async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(allowance.requests() <= 31, "{}", allowance.requests());
+        call(&gate, B, None).await.unwrap();
+        assert!(start.elapsed() <= Duration::from_millis(2300));
+    };
+    tokio::join!(search, other);
+    let start = Instant::now();
+    call(&gate, A, None).await.unwrap();
+    assert!(start.elapsed() <= Duration::from_millis(200), "it owes nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_search_that_the_limits_do_not_let_through_in_time_is_refused_and_says_nothing_about_the_store() {
+    let (gate, start, allowance) = (gate(1, 1), Instant::now(), Allowance::new(0));
+    for _ in 0..3 {
+        let mut pass = gate.enter(1, A).await.unwrap();
+        pass.count(&allowance);
+        let timed_out = async {
+            let all = requests(&allowance, 100, Duration::from_millis(1));
+            tokio::time::timeout(LONGEST_WAIT, all).await.unwrap_or_else(|_| Err(away()))
+        };
+        let refused = pass.pace(timed_out).await.unwrap_err();
+        assert_eq!(refused.kind, StoreErrorKind::Throttled);
+    }
+    let (seconds, made) = (start.elapsed().as_secs(), allowance.requests());
+    assert!(
+        made <= usize::try_from(seconds).unwrap() + 4,
+        "{made} in {seconds} s: one at first, and one that each owes"
+    );
+    assert!(gate.closed().is_none());
 }
 
 #[tokio::test(start_paused = true)]
