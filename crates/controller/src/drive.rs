@@ -25,7 +25,7 @@ const UNTOLD: Duration = Duration::from_secs(30);
 
 /// What passes by itself, a crowd at a store for example, and has not for so many attempts in a row, is reported like any
 /// other failure: with the pauses between them that is about a minute.
-const LASTING: u32 = 7;
+const LASTING: u32 = 15;
 
 /// When to look again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,7 +167,7 @@ mod tests {
     fn what_should_pass_and_does_not_is_reported() {
         let busy = Error::StoreBusy { store: "RemoteStore/vault".to_owned() };
         let words: Vec<Word> = (1..=LASTING).map(|count| Word::about(&busy, count)).collect();
-        assert_eq!(words.iter().filter(|word| **word == Word::Log).count(), 6);
+        assert_eq!(words.iter().filter(|word| **word == Word::Log).count(), 14);
         assert_eq!(words.last(), Some(&Word::Status));
         let waited: Duration = (1..LASTING).filter_map(|count| busy.delay(count)).sum();
         assert!((Duration::from_secs(30)..Duration::from_mins(2)).contains(&waited), "{waited:?}");
