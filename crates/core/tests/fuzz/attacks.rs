@@ -224,14 +224,23 @@ fn parts_of_large_values_share_the_budget() {
         let text = end(&part.to_string(), || published(&policy, &read, &Stop::default()));
         assert!(text.contains("128 MiB") || text.contains("too large for this expression"), "{part}: {text}");
     }
-    let names: Value =
-        (0..60_000).map(|position| (format!("name-{position}"), json!(""))).collect::<serde_json::Map<_, _>>().into();
-    let stored = BTreeMap::from([("k".to_owned(), names.to_string().into_bytes())]);
+}
+
+#[test]
+fn rewrites_of_many_names_end() {
     let rewrites = vec![json!({"regexp": "(.*[^A-Z]|[A-Z])", "replacement": "$1"}); 16];
     let policy = policy(&json!({"dataFrom": [{"extract": {"key": "k"}, "rewrite": rewrites}]}), &one("x")).unwrap();
-    let read = fetched(&policy, &stored);
-    let text = end("rewrites", || published(&policy, &read, &Stop::default()));
-    assert!(text.contains("128 MiB"), "{text}");
+    let run = |count: u32, long: &str| {
+        let name = |position: u32| (format!("{long}-{position}"), json!(""));
+        let names: Value = (0..count).map(name).collect::<serde_json::Map<_, _>>().into();
+        let read = fetched(&policy, &BTreeMap::from([("k".to_owned(), names.to_string().into_bytes())]));
+        end("rewrites", || published(&policy, &read, &Stop::default()))
+    };
+    let text = run(60_000, "name");
+    assert!(text.contains("60000 keys or more"), "{text}");
+    // As many names as a Secret can have, and as long as their value can hold.
+    let text = run(5_000, &"n".repeat(180));
+    assert!(text.contains("rendered") || text.contains("128 MiB"), "{text}");
 }
 
 #[test]
