@@ -1,6 +1,6 @@
 //! `SecretPolicy`: keeps the Secret of a policy equal to what its source holds.
 
-mod observe;
+pub(crate) mod observe;
 mod read;
 
 use std::sync::Arc;

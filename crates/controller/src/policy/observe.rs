@@ -1,9 +1,9 @@
 //! What is seen of a policy's surroundings: from the tables, and from the API server where they cannot tell.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::TimeDelta;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{Api, ResourceExt as _};
 use rekey_api::{RotationSchedule, SecretPolicy, names, rotation::RotationStep};
 use rekey_core::{
@@ -229,6 +229,11 @@ async fn content(ctx: &Context, name: &ObjectName) -> Result<Option<Content>, Er
     }
 }
 
+/// The data of a Secret, as values.
+pub fn values(data: Option<BTreeMap<String, ByteString>>) -> BTreeMap<String, SecretBytes> {
+    data.unwrap_or_default().into_iter().map(|(key, value)| (key, SecretBytes::new(value.0))).collect()
+}
+
 fn read(secret: Secret) -> Content {
     let others = || {
         let entries = secret.managed_fields().iter().filter(|entry| entry.manager.as_deref() != Some(names::MANAGER));
@@ -238,9 +243,8 @@ fn read(secret: Secret) -> Content {
     let created = secret.creation_timestamp().as_ref().map(time::chrono);
     let edited_at = others().filter_map(|entry| entry.time.as_ref()).map(time::chrono).max();
     let other_annotations = other_annotations(&secret.metadata);
-    let data = secret.data.unwrap_or_default();
     Content {
-        data: data.into_iter().map(|(key, value)| (key, SecretBytes::new(value.0))).collect(),
+        data: values(secret.data),
         kind: secret.type_.unwrap_or_else(|| "Opaque".to_owned()),
         immutable: secret.immutable == Some(true),
         edited_by,

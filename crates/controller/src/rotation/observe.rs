@@ -11,7 +11,6 @@ use rekey_api::{
     policy::ConsumerState,
 };
 use rekey_core::{
-    SecretBytes,
     policy::{Policy, Refresh, Source, effective_secret},
     published::Published,
     rollout,
@@ -25,6 +24,7 @@ use crate::{
     context::Context,
     error::Error,
     pages,
+    policy::observe::values,
     rows::{Holder, SecretRow},
     table::ObjectName,
     workload,
@@ -115,9 +115,7 @@ async fn pending(ctx: &Context, owner: &Owner<'_>, name: &str) -> Result<Option<
 }
 
 fn as_pending(ctx: &Context, owner: &Owner<'_>, secret: Secret) -> Pending {
-    let data = secret.data.unwrap_or_default();
-    let values = data.into_iter().map(|(key, value)| (key, SecretBytes::new(value.0))).collect();
-    Pending::read(owner, &secret.metadata, values, &ctx.digest_key)
+    Pending::read(owner, &secret.metadata, values(secret.data), &ctx.digest_key)
 }
 
 /// The pending Secrets that are proven to be this schedule's: that of the rotation that it knows of, and those that the
@@ -250,9 +248,8 @@ async fn published_now(ctx: &Context, plan: &Plan, policy: &SecretPolicy) -> Res
     let Some(published) = Published::read(&secret.metadata).filter(|at| at.policy == plan.policy) else {
         return Ok(None);
     };
-    let data = secret.data.unwrap_or_default();
-    let data = data.into_iter().map(|(key, value)| (key, SecretBytes::new(value.0))).collect();
-    let is_as_recorded = parsed.digests_of(&ctx.digest_key, &data, Some(&published)) == published.digests;
+    let is_as_recorded =
+        parsed.digests_of(&ctx.digest_key, &values(secret.data), Some(&published)) == published.digests;
     Ok(is_as_recorded.then(|| Arc::new(published)))
 }
 

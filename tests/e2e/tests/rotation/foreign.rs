@@ -3,9 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Result, ensure};
-use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Patch, PatchParams};
-use rekey_api::{SecretPolicy, names, rotation::RotationOutcome};
+use rekey_api::{SecretPolicy, rotation::RotationOutcome};
 use rekey_e2e::{World, wait::stays};
 use rekey_testkit::proxy::Fault;
 use serde_json::json;
@@ -34,12 +33,7 @@ async fn superseded(stage: &Stage, theirs: &str) -> Result<()> {
 /// While a consumer holds the rotation in `RollingOut`.
 async fn rolling(world: Arc<World>, name: &str, theirs: &str) -> Result<()> {
     let stage = Stage::new(&world, name).await?;
-    stage.published().await?;
-    stage.consumer("web", "password").await?;
-    stage.scene.annotate::<Deployment>("web", names::RESTART, "Never").await?;
-    stage.schedule("vault", &json!({})).await?;
-    stage.ask("token-1").await?;
-    stage.step("RollingOut").await?;
+    stage.held_in_rolling_out().await?;
     stage.put(&json!({"username": "orders", "password": theirs})).await?;
     superseded(&stage, theirs).await
 }

@@ -82,12 +82,7 @@ async fn let_go(stage: &Stage) -> Result<()> {
 /// A Secret with our labels and an id of its own, made while a rotation is open, so that it is found when that ends.
 pub async fn labelled(world: Arc<World>) -> Result<()> {
     let stage = Stage::new(&world, "labelled").await?;
-    stage.published().await?;
-    stage.consumer("web", "password").await?;
-    stage.scene.annotate::<Deployment>("web", names::RESTART, "Never").await?;
-    stage.schedule("vault", &json!({})).await?;
-    stage.ask("token-1").await?;
-    stage.step("RollingOut").await?;
+    stage.held_in_rolling_out().await?;
     let mut metadata = pending(&stage).await?.metadata;
     let id = "ffffffff-ffff-7fff-bfff-ffffffffffff";
     metadata.name = Some(format!("rekey-pending-{id}"));

@@ -3,22 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Result, ensure};
-use k8s_openapi::api::apps::v1::Deployment;
-use rekey_api::{names, rotation::RotationOutcome};
+use rekey_api::rotation::RotationOutcome;
 use rekey_e2e::{World, wait::stays};
-use serde_json::json;
 
 use crate::stage::{OLD, Stage, fresh};
 
 /// It is restarted by nobody but its owner; until then the rotation is open and says why.
 pub async fn never(world: Arc<World>) -> Result<()> {
     let stage = Stage::new(&world, "never").await?;
-    stage.published().await?;
-    stage.consumer("web", "password").await?;
-    stage.scene.annotate::<Deployment>("web", names::RESTART, "Never").await?;
-    stage.schedule("vault", &json!({})).await?;
-    stage.ask("token-1").await?;
-    stage.step("RollingOut").await?;
+    stage.held_in_rolling_out().await?;
     let password = fresh(&stage.stored().await?.0)?;
     let open = || async {
         let open = stage.scene.schedule("db").await?.status.unwrap_or_default().rotation;

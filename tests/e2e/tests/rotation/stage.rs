@@ -146,6 +146,16 @@ impl Stage {
         .await
     }
 
+    /// A rotation that rolls out for as long as the consumer `web` is not restarted, which is for its owner to do.
+    pub async fn held_in_rolling_out(&self) -> Result<()> {
+        self.published().await?;
+        self.consumer("web", "password").await?;
+        self.scene.annotate::<Deployment>("web", names::RESTART, "Never").await?;
+        self.schedule("vault", &json!({})).await?;
+        self.ask("token-1").await?;
+        self.step("RollingOut").await.map(drop)
+    }
+
     /// Waits until the open rotation is in this step, and returns what it waits for.
     pub async fn step(&self, wanted: &str) -> Result<String> {
         until(&format!("a rotation in step {wanted}"), || async {
