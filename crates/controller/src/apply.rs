@@ -297,8 +297,9 @@ pub async fn finalizer(ctx: &Context, schedule: &RotationSchedule, hold: bool) -
         // Gone with this write, unless others hold it too.
         Ok(changed) if changed.metadata.deletion_timestamp.is_some() && changed.finalizers().is_empty() => Ok(()),
         Ok(changed) => {
-            let row = crate::rows::Object::from_object(changed);
-            ctx.known.schedules.update(&ObjectName::new(namespace, name), row);
+            let name = ObjectName::new(namespace, name);
+            let before = ctx.known.schedules.get(&name);
+            ctx.known.schedules.update(&name, crate::rows::Object::from_object(changed, before.as_deref()));
             Ok(())
         }
         Err(error) if status(&error) == Some(404) => Ok(()),

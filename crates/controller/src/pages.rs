@@ -10,11 +10,11 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::error::Error;
 
 /// Objects in one answer of a list of whole objects, each of up to 1.5 MiB.
-pub const WHOLE: u32 = 15;
+pub const WHOLE: u32 = 30;
 /// The same where only metadata is asked for, of which annotations are up to 256 KiB.
-pub const METADATA: u32 = 50;
-/// Lists under way at the same time.
-const AT_ONCE: usize = 4;
+pub const METADATA: u32 = 100;
+/// Lists under way at the same time. Few, so that a page can be larger: each page of 1,000 policies is a request.
+const AT_ONCE: usize = 2;
 /// How long a list waits for its turn. One that is never answered keeps its turn, and must not stop the others for good.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Pods that are looked at in one list.

@@ -63,11 +63,11 @@ pub struct Malformed {
 }
 
 impl<K: Bounded> Object<K> {
-    /// From what a watch delivers.
+    /// From what a watch delivers; `before`: what is known of the object.
     #[must_use]
-    pub fn from_guard(guard: DeserializeGuard<K>) -> Self {
+    pub fn from_guard(guard: DeserializeGuard<K>, before: Option<&Self>) -> Self {
         match guard.0 {
-            Ok(object) => Self::from_object(object),
+            Ok(object) => Self::from_object(object, before),
             Err(mut invalid) => {
                 let _ = slim(&mut invalid.metadata); // what it says is wrong stands behind what the parser says
                 let text = invalid.error.chars().take(SAID).collect();
@@ -77,11 +77,14 @@ impl<K: Bounded> Object<K> {
         }
     }
 
-    /// From an object.
+    /// From an object. A spec that was found within its bounds `before` is not looked at again: most news of an object
+    /// are of its status, and our own.
     #[must_use]
-    pub fn from_object(mut object: K) -> Self {
+    pub fn from_object(mut object: K, before: Option<&Self>) -> Self {
         let slimmed = slim(object.meta_mut());
-        let parsed = match slimmed.and_then(|()| object.within_bounds()) {
+        let is_known = before.is_some_and(|row| row.parsed.is_ok() && same_spec(row.metadata(), object.meta()));
+        let bounded = |object: &K| if is_known { Ok(()) } else { object.within_bounds() };
+        let parsed = match slimmed.and_then(|()| bounded(&object)) {
             Ok(()) => Ok(object),
             Err(error) => {
                 let metadata = std::mem::take(object.meta_mut());
@@ -131,6 +134,11 @@ impl Object<SecretPolicy> {
     }
 }
 
+/// Whether two versions of an object have the same spec.
+fn same_spec(one: &ObjectMeta, other: &ObjectMeta) -> bool {
+    one.generation.is_some() && (&one.uid, one.generation) == (&other.uid, other.generation)
+}
+
 /// Drops what nobody asks the rows for. Tenants write into metadata what they like, up to 1.5 MiB in each object, and our
 /// kinds are watched in namespaces that are not opened too.
 ///
@@ -178,8 +186,7 @@ impl<K: Refers + Send + Sync + 'static> Row for Object<K> {
     }
 
     fn follow(&mut self, before: &Self) {
-        let spec = |row: &Self| (row.metadata().uid.clone(), row.metadata().generation);
-        if spec(self) == spec(before) && self.metadata().generation.is_some() {
+        if same_spec(self.metadata(), before.metadata()) {
             self.verdict.clone_from(&before.verdict);
         }
     }
@@ -239,7 +246,7 @@ mod tests {
 
     fn policy(metadata: &serde_json::Value) -> Object<SecretPolicy> {
         let policy = json!({"metadata": metadata, "spec": {"source": {}}});
-        Object::<SecretPolicy>::from_object(serde_json::from_value(policy).unwrap())
+        Object::<SecretPolicy>::from_object(serde_json::from_value(policy).unwrap(), None)
     }
 
     #[test]
@@ -297,7 +304,7 @@ mod tests {
             let auth = json!({"token": {"secretRef": {"name": "token", "key": "token"}}});
             let spec = json!({"provider": {"vault": {"server": server, "auth": auth}}});
             let store = json!({"metadata": {"name": "vault", "uid": "u"}, "spec": spec});
-            Object::<rekey_api::RemoteStore>::from_object(serde_json::from_value(store).unwrap())
+            Object::<rekey_api::RemoteStore>::from_object(serde_json::from_value(store).unwrap(), None)
         };
         assert!(store("https://vault:8200").object().is_ok());
         let older = store("https://user@vault:8200");
@@ -308,12 +315,27 @@ mod tests {
     }
 
     #[test]
+    fn a_spec_that_was_within_its_bounds_is_looked_at_again_when_it_changes() {
+        let row = |generation: i64, name: &str, before: Option<&Object<SecretPolicy>>| {
+            let metadata = json!({"name": "db", "uid": "u", "generation": generation});
+            let policy = json!({"metadata": metadata, "spec": {"source": {}, "target": {"name": name}}});
+            Object::<SecretPolicy>::from_object(serde_json::from_value(policy).unwrap(), before)
+        };
+        let first = row(1, "db", None);
+        assert!(first.object().is_ok());
+        assert!(row(1, "No name", Some(&first)).object().is_ok(), "the API server says that nothing has changed");
+        let wrong = row(2, "No name", Some(&first));
+        assert!(wrong.object().is_err());
+        assert!(row(2, "No name", Some(&wrong)).object().is_err(), "what was wrong stays so");
+    }
+
+    #[test]
     fn what_was_found_of_expressions_holds_as_long_as_the_spec() {
         let row = |version: &str, uid: &str, generation: i64| {
             let metadata = json!({"name": "db", "resourceVersion": version, "uid": uid, "generation": generation});
             let source = json!({"remote": {"storeRef": {"name": "vault"}, "dataFrom": [{"extract": {"key": "k"}}]}});
             let policy = json!({"metadata": metadata, "spec": {"source": source}});
-            Object::<SecretPolicy>::from_object(serde_json::from_value(policy).unwrap())
+            Object::<SecretPolicy>::from_object(serde_json::from_value(policy).unwrap(), None)
         };
         let (table, name) = (Table::default(), ObjectName::new("shop", "db"));
         let set = |row| table.set(&name, row).unwrap().now.unwrap();

@@ -110,7 +110,8 @@ where
         return Ok(false);
     };
     let name = ObjectName::new(written.namespace().unwrap_or_default(), written.name_any());
-    if let Some(change) = K::table(ctx).update(&name, Object::from_object(written)) {
+    let before = K::table(ctx).get(&name);
+    if let Some(change) = K::table(ctx).update(&name, Object::from_object(written, before.as_deref())) {
         notify(ctx, &change);
     }
     Ok(true)

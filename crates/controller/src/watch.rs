@@ -58,7 +58,7 @@ struct Feed<K, T> {
     /// Whether nothing begins before its first list.
     first: bool,
     table: fn(&Context) -> &Table<T>,
-    row: fn(K) -> (ObjectName, T),
+    row: Box<dyn Fn(K) -> (ObjectName, T) + Send + Sync>,
     notify: fn(&Context, &Change<T>),
     listed: fn(&Context, Option<&str>, &'static str),
 }
@@ -131,7 +131,7 @@ pub fn namespace(ctx: &Arc<Context>, namespace: &str) -> Vec<AbortHandle> {
         page: pages::METADATA,
         first: false,
         table: |ctx| &ctx.known.secrets,
-        row: |object: PartialObjectMeta<Secret>| (named(&object), SecretRow::project(object.metadata)),
+        row: Box::new(|object: PartialObjectMeta<Secret>| (named(&object), SecretRow::project(object.metadata))),
         notify: notify::secret,
         listed,
     };
@@ -164,7 +164,7 @@ pub fn labels(ctx: &Arc<Context>) -> AbortHandle {
         page: pages::METADATA,
         first: false,
         table: |ctx| &ctx.known.namespaces,
-        row: |object: PartialObjectMeta<Namespace>| (named(&object), NamespaceRow::project(object.metadata)),
+        row: Box::new(|object: PartialObjectMeta<Namespace>| (named(&object), NamespaceRow::project(object.metadata))),
         notify: notify::namespace,
         listed: |ctx, _, kind| {
             ctx.listings.set(kind, Listing::Done);
@@ -203,7 +203,12 @@ fn follow_own<K>(
 where
     K: Bounded + Refers + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
-    let row = |object: DeserializeGuard<K>| (named(&object), Object::from_guard(object));
+    let known = Arc::clone(ctx);
+    let row = move |object: DeserializeGuard<K>| {
+        let name = named(&object);
+        let before = table(&known).get(&name);
+        (name, Object::from_guard(object, before.as_deref()))
+    };
     let feed = Feed {
         kind,
         namespace,
@@ -212,7 +217,7 @@ where
         page: pages::WHOLE,
         first: true,
         table,
-        row,
+        row: Box::new(row),
         notify,
         listed: |ctx, namespace, kind| {
             ctx.listings.set(kind, Listing::Done);
@@ -242,7 +247,7 @@ fn consumer(workload: Workload) -> (ObjectName, WorkloadRow) {
     (workload_name(&workload.id), WorkloadRow(workload))
 }
 
-fn consumers<K>(namespace: &str, kind: Kind, row: fn(K) -> (ObjectName, WorkloadRow)) -> Feed<K, WorkloadRow> {
+fn consumers<K: 'static>(namespace: &str, kind: Kind, row: fn(K) -> (ObjectName, WorkloadRow)) -> Feed<K, WorkloadRow> {
     Feed {
         kind: kind.as_str(),
         namespace: Some(namespace.to_owned()),
@@ -251,7 +256,7 @@ fn consumers<K>(namespace: &str, kind: Kind, row: fn(K) -> (ObjectName, Workload
         page: pages::WHOLE,
         first: false,
         table: |ctx| &ctx.known.workloads,
-        row,
+        row: Box::new(row),
         notify: notify::workload,
         listed,
     }

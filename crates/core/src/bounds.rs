@@ -7,7 +7,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
     time::Duration,
 };
 
@@ -21,10 +21,11 @@ use serde_json::{Map, Value};
 use crate::SpecError;
 
 static SPECS: LazyLock<BTreeMap<String, Node>> = LazyLock::new(|| {
+    let mut patterns = Patterns::default();
     let spec = |crd: &CustomResourceDefinition| {
         let schema = crd.spec.versions.first()?.schema.as_ref()?.open_api_v3_schema.as_ref()?;
         let spec = serde_json::to_value(schema.properties.as_ref()?.get("spec")?).ok()?;
-        Some((crd.spec.names.kind.clone(), Node::read(&spec)))
+        Some((crd.spec.names.kind.clone(), Node::read(&spec, &mut patterns)))
     };
     crds::all().iter().filter_map(spec).collect()
 });
@@ -61,7 +62,7 @@ struct Node {
     entries: Span,
     /// Of a number.
     number: Span,
-    pattern: Option<Regex>,
+    pattern: Option<Arc<Regex>>,
     choices: Vec<Value>,
     required: Vec<String>,
     members: BTreeMap<String, Node>,
@@ -70,6 +71,10 @@ struct Node {
     identity: Identity,
     times: Vec<TimeRule>,
 }
+
+/// Each pattern once, however many fields have it: most of their memory would be copies of that of a name.
+#[derive(Default)]
+struct Patterns(BTreeMap<String, Arc<Regex>>);
 
 /// Between which two numbers, both of them included.
 #[derive(Clone, Copy, Default)]
@@ -94,6 +99,17 @@ struct TimeRule {
     is_least: bool,
     bound: Duration,
     message: String,
+}
+
+impl Patterns {
+    fn get(&mut self, pattern: &str) -> Option<Arc<Regex>> {
+        if let Some(known) = self.0.get(pattern) {
+            return Some(Arc::clone(known));
+        }
+        let made = Arc::new(Regex::new(pattern).ok()?);
+        self.0.insert(pattern.to_owned(), Arc::clone(&made));
+        Some(made)
+    }
 }
 
 impl Span {
@@ -134,7 +150,7 @@ impl TimeRule {
 }
 
 impl Node {
-    fn read(schema: &Value) -> Self {
+    fn read(schema: &Value, patterns: &mut Patterns) -> Self {
         let texts = |name: &str| {
             let all = schema[name].as_array().into_iter().flatten();
             all.filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
@@ -151,11 +167,11 @@ impl Node {
                 Span::read(schema, "minItems", "maxItems")
             },
             number: Span::read(schema, "minimum", "maximum"),
-            pattern: schema["pattern"].as_str().and_then(|pattern| Regex::new(pattern).ok()),
+            pattern: schema["pattern"].as_str().and_then(|pattern| patterns.get(pattern)),
             choices: schema["enum"].as_array().cloned().unwrap_or_default(),
             required: texts("required"),
-            members: members.map(|(name, schema)| (name.clone(), Self::read(schema))).collect(),
-            each: each.is_object().then(|| Box::new(Self::read(each))),
+            members: members.map(|(name, schema)| (name.clone(), Self::read(schema, patterns))).collect(),
+            each: each.is_object().then(|| Box::new(Self::read(each, patterns))),
             identity: match schema["x-kubernetes-list-type"].as_str() {
                 Some("set") => Identity::Whole,
                 Some("map") => Identity::Members(texts("x-kubernetes-list-map-keys")),

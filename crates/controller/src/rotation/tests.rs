@@ -192,7 +192,7 @@ impl World {
         let store = json!({"metadata": {"name": "vault", "namespace": "shop", "uid": "s", "generation": 1},
                            "spec": {"access": "ReadWrite", "provider": {"vault": vault}}});
         let store: RemoteStore = serde_json::from_value(store).unwrap();
-        ctx.known.stores.set(&ObjectName::new("shop", "vault"), Object::from_object(store));
+        ctx.known.stores.set(&ObjectName::new("shop", "vault"), Object::from_object(store, None));
         let world = Self { ctx, server, key: ObjectName::new("shop", "db") };
         world.seen(&object);
         world.server.objects.lock().unwrap().insert(format!("{SCHEDULES}db"), object);
@@ -201,7 +201,7 @@ impl World {
 
     /// As the watch brings it.
     fn seen(&self, object: &Value) {
-        let row = Object::from_object(serde_json::from_value(object.clone()).unwrap());
+        let row = Object::from_object(serde_json::from_value(object.clone()).unwrap(), None);
         self.ctx.known.schedules.set(&self.key, row);
     }
 
@@ -358,7 +358,7 @@ async fn what_keeps_the_policy_from_publishing_a_value_that_is_in_the_store_is_s
     let source = json!({"remote": {"storeRef": {"name": "vault"}, "dataFrom": [{"extract": {"key": "k"}}]}});
     let policy = json!({"metadata": {"name": "db", "namespace": "shop", "uid": "y", "generation": 1, "resourceVersion": "1"},
                         "spec": {"suspend": true, "source": source}});
-    world.ctx.known.policies.set(&world.key, Object::from_object(serde_json::from_value(policy).unwrap()));
+    world.ctx.known.policies.set(&world.key, Object::from_object(serde_json::from_value(policy).unwrap(), None));
     world.round().await.unwrap();
     let message = world.status().rotation.unwrap().message.unwrap_or_default();
     assert!(message.starts_with("SecretPolicy db is suspended"), "{message}");

@@ -3,6 +3,7 @@
 
 mod connections;
 mod metadata;
+mod ownership;
 mod reading;
 mod rendering;
 mod templates;
@@ -29,6 +30,9 @@ fn main() -> Result<ExitCode> {
             test("half_open_connections_keep_nobody_from_health_and_metrics", connections::half_open),
             test("annotations_of_policies_do_not_fill_the_memory", metadata::annotations),
             test("a_search_for_more_than_the_memory_is_refused", reading::huge),
+            test("forged_pending_secrets_stop_nobody", ownership::pending),
+            test("forged_statuses_stop_nobody", ownership::statuses),
+            test("a_store_that_moves_takes_no_credential_with_it", ownership::addresses),
             test("a_flood_of_searches_leaves_a_shared_store_to_others", reading::flood),
         ],
     )

@@ -3,6 +3,7 @@
 mod disturbed;
 mod foreign;
 mod forged;
+mod forged_status;
 mod kept;
 mod request;
 mod stage;
@@ -42,6 +43,10 @@ fn main() -> Result<ExitCode> {
             test("a_pending_secret_that_stays_is_not_asked_for_without_end", forged::guarded),
             test("a_deleted_schedule_that_stays_is_left_alone", forged::guarded_schedule),
             test("a_deleted_schedule_gives_up_on_a_store_that_refuses", forged::refused_for_good),
+            test("a_policy_that_says_it_has_published_is_not_believed", forged_status::published),
+            test("a_schedule_that_says_it_is_further_is_not_believed", forged_status::further),
+            test("a_status_that_is_emptied_loses_no_rotation", forged_status::emptied),
+            test("a_rotation_that_only_a_status_knows_changes_nothing", forged_status::invented),
             test("an_old_value_put_back_while_consumers_follow_supersedes", foreign::old_value_while_rolling),
             test("a_foreign_value_while_consumers_follow_supersedes", foreign::foreign_value_while_rolling),
             test("an_old_value_put_back_while_publishing_supersedes", foreign::old_value_while_publishing),
