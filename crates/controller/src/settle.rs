@@ -70,11 +70,29 @@ where
         .patch_status(&name.name, &params, &Patch::Apply(&body))
         .await
         .map_err(Error::api("write the status of", format!("{} {name}", K::kind(&()))))?;
-    if written.status().map(conditions).as_ref() == Some(&wanted) {
+    if written.status() == Some(status) {
         return Ok(Some(written));
     }
-    // Conditions that another kind of write has put there stay with server-side apply.
-    merge(ctx, &name, &set_conditions).await.map(Some)
+    // What others have written stays with server-side apply.
+    replace(ctx, &name, &written, status).await.map(Some)
+}
+
+/// Makes `status` the whole status. Refused when the object has changed since `written`.
+async fn replace<K>(ctx: &Context, name: &ObjectName, written: &K, status: &K::Status) -> Result<K, Error>
+where
+    K: Kind,
+    K::Status: Serialize,
+{
+    let failed = || Error::api("write the status of", format!("{} {name}", K::kind(&())));
+    let operations = json!([
+        {"op": "test", "path": "/metadata/uid", "value": written.uid()},
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": written.resource_version()},
+        {"op": "add", "path": "/status", "value": status},
+    ]);
+    let operations = serde_json::from_value(operations).map_err(kube::Error::SerdeError).map_err(failed())?;
+    let params = PatchParams { field_manager: Some(names::MANAGER_STATUS.to_owned()), ..PatchParams::default() };
+    let api = K::api(ctx, &name.namespace);
+    api.patch_status(&name.name, &params, &Patch::<()>::Json(operations)).await.map_err(failed())
 }
 
 /// Whether these conditions were written by [`malformed`].

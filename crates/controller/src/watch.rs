@@ -16,7 +16,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Resource, ResourceExt as _,
-    core::{DeserializeGuard, PartialObjectMeta},
+    core::{DeserializeGuard, PartialObjectMeta, object::HasStatus},
     runtime::{
         WatchStreamExt as _,
         watcher::{self, Config, Event, watcher},
@@ -37,6 +37,7 @@ use crate::{
     listings::{CLUSTER_STORES, Listing, NAMESPACES},
     namespaces, notify, pages,
     pulse::Running,
+    queue::{Lane, Queue},
     rows::{NamespaceRow, Object, SecretRow, WorkloadRow},
     table::{Change, ObjectName, Row, Table},
 };
@@ -59,9 +60,11 @@ struct Feed<K, T> {
     first: bool,
     table: fn(&Context) -> &Table<T>,
     row: Box<dyn Fn(K) -> (ObjectName, T) + Send + Sync>,
-    notify: fn(&Context, &Change<T>),
+    notify: Notify<T>,
     listed: fn(&Context, Option<&str>, &'static str),
 }
+
+type Notify<T> = Box<dyn Fn(&Context, &Change<T>) + Send + Sync>;
 
 /// Whether a cluster has a kind for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +88,7 @@ pub fn own_kinds(ctx: &Arc<Context>) -> Vec<JoinHandle<()>> {
         None,
         CLUSTER_STORES,
         |ctx| &ctx.known.cluster_stores,
+        |ctx| &ctx.queues.cluster_stores,
         notify::store,
     )];
     let scopes: Vec<Option<String>> = match ctx.settings.namespaces.as_slice() {
@@ -98,6 +102,7 @@ pub fn own_kinds(ctx: &Arc<Context>) -> Vec<JoinHandle<()>> {
             scope.clone(),
             "SecretPolicy",
             |ctx| &ctx.known.policies,
+            |ctx| &ctx.queues.policies,
             notify::policy,
         ));
         tasks.push(follow_own::<RotationSchedule>(
@@ -106,6 +111,7 @@ pub fn own_kinds(ctx: &Arc<Context>) -> Vec<JoinHandle<()>> {
             scope.clone(),
             "RotationSchedule",
             |ctx| &ctx.known.schedules,
+            |ctx| &ctx.queues.schedules,
             notify::schedule,
         ));
         tasks.push(follow_own::<RemoteStore>(
@@ -114,6 +120,7 @@ pub fn own_kinds(ctx: &Arc<Context>) -> Vec<JoinHandle<()>> {
             scope.clone(),
             "RemoteStore",
             |ctx| &ctx.known.stores,
+            |ctx| &ctx.queues.stores,
             notify::store,
         ));
     }
@@ -132,7 +139,7 @@ pub fn namespace(ctx: &Arc<Context>, namespace: &str) -> Vec<AbortHandle> {
         first: false,
         table: |ctx| &ctx.known.secrets,
         row: Box::new(|object: PartialObjectMeta<Secret>| (named(&object), SecretRow::project(object.metadata))),
-        notify: notify::secret,
+        notify: Box::new(notify::secret),
         listed,
     };
     let secrets = tokio::spawn(run(Arc::clone(ctx), secrets, feed));
@@ -165,7 +172,7 @@ pub fn labels(ctx: &Arc<Context>) -> AbortHandle {
         first: false,
         table: |ctx| &ctx.known.namespaces,
         row: Box::new(|object: PartialObjectMeta<Namespace>| (named(&object), NamespaceRow::project(object.metadata))),
-        notify: notify::namespace,
+        notify: Box::new(notify::namespace),
         listed: |ctx, _, kind| {
             ctx.listings.set(kind, Listing::Done);
             notify::users_of(ctx, StoreKind::ClusterRemoteStore, None, None);
@@ -198,10 +205,11 @@ fn follow_own<K>(
     namespace: Option<String>,
     kind: &'static str,
     table: fn(&Context) -> &Table<Object<K>>,
+    queue: fn(&Context) -> &Queue<ObjectName>,
     notify: fn(&Context, &Change<Object<K>>),
 ) -> JoinHandle<()>
 where
-    K: Bounded + Refers + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K: Bounded + HasStatus<Status: PartialEq> + Refers + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
     let known = Arc::clone(ctx);
     let row = move |object: DeserializeGuard<K>| {
@@ -218,13 +226,28 @@ where
         first: true,
         table,
         row: Box::new(row),
-        notify,
+        notify: Box::new(move |ctx, change| {
+            notify(ctx, change);
+            if is_rewritten(change) {
+                queue(ctx).add(change.name.clone(), Lane::Routine);
+            }
+        }),
         listed: |ctx, namespace, kind| {
             ctx.listings.set(kind, Listing::Done);
             ctx.namespaces.listed_own(namespace, kind);
         },
     };
     tokio::spawn(run(Arc::clone(ctx), api, feed))
+}
+
+/// Whether a status has changed that we have not written: what we write is in the table before its watch brings it, mostly.
+/// Nothing is done on its word, but people read it, so it is written anew.
+fn is_rewritten<K: HasStatus<Status: PartialEq>>(change: &Change<Object<K>>) -> bool {
+    let (Some(before), Some(now)) = (&change.before, &change.now) else { return false };
+    match (&before.parsed, &now.parsed) {
+        (Ok(before), Ok(now)) => before.status() != now.status(),
+        (Err(_), _) | (_, Err(_)) => false, // the row of a malformed object has no status to compare
+    }
 }
 
 fn follow_workload<K>(ctx: &Arc<Context>, namespace: &str, kind: Kind) -> AbortHandle
@@ -257,7 +280,7 @@ fn consumers<K: 'static>(namespace: &str, kind: Kind, row: fn(K) -> (ObjectName,
         first: false,
         table: |ctx| &ctx.known.workloads,
         row: Box::new(row),
-        notify: notify::workload,
+        notify: Box::new(notify::workload),
         listed,
     }
 }

@@ -3,15 +3,16 @@
 //!
 //! - Each port has a thread and a runtime of its own: nothing that keeps the operator or the other port busy delays it.
 //! - A connection is for one request, and is closed after a time whatever it does.
-//! - Only so many are open at a time. One more takes the place of the oldest, since a kubelet or a Prometheus asks as
-//!   soon as it has connected, and is answered at once: who has been there longest has something else in mind.
+//! - Only so many are open at a time. One more takes the place of the oldest of the address that holds the most of them:
+//!   a kubelet or a Prometheus holds one or two, so that a flood from elsewhere takes only its own places. Of one address
+//!   the oldest goes, since who wants an answer asks as soon as it has connected, and is answered at once.
 //! - Bodies of requests are not read.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     convert::Infallible,
     io,
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener},
     sync::Arc,
     time::Duration,
 };
@@ -94,18 +95,18 @@ where
     let mut open = VecDeque::new();
     loop {
         let accepted = listener.accept().await;
-        open.retain(|connection: &JoinHandle<()>| !connection.is_finished());
+        open.retain(|(_, connection): &Connection| !connection.is_finished());
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 if open.len() >= bounds.connections {
-                    close_oldest(&mut open).await;
+                    close_one(&mut open).await;
                 }
-                open.push_back(tokio::spawn(serve(stream, bounds, Arc::clone(&answer))));
+                open.push_back((host(peer.ip()), tokio::spawn(serve(stream, bounds, Arc::clone(&answer)))));
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
                 tracing::debug!("a connection to health or metrics could not be accepted: {error}");
-                close_oldest(&mut open).await;
+                close_one(&mut open).await;
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -117,11 +118,33 @@ fn is_of_the_connection(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
 }
 
+/// An open connection, and from where it came.
+type Connection = (IpAddr, JoinHandle<()>);
+
+/// Who is behind an address: in IPv6 a host has a whole network of 64 bits to choose its addresses from (RFC 4291).
+fn host(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+/// Which goes when there is no room: the oldest of the host with the most. `hosts`: of all connections, the oldest first.
+fn superfluous(hosts: &[IpAddr]) -> Option<usize> {
+    let mut counts = BTreeMap::<IpAddr, usize>::new();
+    for host in hosts {
+        *counts.entry(*host).or_default() += 1;
+    }
+    let most = counts.values().max()?;
+    hosts.iter().position(|host| counts.get(host) == Some(most))
+}
+
 /// Its handle is free when this returns.
-async fn close_oldest(open: &mut VecDeque<JoinHandle<()>>) {
-    if let Some(oldest) = open.pop_front() {
-        oldest.abort();
-        oldest.await.ok();
+async fn close_one(open: &mut VecDeque<Connection>) {
+    let hosts: Vec<IpAddr> = open.iter().map(|(host, _)| *host).collect();
+    if let Some((_, connection)) = superfluous(&hosts).and_then(|index| open.remove(index)) {
+        connection.abort();
+        connection.await.ok();
     }
 }
 
@@ -235,6 +258,20 @@ mod tests {
         let mut youngest = held.pop_back().unwrap();
         youngest.write_all(&REQUEST.as_bytes()["GET /there".len()..]).unwrap();
         assert!(answer(youngest).contains("200 OK"), "who came last is still there");
+    }
+
+    #[test]
+    fn a_flood_from_one_host_takes_no_place_of_another() {
+        let goes = |hosts: &str| {
+            let hosts: Vec<IpAddr> = hosts.split(' ').map(|text| host(text.parse().unwrap())).collect();
+            superfluous(&hosts).unwrap()
+        };
+        assert_eq!(goes("10.0.0.1 10.0.0.2 10.0.0.2"), 1, "the oldest of the host with the most");
+        assert_eq!(goes("10.0.0.2 10.0.0.1 10.0.0.2 10.0.0.2"), 0);
+        assert_eq!(goes("10.0.0.1 10.0.0.2"), 0, "the oldest of all, where all have as many");
+        assert_eq!(goes("fd00::1 2001:db8::1 2001:db8::2 2001:db8::ffff:1"), 1, "a host has a network of addresses");
+        assert_eq!(goes("10.0.0.1 ::ffff:10.0.0.2 10.0.0.2"), 1, "both are one address");
+        assert_eq!(superfluous(&[]), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use rekey_api::{
     condition::{ConditionType, Reason},
     rotation::{RotationHistory, RotationOutcome, RotationProgress, RotationStep, RotationStepRecord},
 };
+use uuid::Uuid;
 
 use super::{Begun, Due, Move, Open, Plan, State, Written, due};
 use crate::{
@@ -36,10 +37,11 @@ pub struct Record<'a> {
     pub now: DateTime<Utc>,
 }
 
-/// The state that a status stands for.
+/// The state that a status stands for. What none of ours can say stands for nothing: an id becomes part of a name, and
+/// somebody else may have written it.
 #[must_use]
 pub fn state(status: &RotationScheduleStatus) -> State {
-    let Some(progress) = &status.rotation else {
+    let Some(progress) = status.rotation.as_ref().filter(|progress| is_id(&progress.id)) else {
         return State::Idle;
     };
     let written = progress.version.clone().map(|version| Written {
@@ -60,6 +62,11 @@ pub fn state(status: &RotationScheduleStatus) -> State {
         | RotationStep::Superseded
         | RotationStep::Failed => State::Idle,
     }
+}
+
+/// Whether it is an id as [`rotation_id`](crate::chance::rotation_id) makes them.
+fn is_id(text: &str) -> bool {
+    Uuid::try_parse(text).is_ok_and(|id| id.hyphenated().to_string() == text)
 }
 
 /// When the open rotation and its step began.
@@ -96,7 +103,10 @@ pub fn record(record: &Record<'_>) -> RotationScheduleStatus {
     status.observed_generation = Some(plan.generation);
     status.rotator = Some("generate".to_owned());
     status.schedule.clone_from(&plan.schedule_text);
-    let opened = before.rotation.is_none();
+    let opened = matches!(state(before), State::Idle);
+    if opened {
+        status.rotation = None; // whoever wrote that one is open
+    }
     match (&decided.state, &decided.ended) {
         (State::Idle, Some((outcome, why))) => close(&mut status, *outcome, why.as_deref(), plan, now),
         (State::Idle, None) => {
@@ -247,6 +257,8 @@ fn close(
         message: why.map(str::to_owned),
         steps: open.steps,
     };
+    // The API server takes no two entries of one id, and a status that others have written may bring an old one again.
+    status.history.retain(|earlier| earlier.id != past.id);
     status.history.insert(0, past);
     status.history.truncate(HISTORY);
     // Periods count from the end of the last rotation; a pattern that came up meanwhile is not made up for.

@@ -1,14 +1,20 @@
 //! Connections that never finish a request, on the ports of health and metrics.
 
-use std::{io::Write as _, net::TcpStream, process::Command, sync::Arc, time::Duration};
+use std::{net::SocketAddr, process::Command, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rekey_e2e::{Operator, Scene, World, vigil::Vigil};
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::{TcpSocket, TcpStream},
+};
 
 /// How many are opened on each port: more than the file handles that the operator has.
 const CONNECTIONS: usize = 1_100;
 const HANDLES: usize = 1_024;
+/// Where they come from: a pod has another address than the kubelet.
+const FROM: [u8; 4] = [127, 0, 0, 2];
 /// How long they are held: longer than the health server allows a connection.
 const HELD: Duration = Duration::from_secs(12);
 
@@ -27,7 +33,7 @@ pub async fn half_open(world: Arc<World>) -> Result<()> {
     vigil
         .during(async {
             for port in [health, metrics] {
-                held.push(tokio::task::spawn_blocking(move || open(port)).await??);
+                held.push(open(port).await?);
             }
             tokio::time::sleep(HELD).await;
             Ok(())
@@ -43,13 +49,16 @@ pub async fn half_open(world: Arc<World>) -> Result<()> {
 }
 
 /// Connections of which every other one has sent the half of a request.
-fn open(port: u16) -> Result<Vec<TcpStream>> {
+async fn open(port: u16) -> Result<Vec<TcpStream>> {
     let mut streams = Vec::new();
     for number in 0..CONNECTIONS {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).with_context(|| format!("connection {number}"))?;
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::from((FROM, 0)))?;
+        let stream = socket.connect(SocketAddr::from(([127, 0, 0, 1], port))).await;
+        let mut stream = stream.with_context(|| format!("connection {number}"))?;
         if number % 2 == 0 {
             // It may have been closed by now.
-            stream.write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\n").ok();
+            stream.write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\n").await.ok();
         }
         streams.push(stream);
     }

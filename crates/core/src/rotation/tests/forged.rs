@@ -291,3 +291,94 @@ fn a_deleted_schedule_does_not_wait_for_a_secret_that_stays() {
     world.settle();
     assert!(world.object.metadata.finalizers.is_none());
 }
+
+/// What somebody may write of an open rotation, whatever the schema takes.
+fn open(id: &str, step: &str) -> rekey_api::rotation::RotationProgress {
+    let open = json!({"id": id, "step": step, "startedAt": "9999-01-01T00:00:00Z", "attempts": 2_147_483_647, "version": "1",
+                      "reason": "Schedule", "stepStartedAt": "0001-01-01T00:00:00Z", "digest": "theirs"});
+    serde_json::from_value(open).unwrap()
+}
+
+const STEPS: [&str; 13] = [
+    "Preparing",
+    "Applying",
+    "Verifying",
+    "Publishing",
+    "RollingOut",
+    "Settling",
+    "Retiring",
+    "AwaitingApproval",
+    "AwaitingWindow",
+    "Held",
+    "RolledBack",
+    "Superseded",
+    "Failed",
+];
+const UNKNOWN: &str = "ffffffff-ffff-7fff-bfff-ffffffffffff";
+
+fn ids(world: &World) -> Vec<String> {
+    world.status().history.into_iter().map(|past| past.id).collect()
+}
+
+#[test]
+fn a_rotation_that_only_a_status_knows_ends_and_writes_nothing() {
+    for step in STEPS.iter().filter(|step| **step != "Preparing") {
+        let mut world = World::new(&json!({}));
+        world.settle();
+        for _ in 0..2 {
+            let mut status = world.status();
+            status.rotation = Some(open(UNKNOWN, step));
+            world.object.status = Some(status);
+            world.settle();
+            assert!(world.at_rest(), "{step}: {:?}", world.status());
+            assert_eq!((world.made, world.writes, world.password()), (0, 0, Some("old")), "{step}");
+            assert!(world.outcomes().iter().all(|(outcome, _)| *outcome == RotationOutcome::Failed), "{step}");
+            assert!(ids(&world).len() < 2, "{step}: the API server takes no two entries of one id");
+        }
+    }
+}
+
+#[test]
+fn an_id_that_is_none_of_ours_is_part_of_no_name() {
+    for id in
+        ["", "../../kube-system/secrets/x", "FFFFFFFF-FFFF-7FFF-BFFF-FFFFFFFFFFFF", "ffffffffffff7fffbfffffffffffffff"]
+    {
+        for step in STEPS {
+            let mut world = World::new(&json!({}));
+            world.settle();
+            let mut status = world.status();
+            status.rotation = Some(open(id, step));
+            world.object.status = Some(status);
+            world.settle();
+            assert!(
+                world.at_rest() && world.log.iter().all(|line| !line.contains("effect")),
+                "{id} {step}: {:?}",
+                world.log
+            );
+            world.ask("another");
+            world.settle();
+            assert_eq!(world.outcomes(), [(RotationOutcome::Completed, Why::Requested)], "{id} {step}");
+            assert!(world.status().history[0].started_at.0.as_second() < 2_000_000_000, "nothing is left of the lie");
+        }
+    }
+}
+
+#[test]
+fn a_forged_step_of_an_open_rotation_does_not_complete_what_was_not_done() {
+    for step in STEPS {
+        for at in ["Preparing", "Publishing"] {
+            let mut world = World::asked();
+            world.until(at);
+            let mut status = world.status();
+            status.rotation = Some(open(&status.rotation.unwrap().id, step));
+            world.object.status = Some(status);
+            world.settle();
+            let log = world.log.join("\n");
+            assert!(world.at_rest(), "{step} at {at}\n{log}");
+            let completed = world.outcomes().iter().any(|(outcome, _)| *outcome == RotationOutcome::Completed);
+            let is_new = world.password() != Some("old") && world.pod == world.password().unwrap_or_default();
+            assert!(!completed || is_new, "{step} at {at}\n{log}");
+            assert_eq!(world.writes, usize::from(is_new), "{step} at {at}\n{log}");
+        }
+    }
+}
