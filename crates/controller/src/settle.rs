@@ -1,6 +1,6 @@
 //! Writes statuses, once per reconcile and only when they differ.
 
-use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Api, ResourceExt as _,
     api::{Patch, PatchParams},
@@ -9,7 +9,7 @@ use kube::{
 use rekey_api::{condition::Reason, names};
 use rekey_core::bounds::Bounded;
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     context::Context,
@@ -43,70 +43,66 @@ where
         return Ok(None);
     }
     let name = ObjectName::new(object.namespace().unwrap_or_default(), object.name_any());
-    let mut metadata = json!({"name": name.name, "uid": object.uid()});
-    if version {
-        metadata["resourceVersion"] = json!(object.resource_version());
-    }
-    let conditions = |status: &K::Status| {
-        serde_json::to_value(status).ok().and_then(|status| status.get("conditions").cloned()).unwrap_or_default()
-    };
-    let wanted = conditions(status);
-    let set_conditions = json!({"metadata": {"uid": object.uid()}, "status": {"conditions": wanted}});
+    let mut base = ObjectMeta { name: object.meta().name.clone(), uid: object.uid(), ..ObjectMeta::default() };
+    base.resource_version = object.resource_version().filter(|_| version);
     // What was written of a malformed object would stay with server-side apply, for a moment beside what is true now.
-    if object.status().map(conditions).is_some_and(|before| is_malformed(&before)) {
-        merge::<K>(ctx, &name, &set_conditions).await?;
-        if let Some(metadata) = metadata.as_object_mut() {
-            metadata.remove("resourceVersion"); // it has just changed
-        }
+    if object.status().is_some_and(is_malformed) {
+        return replace::<K>(ctx, &name, &base, status).await.map(Some);
     }
     let body = json!({
         "apiVersion": K::api_version(&()),
         "kind": K::kind(&()),
-        "metadata": metadata,
+        "metadata": base,
         "status": status,
     });
     let params = PatchParams::apply(names::MANAGER_STATUS).force();
-    let written = K::api(ctx, &name.namespace)
-        .patch_status(&name.name, &params, &Patch::Apply(&body))
-        .await
-        .map_err(Error::api("write the status of", format!("{} {name}", K::kind(&()))))?;
-    if written.status() == Some(status) {
-        return Ok(Some(written));
+    let patch = Patch::Apply(&body);
+    match K::api(ctx, &name.namespace).patch_status(&name.name, &params, &patch).await {
+        Ok(written) if written.status() == Some(status) => Ok(Some(written)),
+        // What others have written stays with server-side apply, in whole or in part.
+        Ok(written) => replace::<K>(ctx, &name, written.meta(), status).await.map(Some),
+        Err(error) if crate::error::status(&error) == Some(422) => {
+            replace::<K>(ctx, &name, &base, status).await.map(Some)
+        }
+        Err(error) => Err(failed::<K>(&name)(error)),
     }
-    // What others have written stays with server-side apply.
-    replace(ctx, &name, &written, status).await.map(Some)
 }
 
-/// Makes `status` the whole status. Refused when the object has changed since `written`.
-async fn replace<K>(ctx: &Context, name: &ObjectName, written: &K, status: &K::Status) -> Result<K, Error>
+/// Makes `status` the whole status. Refused when the object is another one than `base`, or has changed since, if that says
+/// in which version it was.
+async fn replace<K>(ctx: &Context, name: &ObjectName, base: &ObjectMeta, status: &K::Status) -> Result<K, Error>
 where
     K: Kind,
     K::Status: Serialize,
 {
-    let failed = || Error::api("write the status of", format!("{} {name}", K::kind(&())));
-    let operations = json!([
-        {"op": "test", "path": "/metadata/uid", "value": written.uid()},
-        {"op": "replace", "path": "/metadata/resourceVersion", "value": written.resource_version()},
-        {"op": "add", "path": "/status", "value": status},
-    ]);
-    let operations = serde_json::from_value(operations).map_err(kube::Error::SerdeError).map_err(failed())?;
+    let mut operations = vec![
+        json!({"op": "test", "path": "/metadata/uid", "value": base.uid}),
+        json!({"op": "add", "path": "/status", "value": status}),
+    ];
+    if let Some(version) = &base.resource_version {
+        operations.push(json!({"op": "replace", "path": "/metadata/resourceVersion", "value": version}));
+    }
+    let operations = serde_json::from_value(operations.into()).map_err(kube::Error::SerdeError);
+    let patch = Patch::<()>::Json(operations.map_err(failed::<K>(name))?);
     let params = PatchParams { field_manager: Some(names::MANAGER_STATUS.to_owned()), ..PatchParams::default() };
-    let api = K::api(ctx, &name.namespace);
-    api.patch_status(&name.name, &params, &Patch::<()>::Json(operations)).await.map_err(failed())
+    K::api(ctx, &name.namespace).patch_status(&name.name, &params, &patch).await.map_err(failed::<K>(name))
 }
 
-/// Whether these conditions were written by [`malformed`].
-fn is_malformed(conditions: &serde_json::Value) -> bool {
+fn failed<K: Kind>(name: &ObjectName) -> impl FnOnce(kube::Error) -> Error {
+    Error::api("write the status of", format!("{} {name}", K::kind(&())))
+}
+
+/// Whether this was written by [`malformed`].
+fn is_malformed(status: &impl Serialize) -> bool {
     let reason = json!(Reason::MalformedObject.as_str());
-    conditions.as_array().into_iter().flatten().any(|condition| condition.get("reason") == Some(&reason))
+    let status = serde_json::to_value(status).unwrap_or_default();
+    let conditions = status.get("conditions").and_then(Value::as_array);
+    conditions.into_iter().flatten().any(|condition| condition.get("reason") == Some(&reason))
 }
 
 async fn merge<K: Kind>(ctx: &Context, name: &ObjectName, body: &serde_json::Value) -> Result<K, Error> {
     let params = PatchParams { field_manager: Some(names::MANAGER_STATUS.to_owned()), ..PatchParams::default() };
-    K::api(ctx, &name.namespace)
-        .patch_status(&name.name, &params, &Patch::Merge(body))
-        .await
-        .map_err(Error::api("write the status of", format!("{} {name}", K::kind(&()))))
+    K::api(ctx, &name.namespace).patch_status(&name.name, &params, &Patch::Merge(body)).await.map_err(failed::<K>(name))
 }
 
 /// As [`status`], and makes the tables and everybody who watches the object know.
@@ -140,12 +136,7 @@ where
 ///
 /// # Errors
 /// As [`status`].
-pub async fn malformed<K>(
-    ctx: &Context,
-    name: &ObjectName,
-    metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
-    error: &Error,
-) -> Result<(), Error>
+pub async fn malformed<K>(ctx: &Context, name: &ObjectName, metadata: &ObjectMeta, error: &Error) -> Result<(), Error>
 where
     K: Kind,
 {

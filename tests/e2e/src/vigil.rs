@@ -3,7 +3,10 @@
 
 use std::{
     future::Future,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -31,6 +34,14 @@ pub struct Vigil {
     /// The namespace that the attack is not meant for.
     pub bystander: Scene,
     holder: String,
+    slowest: Slowest,
+}
+
+/// What took the longest, in milliseconds: how far a limit is away.
+#[derive(Default)]
+struct Slowest {
+    probe: AtomicU64,
+    change: AtomicU64,
 }
 
 impl Vigil {
@@ -50,7 +61,7 @@ impl Vigil {
         bystander.wait_data("db", &[("password", "0")]).await?;
         until("it is ready", || async { Ok((operator.get("/readyz").await?.0 == 200).then_some(())) }).await?;
         let holder = lease(world).await?.holder_identity.context("nobody leads")?;
-        Ok(Self { operator, bystander, holder })
+        Ok(Self { operator, bystander, holder, slowest: Slowest::default() })
     }
 
     /// Does `attack`, and watches as long as it lasts, and for one more change of the bystander's value.
@@ -86,6 +97,8 @@ impl Vigil {
     async fn standing(&mut self) -> Result<()> {
         self.operator.alive()?;
         let peak = usage::memory(self.operator.id())?.peak;
+        let Slowest { probe, change } = &self.slowest;
+        println!("slowest probe {probe:?} ms, slowest change of another namespace {change:?} ms, peak {peak:.0} MiB");
         ensure!(peak < MEMORY, "the operator took {peak:.0} MiB, its limit is {MEMORY} MiB");
         let lease = lease(&self.bystander.world).await?;
         ensure!(lease.holder_identity.as_ref() == Some(&self.holder), "the Lease went to {:?}", lease.holder_identity);
@@ -97,7 +110,9 @@ impl Vigil {
 
     async fn probe(&self) -> Result<()> {
         for path in ["/livez", "/readyz"] {
+            let start = Instant::now();
             let answer = tokio::time::timeout(PROBE, self.operator.get(path)).await;
+            longest(&self.slowest.probe, start);
             let (status, text) = answer.with_context(|| format!("{path} took more than {PROBE:?}"))??;
             ensure!(status == 200, "{path}: {status} {text}");
         }
@@ -111,9 +126,14 @@ impl Vigil {
         let start = Instant::now();
         scene.ask_sync("db").await?;
         scene.wait_data("db", &[("password", value)]).await?;
+        longest(&self.slowest.change, start);
         ensure!(start.elapsed() < SYNC, "another namespace waited {:?} for its change", start.elapsed());
         Ok(())
     }
+}
+
+fn longest(of: &AtomicU64, start: Instant) {
+    of.fetch_max(u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
 }
 
 async fn lease(world: &World) -> Result<LeaseSpec> {

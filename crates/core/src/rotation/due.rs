@@ -21,7 +21,8 @@ pub enum Due {
 }
 
 /// Whether a rotation begins now. The next time stands in the status: a new spec is planned from now on, so that
-/// enabling or changing a schedule rotates nothing by itself, and an outage leads to one rotation, not to many.
+/// enabling or changing a schedule rotates nothing by itself, and an outage leads to one rotation, not to many. A time
+/// later than any that could have been planned until now is somebody else's, and stops no rotation.
 ///
 /// Also returns the request token that counts as handled: on first sight of an object an old request is recorded, not
 /// acted on.
@@ -37,11 +38,12 @@ pub fn due(plan: &Plan, status: &RotationScheduleStatus, now: DateTime<Utc>) -> 
     if plan.rotate_on_create && status.history.is_empty() && status.last_rotation_time.is_none() {
         return (Due::Now { reason: RotationReason::Created }, handled);
     }
+    let latest = plan.schedule.next(now).map(|slot| time::later(slot, plan.jitter));
     let planned = status.next_rotation_time.as_deref().and_then(time::parse);
-    let next = match planned {
-        Some(planned) if status.observed_generation == Some(plan.generation) => Some(planned),
-        _ => next(plan, now),
+    let is_planned = |at: &DateTime<Utc>| {
+        status.observed_generation == Some(plan.generation) && latest.is_some_and(|latest| *at <= latest)
     };
+    let next = planned.filter(is_planned).or_else(|| next(plan, now));
     let due = match next {
         None => Due::OnRequest,
         Some(at) if at > now => Due::At(at),

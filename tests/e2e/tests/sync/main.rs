@@ -11,6 +11,7 @@ mod ownership;
 mod records;
 mod requests;
 mod sources;
+mod statuses;
 mod stores;
 mod vault;
 
@@ -73,6 +74,7 @@ fn main() -> Result<ExitCode> {
             test("a_change_costs_two_writes_and_an_event", cost::change),
             test("a_restarted_operator_writes_nothing", cost::restart),
             test("a_key_pair_is_read_when_it_changes_and_not_while_nothing_does", cost::key_pair),
+            test("a_status_that_others_wrote_into_is_put_right", statuses::forged),
             test("health_and_metrics_answer_without_names", leading::health),
             test("json_logs_name_kind_object_and_reason", leading::json_logs),
         ],

@@ -382,3 +382,32 @@ fn a_forged_step_of_an_open_rotation_does_not_complete_what_was_not_done() {
         }
     }
 }
+
+#[test]
+fn a_forged_time_stops_no_rotation_and_makes_none_where_nothing_is_planned() {
+    for (spec, planned) in [
+        (json!({"schedule": {"every": "24h"}}), true),
+        (json!({"schedule": {"cron": "0 2 * * *", "jitter": "10m"}}), true),
+        (json!({}), false),
+    ] {
+        let mut world = World::new(&spec);
+        world.settle();
+        let first = world.status().next_rotation_time;
+        assert_eq!(first.is_some(), planned);
+        for forged in ["9998-01-01T00:00:00Z", "2027-03-01T00:00:00Z"] {
+            let mut status = world.status();
+            status.next_rotation_time = Some(forged.to_owned());
+            world.object.status = Some(status);
+            world.settle();
+            let next = world.status().next_rotation_time;
+            assert_eq!(next.is_some(), planned, "{spec}");
+            assert!(next.is_none_or(|next| next.as_str() < "2027-01-17T00:00:00Z"), "{spec}");
+            assert!(world.status().history.is_empty(), "{spec}");
+        }
+        let mut status = world.status();
+        status.next_rotation_time = Some("2026-01-01T00:00:00Z".to_owned()); // as after an outage
+        world.object.status = Some(status);
+        world.settle();
+        assert_eq!(world.status().history.len(), usize::from(planned), "{spec}");
+    }
+}

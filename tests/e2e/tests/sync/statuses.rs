@@ -1,0 +1,88 @@
+//! Statuses that somebody else has written into: they say what is true again, at the price of a write or two.
+
+use std::{fmt::Debug, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::NamespaceResourceScope;
+use kube::{
+    Resource,
+    api::{Patch, PatchParams},
+};
+use rekey_api::{RemoteStore, RotationSchedule, SecretPolicy};
+use rekey_e2e::{Account, Scene, World, wait::until};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+/// Longer than the operator gathers changes for.
+const REST: Duration = Duration::from_secs(4);
+
+async fn status<K>(scene: &Scene, name: &str) -> Result<Value>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug + serde::Serialize,
+{
+    let mut status = serde_json::to_value(scene.api::<K>().get(name).await?)?["status"].take();
+    for condition in status["conditions"].as_array_mut().into_iter().flatten() {
+        condition["lastTransitionTime"].take(); // a condition that was forged to be another one changes once more
+    }
+    Ok(status)
+}
+
+/// Writes this into a status, as another field manager; it is as it was soon after, and then nothing more is written.
+async fn restored<K>(scene: &Scene, account: &Account, name: &str, lie: &Value) -> Result<()>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug + serde::Serialize,
+{
+    let before = status::<K>(scene, name).await?;
+    let mark = account.mark().await?;
+    let body = Patch::Merge(json!({"status": lie}));
+    let params = PatchParams { field_manager: Some("somebody".to_owned()), ..PatchParams::default() };
+    scene.api::<K>().patch_status(name, &params, &body).await?;
+    until(&format!("the status of {name} is as it was before {lie}"), || async {
+        Ok((status::<K>(scene, name).await? == before).then_some(()))
+    })
+    .await?;
+    sleep(REST).await; // what must not happen has no condition to wait for
+    ensure!(status::<K>(scene, name).await? == before, "{name} after {lie}");
+    let counts = account.since(&mark).await?;
+    ensure!(counts.writes() <= 4, "after {lie}:\n{counts}");
+    Ok(())
+}
+
+pub async fn forged(world: Arc<World>) -> Result<()> {
+    let scene = Scene::new(&world, "statuses").await?;
+    let account = Account::new(&scene).await?;
+    let _operator = account.operator("first")?;
+    let key = scene.key("db");
+    world.bao.put(&key, &json!({"password": "one"})).await?;
+    let seldom = json!({"source": {"remote": {"refreshInterval": "240h"}}});
+    scene.policy("db", "vault", &[("password", &key, "password")], seldom).await?;
+    scene.wait_synced("db").await?;
+    scene
+        .apply(json!({
+            "apiVersion": "rekey.dev/v1alpha1", "kind": "RotationSchedule", "metadata": {"name": "db"},
+            "spec": {
+                "policyRef": {"name": "db"}, "writeTo": {"storeRef": {"name": "vault"}, "key": key},
+                "rotator": {"generate": {"fields": [{"property": "password", "password": {"length": 40}}]}},
+            },
+        }))
+        .await?;
+    until("the schedule was seen", || async { Ok(scene.schedule("db").await?.status) }).await?;
+    scene.wait_store("vault", "Ready=True/Synced").await?;
+    sleep(REST).await; // until nothing of the first sync is left to be written
+    let time = "2026-01-01T00:00:00Z";
+    let open = json!({
+        "id": "ffffffff-ffff-7fff-bfff-ffffffffffff", "step": "Failed", "startedAt": time, "attempts": 0, "reason": "Schedule",
+    });
+    let ready =
+        json!([{"type": "Ready", "status": "False", "reason": "Theirs", "message": "no", "lastTransitionTime": time}]);
+    restored::<SecretPolicy>(&scene, &account, "db", &json!({"secretName": "other", "source": "theirs"})).await?;
+    restored::<SecretPolicy>(&scene, &account, "db", &json!({"rotation": {"id": "x", "version": "9"}})).await?;
+    restored::<SecretPolicy>(&scene, &account, "db", &json!({"conditions": ready})).await?;
+    restored::<RotationSchedule>(&scene, &account, "db", &json!({"rotation": open})).await?;
+    restored::<RotationSchedule>(&scene, &account, "db", &json!({"nextRotationTime": time})).await?;
+    restored::<RemoteStore>(&scene, &account, "vault", &json!({"identity": "root", "capabilities": ["Find"]})).await?;
+    let data = scene.data("db").await?.context("no Secret")?;
+    ensure!(data.get("password").map(String::as_str) == Some("one"), "the Secret stays as it is");
+    Ok(())
+}
