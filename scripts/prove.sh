@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# What does not fit into `make test`: every end-to-end target with all its kill points instead of a sample, and minutes of
-# generated templates instead of seconds. The result
-# of each finished target is kept under target/prove, by commit, so that a run which was stopped goes on where it was.
-# At the end the table is written to docs/proof.md.
+# What does not fit into `make test`: every end-to-end target with all its kill points instead of a sample, minutes of
+# generated templates instead of seconds, and the bench with ten times the policies. The result of each finished target is
+# kept under target/prove, by a hash of the sources it depends on, so that a run which was stopped goes on where it was, and
+# a change that touches one target's tests repeats no other. At the end the table is written to docs/proof.md; each row
+# names the commit that it was run at.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
 commit=$(git rev-parse --short HEAD)$(git diff --quiet HEAD || echo " with changes")
-directory="target/prove/${commit// /-}"
+directory="target/prove"
 mkdir -p "$directory"
 
 targets() {
@@ -19,49 +20,64 @@ for package in json.load(sys.stdin)["packages"]:
 '
 }
 
-failed=0
-for target in $(targets) fuzz; do
-    result="$directory/$target.result"
+# The sources that a target depends on, as one short hash.
+sources() {
+    local paths=(Cargo.toml Cargo.lock rust-toolchain.toml crates)
+    case "$1" in
+    fuzz) ;;
+    bench) paths+=(crds deploy tests/e2e/src tests/e2e/Cargo.toml) ;;
+    *) paths+=(crds deploy tests/e2e/src tests/e2e/Cargo.toml "tests/e2e/tests/$1*") ;;
+    esac
+    git ls-files -z -- "${paths[@]}" | xargs -0 sha256sum | sha256sum | cut -c1-12
+}
+
+# Runs a target unless its result is known, and prints its row.
+prove() {
+    local target=$1 result log
+    shift
+    result="$directory/$target-$(sources "$target").result"
+    log="${result%.result}.log"
     if ! [ -e "$result" ]; then
         SECONDS=0
-        status=ok
-        package=rekey-e2e
-        # Templates that nobody has written, with a seed that is in the log.
-        [ "$target" = fuzz ] && package="rekey-core --release"
-        REKEY_PROVE=1 scripts/test.sh "-p $package --test $target -- --nocapture" >"$directory/$target.log" 2>&1 || status=FAILED
-        counts=$(scripts/count.sh "$directory/$target.log")
-        echo "| $target | $status | $counts | $((SECONDS / 60)) min $((SECONDS % 60)) s |" >"$result"
+        local status=ok
+        REKEY_PROVE=1 "$@" >"$log" 2>&1 || status=FAILED
+        echo "| $target | $status | $(counts "$target" "$log") | $((SECONDS / 60)) min $((SECONDS % 60)) s | $commit |" >"$result"
     fi
-    cat "$result"
+    tee -a "$rows" <"$result"
     if grep -q FAILED "$result"; then
         failed=1
-        echo "  see $directory/$target.log; remove $result to run it again"
+        echo "  see $log; remove $result to run it again"
     fi
-done
+}
 
-# Ten times the policies of `make bench`: it measures and does not judge, so only its end counts here.
-result="$directory/bench.result"
-if ! [ -e "$result" ]; then
-    SECONDS=0
-    status=ok
-    cargo run --release --locked -p rekey-e2e --bin bench -- --prove >"$directory/bench.log" 2>&1 || status=FAILED
-    reached="$(grep -c '| ok    |' "$directory/bench.log") targets reached, $(grep -c '| SHORT |' "$directory/bench.log") short"
-    echo "| bench, 10,000 policies | $status | $reached | $((SECONDS / 60)) min $((SECONDS % 60)) s |" >"$result"
-fi
-cat "$result"
-if grep -q FAILED "$result"; then
-    failed=1
-    echo "  see $directory/bench.log; remove $result to run it again"
-fi
+# The bench measures and does not judge, so only its end counts for the result.
+counts() {
+    if [ "$1" = bench ]; then
+        echo "$(grep -c '| ok    |' "$2") figures within their target, $(grep -c '| SHORT |' "$2") not (10,000 policies)"
+    else
+        scripts/count.sh "$2"
+    fi
+}
+
+failed=0
+rows=$(mktemp)
+trap 'rm -f "$rows"' EXIT
+for target in $(targets); do
+    prove "$target" scripts/test.sh "--workspace --test $target -- --nocapture"
+done
+# Templates that nobody has written, with a seed that is in the log.
+prove fuzz scripts/test.sh "-p rekey-core --release --test fuzz -- --nocapture"
+prove bench cargo run --release --locked -p rekey-e2e --bin bench -- --prove
 
 {
     echo "# Proof"
     echo
     echo "The last run of \`make prove\`: $(date -u +%F), commit $commit, $(nproc) cores," \
-        "$(awk '/^MemTotal/ { printf "%d GiB", $2 / 1048576 }' /proc/meminfo) of memory."
+        "$(awk '/^MemTotal/ { printf "%d GiB", $2 / 1048576 }' /proc/meminfo) of memory. A row of an earlier commit stands where" \
+        "the sources that its target depends on are the same."
     echo
-    echo "| target | result | tests | time |"
-    echo "|---|---|---|---|"
-    cat "$directory"/*.result
+    echo "| target | result | tests | time | commit |"
+    echo "|---|---|---|---|---|"
+    cat "$rows"
 } >docs/proof.md
 exit "$failed"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs `cargo test` once for each argument, which is a list of arguments for it, and prints how many tests passed and
-# failed in all. Fails when a test or a build has failed, and when no test ran.
+# failed in all, and how long the slow ones took. Fails when a test or a build has failed, and when no test ran.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,6 +14,7 @@ done
 
 counts=$(scripts/count.sh "$log")
 echo
+scripts/minutes.sh "$log"
 if [ "$broken" = 1 ] && [ "${counts#*, }" = "0 failed" ]; then
     echo "a build or a test program failed without a result; see above"
 fi
