@@ -29,7 +29,7 @@ struct Document {
 
 /// Every document of every YAML file in a directory of the repository.
 fn documents(directory: &str) -> Vec<Document> {
-    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(directory);
+    let directory = Path::new("../..").join(directory);
     let mut files: Vec<PathBuf> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
     files.sort();

@@ -3,12 +3,24 @@
 mod identity;
 mod secret;
 
-use std::{collections::BTreeMap, fmt::Debug, sync::OnceLock};
+use std::{
+    collections::BTreeMap,
+    fmt::Debug,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, ObjectMeta};
-use kube::{Resource, core::DeserializeGuard};
+use kube::{
+    Resource,
+    core::{DeserializeGuard, object::HasStatus},
+};
 use rekey_api::{SecretPolicy, bounds::TOKEN, names};
 use rekey_core::{SpecError, bounds::Bounded, policy::Policy, workload::Workload};
+use serde::Serialize;
 use serde_json::json;
 
 pub use self::{
@@ -48,6 +60,8 @@ pub struct Object<K> {
     /// What was found when its templates and expressions were looked at; that takes time, and is done once for each
     /// generation.
     verdict: OnceLock<Verdict>,
+    /// Fingerprint of the status that we write, from before it is sent; 0: of none.
+    written: AtomicU64,
 }
 
 /// Nothing, or what is wrong. Boxed: nearly always nothing is.
@@ -72,7 +86,7 @@ impl<K: Bounded> Object<K> {
                 let _ = slim(&mut invalid.metadata); // what it says is wrong stands behind what the parser says
                 let text = invalid.error.chars().take(SAID).collect();
                 let malformed = Malformed { text, metadata: invalid.metadata };
-                Self { parsed: Err(Box::new(malformed)), verdict: OnceLock::new() }
+                Self { parsed: Err(Box::new(malformed)), verdict: OnceLock::new(), written: AtomicU64::new(0) }
             }
         }
     }
@@ -91,7 +105,7 @@ impl<K: Bounded> Object<K> {
                 Err(Box::new(Malformed { text: error.to_string(), metadata }))
             }
         };
-        Self { parsed, verdict: OnceLock::new() }
+        Self { parsed, verdict: OnceLock::new(), written: AtomicU64::new(0) }
     }
 }
 
@@ -123,6 +137,26 @@ impl<K: Resource<DynamicType = ()>> Object<K> {
     pub fn decide(&self, verdict: &Result<(), SpecError>) {
         let _ = self.verdict.set(verdict.clone().map_err(Box::new)); // whoever was first has found the same
     }
+}
+
+impl<K: HasStatus<Status: Serialize>> Object<K> {
+    /// Keeps which status we are about to write: the watch may bring it before the answer does.
+    pub fn writes(&self, status: &K::Status) {
+        self.written.store(fingerprint(status), Ordering::Relaxed);
+    }
+
+    /// Whether this is the status that we wrote last.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        let status = self.parsed.as_ref().ok().and_then(HasStatus::status);
+        status.is_some_and(|status| fingerprint(status) == self.written.load(Ordering::Relaxed))
+    }
+}
+
+fn fingerprint(status: &impl Serialize) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    serde_json::to_vec(status).unwrap_or_default().hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Object<SecretPolicy> {
@@ -186,6 +220,7 @@ impl<K: Refers + Send + Sync + 'static> Row for Object<K> {
     }
 
     fn follow(&mut self, before: &Self) {
+        *self.written.get_mut() = before.written.load(Ordering::Relaxed);
         if same_spec(self.metadata(), before.metadata()) {
             self.verdict.clone_from(&before.verdict);
         }

@@ -43,6 +43,9 @@ where
         return Ok(None);
     }
     let name = ObjectName::new(object.namespace().unwrap_or_default(), object.name_any());
+    if let Some(row) = K::table(ctx).get(&name) {
+        row.writes(status);
+    }
     let mut base = ObjectMeta { name: object.meta().name.clone(), uid: object.uid(), ..ObjectMeta::default() };
     base.resource_version = object.resource_version().filter(|_| version);
     // What was written of a malformed object would stay with server-side apply, for a moment beside what is true now.

@@ -28,7 +28,7 @@ use rekey_core::{
     health::WATCH,
     workload::{Kind, Project, Workload, argo_rollout, gateway},
 };
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::{
@@ -209,7 +209,15 @@ fn follow_own<K>(
     notify: fn(&Context, &Change<Object<K>>),
 ) -> JoinHandle<()>
 where
-    K: Bounded + HasStatus<Status: PartialEq> + Refers + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K: Bounded
+        + HasStatus<Status: PartialEq + Serialize>
+        + Refers
+        + Clone
+        + DeserializeOwned
+        + Debug
+        + Send
+        + Sync
+        + 'static,
 {
     let known = Arc::clone(ctx);
     let row = move |object: DeserializeGuard<K>| {
@@ -240,12 +248,11 @@ where
     tokio::spawn(run(Arc::clone(ctx), api, feed))
 }
 
-/// Whether a status has changed that we have not written: what we write is in the table before its watch brings it, mostly.
-/// Nothing is done on its word, but people read it, so it is written anew.
-fn is_rewritten<K: HasStatus<Status: PartialEq>>(change: &Change<Object<K>>) -> bool {
+/// Whether somebody else has written into a status. Nothing is done on its word, but people read it.
+fn is_rewritten<K: HasStatus<Status: PartialEq + Serialize>>(change: &Change<Object<K>>) -> bool {
     let (Some(before), Some(now)) = (&change.before, &change.now) else { return false };
     match (&before.parsed, &now.parsed) {
-        (Ok(before), Ok(now)) => before.status() != now.status(),
+        (Ok(one), Ok(other)) => one.status() != other.status() && !now.is_ours(),
         (Err(_), _) | (_, Err(_)) => false, // the row of a malformed object has no status to compare
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod bao;
 pub mod cache;
+pub mod checkout;
 pub mod debian;
 mod loopback;
 pub mod moto;

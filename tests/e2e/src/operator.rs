@@ -8,7 +8,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use rekey_testkit::process::{Process, free_port};
+use rekey_testkit::{
+    checkout::repository,
+    process::{Process, free_port},
+};
 
 /// How the operator is started.
 #[derive(Clone, Debug)]
@@ -204,10 +207,4 @@ pub fn target() -> Result<PathBuf> {
         profile = profile.parent().context("no parent")?;
     }
     Ok(profile.parent().context("no parent")?.to_owned())
-}
-
-/// The root of this checkout.
-#[must_use]
-pub fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }

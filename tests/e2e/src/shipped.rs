@@ -9,7 +9,9 @@ use kube::{
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::{operator::repository, wait::until};
+use rekey_testkit::checkout::repository;
+
+use crate::wait::until;
 
 /// What needs an image, and what is for tools: the tests run the operator as a process.
 const LEFT_OUT: [&str; 3] = ["Deployment", "PodDisruptionBudget", "Kustomization"];

@@ -13,9 +13,10 @@ use kube::{Api, Client, api::ListParams};
 use rekey_e2e::{
     World,
     kubectl::{headings, kubectl},
-    operator::{binary, repository},
+    operator::binary,
     suite,
 };
+use rekey_testkit::checkout::repository;
 use serde_json::{Value, json};
 
 const KINDS: [(&str, &str); 4] = [

@@ -34,6 +34,7 @@ fn main() -> Result<ExitCode> {
         vec![
             suite::test("kill_9_at_any_write_of_a_sync_and_a_restart_ends_the_same", killed),
             suite::test("an_api_server_that_is_away_during_a_change_is_caught_up_with", away),
+            suite::test("an_operator_that_starts_while_the_api_server_is_away_works_when_it_is_back", away_at_start),
             suite::test("a_conflict_on_a_write_ends_the_same", conflict),
             suite::test("watches_that_have_expired_lose_nothing", expired),
         ],
@@ -86,6 +87,22 @@ async fn away(world: Arc<World>) -> Result<()> {
     rig.alive()?;
     ensure!(restarts(&rig.scene).await? == 1, "not one restart");
     Ok(())
+}
+
+/// Nothing of a start is tried only once: the digest key, the lists, the identity.
+async fn away_at_start(world: Arc<World>) -> Result<()> {
+    let rig = Rig::new(&world, "away-start").await?;
+    rig.kubernetes.down();
+    rig.start()?;
+    sleep(Duration::from_secs(5)).await; // how long it is away is what is tested
+    rig.alive()?;
+    put(&rig.scene, "one").await?;
+    rig.kubernetes.up();
+    let hourly = json!({"source": {"remote": {"refreshInterval": "1h"}}});
+    rig.scene.policy("db", "vault", &[("password", &rig.scene.key("db"), "password")], hourly).await?;
+    rig.scene.wait_data("db", &[("password", "one")]).await?;
+    rig.scene.wait_synced("db").await?;
+    rig.alive()
 }
 
 async fn conflict(world: Arc<World>) -> Result<()> {

@@ -7,9 +7,9 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use crate::cache;
+use crate::{cache, checkout};
 
-const BUILD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/e2e/controlplane/build.sh");
+const BUILD: &str = "tests/e2e/controlplane/build.sh";
 
 /// What can be built, by the name that `build.sh` knows it under.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +31,7 @@ fn build(group: Group) -> Result<PathBuf> {
         Group::Plane => "plane",
         Group::Node => "node",
     };
-    let output = Command::new(BUILD)
+    let output = Command::new(checkout::repository().join(BUILD))
         .arg(name)
         .env("REKEY_CACHE", cache::directory()?)
         .stdin(Stdio::null())

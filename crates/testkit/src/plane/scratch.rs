@@ -10,10 +10,10 @@ use std::{
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
-use crate::cache;
+use crate::{cache, checkout};
 
 const OWNER: &str = "owner.lock";
-const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/e2e-logs");
+const KEPT: &str = "target/e2e-logs";
 
 /// The directory; its logs are copied before it goes when the start failed, somebody asked for them or the thread
 /// panics.
@@ -60,7 +60,7 @@ impl Scratch {
             stem.rsplit_once('-').map_or(stem.as_ref(), |(name, _)| name).to_owned()
         });
         let own = self.path().file_name().context("the directory has a name")?;
-        let target = Path::new(KEPT).join(format!("{program}-{}", std::process::id())).join(own);
+        let target = checkout::repository().join(KEPT).join(format!("{program}-{}", std::process::id())).join(own);
         fs::create_dir_all(&target).with_context(|| format!("make {}", target.display()))?;
         let target = target.canonicalize()?;
         copy(self.path(), &target)?;

@@ -7,7 +7,9 @@ use rekey_testkit::plane::Counts;
 use serde_json::{Value, json};
 
 use super::{put, settings::Settings, usage};
-use crate::operator::{repository, target};
+use rekey_testkit::checkout::repository;
+
+use crate::operator::target;
 
 /// A measured number.
 struct Row {

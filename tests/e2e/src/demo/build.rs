@@ -7,7 +7,9 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::operator::{repository, target};
+use rekey_testkit::checkout::repository;
+
+use crate::operator::target;
 
 /// Builds it unless it is up to date. Lines of cargo that tell of work go to standard error.
 ///

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 const SECURE: Setting<'static> = Setting { variables: &[], insecure: false };
 
 /// A store of Vault with the token of the scene.
-fn vault(server: &str, certificate: Option<&str>) -> Result<Value> {
+pub fn vault(server: &str, certificate: Option<&str>) -> Result<Value> {
     let mut vault = json!({
         "server": server,
         "mount": "secret",
@@ -25,7 +25,7 @@ fn vault(server: &str, certificate: Option<&str>) -> Result<Value> {
 }
 
 /// Waits until the status of a store says this.
-async fn says(scene: &Scene, name: &str, text: &str) -> Result<()> {
+pub async fn says(scene: &Scene, name: &str, text: &str) -> Result<()> {
     until(&format!("RemoteStore {name} says {text:?}"), || async {
         let conditions = scene.api::<RemoteStore>().get(name).await?.status.unwrap_or_default().conditions;
         let ready = conditions.iter().find(|condition| condition.type_ == "Ready");
@@ -80,7 +80,7 @@ pub async fn secure(world: Arc<World>) -> Result<()> {
 }
 
 /// `rekey/VERSION (COMMIT)`
-fn named(agent: &str) -> bool {
+pub fn named(agent: &str) -> bool {
     let parts = agent.strip_prefix("rekey/").and_then(|rest| rest.strip_suffix(')')?.split_once(" ("));
     parts.is_some_and(|(version, commit)| version.starts_with(char::is_numeric) && !commit.is_empty())
 }

@@ -5,6 +5,7 @@ mod addresses;
 mod cluster_stores;
 mod consent;
 mod granted;
+mod proxied;
 mod reads;
 mod slow;
 
@@ -31,6 +32,8 @@ fn main() -> Result<ExitCode> {
             test("a_key_opens_no_engine_and_a_post_needs_a_store_that_may_be_written", granted::engines),
             test("without_insecure_stores_tls_works_and_addresses_are_refused", addresses::secure),
             test("an_api_server_that_moves_is_no_store", addresses::moved),
+            test("stores_are_reached_by_the_proxy_and_refused_addresses_are_not_asked_for", proxied::tunnels),
+            test("each_request_to_a_store_names_the_build", proxied::agents),
             test("equal_reads_of_many_policies_are_few_calls", reads::shared),
             test("a_store_is_asked_no_faster_than_its_limits", reads::limits),
         ],
