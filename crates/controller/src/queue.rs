@@ -8,12 +8,14 @@
 //! - Within a lane, namespaces take turns: one tenant's flood delays its own objects only.
 //! - A namespace never has all the workers: of those that would be free without it, it has three of four at most, and leaves
 //!   one at least. Whatever its objects wait for, a slow store or a turn to be rendered, others need not.
+//! - A key that comes again and again is worked on twice a second ([`pace`]), whoever wants it.
 //! - A delay ends late by at most a 64th of it and never by more than about a second, so that many end together: to wake
 //!   up for each of a thousand rounds a minute costs as much as the rounds do.
 //!
 //! # Caveats
 //! The queue forgets at the end of the process; every key comes again with the first list of its watch.
 
+mod pace;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +28,7 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
+use self::pace::Pace;
 use crate::fair::Fair;
 
 /// Every so many turns a routine key goes first.
@@ -82,6 +85,7 @@ struct State<K> {
     /// How many of them each tenant has.
     occupied: HashMap<String, usize>,
     again: HashMap<K, Lane>,
+    pace: Pace<K>,
     sequence: u64,
     /// Delays of some length end at multiples of a power of two milliseconds after this.
     begun: Instant,
@@ -103,6 +107,7 @@ impl<K: Key> Queue<K> {
             workers,
             occupied: HashMap::new(),
             again: HashMap::new(),
+            pace: Pace::default(),
             sequence: 0,
             begun: Instant::now(),
             taken: 0,
@@ -113,7 +118,14 @@ impl<K: Key> Queue<K> {
 
     /// Wants `key` as soon as possible.
     pub fn add(&self, key: K, lane: Lane) {
-        self.state().add(key, lane);
+        let mut state = self.state();
+        let first = state.first_delay();
+        state.add(key, lane);
+        let earlier = state.first_delay() != first && state.timekeeper;
+        drop(state);
+        if earlier {
+            self.earlier.notify_one();
+        }
         self.changed.notify_one();
     }
 
@@ -157,10 +169,8 @@ impl<K: Key> Queue<K> {
         if let Some(lane) = state.again.remove(key) {
             state.add(key.clone(), lane);
         } else if let Some(delay) = delay {
-            state.sequence += 1;
-            let at = (state.end(delay), state.sequence);
-            state.delays.insert(key.clone(), at);
-            state.delayed.insert(at, key.clone());
+            let end = state.end(delay);
+            state.delay(key.clone(), end);
         }
         let earlier = state.first_delay() != first && state.timekeeper;
         let ready = state.has_ready() || state.lacks_timekeeper();
@@ -194,6 +204,10 @@ impl<K: Key> State<K> {
         if let Some(at) = self.delays.remove(&key) {
             self.delayed.remove(&at);
         }
+        if let Some(free) = self.pace.wait(&key, Instant::now()) {
+            self.delay(key, free);
+            return;
+        }
         match self.waiting.get(&key) {
             Some(present) if *present >= lane => return,
             Some(present) => drop(self.ready[*present as usize].remove(key.tenant(), |other| *other == key)),
@@ -202,6 +216,13 @@ impl<K: Key> State<K> {
         self.waiting.insert(key.clone(), lane);
         let tenant = key.tenant().to_owned();
         self.ready[lane as usize].push(&tenant, key);
+    }
+
+    fn delay(&mut self, key: K, end: Instant) {
+        self.sequence += 1;
+        let at = (end, self.sequence);
+        self.delays.insert(key.clone(), at);
+        self.delayed.insert(at, key);
     }
 
     fn promote(&mut self, now: Instant) {
@@ -227,6 +248,7 @@ impl<K: Key> State<K> {
         let key = lanes.into_iter().find_map(|lane| ready[lane as usize].pop(may))?;
         self.waiting.remove(&key);
         self.working.insert(key.clone());
+        self.pace.count(&key, Instant::now());
         *self.occupied.entry(key.tenant().to_owned()).or_default() += 1;
         Some(key)
     }

@@ -123,7 +123,7 @@ impl Reconcile for Schedules {
 
 /// The second schedule of a policy does nothing; what it has open it may finish.
 fn duplicate(ctx: &Context, object: &RotationSchedule, plan: &Plan) -> Result<(), Error> {
-    let open = object.status.as_ref().is_some_and(|status| status.rotation.is_some());
+    let open = object.status.as_ref().is_some_and(|status| !matches!(rotation::state(status), State::Idle));
     let first = ctx.schedules_of(&plan.namespace, &plan.policy).into_iter().next();
     match first.and_then(|first| first.metadata.name) {
         Some(other) if other != plan.name && !open && !plan.deleted => {

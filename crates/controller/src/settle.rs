@@ -3,10 +3,10 @@
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Api, ResourceExt as _,
-    api::{Patch, PatchParams},
+    api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams},
     core::object::HasStatus,
 };
-use rekey_api::{condition::Reason, names};
+use rekey_api::names;
 use rekey_core::bounds::Bounded;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -21,7 +21,16 @@ use crate::{
 
 /// A kind whose status we write.
 pub trait Kind:
-    Bounded + HasStatus + Refers + Clone + Serialize + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static
+    Bounded
+    + HasStatus<Status: DeserializeOwned>
+    + Refers
+    + Clone
+    + Serialize
+    + DeserializeOwned
+    + std::fmt::Debug
+    + Send
+    + Sync
+    + 'static
 {
     /// Its API, in the namespace for namespaced kinds.
     fn api(ctx: &Context, namespace: &str) -> Api<Self>;
@@ -46,66 +55,30 @@ where
     if let Some(row) = K::table(ctx).get(&name) {
         row.writes(status);
     }
-    let mut base = ObjectMeta { name: object.meta().name.clone(), uid: object.uid(), ..ObjectMeta::default() };
-    base.resource_version = object.resource_version().filter(|_| version);
-    // What was written of a malformed object would stay with server-side apply, for a moment beside what is true now.
-    if object.status().is_some_and(is_malformed) {
-        return replace::<K>(ctx, &name, &base, status).await.map(Some);
-    }
-    let body = json!({
-        "apiVersion": K::api_version(&()),
-        "kind": K::kind(&()),
-        "metadata": base,
-        "status": status,
-    });
-    let params = PatchParams::apply(names::MANAGER_STATUS).force();
-    let patch = Patch::Apply(&body);
-    match K::api(ctx, &name.namespace).patch_status(&name.name, &params, &patch).await {
-        Ok(written) if written.status() == Some(status) => Ok(Some(written)),
-        // What others have written stays with server-side apply, in whole or in part.
-        Ok(written) => replace::<K>(ctx, &name, written.meta(), status).await.map(Some),
-        Err(error) if crate::error::status(&error) == Some(422) => {
-            replace::<K>(ctx, &name, &base, status).await.map(Some)
-        }
-        Err(error) => Err(failed::<K>(&name)(error)),
-    }
+    let whole = serde_json::to_value(status).map_err(kube::Error::SerdeError).map_err(failed::<K>(&name))?;
+    let patch = whole_status(object.meta(), version, &whole).map_err(failed::<K>(&name))?;
+    let written = K::api(ctx, &name.namespace).patch_status(&name.name, &params(), &patch).await;
+    written.map(Some).map_err(failed::<K>(&name))
 }
 
-/// Makes `status` the whole status. Refused when the object is another one than `base`, or has changed since, if that says
-/// in which version it was.
-async fn replace<K>(ctx: &Context, name: &ObjectName, base: &ObjectMeta, status: &K::Status) -> Result<K, Error>
-where
-    K: Kind,
-    K::Status: Serialize,
-{
-    let mut operations = vec![
-        json!({"op": "test", "path": "/metadata/uid", "value": base.uid}),
-        json!({"op": "add", "path": "/status", "value": status}),
-    ];
-    if let Some(version) = &base.resource_version {
-        operations.push(json!({"op": "replace", "path": "/metadata/resourceVersion", "value": version}));
-    }
-    let operations = serde_json::from_value(operations.into()).map_err(kube::Error::SerdeError);
-    let patch = Patch::<()>::Json(operations.map_err(failed::<K>(name))?);
-    let params = PatchParams { field_manager: Some(names::MANAGER_STATUS.to_owned()), ..PatchParams::default() };
-    K::api(ctx, &name.namespace).patch_status(&name.name, &params, &patch).await.map_err(failed::<K>(name))
+/// Makes `status` the whole status: server-side apply would leave what another tool has written into it, and be refused where
+/// that belongs to a part of ours. Refused when the object is another one by now; with `version`, when it has changed at all.
+fn whole_status(metadata: &ObjectMeta, version: bool, status: &Value) -> Result<Patch<()>, kube::Error> {
+    let precondition = if version {
+        json!({"op": "replace", "path": "/metadata/resourceVersion", "value": metadata.resource_version})
+    } else {
+        json!({"op": "test", "path": "/metadata/uid", "value": metadata.uid})
+    };
+    let operations = json!([precondition, {"op": "add", "path": "/status", "value": status}]);
+    serde_json::from_value(operations).map(Patch::Json).map_err(kube::Error::SerdeError)
+}
+
+fn params() -> PatchParams {
+    PatchParams { field_manager: Some(names::MANAGER_STATUS.to_owned()), ..PatchParams::default() }
 }
 
 fn failed<K: Kind>(name: &ObjectName) -> impl FnOnce(kube::Error) -> Error {
     Error::api("write the status of", format!("{} {name}", K::kind(&())))
-}
-
-/// Whether this was written by [`malformed`].
-fn is_malformed(status: &impl Serialize) -> bool {
-    let reason = json!(Reason::MalformedObject.as_str());
-    let status = serde_json::to_value(status).unwrap_or_default();
-    let conditions = status.get("conditions").and_then(Value::as_array);
-    conditions.into_iter().flatten().any(|condition| condition.get("reason") == Some(&reason))
-}
-
-async fn merge<K: Kind>(ctx: &Context, name: &ObjectName, body: &serde_json::Value) -> Result<K, Error> {
-    let params = PatchParams { field_manager: Some(names::MANAGER_STATUS.to_owned()), ..PatchParams::default() };
-    K::api(ctx, &name.namespace).patch_status(&name.name, &params, &Patch::Merge(body)).await.map_err(failed::<K>(name))
 }
 
 /// As [`status`], and makes the tables and everybody who watches the object know.
@@ -145,12 +118,7 @@ where
 {
     let generation = metadata.generation.unwrap_or_default();
     let found = rekey_core::summary::conditions(&[], &error.situation(false), &[], generation, ctx.now());
-    // Server-side apply has to understand the whole object, and this one cannot be understood.
-    let body = json!({
-        "metadata": {"uid": metadata.uid},
-        "status": {"observedGeneration": generation, "conditions": found},
-    });
-    let told = merge::<K>(ctx, name, &body).await.map(drop);
+    let told = tell::<K>(ctx, name, metadata, &json!({"observedGeneration": generation, "conditions": found})).await;
     let reference = ObjectReference {
         api_version: Some(K::api_version(&()).into_owned()),
         kind: Some(K::kind(&()).into_owned()),
@@ -165,4 +133,27 @@ where
         Err(Error::Api { source, .. }) if crate::error::status(&source) == Some(422) => Ok(()),
         told => told,
     }
+}
+
+/// Writes this into the status of an object that cannot be read as its kind. Where it is the status that cannot be read, this
+/// becomes all of it: nobody but us has a use for the rest.
+async fn tell<K: Kind>(ctx: &Context, name: &ObjectName, metadata: &ObjectMeta, status: &Value) -> Result<(), Error> {
+    let resource = ApiResource::erase::<K>(&());
+    let api: Api<DynamicObject> = match name.namespace.as_str() {
+        "" => Api::all_with(ctx.client.clone(), &resource),
+        namespace => Api::namespaced_with(ctx.client.clone(), namespace, &resource),
+    };
+    // A right to `get` is not needed for anything else.
+    let by_name = ListParams::default().fields(&format!("metadata.name={}", name.name)).limit(1);
+    let found = api.list(&by_name).await.map_err(failed::<K>(name))?.items.pop();
+    let status_now = found.and_then(|mut object| Some(object.data.get_mut("status")?.take())).unwrap_or_default();
+    let is_readable = serde_json::from_value::<Option<K::Status>>(status_now).is_ok();
+    let written = if is_readable {
+        let body = json!({"metadata": {"uid": metadata.uid}, "status": status});
+        api.patch_status(&name.name, &params(), &Patch::Merge(body)).await
+    } else {
+        let patch = whole_status(metadata, false, status).map_err(failed::<K>(name))?;
+        api.patch_status(&name.name, &params(), &patch).await
+    };
+    written.map(drop).map_err(failed::<K>(name))
 }

@@ -248,12 +248,14 @@ where
     tokio::spawn(run(Arc::clone(ctx), api, feed))
 }
 
-/// Whether somebody else has written into a status. Nothing is done on its word, but people read it.
+/// Whether another tool has written into a status. Nothing is done on its word, but people read it.
 fn is_rewritten<K: HasStatus<Status: PartialEq + Serialize>>(change: &Change<Object<K>>) -> bool {
     let (Some(before), Some(now)) = (&change.before, &change.now) else { return false };
     match (&before.parsed, &now.parsed) {
         (Ok(one), Ok(other)) => one.status() != other.status() && !now.is_ours(),
-        (Err(_), _) | (_, Err(_)) => false, // the row of a malformed object has no status to compare
+        // With the same spec it is the status that can be read again, or no longer.
+        (Ok(_), Err(_)) | (Err(_), Ok(_)) => true,
+        (Err(_), Err(_)) => false,
     }
 }
 

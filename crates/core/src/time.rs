@@ -43,12 +43,20 @@ pub fn later(time: DateTime<Utc>, wait: TimeDelta) -> DateTime<Utc> {
 const SOON: TimeDelta = TimeDelta::seconds(1);
 /// And after this time at most.
 pub const SELDOM: TimeDelta = TimeDelta::seconds(60);
+/// By how much the clocks of two replicas may differ.
+const SKEW: TimeDelta = TimeDelta::seconds(10);
 
 /// How long to wait until something is looked at or tried again that has taken so long by now: a quarter of that, from a
-/// second to a minute. Soon after a change, seldom when somebody has to act.
+/// second to a minute. Soon after a change, seldom when a person has to act, or when the start lies in the future.
 #[must_use]
 pub fn pause(taken: TimeDelta) -> TimeDelta {
-    (taken / 4).clamp(SOON, SELDOM)
+    if taken < -SKEW { SELDOM } else { (taken / 4).clamp(SOON, SELDOM) }
+}
+
+/// Whether a time that stands in a status can be one of the past.
+#[must_use]
+pub fn is_past(time: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    time <= later(now, SKEW)
 }
 
 /// RFC 3339 in whole seconds, for times in the future, which `kubectl` cannot show in its own time columns.

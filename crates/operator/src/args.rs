@@ -65,7 +65,7 @@ pub struct RunOptions {
     /// Work on these namespaces only (comma-separated). Default: all in scope.
     #[arg(long, env = "REKEY_NAMESPACES", value_delimiter = ',')]
     pub namespaces: Vec<String>,
-    /// Allow stores by http and at loopback or link-local addresses. For development.
+    /// Allow stores by http and at every address, those of the API server and of metadata services too. For development.
     #[arg(long, env = "REKEY_ALLOW_INSECURE_STORES")]
     pub allow_insecure_stores: bool,
     /// Allow stores at these otherwise refused addresses (comma-separated CIDRs, for example 127.0.0.0/8).

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context as _, Result, anyhow};
 use http::{HeaderValue, header::USER_AGENT};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
-use kube::{Api, Client, Config, api::PostParams, client::Body};
+use kube::{Api, Client, Config, api::PostParams, client::Body, config::Kubeconfig};
 use rekey_controller::pulse::Pulse;
 use tower::service_fn;
 
@@ -34,6 +34,9 @@ pub async fn connect(pulse: &Arc<Pulse>) -> Result<Clients> {
     let mut config = Config::infer().await.map_err(|error| anyhow!("{fix}: {error}"))?;
     // The library would retry every verb, up to 15 times, for as long as a Retry-After says.
     config.default_retry = false;
+    if !kubeconfig_names_proxy() {
+        config.proxy_url = None; // of the environment, which is for other programs
+    }
     config.headers.push((USER_AGENT, HeaderValue::from_static(AGENT)));
     config.connect_timeout = Some(Duration::from_secs(5));
     config.write_timeout = Some(DEADLINE);
@@ -44,6 +47,12 @@ pub async fn connect(pulse: &Arc<Pulse>) -> Result<Clients> {
     config.reset_reader_on_write = true;
     let calls = Client::try_from(config).context("build the client")?;
     Ok(Clients { calls, watches, server })
+}
+
+/// Whether a proxy stands in the kubeconfig: it is not supported, and refused when the client is built.
+fn kubeconfig_names_proxy() -> bool {
+    let clusters = Kubeconfig::read().map(|kubeconfig| kubeconfig.clusters).unwrap_or_default();
+    clusters.into_iter().filter_map(|named| named.cluster).any(|cluster| cluster.proxy_url.is_some())
 }
 
 /// A client that notes each answer by its path.

@@ -10,7 +10,7 @@ use rekey_core::{
     SecretBytes,
     policy::{self, Consumer, Content, Hold, LastRead, OpenRotation, Policy, Seen, SeenSecret, effective_secret},
     published::Published,
-    time,
+    rotation, time,
 };
 
 use crate::{
@@ -276,7 +276,8 @@ pub fn consumers(ctx: &Context, policy: &Policy) -> Vec<Consumer> {
 }
 
 fn rotation(schedule: &RotationSchedule) -> Option<OpenRotation> {
-    let open = schedule.status.as_ref()?.rotation.as_ref()?;
+    let status = schedule.status.as_ref().filter(|status| !matches!(rotation::state(status), rotation::State::Idle))?;
+    let open = status.rotation.as_ref().filter(|_| rotation::Plan::try_from(schedule).is_ok())?;
     let live = matches!(open.step, RotationStep::Publishing | RotationStep::RollingOut | RotationStep::Settling);
     let rotation = OpenRotation {
         id: open.id.clone(),

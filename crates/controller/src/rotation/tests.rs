@@ -52,7 +52,8 @@ impl Server {
                 if let Some(finalizers) = body["metadata"].get("finalizers") {
                     object["metadata"]["finalizers"] = finalizers.clone();
                 }
-                if let Some(status) = body.get("status") {
+                let whole = body.as_array().into_iter().flatten().find(|operation| operation["path"] == "/status");
+                if let Some(status) = whole.map(|operation| &operation["value"]).or(body.get("status")) {
                     object["status"] = status.clone();
                 }
                 let version = object["metadata"]["resourceVersion"].as_str().unwrap().parse::<u64>().unwrap();

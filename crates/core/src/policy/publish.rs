@@ -184,8 +184,13 @@ impl Publishing<'_> {
     /// immutable Secret to pods that start under the same name.
     fn recreatable(&self) -> Result<(), SpecError> {
         let (policy, status) = (self.policy, &self.seen.status);
-        let moved_on = status.observed_generation != Some(policy.generation) || !self.is_same_source();
-        if policy.locked && status.revision.is_some() && moved_on {
+        let moved_on = match &self.seen.last {
+            Some(last) if last.digests.comparable(&self.digests) => last.digests != self.digests,
+            // Only the status still says what there was, which another tool may have written.
+            Some(_) | None => status.observed_generation != Some(policy.generation) || !self.is_same_source(),
+        };
+        let was_published = self.seen.last.is_some() || status.revision.is_some() || !status.history.is_empty();
+        if policy.locked && was_published && moved_on {
             let text = format!(
                 "the locked Secret {:?} was deleted, and the policy or the value in {} has changed since; under the same \
                  name pods could read a stale copy: make a new policy with another spec.target.name",

@@ -213,7 +213,11 @@ pub fn secret(
     Ok(Plan { steps: outcome.decided.steps, status, events, again })
 }
 
+/// When to look again. Not for a Secret that is being deleted: its watch tells when it is gone.
 fn again(policy: &Policy, seen: &Seen, outcome: &Outcome<'_>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    if matches!(seen.secret, SeenSecret::Going) {
+        return None;
+    }
     match &policy.source {
         Source::Remote(_) => match seen.last_read.filter(|_| outcome.fetched.is_none()) {
             Some(last) => next_round(policy, last.at).map(|next| last.due(next, now)),

@@ -22,7 +22,7 @@ pub enum Due {
 
 /// Whether a rotation begins now. The next time stands in the status: a new spec is planned from now on, so that
 /// enabling or changing a schedule rotates nothing by itself, and an outage leads to one rotation, not to many. A time
-/// later than any that could have been planned until now is somebody else's, and stops no rotation.
+/// later than any that could have been planned until now is none of ours, and stops no rotation.
 ///
 /// Also returns the request token that counts as handled: on first sight of an object an old request is recorded, not
 /// acted on.

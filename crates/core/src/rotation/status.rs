@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use rekey_api::{
     RotationScheduleStatus,
+    bounds::MESSAGE,
     condition::{ConditionType, Reason},
     rotation::{RotationHistory, RotationOutcome, RotationProgress, RotationStep, RotationStepRecord},
 };
@@ -11,7 +12,7 @@ use uuid::Uuid;
 use super::{Begun, Due, Move, Open, Plan, State, Written, due};
 use crate::{
     SpecError,
-    summary::{Extra, Situation, conditions},
+    summary::{Extra, Situation, clip, conditions},
     time,
 };
 
@@ -38,7 +39,7 @@ pub struct Record<'a> {
 }
 
 /// The state that a status stands for. What none of ours can say stands for nothing: an id becomes part of a name, and
-/// somebody else may have written it.
+/// another tool may have written it.
 #[must_use]
 pub fn state(status: &RotationScheduleStatus) -> State {
     let Some(progress) = status.rotation.as_ref().filter(|progress| is_id(&progress.id)) else {
@@ -105,7 +106,11 @@ pub fn record(record: &Record<'_>) -> RotationScheduleStatus {
     status.schedule.clone_from(&plan.schedule_text);
     let opened = matches!(state(before), State::Idle);
     if opened {
-        status.rotation = None; // whoever wrote that one is open
+        status.rotation = None; // another tool wrote that one is open
+    }
+    if let Some(open) = &mut status.rotation {
+        let written = std::iter::once(&mut open.started_at).chain(&mut open.step_started_at);
+        written.filter(|at| !time::is_past(time::chrono(at), now)).for_each(|at| *at = time::kube(now));
     }
     match (&decided.state, &decided.ended) {
         (State::Idle, Some((outcome, why))) => close(&mut status, *outcome, why.as_deref(), plan, now),
@@ -133,7 +138,7 @@ pub fn record(record: &Record<'_>) -> RotationScheduleStatus {
         status.next_rotation_time = due::next(plan, now).map(time::text);
     }
     if let Some(open) = &mut status.rotation {
-        open.message = decided.waits.as_ref().map(|wait| wait.text.clone());
+        open.message = decided.waits.as_ref().map(|wait| clip(&wait.text, MESSAGE));
     }
     let (situation, extras) = situation(record, &status);
     status.conditions = conditions(&before.conditions, &situation, &extras, plan.generation, now);
@@ -179,8 +184,8 @@ pub fn failed(
 ) -> RotationScheduleStatus {
     let mut status = before.clone();
     if let Some(open) = &mut status.rotation {
-        open.attempts = open.attempts.saturating_add(1);
-        open.message = Some(situation.message().to_owned());
+        open.attempts = open.attempts.saturating_add(1).min(i32::MAX.unsigned_abs());
+        open.message = Some(clip(situation.message(), MESSAGE));
     }
     status.conditions = conditions(&before.conditions, situation, &[], generation, now);
     status
@@ -254,7 +259,7 @@ fn close(
         started_at: open.started_at,
         finished_at: Some(at),
         outcome,
-        message: why.map(str::to_owned),
+        message: why.map(|why| clip(why, MESSAGE)),
         steps: open.steps,
     };
     // The API server takes no two entries of one id, and a status that others have written may bring an old one again.

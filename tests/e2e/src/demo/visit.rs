@@ -78,14 +78,14 @@ fn announce(out: &Narrator, ours: &[Value], image: &str) {
         out.say(&format!("- {kind}: {}", names.join(", ")));
     }
     out.say(&format!(
-        "In {NAMESPACE} one pod will run {image} (REKEY_DEMO_IMAGE names another). The operator, OpenBao and an AWS \
+        "In {NAMESPACE} one pod will run {image} (IMAGE=… names another). The operator, OpenBao and an AWS \
          emulator run as processes on this machine, reachable from this machine only."
     ));
 }
 
 async fn yes(context: &str) -> Result<bool> {
     if !std::io::stdin().is_terminal() {
-        bail!("nobody can be asked here: run it in a terminal, or set REKEY_DEMO_YES=1");
+        bail!("nobody can be asked here: run it in a terminal, or run `make demo CLUSTER=current YES=1`");
     }
     put("");
     put(&format!(

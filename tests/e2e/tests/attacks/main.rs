@@ -2,6 +2,7 @@
 //! memory limit, its Lease held, its probes answered and another namespace served (`rekey_e2e::vigil`).
 
 mod connections;
+mod kept;
 mod metadata;
 mod ownership;
 mod reading;
@@ -30,6 +31,7 @@ fn main() -> Result<ExitCode> {
             test("half_open_connections_keep_nobody_from_health_and_metrics", connections::half_open),
             test("annotations_of_policies_do_not_fill_the_memory", metadata::annotations),
             test("a_search_for_more_than_the_memory_is_refused", reading::huge),
+            test("secrets_that_are_deleted_and_stay_stop_nobody", kept::secrets),
             test("forged_pending_secrets_stop_nobody", ownership::pending),
             test("forged_statuses_stop_nobody", ownership::statuses),
             test("a_store_that_moves_takes_no_credential_with_it", ownership::addresses),

@@ -129,7 +129,7 @@ pub async fn agents(world: Arc<World>) -> Result<()> {
     let key = scene.key("db");
     world.bao.put(&key, &json!({"password": "one"})).await?;
     world.moto.create(&key, &json!({"password": "two"}).to_string()).await?;
-    for (name, store) in [("bao", "vault"), ("aws", "aws")] {
+    for (name, store) in [("from-bao", "vault"), ("from-aws", "aws")] {
         scene.policy(name, store, &[("password", &key, "password")], json!({})).await?;
         scene.wait_synced(name).await?;
     }
