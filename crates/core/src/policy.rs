@@ -7,6 +7,7 @@ mod open_rotation;
 mod proof;
 mod publish;
 mod record;
+mod recreated;
 mod refuse;
 mod secret;
 mod source;

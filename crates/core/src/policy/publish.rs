@@ -126,7 +126,7 @@ impl Publishing<'_> {
     }
 
     /// What the record says of where the content comes from. Of equal content, what was said before stays true.
-    fn issued(&self, mut changes: Changes) -> Changes {
+    pub(super) fn issued(&self, mut changes: Changes) -> Changes {
         changes.issue.clone_from(&self.gathered.issue);
         changes.rotation = self.gathered.rotation.clone().or(changes.rotation);
         changes
@@ -143,27 +143,8 @@ impl Publishing<'_> {
 
     /// What a Secret that is made now says about itself. If there was one before, its consumers may hold what it held:
     /// the record of changes goes on.
-    fn recreated(&self) -> (Published, Option<ChangeReason>) {
-        let (status, now) = (&self.seen.status, self.tools.now);
-        let first = Changes::first(now);
-        match (&self.seen.last, &status.revision) {
-            (Some(last), _) if last.digests == self.digests => {
-                (Published { changes: self.issued(last.changes.clone()), ..Published::clone(last) }, None)
-            }
-            (Some(last), _) => {
-                let changes = last.changes.next(&last.revision, &last.digests, &self.digests, now);
-                (self.published(changes), Some(ChangeReason::SourceChanged))
-            }
-            (None, Some(revision)) if !self.is_same_source() => {
-                let changes = first.next(revision, &self.digests.none(), &self.digests, now);
-                (self.published(changes), Some(ChangeReason::SourceChanged))
-            }
-            (None, _) => (self.published(first), Some(ChangeReason::Created)),
-        }
-    }
-
     /// Whether the source is known to give what was published before. Without versions nothing is known.
-    fn is_same_source(&self) -> bool {
+    pub(super) fn is_same_source(&self) -> bool {
         let (before, now) = (&self.seen.status.source_versions, &self.gathered.versions);
         before == now && !now.is_empty() && now.iter().all(|at| !at.version.is_empty()) && self.gathered.issue.is_none()
     }
@@ -178,28 +159,6 @@ impl Publishing<'_> {
             Hold::Whole | Hold::Record => content.data == self.gathered.data,
             Hold::Keys => self.gathered.data.iter().all(|(name, value)| content.data.get(name) == Some(value)),
         }
-    }
-
-    /// A locked Secret that is gone comes back only with the value it had: nodes may still serve the old content of an
-    /// immutable Secret to pods that start under the same name.
-    fn recreatable(&self) -> Result<(), SpecError> {
-        let (policy, status) = (self.policy, &self.seen.status);
-        let moved_on = match &self.seen.last {
-            Some(last) if last.digests.comparable(&self.digests) => last.digests != self.digests,
-            // Only the status still says what there was, which another tool may have written.
-            Some(_) | None => status.observed_generation != Some(policy.generation) || !self.is_same_source(),
-        };
-        let was_published = self.seen.last.is_some() || status.revision.is_some() || !status.history.is_empty();
-        if policy.locked && was_published && moved_on {
-            let text = format!(
-                "the locked Secret {:?} was deleted, and the policy or the value in {} has changed since; under the same \
-                 name pods could read a stale copy: make a new policy with another spec.target.name",
-                policy.secret,
-                policy.source.text(),
-            );
-            return Err(SpecError::LockedAndChanged { text });
-        }
-        Ok(())
     }
 
     fn update(&self, found: &Found<'_>) -> Result<Decided, SpecError> {

@@ -379,3 +379,4 @@ mod decisions;
 mod faults;
 mod foreign;
 mod forged;
+mod forged_status;

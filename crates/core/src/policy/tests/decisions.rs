@@ -270,6 +270,23 @@ fn a_locked_secret_refuses_another_value_and_takes_the_old_one_back() {
 }
 
 #[test]
+fn a_locked_secret_that_is_gone_comes_back_with_its_value_whatever_the_status_says() {
+    for forged in [json!({}), json!({"observedGeneration": 1, "sourceVersions": [{"key": "shop/db", "version": "2"}]})]
+    {
+        let mut world = World::with(&json!({"immutability": "Locked"}));
+        world.sync();
+        world.last = Some(Arc::new(world.published().clone()));
+        world.change("password", "two");
+        world.secret = SeenSecret::Absent;
+        world.object.status = Some(serde_json::from_value(forged).unwrap());
+        let error = world.plan().map(|_| ()).unwrap_err();
+        assert_eq!(error.reason(), Reason::LockedAndChanged, "{error}");
+        world.change("password", "one");
+        assert_eq!(writes(&world.sync()), 1, "what it held is known, and is put back");
+    }
+}
+
+#[test]
 fn leaving_locked_is_refused_and_says_so() {
     let mut world = World::with(&json!({"immutability": "Locked"}));
     world.sync();
