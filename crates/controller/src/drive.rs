@@ -70,8 +70,8 @@ pub fn workers<R: Reconcile>(ctx: &Arc<Context>) -> Vec<JoinHandle<()>> {
                     let delay = round::<R>(&ctx, &key, &failures).await;
                     drop(busy);
                     R::queue(&ctx).done(&key, delay);
-                    // A round that has waited for nothing gives its thread back all the same: to timers, watches, the Lease.
-                    tokio::task::yield_now().await;
+                    // Rounds that wait for nothing give their thread back now and then: to timers, watches, the Lease.
+                    tokio::task::consume_budget().await;
                 }
             })
         })
