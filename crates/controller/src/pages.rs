@@ -9,12 +9,23 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::error::Error;
 
-/// Objects in one answer of a list of whole objects, each of up to 1.5 MiB.
-pub const WHOLE: u32 = 30;
+/// How much a list asks for at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    /// Objects in one answer.
+    pub objects: u32,
+    /// What an answer may take of [`ROOM`].
+    room: u32,
+}
+
+/// Whole objects, each of up to 1.5 MiB. Large pages, since each is a request of the start.
+pub const WHOLE: Page = Page { objects: 30, room: 30 };
 /// The same where only metadata is asked for, of which annotations are up to 256 KiB.
-pub const METADATA: u32 = 100;
-/// Lists under way at the same time. Few, so that a page can be larger: each page of 1,000 policies is a request.
-const AT_ONCE: usize = 2;
+pub const METADATA: Page = Page { objects: 100, room: 30 };
+/// Pods of one workload: mostly a few, and several workloads ask at the same time.
+const POD: Page = Page { objects: 15, room: 15 };
+/// Whole objects in the answers that are under way at the same time: 90 MiB of them at worst, as text.
+const ROOM: u32 = 60;
 /// How long a list waits for its turn. One that is never answered keeps its turn, and must not stop the others for good.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Pods that are looked at in one list.
@@ -26,14 +37,14 @@ pub struct Pages(Semaphore);
 
 impl Default for Pages {
     fn default() -> Self {
-        Self(Semaphore::new(AT_ONCE))
+        Self(Semaphore::new(ROOM as usize))
     }
 }
 
 impl Pages {
     /// Waits for a turn, which ends when the answer is dropped; `None`: the wait has been long enough.
-    pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        tokio::time::timeout(PATIENCE, self.0.acquire()).await.ok()?.ok()
+    pub async fn turn(&self, page: Page) -> Option<SemaphorePermit<'_>> {
+        tokio::time::timeout(PATIENCE, self.0.acquire_many(page.room)).await.ok()?.ok()
     }
 }
 
@@ -59,11 +70,11 @@ impl Pods<'_> {
         of: impl Fn(&Pod) -> Option<T>,
     ) -> Result<Vec<T>, Error> {
         let api: Api<Pod> = Api::namespaced(client.clone(), self.namespace);
-        let mut params = ListParams::default().limit(WHOLE);
+        let mut params = ListParams::default().limit(POD.objects);
         params.label_selector = self.selector.map(str::to_owned);
         let (mut found, mut seen) = (Vec::new(), 0);
         loop {
-            let turn = pages.turn().await;
+            let turn = pages.turn(POD).await;
             let page = api.list(&params).await.map_err(Error::api("list the pods of", &object))?;
             seen += page.items.len();
             found.extend(page.items.iter().filter_map(&of));
@@ -98,7 +109,8 @@ mod tests {
             let page = query.split("continue=p").nth(1).map_or(0, |page| page.parse::<usize>().unwrap());
             queries.lock().unwrap().push(query);
             let next = if page + 1 < pages { format!("p{}", page + 1) } else { String::new() };
-            let pods: Vec<_> = (0..WHOLE).map(|at| json!({"metadata": {"name": format!("{page}-{at}")}})).collect();
+            let pods: Vec<_> =
+                (0..POD.objects).map(|at| json!({"metadata": {"name": format!("{page}-{at}")}})).collect();
             let list = json!({"apiVersion": "v1", "kind": "PodList", "metadata": {"continue": next}, "items": pods});
             let answer = http::Response::builder().body(Body::from(list.to_string().into_bytes()));
             async move { answer }
@@ -115,7 +127,7 @@ mod tests {
         assert_eq!(found, ["0-0", "1-0", "2-0"]);
         let asked = asked.lock().unwrap();
         assert_eq!(asked.len(), 3);
-        let limit = format!("limit={WHOLE}");
+        let limit = format!("limit={}", POD.objects);
         assert!(asked.iter().all(|query| query.contains(&limit) && query.contains("labelSelector=app%3Dweb")));
     }
 
@@ -125,21 +137,20 @@ mod tests {
         let list = Pods { namespace: "shop", selector: None };
         let error = list.each(&client, &Pages::default(), "Deployment web", |_| Some(())).await.unwrap_err();
         assert!(error.to_string().starts_with("Deployment web has more than 5000 pods"), "{error}");
-        assert_eq!(asked.lock().unwrap().len(), PODS.div_ceil(WHOLE as usize));
+        assert_eq!(asked.lock().unwrap().len(), PODS.div_ceil(POD.objects as usize));
     }
 
     #[tokio::test(start_paused = true)]
     async fn lists_take_turns_and_none_waits_for_ever() {
         let pages = Pages::default();
-        let mut turns = Vec::new();
-        for _ in 0..AT_ONCE {
-            turns.push(pages.turn().await.unwrap());
-        }
+        let mut turns = vec![pages.turn(WHOLE).await.unwrap()];
+        turns.push(pages.turn(POD).await.unwrap());
+        turns.push(pages.turn(POD).await.unwrap());
         let start = Instant::now();
-        assert!(pages.turn().await.is_none(), "those before it are not answered");
+        assert!(pages.turn(POD).await.is_none(), "those before it are not answered");
         assert_eq!(start.elapsed(), PATIENCE);
         drop(turns.pop());
-        assert!(pages.turn().await.is_some());
+        assert!(pages.turn(POD).await.is_some());
         assert_eq!(start.elapsed(), PATIENCE, "at once");
     }
 }

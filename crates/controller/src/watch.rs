@@ -35,7 +35,8 @@ use crate::{
     context::{Context, workload_name},
     index::Refers,
     listings::{CLUSTER_STORES, Listing, NAMESPACES},
-    namespaces, notify, pages,
+    namespaces, notify,
+    pages::{self, Page},
     pulse::Running,
     queue::{Lane, Queue},
     rows::{NamespaceRow, Object, SecretRow, WorkloadRow},
@@ -54,8 +55,7 @@ struct Feed<K, T> {
     /// Whether we can do nothing without it: its namespace is closed to us when it is refused.
     vital: bool,
     presence: Presence,
-    /// Objects in one answer of a list.
-    page: u32,
+    page: Page,
     /// Whether nothing begins before its first list.
     first: bool,
     table: fn(&Context) -> &Table<T>,
@@ -304,7 +304,7 @@ where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let running = ctx.pulse.watch(api.resource_url(), feed.kind, feed.first);
-    let stream = watcher(api, Config::default().timeout(WATCH).page_size(feed.page)).default_backoff();
+    let stream = watcher(api, Config::default().timeout(WATCH).page_size(feed.page.objects)).default_backoff();
     let table = feed.table;
     let mut present = BTreeSet::new();
     let mut turn = None;
@@ -313,7 +313,7 @@ where
         match event {
             Ok(Event::Init) => {
                 present.clear();
-                turn = ctx.pages.turn().await; // the list starts when the stream is asked for more
+                turn = ctx.pages.turn(feed.page).await; // the list starts when the stream is asked for more
             }
             Ok(Event::InitApply(object)) => {
                 let (name, row) = (feed.row)(object);
