@@ -59,9 +59,9 @@ bench: ## Measure cost and speed beside a bare client; ARGS="--policies=100 --on
 	@scripts/needs.sh node
 	cargo run --release --locked -p rekey-e2e --bin bench -- $(ARGS)
 
-prove: ## Every kill point instead of a sample, for hours; goes on where it was stopped, writes docs/proof.md
+prove: ## Every kill point instead of a sample, about an hour; goes on where it was stopped, writes docs/proof.md; ARGS="sync bench" runs these only
 	@scripts/needs.sh test
-	@scripts/prove.sh
+	@scripts/prove.sh $(ARGS)
 
 clean: ## Remove build results; ALL=1 also removes the cache of control planes and packages
 	cargo clean
