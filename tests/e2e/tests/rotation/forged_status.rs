@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use kube::api::{Patch, PatchParams};
 use rekey_api::{RotationSchedule, SecretPolicy, rotation::RotationOutcome};
 use rekey_e2e::{World, wait::stays};
@@ -99,7 +99,10 @@ pub async fn published(world: Arc<World>) -> Result<()> {
 pub async fn further(world: Arc<World>) -> Result<()> {
     for step in ["RollingOut", "Settling", "Retiring", "Failed"] {
         let (stage, proxy) = held_up(&world, "says-further", Fault::Drop).await?;
-        insist::<RotationSchedule>(&stage, &json!({"rotation": {"step": step, "version": "2"}})).await?;
+        let open = stage.scene.schedule("db").await?.status.and_then(|status| status.rotation);
+        let mut open = serde_json::to_value(open.context("no open rotation")?)?;
+        (open["step"], open["version"]) = (json!(step), json!("2"));
+        insist::<RotationSchedule>(&stage, &json!({"rotation": open})).await?;
         let (value, versions) = stage.stored().await?;
         let history = stage.scene.schedule("db").await?.status.unwrap_or_default().history;
         let completed = history.iter().any(|past| past.outcome == RotationOutcome::Completed);
