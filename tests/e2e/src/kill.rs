@@ -240,10 +240,12 @@ pub async fn prove<S: Scenario>(world: &Arc<World>, scenario: &S) -> Result<()> 
     for call in whole.calls.values().flatten() {
         writeln!(table, "    {call}")?;
     }
-    let mut kills = 0;
+    let mut missed = 0;
     for (point, result) in &results {
         let (outcome, bad) = judge(&whole, result, scenario.spare());
-        kills += usize::from(result.as_ref().is_ok_and(|run| run.killed.is_some()));
+        // A run may report one wait less than the undisturbed one: then there is no last call to be killed at.
+        let is_last = whole.calls.get(&point.server).is_some_and(|calls| calls.len() == point.number);
+        missed += usize::from(!is_last && result.as_ref().is_ok_and(|run| run.killed.is_none()));
         writeln!(table, "{:>11} {:>2} {:<24} {outcome}", format!("{:?}", point.server), point.number, point.place)?;
         if let Some(bad) = bad {
             writeln!(failures, "{:?} {} {}: {bad}", point.server, point.number, point.place)?;
@@ -251,7 +253,7 @@ pub async fn prove<S: Scenario>(world: &Arc<World>, scenario: &S) -> Result<()> 
     }
     eprintln!("{table}");
     ensure!(failures.is_empty(), "{table}\n{failures}");
-    ensure!(kills + 1 >= results.len(), "only {kills} of {} kills happened:\n{table}", results.len());
+    ensure!(missed == 0, "{missed} of {} kills did not happen:\n{table}", results.len());
     Ok(())
 }
 
