@@ -286,14 +286,8 @@ pub async fn finalizer(ctx: &Context, schedule: &RotationSchedule, hold: bool) -
     let name = schedule.name_any();
     let namespace = schedule.namespace().unwrap_or_default();
     let api: Api<RotationSchedule> = Api::namespaced(ctx.client.clone(), &namespace);
-    let mut finalizers: Vec<String> =
-        schedule.finalizers().iter().filter(|name| *name != names::FINALIZER).cloned().collect();
-    if hold {
-        finalizers.push(names::FINALIZER.to_owned());
-    }
-    let body = json!({"metadata": {"resourceVersion": schedule.resource_version(), "finalizers": finalizers}});
-    let params = PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() };
-    match api.patch(&name, &params, &Patch::Merge(&body)).await {
+    let (params, body) = finalizers(&schedule.metadata, hold);
+    match api.patch(&name, &params, &body).await {
         // Gone with this write, unless others hold it too.
         Ok(changed) if changed.metadata.deletion_timestamp.is_some() && changed.finalizers().is_empty() => Ok(()),
         Ok(changed) => {
