@@ -12,7 +12,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, ResourceExt as _,
-    api::{ListParams, Patch, PatchParams},
+    api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams},
 };
 use rekey_api::{RemoteStore, RotationSchedule, SecretPolicy};
 use serde_json::{Value, json};
@@ -203,6 +203,31 @@ impl Scene {
         K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
     {
         Api::namespaced(self.world.client.clone(), &self.namespace)
+    }
+
+    /// Objects of this namespace as they are: typed ones do not take every status.
+    #[must_use]
+    pub fn objects<K: kube::Resource<DynamicType = ()>>(&self) -> Api<DynamicObject> {
+        Api::namespaced_with(self.world.client.clone(), &self.namespace, &ApiResource::erase::<K>(&()))
+    }
+
+    /// The schedule `db` of the policy of that name: it writes a password of 40 characters to a key of a store.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn rotate_password(&self, store: &str, key: &str) -> Result<()> {
+        let fields = json!([{"property": "password", "password": {"length": 40}}]);
+        self.apply(json!({
+            "apiVersion": "rekey.dev/v1alpha1",
+            "kind": "RotationSchedule",
+            "metadata": {"name": "db"},
+            "spec": {
+                "policyRef": {"name": "db"},
+                "writeTo": {"storeRef": {"name": store}, "key": key},
+                "rotator": {"generate": {"fields": fields}},
+            },
+        }))
+        .await
     }
 
     /// Puts an annotation on an object.

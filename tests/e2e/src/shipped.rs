@@ -6,10 +6,9 @@ use kube::{
     api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams},
     core::GroupVersionKind,
 };
+use rekey_testkit::checkout::repository;
 use serde::Deserialize as _;
 use serde_json::Value;
-
-use rekey_testkit::checkout::repository;
 
 use crate::wait::until;
 

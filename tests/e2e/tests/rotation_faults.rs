@@ -87,19 +87,7 @@ impl Scenario for Rotation {
         scene.world.apply(workload("Deployment", &scene.namespace, "web", "db", Form::Env)).await?;
         scene.wait_pod("web").await?;
         ensure!(scene.held("web", "PASSWORD").await? == OLD);
-        let fields = json!([{"property": "password", "password": {"length": 40}}]);
-        scene
-            .apply(json!({
-                "apiVersion": "rekey.dev/v1alpha1",
-                "kind": "RotationSchedule",
-                "metadata": {"name": "db"},
-                "spec": {
-                    "policyRef": {"name": "db"},
-                    "writeTo": {"storeRef": {"name": self.store}, "key": key},
-                    "rotator": {"generate": {"fields": fields}},
-                },
-            }))
-            .await?;
+        scene.rotate_password(self.store, &key).await?;
         until("all is at rest", || async {
             let consumers = scene.wait_synced("db").await?.status.unwrap_or_default().consumers;
             let seen = scene.schedule("db").await?.status.and_then(|status| status.observed_generation);

@@ -3,12 +3,10 @@
 use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result};
-use rekey_testkit::plane::Counts;
+use rekey_testkit::{checkout::repository, plane::Counts};
 use serde_json::{Value, json};
 
 use super::{put, settings::Settings, usage};
-use rekey_testkit::checkout::repository;
-
 use crate::operator::target;
 
 /// A measured number.

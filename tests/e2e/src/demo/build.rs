@@ -6,7 +6,6 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-
 use rekey_testkit::checkout::repository;
 
 use crate::operator::target;

@@ -36,18 +36,7 @@ async fn rotated(scene: &Scene) -> Result<()> {
     scene.vault_store("ReadWrite").await?;
     scene.policy("db", "vault", &[("password", &key, "password")], json!({})).await?;
     scene.wait_synced("db").await?;
-    scene
-        .apply(json!({
-            "apiVersion": "rekey.dev/v1alpha1",
-            "kind": "RotationSchedule",
-            "metadata": {"name": "db"},
-            "spec": {
-                "policyRef": {"name": "db"},
-                "writeTo": {"storeRef": {"name": "vault"}, "key": key},
-                "rotator": {"generate": {"fields": [{"property": "password", "password": {"length": 40}}]}},
-            },
-        }))
-        .await?;
+    scene.rotate_password("vault", &key).await?;
     until("the schedule was seen", || async { Ok(scene.schedule("db").await?.status) }).await?;
     rotate(scene, 1).await
 }

@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use kube::api::{Patch, PatchParams};
+use kube::{
+    Resource,
+    api::{Patch, PatchParams},
+};
 use rekey_api::{RotationSchedule, SecretPolicy, rotation::RotationOutcome};
 use rekey_e2e::{World, wait::stays};
 use rekey_testkit::proxy::Fault;
@@ -19,26 +22,14 @@ use crate::{
 const LASTING: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(100);
 
-async fn forge<K>(stage: &Stage, status: &Value) -> Result<()>
-where
-    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + serde::de::DeserializeOwned
-        + std::fmt::Debug,
-{
+async fn forge<K: Resource<DynamicType = ()>>(stage: &Stage, status: &Value) -> Result<()> {
     let body = Patch::Merge(json!({"status": status}));
-    stage.scene.api::<K>().patch_status("db", &PatchParams::default(), &body).await?;
+    stage.scene.objects::<K>().patch_status("db", &PatchParams::default(), &body).await?;
     Ok(())
 }
 
 /// Writes a status again and again, so that the operator sees it between two of its own.
-async fn insist<K>(stage: &Stage, status: &Value) -> Result<()>
-where
-    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + serde::de::DeserializeOwned
-        + std::fmt::Debug,
-{
+async fn insist<K: Resource<DynamicType = ()>>(stage: &Stage, status: &Value) -> Result<()> {
     let lies = async {
         loop {
             forge::<K>(stage, status).await?;

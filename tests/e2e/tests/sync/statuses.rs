@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use kube::{
-    Api, Resource,
-    api::{ApiResource, DynamicObject, Patch, PatchParams},
+    Resource,
+    api::{Patch, PatchParams},
 };
 use rekey_api::{RemoteStore, RotationSchedule, SecretPolicy};
 use rekey_e2e::{Account, Scene, World, wait::until};
@@ -15,13 +15,8 @@ use tokio::time::sleep;
 /// Longer than the operator gathers changes for.
 const REST: Duration = Duration::from_secs(4);
 
-/// Objects as they are: the operator's own types do not take every status.
-fn api<K: Resource<DynamicType = ()>>(scene: &Scene) -> Api<DynamicObject> {
-    Api::namespaced_with(scene.world.client.clone(), &scene.namespace, &ApiResource::erase::<K>(&()))
-}
-
 async fn status<K: Resource<DynamicType = ()>>(scene: &Scene, name: &str) -> Result<Value> {
-    let mut status = api::<K>(scene).get(name).await?.data["status"].take();
+    let mut status = scene.objects::<K>().get(name).await?.data["status"].take();
     for condition in status["conditions"].as_array_mut().into_iter().flatten() {
         condition["lastTransitionTime"].take(); // a condition that was forged to be another one changes once more
     }
@@ -39,7 +34,7 @@ async fn restored<K: Resource<DynamicType = ()>>(
     let mark = account.mark().await?;
     let body = Patch::Merge(json!({"status": lie}));
     let params = PatchParams { field_manager: Some("somebody".to_owned()), ..PatchParams::default() };
-    api::<K>(scene).patch_status(name, &params, &body).await?;
+    scene.objects::<K>().patch_status(name, &params, &body).await?;
     until(&format!("the status of {name} is as it was before {lie}"), || async {
         Ok((status::<K>(scene, name).await? == before).then_some(()))
     })
@@ -60,15 +55,7 @@ pub async fn forged(world: Arc<World>) -> Result<()> {
     let seldom = json!({"source": {"remote": {"refreshInterval": "240h"}}});
     scene.policy("db", "vault", &[("password", &key, "password")], seldom).await?;
     scene.wait_synced("db").await?;
-    scene
-        .apply(json!({
-            "apiVersion": "rekey.dev/v1alpha1", "kind": "RotationSchedule", "metadata": {"name": "db"},
-            "spec": {
-                "policyRef": {"name": "db"}, "writeTo": {"storeRef": {"name": "vault"}, "key": key},
-                "rotator": {"generate": {"fields": [{"property": "password", "password": {"length": 40}}]}},
-            },
-        }))
-        .await?;
+    scene.rotate_password("vault", &key).await?;
     until("the schedule was seen", || async { Ok(scene.schedule("db").await?.status) }).await?;
     scene.wait_store("vault", "Ready=True/Synced").await?;
     sleep(REST).await; // until nothing of the first sync is left to be written
