@@ -1,7 +1,11 @@
 //! Lists whose objects tenants make as large as the API server takes: page by page, and a few at a time. A whole answer is
 //! in memory at once, as text and as objects, and that room is never given back in full.
 
-use std::{fmt::Display, time::Duration};
+use std::{
+    fmt::Display,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, api::ListParams};
@@ -24,6 +28,8 @@ pub const WHOLE: Page = Page { objects: 30, room: 30 };
 pub const METADATA: Page = Page { objects: 100, room: 30 };
 /// Pods of one workload: mostly a few, and several workloads ask at the same time.
 const POD: Page = Page { objects: 15, room: 15 };
+/// Objects that come one by one: one as text, as JSON and as object.
+pub const SINGLY: Page = Page { objects: 1, room: 3 };
 /// Whole objects in the answers that are under way at the same time: 90 MiB of them at worst, as text.
 const ROOM: u32 = 60;
 /// How long a list waits for its turn. One that is never answered keeps its turn, and must not stop the others for good.
@@ -33,18 +39,34 @@ const PODS: usize = 5_000;
 
 /// Lists take turns.
 #[derive(Debug)]
-pub struct Pages(Semaphore);
+pub struct Pages {
+    room: Semaphore,
+    /// Whether the API server was seen to know no other way. It is not asked again before we start again.
+    needed: AtomicBool,
+}
 
 impl Default for Pages {
     fn default() -> Self {
-        Self(Semaphore::new(ROOM as usize))
+        Self { room: Semaphore::new(ROOM as usize), needed: AtomicBool::new(false) }
     }
 }
 
 impl Pages {
     /// Waits for a turn, which ends when the answer is dropped; `None`: the wait has been long enough.
     pub async fn turn(&self, page: Page) -> Option<SemaphorePermit<'_>> {
-        tokio::time::timeout(PATIENCE, self.0.acquire_many(page.room)).await.ok()?.ok()
+        tokio::time::timeout(PATIENCE, self.room.acquire_many(page.room)).await.ok()?.ok()
+    }
+
+    /// Notes that the API server sends no objects one by one.
+    pub fn need(&self) {
+        if !self.needed.swap(true, Ordering::Relaxed) {
+            tracing::info!("the API server does not stream lists (its feature WatchList is off); they come in pages");
+        }
+    }
+
+    /// Whether it does not.
+    pub fn are_needed(&self) -> bool {
+        self.needed.load(Ordering::Relaxed)
     }
 }
 

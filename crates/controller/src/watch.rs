@@ -1,10 +1,10 @@
 //! Watches: they keep the tables up to date and say what is to be looked at because of a change.
 
+mod events;
 mod extension;
 
 use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
 
-use futures::{StreamExt as _, pin_mut};
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
@@ -17,20 +17,17 @@ use k8s_openapi::{
 use kube::{
     Api, Resource, ResourceExt as _,
     core::{DeserializeGuard, PartialObjectMeta, object::HasStatus},
-    runtime::{
-        WatchStreamExt as _,
-        watcher::{self, Config, Event, watcher},
-    },
+    runtime::watcher::{self, Event},
 };
 use rekey_api::{ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy, reference::StoreKind};
 use rekey_core::{
     bounds::Bounded,
-    health::WATCH,
     workload::{Kind, Project, Workload, argo_rollout, gateway},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::task::{AbortHandle, JoinHandle};
 
+use self::events::Events;
 use crate::{
     context::{Context, workload_name},
     index::Refers,
@@ -304,17 +301,12 @@ where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let running = ctx.pulse.watch(api.resource_url(), feed.kind, feed.first);
-    let stream = watcher(api, Config::default().timeout(WATCH).page_size(feed.page.objects)).default_backoff();
+    let mut events = Events::of(api, &ctx.pages, feed.page).await;
     let table = feed.table;
     let mut present = BTreeSet::new();
-    let mut turn = None;
-    pin_mut!(stream);
-    while let Some(event) = stream.next().await {
-        match event {
-            Ok(Event::Init) => {
-                present.clear();
-                turn = ctx.pages.turn(feed.page).await; // the list starts when the stream is asked for more
-            }
+    loop {
+        match events.next().await {
+            Ok(Event::Init) => present.clear(),
             Ok(Event::InitApply(object)) => {
                 let (name, row) = (feed.row)(object);
                 present.insert(name.clone());
@@ -323,7 +315,6 @@ where
                 }
             }
             Ok(Event::InitDone) => {
-                drop(turn.take());
                 forget(&ctx, &feed, &present);
                 present.clear();
                 running.listed();
@@ -345,10 +336,7 @@ where
                 forget(&ctx, &feed, &BTreeSet::new());
                 return;
             }
-            Err(error) => {
-                drop(turn.take());
-                failed(&ctx, &feed, &running, &error);
-            }
+            Err(error) => failed(&ctx, &feed, &running, &error),
         }
     }
 }

@@ -55,12 +55,15 @@ fn kubeconfig_names_proxy() -> bool {
     clusters.into_iter().filter_map(|named| named.cluster).any(|cluster| cluster.proxy_url.is_some())
 }
 
-/// A client that notes each answer by its path.
+/// A client that asks for the newest, and notes each answer by its path.
 fn noted(client: Client, pulse: &Arc<Pulse>) -> Client {
     let (namespace, pulse) = (client.default_namespace().to_owned(), Arc::clone(pulse));
-    let service = service_fn(move |request: http::Request<Body>| {
+    let service = service_fn(move |mut request: http::Request<Body>| {
         let (client, pulse) = (client.clone(), Arc::clone(&pulse));
         async move {
+            if let Some(newest) = newest(request.uri()) {
+                *request.uri_mut() = newest;
+            }
             let path = request.uri().path().to_owned();
             let answer = client.send(request).await?;
             if answer.status().is_success() {
@@ -70,6 +73,19 @@ fn noted(client: Client, pulse: &Arc<Pulse>) -> Client {
         }
     });
     Client::new(service, namespace)
+}
+
+/// Where a watch whose first objects come with it is to start instead: the library asks for any version that the API
+/// server has at hand (`resourceVersion=0`), which may be older than what an operator before us has seen. Without a
+/// version it is the newest
+/// (<https://kubernetes.io/docs/reference/using-api/api-concepts/#semantics-for-watch>).
+fn newest(uri: &http::Uri) -> Option<http::Uri> {
+    const ANY: &str = "resourceVersion=0";
+    let query = uri.query().filter(|query| query.contains("sendInitialEvents=true"))?;
+    let kept: Vec<&str> = query.split('&').filter(|part| *part != ANY).collect();
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(format!("{}?{}", uri.path(), kept.join("&")).parse().ok()?);
+    http::Uri::from_parts(parts).ok()
 }
 
 fn address(url: &http::Uri) -> String {
@@ -93,4 +109,18 @@ pub async fn account(client: &Client) -> Result<String> {
         Some(account) => format!("--serviceaccount={account}"),
         None => format!("--user={user}"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::newest;
+
+    #[test]
+    fn first_objects_are_the_newest_and_other_requests_stay_as_they_are() {
+        let watch = "/api/v1/secrets?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan";
+        let asked = format!("{watch}&resourceVersion=0").parse().unwrap();
+        assert_eq!(newest(&asked).unwrap().to_string(), watch);
+        let later = "/api/v1/secrets?watch=true&resourceVersion=0".parse().unwrap();
+        assert_eq!(newest(&later), None);
+    }
 }

@@ -37,10 +37,18 @@ impl World {
     /// # Errors
     /// When a part does not start.
     pub async fn start(node: bool) -> Result<Self> {
+        Self::start_with(node, &[]).await
+    }
+
+    /// The same with further flags for the API server.
+    ///
+    /// # Errors
+    /// As [`World::start`].
+    pub async fn start_with(node: bool, api_server: &[&str]) -> Result<Self> {
         if rustls::crypto::CryptoProvider::get_default().is_none() {
             rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
         }
-        let (plane, bao, moto) = tokio::try_join!(Plane::start(), OpenBao::start(), Moto::start())?;
+        let (plane, bao, moto) = tokio::try_join!(Plane::start_with(api_server), OpenBao::start(), Moto::start())?;
         let node = if node { Some(Node::start(&plane).await?) } else { None };
         let client = plane.client()?;
         shipped::install(&client, MANAGER).await?;

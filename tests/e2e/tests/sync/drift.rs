@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 /// How long a repair may take.
 const SECONDS: Duration = Duration::from_secs(8);
 
-async fn published(world: &Arc<World>, prefix: &str) -> Result<Scene> {
+pub async fn published(world: &Arc<World>, prefix: &str) -> Result<Scene> {
     let scene = Scene::new(world, prefix).await?;
     let key = scene.key("db");
     world.bao.put(&key, &json!({"password": "one", "username": "orders"})).await?;
@@ -28,13 +28,13 @@ async fn published(world: &Arc<World>, prefix: &str) -> Result<Scene> {
     Ok(scene)
 }
 
-async fn edit(scene: &Scene, manager: &str, body: &Value) -> Result<()> {
+pub async fn edit(scene: &Scene, manager: &str, body: &Value) -> Result<()> {
     let params = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
     scene.api::<Secret>().patch("db", &params, &Patch::Merge(body)).await?;
     Ok(())
 }
 
-async fn repaired(scene: &Scene) -> Result<()> {
+pub async fn repaired(scene: &Scene) -> Result<()> {
     let start = Instant::now();
     scene.wait_data("db", &[("password", "one"), ("username", "orders")]).await?;
     ensure!(start.elapsed() < SECONDS, "it took {:?}", start.elapsed());

@@ -5,6 +5,7 @@ mod cost;
 mod drift;
 mod engines;
 mod leading;
+mod lists;
 mod locked;
 mod namespaces;
 mod ownership;
@@ -25,6 +26,8 @@ fn main() -> Result<ExitCode> {
         false,
         vec![
             test("a_namespace_opened_later_works_without_a_restart", namespaces::opened_later),
+            test("first_objects_come_one_by_one", lists::singly),
+            test("an_api_server_that_cannot_stream_lists_is_asked_for_pages", lists::pages),
             test("a_kind_that_is_removed_is_not_asked_for_any_more", namespaces::kind_removed),
             test("another_replica_takes_over_after_a_kill", leading::takes_over),
             test("kubernetes_login_needs_the_role_and_then_works", stores::kubernetes_login),
