@@ -143,6 +143,8 @@ fn no_function_takes_long_by_itself() {
         ("replacements", one("{{ len (regexReplaceAll \".*[^A-Z]|[A-Z]\" .long \"b\") }}"), "too many matches"),
         ("parts", one("{{ len (regexSplit \".*[^A-Z]|[A-Z]\" .long -1) }}"), "too many matches"),
         ("states", one("{{ regexMatch .pattern (repeat 1000000 \"a\") }}"), "large texts"),
+        ("a long pattern", one("{{ regexMatch (repeat 1000000 \"a\") \"a\" }}"), "16 KiB"),
+        ("a long bad pattern", one("{{ regexFind (print (repeat 500000 \"[a\") \"(\") \"a\" }}"), "16 KiB"),
         ("patterns", one("{{ range 9999 }}{{ $x := regexMatch `\\w` \"a\" }}{{ end }}"), "in all"),
         ("wide JSON", one("{{ len (fromJson (print \"[\" (repeat 500000 \"1,\") \"1]\")) }}"), "2 MiB"),
         ("deep JSON", one("{{ fromJson .deepJson }}"), "32 levels"),

@@ -36,6 +36,9 @@ pub const TABLE: &[Entry] = &[
 const SIZES: [(usize, usize); 3] = [(16 * 1024, 200), (64 * 1024, 900), (256 * 1024, 3500)];
 /// States times bytes that one search goes through in about a microsecond, at worst.
 const SPEED: usize = 150;
+/// Bytes of an expression: reading one takes about a hundred times as much memory before its size is known. Longer ones
+/// are too large in nearly all cases anyway.
+const LONGEST: usize = 16 * 1024;
 /// Microseconds to read an expression.
 const COMPILE: usize = 500;
 
@@ -43,7 +46,11 @@ const COMPILE: usize = 500;
 /// not show.
 fn pattern(call: &Call<'_>, text: &str) -> Result<Regex, Failure> {
     call.compile()?;
-    let pattern = NamePattern::new(&call.text(0)?);
+    let pattern = call.text(0)?;
+    if pattern.len() > LONGEST {
+        return call.fail("its first argument is an expression of more than 16 KiB");
+    }
+    let pattern = NamePattern::new(&pattern);
     for (size, states) in SIZES {
         call.slow(COMPILE)?;
         if let Ok(regex) = pattern.within(size) {
