@@ -43,8 +43,8 @@ pub async fn consent(world: Arc<World>) -> Result<()> {
     ensure!(secret.uid() == before.uid(), "it was made anew");
     let owner = secret.owner_references().first().map(|owner| owner.uid.clone());
     ensure!(owner == policy.uid(), "{:?}", secret.owner_references());
-    let events = scene.events("db").await?;
-    ensure!(events.contains(&"Synced: took over Secret db".to_owned()), "{events:?}");
+    let told = "Synced: took over Secret db".to_owned();
+    until("an Event says so", || async { Ok(scene.events("db").await?.contains(&told).then_some(())) }).await?;
     Ok(())
 }
 
