@@ -58,6 +58,7 @@ where
             match &event {
                 Err(error) if self.mode == Mode::Singly && is_refusal(error) => {
                     self.pages.need();
+                    self.turn = None; // those who hold one while they wait for a larger one keep each other waiting
                     self.mode = Mode::InPages;
                     self.stream = stream(&self.api, self.mode, self.page);
                     continue;
@@ -91,12 +92,16 @@ fn is_refusal(error: &Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::{
+        sync::{Arc, Mutex},
+        time::Duration,
+    };
 
     use http::{Request, Response};
     use k8s_openapi::api::core::v1::ConfigMap;
     use kube::{Client, ResourceExt as _, client::Body};
     use serde_json::{Value, json};
+    use tokio::time::Instant;
 
     use super::*;
     use crate::pages::WHOLE;
@@ -180,5 +185,15 @@ mod tests {
         assert_eq!(tried, 1, "{asked:?}");
         let lists = asked.iter().filter(|query| query.contains(&format!("limit={}", WHOLE.objects))).count();
         assert_eq!(lists, 2, "{asked:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn watches_that_are_refused_at_the_same_time_do_not_keep_each_other_from_their_lists() {
+        let (api, _) = server(false);
+        let (pages, start) = (Pages::default(), Instant::now());
+        // More than there is room for, had each of them a turn already.
+        let all = futures::future::join_all((0..25).map(|_| first(api.clone(), &pages))).await;
+        assert!(all.iter().all(|seen| *seen == ["init", "first a", "done", "then a"]), "{all:?}");
+        assert!(start.elapsed() < Duration::from_secs(1), "it took {:?}", start.elapsed());
     }
 }
