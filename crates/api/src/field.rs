@@ -12,6 +12,8 @@ pub(crate) const OBJECT_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]
 pub(crate) const NAMESPACE_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 /// A key of a Secret or `ConfigMap`.
 pub(crate) const DATA_KEY: &str = r"^[-._a-zA-Z0-9]+$";
+/// A value of a label.
+pub(crate) const LABEL_VALUE: &str = "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$";
 /// A name of a database, role or user.
 const SQL_NAME: &str = r"^[a-z_][a-z0-9_]{0,62}$";
 /// A DNS name or an IP address.
@@ -37,6 +39,11 @@ pub(crate) fn object_name(_: &mut SchemaGenerator) -> Schema {
 
 pub(crate) fn data_key(_: &mut SchemaGenerator) -> Schema {
     text(bounds::NAME, DATA_KEY)
+}
+
+/// A key of a Secret, or the name of a label or annotation.
+pub(crate) fn templated_name(_: &mut SchemaGenerator) -> Schema {
+    text(317, r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[-._a-zA-Z0-9]+$")
 }
 
 pub(crate) fn sql_name(_: &mut SchemaGenerator) -> Schema {
@@ -107,9 +114,9 @@ pub(crate) fn count(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "integer", "format": "int32", "minimum": 0, "maximum": i32::MAX})
 }
 
-/// The generation of a spec that status speaks of.
+/// The generation of a spec that status speaks of; -1 on an object that nobody has looked at.
 pub(crate) fn generation(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "integer", "format": "int64", "minimum": 0})
+    json_schema!({"type": "integer", "format": "int64", "minimum": -1})
 }
 
 /// A time that may lie in the future: a string, since kubectl prints future dates as `<invalid>`.
@@ -130,11 +137,17 @@ fn map(max: u32, value: &Value, rules: &Value) -> Schema {
 pub(crate) fn secret_labels(_: &mut SchemaGenerator) -> Schema {
     map(
         64,
-        &json!({"type": "string", "maxLength": 63, "pattern": "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"}),
-        &json!([{
-            "rule": "self.all(key, !key.startsWith('rekey.dev/') && key != 'app.kubernetes.io/managed-by')",
-            "message": "template.metadata.labels: remove the labels under rekey.dev/ and app.kubernetes.io/managed-by; the operator sets them",
-        }]),
+        &json!({"type": "string", "maxLength": 1024}),
+        &json!([
+            {
+                "rule": "self.all(key, !key.startsWith('rekey.dev/') && key != 'app.kubernetes.io/managed-by')",
+                "message": "template.metadata.labels: remove the labels under rekey.dev/ and app.kubernetes.io/managed-by; the operator sets them",
+            },
+            {
+                "rule": format!("self.all(key, self[key].contains('{{{{') || (self[key].size() <= 63 && self[key].matches('{LABEL_VALUE}')))"),
+                "message": "template.metadata.labels: a value has at most 63 letters, digits, '-', '_' and '.', and neither begins nor ends with one of the last three",
+            },
+        ]),
     )
 }
 

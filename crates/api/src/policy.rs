@@ -1,7 +1,9 @@
 //! `SecretPolicy`: what a Secret holds, how it may change and who is restarted.
 
+pub mod data_from;
 pub mod rollout;
 pub mod source;
+pub mod staleness;
 pub mod status;
 pub mod target;
 
@@ -9,16 +11,30 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use rollout::{OnFailure, Restart, Rollout};
+pub use data_from::{
+    DataFrom, Extract, Find, KeyConversion, MergeConflictPolicy, MergePriorityPolicy, MergeRewrite, MergeStrategy,
+    RegexpRewrite, Rewrite, TransformRewrite,
+};
+pub use rollout::{OnFailure, ReadyWhen, Restart, Rollout};
 pub use source::{
-    DataFrom, Decoding, EngineMethod, Existing, Extract, Find, Generated, GeneratedField, OnMissing, RefreshPolicy,
-    RemoteData, RemoteRef, RemoteSource, Rewrite, Source, VaultEngineSource,
+    Decoding, EngineMethod, Existing, Generated, GeneratedField, MetadataPolicy, OnMissing, OnReplace, RefreshPolicy,
+    RemoteData, RemoteRef, RemoteSource, Source, VaultEngineSource,
 };
+pub use staleness::MaxStaleness;
 pub use status::{
-    ChangeReason, ConsumeForm, ConsumerState, ConsumerStatus, ConsumersStatus, PolicyHistory, PublishedRotation,
-    SecretPolicyStatus, SourceVersion,
+    ChangeReason, ConsumeForm, ConsumerState, ConsumerStatus, ConsumersStatus, Held, HeldReason, LastHandled,
+    PodCounts, PolicyHistory, PublishedRotation, SecretPolicyStatus, SourceVersion,
 };
-pub use target::{Include, OnPolicyDelete, Ownership, Target, Template, TemplateFrom, TemplateMetadata};
+pub use target::{
+    Include, MergePolicy, OnPolicyDelete, Ownership, Target, Template, TemplateFrom, TemplateInto, TemplateMetadata,
+    TemplateYields,
+};
+
+/// Kubernetes cannot change the type of a Secret. Where each value is a new Secret, and where somebody else makes it, the type is not
+/// fixed.
+const TYPE_STAYS: &str = "self.spec.immutability == 'Versioned' || has(self.spec.source.existing) || has(oldSelf.spec.source.existing) \
+    || self.spec.target.ownership == 'Merge' || oldSelf.spec.target.ownership == 'Merge' \
+    || (has(self.spec.target.type) ? self.spec.target.type : 'Opaque') == (has(oldSelf.spec.target.type) ? oldSelf.spec.target.type : 'Opaque')";
 
 /// Where a value comes from, which Secret it becomes and how consumers follow.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -37,6 +53,8 @@ pub use target::{Include, OnPolicyDelete, Ownership, Target, Template, TemplateF
         "(has(self.spec.target.name) ? self.spec.target.name : self.metadata.name) == (has(oldSelf.spec.target.name) ? oldSelf.spec.target.name : oldSelf.metadata.name)"
     )
     .message("spec.target.name: the name of the Secret cannot change (default metadata.name); make a new SecretPolicy for another Secret"),
+    validation = Rule::new(TYPE_STAYS)
+        .message("spec.target.type: the type of a Secret cannot change (default Opaque); make a new SecretPolicy with another spec.target.name"),
     printcolumn(name = "Source", type_ = "string", json_path = ".status.source"),
     printcolumn(name = "Target", type_ = "string", json_path = ".status.secretName"),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
@@ -73,11 +91,12 @@ pub struct SecretPolicySpec {
     #[serde(default)]
     pub target: Target,
     /// `None` (default): the Secret changes in place, edits by others are repaired. `Locked`: it is made immutable, a new value at the
-    /// source is reported and not published until `rekey.dev/unlock` is set. `Versioned`: each value is a new immutable Secret, and
-    /// `versions.references` says how consumers learn its name.
+    /// source is reported and not published (`rekey.dev/unlock` and a change to another mode are refused in this version). `Versioned`:
+    /// each value is a new immutable Secret, and `versions.references` says how consumers learn its name. Not supported yet:
+    /// `Versioned`.
     #[serde(default)]
     pub immutability: Immutability,
-    /// How many earlier values are kept, and how references to versions are made.
+    /// How many earlier values are kept, and how references to versions are made. Not supported yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub versions: Option<Versions>,
     /// How consumers are brought onto a new value.

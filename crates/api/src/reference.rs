@@ -40,6 +40,25 @@ pub struct StoreRef {
     pub name: String,
 }
 
+/// Names a store in a list that is merged as a whole. The schema of such a list has no defaults.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ListedStoreRef {
+    /// `RemoteStore` (default) in the same namespace, or `ClusterRemoteStore`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "StoreKind")] // keeps the description of the field
+    pub kind: Option<StoreKind>,
+    /// Name of the store.
+    #[schemars(schema_with = "field::object_name")]
+    pub name: String,
+}
+
+impl From<&ListedStoreRef> for StoreRef {
+    fn from(listed: &ListedStoreRef) -> Self {
+        Self { kind: listed.kind.unwrap_or_default(), name: listed.name.clone() }
+    }
+}
+
 /// Names an object of a kind that the field says, in the same namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

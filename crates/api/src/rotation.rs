@@ -53,10 +53,6 @@ pub use status::{
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new(
-        "has(self.writeTo) || has(self.rotator.awsRotation) || has(self.rotator.vaultStaticRole) || (has(self.rotator.generate) && !has(self.rotator.generate.fields))"
-    )
-    .message("writeTo: name the store and key that get the new value; only awsRotation, vaultStaticRole and generate without fields do without"),
     validation = Rule::new("!has(self.writeTo) || !(has(self.rotator.awsRotation) || has(self.rotator.vaultStaticRole))")
         .message("writeTo: remove it; awsRotation and vaultStaticRole change the value in the store themselves"),
     validation = Rule::new("!has(self.writeTo) || !has(self.rotator.generate) || has(self.rotator.generate.fields)")
@@ -74,13 +70,14 @@ pub struct RotationScheduleSpec {
     /// When. Absent: only on request, by the annotation `rekey.dev/rotate-requested`. Refused for rotators that follow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
-    /// A rotation starts only inside one of these windows. Default at any time.
+    /// A rotation starts only inside one of these windows. Default at any time. Not supported yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = crate::bounds::WINDOWS))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub windows: Vec<Window>,
-    /// Where the new value goes. The store needs `access: ReadWrite`, and a `ClusterRemoteStore` a grant with `Write`. Obligatory
-    /// except for `awsRotation`, `vaultStaticRole`, and `generate` without fields (the policy's source is `generated`).
+    /// Where the new value goes. The store needs `access: ReadWrite`, and a `ClusterRemoteStore` a grant with `Write`. Default the
+    /// policy's store and key, if it reads exactly one. Refused for `awsRotation`, `vaultStaticRole`, and `generate` without fields (the
+    /// policy's source is `generated`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub write_to: Option<WriteTo>,
     /// How the new value is made, and the old one retired. Exactly one member.
@@ -91,7 +88,8 @@ pub struct RotationScheduleSpec {
     /// A rotation that is later than this turns `Ready` False with reason `RotationOverdue`. Default 24h.
     #[serde(default = "a_day")]
     pub overdue_after: GoDuration,
-    /// `Automatic` (default), or `Manual`: each rotation waits for the annotation `rekey.dev/rotation-approved` with its id.
+    /// `Automatic` (default), or `Manual`: each rotation waits for the annotation `rekey.dev/rotation-approved` with its id. Not
+    /// supported yet: `Manual`.
     #[serde(default)]
     pub approval: Approval,
     /// Start no rotation. One that is open goes on to its end. Default false.
@@ -122,7 +120,7 @@ pub struct Schedule {
     /// Time since the last rotation, for example `720h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<GoDuration>,
-    /// Time before the current value expires, for certificates and other values with an end, for example `240h`.
+    /// Time before the current value expires, for certificates and other values with an end, for example `240h`. Not supported yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renew_before: Option<GoDuration>,
     /// Time zone of `cron`, a name such as `Europe/Berlin`. Default `UTC`.

@@ -36,34 +36,34 @@ pub struct Rotator {
     /// Random values; nothing but the store or the Secret learns them. `{}` when the policy's source is `generated`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generate: Option<GenerateRotator>,
-    /// Users of a `PostgreSQL` server.
+    /// Users of a `PostgreSQL` server. Not supported yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postgres: Option<PostgresRotator>,
-    /// Users of a `MySQL` or `MariaDB` server.
+    /// Users of a `MySQL` or `MariaDB` server. Not supported yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mysql: Option<MysqlRotator>,
-    /// The password of a user of a Redis or Valkey server; it has two passwords while consumers move.
+    /// The password of a user of a Redis or Valkey server; it has two passwords while consumers move. Not supported yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redis: Option<RedisRotator>,
-    /// An SSH key pair.
+    /// An SSH key pair. Not supported yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh_key_pair: Option<SshKeyPairRotator>,
-    /// A TLS certificate, from a CA in a Secret or from Vault PKI.
+    /// A TLS certificate, from a CA in a Secret or from Vault PKI. Not supported yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateRotator>,
-    /// An access key of an IAM user; it has two keys while consumers move.
+    /// An access key of an IAM user; it has two keys while consumers move. Not supported yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aws_access_key: Option<AwsAccessKeyRotator>,
-    /// AWS Secrets Manager rotates by its own function.
+    /// AWS Secrets Manager rotates by its own function. Not supported yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aws_rotation: Option<AwsRotationRotator>,
-    /// Vault rotates a static role. The policy's source is `vaultEngine`.
+    /// Vault rotates a static role. The policy's source is `vaultEngine`. Not supported yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vault_static_role: Option<VaultStaticRoleRotator>,
-    /// A Job made from a suspended `CronJob` of the same namespace.
+    /// A Job made from a suspended `CronJob` of the same namespace. Not supported yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobRotator>,
-    /// An https service of yours.
+    /// An https service of yours. Not supported yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<WebhookRotator>,
 }

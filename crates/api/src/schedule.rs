@@ -17,9 +17,9 @@ pub struct Window {
     #[x_kube(validation = Rule::new("duration(self) <= duration('168h')").message("window.duration: write at most 168h"))]
     pub duration: GoDuration,
     /// Time zone of `cron`, a name such as `Europe/Berlin`. Default `UTC`.
-    #[serde(default = "utc")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::time_zone")]
-    pub time_zone: String,
+    pub time_zone: Option<String>,
 }
 
 /// The time zone when none is named.

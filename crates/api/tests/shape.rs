@@ -121,6 +121,30 @@ fn every_list_says_how_it_is_merged() {
     assert_eq!(found, Vec::<String>::new());
 }
 
+/// Two who apply the same list server-side would conflict over what the API server has added to it.
+#[test]
+fn a_list_that_is_merged_as_a_whole_has_no_defaults_inside() {
+    let found = complaints(|_, node| {
+        let mut defaults = 0;
+        if node["x-kubernetes-list-type"] == "atomic" {
+            walk("", &node["items"], &mut |_, below| defaults += usize::from(!below["default"].is_null()));
+        }
+        (defaults > 0).then_some("what is left out has its default where it is read")
+    });
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[test]
+fn an_object_is_born_with_the_status_that_nobody_has_looked_at_it() {
+    for crd in crds::all() {
+        let schema = crd.spec.versions[0].schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
+        let status = &serde_json::to_value(schema).unwrap()["properties"]["status"];
+        assert_eq!(status["default"], serde_json::json!({"observedGeneration": -1}));
+        assert_eq!(status["properties"]["observedGeneration"]["minimum"].as_f64(), Some(-1.0));
+        assert!(rekey_api::is_unseen(Some(-1)) && rekey_api::is_unseen(None) && !rekey_api::is_unseen(Some(1)));
+    }
+}
+
 #[test]
 fn every_rule_has_a_message_of_one_line() {
     let found = complaints(|_, node| {

@@ -60,7 +60,7 @@ async fn secret(ctx: &Context, namespace: &str, desired: &Desired) -> Result<(),
         Hold::Record => record(ctx, &api, &name, desired).await?,
     };
     let version = Version::new(applied.metadata.resource_version.as_deref().unwrap_or_default());
-    ctx.memory.verify(&name, &version, desired.immutable);
+    ctx.memory.verify(&name, &version, desired.kind.as_deref(), desired.immutable);
     // The watch will bring it too; until then decisions already see it.
     if let Some(change) = ctx.known.secrets.set(&name, SecretRow::project(applied.metadata))
         && notify::has_new_values(&change)

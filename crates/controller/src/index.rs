@@ -37,8 +37,7 @@ impl Refers for SecretPolicy {
     fn references(&self) -> References {
         let mut all = References::from([(Referent::Secret, effective_secret(self))]);
         if let Some(remote) = &self.spec.source.remote {
-            let stores = remote.data.iter().filter_map(|item| item.store_ref.as_ref()).chain([&remote.store_ref]);
-            all.extend(stores.map(|store| (Referent::Store, store.name.clone())));
+            all.extend(notify::stores_of(remote).map(|store| (Referent::Store, store.name)));
         }
         let named = self.spec.rollout.consumers.iter().filter_map(|at| Some((Kind::named(at)?, &at.name)));
         all.extend(named.map(|(kind, name)| (Referent::Workload, row_name(kind, name))));
@@ -134,10 +133,16 @@ mod tests {
                     {"secretKey": "a", "remoteRef": {"key": "k"}},
                     {"secretKey": "b", "remoteRef": {"key": "k"}, "storeRef": {"name": "aws"}},
                 ],
+                "dataFrom": [{"extract": {"key": "k"}, "storeRef": {"name": "ssm"}}],
             }}},
         });
         let policy: SecretPolicy = serde_json::from_value(policy).unwrap();
-        let wanted = [(Referent::Secret, "orders"), (Referent::Store, "aws"), (Referent::Store, "vault")];
+        let wanted = [
+            (Referent::Secret, "orders"),
+            (Referent::Store, "aws"),
+            (Referent::Store, "ssm"),
+            (Referent::Store, "vault"),
+        ];
         assert_eq!(policy.references(), references(&wanted));
         let store = json!({"metadata": {"name": "vault"}, "spec": {"provider": {"vault": {
             "server": "https://vault:8200",

@@ -33,10 +33,18 @@ pub struct Memory {
     state: Mutex<Remembered>,
 }
 
+/// A Secret whose content is as we wrote it.
+struct Verified {
+    version: Version,
+    /// Its type; `None` where that is its maker's affair.
+    kind: Option<Box<str>>,
+    immutable: bool,
+}
+
 #[derive(Default)]
 struct Remembered {
-    /// Secrets whose content is known to be as we wrote it, in this version.
-    verified: HashMap<ObjectName, (Version, bool)>,
+    /// Secrets whose content is known to be as we wrote it.
+    verified: HashMap<ObjectName, Verified>,
     /// What was last seen published by a Secret.
     published: HashMap<ObjectName, Arc<Published>>,
     /// Answers of engines that have not been published yet, by policy uid: asking again would make another one.
@@ -106,17 +114,19 @@ pub struct Read {
 }
 
 impl Memory {
-    /// Whether the Secret is immutable, if its content in this version is known to be ours.
+    /// Whether the Secret is immutable, if its content in this version is known to be ours, and of this type. `None` stands for
+    /// whatever type its maker gave it.
     #[must_use]
-    pub fn verified(&self, secret: &ObjectName, version: &Version) -> Option<bool> {
+    pub fn verified(&self, secret: &ObjectName, version: &Version, kind: Option<&str>) -> Option<bool> {
         let state = self.state();
-        let (known, immutable) = state.verified.get(secret)?;
-        (known == version).then_some(*immutable)
+        let known = state.verified.get(secret)?;
+        (known.version == *version && known.kind.as_deref() == kind).then_some(known.immutable)
     }
 
-    /// Remembers that the content of this version is ours.
-    pub fn verify(&self, secret: &ObjectName, version: &Version, immutable: bool) {
-        self.state().verified.insert(secret.clone(), (version.clone(), immutable));
+    /// Remembers that the content of this version is ours, and of this type.
+    pub fn verify(&self, secret: &ObjectName, version: &Version, kind: Option<&str>, immutable: bool) {
+        let known = Verified { version: version.clone(), kind: kind.map(Box::from), immutable };
+        self.state().verified.insert(secret.clone(), known);
     }
 
     /// What was last seen published, also after the Secret is gone.
@@ -292,6 +302,16 @@ mod tests {
         assert!(!memory.still_shows(&restarted, "db", look), "by hand");
         let replacing = Workload { progress: Progress::Underway("0 of 1".to_owned()), ..before };
         assert!(!memory.still_shows(&replacing, "db", look), "pods come and go");
+    }
+
+    #[test]
+    fn a_secret_is_known_in_one_version_and_of_one_type() {
+        let (memory, name, version) = (Memory::default(), ObjectName::new("shop", "db"), Version::new("7"));
+        memory.verify(&name, &version, Some("Opaque"), true);
+        assert_eq!(memory.verified(&name, &version, Some("Opaque")), Some(true));
+        for (version, kind) in [("8", Some("Opaque")), ("7", Some("kubernetes.io/tls")), ("7", None)] {
+            assert_eq!(memory.verified(&name, &Version::new(version), kind), None, "{version} {kind:?}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use rekey_api::{
     RotationSchedule, SecretPolicy,
+    policy::RemoteSource,
     provider::Provider,
     reference::{CaBundleKind, StoreKind, StoreRef},
 };
@@ -94,13 +95,18 @@ pub fn store<K: StoreObject>(ctx: &Context, change: &Change<Object<K>>) {
 pub fn users_of(ctx: &Context, kind: StoreKind, name: Option<&str>, namespace: Option<&str>) {
     let is_meant = |reference: &StoreRef| reference.kind == kind && name.is_none_or(|name| reference.name == name);
     for (policy, row) in rows(&ctx.known.policies, name, namespace) {
-        if stores_of(&row).into_iter().any(is_meant) {
+        if stores(&row).iter().any(is_meant) {
+            // A schedule that does not say where it writes writes where its policy reads.
+            let schedules =
+                ctx.known.schedules.referring(&policy.namespace, Referent::Policy, &policy.name).into_iter();
+            for (name, _) in schedules.filter(|(_, row)| written(row).is_none()) {
+                ctx.queues.schedules.add(ObjectName::new(policy.namespace.as_str(), name), Lane::Urgent);
+            }
             ctx.queues.policies.add(policy, Lane::Urgent);
         }
     }
     for (schedule, row) in rows(&ctx.known.schedules, name, namespace) {
-        let written = row.parsed.as_ref().ok().and_then(|schedule| schedule.spec.write_to.as_ref());
-        if written.is_some_and(|to| is_meant(&to.store_ref)) {
+        if written(&row).is_some_and(is_meant) {
             ctx.queues.schedules.add(schedule, Lane::Urgent);
         }
     }
@@ -126,24 +132,30 @@ pub fn uses_cluster_store(ctx: &Context, namespace: &str, name: &str) -> bool {
     let is_meant = |store: &StoreRef| store.kind == StoreKind::ClusterRemoteStore && store.name == name;
     let policies = ctx.known.policies.referring(namespace, Referent::Store, name);
     let schedules = ctx.known.schedules.referring(namespace, Referent::Store, name);
-    let written = |row: &Object<RotationSchedule>| {
-        row.parsed.as_ref().ok().and_then(|schedule| schedule.spec.write_to.clone()).map(|to| to.store_ref)
-    };
-    policies.iter().flat_map(|(_, row)| stores_of(row)).any(is_meant)
-        || schedules.iter().filter_map(|(_, row)| written(row)).any(|store| is_meant(&store))
+    policies.iter().flat_map(|(_, row)| stores(row)).any(|store| is_meant(&store))
+        || schedules.iter().filter_map(|(_, row)| written(row)).any(is_meant)
+}
+
+/// The store that a schedule names.
+fn written(row: &Object<RotationSchedule>) -> Option<&StoreRef> {
+    row.parsed.as_ref().ok()?.spec.write_to.as_ref().map(|to| &to.store_ref)
 }
 
 /// The stores that a policy names.
-fn stores_of(row: &Object<SecretPolicy>) -> Vec<&StoreRef> {
+fn stores(row: &Object<SecretPolicy>) -> Vec<StoreRef> {
     let Ok(policy) = &row.parsed else {
         return Vec::new();
     };
     let source = &policy.spec.source;
-    let remote = source
-        .remote
-        .iter()
-        .flat_map(|remote| remote.data.iter().filter_map(|item| item.store_ref.as_ref()).chain([&remote.store_ref]));
-    remote.chain(source.vault_engine.iter().map(|engine| &engine.store_ref)).collect()
+    let engine = source.vault_engine.iter().map(|engine| engine.store_ref.clone());
+    source.remote.iter().flat_map(stores_of).chain(engine).collect()
+}
+
+/// The stores that a source names.
+pub fn stores_of(remote: &RemoteSource) -> impl Iterator<Item = StoreRef> {
+    let items = remote.data.iter().filter_map(|item| item.store_ref.clone());
+    let sets = remote.data_from.iter().filter_map(|set| set.store_ref.as_ref().map(StoreRef::from));
+    items.chain(sets).chain([remote.store_ref.clone()])
 }
 
 /// A namespace's labels, which grants may go by.

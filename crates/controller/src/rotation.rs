@@ -71,7 +71,12 @@ impl Reconcile for Schedules {
         if !ctx.is_open(&key.namespace)? {
             return Ok(Next::Change);
         }
-        let parsed = object.and_then(|object| Ok((object, Plan::try_from(object)?)));
+        let parsed = object.and_then(|object| {
+            let policy = ObjectName::new(key.namespace.as_str(), object.spec.policy_ref.name.as_str());
+            let policy = ctx.known.policies.get(&policy);
+            let policy = policy.as_ref().and_then(|row| row.parsed.as_ref().ok());
+            Ok((object, Plan::parse(object, policy)?))
+        });
         match parsed {
             Ok((object, plan)) => {
                 duplicate(ctx, object, &plan)?;
@@ -98,11 +103,15 @@ impl Reconcile for Schedules {
         };
         let before = object.status.clone().unwrap_or_default();
         let generation = object.metadata.generation.unwrap_or_default();
+        let requested = object.annotations().get(names::ROTATE_REQUESTED).map(String::as_str);
         let status = match error {
             // Of a schedule that is being deleted each failure counts as a try: it does not wait without end.
             Error::Spec(error) if object.metadata.deletion_timestamp.is_none() => {
-                let requested = object.annotations().get(names::ROTATE_REQUESTED).map(String::as_str);
                 rotation::refused(&before, requested, error, generation, ctx.now())
+            }
+            // Whoever waits for the object is told that it was looked at.
+            Error::NamespaceNotOpened { .. } if before.is_unseen() => {
+                rotation::stalled(&before, requested, &error.situation(false), generation, ctx.now())
             }
             Error::NamespaceNotOpened { .. } => {
                 rotation::failed(&before, &error.situation(false), generation, ctx.now())

@@ -95,8 +95,10 @@ enum Identity {
     Members(Vec<String>),
 }
 
-/// A CEL rule of the form `duration(self) >= duration('1s')`.
+/// A CEL rule of the form `duration(self) >= duration('1s')`, perhaps after `self == 'Unlimited' || `.
 struct TimeRule {
+    /// A word that stands for a time.
+    word: Option<String>,
     is_least: bool,
     bound: Duration,
     message: String,
@@ -135,16 +137,24 @@ impl Span {
 
 impl TimeRule {
     fn read(rule: &Value) -> Option<Self> {
-        let text = rule["rule"].as_str()?.strip_prefix("duration(self) ")?;
+        let text = rule["rule"].as_str()?;
+        let (word, text) = match text.strip_prefix("self == '").and_then(|text| text.split_once("' || ")) {
+            Some((word, text)) => (Some(word.to_owned()), text),
+            None => (None, text),
+        };
+        let text = text.strip_prefix("duration(self) ")?;
         let (is_least, bound) = match text.strip_prefix(">= ") {
             Some(bound) => (true, bound),
             None => (false, text.strip_prefix("<= ")?),
         };
         let bound: GoDuration = bound.strip_prefix("duration('")?.strip_suffix("')")?.parse().ok()?;
-        Some(Self { is_least, bound: bound.get(), message: rule["message"].as_str()?.to_owned() })
+        Some(Self { word, is_least, bound: bound.get(), message: rule["message"].as_str()?.to_owned() })
     }
 
     fn holds(&self, text: &str) -> bool {
+        if self.word.as_deref() == Some(text) {
+            return true;
+        }
         let time = text.parse::<GoDuration>().ok().map(GoDuration::get);
         time.is_some_and(|time| if self.is_least { time >= self.bound } else { time <= self.bound })
     }

@@ -28,6 +28,7 @@ mod packed;
 mod request;
 mod secret_bytes;
 mod spec_error;
+mod unbuilt;
 
 pub use secret_bytes::SecretBytes;
 pub use spec_error::SpecError;

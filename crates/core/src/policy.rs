@@ -12,6 +12,7 @@ mod refuse;
 mod secret;
 mod source;
 mod status;
+mod templates;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -22,20 +23,23 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Resource as _;
 use rekey_api::{
     GoDuration, SecretPolicy, names,
-    policy::{Immutability, Include, OnPolicyDelete, Ownership, Restart, Target},
+    policy::{Immutability, OnPolicyDelete, Ownership, Restart, Target},
     reference::ConfigMapKeyRef,
 };
 
 pub use consumers::{Consumer, Look, consumers};
 pub use fetch::{EngineCall, Fetch, Fetched, LastRead, Lookup, Request, Wanted, fetch, next_round};
 pub use open_rotation::OpenRotation;
+#[cfg(test)]
+pub(crate) use refuse::UNBUILT;
 pub use secret::{Content, Desired, Made, Notice, ObjectVersion, Plan, Seen, SeenSecret, Step, admit, make, secret};
 pub use source::{Engine, Item, Refresh, Remote, Set, SetFrom, Source, shown};
 
 pub use status::failed;
 pub use values::Tools;
 
-use crate::{SpecError, render::kinds, request, workload::Kind};
+use self::templates::Templates;
+use crate::{SpecError, request, workload::Kind};
 
 /// A parsed policy. Once its expressions are [proven](Policy::prove) too, only data can be refused.
 #[derive(Clone, Debug)]
@@ -106,13 +110,7 @@ impl TryFrom<&SecretPolicy> for Policy {
         let source = Source::parse(object)?;
         let hold = hold(&source, &spec.target, spec.immutability)?;
         refuse::contradictions(object, &source, hold)?;
-        let template = spec.target.template.clone().unwrap_or_default();
-        if let Some(name) = template.data.keys().find(|name| !kinds::valid_key(name)) {
-            let fix = format!("{name:?} cannot be a key of a Secret: use letters, digits, `-`, `_` and `.`");
-            return Err(SpecError::field("spec.target.template.data", fix));
-        }
-        let template_refs = template.from.into_iter().map(|from| (from.secret_key, from.config_map_ref)).collect();
-        let metadata = template.metadata.clone().unwrap_or_default();
+        let templates = Templates::parse(spec.target.template.as_ref(), &source)?;
         let name = object.metadata.name.clone().unwrap_or_default();
         Ok(Self {
             secret: effective_secret(object),
@@ -122,11 +120,11 @@ impl TryFrom<&SecretPolicy> for Policy {
             hold,
             kind: secret_type(spec.target.secret_type.as_deref())?,
             source,
-            templates: template.data,
-            template_refs,
-            replace: template.include == Include::Replace,
-            labels: refuse::labels("spec.target.template.metadata.labels", metadata.labels)?,
-            annotations: refuse::annotations("spec.target.template.metadata.annotations", metadata.annotations)?,
+            templates: templates.data,
+            template_refs: templates.refs,
+            replace: templates.replace,
+            labels: templates.labels,
+            annotations: templates.annotations,
             locked: spec.immutability == Immutability::Locked,
             owner: match (hold, spec.target.on_policy_delete.unwrap_or_default()) {
                 (Hold::Whole, OnPolicyDelete::Delete) => object.controller_owner_ref(&()),

@@ -1,6 +1,7 @@
 //! From fetched values to the data of a Secret.
 
 mod certificate;
+mod decoding;
 pub mod expression;
 mod functions;
 pub mod json;

@@ -12,7 +12,10 @@ mod tests;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rekey_api::{RotationSchedule, names, reference::StoreRef, rotation::Approval, rotator::Rotator};
+use rekey_api::{
+    RotationSchedule, RotationScheduleSpec, SecretPolicy, names, reference::StoreRef, rotation::Approval,
+    rotator::Rotator,
+};
 
 pub use due::{Due, due};
 pub use pending::{
@@ -20,10 +23,19 @@ pub use pending::{
 };
 pub use proof::{Values, target};
 pub use state::{Begun, Effect, Move, Open, PolicyView, Seen, State, StoreView, Wait, Written};
-pub use status::{Record, begun, ended, failed, outcome_reason, record, refused, state};
+pub use status::{Record, begun, ended, failed, outcome_reason, record, refused, stalled, state};
 pub use step::{TRIES, step};
 
-use crate::{SecretBytes, SpecError, chance::Chance, password::Recipe, request, schedule::Schedule, time};
+use crate::{
+    SecretBytes, SpecError,
+    chance::Chance,
+    password::Recipe,
+    policy::Source,
+    request,
+    schedule::Schedule,
+    time,
+    unbuilt::{self, Unbuilt},
+};
 
 /// A parsed schedule.
 #[derive(Clone, Debug)]
@@ -89,17 +101,19 @@ impl Plan {
     }
 }
 
-impl TryFrom<&RotationSchedule> for Plan {
-    type Error = SpecError;
-
-    fn try_from(object: &RotationSchedule) -> Result<Self, SpecError> {
-        unsupported(object)?;
+impl Plan {
+    /// Parses a schedule. `policy` is the one that it names, if that is there: where the new value goes may follow from it.
+    ///
+    /// # Errors
+    /// Names the field that cannot work.
+    pub fn parse(object: &RotationSchedule, policy: Option<&SecretPolicy>) -> Result<Self, SpecError> {
+        unbuilt::refuse(&UNBUILT, &object.spec)?;
         let spec = &object.spec;
         let metadata = &object.metadata;
-        let write_to = spec
-            .write_to
-            .as_ref()
-            .ok_or_else(|| SpecError::field("spec.writeTo", "name the store and key that get the new value"))?;
+        let (store, key) = match &spec.write_to {
+            Some(to) => (to.store_ref.clone(), to.key.clone()),
+            None => default_target(&spec.policy_ref.name, policy)?,
+        };
         let annotation = |name: &str| metadata.annotations.as_ref().and_then(|all| all.get(name)).cloned();
         let (schedule, schedule_text) = schedule(object)?;
         let timing = spec.schedule.as_ref();
@@ -115,8 +129,8 @@ impl TryFrom<&RotationSchedule> for Plan {
             schedule_text,
             jitter: timing.and_then(|timing| timing.jitter).map_or(TimeDelta::zero(), delta),
             rotate_on_create: timing.is_some_and(|timing| timing.rotate_on_create),
-            store: write_to.store_ref.clone(),
-            key: write_to.key.clone(),
+            store,
+            key,
             recipes: recipes(&spec.rotator)?,
             overdue_after: delta(spec.overdue_after),
             suspended: spec.suspend,
@@ -128,37 +142,47 @@ impl TryFrom<&RotationSchedule> for Plan {
     }
 }
 
-fn unsupported(object: &RotationSchedule) -> Result<(), SpecError> {
-    let spec = &object.spec;
-    let rotator = &spec.rotator;
-    let others = [
-        ("postgres", rotator.postgres.is_some()),
-        ("mysql", rotator.mysql.is_some()),
-        ("redis", rotator.redis.is_some()),
-        ("sshKeyPair", rotator.ssh_key_pair.is_some()),
-        ("certificate", rotator.certificate.is_some()),
-        ("awsAccessKey", rotator.aws_access_key.is_some()),
-        ("awsRotation", rotator.aws_rotation.is_some()),
-        ("vaultStaticRole", rotator.vault_static_role.is_some()),
-        ("job", rotator.job.is_some()),
-        ("webhook", rotator.webhook.is_some()),
-    ];
-    if let Some((name, _)) = others.iter().find(|(_, present)| *present) {
-        return Err(SpecError::not_yet(&format!("spec.rotator.{name}"), "use generate"));
+/// What this version does not act on.
+pub(crate) static UNBUILT: [Unbuilt<RotationScheduleSpec>; 14] = [
+    Unbuilt::field("spec.rotator.postgres", GENERATE, |spec| spec.rotator.postgres.is_some()),
+    Unbuilt::field("spec.rotator.mysql", GENERATE, |spec| spec.rotator.mysql.is_some()),
+    Unbuilt::field("spec.rotator.redis", GENERATE, |spec| spec.rotator.redis.is_some()),
+    Unbuilt::field("spec.rotator.sshKeyPair", GENERATE, |spec| spec.rotator.ssh_key_pair.is_some()),
+    Unbuilt::field("spec.rotator.certificate", GENERATE, |spec| spec.rotator.certificate.is_some()),
+    Unbuilt::field("spec.rotator.awsAccessKey", GENERATE, |spec| spec.rotator.aws_access_key.is_some()),
+    Unbuilt::field("spec.rotator.awsRotation", GENERATE, |spec| spec.rotator.aws_rotation.is_some()),
+    Unbuilt::field("spec.rotator.vaultStaticRole", GENERATE, |spec| spec.rotator.vault_static_role.is_some()),
+    Unbuilt::field("spec.rotator.job", GENERATE, |spec| spec.rotator.job.is_some()),
+    Unbuilt::field("spec.rotator.webhook", GENERATE, |spec| spec.rotator.webhook.is_some()),
+    Unbuilt::using(("spec.rotator.generate.fields", "to leave it out"), "name the fields", |spec| {
+        spec.rotator.generate.as_ref().is_some_and(|generate| generate.fields.is_none())
+    }),
+    Unbuilt::field("spec.schedule.renewBefore", "use cron or every", |spec| {
+        spec.schedule.as_ref().is_some_and(|schedule| schedule.renew_before.is_some())
+    }),
+    Unbuilt::field("spec.windows", "remove it; put the time into spec.schedule.cron", |spec| !spec.windows.is_empty()),
+    Unbuilt::choice(("spec.approval", "Manual"), "use Automatic", |spec| spec.approval == Approval::Manual),
+];
+
+const GENERATE: &str = "use generate";
+
+/// Where the new value goes when the schedule does not say: the one key that its policy reads.
+fn default_target(name: &str, policy: Option<&SecretPolicy>) -> Result<(StoreRef, String), SpecError> {
+    let no_default = |why: &str| {
+        let fix = format!(
+            "name the store and key that get the new value; there is no default, since SecretPolicy {name:?} {why}"
+        );
+        Err(SpecError::field("spec.writeTo", fix))
+    };
+    let Some(policy) = policy else { return no_default("does not exist") };
+    match Source::parse(policy) {
+        Ok(Source::Remote(remote)) => match remote.only_key() {
+            Some((store, key)) => Ok((store.clone(), key.to_owned())),
+            None => no_default("reads more than one key"),
+        },
+        Ok(Source::Existing | Source::Generated(_) | Source::Engine(_)) => no_default("reads no key of a store"),
+        Err(_) => no_default("is not valid"),
     }
-    let generated = rotator.generate.as_ref().is_some_and(|generate| generate.fields.is_none());
-    let renew = spec.schedule.as_ref().is_some_and(|schedule| schedule.renew_before.is_some());
-    for (present, field, fix) in [
-        (generated, "spec.rotator.generate without fields", "name the fields and writeTo"),
-        (renew, "spec.schedule.renewBefore", "use cron or every"),
-        (!spec.windows.is_empty(), "spec.windows", "remove it; put the time into spec.schedule.cron"),
-        (spec.approval == Approval::Manual, "spec.approval: Manual", "use Automatic"),
-    ] {
-        if present {
-            return Err(SpecError::not_yet(field, fix));
-        }
-    }
-    Ok(())
 }
 
 fn schedule(object: &RotationSchedule) -> Result<(Schedule, Option<String>), SpecError> {

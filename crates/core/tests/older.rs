@@ -13,7 +13,7 @@ use rekey_api::{
 };
 use rekey_core::{SpecError, bounds::Bounded, grant::Grants, policy::Policy, rotation::Plan, store::provider};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Why an object is refused.
 #[derive(Debug)]
@@ -41,7 +41,12 @@ fn of_store(kind: StoreKind, provider: &Provider) -> Result<(), SpecError> {
 fn refusal(kind: &str, object: &Value) -> Option<Refusal> {
     match kind {
         "SecretPolicy" => read::<SecretPolicy>(object, |policy| Policy::try_from(policy).map(drop)),
-        "RotationSchedule" => read::<RotationSchedule>(object, |schedule| Plan::try_from(schedule).map(drop)),
+        "RotationSchedule" => read::<RotationSchedule>(object, |schedule| {
+            let remote = json!({"storeRef": {"name": "vault"}, "dataFrom": [{"extract": {"key": "shop/orders-db"}}]});
+            let policy = json!({"metadata": {"name": "orders-db"}, "spec": {"source": {"remote": remote}}});
+            let policy = serde_json::from_value(policy).unwrap();
+            Plan::parse(schedule, Some(&policy)).map(drop)
+        }),
         "RemoteStore" => read::<RemoteStore>(object, |store| of_store(StoreKind::RemoteStore, &store.spec.provider)),
         "ClusterRemoteStore" => read::<ClusterRemoteStore>(object, |store| {
             Grants::parse(&store.spec.grants)?;

@@ -324,7 +324,7 @@ impl Scene {
         let token = self.ask_sync(name).await?;
         until(&format!("SecretPolicy {name} has handled {token}"), || async {
             let status = self.api::<SecretPolicy>().get(name).await?.status.unwrap_or_default();
-            Ok((status.last_handled_sync.as_ref() == Some(&token)).then_some(()))
+            Ok((status.handled_sync() == Some(token.as_str())).then_some(()))
         })
         .await
     }

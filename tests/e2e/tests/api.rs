@@ -9,7 +9,11 @@ use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
 use anyhow::{Context as _, Result, bail, ensure};
 use cases::Case;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::{Api, Client, api::ListParams};
+use kube::{
+    Api, Client,
+    api::{ListParams, Patch, PatchParams},
+};
+use rekey_api::SecretPolicy;
 use rekey_e2e::{
     World,
     kubectl::{headings, kubectl},
@@ -35,6 +39,7 @@ fn main() -> Result<ExitCode> {
             suite::test("every_field_is_documented", every_field_is_documented),
             suite::test("kubectl_explain_documents_the_fields", explain),
             suite::test("kubectl_get_prints_the_columns", columns),
+            suite::test("two_who_apply_the_same_policy_do_not_conflict", applied_twice),
         ],
     )
 }
@@ -184,6 +189,33 @@ async fn explain(world: Arc<World>) -> Result<()> {
         ensure!(said.contains("FIELDS:"), "{plural}: {said}");
         ensure!(!said.contains("<empty>") && !said.contains("<no description>"), "{plural}: {said}");
     }
+    Ok(())
+}
+
+/// Server-side, with every list that is merged as a whole; and what the object is until somebody has looked at it.
+async fn applied_twice(world: Arc<World>) -> Result<()> {
+    let namespace = world.plane.namespace("twice").await?;
+    let policy = json!({
+        "apiVersion": "rekey.dev/v1alpha1",
+        "kind": "SecretPolicy",
+        "metadata": {"name": "twice"},
+        "spec": {
+            "source": {"remote": {"storeRef": {"name": "vault"}, "dataFrom": [
+                {"extract": {"key": "a"}, "storeRef": {"name": "other"}},
+                {"find": {"path": "b"}, "rewrite": [{"regexp": {"source": "a", "target": "b"}}]},
+            ]}},
+            "target": {"template": {"from": [{"configMapRef": {"name": "app", "key": "conf"}, "as": "conf"}]}},
+            "rollout": {"windows": [{"cron": "0 2 * * *", "duration": "2h"}]},
+        },
+    });
+    let api: Api<SecretPolicy> = Api::namespaced(world.client.clone(), &namespace);
+    for manager in ["first", "second"] {
+        let applied = api.patch("twice", &PatchParams::apply(manager), &Patch::Apply(&policy)).await;
+        let applied = applied.with_context(|| format!("applied by the {manager}"))?;
+        ensure!(applied.status.is_some_and(|status| status.is_unseen()), "nobody has looked at it");
+    }
+    let stored = api.get("twice").await?.status.unwrap_or_default();
+    ensure!(stored.observed_generation == Some(-1), "{stored:?}");
     Ok(())
 }
 

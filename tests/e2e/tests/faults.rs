@@ -239,7 +239,7 @@ async fn end(scene: &Scene) -> Result<Value> {
     let mut policy = serde_json::to_value(policy)?;
     // The token that asked for the sync carries a resourceVersion.
     policy["metadata"]["annotations"].take();
-    let handled = policy["status"]["lastHandledSync"].take();
+    let handled = policy["status"]["lastHandled"]["sync"].take();
     Ok(json!({
         "policy": policy,
         "handled": handled.is_string(),

@@ -11,6 +11,12 @@ use crate::schedule::Window;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Rollout {
+    /// `Published` (default): `Ready` speaks of the Secret, and a workload that does not become healthy shows in its reason.
+    /// `ConsumersHealthy`: `Ready` waits for the consumers. Not supported yet: `ConsumersHealthy`.
+    pub ready_when: ReadyWhen,
+    /// How long no container of a new pod may have restarted before its workload counts as healthy; `minReadySeconds` wins when it is
+    /// larger. Default 10s. Not supported yet: another value than the default.
+    pub stable_for: GoDuration,
     /// `Auto` (default): consumers that would not see the change otherwise. `Always`: all consumers. `Never`: none; they are reported.
     pub restart: Restart,
     /// Workloads of the same namespace in addition to those that refer to the Secret. At most 20.
@@ -20,7 +26,8 @@ pub struct Rollout {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["apiVersion", "kind", "name"])
     )]
     pub consumers: Vec<WorkloadRef>,
-    /// The workload that gets a new value first; the others follow when it is healthy. Needs `immutability: Versioned`.
+    /// The workload that gets a new value first; the others follow when it is healthy. Needs `immutability: Versioned`. Not supported
+    /// yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canary: Option<WorkloadRef>,
     /// How many workloads are restarted at the same time. Default 1.
@@ -31,17 +38,22 @@ pub struct Rollout {
     /// After this time a consumer that reads mounted files again by itself counts as current. Default 2m.
     pub live_reload_grace: GoDuration,
     /// A consumer did not become healthy: `Hold` (default), go no further and wait for somebody; `RollBack`, publish the previous value
-    /// again.
+    /// again. Not supported yet: `RollBack`.
     pub on_failure: OnFailure,
-    /// Restarts start only inside one of these windows. Default at any time.
+    /// Restarts start only inside one of these windows. Default at any time. Not supported yet.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = crate::bounds::WINDOWS), extend("x-kubernetes-list-type" = "atomic"))]
     pub windows: Vec<Window>,
 }
 
+/// How long a container must not have restarted, when nothing else is said.
+pub const STABLE_FOR: GoDuration = GoDuration::seconds(10);
+
 impl Default for Rollout {
     fn default() -> Self {
         Self {
+            ready_when: ReadyWhen::Published,
+            stable_for: STABLE_FOR,
             restart: Restart::Auto,
             consumers: Vec::new(),
             canary: None,
@@ -52,6 +64,16 @@ impl Default for Rollout {
             windows: Vec::new(),
         }
     }
+}
+
+/// What `Ready` waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ReadyWhen {
+    /// The Secret.
+    #[default]
+    Published,
+    /// The consumers, too.
+    ConsumersHealthy,
 }
 
 /// Which consumers are restarted.

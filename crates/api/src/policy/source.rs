@@ -6,6 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{data_from::DataFrom, staleness::MaxStaleness};
 use crate::duration::GoDuration;
 use crate::field;
 use crate::reference::StoreRef;
@@ -57,18 +58,22 @@ pub struct RemoteSource {
     #[x_kube(validation = Rule::new("duration(self) >= duration('10s')")
         .message("source.remote.refreshInterval: write at least 10s"))]
     pub refresh_interval: GoDuration,
-    /// How long the last known value may be served while the store is not responding before `Ready` turns False. Default without limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_staleness: Option<GoDuration>,
-    /// The remote value is gone: `Keep` (default) the Secret, or `Delete` it.
+    /// How long the last known value may be served, from the moment when `Fresh` turned False, before `Ready` turns False as well.
+    /// Default 24h; `Unlimited` says never. Where `onMissing: Keep` is written out, a missing key does not age.
     #[serde(default)]
-    pub on_missing: OnMissing,
+    pub max_staleness: MaxStaleness,
+    /// The remote value is gone: `Keep` (default) the Secret, or `Delete` it. `Keep` that is written out also says that a missing key
+    /// is no reason to report the value as too old.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "OnMissing")] // keeps the description of the field
+    pub on_missing: Option<OnMissing>,
     /// Single values: one key of the Secret each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = crate::bounds::FIELDS))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["secretKey".to_owned()]))]
     pub data: Vec<RemoteData>,
-    /// Whole objects and searches: as many keys of the Secret as they have. A later entry overwrites an earlier one, `data` overwrites all.
+    /// Whole objects and searches: as many keys of the Secret as they have. A later entry overwrites an earlier one, `data` overwrites
+    /// all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
@@ -145,9 +150,13 @@ pub struct RemoteRef {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub stage: Option<String>,
-    /// Decoding of the value: `None` (default) or `Base64`.
+    /// Decoding of the value: `None` (default), `Base64`, `Base64URL`, or `Auto`: whichever of the two fits, else the value as it is.
     #[serde(default)]
     pub decoding: Decoding,
+    /// `None` (default): the value itself. `Fetch`: the metadata that the store keeps of it (custom metadata, tags), as an object. Not
+    /// supported yet: `Fetch`.
+    #[serde(default)]
+    pub metadata_policy: MetadataPolicy,
 }
 
 /// How a stored value is decoded.
@@ -158,79 +167,21 @@ pub enum Decoding {
     None,
     /// Decoded from base64.
     Base64,
+    /// Decoded from base64 with the alphabet for addresses.
+    #[serde(rename = "Base64URL")]
+    Base64Url,
+    /// Decoded from whichever of the two it is in, else taken as it is.
+    Auto,
 }
 
-/// Many values at once. Exactly one of `extract`, `find` is set.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.extract), has(self.find)].exists_one(set, set)")
-    .message("dataFrom: set exactly one of extract, find in each entry"))]
-pub struct DataFrom {
-    /// Every property of one stored object.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub extract: Option<Extract>,
-    /// Every stored value that fits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub find: Option<Find>,
-    /// Changes of the keys, one after the other, before they become keys of the Secret.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
-    #[x_kube(merge_strategy = ListMerge::Atomic)]
-    pub rewrite: Vec<Rewrite>,
-}
-
-/// One stored object with properties.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!(has(self.version) && has(self.stage))")
-    .message("extract: set at most one of version, stage"))]
-pub struct Extract {
-    /// Key in the store, for example `shop/orders-db`.
-    #[schemars(schema_with = "field::remote_key")]
-    pub key: String,
-    /// Version to stay on, for example `"3"`. Default the current one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 128))]
-    pub version: Option<String>,
-    /// AWS: staging label or parameter label to follow, instead of `version`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256))]
-    pub stage: Option<String>,
-    /// Decoding of every property: `None` (default) or `Base64`.
-    #[serde(default)]
-    pub decoding: Decoding,
-}
-
-/// A search in the store. What is set must all fit.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.path) || has(self.nameRegexp) || has(self.tags)")
-    .message("find: set path, nameRegexp or tags; an empty search would read the whole store"))]
-pub struct Find {
-    /// Path to search below, for example `shop/`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "field::remote_key")]
-    pub path: Option<String>,
-    /// Regular expression on the name, for example `^api-`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "field::expression")]
-    pub name_regexp: Option<String>,
-    /// Tags the value must carry, all of them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "field::tags")]
-    pub tags: Option<BTreeMap<String, String>>,
-}
-
-/// A change of keys by regular expression.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Rewrite {
-    /// Regular expression on the key, for example `^shop/(.*)$`. A key it does not match stays.
-    #[schemars(schema_with = "field::expression")]
-    pub regexp: String,
-    /// What replaces the match; `$1` is the first group.
-    #[schemars(length(max = 1024))]
-    pub replacement: String,
+/// What is read of a stored value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum MetadataPolicy {
+    /// The value.
+    #[default]
+    None,
+    /// Its metadata.
+    Fetch,
 }
 
 /// Values made in the cluster.
@@ -260,7 +211,8 @@ pub struct GeneratedField {
 pub struct VaultEngineSource {
     /// A store with provider `vault`: the server and how to log in.
     pub store_ref: StoreRef,
-    /// Path of the request, with the mount of the engine: `database/static-creds/app`, `pki/issue/web`.
+    /// Path of the request, with the mount of the engine: `database/static-creds/app`, `pki/issue/web`. Not supported yet: answers
+    /// with a lease (`database/creds/app`).
     #[schemars(schema_with = "field::vault_path")]
     pub path: String,
     /// `Get` (default) or `Post`.
@@ -274,17 +226,23 @@ pub struct VaultEngineSource {
     #[serde(default = "two_thirds")]
     #[schemars(range(min = 10, max = 95))]
     pub renew_at_percent: u32,
-    /// Revoke the old lease when no consumer needs it any more. Default true.
-    #[serde(default = "yes")]
-    pub revoke: bool,
+    /// The old lease, when no consumer needs it any more: `Revoke` (default) it, or `Keep` it until its time is over.
+    #[serde(default)]
+    pub on_replace: OnReplace,
 }
 
 fn two_thirds() -> u32 {
     67
 }
 
-fn yes() -> bool {
-    true
+/// What becomes of a lease that was replaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum OnReplace {
+    /// It is revoked when no consumer needs it.
+    #[default]
+    Revoke,
+    /// It ends by itself.
+    Keep,
 }
 
 /// Method of a request to an engine.

@@ -5,7 +5,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::field;
+use crate::{field, is_unseen};
 
 /// What was observed of a policy, its Secret and its consumers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -63,14 +63,79 @@ pub struct SecretPolicyStatus {
     #[schemars(length(max = crate::bounds::DEAD_REVISIONS), inner(length(max = 256)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub dead_revisions: Vec<String>,
-    /// Value of `rekey.dev/sync-requested` that was handled last.
+    /// The revision that consumers are held on by a deliberate act; absent when nothing is held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
+    /// Requests by annotation that were handled last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled: Option<LastHandled>,
+    /// Deprecated: the earlier place of `lastHandled.sync`. It is read where that is absent, and not written any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::token")]
     pub last_handled_sync: Option<String>,
-    /// Value of `rekey.dev/unlock` that was handled last.
+}
+
+impl SecretPolicyStatus {
+    /// Whether nobody has looked at the object yet: a request that stands on it may be one of another life of it.
+    #[must_use]
+    pub fn is_unseen(&self) -> bool {
+        is_unseen(self.observed_generation)
+    }
+
+    /// The value of `rekey.dev/sync-requested` that was handled last, also by an earlier version of the operator.
+    #[must_use]
+    pub fn handled_sync(&self) -> Option<&str> {
+        let handled = self.last_handled.as_ref().and_then(|handled| handled.sync.as_deref());
+        handled.or(self.last_handled_sync.as_deref())
+    }
+
+    /// Records the value of `rekey.dev/sync-requested` that was handled.
+    pub fn set_handled_sync(&mut self, token: Option<&str>) {
+        if self.handled_sync() == token {
+            return; // an object that rests is not written only to move what it says
+        }
+        self.last_handled_sync = None;
+        let handled = LastHandled { sync: token.map(str::to_owned), ..self.last_handled.take().unwrap_or_default() };
+        self.last_handled = Some(handled).filter(|handled| *handled != LastHandled::default());
+    }
+}
+
+/// What consumers are held on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Held {
+    /// The revision.
+    #[schemars(schema_with = "field::token")]
+    pub revision: String,
+    /// `RolledBack`: a later one did not become healthy. `RollbackTo`: the annotation `rekey.dev/rollback-to` asks for it.
+    pub reason: HeldReason,
+}
+
+/// Why consumers are held on a revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum HeldReason {
+    /// A later one did not become healthy.
+    RolledBack,
+    /// `rekey.dev/rollback-to` asks for it.
+    RollbackTo,
+}
+
+/// Requests by annotation that were handled last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LastHandled {
+    /// Value of `rekey.dev/sync-requested`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::token")]
-    pub last_handled_unlock: Option<String>,
+    pub sync: Option<String>,
+    /// Value of `rekey.dev/unlock`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "field::token")]
+    pub unlock: Option<String>,
+    /// Value of `rekey.dev/rollback-to`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "field::token")]
+    pub rollback_to: Option<String>,
 }
 
 /// A remote key and its version.
@@ -121,6 +186,10 @@ pub struct ConsumersStatus {
     /// How many did not become healthy on it.
     #[schemars(schema_with = "field::count")]
     pub failed: u32,
+    /// How many were seen for the first time, so that nobody knows which revision they run on.
+    #[serde(default)]
+    #[schemars(schema_with = "field::count")]
+    pub assumed: u32,
     /// The first 100 of them, those that are not current first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = crate::bounds::STATUS_CONSUMERS))]
@@ -148,10 +217,28 @@ pub struct ConsumerStatus {
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub how: Vec<ConsumeForm>,
+    /// How many of its pods hold what, as far as that was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<PodCounts>,
     /// Why it is not current.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::message")]
     pub message: Option<String>,
+}
+
+/// Pods of a workload by what they hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PodCounts {
+    /// Those that hold the published revision.
+    #[schemars(schema_with = "field::count")]
+    pub current: u32,
+    /// Those that hold an earlier one.
+    #[schemars(schema_with = "field::count")]
+    pub old: u32,
+    /// Those of which that cannot be told.
+    #[schemars(schema_with = "field::count")]
+    pub unknown: u32,
 }
 
 /// How far a workload is with the published revision.

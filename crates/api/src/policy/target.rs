@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::field;
-use crate::reference::ConfigMapKeyRef;
+use crate::reference::{ConfigMapKeyRef, SecretKeyRef};
 
 /// The Secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -18,7 +18,7 @@ pub struct Target {
     #[schemars(schema_with = "field::object_name")]
     pub name: Option<String>,
     /// Type of the Secret: `Opaque` (default), `kubernetes.io/dockercfg`, `kubernetes.io/dockerconfigjson`, `kubernetes.io/basic-auth`,
-    /// `kubernetes.io/ssh-auth`, `kubernetes.io/tls`, or a type outside kubernetes.io. The data must fit the type.
+    /// `kubernetes.io/ssh-auth`, `kubernetes.io/tls`, or a type outside kubernetes.io. The data must fit the type, which cannot change.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z0-9]([-A-Za-z0-9_./]*[A-Za-z0-9])?$"))]
     #[x_kube(validation = Rule::new(
@@ -62,6 +62,8 @@ pub enum OnPolicyDelete {
 /// Metadata and data of the Secret. Values are Go templates with the values that were read as fields, `{{ .username }}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!(has(self.mergePolicy) && has(self.include) && self.mergePolicy == 'Merge' && self.include == 'Replace')")
+    .message("template.include: remove it; it says Replace, and template.mergePolicy, its new name, says Merge"))]
 pub struct Template {
     /// Labels and annotations of the Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,21 +72,42 @@ pub struct Template {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "field::template_data")]
     pub data: BTreeMap<String, String>,
-    /// Templates from `ConfigMap`s.
+    /// Templates that stand elsewhere.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["as".to_owned()]))]
+    #[x_kube(
+        merge_strategy = ListMerge::Atomic,
+        validation = Rule::new(
+            "self.all(one, !has(one.__as__) || self.exists_one(other, has(other.__as__) && other.__as__ == one.__as__ && (has(other.into) ? other.into : 'Data') == (has(one.into) ? one.into : 'Data')))"
+        )
+        .message("template.from: two entries become the same key; give each another `as`")
+    )]
     pub from: Vec<TemplateFrom>,
-    /// `Merge` (default): the Secret has the values that were read and the templated ones. `Replace`: only the templated ones.
-    #[serde(default)]
-    pub include: Include,
+    /// `Replace`: the Secret has the templated values only. `Merge`: those that were read, too. Default `Replace` for the sources `remote`
+    /// and `vaultEngine` when `data` is set or an entry of `from` makes data, else `Merge`; values that are generated are always kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "MergePolicy")] // keeps the description of the field
+    pub merge_policy: Option<MergePolicy>,
+    /// Deprecated: the earlier name of `mergePolicy`, with the same choices `Merge` and `Replace`. It counts where `mergePolicy` is
+    /// absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Include")] // keeps the description of the field
+    pub include: Option<Include>,
 }
 
 /// Which values the Secret has beside the templated ones.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum MergePolicy {
+    /// None.
+    Replace,
+    /// Those that were read, too.
+    Merge,
+}
+
+/// The earlier form of [`MergePolicy`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Include {
     /// Those that were read, too.
-    #[default]
     Merge,
     /// None.
     Replace,
@@ -94,24 +117,72 @@ pub enum Include {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TemplateMetadata {
-    /// Labels. Those under `rekey.dev/` and `app.kubernetes.io/managed-by` are refused.
+    /// Labels. Those under `rekey.dev/` and `app.kubernetes.io/managed-by` are refused. Not supported yet: templates as values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "field::secret_labels")]
     pub labels: BTreeMap<String, String>,
-    /// Annotations. Those under `kubernetes.io/` and `rekey.dev/` are refused.
+    /// Annotations. Those under `kubernetes.io/` and `rekey.dev/` are refused. Not supported yet: templates as values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "field::secret_annotations")]
     pub annotations: BTreeMap<String, String>,
 }
 
-/// A template from a `ConfigMap`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// A template that stands elsewhere. Exactly one of `configMapRef`, `secretRef`, `literal` is set. The list is atomic, so its schema has
+/// no defaults: what is left out has its default where it is read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("[has(self.configMapRef), has(self.secretRef), has(self.literal)].exists_one(set, set)")
+        .message("template.from: set exactly one of configMapRef, secretRef, literal in each entry"),
+    validation = Rule::new("has(self.__as__) != (has(self.yields) && self.yields == 'KeysAndValues')")
+        .message("template.from: set `as`, the key that the rendered text becomes; only with yields: KeysAndValues it is left out"),
+    validation = Rule::new("!has(self.__as__) || (has(self.into) && self.into != 'Data') || (self.__as__.size() <= 253 && !self.__as__.contains('/'))")
+        .message("template.from: `as` names a key of the Secret: at most 253 letters, digits, '-', '_' and '.'")
+)]
 pub struct TemplateFrom {
-    /// The `ConfigMap` and its key.
-    pub config_map_ref: ConfigMapKeyRef,
-    /// Key of the Secret that the rendered template becomes.
-    #[serde(rename = "as")]
-    #[schemars(schema_with = "field::data_key")]
-    pub secret_key: String,
+    /// A `ConfigMap` and its key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map_ref: Option<ConfigMapKeyRef>,
+    /// A Secret and its key. Not supported yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretKeyRef>,
+    /// The template itself. Not supported yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 65536))]
+    pub literal: Option<String>,
+    /// Key of the Secret that the rendered text becomes, or name of the label or annotation with `into`.
+    #[serde(default, rename = "as", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "field::templated_name")]
+    pub name: Option<String>,
+    /// `Value` (default): the rendered text is one value. `KeysAndValues`: it is a YAML mapping of keys and values. Not supported yet:
+    /// `KeysAndValues`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "TemplateYields")] // keeps the description of the field
+    pub yields: Option<TemplateYields>,
+    /// Where it goes: `Data` (default), `Labels` or `Annotations`. Not supported yet: `Labels`, `Annotations`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "TemplateInto")] // keeps the description of the field
+    pub into: Option<TemplateInto>,
+}
+
+/// What a rendered text is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum TemplateYields {
+    /// One value.
+    #[default]
+    Value,
+    /// A YAML mapping.
+    KeysAndValues,
+}
+
+/// Where a rendered text goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum TemplateInto {
+    /// The data of the Secret.
+    #[default]
+    Data,
+    /// Its labels.
+    Labels,
+    /// Its annotations.
+    Annotations,
 }

@@ -5,7 +5,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::field;
+use crate::{field, is_unseen};
 
 /// What was observed of a schedule.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -46,6 +46,14 @@ pub struct RotationScheduleStatus {
     #[schemars(length(max = crate::bounds::STATUS_HISTORY))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["id".to_owned()]))]
     pub history: Vec<RotationHistory>,
+}
+
+impl RotationScheduleStatus {
+    /// Whether nobody has looked at the object yet: a request that stands on it may be one of another life of it.
+    #[must_use]
+    pub fn is_unseen(&self) -> bool {
+        is_unseen(self.observed_generation)
+    }
 }
 
 /// The open rotation. A copy for people and for the policy: what a step relies on is read afresh.

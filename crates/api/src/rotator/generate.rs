@@ -11,6 +11,7 @@ use crate::field;
 #[serde(rename_all = "camelCase")]
 pub struct GenerateRotator {
     /// One generated value per property of the object at `writeTo`. Absent when the policy's source is `generated`: its fields count.
+    /// Not supported yet: to leave it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = crate::bounds::PROPERTIES))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["property".to_owned()]))]

@@ -25,7 +25,7 @@ use crate::{
 pub async fn observe(ctx: &Context, object: &SecretPolicy, policy: &Policy) -> Result<Seen, Error> {
     let schedules = ctx.schedules_of(&policy.namespace, &policy.name);
     let before = object.status.clone().unwrap_or_default();
-    let open = schedules.iter().find_map(rotation);
+    let open = schedules.iter().find_map(|schedule| rotation(schedule, object));
     let next =
         schedules.into_iter().next().and_then(|schedule| schedule.status.and_then(|status| status.next_rotation_time));
     let name = secret_name(policy);
@@ -62,7 +62,7 @@ fn last_read(Read { at, moment, next }: Read) -> LastRead {
 pub fn verified(ctx: &Context, policy: &Policy) {
     let name = secret_name(policy);
     if let Some(row) = ctx.known.secrets.get(&name) {
-        ctx.memory.verify(&name, &row.version, policy.locked);
+        ctx.memory.verify(&name, &row.version, policy.wanted_type(), policy.locked);
     }
 }
 
@@ -162,7 +162,7 @@ async fn ours(
         immutable,
         adopt_by: adopt_by(managed),
     };
-    if let Some(immutable) = ctx.memory.verified(name, version).filter(|_| !needs_content) {
+    if let Some(immutable) = ctx.memory.verified(name, version, policy.wanted_type()).filter(|_| !needs_content) {
         return Ok(ours(None, immutable));
     }
     let Some(mut content) = content(ctx, name).await? else {
@@ -175,7 +175,7 @@ async fn ours(
     // Digests of another key tell nothing: that is no reason to take the content for edited.
     content.is_intact = is_as_recorded || !digests.comparable(recorded);
     if is_as_recorded && !policy::is_reserved(&content.kind) {
-        ctx.memory.verify(name, version, immutable);
+        ctx.memory.verify(name, version, policy.wanted_type(), immutable);
     }
     // The type of a Secret that is never written is what `policy::admit` goes by.
     let is_told = needs_content || !is_as_recorded || policy::is_reserved(&content.kind);
@@ -205,7 +205,7 @@ async fn is_restored(ctx: &Context, policy: &Policy, version: &Version, managed:
     if !is_marked || managed.is_going || published.digests.is_empty() {
         return Ok(false);
     }
-    if ctx.memory.verified(&name, version).is_some() {
+    if ctx.memory.verified(&name, version, policy.wanted_type()).is_some() {
         return Ok(true);
     }
     let content = content(ctx, &name).await?;
@@ -275,13 +275,14 @@ pub fn consumers(ctx: &Context, policy: &Policy) -> Vec<Consumer> {
         .collect()
 }
 
-fn rotation(schedule: &RotationSchedule) -> Option<OpenRotation> {
+fn rotation(schedule: &RotationSchedule, policy: &SecretPolicy) -> Option<OpenRotation> {
     let status = schedule.status.as_ref().filter(|status| !matches!(rotation::state(status), rotation::State::Idle))?;
-    let open = status.rotation.as_ref().filter(|_| rotation::Plan::try_from(schedule).is_ok())?;
+    let plan = rotation::Plan::parse(schedule, Some(policy)).ok()?;
+    let open = status.rotation.as_ref()?;
     let live = matches!(open.step, RotationStep::Publishing | RotationStep::RollingOut | RotationStep::Settling);
     let rotation = OpenRotation {
         id: open.id.clone(),
-        store: schedule.spec.write_to.as_ref()?.store_ref.clone(),
+        store: plan.store,
         key: open.key.clone()?,
         properties: open.properties.iter().cloned().collect(),
         digest: open.digest.clone()?,

@@ -211,7 +211,7 @@ impl World {
         let row = self.ctx.known.schedules.get(&self.key).unwrap();
         let written = row.object().ok().and_then(|object| object.spec.write_to.clone());
         let key = written.map_or("k".to_owned(), |to| to.key);
-        let plan = Plan::try_from(&serde_json::from_value(schedule(&key, &[])).unwrap()).unwrap();
+        let plan = Plan::parse(&serde_json::from_value(schedule(&key, &[])).unwrap(), None).unwrap();
         let values: BTreeMap<String, SecretBytes> = [("password".to_owned(), SecretBytes::from(value))].into();
         let made = Prepared { id: ID.to_owned(), base: Some("1".to_owned()), base_digest: "d".to_owned(), values };
         let name = format!("{}{ID}", names::PENDING_PREFIX);

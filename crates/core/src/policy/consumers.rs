@@ -134,6 +134,7 @@ pub fn consumers(
         current,
         outdated: total - current - failed,
         failed,
+        assumed: count(&[ConsumerState::Assumed]),
         items,
     })
 }
@@ -153,6 +154,7 @@ fn status(id: &WorkloadId, how: &Use, (state, message): (ConsumerState, Option<S
         name: id.name.clone(),
         state,
         how: how.forms.iter().copied().collect(),
+        pods: None,
         message: message.map(|message| clip(&message, MESSAGE)),
     }
 }
@@ -165,6 +167,7 @@ fn missing((kind, name): &(Kind, String)) -> ConsumerStatus {
         name: name.clone(),
         state: ConsumerState::Failed,
         how: vec![ConsumeForm::Named],
+        pods: None,
         message: Some("does not exist; create it, or take it out of spec.rollout.consumers".to_owned()),
     }
 }

@@ -150,7 +150,10 @@ struct Cause {
 impl Cause {
     fn find(policy: &Policy, seen: &Seen) -> Self {
         Self {
-            asked: policy.sync_requested.is_some() && policy.sync_requested != seen.status.last_handled_sync,
+            // A request on an object that nobody has looked at yet is recorded, not acted on: it may be from before a backup.
+            asked: policy.sync_requested.is_some()
+                && policy.sync_requested.as_deref() != seen.status.handled_sync()
+                && !seen.status.is_unseen(),
             changed: seen.status.observed_generation != Some(policy.generation),
             unpublished: seen.rotation.as_ref().is_some_and(|rotation| !rotation.is_published(seen.secret.published())),
             astray: match &seen.secret {
@@ -205,7 +208,7 @@ impl Remote {
         let reads =
             self.reads().map(|(store, locator)| Request { store: store.clone(), locator: locator.clone() }).collect();
         let searches = self.sets.iter().filter_map(|set| match &set.from {
-            SetFrom::Find(search) => Some(Lookup { store: self.store.clone(), search: search.clone() }),
+            SetFrom::Find(search) => Some(Lookup { store: set.store.clone(), search: search.clone() }),
             SetFrom::Extract(..) => None,
         });
         Wanted { reads, searches: searches.collect(), may_be_missing: self.delete_when_gone, ..Wanted::default() }

@@ -4,7 +4,7 @@
 
 use rekey_api::{policy::Decoding, reference::StoreRef};
 
-use super::{Fetched, Item, Lookup, Policy, SetFrom, Source};
+use super::{Fetched, Item, Lookup, Policy, Set, SetFrom, Source};
 use crate::{
     SpecError,
     render::{
@@ -41,19 +41,28 @@ impl Policy {
                 Part::Property(name) => property::steps(name),
                 Part::Whole | Part::Expression(_) => 0,
             };
-            match steps + usize::from(*decoding == Decoding::Base64) {
+            match steps + usize::from(*decoding != Decoding::None) {
                 0 => 0,
                 passes => passes.saturating_mul(len(store, locator)),
             }
         };
-        let set = |from: &SetFrom| match from {
-            SetFrom::Extract(locator, _) => len(&remote.store, locator),
+        let set = |Set { store, from, decoding, .. }: &Set| match from {
+            SetFrom::Extract(locator, Part::Property(name)) => {
+                len(store, locator).saturating_mul(2 + property::steps(name))
+            }
+            SetFrom::Extract(locator, Part::Whole | Part::Expression(_)) => len(store, locator),
             SetFrom::Find(search) => {
-                let lookup = Lookup { store: remote.store.clone(), search: search.clone() };
-                fetched.found.get(&lookup).into_iter().flatten().map(|key| key.len() + FOUND).sum()
+                let lookup = Lookup { store: store.clone(), search: search.clone() };
+                let decoded = |key: &String| match decoding {
+                    Decoding::None => 0,
+                    Decoding::Base64 | Decoding::Base64Url | Decoding::Auto => {
+                        len(store, &Locator { key: key.clone(), ..Locator::default() })
+                    }
+                };
+                fetched.found.get(&lookup).into_iter().flatten().map(|key| key.len() + FOUND + decoded(key)).sum()
             }
         };
-        let sets = remote.sets.iter().map(|at| set(&at.from));
+        let sets = remote.sets.iter().map(set);
         sets.chain(remote.items.iter().map(item)).fold(values, usize::saturating_add)
     }
 

@@ -56,7 +56,7 @@ impl Publishing<'_> {
     pub(super) fn went_back(&self, published: &Arc<Published>) -> Option<Decided> {
         let (policy, status) = (self.policy, &self.seen.status);
         // A request on an object that nobody has looked at yet may be an old one: it was restored with the object.
-        let asked = policy.sync_requested != status.last_handled_sync && status.revision.is_some();
+        let asked = policy.sync_requested.as_deref() != status.handled_sync() && status.revision.is_some();
         if asked && policy.sync_requested.is_some() {
             return None;
         }

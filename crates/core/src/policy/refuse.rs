@@ -3,26 +3,108 @@
 use std::collections::BTreeMap;
 
 use rekey_api::{
-    SecretPolicy, names,
-    policy::{Immutability, Include, OnFailure, Rollout, Template},
+    SecretPolicy, SecretPolicySpec, names,
+    policy::{
+        DataFrom, Immutability, MetadataPolicy, OnFailure, ReadyWhen, RemoteData, Rewrite, Template, TemplateFrom,
+        TemplateInto, TemplateYields, rollout::STABLE_FOR,
+    },
 };
 
 use super::{Hold, Source};
-use crate::SpecError;
+use crate::{
+    SpecError,
+    unbuilt::{self, Unbuilt},
+};
+
+/// What this version does not act on. Canaries are named before the mode that they need.
+pub static UNBUILT: [Unbuilt<SecretPolicySpec>; 18] = [
+    Unbuilt::field("spec.rollout.canary", "remove it", |spec| spec.rollout.canary.is_some()),
+    Unbuilt::choice(("spec.rollout.onFailure", "RollBack"), "use Hold", |spec| {
+        spec.rollout.on_failure == OnFailure::RollBack
+    }),
+    Unbuilt::field("spec.rollout.windows", "remove it", |spec| !spec.rollout.windows.is_empty()),
+    Unbuilt::choice(("spec.rollout.readyWhen", "ConsumersHealthy"), "use Published", |spec| {
+        spec.rollout.ready_when == ReadyWhen::ConsumersHealthy
+    }),
+    Unbuilt::using(("spec.rollout.stableFor", "another value than 10s"), "write 10s, or remove it", |spec| {
+        spec.rollout.stable_for != STABLE_FOR
+    }),
+    Unbuilt::choice(("spec.immutability", "Versioned"), "use None or Locked", |spec| {
+        spec.immutability == Immutability::Versioned
+    }),
+    Unbuilt::field("spec.versions", "remove it", |spec| {
+        let versions = spec.versions.as_ref();
+        versions.is_some_and(|versions| versions.keep.unwrap_or_default() > 0 || versions.references.is_some())
+    }),
+    Unbuilt::choice(("spec.source.remote.data.remoteRef.metadataPolicy", "Fetch"), "use None", |spec| {
+        items(spec).any(|item| item.remote_ref.metadata_policy == MetadataPolicy::Fetch)
+    }),
+    Unbuilt::choice(("spec.source.remote.dataFrom.extract.metadataPolicy", "Fetch"), "use None", |spec| {
+        let mut extracts = sets(spec).filter_map(|set| set.extract.as_ref());
+        extracts.any(|extract| extract.metadata_policy == Some(MetadataPolicy::Fetch))
+    }),
+    Unbuilt::field("spec.source.remote.dataFrom.rewrite.transform", "use regexp", |spec| {
+        rewrites(spec).any(|rewrite| rewrite.transform.is_some())
+    }),
+    Unbuilt::field("spec.source.remote.dataFrom.rewrite.merge", "use regexp", |spec| {
+        rewrites(spec).any(|rewrite| rewrite.merge.is_some())
+    }),
+    Unbuilt::field("spec.target.template.from.secretRef", "use configMapRef", |spec| {
+        entries(spec).any(|from| from.secret_ref.is_some())
+    }),
+    Unbuilt::field("spec.target.template.from.literal", "use spec.target.template.data", |spec| {
+        entries(spec).any(|from| from.literal.is_some())
+    }),
+    Unbuilt::choice(("spec.target.template.from.yields", "KeysAndValues"), "use Value", |spec| {
+        entries(spec).any(|from| from.yields == Some(TemplateYields::KeysAndValues))
+    }),
+    Unbuilt::choice(("spec.target.template.from.into", "Labels"), "use Data", |spec| {
+        entries(spec).any(|from| from.into == Some(TemplateInto::Labels))
+    }),
+    Unbuilt::choice(("spec.target.template.from.into", "Annotations"), "use Data", |spec| {
+        entries(spec).any(|from| from.into == Some(TemplateInto::Annotations))
+    }),
+    Unbuilt::using(("spec.target.template.metadata.labels", "a template as a value"), TEXT, |spec| {
+        template(spec).and_then(|template| template.metadata.as_ref()).is_some_and(|at| is_templated(&at.labels))
+    }),
+    Unbuilt::using(("spec.target.template.metadata.annotations", "a template as a value"), TEXT, |spec| {
+        template(spec).and_then(|template| template.metadata.as_ref()).is_some_and(|at| is_templated(&at.annotations))
+    }),
+];
+
+const TEXT: &str = "write the text itself, without {{ and }}";
+
+fn items(spec: &SecretPolicySpec) -> impl Iterator<Item = &RemoteData> {
+    spec.source.remote.iter().flat_map(|remote| &remote.data)
+}
+
+fn sets(spec: &SecretPolicySpec) -> impl Iterator<Item = &DataFrom> {
+    spec.source.remote.iter().flat_map(|remote| &remote.data_from)
+}
+
+fn rewrites(spec: &SecretPolicySpec) -> impl Iterator<Item = &Rewrite> {
+    sets(spec).flat_map(|set| &set.rewrite)
+}
+
+fn template(spec: &SecretPolicySpec) -> Option<&Template> {
+    spec.target.template.as_ref()
+}
+
+fn entries(spec: &SecretPolicySpec) -> impl Iterator<Item = &TemplateFrom> {
+    template(spec).into_iter().flat_map(|template| &template.from)
+}
+
+fn is_templated(values: &BTreeMap<String, String>) -> bool {
+    values.values().any(|value| value.contains("{{"))
+}
 
 /// Refuses what this version does not act on.
 pub fn unsupported(object: &SecretPolicy) -> Result<(), SpecError> {
-    let spec = &object.spec;
-    rollout(&spec.rollout)?;
-    refuse(spec.immutability == Immutability::Versioned, "spec.immutability: Versioned", "use None or Locked")?;
-    let keeps = spec
-        .versions
-        .as_ref()
-        .is_some_and(|versions| versions.keep.unwrap_or_default() > 0 || versions.references.is_some());
-    refuse(keeps, "spec.versions", "remove it")?;
+    unbuilt::refuse(&UNBUILT, &object.spec)?;
     for name in [names::ROLLBACK_TO, names::UNLOCK] {
-        let present = object.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(name));
-        refuse(present, &format!("the annotation {name}"), "remove it")?;
+        if object.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(name)) {
+            return Err(SpecError::not_yet(&format!("the annotation {name}"), "remove it"));
+        }
     }
     Ok(())
 }
@@ -31,20 +113,13 @@ pub fn unsupported(object: &SecretPolicy) -> Result<(), SpecError> {
 pub fn contradictions(object: &SecretPolicy, source: &Source, hold: Hold) -> Result<(), SpecError> {
     let template = object.spec.target.template.as_ref();
     let templated = |template: &Template, name: &str| {
-        template.data.contains_key(name) || template.from.iter().any(|from| from.secret_key == name)
+        template.data.contains_key(name) || template.from.iter().any(|from| from.name.as_deref() == Some(name))
     };
     match source {
         Source::Existing if template.is_some() => Err(SpecError::field(
             "spec.target.template",
             "remove it; with source.existing somebody else makes the Secret",
         )),
-        // What was generated stands nowhere but in the Secret.
-        Source::Generated(_) if template.is_some_and(|template| template.include == Include::Replace) => {
-            Err(SpecError::field(
-                "spec.target.template.include",
-                "write Merge; generated values are kept in the Secret only",
-            ))
-        }
         Source::Generated(recipes) => {
             match recipes.keys().find(|name| template.is_some_and(|template| templated(template, name))) {
                 Some(name) => {
@@ -61,23 +136,26 @@ pub fn contradictions(object: &SecretPolicy, source: &Source, hold: Hold) -> Res
     }
 }
 
-fn refuse(present: bool, field: &str, fix: &str) -> Result<(), SpecError> {
-    if present { Err(SpecError::not_yet(field, fix)) } else { Ok(()) }
-}
-
-fn rollout(rollout: &Rollout) -> Result<(), SpecError> {
-    refuse(rollout.canary.is_some(), "spec.rollout.canary", "remove it")?;
-    refuse(rollout.on_failure != OnFailure::Hold, "spec.rollout.onFailure", "use Hold")?;
-    refuse(!rollout.windows.is_empty(), "spec.rollout.windows", "remove it")
-}
-
 /// Labels of a Secret: not those that other tools decide ownership by.
 pub fn labels(field: &str, labels: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, SpecError> {
     foreign(field, &labels)?;
     if labels.contains_key(names::MANAGED_BY) {
         return Err(SpecError::field(field, format!("{} is set by Rekey; remove it", names::MANAGED_BY)));
     }
+    if let Some((name, _)) = labels.iter().find(|(_, value)| !is_label_value(value)) {
+        let fix = format!(
+            "the value of {name:?} has at most 63 letters, digits, '-', '_' and '.', and neither begins nor ends with one of \
+             the last three"
+        );
+        return Err(SpecError::field(field, fix));
+    }
     Ok(labels)
+}
+
+fn is_label_value(value: &str) -> bool {
+    let at_ends = |at: Option<char>| at.is_none_or(|character| character.is_ascii_alphanumeric());
+    let inside = |character: char| character.is_ascii_alphanumeric() || ['-', '_', '.'].contains(&character);
+    value.len() <= 63 && value.chars().all(inside) && at_ends(value.chars().next()) && at_ends(value.chars().last())
 }
 
 /// Annotations of a Secret: none that Kubernetes or Rekey act on. Consent is among these: whoever owns a credential gives it,

@@ -1,13 +1,13 @@
 //! Where the value of a policy comes from, parsed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 use rekey_api::{
     GoDuration, SecretPolicy,
     policy::{
-        DataFrom, Decoding, EngineMethod, Find, Generated, OnMissing, RefreshPolicy, RemoteData, RemoteSource,
-        Source as Spec, VaultEngineSource,
+        DataFrom, Decoding, EngineMethod, Find, Generated, KeyConversion, MaxStaleness, OnMissing, RefreshPolicy,
+        RemoteData, RemoteSource, Source as Spec, VaultEngineSource,
     },
     reference::StoreRef,
     store::GrantOperation,
@@ -46,8 +46,10 @@ pub struct Remote {
     pub sets: Vec<Set>,
     /// When the store is read.
     pub refresh: Refresh,
-    /// How long the last known value may be served while the store does not give one.
+    /// How long the last known value may be served while the store does not give one; `None`: without end.
     pub max_staleness: Option<TimeDelta>,
+    /// Whether the policy says that a key may be missing for as long as it likes.
+    pub keeps_missing: bool,
     /// Whether the Secret goes when every key it is made from is gone.
     pub delete_when_gone: bool,
 }
@@ -81,17 +83,21 @@ pub struct Item {
 /// Many keys of the Secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Set {
+    /// Where that is.
+    pub store: StoreRef,
     /// What they are made from.
     pub from: SetFrom,
-    /// How their names are changed.
+    /// How each of their values is decoded.
+    pub decoding: Decoding,
+    /// How their names become keys.
     pub rewrites: Rewrites,
 }
 
 /// What many keys are made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SetFrom {
-    /// Every property of one object.
-    Extract(Locator, Decoding),
+    /// Every property of one object, or of a part of it.
+    Extract(Locator, Part),
     /// Every value that fits.
     Find(Search),
 }
@@ -169,7 +175,7 @@ pub(super) fn source_text(store: &StoreRef) -> String {
 impl Remote {
     fn parse(spec: &RemoteSource) -> Result<Self, SpecError> {
         let items = spec.data.iter().map(|data| item(data, &spec.store_ref)).collect::<Result<Vec<_>, _>>()?;
-        let sets = spec.data_from.iter().enumerate().map(|(index, from)| set(index, from));
+        let sets = spec.data_from.iter().enumerate().map(|(index, from)| set(index, from, &spec.store_ref));
         let sets = sets.collect::<Result<Vec<_>, _>>()?;
         if items.is_empty() && sets.is_empty() {
             return Err(SpecError::field("spec.source.remote", "add an entry to data or dataFrom"));
@@ -188,8 +194,12 @@ impl Remote {
                 RefreshPolicy::OnChange => Refresh::OnChange,
                 RefreshPolicy::CreatedOnce => Refresh::Once,
             },
-            max_staleness: spec.max_staleness.map(delta),
-            delete_when_gone: spec.on_missing == OnMissing::Delete,
+            max_staleness: match spec.max_staleness {
+                MaxStaleness::For(duration) => Some(delta(duration)),
+                MaxStaleness::Unlimited => None,
+            },
+            keeps_missing: spec.on_missing == Some(OnMissing::Keep),
+            delete_when_gone: spec.on_missing == Some(OnMissing::Delete),
         })
     }
 
@@ -197,9 +207,9 @@ impl Remote {
     #[must_use]
     pub fn identity(&self) -> String {
         let first = self.items.first().map(|item| (&item.store, &item.locator.key));
-        let first = first.or_else(|| match &self.sets.first()?.from {
-            SetFrom::Extract(locator, _) => Some((&self.store, &locator.key)),
-            SetFrom::Find(search) => Some((&self.store, search.path.as_ref()?)),
+        let first = first.or_else(|| match self.sets.first()? {
+            Set { store, from: SetFrom::Extract(locator, _), .. } => Some((store, &locator.key)),
+            Set { store, from: SetFrom::Find(search), .. } => Some((store, search.path.as_ref()?)),
         });
         first.map(|(store, key)| format!("{store:?}\0{key}")).unwrap_or_default()
     }
@@ -208,10 +218,18 @@ impl Remote {
     pub(super) fn reads(&self) -> impl Iterator<Item = (&StoreRef, &Locator)> {
         let items = self.items.iter().map(|item| (&item.store, &item.locator));
         let sets = self.sets.iter().filter_map(|set| match &set.from {
-            SetFrom::Extract(locator, _) => Some((&self.store, locator)),
+            SetFrom::Extract(locator, _) => Some((&set.store, locator)),
             SetFrom::Find(_) => None,
         });
         items.chain(sets)
+    }
+
+    /// Store and key, if nothing else is read, in whatever version: where the values of a rotation go by default.
+    #[must_use]
+    pub fn only_key(&self) -> Option<(&StoreRef, &str)> {
+        let keys: BTreeSet<(&StoreRef, &str)> = self.reads().map(|(store, at)| (store, at.key.as_str())).collect();
+        let searches = self.sets.iter().any(|set| matches!(set.from, SetFrom::Find(_)));
+        keys.first().copied().filter(|_| keys.len() == 1 && !searches)
     }
 
     /// Whether `key` of `store` is read, and if so, whether always in its present version.
@@ -275,17 +293,27 @@ fn item(data: &RemoteData, default_store: &StoreRef) -> Result<Item, SpecError> 
     })
 }
 
-fn set(index: usize, spec: &DataFrom) -> Result<Set, SpecError> {
+fn set(index: usize, spec: &DataFrom, default_store: &StoreRef) -> Result<Set, SpecError> {
     let at = format!("spec.source.remote.dataFrom[{index}]");
-    let from = match (&spec.extract, &spec.find) {
+    let (from, decoding, conversion) = match (&spec.extract, &spec.find) {
         (Some(extract), None) => {
             let pin = pin(&format!("{at}.extract"), extract.version.as_ref(), extract.stage.as_ref())?;
-            SetFrom::Extract(Locator { key: extract.key.clone(), pin }, extract.decoding)
+            let part = extract.property.clone().map_or(Part::Whole, Part::Property);
+            let from = SetFrom::Extract(Locator { key: extract.key.clone(), pin }, part);
+            (from, extract.decoding, extract.key_conversion.unwrap_or(KeyConversion::None))
         }
-        (None, Some(find)) => SetFrom::Find(search(&format!("{at}.find"), find)?),
+        (None, Some(find)) => {
+            let from = SetFrom::Find(search(&format!("{at}.find"), find)?);
+            (from, find.decoding, find.key_conversion.unwrap_or(KeyConversion::Underscore))
+        }
         (None, None) | (Some(_), Some(_)) => return Err(SpecError::field(&at, "set exactly one of extract, find")),
     };
-    Ok(Set { from, rewrites: Rewrites::new(&spec.rewrite) })
+    Ok(Set {
+        store: spec.store_ref.as_ref().map_or_else(|| default_store.clone(), StoreRef::from),
+        from,
+        decoding: decoding.unwrap_or_default(),
+        rewrites: Rewrites::parse(&format!("{at}.rewrite"), &spec.rewrite, conversion)?,
+    })
 }
 
 fn search(at: &str, spec: &Find) -> Result<Search, SpecError> {

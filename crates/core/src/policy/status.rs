@@ -54,7 +54,7 @@ pub fn status(policy: &Policy, seen: &Seen, outcome: &Outcome<'_>, now: DateTime
         Source::Existing | Source::Generated(_) | Source::Engine(_) => true,
     };
     if looked && decided.wait.as_ref().is_none_or(|wait| wait.reason == Reason::KeyNotFound) {
-        status.last_handled_sync.clone_from(&policy.sync_requested);
+        status.set_handled_sync(policy.sync_requested.as_deref());
     }
     if let Some(fetched) = fetched.filter(|_| decided.wait.is_none() && decided.stale.is_none()) {
         read(policy, fetched, &mut status);
@@ -206,7 +206,12 @@ pub fn failed(
 /// A last known value that is served for longer than the policy allows is no longer good enough. The time runs from the
 /// first failed read, which the status tells: `Fresh` has been False since then.
 fn stale(policy: &Policy, before: &SecretPolicyStatus, situation: Situation, now: DateTime<Utc>) -> Situation {
-    let Source::Remote(Remote { max_staleness: Some(most), .. }) = &policy.source else { return situation };
+    let Source::Remote(Remote { max_staleness: Some(most), keeps_missing, .. }) = &policy.source else {
+        return situation;
+    };
+    if *keeps_missing && matches!(situation, Situation::LastKnown(Reason::KeyNotFound, _)) {
+        return situation; // what is gone at the source is kept on purpose
+    }
     let fresh = before.conditions.iter().find(|at| at.type_ == ConditionType::Fresh.as_str() && at.status == "False");
     let since = fresh.map(|fresh| time::chrono(&fresh.last_transition_time));
     match (situation, since) {

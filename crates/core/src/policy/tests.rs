@@ -5,7 +5,9 @@ mod engines;
 mod proof;
 mod records;
 mod rotations;
+mod sets;
 mod sources;
+mod templates;
 
 use std::sync::Arc;
 

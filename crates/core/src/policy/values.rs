@@ -22,8 +22,10 @@ use crate::{
     published::{Issue, MOST_KEYS, Rotated},
     render::{
         RenderError,
-        keys::{self, Rewrites},
-        kinds, property, template,
+        keys::Rewrites,
+        kinds,
+        property::{self, Part},
+        template,
         work::Work,
     },
     stop::Stop,
@@ -173,12 +175,20 @@ fn mapped(remote: &Remote, fetched: &Fetched, work: &Work) -> Result<BTreeMap<St
     let mut values = Growing::default();
     for set in &remote.sets {
         let set_values = match &set.from {
-            SetFrom::Extract(locator, decoding) => {
-                let value = fetched.value(&remote.store, locator)?;
-                property::extract(&value.bytes, &locator.key, *decoding, &set.rewrites, work)?
+            SetFrom::Extract(locator, part) => {
+                let value = fetched.value(&set.store, locator)?;
+                let taken;
+                let (bytes, key) = match part {
+                    Part::Whole => (&value.bytes, locator.key.clone()),
+                    Part::Property(name) | Part::Expression(name) => {
+                        taken = part.take(&mut property::Source::new(&value.bytes, &locator.key), work)?;
+                        (&taken, format!("{}, property {name}", locator.key))
+                    }
+                };
+                property::extract(bytes, &key, set.decoding, &set.rewrites, work)?
             }
             SetFrom::Find(search) => {
-                let lookup = Lookup { store: remote.store.clone(), search: search.clone() };
+                let lookup = Lookup { store: set.store.clone(), search: search.clone() };
                 let found = fetched.found.get(&lookup).map(Vec::as_slice).unwrap_or_default();
                 if found.is_empty() {
                     return Err(RenderError::NothingFound.into());
@@ -186,9 +196,10 @@ fn mapped(remote: &Remote, fetched: &Fetched, work: &Work) -> Result<BTreeMap<St
                 let mut read = Growing::default();
                 for key in found {
                     let locator = Locator { key: key.clone(), ..Locator::default() };
-                    read.insert(key.clone(), fetched.value(&remote.store, &locator)?.bytes.clone())?;
+                    let value = fetched.value(&set.store, &locator)?.bytes.clone();
+                    read.insert(key.clone(), property::decode(value, set.decoding, key, work)?)?;
                 }
-                keys::found(read.data, &set.rewrites, work)?
+                set.rewrites.apply(read.data, work)?
             }
         };
         for (key, value) in set_values {

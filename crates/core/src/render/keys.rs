@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use regex::Regex;
-use rekey_api::policy::Rewrite;
+use rekey_api::policy::{KeyConversion, RegexpRewrite, Rewrite};
 
 use super::{
     RenderError, kinds,
@@ -19,32 +19,48 @@ const SHOWN: usize = 256;
 /// A key may be this long between two rewrites; the last one must leave a key that a Secret can have.
 const MAX_LENGTH: usize = 4096;
 
-/// Changes of keys, one after the other. They are compiled where they are applied.
+/// How names become keys of a Secret: changes, one after the other, and what becomes of characters that a key cannot have. The
+/// expressions are compiled where they are applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rewrites(Vec<(NamePattern, String)>);
+pub struct Rewrites {
+    steps: Vec<(NamePattern, String)>,
+    conversion: KeyConversion,
+}
 
 impl Rewrites {
-    /// The rewrites of an entry.
-    #[must_use]
-    pub fn new(rewrites: &[Rewrite]) -> Self {
-        Self(rewrites.iter().map(|at| (NamePattern::new(&at.regexp), at.replacement.clone())).collect())
+    /// The rewrites of an entry. `at` is their path, for example `spec.source.remote.dataFrom[0].rewrite`. Those that this version
+    /// does not act on are refused before.
+    ///
+    /// # Errors
+    /// When a rewrite is none, or several at once.
+    pub fn parse(at: &str, rewrites: &[Rewrite], conversion: KeyConversion) -> Result<Self, SpecError> {
+        let step = |(index, rewrite): (usize, &Rewrite)| match rewrite {
+            Rewrite { regexp: Some(RegexpRewrite { source, target }), transform: None, merge: None } => {
+                Ok((NamePattern::new(source), target.clone()))
+            }
+            _ => Err(SpecError::field(&format!("{at}[{index}]"), "set exactly one of regexp, transform, merge")),
+        };
+        Ok(Self { steps: rewrites.iter().enumerate().map(step).collect::<Result<_, _>>()?, conversion })
     }
 
-    /// Whether there are none.
+    /// Whether there is no expression.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.steps.is_empty()
     }
 
-    /// Looks at the expressions. `field` is the path of the rewrites, for example `spec.source.remote.dataFrom.rewrite`.
+    /// Looks at the expressions. `field` is the path of the rewrites, for example `spec.source.remote.dataFrom[0].rewrite`.
     ///
     /// # Errors
     /// Names the expression that is wrong.
     pub fn prove(&self, field: &str) -> Result<(), SpecError> {
-        self.0.iter().try_for_each(|(pattern, _)| pattern.prove(&format!("{field}.regexp")))
+        let mut steps = self.steps.iter().enumerate();
+        steps.try_for_each(|(index, (pattern, _))| pattern.prove(&format!("{field}[{index}].regexp.source")))
     }
 
-    /// Gives each value its new key: every match of the first expression is replaced, then of the second, and so on.
+    /// Gives each value its key: every match of the first expression is replaced, then of the second, and so on; then
+    /// characters are converted. A remote key that a search found is a name as a whole: with `Underscore`, `shop/api-a` is
+    /// `shop_api-a`.
     ///
     /// # Errors
     /// `InvalidKey` for a result that a Secret cannot have, `KeyClash` when two keys become one.
@@ -54,7 +70,7 @@ impl Rewrites {
         work: &Work,
     ) -> Result<BTreeMap<String, SecretBytes>, RenderError> {
         let steps = self.steps(work)?;
-        renamed(values, |name| rewrite(&steps, name, work))
+        renamed(values, |name| Ok(converted(&rewrite(&steps, name, work)?, self.conversion)))
     }
 
     fn steps(&self, work: &Work) -> Result<Vec<(Regex, &str)>, RenderError> {
@@ -63,8 +79,20 @@ impl Rewrites {
             // What does not compile was refused when the policy was proven.
             pattern.compile().map_err(|key| RenderError::InvalidKey { key })
         };
-        self.0.iter().map(|(pattern, replacement)| Ok((compile(pattern)?, replacement.as_str()))).collect()
+        self.steps.iter().map(|(pattern, target)| Ok((compile(pattern)?, target.as_str()))).collect()
     }
+}
+
+/// The name with characters that a key cannot have converted, each for itself. The numbers are written as External Secrets
+/// writes them: `_U002f_`.
+fn converted(name: &str, conversion: KeyConversion) -> String {
+    let one = |character: char| match conversion {
+        _ if kinds::allowed(character) => character.to_string(),
+        KeyConversion::None => character.to_string(),
+        KeyConversion::Underscore => "_".to_owned(),
+        KeyConversion::Unicode => format!("_U{:04x}_", u32::from(character)),
+    };
+    name.chars().map(one).collect()
 }
 
 fn rewrite(steps: &[(Regex, &str)], name: &str, work: &Work) -> Result<String, RenderError> {
@@ -79,23 +107,6 @@ fn rewrite(steps: &[(Regex, &str)], name: &str, work: &Work) -> Result<String, R
         key = rewritten.ok_or_else(too_long)?;
     }
     Ok(key)
-}
-
-/// Values that a search found, by their remote key, become keys of the Secret: the whole remote key is rewritten, then
-/// each character that a Secret's key cannot have becomes `_`, as in External Secrets: `shop/api-a` is `shop_api-a`.
-///
-/// # Errors
-/// As for [`Rewrites::apply`].
-pub fn found(
-    values: BTreeMap<String, SecretBytes>,
-    rewrites: &Rewrites,
-    work: &Work,
-) -> Result<BTreeMap<String, SecretBytes>, RenderError> {
-    let steps = rewrites.steps(work)?;
-    renamed(values, |name| {
-        let key = rewrite(&steps, name, work)?;
-        Ok(key.chars().map(|character| if kinds::allowed(character) { character } else { '_' }).collect())
-    })
 }
 
 /// The start of a name that is too long to be shown.
@@ -129,14 +140,17 @@ mod tests {
     use super::*;
 
     fn rewrites(pairs: &[(&str, &str)]) -> Result<Rewrites, String> {
+        converting(pairs, KeyConversion::None)
+    }
+
+    fn converting(pairs: &[(&str, &str)], conversion: KeyConversion) -> Result<Rewrites, String> {
+        let regexp =
+            |source: &str, target: &str| RegexpRewrite { source: source.to_owned(), target: target.to_owned() };
         let pairs: Vec<Rewrite> = pairs
             .iter()
-            .map(|(regexp, replacement)| Rewrite {
-                regexp: (*regexp).to_owned(),
-                replacement: (*replacement).to_owned(),
-            })
+            .map(|(source, target)| Rewrite { regexp: Some(regexp(source, target)), ..Rewrite::default() })
             .collect();
-        let rewrites = Rewrites::new(&pairs);
+        let rewrites = Rewrites::parse("dataFrom.rewrite", &pairs, conversion).map_err(|error| error.to_string())?;
         rewrites.prove("dataFrom.rewrite").map_err(|error| error.to_string())?;
         Ok(rewrites)
     }
@@ -186,22 +200,31 @@ mod tests {
     #[test]
     fn a_broken_expression_is_refused_with_its_field() {
         let text = rewrites(&[("(", "")]).err().unwrap_or_default();
-        assert!(text.starts_with("dataFrom.rewrite.regexp: \"(\""), "{text}");
+        assert!(text.starts_with("dataFrom.rewrite[0].regexp.source: \"(\""), "{text}");
         let text = rewrites(&[("(a{1000}){1000}", "")]).err().unwrap_or_default();
         assert!(text.contains("size"), "{text}");
     }
 
     #[test]
-    fn found_keys_fit_a_secret() -> Result<(), String> {
-        let plain = rewrites(&[])?;
-        let names = ["shop/api-a", "shop/b:1", "ü"];
-        assert_eq!(
-            listed(found(values(&names), &plain, &Work::default())),
-            Ok("_=ü shop_api-a=shop/api-a shop_b_1=shop/b:1".to_owned())
-        );
-        let base = rewrites(&[("^.*/", "")])?;
-        assert_eq!(listed(found(values(&["shop/api-a"]), &base, &Work::default())), Ok("api-a=shop/api-a".to_owned()));
-        let text = listed(found(values(&["a/b", "a:b"]), &plain, &Work::default())).err().unwrap_or_default();
+    fn converted_keys_fit_a_secret() -> Result<(), String> {
+        use KeyConversion::{Underscore, Unicode};
+        let names = ["shop/api-a", "shop/b:1", "ü", "😀", "_U002f_"];
+        for (pairs, conversion, names, expected) in [
+            (vec![], Underscore, &names[..3], "_=ü shop_api-a=shop/api-a shop_b_1=shop/b:1"),
+            (
+                vec![],
+                Unicode,
+                &names,
+                "_U002f_=_U002f_ _U00fc_=ü _U1f600_=😀 shop_U002f_api-a=shop/api-a shop_U002f_b_U003a_1=shop/b:1",
+            ),
+            (vec![("^.*/", "")], Underscore, &names[..1], "api-a=shop/api-a"),
+            (vec![("-", "/")], Unicode, &names[..1], "shop_U002f_api_U002f_a=shop/api-a"),
+        ] {
+            let found = converting(&pairs, conversion)?.apply(values(names), &Work::default());
+            assert_eq!(listed(found), Ok(expected.to_owned()), "{pairs:?} {conversion:?}");
+        }
+        let clash = converting(&[], Underscore)?.apply(values(&["a/b", "a:b"]), &Work::default());
+        let text = listed(clash).err().unwrap_or_default();
         assert!(text.contains("\"a/b\"") && text.contains("\"a:b\"") && text.contains("\"a_b\""), "{text}");
         Ok(())
     }
@@ -214,8 +237,9 @@ mod tests {
             replacement in "[a-z/$0-9{}]{0,6}",
         ) {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            if let Ok(rewrites) = rewrites(&[(&pattern, &replacement)]) {
-                for named in [rewrites.apply(values(&names), &Work::default()), found(values(&names), &rewrites, &Work::default())].into_iter().flatten() {
+            for conversion in [KeyConversion::None, KeyConversion::Underscore, KeyConversion::Unicode] {
+                let Ok(rewrites) = converting(&[(&pattern, &replacement)], conversion) else { continue };
+                if let Ok(named) = rewrites.apply(values(&names), &Work::default()) {
                     prop_assert_eq!(named.len(), names.len());
                     prop_assert!(named.keys().all(|key| kinds::valid_key(key)));
                 }

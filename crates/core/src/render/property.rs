@@ -6,7 +6,7 @@ use rekey_api::policy::{Decoding, RemoteRef};
 use serde_json::value::RawValue;
 
 use super::{
-    RenderError,
+    RenderError, decoding,
     expression::Expression,
     json,
     keys::Rewrites,
@@ -179,18 +179,11 @@ pub fn decode(
     secret_key: &str,
     work: &Work,
 ) -> Result<SecretBytes, RenderError> {
-    use base64::Engine as _;
-    match decoding {
-        Decoding::None => Ok(value),
-        Decoding::Base64 => {
-            work.spend(Resource::Parsed, value.len())?;
-            let text: Vec<u8> = value.expose().iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
-            base64::engine::general_purpose::STANDARD
-                .decode(SecretBytes::new(text).expose())
-                .map(SecretBytes::new)
-                .map_err(|_| RenderError::NotBase64 { secret_key: secret_key.to_owned() })
-        }
+    if decoding == Decoding::None {
+        return Ok(value);
     }
+    work.spend(Resource::Parsed, value.len())?;
+    decoding::decoded(&value, decoding).ok_or_else(|| RenderError::NotBase64 { secret_key: secret_key.to_owned() })
 }
 
 fn path<'v>(

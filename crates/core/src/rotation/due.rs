@@ -28,7 +28,7 @@ pub enum Due {
 /// acted on.
 #[must_use]
 pub fn due(plan: &Plan, status: &RotationScheduleStatus, now: DateTime<Utc>) -> (Due, Option<String>) {
-    let first_sight = status.observed_generation.is_none();
+    let first_sight = status.is_unseen();
     let handled = if first_sight { plan.requested.clone() } else { status.last_handled_rotate.clone() };
     let asked = plan.requested.is_some() && plan.requested != handled;
     if asked {

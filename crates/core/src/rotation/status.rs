@@ -153,8 +153,7 @@ fn is_retry(status: &RotationScheduleStatus, record: &Record<'_>) -> bool {
     tried && record.decided.effect.is_some() && before.observed_generation == status.observed_generation
 }
 
-/// The status of a schedule whose spec is refused. An open rotation stays open. A request that is there at first sight
-/// counts as handled here too: a spec that is mended later must not act on an old token.
+/// The status of a schedule whose spec is refused.
 #[must_use]
 pub fn refused(
     before: &RotationScheduleStatus,
@@ -163,13 +162,25 @@ pub fn refused(
     generation: i64,
     now: DateTime<Utc>,
 ) -> RotationScheduleStatus {
+    stalled(before, requested, &Situation::Stalled(error.reason(), error.to_string()), generation, now)
+}
+
+/// The status of a schedule that is not worked on until somebody changes something. An open rotation stays open. A request that
+/// is there at first sight counts as handled here too: what is fixed later must not act on an old token.
+#[must_use]
+pub fn stalled(
+    before: &RotationScheduleStatus,
+    requested: Option<&str>,
+    situation: &Situation,
+    generation: i64,
+    now: DateTime<Utc>,
+) -> RotationScheduleStatus {
     let mut status = before.clone();
-    if before.observed_generation.is_none() {
+    if before.is_unseen() {
         status.last_handled_rotate = requested.map(str::to_owned);
     }
     status.observed_generation = Some(generation);
-    let situation = Situation::Stalled(error.reason(), error.to_string());
-    status.conditions = conditions(&before.conditions, &situation, &[], generation, now);
+    status.conditions = conditions(&before.conditions, situation, &[], generation, now);
     status
 }
 

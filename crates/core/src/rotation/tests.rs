@@ -187,7 +187,7 @@ impl World {
     /// One round of the operator, as the controller takes it: the next state is persisted, or else its effect done.
     fn turn(&mut self, fault: Option<Fault>) -> Turn {
         self.now += TimeDelta::seconds(1);
-        let plan = Plan::try_from(&self.object).unwrap();
+        let plan = Plan::parse(&self.object, None).unwrap();
         let fresh = self.status();
         let status = self.stale.take().unwrap_or_else(|| fresh.clone());
         let state = state(&status);
@@ -312,7 +312,7 @@ impl World {
 
     /// What a policy records that publishes what the store holds now.
     fn held(&self, id: &str) -> Rotated {
-        let plan = Plan::try_from(&self.object).unwrap();
+        let plan = Plan::parse(&self.object, None).unwrap();
         let names = self.status().rotation.map(|open| open.properties).unwrap_or_default();
         let values = members(KEY, names.iter(), self.remote().as_ref()).unwrap();
         Values { namespace: "shop", target: &plan.target(), id }.record(&values, &self.digest_key)

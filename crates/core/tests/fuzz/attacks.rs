@@ -230,7 +230,7 @@ fn parts_of_large_values_share_the_budget() {
 
 #[test]
 fn rewrites_of_many_names_end() {
-    let rewrites = vec![json!({"regexp": "(.*[^A-Z]|[A-Z])", "replacement": "$1"}); 16];
+    let rewrites = vec![json!({"regexp": {"source": "(.*[^A-Z]|[A-Z])", "target": "$1"}}); 16];
     let policy = policy(&json!({"dataFrom": [{"extract": {"key": "k"}, "rewrite": rewrites}]}), &one("x")).unwrap();
     let run = |count: u32, long: &str| {
         let name = |position: u32| (format!("{long}-{position}"), json!(""));

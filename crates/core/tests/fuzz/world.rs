@@ -36,7 +36,7 @@ pub fn policy(remote: &Value, templates: &BTreeMap<String, String>) -> Result<Po
         "apiVersion": "rekey.dev/v1alpha1",
         "kind": "SecretPolicy",
         "metadata": {"name": "p", "namespace": "shop", "uid": "u", "generation": 1},
-        "spec": {"source": {"remote": remote}, "target": {"template": {"data": templates, "include": "Replace"}}},
+        "spec": {"source": {"remote": remote}, "target": {"template": {"data": templates}}},
     });
     let policy = Policy::try_from(&serde_json::from_value::<SecretPolicy>(object).unwrap())?;
     policy.prove(&Stop::default())?;

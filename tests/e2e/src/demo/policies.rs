@@ -25,6 +25,7 @@ spec:
       - {secretKey: password, remoteRef: {key: rekey-demo/db, property: password}}
   target:
     template:
+      mergePolicy: Merge
       data:
         url: 'postgres://{{ .username }}:{{ .password | urlquery }}@db/orders'";
 

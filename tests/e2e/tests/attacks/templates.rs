@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 /// A policy with these templates on one value.
 async fn policy(scene: &Scene, name: &str, templates: &BTreeMap<String, String>) -> Result<()> {
     let key = scene.key("db");
-    let more = json!({"target": {"template": {"data": templates, "include": "Replace"}}});
+    let more = json!({"target": {"template": {"data": templates}}});
     scene.policy(name, "vault", &[("password", &key, "password")], more).await
 }
 

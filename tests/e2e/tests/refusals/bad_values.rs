@@ -90,7 +90,7 @@ fn of_forms(scene: &Scene) -> Vec<Bad> {
 fn of_names(scene: &Scene) -> Vec<Bad> {
     let all = |name: &str| json!({"dataFrom": [{"extract": {"key": scene.key(name)}}]});
     let mut same = all("clash");
-    same["dataFrom"][0]["rewrite"] = json!([{"regexp": "^.*-", "replacement": ""}]);
+    same["dataFrom"][0]["rewrite"] = json!([{"regexp": {"source": "^.*-", "target": ""}}]);
     vec![
         Bad {
             name: "slash",

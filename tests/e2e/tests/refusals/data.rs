@@ -148,7 +148,12 @@ pub async fn unfit(world: Arc<World>) -> Result<()> {
     scene.wait_synced("good").await?;
     // A mended spec is followed.
     scene
-        .policy("syntax", "vault", &items, json!({"target": {"template": {"data": {"url": "{{ .username }}"}}}}))
+        .policy(
+            "syntax",
+            "vault",
+            &items,
+            json!({"target": {"template": {"mergePolicy": "Merge", "data": {"url": "{{ .username }}"}}}}),
+        )
         .await?;
     scene.wait_data("syntax", &[("username", "orders"), ("password", "p%ss"), ("url", "orders")]).await
 }

@@ -46,7 +46,7 @@ fn of_target(key: &str) -> Vec<Edit> {
     let large = |name: &str| json!({"secretKey": name, "remoteRef": {"key": format!("{key}-large")}});
     let twice = from(&json!({"data": [large("one"), large("two")]}));
     let fields = json!({"fields": [{"key": "password", "password": {}}]});
-    let replace = json!({"template": {"include": "Replace", "data": {"url": "{{ .password }}"}}});
+    let replace = json!({"template": {"mergePolicy": "Replace", "data": {"url": "{{ .password }}"}}});
     let bomb = "{{ range $i := 9000 }}{{ range $j := 9000 }}aaaaaaaaaaaaaaaaaaaa{{ end }}{{ end }}";
     let recursion = "{{ define \"r\" }}{{ template \"r\" . }}{{ end }}{{ template \"r\" . }}";
     vec![
@@ -64,7 +64,7 @@ fn of_target(key: &str) -> Vec<Edit> {
             "generated",
             json!({"source": {"generated": fields}, "target": replace}),
             "InvalidSpec",
-            "spec.target.template.include: write Merge; generated values are kept in the Secret only",
+            "spec.target.template.mergePolicy: write Merge, or remove it; generated values are kept in the Secret only",
         ),
     ]
 }
@@ -72,7 +72,7 @@ fn of_target(key: &str) -> Vec<Edit> {
 /// Expressions that cannot be read, and names that cannot be keys.
 fn of_source(key: &str) -> Vec<Edit> {
     let rewritten = |regexp: &str, replacement: &str| {
-        let rewrite = json!([{"regexp": regexp, "replacement": replacement}]);
+        let rewrite = json!([{"regexp": {"source": regexp, "target": replacement}}]);
         from(&json!({"dataFrom": [{"extract": {"key": key}, "rewrite": rewrite}]}))
     };
     let broken = json!({"secretKey": "value", "remoteRef": {"key": key, "jmesPath": "foo["}});
@@ -87,7 +87,7 @@ fn of_source(key: &str) -> Vec<Edit> {
             "rewrite",
             rewritten("(", ""),
             "InvalidSpec",
-            "spec.source.remote.dataFrom[0].rewrite.regexp: \"(\" is no regular expression",
+            "spec.source.remote.dataFrom[0].rewrite[0].regexp.source: \"(\" is no regular expression",
         ),
         (
             "jmespath",
@@ -141,7 +141,7 @@ pub async fn nothing_found(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "found").await?;
     let _operator = scene.operator()?;
     let key = scene.key("apis/one");
-    let find = json!({"find": {"path": scene.key("apis")}, "rewrite": [{"regexp": "^.*/", "replacement": ""}]});
+    let find = json!({"find": {"path": scene.key("apis")}, "rewrite": [{"regexp": {"source": "^.*/", "target": ""}}]});
     let remote = json!({"storeRef": {"name": "vault"}, "refreshInterval": "10s", "dataFrom": [find]});
     scene.policy_of("apis", json!({"source": {"remote": remote}})).await?;
     let said = scene.wait_policy("apis", "Ready=False/DependencyNotReady").await?;

@@ -75,7 +75,7 @@ async fn provoke(scene: &Scene) -> Result<Vec<String>> {
         json!({"vault": {"server": world.bao.address(), "mount": "secret", "kvVersion": "V2", "auth": auth}});
     scene.store("bad", "ReadOnly", provider).await?;
     let items = [("password", key.as_str(), "password"), ("username", key.as_str(), "username")];
-    let template = |text: &str| json!({"target": {"template": {"data": {"out": text}}}});
+    let template = |text: &str| json!({"target": {"template": {"mergePolicy": "Merge", "data": {"out": text}}}});
     for (name, store, items, more) in [
         ("good", "vault", &items[..], template("{{ .username | quote }}:{{ .password | b64enc }}")),
         ("locked", "vault", &items, json!({"immutability": "Locked"})),

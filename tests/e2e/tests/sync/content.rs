@@ -19,7 +19,7 @@ pub async fn arrives(world: Arc<World>) -> Result<()> {
     let key = scene.key("db");
     world.bao.put(&key, &json!({"username": "orders", "password": "p@ss"})).await?;
     let items = [("username", key.as_str(), "username"), ("password", key.as_str(), "password")];
-    let template = json!({"target": {"template": {"data": {
+    let template = json!({"target": {"template": {"mergePolicy": "Merge", "data": {
         "url": "postgres://{{ .username }}:{{ .password | urlquery }}@db/orders",
     }}}});
     scene.policy("db", "vault", &items, template).await?;
@@ -62,7 +62,6 @@ pub async fn dressed(world: Arc<World>) -> Result<()> {
         "template": {
             "metadata": {"labels": {"team": "shop"}, "annotations": {"example.com/note": "made by a policy"}},
             "data": {"username": "{{ .user }}", "password": "{{ .secret }}"},
-            "include": "Replace",
         },
     }});
     scene.policy("db", "vault", &items, target).await?;
@@ -82,7 +81,7 @@ pub async fn dressed(world: Arc<World>) -> Result<()> {
     let target = json!({"target": {
         "name": "orders-db",
         "type": "kubernetes.io/basic-auth",
-        "template": {"data": {"username": "{{ .user }}", "password": "{{ .secret }}"}, "include": "Replace"},
+        "template": {"data": {"username": "{{ .user }}", "password": "{{ .secret }}"}},
     }});
     scene.policy("db", "vault", &items, target).await?;
     until("the label is gone", || async {

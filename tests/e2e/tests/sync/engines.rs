@@ -29,7 +29,6 @@ pub async fn issued_once(world: Arc<World>) -> Result<()> {
                 "template": {
                     "metadata": {"labels": labels},
                     "data": {"tls.crt": "{{ .certificate }}", "tls.key": "{{ .private_key }}"},
-                    "include": "Replace",
                 },
             },
         })
@@ -77,7 +76,7 @@ pub async fn unpublished(world: Arc<World>) -> Result<()> {
                 "storeRef": {"name": "vault"}, "path": format!("{mount}/issue/web"), "method": "Post",
                 "parameters": {"common_name": "web.shop.svc", "ttl": "1h"},
             }},
-            "target": {"type": "kubernetes.io/tls", "template": {"data": template, "include": "Replace"}},
+            "target": {"type": "kubernetes.io/tls", "template": {"data": template}},
         })
     };
     scene.policy_of("web", spec(json!({"tls.crt": "{{ .certificate }}"}))).await?;
@@ -161,7 +160,7 @@ pub async fn found(world: Arc<World>) -> Result<()> {
             "storeRef": {"name": store}, "refreshInterval": "10s",
             "dataFrom": [{
                 "find": {"path": path, "nameRegexp": "(one|two)$"},
-                "rewrite": [{"regexp": "^.*/", "replacement": ""}],
+                "rewrite": [{"regexp": {"source": "^.*/", "target": ""}}],
             }],
         }}})
     };

@@ -28,7 +28,7 @@ fn reads(world: &World, mark: Mark, key: &str) -> Result<usize> {
 async fn handled(scene: &Scene, token: &str) -> Result<()> {
     until(&format!("the token {token} stands in the status"), || async {
         let status = scene.api::<SecretPolicy>().get("db").await?.status.unwrap_or_default();
-        Ok((status.last_handled_sync.as_deref() == Some(token)).then_some(()))
+        Ok((status.handled_sync() == Some(token)).then_some(()))
     })
     .await
 }

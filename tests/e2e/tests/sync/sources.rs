@@ -159,12 +159,14 @@ pub async fn whole_objects_and_templates(world: Arc<World>) -> Result<()> {
     let source = json!({"remote": {
         "storeRef": {"name": "vault"},
         "refreshInterval": "10s",
-        "dataFrom": [{"extract": {"key": key}, "rewrite": [{"regexp": "^(.*)$", "replacement": "db_$1"}]}],
+        "dataFrom": [{"extract": {"key": key}, "rewrite": [{"regexp": {"source": "^(.*)$", "target": "db_$1"}}]}],
         "data": [{"secretKey": "both", "remoteRef": {"key": key, "jmesPath": "join(':', [username, password])"}}],
     }});
     let config = |text: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "app"}, "data": {"app.conf": text}});
     let from = json!([{"configMapRef": {"name": "app", "key": "app.conf"}, "as": "app.conf"}]);
-    scene.policy_of("db", json!({"source": source, "target": {"template": {"from": from}}})).await?;
+    scene
+        .policy_of("db", json!({"source": source, "target": {"template": {"mergePolicy": "Merge", "from": from}}}))
+        .await?;
     let said = scene.wait_policy("db", "Ready=False/TemplateError").await?;
     ensure!(said.contains("ConfigMap \"app\" does not exist"), "{said}");
     scene.apply(config("user={{ .db_username }}")).await?;

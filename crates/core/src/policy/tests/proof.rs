@@ -13,7 +13,7 @@ fn expressions_are_proven_apart_from_parsing() {
         json!({"source": {"remote": remote}})
     };
     let find = |name: &str, regexp: &str| {
-        let rewrite = json!([{"regexp": regexp, "replacement": ""}]);
+        let rewrite = json!([{"regexp": {"source": regexp, "target": ""}}]);
         json!({"dataFrom": [{"extract": {"key": "k"}}, {"find": {"nameRegexp": name}, "rewrite": rewrite}]})
     };
     let jmes_path = json!({"data": [{"secretKey": "a", "remoteRef": {"key": "k", "jmesPath": "a["}}]});
@@ -25,7 +25,7 @@ fn expressions_are_proven_apart_from_parsing() {
         ),
         (remote(jmes_path), Reason::InvalidSpec, "spec.source.remote.data[a].remoteRef.jmesPath"),
         (remote(find("(", "x")), Reason::InvalidSpec, "spec.source.remote.dataFrom[1].find.nameRegexp"),
-        (remote(find("x", "(")), Reason::InvalidSpec, "spec.source.remote.dataFrom[1].rewrite.regexp"),
+        (remote(find("x", "(")), Reason::InvalidSpec, "spec.source.remote.dataFrom[1].rewrite[0].regexp.source"),
     ] {
         let policy = wrong(&more);
         assert!(policy.has_expressions(), "{more}");

@@ -72,10 +72,7 @@ fn an_old_version_is_published_when_somebody_asks_and_is_what_counts_from_then_o
     world.object.metadata.annotations = Some([(names::SYNC_REQUESTED.to_owned(), "now".to_owned())].into());
     world.sync();
     assert_eq!(super::text(&world.data)[0], ("password", "old"));
-    assert_eq!(
-        (world.shown(), world.status().last_handled_sync.as_deref()),
-        (vec!["Ready=True/Synced".to_owned()], Some("now"))
-    );
+    assert_eq!((world.shown(), world.status().handled_sync()), (vec!["Ready=True/Synced".to_owned()], Some("now")));
     (world.version, world.created) = ("4".to_owned(), at(40));
     world.value["password"] = json!("next");
     world.sync();

@@ -13,7 +13,7 @@ fn generated() -> World {
     world(&json!({"generated": {"fields": [{"key": PASSWORD, "password": {}}]}}))
 }
 
-fn remote(more: &Value) -> World {
+pub fn remote(more: &Value) -> World {
     let mut source = json!({"remote": {"storeRef": {"name": "vault"},
         "data": [{"secretKey": PASSWORD, "remoteRef": {"key": "shop/db", "property": PASSWORD}}]}});
     for (name, value) in more.as_object().unwrap() {
@@ -107,7 +107,11 @@ fn a_template_works_on_generated_values_but_not_in_their_place() {
     let mut world = with(json!({"data": {"url": "x://{{ .password }}"}}));
     world.sync_with(None).unwrap();
     assert_eq!(value(&world, "url"), format!("x://{}", value(&world, PASSWORD)));
-    for template in [json!({"data": {"url": "x"}, "include": "Replace"}), json!({"data": {PASSWORD: "x"}})] {
+    for template in [
+        json!({"data": {"url": "x"}, "include": "Replace"}),
+        json!({"data": {"url": "x"}, "mergePolicy": "Replace"}),
+        json!({"data": {PASSWORD: "x"}}),
+    ] {
         let error = Policy::try_from(&with(template).object).unwrap_err();
         assert_eq!(error.reason(), Reason::InvalidSpec, "{error}");
     }
@@ -293,23 +297,32 @@ fn part_of_the_keys_missing_deletes_nothing() {
 
 #[test]
 fn a_last_known_value_is_good_for_as_long_as_the_policy_says() {
-    let world = remote(&json!({"maxStaleness": "1h"}));
-    let away = Situation::LastKnown(Reason::Unavailable, "nobody answers".to_owned());
-    let first = failed(&world.policy(), &world.status(), (None, &[]), &away, world.now);
-    let later = |minutes| {
+    let (good, old) = ("True/ServingLastKnown", "False/TooStale");
+    for (more, reason, minutes, expected) in [
+        (json!({"maxStaleness": "1h"}), Reason::Unavailable, 59, good),
+        (json!({"maxStaleness": "1h"}), Reason::Unavailable, 60, old),
+        (json!({"maxStaleness": "1h"}), Reason::KeyNotFound, 60, old),
+        (json!({"maxStaleness": "1h", "onMissing": "Keep"}), Reason::KeyNotFound, 60, good),
+        (json!({"maxStaleness": "1h", "onMissing": "Keep"}), Reason::Unavailable, 60, old),
+        (json!({}), Reason::Unavailable, 24 * 60 - 1, good),
+        (json!({}), Reason::Unavailable, 24 * 60, old),
+        (json!({"maxStaleness": "Unlimited"}), Reason::Unavailable, 365 * 24 * 60, good),
+    ] {
+        let world = remote(&more);
+        let away = Situation::LastKnown(reason, "nobody answers".to_owned());
+        let first = failed(&world.policy(), &world.status(), (None, &[]), &away, world.now);
         let now = world.now + TimeDelta::minutes(minutes);
         let status = failed(&world.policy(), &first, (None, &[]), &away, now);
         let ready = status.conditions.into_iter().find(|at| at.type_ == "Ready").unwrap();
-        format!("{}/{}", ready.status, ready.reason)
-    };
-    assert_eq!((later(59).as_str(), later(60).as_str()), ("True/ServingLastKnown", "False/TooStale"));
+        assert_eq!(format!("{}/{}", ready.status, ready.reason), expected, "{more} {reason:?} {minutes}");
+    }
 }
 
 #[test]
 fn sets_come_first_in_their_order_and_single_values_over_them() {
     let sets = json!([
         {"extract": {"key": "shop/db"}},
-        {"find": {"path": "api"}, "rewrite": [{"regexp": "^api/", "replacement": ""}]},
+        {"find": {"path": "api"}, "rewrite": [{"regexp": {"source": "^api/", "target": ""}}]},
     ]);
     let mut world = remote(&json!({"dataFrom": sets}));
     let Source::Remote(remote) = world.policy().source else { unreachable!() };

@@ -33,14 +33,60 @@ fn a_whole_rotation_step_by_step() {
 
 #[test]
 fn a_token_of_before_the_first_sight_is_recorded_not_acted_on() {
-    let mut world = World::new(&json!({}));
-    world.ask("from the backup");
-    world.settle();
-    assert_eq!((world.made, world.status().last_handled_rotate.as_deref()), (0, Some("from the backup")));
-    world.ask("new");
-    world.settle();
-    world.settle();
-    assert_eq!((world.made, world.outcomes().len()), (1, 1), "a new token is acted on exactly once");
+    // The CRD's default is as good as no status.
+    for unseen in [None, Some(RotationScheduleStatus { observed_generation: Some(-1), ..Default::default() })] {
+        let mut world = World::new(&json!({}));
+        world.object.status = unseen;
+        world.ask("from the backup");
+        world.settle();
+        assert_eq!((world.made, world.status().last_handled_rotate.as_deref()), (0, Some("from the backup")));
+        world.ask("new");
+        world.settle();
+        world.settle();
+        assert_eq!((world.made, world.outcomes().len()), (1, 1), "a new token is acted on exactly once");
+    }
+}
+
+#[test]
+fn a_new_value_goes_where_the_policy_reads_when_nothing_else_is_said() {
+    let source = |source: Value| {
+        let object = json!({"metadata": {"name": "db"}, "spec": {"source": source}});
+        serde_json::from_value::<rekey_api::SecretPolicy>(object).unwrap()
+    };
+    let remote = |more: Value| {
+        let mut remote = json!({"storeRef": {"name": "vault"}});
+        remote.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        Some(source(json!({ "remote": remote })))
+    };
+    let item = |name: &str, key: &str| json!({"secretKey": name, "remoteRef": {"key": key, "property": name}});
+    let elsewhere = json!({"secretKey": "b", "storeRef": {"name": "other"}, "remoteRef": {"key": "k"}});
+    let generated = json!({"generated": {"fields": [{"key": "password", "password": {}}]}});
+    let mut object = schedule(&json!({}));
+    object.spec.write_to = None;
+    for (policy, expected) in [
+        (remote(json!({"data": [item("a", "k"), item("b", "k")]})), Ok("vault k")),
+        (remote(json!({"data": [item("a", "k")], "dataFrom": [{"extract": {"key": "k"}}]})), Ok("vault k")),
+        (remote(json!({"dataFrom": [{"extract": {"key": "k"}, "storeRef": {"name": "other"}}]})), Ok("other k")),
+        (remote(json!({"data": [item("a", "k"), item("b", "l")]})), Err("reads more than one key")),
+        (remote(json!({"data": [item("a", "k"), elsewhere]})), Err("reads more than one key")),
+        (
+            remote(json!({"data": [item("a", "k")], "dataFrom": [{"find": {"path": "p"}}]})),
+            Err("reads more than one key"),
+        ),
+        (Some(source(generated)), Err("reads no key of a store")),
+        (None, Err("SecretPolicy \"db\" does not exist")),
+    ] {
+        match (Plan::parse(&object, policy.as_ref()), expected) {
+            (Ok(plan), Ok(expected)) => assert_eq!(format!("{} {}", plan.store.name, plan.key), expected),
+            (Err(error), Err(part)) => {
+                let said = error.to_string();
+                assert!(said.starts_with("spec.writeTo: name the store") && said.contains(part), "{said}");
+            }
+            (found, expected) => panic!("{expected:?}, and it is {found:?}"),
+        }
+    }
+    object.spec.write_to = schedule(&json!({})).spec.write_to;
+    assert_eq!(Plan::parse(&object, None).unwrap().key, KEY, "what is said counts");
 }
 
 #[test]
@@ -48,7 +94,9 @@ fn a_refused_spec_does_not_save_an_old_token_for_later() {
     let mut world = World::new(&json!({}));
     world.ask("old");
     let error = SpecError::not_yet("spec.windows", "remove it");
-    world.object.status = Some(refused(&world.status(), Some("old"), &error, 1, world.now));
+    let status = refused(&world.status(), Some("old"), &error, 1, world.now);
+    assert_eq!(status.observed_generation, Some(1), "whoever waits for the object learns that it has stalled");
+    world.object.status = Some(status);
     world.object.metadata.generation = Some(2);
     world.settle();
     assert_eq!((world.made, world.status().last_handled_rotate.as_deref()), (0, Some("old")));
@@ -118,7 +166,7 @@ fn rotate_on_create_rotates_once() {
 fn a_key_that_does_not_exist_is_made() {
     let mut world = World::asked();
     world.store = None;
-    let plan = Plan::try_from(&world.object).unwrap();
+    let plan = Plan::parse(&world.object, None).unwrap();
     assert!(lacks(&plan, None).unwrap());
     world.settle();
     assert_eq!(world.store.as_ref().map(|(version, value)| (*version, value.as_object().unwrap().len())), Some((1, 1)));
@@ -217,7 +265,7 @@ fn the_history_keeps_the_newest_ten() {
 
 #[test]
 fn what_is_not_rotated_is_written_back_as_it_stood() {
-    let plan = Plan::try_from(&schedule(&json!({}))).unwrap();
+    let plan = Plan::parse(&schedule(&json!({})), None).unwrap();
     let stored = r#"{"id": 12345678901234567890123, "password": "old", "rate": 1.10, "tags": [ 1e5 ]}"#;
     let read = RemoteValue { bytes: SecretBytes::from(stored), version: "1".to_owned(), created: None };
     let values: BTreeMap<String, SecretBytes> = [("password".to_owned(), SecretBytes::from("a\"b"))].into();

@@ -1,0 +1,213 @@
+//! Parts of the API that this version does not act on. They are refused by name, never ignored, and their descriptions in the
+//! CRDs say so: a test compares the two.
+
+use crate::SpecError;
+
+/// One such part of the spec `T`.
+pub struct Unbuilt<T> {
+    /// The field, with its path as `kubectl explain` takes it: `spec.rollout.onFailure`.
+    pub field: &'static str,
+    /// What of it.
+    pub part: Part,
+    /// What to write instead.
+    pub instead: &'static str,
+    /// Whether a spec asks for it.
+    pub asks: fn(&T) -> bool,
+}
+
+/// What of a field is not acted on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// One of its choices.
+    Choice(&'static str),
+    /// One way to use it.
+    Use(&'static str),
+}
+
+impl<T> Unbuilt<T> {
+    /// The field as a whole.
+    pub const fn field(field: &'static str, instead: &'static str, asks: fn(&T) -> bool) -> Self {
+        Self { field, part: Part::Whole, instead, asks }
+    }
+
+    /// One choice of a field.
+    pub const fn choice(
+        (field, choice): (&'static str, &'static str),
+        instead: &'static str,
+        asks: fn(&T) -> bool,
+    ) -> Self {
+        Self { field, part: Part::Choice(choice), instead, asks }
+    }
+
+    /// One way to use a field.
+    pub const fn using(
+        (field, way): (&'static str, &'static str),
+        instead: &'static str,
+        asks: fn(&T) -> bool,
+    ) -> Self {
+        Self { field, part: Part::Use(way), instead, asks }
+    }
+
+    /// The field and what of it, as a refusal names them.
+    pub fn name(&self) -> String {
+        match self.part {
+            Part::Whole => self.field.to_owned(),
+            Part::Choice(part) | Part::Use(part) => format!("{}: {part}", self.field),
+        }
+    }
+}
+
+/// Refuses the first of `all` that the spec asks for.
+pub fn refuse<T>(all: &[Unbuilt<T>], spec: &T) -> Result<(), SpecError> {
+    match all.iter().find(|unbuilt| (unbuilt.asks)(spec)) {
+        Some(unbuilt) => Err(SpecError::not_yet(&unbuilt.name(), unbuilt.instead)),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use rekey_api::{RotationSchedule, SecretPolicy, crds};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{policy::Policy, rotation::Plan};
+
+    /// A field that is refused, and the choice of it if it is not refused as a whole.
+    type Refused = BTreeSet<(String, Option<String>)>;
+
+    fn refused<T>(all: &[Unbuilt<T>]) -> Refused {
+        let one = |at: &Unbuilt<T>| match at.part {
+            Part::Choice(choice) => (at.field.to_owned(), Some(choice.to_owned())),
+            Part::Whole | Part::Use(_) => (at.field.to_owned(), None),
+        };
+        all.iter().map(one).collect()
+    }
+
+    /// What the descriptions of the fields of this kind say.
+    fn described(kind: &str) -> Refused {
+        fn walk(path: &str, schema: &Value, found: &mut Refused) {
+            let text = schema["description"].as_str().unwrap_or_default();
+            if let Some((_, rest)) = text.split_once("Not supported yet") {
+                let choices: Vec<&str> = match rest.strip_prefix(": `") {
+                    Some(rest) => rest.split_once("`.").map_or(rest, |(choices, _)| choices).split("`, `").collect(),
+                    None => Vec::new(),
+                };
+                found.extend(choices.iter().map(|choice| (path.to_owned(), Some((*choice).to_owned()))));
+                found.extend(choices.is_empty().then(|| (path.to_owned(), None)));
+            }
+            for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+                walk(&format!("{path}.{name}"), property, found);
+            }
+            for below in
+                ["items", "additionalProperties"].map(|below| &schema[below]).into_iter().filter(|at| at.is_object())
+            {
+                walk(path, below, found);
+            }
+        }
+        let crd = crds::all().into_iter().find(|crd| crd.spec.names.kind == kind).unwrap();
+        let schema = crd.spec.versions[0].schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
+        let schema = serde_json::to_value(schema).unwrap();
+        let mut found = Refused::new();
+        walk("spec", &schema["properties"]["spec"], &mut found);
+        found
+    }
+
+    #[test]
+    fn what_is_refused_says_so_in_its_description_and_nothing_else_does() {
+        let mut policies = refused(&crate::policy::UNBUILT);
+        // An engine's answer tells whether it has a lease.
+        policies.insert(("spec.source.vaultEngine.path".to_owned(), None));
+        assert_eq!(described("SecretPolicy"), policies);
+        assert_eq!(described("RotationSchedule"), refused(&crate::rotation::UNBUILT));
+        for kind in ["RemoteStore", "ClusterRemoteStore"] {
+            assert_eq!(described(kind), Refused::new(), "{kind}");
+        }
+    }
+
+    fn names<T>(all: &[Unbuilt<T>]) -> BTreeSet<String> {
+        all.iter().map(Unbuilt::name).collect()
+    }
+
+    fn said(error: &SpecError) -> String {
+        let SpecError::NotSupportedYet { field, .. } = error else { panic!("{error}") };
+        field.clone()
+    }
+
+    #[test]
+    fn every_refusal_of_a_policy_is_made() {
+        let workload = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "w"});
+        let rollout = |more: Value| json!({"rollout": more});
+        let template = |more: Value| json!({"target": {"template": more}});
+        let from = |more: Value| template(json!({ "from": [more] }));
+        let config = json!({"name": "c", "key": "k"});
+        let remote = |more: Value| json!({"source": {"remote": {"storeRef": {"name": "v"}, "dataFrom": [more]}}});
+        let rewrite = |more: Value| remote(json!({"extract": {"key": "k"}, "rewrite": [more]}));
+        let item = json!({"secretKey": "a", "remoteRef": {"key": "k", "metadataPolicy": "Fetch"}});
+        let asking = [
+            rollout(json!({ "canary": workload })),
+            rollout(json!({"onFailure": "RollBack"})),
+            rollout(json!({"windows": [{"cron": "0 2 * * *", "duration": "2h"}]})),
+            rollout(json!({"readyWhen": "ConsumersHealthy"})),
+            rollout(json!({"stableFor": "11s"})),
+            json!({"immutability": "Versioned", "versions": {"references": "Move"}}),
+            json!({"versions": {"keep": 1}}),
+            json!({"source": {"remote": {"storeRef": {"name": "v"}, "data": [item]}}}),
+            remote(json!({"extract": {"key": "k", "metadataPolicy": "Fetch"}})),
+            rewrite(json!({"transform": {"template": "{{ .value }}"}})),
+            rewrite(json!({"merge": {}})),
+            from(json!({"secretRef": config, "as": "a"})),
+            from(json!({"literal": "x", "as": "a"})),
+            from(json!({"configMapRef": config, "yields": "KeysAndValues"})),
+            from(json!({"configMapRef": config, "as": "a", "into": "Labels"})),
+            from(json!({"configMapRef": config, "as": "a", "into": "Annotations"})),
+            template(json!({"metadata": {"labels": {"a": "{{ .b }}"}}})),
+            template(json!({"metadata": {"annotations": {"a": "{{ .b }}"}}})),
+        ];
+        let refusal = |more: &Value| {
+            let mut spec = json!({"source": {"existing": {}}});
+            spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let object =
+                json!({"apiVersion": "rekey.dev/v1alpha1", "kind": "SecretPolicy", "metadata": {}, "spec": spec});
+            said(&Policy::try_from(&serde_json::from_value::<SecretPolicy>(object).unwrap()).unwrap_err())
+        };
+        assert_eq!(asking.iter().map(refusal).collect::<BTreeSet<_>>(), names(&crate::policy::UNBUILT));
+    }
+
+    #[test]
+    fn every_refusal_of_a_schedule_is_made() {
+        let fields = json!({"fields": [{"property": "p", "password": {}}]});
+        let rotator = |name: &str, value: Value| json!({"rotator": {name: value}});
+        let (secret, keys) = (json!({"name": "s"}), json!({"accessKeyId": "i", "secretAccessKey": "s"}));
+        let users = json!({"alternating": {"first": "a", "second": "b", "owner": "o"}});
+        let sql = json!({"host": "h", "database": "d", "adminSecretRef": secret, "users": users});
+        let asking = [
+            rotator("generate", json!({})),
+            rotator("postgres", sql.clone()),
+            rotator("mysql", sql),
+            rotator("redis", json!({"host": "h", "adminSecretRef": secret, "user": "u"})),
+            rotator("sshKeyPair", json!({})),
+            rotator("certificate", json!({"issuer": {"ca": {"secretRef": secret}}, "duration": "24h"})),
+            rotator("awsAccessKey", json!({"storeRef": secret, "userName": "u", "properties": keys})),
+            rotator("awsRotation", json!({"mode": "Request"})),
+            rotator("vaultStaticRole", json!({"role": "r", "mode": "Request"})),
+            rotator("job", json!({"cronJobRef": secret})),
+            rotator("webhook", json!({"url": "https://w", "hmac": {"secretRef": {"name": "s", "key": "k"}}})),
+            json!({"schedule": {"renewBefore": "24h"}}),
+            json!({"windows": [{"cron": "0 2 * * *", "duration": "2h"}]}),
+            json!({"approval": "Manual"}),
+        ];
+        let refusal = |more: &Value| {
+            let mut spec = json!({"policyRef": {"name": "db"}, "rotator": {"generate": fields}});
+            spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let object =
+                json!({"apiVersion": "rekey.dev/v1alpha1", "kind": "RotationSchedule", "metadata": {}, "spec": spec});
+            said(&Plan::parse(&serde_json::from_value::<RotationSchedule>(object).unwrap(), None).unwrap_err())
+        };
+        assert_eq!(asking.iter().map(refusal).collect::<BTreeSet<_>>(), names(&crate::rotation::UNBUILT));
+    }
+}
