@@ -117,6 +117,8 @@ words! {
         KeyNotFound,
         /// The key exists, the property does not.
         PropertyNotFound,
+        /// The object in the store has no members, or only nulls; nothing is changed.
+        EmptyAnswer,
         /// The store limits our requests.
         Throttled,
         /// The store or the database is not responding.

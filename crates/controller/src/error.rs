@@ -202,7 +202,10 @@ impl Error {
         match self {
             Self::Spec(
                 SpecError::Render(
-                    RenderError::PropertyNotFound { .. } | RenderError::KeyNotFound { .. } | RenderError::NothingFound,
+                    RenderError::PropertyNotFound { .. }
+                    | RenderError::KeyNotFound { .. }
+                    | RenderError::EmptyAnswer { .. }
+                    | RenderError::NothingFound,
                 )
                 | SpecError::SecretNotFound { .. },
             )

@@ -46,6 +46,15 @@ pub enum RenderError {
         /// Property.
         property: String,
     },
+    /// An object that has no members, or none with a value.
+    #[error(
+        "the object at key {key:?} has no members, or only nulls: what was published from it stays; put its members back in \
+         the store, or remove the key from spec.source.remote.dataFrom"
+    )]
+    EmptyAnswer {
+        /// Remote key.
+        key: String,
+    },
     /// A property of something that is no JSON object.
     #[error(
         "the value at key {key:?} is not a JSON object of at most 32 levels, so nothing can be taken out of it; take it \

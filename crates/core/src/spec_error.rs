@@ -129,6 +129,7 @@ impl SpecError {
             Self::Render(error) => match error {
                 RenderError::PropertyNotFound { .. } => Reason::PropertyNotFound,
                 RenderError::KeyNotFound { .. } | RenderError::NothingFound => Reason::KeyNotFound,
+                RenderError::EmptyAnswer { .. } => Reason::EmptyAnswer,
                 RenderError::NotJson { .. }
                 | RenderError::NotBase64 { .. }
                 | RenderError::ExpressionFailed { .. }

@@ -60,6 +60,14 @@ fn what_was_published_is_served_on_while_a_store_is_away() {
 }
 
 #[test]
+fn an_empty_object_is_looked_at_again_and_what_is_published_stands() {
+    let empty = Error::Spec(RenderError::EmptyAnswer { key: "k".to_owned() }.into());
+    assert_eq!((empty.reason(), empty.class()), (Reason::EmptyAnswer, Class::Transient));
+    assert!(matches!(empty.situation(true), Situation::LastKnown(Reason::EmptyAnswer, _)));
+    assert!(matches!(empty.situation(false), Situation::NotReady(..)));
+}
+
+#[test]
 fn waiting_grows_to_a_minute_and_a_store_may_ask_for_more() {
     let away = store(StoreErrorKind::Unavailable);
     let seconds: Vec<u64> = [1, 2, 3, 7, 100].map(|failures| away.delay(failures).unwrap_or_default().as_secs()).into();

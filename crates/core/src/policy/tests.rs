@@ -1,6 +1,7 @@
 //! What is written when the values have been read, and what the status then says: in a small world of one policy.
 
 mod decisions;
+mod emptied;
 mod engines;
 mod proof;
 mod records;

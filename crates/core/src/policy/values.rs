@@ -185,6 +185,10 @@ fn mapped(remote: &Remote, fetched: &Fetched, work: &Work) -> Result<BTreeMap<St
                         (&taken, format!("{}, property {name}", locator.key))
                     }
                 };
+                // A part that is `null`.
+                if bytes.is_empty() && *part != Part::Whole {
+                    return Err(RenderError::EmptyAnswer { key }.into());
+                }
                 property::extract(bytes, &key, set.decoding, &set.rewrites, work)?
             }
             SetFrom::Find(search) => {

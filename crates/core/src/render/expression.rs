@@ -67,11 +67,13 @@ impl Expression {
         self.growth.of(input).saturating_add(input.saturating_mul(READ))
     }
 
-    /// What the expression gives on the JSON value at `key`: strings as their text, all else as compact JSON. Numbers
-    /// that the expression takes as they are keep every digit; it compares and counts with 64-bit floats.
+    /// What the expression gives on the JSON value at `key`: strings as their text, a `null` of the store as an empty value, a
+    /// list or an object of the store as the text that stands there, and what the expression makes anew as compact JSON.
+    /// Numbers that it takes as they are keep every digit; it compares and counts with 64-bit floats.
     ///
     /// # Errors
-    /// `NotJson`, `PropertyNotFound` when it gives `null`, and `ExpressionFailed`. None quotes a value.
+    /// `NotJson`, `PropertyNotFound` when it gives `null` since there is no such value, and `ExpressionFailed`. None quotes a
+    /// value.
     pub fn evaluate(&self, value: &SecretBytes, key: &str) -> Result<SecretBytes, RenderError> {
         let document = json::document(value, key)?;
         let failed = |text: String| RenderError::ExpressionFailed { key: key.to_owned(), text };

@@ -62,13 +62,14 @@ pub fn document<'a>(value: &'a SecretBytes, key: &str) -> Result<&'a RawValue, R
     if depth(parsed.get()) <= MAX_DEPTH { Ok(parsed) } else { Err(not_json(key)) }
 }
 
-/// A JSON value as the value of a Secret: strings as their text, all else as compact JSON, members in the order they
-/// stand in.
+/// A JSON value as the value of a Secret: strings as their text, `null` as nothing, all else as it stands in the store, byte
+/// for byte.
 #[must_use]
 pub fn text(value: &RawValue) -> SecretBytes {
     match serde_json::from_str::<String>(value.get()) {
         Ok(text) => SecretBytes::from(text),
-        Err(_) => SecretBytes::from(compact(value.get())),
+        Err(_) if is_null(value) => SecretBytes::default(),
+        Err(_) => SecretBytes::from(value.get()),
     }
 }
 
@@ -117,16 +118,6 @@ pub fn items(value: &RawValue) -> usize {
     items
 }
 
-fn compact(json: &str) -> String {
-    let mut text = String::with_capacity(json.len());
-    scan(json, |character, inside| {
-        if inside || !character.is_ascii_whitespace() {
-            text.push(character);
-        }
-    });
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,7 +131,7 @@ mod tests {
         for (name, expected) in [
             ("id", "12345678901234567890123"),
             ("price", "1.10"),
-            ("list", r#"[1e5,{"z":"a b\" ]","a":-0}]"#),
+            ("list", r#"[ 1e5, {"z": "a b\" ]", "a": -0 } ]"#),
             ("s", "é"),
         ] {
             assert_eq!(text(members[name]), SecretBytes::from(expected), "{name}");

@@ -108,12 +108,12 @@ impl<'v> Source<'v> {
         }
     }
 
-    /// Takes `property` out: the literal key first, else the dotted path. Strings are taken as they are; other JSON values
-    /// as compact JSON.
+    /// Takes `property` out: the literal key first, else the dotted path. Strings are taken as they are, `null` as an empty
+    /// value; other JSON values as the text that stands in the store.
     ///
     /// # Errors
-    /// `NotJson` when the value is no JSON object, `PropertyNotFound` when it has no such property or that is `null` (the
-    /// message lists no names of others: names can be secrets too), and when `work` has not as much left.
+    /// `NotJson` when the value is no JSON object, `PropertyNotFound` when it has no such property (the message lists no names
+    /// of others: names can be secrets too), and when `work` has not as much left.
     pub fn property(&mut self, property: &'v str, work: &Work) -> Result<SecretBytes, RenderError> {
         self.name(property);
         let key = self.key;
@@ -122,13 +122,10 @@ impl<'v> Source<'v> {
             Some(literal) => Some(*literal),
             None => path(members, property, work)?,
         };
-        match found {
-            Some(found) if !json::is_null(found) => {
-                work.spend(Resource::Parsed, found.get().len())?;
-                Ok(json::text(found))
-            }
-            Some(_) | None => Err(RenderError::PropertyNotFound { key: key.to_owned(), property: property.to_owned() }),
-        }
+        let missing = || RenderError::PropertyNotFound { key: key.to_owned(), property: property.to_owned() };
+        let found = found.ok_or_else(missing)?;
+        work.spend(Resource::Parsed, found.get().len())?;
+        Ok(json::text(found))
     }
 
     fn members(&mut self, work: &Work) -> Result<&BTreeMap<&'v str, &'v RawValue>, RenderError> {
@@ -148,11 +145,12 @@ pub fn steps(property: &str) -> usize {
     property.matches('.').count().min(json::MAX_DEPTH)
 }
 
-/// Every property of the object at `key` as a key of the Secret: strings as they are, all else as compact JSON, then
-/// decoded.
+/// Every property of the object at `key` as a key of the Secret: strings as they are, `null` as an empty value, all else as
+/// the text that stands in the store; then decoded.
 ///
 /// # Errors
-/// `NotJson`, `NotBase64`, `TooManyKeys`, when `work` has not as much left, and what [`Rewrites::apply`] refuses.
+/// `NotJson`, `EmptyAnswer` when there is no property that has a value, `NotBase64`, `TooManyKeys`, when `work` has not as
+/// much left, and what [`Rewrites::apply`] refuses.
 pub fn extract(
     value: &SecretBytes,
     key: &str,
@@ -161,8 +159,12 @@ pub fn extract(
     work: &Work,
 ) -> Result<BTreeMap<String, SecretBytes>, RenderError> {
     work.spend(Resource::Parsed, (json::PASSES + 1) * value.len())?;
+    let object = json::object(value, key, MOST_KEYS)?;
+    if object.values().all(|member| json::is_null(member)) {
+        return Err(RenderError::EmptyAnswer { key: key.to_owned() });
+    }
     let mut members = BTreeMap::new();
-    for (name, member) in json::object(value, key, MOST_KEYS)? {
+    for (name, member) in object {
         let decoded = decode(json::text(member), decoding, &name, work)?;
         members.insert(name, decoded);
     }
@@ -206,150 +208,4 @@ fn first(property: &str) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn take(json: &str, name: &str) -> Result<String, RenderError> {
-        let value = SecretBytes::from(json);
-        let taken = Source::new(&value, "shop/db").property(name, &Work::default());
-        taken.map(|value| value.expose_text().unwrap_or_default().to_owned())
-    }
-
-    #[test]
-    fn literal_key_goes_before_the_dotted_path() {
-        let json = r#"{"a.b": "literal", "a": {"b": "path", "list": [1, {"x": true}]}, "n": 7}"#;
-        for (name, expected) in
-            [("a.b", "literal"), ("a.list.1.x", "true"), ("n", "7"), ("a", r#"{"b":"path","list":[1,{"x":true}]}"#)]
-        {
-            assert_eq!(take(json, name), Ok(expected.to_owned()), "{name}");
-        }
-    }
-
-    #[test]
-    fn numbers_keep_their_digits() {
-        let json = r#"{"id": 12345678901234567890123, "a": {"price": 1.10}}"#;
-        assert_eq!(take(json, "id"), Ok("12345678901234567890123".to_owned()));
-        assert_eq!(take(json, "a.price"), Ok("1.10".to_owned()));
-    }
-
-    #[test]
-    fn what_is_missing_is_named_without_any_value() {
-        for json in [r#"{"other": "hunter2"}"#, r#"{"other": "hunter2", "password": null}"#] {
-            let error = take(json, "password").map_err(|error| error.to_string());
-            let text = error.err().unwrap_or_default();
-            assert!(text.contains("\"password\"") && text.contains("shop/db"), "{text}");
-            assert!(!text.contains("hunter2") && !text.contains("other"), "{text}");
-        }
-        for name in ["a.x", "a.0", "a.b.c", "s.t", "list.2", "list.x", "", "a..b"] {
-            let json = r#"{"a": {"b": "path"}, "s": "text", "list": [1, 2]}"#;
-            assert!(matches!(take(json, name), Err(RenderError::PropertyNotFound { .. })), "{name}");
-        }
-    }
-
-    /// A value whose members stand inside of each other.
-    fn nested(levels: usize, size: usize) -> SecretBytes {
-        SecretBytes::from(format!("{}\"{}\"{}", r#"{"a":"#.repeat(levels), "x".repeat(size), "}".repeat(levels)))
-    }
-
-    fn spent(work: &Work) -> usize {
-        usize::try_from(Resource::Parsed.limit()).unwrap_or_default() - work.left(Resource::Parsed)
-    }
-
-    #[test]
-    fn each_step_of_a_path_costs_what_it_reads() -> Result<(), RenderError> {
-        let (value, work, path) = (nested(31, 50_000), Work::default(), ["a"; 31].join("."));
-        Source::new(&value, "k").property(&path, &work)?;
-        let passes = spent(&work) / 50_000;
-        assert_eq!((passes, steps(&path)), (json::PASSES + 30 + 1, 30), "the whole, each step, and what is taken");
-        assert_eq!(steps(&".".repeat(1_000)), json::MAX_DEPTH, "nothing is nested deeper");
-        let mut source = Source::new(&value, "k");
-        let ended = (0..256).find_map(|_| source.property(&path, &work).err());
-        assert!(matches!(ended, Some(RenderError::TooMuchWork { .. })), "{ended:?}");
-        Ok(())
-    }
-
-    #[test]
-    fn a_value_is_read_once_for_all_properties_that_are_wanted() -> Result<(), RenderError> {
-        let members: Vec<String> = (0..256).map(|number| format!(r#""p{number}":"{}""#, "x".repeat(2_000))).collect();
-        let value = SecretBytes::from(format!("{{{}}}", members.join(",")));
-        let parts: Vec<Part> = (0..256).map(|number| Part::Property(format!("p{number}"))).collect();
-        let (work, mut source) = (Work::default(), Source::new(&value, "k"));
-        for part in &parts {
-            source.want(part);
-        }
-        for part in &parts {
-            assert_eq!(part.take(&mut source, &work)?.len(), 2_000);
-        }
-        assert!(spent(&work) <= (json::PASSES + 1) * value.len(), "{} of {}", spent(&work), value.len());
-        Ok(())
-    }
-
-    #[test]
-    fn blanks_that_decode_to_nothing_cost_what_they_take() {
-        let (value, work) = (SecretBytes::from(" ".repeat(1 << 20)), Work::default());
-        let ended = (0..256).find_map(|_| decode(value.clone(), Decoding::Base64, "k", &work).err());
-        assert!(matches!(ended, Some(RenderError::TooMuchWork { .. })), "{ended:?}");
-    }
-
-    #[test]
-    fn text_that_is_no_object_and_bombs_are_refused() {
-        let bomb = format!("{}1{}", r#"{"a":"#.repeat(40), "}".repeat(40));
-        for json in ["plain", "[1]", "\"x\"", bomb.as_str()] {
-            assert!(matches!(take(json, "a"), Err(RenderError::NotJson { .. })), "{json}");
-        }
-    }
-
-    #[test]
-    fn base64_is_decoded_with_line_breaks_and_refused_when_broken() {
-        let decoded = decode(SecretBytes::from("aGVs\nbG8="), Decoding::Base64, "k", &Work::default());
-        assert_eq!(decoded, Ok(SecretBytes::from("hello")));
-        assert!(decode(SecretBytes::from("%%"), Decoding::Base64, "k", &Work::default()).is_err());
-    }
-
-    #[test]
-    fn extract_takes_every_property() -> Result<(), RenderError> {
-        let value = SecretBytes::from(r#"{"user": "a", "port": 5432, "id": 12345678901234567890123, "tags": [ "x" ]}"#);
-        let taken = extract(&value, "shop/db", Decoding::None, &Rewrites::default(), &Work::default())?;
-        let expected: BTreeMap<String, SecretBytes> =
-            [("user", "a"), ("port", "5432"), ("id", "12345678901234567890123"), ("tags", r#"["x"]"#)]
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), SecretBytes::from(value)))
-                .collect();
-        assert_eq!(taken, expected);
-        Ok(())
-    }
-
-    #[test]
-    fn extract_decodes_and_names_what_it_cannot() {
-        let value = SecretBytes::from(r#"{"good": "aGk=", "bad": "%hunter2%"}"#);
-        let error = extract(&value, "shop/db", Decoding::Base64, &Rewrites::default(), &Work::default()).err();
-        assert_eq!(error, Some(RenderError::NotBase64 { secret_key: "bad".to_owned() }));
-        let value = SecretBytes::from(r#"{"a key": "hunter2"}"#);
-        let error = extract(&value, "shop/db", Decoding::None, &Rewrites::default(), &Work::default()).err();
-        assert_eq!(error, Some(RenderError::InvalidKey { key: "a key".to_owned() }));
-    }
-
-    #[test]
-    fn a_reference_is_parsed_at_the_door() {
-        let parse = |property: Option<&str>, jmes_path: Option<&str>| {
-            let reference = RemoteRef {
-                key: "k".to_owned(),
-                property: property.map(str::to_owned),
-                jmes_path: jmes_path.map(str::to_owned),
-                ..RemoteRef::default()
-            };
-            let part = Part::parse(&reference, "remoteRef").and_then(|part| part.prove("remoteRef").map(|()| part));
-            part.map_err(|error| error.to_string())
-        };
-        assert_eq!(parse(None, None), Ok(Part::Whole));
-        assert_eq!(parse(Some("a"), None), Ok(Part::Property("a".to_owned())));
-        assert!(parse(Some("a"), Some("b")).is_err());
-        let text = parse(None, Some("a[")).err().unwrap_or_default();
-        assert!(text.starts_with("remoteRef.jmesPath: "), "{text}");
-        let value = SecretBytes::from(r#"{"a": {"b": "x"}}"#);
-        for part in [parse(None, Some("a.b")), parse(Some("a.b"), None)] {
-            let taken = part.map(|part| part.take(&mut Source::new(&value, "k"), &Work::default()));
-            assert_eq!(taken, Ok(Ok(SecretBytes::from("x"))));
-        }
-    }
-}
+mod tests;

@@ -76,7 +76,32 @@ fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Malformed> {
     serde_json::from_slice(body).map_err(|_| Malformed::Form)
 }
 
-/// The value in the answer to a read: the data object exactly as the server wrote it.
+/// JSON as the store keeps it: servers written in Go escape `&`, `<` and `>` in their answers, for HTML alone
+/// (<https://pkg.go.dev/encoding/json#Marshal>). They keep text as what it says, so each of these escapes is theirs.
+fn as_kept(json: &str) -> SecretBytes {
+    let (mut text, mut rest) = (String::with_capacity(json.len()), json);
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        text.push_str(before);
+        let plain = match escape.get(..6) {
+            Some("\\u0026") => Some('&'),
+            Some("\\u003c") => Some('<'),
+            Some("\\u003e") => Some('>'),
+            Some(_) | None => None,
+        };
+        // Of any other escape its first two characters: a backslash may be what is escaped.
+        let end = if plain.is_some() { 6 } else { escape.char_indices().nth(2).map_or(escape.len(), |(end, _)| end) };
+        match plain {
+            Some(plain) => text.push(plain),
+            None => text.push_str(&escape[..end]),
+        }
+        rest = &escape[end..];
+    }
+    text.push_str(rest);
+    SecretBytes::from(text)
+}
+
+/// The value in the answer to a read: the data object as the store keeps it.
 pub(super) fn value(body: &[u8]) -> Result<RemoteValue, Malformed> {
     let secret = parse::<Envelope<Secret<'_>>>(body)?.data;
     let text = secret.data.ok_or(Malformed::Empty)?.get();
@@ -85,16 +110,16 @@ pub(super) fn value(body: &[u8]) -> Result<RemoteValue, Malformed> {
     }
     let SecretVersionMetadata { version, created_time, .. } = secret.metadata;
     let created = time::parse(&created_time);
-    Ok(RemoteValue { bytes: SecretBytes::from(text), version: version.to_string(), created })
+    Ok(RemoteValue { bytes: as_kept(text), version: version.to_string(), created })
 }
 
-/// The value in the answer to a read of KV version 1: the data object exactly as the server wrote it.
+/// The value in the answer to a read of KV version 1: the data object as the store keeps it.
 pub(super) fn plain_value(body: &[u8]) -> Result<RemoteValue, Malformed> {
     let text = parse::<Envelope<&RawValue>>(body)?.data.get();
     if !text.starts_with('{') {
         return Err(Malformed::Data);
     }
-    Ok(RemoteValue { bytes: SecretBytes::from(text), version: String::new(), created: None })
+    Ok(RemoteValue { bytes: as_kept(text), version: String::new(), created: None })
 }
 
 /// Whether this is a JSON object that a server takes as a value.
@@ -102,9 +127,32 @@ pub(super) fn is_object(value: &[u8]) -> bool {
     parse::<&RawValue>(value).is_ok_and(|data| data.get().starts_with('{'))
 }
 
-/// Whether two values hold the same, however they are written: servers write JSON in their own way.
+/// Whether two values hold the same, in whichever order and with whatever white space and escapes: servers write JSON in
+/// their own way, but for numbers, whose digits they keep.
 pub(super) fn is_equal(one: &[u8], other: &[u8]) -> bool {
-    parse::<Value>(one).is_ok_and(|one| parse::<Value>(other).is_ok_and(|other| one == other))
+    parse::<&RawValue>(one).is_ok_and(|one| parse::<&RawValue>(other).is_ok_and(|other| same(one, other)))
+}
+
+fn same(one: &RawValue, other: &RawValue) -> bool {
+    fn read<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Option<T> {
+        serde_json::from_str(value.get()).ok()
+    }
+    type Members<'a> = BTreeMap<String, &'a RawValue>;
+    let pairs: Vec<(&RawValue, &RawValue)> = match one.get().as_bytes().first() {
+        Some(b'{') => match (read::<Members<'_>>(one), read::<Members<'_>>(other)) {
+            (Some(one), Some(other)) if one.keys().eq(other.keys()) => {
+                one.into_values().zip(other.into_values()).collect()
+            }
+            _ => return false,
+        },
+        Some(b'[') => match (read::<Vec<_>>(one), read::<Vec<_>>(other)) {
+            (Some(one), Some(other)) if one.len() == other.len() => one.into_iter().zip(other).collect(),
+            _ => return false,
+        },
+        Some(b'"') => return read::<String>(one).is_some_and(|one| read::<String>(other) == Some(one)),
+        Some(_) | None => return one.get() == other.get(),
+    };
+    pairs.into_iter().all(|(one, other)| same(one, other))
 }
 
 /// The names in the answer to a list, and no more than `most` of them; those of folders end with a slash. In memory each

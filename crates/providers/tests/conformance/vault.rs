@@ -4,6 +4,7 @@ pub mod auth;
 pub mod engine;
 pub mod kv1;
 pub mod search;
+pub mod verbatim;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -37,7 +37,7 @@ fn an_entry_takes_the_members_of_a_part_from_its_own_store() {
     let values = [read("vault", "k", object), read("other", "k", r#"{"user": "other"}"#)];
     let extract = |property: &str| json!([{"extract": {"key": "k", "property": property}}]);
     for (entries, expected) in [
-        (extract("a"), Ok(r#"b={"user":"one","port":1}"#)),
+        (extract("a"), Ok(r#"b={"user": "one","port": 1}"#)),
         (extract("a.b"), Ok("user=literal")),
         (extract("text"), Ok("x=y")),
         (json!([{"extract": {"key": "k"}, "storeRef": {"name": "other"}}]), Ok("user=other")),

@@ -45,22 +45,48 @@ pub fn runtime(numbers: &Numbers) -> Runtime {
     runtime
 }
 
-/// Runs `tree`; `None` when it gives `null`.
+/// Runs `tree`; `None` when it gives a `null` that is none of the input: what it looks for is not there.
 pub fn evaluate(document: &RawValue, expression: &str, tree: &Ast) -> Result<Option<SecretBytes>, String> {
-    let mut numbers = Numbers::new();
-    let input = read(document, &mut numbers);
+    let mut reading = Reading { numbers: Numbers::new(), null: Rcvar::new(Variable::Null) };
+    let input = reading.read(document);
+    let Reading { numbers, null } = reading;
     let runtime = runtime(&numbers);
     let mut context = Context::new(expression, &runtime);
     let result = jmespath::interpret(&input, tree, &mut context)
         .map_err(|error| format!("{} (at character {})", explain(&error.reason), error.offset + 1))?;
     match result.as_ref() {
-        Variable::Null => Ok(None),
+        Variable::Null => Ok(Arc::ptr_eq(&result, &null).then(SecretBytes::default)),
         Variable::String(text) if text.len() <= MAX_RESULT => Ok(Some(SecretBytes::from(text.as_str()))),
         Variable::Expref(_) => Err("it gives a reference to an expression and no value; remove the `&`".to_owned()),
         Variable::String(_) | Variable::Bool(_) | Variable::Number(_) | Variable::Array(_) | Variable::Object(_) => {
-            let text = text(&result, &numbers);
+            let text = match source(&input, document, &result) {
+                Some(raw) => Some(raw.get().to_owned()).filter(|raw| raw.len() <= MAX_RESULT),
+                None => text(&result, &numbers),
+            };
             text.map(|text| Some(SecretBytes::from(text))).ok_or_else(|| "its result is larger than 1 MiB".to_owned())
         }
+    }
+}
+
+/// The text of the list or object of the input that `wanted` is, if it is one.
+fn source<'v>(node: &Rcvar, raw: &'v RawValue, wanted: &Rcvar) -> Option<&'v RawValue> {
+    if !matches!(wanted.as_ref(), Variable::Array(_) | Variable::Object(_)) {
+        return None;
+    }
+    if Arc::ptr_eq(node, wanted) {
+        return Some(raw);
+    }
+    let holds = |node: &Rcvar| matches!(node.as_ref(), Variable::Array(_) | Variable::Object(_));
+    match node.as_ref() {
+        Variable::Object(members) if members.values().any(holds) => {
+            let texts: BTreeMap<String, &RawValue> = serde_json::from_str(raw.get()).ok()?;
+            members.iter().find_map(|(name, member)| source(member, texts.get(name)?, wanted))
+        }
+        Variable::Array(items) if items.iter().any(holds) => {
+            let texts: Vec<&RawValue> = serde_json::from_str(raw.get()).ok()?;
+            items.iter().zip(texts).find_map(|(item, text)| source(item, text, wanted))
+        }
+        _ => None,
     }
 }
 
@@ -84,27 +110,39 @@ fn explain(reason: &ErrorReason) -> String {
     }
 }
 
-fn read(raw: &RawValue, numbers: &mut Numbers) -> Rcvar {
-    let json = raw.get();
-    let scalar = || serde_json::from_str(json).unwrap_or(Variable::Null);
-    let variable = match json.as_bytes().first() {
-        Some(b'{') => {
-            let members: BTreeMap<String, &RawValue> = serde_json::from_str(json).unwrap_or_default();
-            Variable::Object(members.into_iter().map(|(name, member)| (name, read(member, numbers))).collect())
+/// Reads the input.
+struct Reading {
+    numbers: Numbers,
+    /// Every `null` of the input, so that it can be told from one that the interpreter makes.
+    null: Rcvar,
+}
+
+impl Reading {
+    fn read(&mut self, raw: &RawValue) -> Rcvar {
+        let json = raw.get();
+        let scalar = || serde_json::from_str(json).unwrap_or(Variable::Null);
+        let variable = match json.as_bytes().first() {
+            Some(b'{') => {
+                let members: BTreeMap<String, &RawValue> = serde_json::from_str(json).unwrap_or_default();
+                Variable::Object(members.into_iter().map(|(name, member)| (name, self.read(member))).collect())
+            }
+            Some(b'[') => {
+                let items: Vec<&RawValue> = serde_json::from_str(json).unwrap_or_default();
+                Variable::Array(items.into_iter().map(|item| self.read(item)).collect())
+            }
+            _ => scalar(),
+        };
+        if variable == Variable::Null {
+            return Rcvar::clone(&self.null);
         }
-        Some(b'[') => {
-            let items: Vec<&RawValue> = serde_json::from_str(json).unwrap_or_default();
-            Variable::Array(items.into_iter().map(|item| read(item, numbers)).collect())
+        let node = Rcvar::new(variable);
+        if let Variable::Number(number) = node.as_ref()
+            && number.to_string() != json
+        {
+            self.numbers.insert(address(&node), json.to_owned());
         }
-        _ => scalar(),
-    };
-    let node = Rcvar::new(variable);
-    if let Variable::Number(number) = node.as_ref()
-        && number.to_string() != json
-    {
-        numbers.insert(address(&node), json.to_owned());
+        node
     }
-    node
 }
 
 fn address(node: &Rcvar) -> usize {

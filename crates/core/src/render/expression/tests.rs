@@ -19,7 +19,10 @@ fn expressions_people_write_give_what_they_expect() {
         ("users[-1].id", "2"),
         ("port", "5432"),
         ("\"a-b\"", "true"),
-        ("hosts", r#"["x","y"]"#),
+        ("hosts", r#"["x", "y"]"#),
+        ("[hosts]", r#"[["x","y"]]"#),
+        ("users[1]", r#"{"name": "b", "password": "pb", "id": 2}"#),
+        ("nothing", ""),
         ("join(',', hosts)", "x,y"),
         ("{h: hosts[0], p: port}", r#"{"h":"x","p":5432}"#),
         ("users[*].name | sort(@) | reverse(@)", r#"["b","a"]"#),
@@ -53,7 +56,7 @@ fn numbers_keep_their_digits() {
 
 #[test]
 fn what_is_not_there_is_a_missing_property() {
-    for expression in ["nope", "nothing", "users[5]", "hosts.x", "price.x"] {
+    for expression in ["nope", "nothing.x", "users[5]", "hosts.x", "price.x"] {
         let result = Expression::parse(expression).map(|parsed| parsed.evaluate(&SecretBytes::from(USERS), "shop/db"));
         let missing = RenderError::PropertyNotFound { key: "shop/db".to_owned(), property: expression.to_owned() };
         assert_eq!(result, Ok(Err(missing)));

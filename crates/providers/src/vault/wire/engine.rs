@@ -6,13 +6,13 @@ use rekey_core::SecretBytes;
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use super::{Malformed, parse};
+use super::{Malformed, as_kept, parse};
 use crate::number;
 
 /// What an engine says.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::vault) struct Said {
-    /// The data object exactly as the server wrote it.
+    /// The data object, with the characters as they are that the server escapes for HTML.
     pub data: SecretBytes,
     /// The lease it came with.
     pub lease: Option<String>,
@@ -64,7 +64,7 @@ pub(in crate::vault) fn answer(body: &[u8]) -> Result<Said, Malformed> {
     let end = expiration.as_ref().and_then(number::whole).filter(|end| *end > 0).map(Lifetime::Until);
     let lifetime = if rotated.is_some() { ttl.or(end) } else { end.or(ttl) }.unwrap_or(Lifetime::Unknown);
     Ok(Said {
-        data: SecretBytes::from(text),
+        data: as_kept(text),
         lease: (!lease_id.is_empty()).then(|| lease_id.into_owned()),
         version: rotated.or(serial).map(printable).unwrap_or_default(),
         lifetime,

@@ -17,6 +17,20 @@ fn the_data_is_kept_as_it_is() {
 }
 
 #[test]
+fn what_the_server_escapes_for_html_is_what_it_keeps() {
+    for (written, kept) in [
+        (r#"{"a\u0026":"http://h/?a=1\u0026b=\u003c2\u003e"}"#, r#"{"a&":"http://h/?a=1&b=<2>"}"#),
+        (r#"{"a":"\\u0026 \\\u0026 \"\u0026\""}"#, r#"{"a":"\\u0026 \\& \"&\""}"#),
+        (r#"{"a":"\n\u00e9\u2028\u0000 ü&"}"#, r#"{"a":"\n\u00e9\u2028\u0000 ü&"}"#),
+    ] {
+        assert_eq!(value(answer(written, 1).as_bytes()).unwrap().bytes, SecretBytes::from(kept), "{written}");
+        let plain = format!(r#"{{"data":{written}}}"#);
+        assert_eq!(plain_value(plain.as_bytes()).unwrap().bytes, SecretBytes::from(kept), "{written}");
+        assert_eq!(engine::answer(plain.as_bytes()).unwrap().data, SecretBytes::from(kept), "{written}");
+    }
+}
+
+#[test]
 fn other_forms() {
     let deep = answer(&("[".repeat(40) + &"]".repeat(40)), 1);
     let table = [
