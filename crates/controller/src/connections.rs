@@ -33,7 +33,7 @@ use tokio::sync::OnceCell;
 use self::{budget::Budget, client::Client, grants::Granted, turns::Line};
 pub use self::{
     budget::{ROUND, Room, SMALL},
-    connection::Connection,
+    connection::{Connection, Keys},
     grants::grants,
 };
 use crate::{

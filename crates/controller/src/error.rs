@@ -188,6 +188,7 @@ impl Error {
                 StoreErrorKind::Throttled => Reason::Throttled,
                 StoreErrorKind::Unavailable | StoreErrorKind::Conflict => Reason::Unavailable,
                 StoreErrorKind::Invalid => Reason::StoreNotReady,
+                StoreErrorKind::InvalidKey => Reason::InvalidSpec,
                 StoreErrorKind::Malformed => Reason::InvalidData,
                 StoreErrorKind::TooMuch => Reason::SecretTooLarge,
             },
@@ -221,6 +222,7 @@ impl Error {
                 Class::Denied
             }
             Self::Store { source, .. } => match source.kind {
+                StoreErrorKind::InvalidKey => Class::Spec,
                 StoreErrorKind::Denied | StoreErrorKind::Invalid => Class::Denied,
                 StoreErrorKind::Conflict => Class::Conflict,
                 StoreErrorKind::NotFound
@@ -260,7 +262,11 @@ impl Error {
     #[must_use]
     pub fn delay(&self, failures: u32) -> Option<Duration> {
         let delay = match self.class() {
-            Class::Spec => return None,
+            // A spelling that is only taken for a wrong one may turn out to be right.
+            Class::Spec => match self {
+                Self::Store { source: StoreError { retry_after, .. }, .. } => return *retry_after,
+                _ => return None,
+            },
             Class::Data | Class::Denied => Duration::from_secs(30),
             // It is soon over; a conflict that stays (somebody else's pending version) is no reason to hurry.
             Class::Conflict if failures <= 5 => Duration::from_millis(200),

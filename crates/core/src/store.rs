@@ -35,6 +35,25 @@ pub enum Pin {
     Stage(String),
 }
 
+/// Another way to write a key that was not found or may not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Respelling {
+    /// Names the same value: it is taken for the key.
+    Same(String),
+    /// What was most likely meant. Where it is there, the key is a wrong spelling.
+    Meant(String),
+}
+
+impl Respelling {
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Same(key) | Self::Meant(key) => key,
+        }
+    }
+}
+
 /// A remote value's address inside a store.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Locator {
@@ -132,7 +151,7 @@ pub trait Store: Send + Sync {
     /// Reads one value.
     ///
     /// # Errors
-    /// `NotFound` when there is no such key or version, or it is deleted.
+    /// `NotFound` when there is no such key or version, or it is deleted; `InvalidKey` when there can be none.
     async fn read(&self, locator: &Locator) -> Result<RemoteValue, StoreError>;
 
     /// Reads several values, with as few requests as the store allows, and as many as the allowance holds; the others get
@@ -151,6 +170,11 @@ pub trait Store: Send + Sync {
         answers
     }
 
+    /// Other ways to write a key, the likeliest first. Asks nobody.
+    fn respellings(&self, _key: &str) -> Vec<Respelling> {
+        Vec::new()
+    }
+
     /// How many values one request can carry.
     fn values_per_request(&self) -> usize {
         1
@@ -159,19 +183,22 @@ pub trait Store: Send + Sync {
     /// Finds the keys that fit a search, sorted. Reads no secret value.
     ///
     /// # Errors
-    /// `Invalid` when the store cannot search that way, or so much fits that it cannot be meant; `TooMuch` when the lists
-    /// are larger than the allowance.
+    /// `InvalidKey` when the store cannot search that way, `Invalid` when so much fits that it cannot be meant; `TooMuch` when
+    /// the lists are larger than the allowance.
     async fn find(&self, _search: &Search, _allowance: &Allowance) -> Result<Vec<String>, StoreError> {
-        Err(StoreError::new(StoreErrorKind::Invalid, "this store cannot be searched: name each key in data or extract"))
+        Err(StoreError::new(
+            StoreErrorKind::InvalidKey,
+            "this store cannot be searched: name each key in data or extract",
+        ))
     }
 
     /// Asks an engine of a Vault server.
     ///
     /// # Errors
-    /// `Invalid` for stores that have none, and for answers that come with a lease.
+    /// `InvalidKey` for stores that have none, `Invalid` for answers that come with a lease.
     async fn call(&self, _call: &Call) -> Result<Answer, StoreError> {
         Err(StoreError::new(
-            StoreErrorKind::Invalid,
+            StoreErrorKind::InvalidKey,
             "this store has no engines; spec.source.vaultEngine.storeRef must name a store with provider.vault",
         ))
     }

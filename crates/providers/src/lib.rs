@@ -6,6 +6,7 @@
 mod address;
 mod aws;
 mod connect;
+mod escapes;
 mod http;
 mod json;
 mod number;

@@ -274,7 +274,11 @@ pub(crate) fn is_passing(kind: StoreErrorKind) -> bool {
         | StoreErrorKind::Unavailable
         | StoreErrorKind::Malformed
         | StoreErrorKind::TooMuch => true,
-        StoreErrorKind::NotFound | StoreErrorKind::Denied | StoreErrorKind::Conflict | StoreErrorKind::Invalid => false,
+        StoreErrorKind::NotFound
+        | StoreErrorKind::Denied
+        | StoreErrorKind::Conflict
+        | StoreErrorKind::Invalid
+        | StoreErrorKind::InvalidKey => false,
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use rekey_api::store::Limits;
-use rekey_core::store::{Locator, Probe, RemoteValue, Search, Store, StoreError, StoreErrorKind};
+use rekey_core::store::{Locator, Probe, RemoteValue, Respelling, Search, Store, StoreError, StoreErrorKind};
 
 use super::{
     budget::{Budget, Room},
@@ -116,6 +116,11 @@ impl Client {
         answers
     }
 
+    /// Other ways to write a key.
+    pub(super) fn respellings(&self, key: &str) -> Vec<Respelling> {
+        self.store.respellings(key)
+    }
+
     fn leave(&self, pass: Pass<'_>, failure: Option<&StoreError>) {
         if pass.leave(failure) {
             self.came_back.store(true, Ordering::Relaxed);
@@ -130,7 +135,7 @@ impl Client {
             Some(StoreErrorKind::Throttled) => "throttled",
             Some(StoreErrorKind::Unavailable) => "unavailable",
             Some(StoreErrorKind::Conflict) => "conflict",
-            Some(StoreErrorKind::Invalid) => "invalid",
+            Some(StoreErrorKind::Invalid | StoreErrorKind::InvalidKey) => "invalid",
             Some(StoreErrorKind::Malformed) => "malformed",
             Some(StoreErrorKind::TooMuch) => "too_much",
         };

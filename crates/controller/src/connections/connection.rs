@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use rekey_api::{
@@ -12,7 +13,7 @@ use rekey_api::{
 };
 use rekey_core::{
     grant::Wish,
-    store::{Answer, Call, Locator, Probe, RemoteValue, Search, StoreError, StoreErrorKind, Write},
+    store::{Answer, Call, Locator, Probe, RemoteValue, Respelling, Search, StoreError, StoreErrorKind, Write},
 };
 
 use super::{
@@ -25,6 +26,31 @@ use super::{
     turns::{Line, Turn},
 };
 use crate::{context::Context, error::Error, notify, queue::Lane, store::StoreObject, table::ObjectName};
+
+/// A key that is taken for a wrong spelling is looked at again after this time: it may be there by then, and a right may
+/// have been given.
+const RESPELT: Duration = Duration::from_mins(5);
+
+/// How much is known of the keys of a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// Somebody has written them down, perhaps wrongly.
+    Named,
+    /// So they were, and the store has had them.
+    Known,
+    /// The store has listed them.
+    Listed,
+    /// They are to be written.
+    Written,
+}
+
+/// A read that has failed, before other spellings are tried.
+struct Others<'a> {
+    error: StoreError,
+    keys: Keys,
+    sharing: Sharing,
+    room: &'a Room,
+}
 
 /// An open store, for one namespace that uses it.
 #[derive(Clone)]
@@ -66,13 +92,13 @@ impl Connection {
         self.client.probe().await.map_err(Error::store("log in to", &self.label))
     }
 
-    /// Reads a value, beside the budget: one at a time for each worker.
+    /// Reads a value that is to be written under this key, beside the budget: one at a time for each worker.
     ///
     /// # Errors
     /// As [`rekey_core::store::Store::read`]; `StoreNotAllowed` for a key that is not granted.
     pub async fn read(&self, ctx: &Context, locator: &Locator) -> Result<RemoteValue, Error> {
         let room = Room::single(&self.namespace);
-        let answers = self.read_all(ctx, std::slice::from_ref(locator), &room).await;
+        let answers = self.read_all(ctx, (Keys::Written, std::slice::from_ref(locator)), &room).await;
         answers.into_iter().next().unwrap_or_else(|| Err(self.busy()))
     }
 
@@ -80,7 +106,12 @@ impl Connection {
     ///
     /// # Errors
     /// As [`Connection::read`], for each.
-    pub async fn read_all(&self, ctx: &Context, locators: &[Locator], room: &Room) -> Vec<Result<RemoteValue, Error>> {
+    pub async fn read_all(
+        &self,
+        ctx: &Context,
+        (keys, locators): (Keys, &[Locator]),
+        room: &Room,
+    ) -> Vec<Result<RemoteValue, Error>> {
         let allow = |key: &str| self.allow(ctx, Wish::key(key, GrantOperation::Read));
         let Ok(granted) = self.granted(ctx) else {
             // Each gets the reason for itself.
@@ -95,7 +126,7 @@ impl Connection {
             .filter(|(_, answer)| answer.is_none())
             .map(|(locator, _)| locator.clone())
             .collect();
-        let mut found = self.fetch(ctx, &wanted, room).await.into_iter();
+        let mut found = self.fetch(ctx, (keys, &wanted), room).await.into_iter();
         for answer in &mut answers {
             if answer.is_none() {
                 *answer = found.next();
@@ -104,7 +135,12 @@ impl Connection {
         answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(self.busy()))).collect()
     }
 
-    async fn fetch(&self, ctx: &Context, wanted: &[Locator], room: &Room) -> Vec<Result<RemoteValue, Error>> {
+    async fn fetch(
+        &self,
+        ctx: &Context,
+        (keys, wanted): (Keys, &[Locator]),
+        room: &Room,
+    ) -> Vec<Result<RemoteValue, Error>> {
         if wanted.is_empty() {
             return Vec::new();
         }
@@ -117,11 +153,49 @@ impl Connection {
             return wanted.iter().map(|_| Err(self.busy())).collect();
         };
         let sharing = if self.afresh { Sharing::Afresh } else { Sharing::All };
-        let answers = reads::read_all(&self.client, wanted, sharing, room).await;
+        let mut answers = reads::read_all(&self.client, wanted, sharing, room).await;
         for answer in &answers {
             self.compare(ctx, answer.as_ref().err().map(|error| error.kind));
         }
+        for (locator, answer) in wanted.iter().zip(&mut answers) {
+            if let Err(error) = answer {
+                let others = Others { error: error.clone(), keys, sharing, room };
+                *answer = self.respelt(ctx, locator, others).await;
+            }
+        }
         wanted.iter().zip(answers).map(|(locator, answer)| answer.map_err(|error| failed(locator)(error))).collect()
+    }
+
+    /// What is there instead under another spelling of a key that failed, as far as that is granted too.
+    async fn respelt(
+        &self,
+        ctx: &Context,
+        Locator { key, pin }: &Locator,
+        Others { error, keys, sharing, room }: Others<'_>,
+    ) -> Result<RemoteValue, StoreError> {
+        if keys == Keys::Listed || !matches!(error.kind, StoreErrorKind::NotFound | StoreErrorKind::Denied) {
+            return Err(error);
+        }
+        for other in self.client.respellings(key) {
+            // A key that is known is not spelt wrongly, and one that is written may be new.
+            if keys != Keys::Named && matches!(other, Respelling::Meant(_)) {
+                continue;
+            }
+            if self.allow(ctx, Wish::key(other.key(), GrantOperation::Read)).is_err() {
+                continue;
+            }
+            let locator = Locator { key: other.key().to_owned(), pin: pin.clone() };
+            let found = reads::read_all(&self.client, &[locator], sharing, room).await;
+            let Some(Ok(value)) = found.into_iter().next() else { continue };
+            return match (other, keys) {
+                (Respelling::Same(_), Keys::Named | Keys::Known | Keys::Listed) => Ok(value),
+                (Respelling::Same(key) | Respelling::Meant(key), _) => {
+                    let text = format!("{}; {key:?} is there: write that", error.text);
+                    Err(StoreError::new(StoreErrorKind::InvalidKey, text).retry_after(Some(RESPELT)))
+                }
+            };
+        }
+        Err(error)
     }
 
     /// As [`Connection::read`], with `None` for a key that does not exist.
@@ -247,6 +321,7 @@ impl Connection {
                 StoreErrorKind::Throttled
                 | StoreErrorKind::Conflict
                 | StoreErrorKind::Invalid
+                | StoreErrorKind::InvalidKey
                 | StoreErrorKind::Malformed
                 | StoreErrorKind::TooMuch,
             ) => return,

@@ -304,6 +304,7 @@ impl Pass<'_> {
                 | StoreErrorKind::Denied
                 | StoreErrorKind::Conflict
                 | StoreErrorKind::Invalid
+                | StoreErrorKind::InvalidKey
                 | StoreErrorKind::Malformed
                 | StoreErrorKind::TooMuch => state.answered(now),
             },

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use rekey_api::{ClusterRemoteStore, store::GrantOperation};
 use rekey_core::{
-    grant::{Consumer, Grants, Verdict, Wish, refusal, refusal_of_search},
-    store::{Search, StoreError, StoreErrorKind},
+    grant::{Consumer, Grants, Target, Verdict, Wish, refusal, refusal_of_search},
+    store::{Search, StoreError, StoreErrorKind, provider},
 };
 
 use crate::{
@@ -21,6 +21,8 @@ pub struct Granted<'a> {
     grants: Grants,
     label: &'a str,
     namespace: &'a str,
+    /// Whether a slash before a key counts for nothing.
+    is_slash_dropped: bool,
     row: Option<Arc<NamespaceRow>>,
     labels: Listing,
 }
@@ -34,8 +36,9 @@ impl<'a> Granted<'a> {
         let row = ctx.known.cluster_stores.get(name).ok_or_else(|| missing(ctx, label))?;
         let store = row.parsed.as_ref().map_err(|malformed| Error::malformed_store(label, &malformed.text))?;
         let grants = grants(store).map_err(|error| Error::not_allowed(label, error))?;
+        let is_slash_dropped = provider::is_slash_dropped(&store.spec.provider);
         let row = ctx.known.namespaces.get(&ObjectName::new("", namespace));
-        Ok(Self { grants, label, namespace, row, labels: ctx.listings.get(NAMESPACES) })
+        Ok(Self { grants, label, namespace, is_slash_dropped, row, labels: ctx.listings.get(NAMESPACES) })
     }
 
     /// Whether the namespace may do this.
@@ -43,6 +46,10 @@ impl<'a> Granted<'a> {
     /// # Errors
     /// `StoreNotAllowed` when it may not.
     pub fn check(&self, wish: Wish<'_>) -> Result<(), Error> {
+        let wish = match wish.target {
+            Target::Key(key) => Wish { target: Target::Key(self.plain(key)), ..wish },
+            Target::Engine(_) => wish,
+        };
         self.answer(self.grants.judge(self.consumer(), wish), || refusal(self.consumer(), wish))
     }
 
@@ -51,9 +58,10 @@ impl<'a> Granted<'a> {
     /// # Errors
     /// `StoreNotAllowed` when there is none.
     pub fn parts(&self, search: &Search) -> Result<Vec<Search>, Error> {
-        let refused = || refusal_of_search(self.consumer(), search.path.as_deref());
+        let path = search.path.as_deref().map(|path| self.plain(path));
+        let refused = || refusal_of_search(self.consumer(), path);
         self.answer(self.grants.judge_any(self.consumer(), GrantOperation::Read), refused)?;
-        let paths = self.grants.search_paths(self.consumer(), search.path.as_deref());
+        let paths = self.grants.search_paths(self.consumer(), path);
         if paths.is_empty() {
             return Err(Error::not_allowed(self.label, refused()));
         }
@@ -68,6 +76,11 @@ impl<'a> Granted<'a> {
     pub fn readable(&self, keys: Vec<String>) -> Result<Vec<String>, Error> {
         let readable = self.grants.readable(self.consumer(), keys);
         readable.map_or_else(|| self.answer(Verdict::Depends, String::new).map(|()| Vec::new()), Ok)
+    }
+
+    /// A key or path in the form that globs are written for.
+    fn plain<'k>(&self, key: &'k str) -> &'k str {
+        key.strip_prefix('/').filter(|_| self.is_slash_dropped).unwrap_or(key)
     }
 
     fn consumer(&self) -> Consumer<'_> {
@@ -107,8 +120,11 @@ pub fn without_place(error: &StoreError, search: &Search) -> StoreError {
         StoreErrorKind::Unavailable => "the store is not responding",
         StoreErrorKind::Conflict => "another tool changed it",
         StoreErrorKind::Invalid => {
-            "the store cannot be searched like this: search below a longer find.path; check mount and kvVersion of the \
-             store, and that it has tags where find.tags asks for them"
+            "the store cannot be searched like this: search below a longer find.path; check mount and kvVersion of the store"
+        }
+        StoreErrorKind::InvalidKey => {
+            "the store cannot be searched like this: check how the path is written, and that the store has tags where \
+             find.tags asks for them"
         }
         StoreErrorKind::Malformed => "the answer is not in the documented form",
         StoreErrorKind::TooMuch => "the lists are larger than one round of reading may take",

@@ -60,6 +60,15 @@ fn what_was_published_is_served_on_while_a_store_is_away() {
 }
 
 #[test]
+fn a_spelling_that_is_wrong_is_a_matter_of_the_spec() {
+    let wrong = store(StoreErrorKind::InvalidKey);
+    assert_eq!((wrong.reason(), wrong.class(), wrong.delay(1)), (Reason::InvalidSpec, Class::Spec, None));
+    assert!(matches!(wrong.situation(true), Situation::Stalled(Reason::InvalidSpec, _)));
+    let likely = StoreError::new(StoreErrorKind::InvalidKey, "write that").retry_after(Some(Duration::from_mins(5)));
+    assert_eq!(Error::store("read", "s")(likely).delay(9), Some(Duration::from_mins(5)), "it may be right after all");
+}
+
+#[test]
 fn an_empty_object_is_looked_at_again_and_what_is_published_stands() {
     let empty = Error::Spec(RenderError::EmptyAnswer { key: "k".to_owned() }.into());
     assert_eq!((empty.reason(), empty.class()), (Reason::EmptyAnswer, Class::Transient));

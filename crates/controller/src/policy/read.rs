@@ -11,8 +11,9 @@ use rekey_core::{
     store::{Answer, Locator, StoreErrorKind},
 };
 
+use super::observe;
 use crate::{
-    connections::{self, Connection, ROUND, Room},
+    connections::{self, Connection, Keys, ROUND, Room},
     context::Context,
     error::{Error, status},
     memory::Issued,
@@ -64,7 +65,10 @@ async fn attempt(
     }
     for (store, locators) in reads {
         *what = format!("the keys that are read from {}", connections::label(store.kind, &store.name));
-        stores.values(&store, locators, wanted.may_be_missing, &mut fetched).await?;
+        // A published value that may go has been there under this key.
+        let is_known = wanted.may_be_missing && observe::published(ctx, policy).is_some();
+        let keys = if is_known { Keys::Known } else { Keys::Named };
+        stores.values(&store, (keys, locators), wanted.may_be_missing, &mut fetched).await?;
     }
     for lookup in &wanted.searches {
         *what = found(lookup);
@@ -77,7 +81,7 @@ async fn attempt(
         };
         let locators = keys.iter().map(locator).filter(unread).collect();
         let mut found = Fetched::default();
-        stores.values(&lookup.store, locators, true, &mut found).await?;
+        stores.values(&lookup.store, (Keys::Listed, locators), true, &mut found).await?;
         fetched.values.append(&mut found.values);
         // What has gone between the search and the read was not found.
         let gone = |key: &String| found.missing.iter().any(|request| request.locator.key == *key);
@@ -135,11 +139,11 @@ impl Stores<'_> {
     async fn values(
         &mut self,
         store: &StoreRef,
-        locators: Vec<Locator>,
+        (keys, locators): (Keys, Vec<Locator>),
         may_be_missing: bool,
         fetched: &mut Fetched,
     ) -> Result<(), Error> {
-        let answers = self.open(store).await?.read_all(self.ctx, &locators, self.room).await;
+        let answers = self.open(store).await?.read_all(self.ctx, (keys, &locators), self.room).await;
         for (locator, answer) in locators.into_iter().zip(answers) {
             let request = Request { store: store.clone(), locator };
             match answer {

@@ -15,6 +15,7 @@ use rekey_core::{
     published::Published,
     rollout,
     rotation::{self, Due, Owner, Pending, Plan, PolicyView, Seen, State, StoreView, TRIES, Trust, Wait},
+    store::StoreErrorKind,
     workload::uses,
 };
 
@@ -102,6 +103,10 @@ async fn store(ctx: &Context, plan: &Plan, pending: &Pending, attempts: u32) -> 
     match looked {
         Ok(stored) => Ok(StoreView::Holds(stored)),
         Err(Error::StoreNotFound { .. }) if plan.deleted => Ok(StoreView::Gone),
+        // No time helps, and nobody can edit what is being deleted.
+        Err(Error::Store { source, .. }) if plan.deleted && source.kind == StoreErrorKind::InvalidKey => {
+            Ok(StoreView::Refused)
+        }
         Err(_) if plan.deleted && attempts >= TRIES => Ok(StoreView::Refused), // the status has told why, each time
         Err(error) => Err(error),
     }

@@ -15,8 +15,10 @@ pub enum StoreErrorKind {
     Unavailable,
     /// Somebody else changed it first.
     Conflict,
-    /// The request can never work as it is; the spec must change.
+    /// The store cannot do this as it is set up; its spec or its server must change.
     Invalid,
+    /// The store can never have such a key, version or search: who asks must write another one, and the text says which.
+    InvalidKey,
     /// The answer is not in the form the store documents.
     Malformed,
     /// Larger than the [`Allowance`](super::Allowance) of who asked. It says nothing about the store.
@@ -30,7 +32,7 @@ pub struct StoreError {
     pub kind: StoreErrorKind,
     /// How long the store asked us to wait, capped by the implementation.
     pub retry_after: Option<Duration>,
-    /// What happened and how to mend it, in our words.
+    /// What happened and how to fix it, in our words.
     pub text: String,
 }
 

@@ -18,6 +18,12 @@ pub struct Parsed {
     pub places: Vec<Place>,
 }
 
+/// Whether a slash before a key of the store counts for nothing. AWS has names that begin with one, and others that do not.
+#[must_use]
+pub fn is_slash_dropped(provider: &Provider) -> bool {
+    provider.vault.is_some()
+}
+
 /// Checks the provider of a store of this kind. `audiences`: those of the API server beside its usual ones.
 ///
 /// # Errors

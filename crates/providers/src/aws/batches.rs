@@ -87,6 +87,7 @@ fn is_general(kind: StoreErrorKind) -> bool {
         | StoreErrorKind::Denied
         | StoreErrorKind::Conflict
         | StoreErrorKind::Invalid
+        | StoreErrorKind::InvalidKey
         | StoreErrorKind::Malformed => false,
     }
 }

@@ -36,7 +36,7 @@ impl Vault {
             KvVersion::V1 if !search.tags.is_empty() => {
                 let text = "find.tags needs custom metadata, which KV version 1 has not: search by path or nameRegexp, \
                             or use a mount of KV version 2";
-                return Err(StoreError::new(StoreErrorKind::Invalid, text));
+                return Err(StoreError::new(StoreErrorKind::InvalidKey, text));
             }
             KvVersion::V1 | KvVersion::V2 => {}
         }

@@ -19,11 +19,13 @@ impl Vault {
             200 => wire::plain_value(answer.body.expose())
                 .map_err(|malformed| StoreError::new(malformed.kind(), format!("{named}: {malformed}"))),
             404 if wire::is_bare_refusal(answer.body.expose()) => {
-                let text = format!("there is no {named}: check the key, and that the mount is KV version 1");
+                let advice = self.advice(key);
+                let advice = advice.unwrap_or_else(|| "check the key, and that the mount is KV version 1".to_owned());
+                let text = format!("there is no {named}: {advice}");
                 Err(StoreError::new(StoreErrorKind::NotFound, text))
             }
             _ => {
-                let hint = self.hint("read", &format!("{}/{key}", self.mount.path));
+                let hint = self.hint_of_key("read", key, &format!("{}/{key}", self.mount.path));
                 Err(self.server.refusal(&answer, &format!("reading {named}"), &hint))
             }
         }
@@ -75,7 +77,8 @@ impl Vault {
         match answer.status {
             200 | 204 => Ok(()),
             _ => {
-                let hint = self.hint("create and update", &format!("{}/{}", self.mount.path, write.key));
+                let path = format!("{}/{}", self.mount.path, write.key);
+                let hint = self.hint_of_key("create and update", &write.key, &path);
                 Err(self.server.refusal(&answer, &format!("writing {named}"), &hint))
             }
         }

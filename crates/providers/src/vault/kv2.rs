@@ -32,7 +32,7 @@ impl Vault {
                 Err(StoreError::new(StoreErrorKind::NotFound, self.missing(key, version, &answer)))
             }
             _ => {
-                let hint = self.hint("read", &self.data(key));
+                let hint = self.hint_of_key("read", key, &self.data(key));
                 Err(self.server.refusal(&answer, &format!("reading {}", self.named(key)), &hint))
             }
         }
@@ -43,7 +43,11 @@ impl Vault {
         match (wire::gone(answer.body.expose()), version) {
             (Some(gone), _) => format!("version {} of {named} is {}", gone.version, gone.how()),
             (None, Some(version)) => format!("there is no version {version} of {named}"),
-            (None, None) => format!("there is no {named}: check the key, and that the mount is KV version 2"),
+            (None, None) => {
+                let advice = self.advice(key);
+                let advice = advice.unwrap_or_else(|| "check the key, and that the mount is KV version 2".to_owned());
+                format!("there is no {named}: {advice}")
+            }
         }
     }
 
@@ -74,7 +78,7 @@ impl Vault {
                 Err(StoreError::new(StoreErrorKind::Conflict, conflict(&named, cas)))
             }
             _ => {
-                let hint = self.hint("create and update", &self.data(&write.key));
+                let hint = self.hint_of_key("create and update", &write.key, &self.data(&write.key));
                 Err(self.server.refusal(&answer, &format!("writing {named}"), &hint))
             }
         }
@@ -106,6 +110,6 @@ fn conflict(named: &str, cas: u64) -> String {
 pub(super) fn version(text: &str) -> Result<u64, StoreError> {
     text.parse().ok().filter(|version| *version > 0).ok_or_else(|| {
         let text = format!("version {text:?} is not one of KV version 2, which counts 1, 2, 3, …");
-        StoreError::new(StoreErrorKind::Invalid, text)
+        StoreError::new(StoreErrorKind::InvalidKey, text)
     })
 }

@@ -18,7 +18,7 @@ use rekey_api::{provider::KvVersion, store::Capability};
 use rekey_core::{
     SecretBytes,
     store::{
-        Allowance, Answer, Call, CallMethod, Locator, Pin, Probe, RemoteValue, Search, Store, StoreError,
+        Allowance, Answer, Call, CallMethod, Locator, Pin, Probe, RemoteValue, Respelling, Search, Store, StoreError,
         StoreErrorKind, Write,
     },
 };
@@ -69,6 +69,18 @@ impl Vault {
         format!("key {key:?} of mount {:?} at {}", self.mount.path, self.place())
     }
 
+    /// What to look at when a policy does not allow `right` on the key, which stands at `path`.
+    fn hint_of_key(&self, right: &str, key: &str, path: &str) -> String {
+        let hint = self.hint(right, path);
+        self.advice(key).map_or_else(|| hint.clone(), |advice| format!("{advice}; or {hint}"))
+    }
+
+    /// What to write, for a key that carries what belongs to a request.
+    fn advice(&self, key: &str) -> Option<String> {
+        let meant = paths::meant(key, &self.mount)?;
+        Some(format!("a key is written without the mount, `data/` and escapes: write {meant:?}"))
+    }
+
     /// What to look at when a policy does not allow `right` on `path`.
     fn hint(&self, right: &str, path: &str) -> String {
         format!("check that a policy of {} allows {right} on {path}", self.session.login().identity())
@@ -102,7 +114,7 @@ impl Vault {
             }
             (Pin::Stage(_), _) => "Vault knows no stages: use remoteRef.version, or neither for the latest version",
         };
-        Err(StoreError::new(StoreErrorKind::Invalid, text))
+        Err(StoreError::new(StoreErrorKind::InvalidKey, text))
     }
 }
 
@@ -115,7 +127,7 @@ impl Store for Vault {
 
     async fn read(&self, locator: &Locator) -> Result<RemoteValue, StoreError> {
         let pinned = self.pinned(&locator.pin)?;
-        let key = &locator.key;
+        let key = &paths::key(&locator.key)?;
         let call = self.session.call(|session: Arc<Session>| async move {
             match self.mount.version {
                 KvVersion::V1 => self.read_plain(&session.token, key).await,
@@ -136,9 +148,15 @@ impl Store for Vault {
         with_allowance(allowance, reads.buffered(AT_ONCE).collect()).await
     }
 
+    fn respellings(&self, key: &str) -> Vec<Respelling> {
+        paths::respellings(key, &self.mount)
+    }
+
     /// Keys below a path are found by listing it and the folders in it; a key that is named like the path itself is
     /// not below it. A key whose latest version is deleted is still listed.
     async fn find(&self, search: &Search, allowance: &Allowance) -> Result<Vec<String>, StoreError> {
+        let path = search.path.as_deref().map(|path| path.strip_prefix('/').unwrap_or(path).to_owned());
+        let search = &Search { path, ..search.clone() };
         let call = self
             .session
             .call(|session: Arc<Session>| async move { self.find_with(&session.token, search, allowance).await });
@@ -161,6 +179,7 @@ impl Store for Vault {
 
     async fn write(&self, write: &Write) -> Result<String, StoreError> {
         self.rights.write()?;
+        let write = &Write { key: paths::key(&write.key)?, ..write.clone() };
         let call = self.session.call(|session: Arc<Session>| async move {
             match self.mount.version {
                 KvVersion::V1 => self.write_plain(&session.token, write).await,

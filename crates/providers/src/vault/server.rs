@@ -22,7 +22,7 @@ use rustify::{
     errors::ClientError,
 };
 
-use super::wire;
+use super::{paths, wire};
 use crate::http::{Answer, Client, Failure, send};
 
 /// A server, and the namespace we speak to on it.
@@ -40,17 +40,13 @@ impl Server {
     /// The server at `address`.
     ///
     /// # Errors
-    /// `Invalid` for a namespace that cannot be sent.
+    /// `Invalid` for a namespace that cannot be one.
     pub(super) fn new(
         client: Client,
         address: crate::address::Address,
         namespace: Option<&str>,
     ) -> Result<Self, StoreError> {
-        let refuse = |_| {
-            let text = "spec.provider.vault.namespace must be printable ASCII";
-            StoreError::new(StoreErrorKind::Invalid, text)
-        };
-        let namespace = namespace.map(HeaderValue::from_str).transpose().map_err(refuse)?;
+        let namespace = namespace.map(header).transpose()?.flatten();
         let origin = address.url.origin().ascii_serialization();
         Ok(Self { client, base: address.url, origin, namespace, place: address.place })
     }
@@ -134,6 +130,7 @@ impl Server {
             StoreErrorKind::NotFound
             | StoreErrorKind::Conflict
             | StoreErrorKind::Invalid
+            | StoreErrorKind::InvalidKey
             | StoreErrorKind::Malformed
             | StoreErrorKind::TooMuch => {
                 format!("{what} failed ({status}): check that the server is Vault or OpenBao, and the mount")
@@ -141,6 +138,22 @@ impl Server {
         };
         StoreError::new(kind, text).retry_after(answer.retry_after())
     }
+}
+
+/// The namespace as a header, without slashes around it; `None` for the one that all others are in.
+fn header(namespace: &str) -> Result<Option<HeaderValue>, StoreError> {
+    let refuse = |why: &str| {
+        let text = format!("spec.provider.vault.namespace is {namespace:?}: {why}, like teams/shop");
+        StoreError::new(StoreErrorKind::Invalid, text)
+    };
+    let path = namespace.trim_matches('/');
+    if path.is_empty() {
+        return Ok(None);
+    }
+    if !paths::stays(path) || path.contains(char::is_whitespace) {
+        return Err(refuse("write the path of a namespace"));
+    }
+    HeaderValue::from_str(path).map(Some).map_err(|_| refuse("it must be printable ASCII"))
 }
 
 /// What a call shows a server: rustify's client.

@@ -108,7 +108,7 @@ pub async fn parameters(parameters: Arc<Parameters>) -> Result<()> {
     }
     let found = store.find(&matching(&root, "/db-2.$")).await?;
     ensure!(found == ["20", "21", "22"].map(|number| format!("{root}/deep/db-{number}")), "{found:?}");
-    let error = refused(&*parameters, store.find(&below("find/")).await, StoreErrorKind::Invalid)?;
+    let error = refused(&*parameters, store.find(&below("find/")).await, StoreErrorKind::InvalidKey)?;
     ensure!(error.text.contains("\"/find/\""), "{error}");
     ensure!(store.find(&Search::default()).await?.contains(&root));
     Ok(())

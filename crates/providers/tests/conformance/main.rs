@@ -9,6 +9,8 @@ mod find_aws;
 mod keeper;
 mod logs;
 mod parameters;
+mod referenced;
+mod secret_names;
 mod stub;
 mod subject;
 mod vault;
@@ -24,7 +26,7 @@ use crate::{
     vault::{
         auth, engine,
         kv1::{self, Plain},
-        search, verbatim,
+        search, spelling, verbatim,
     },
 };
 
@@ -107,6 +109,7 @@ fn only_vault(handle: &Handle, bao: &Arc<vault::Bao>) -> Vec<Trial> {
         restricted_token deleted refused_requests strange_keys namespaces certificates sealed searchable binary
         many_keys bounded);
     trials.extend(trials!(handle, bao, "openbao", verbatim: kept));
+    trials.extend(trials!(handle, bao, "openbao", spelling: slashes request_in_key));
     trials.extend(trials!(handle, bao, "openbao", auth:
         kubernetes_login kubernetes_refused endless_login idle_token app_role_login jwt_login));
     trials.extend(trials!(handle, bao, "openbao", search:
@@ -120,6 +123,7 @@ fn only_kv1(handle: &Handle, plain: &Arc<Plain>) -> Vec<Trial> {
     let mut trials = trials!(handle, plain, "openbao-kv1", kv1:
         no_versions overwritten written_otherwise written_over hints other_version no_tags);
     trials.extend(trials!(handle, plain, "openbao-kv1", verbatim: kept_plain));
+    trials.extend(trials!(handle, plain, "openbao-kv1", spelling: slashes_plain));
     trials
 }
 
@@ -131,6 +135,7 @@ fn only_aws(handle: &Handle, moto: &Arc<aws::Aws>) -> Vec<Trial> {
     .chain(trials!(handle, moto, "aws", aws_login:
             assumed_role web_identity chained_roles refused_by_sts refreshed own_credentials odd_times))
     .chain(trials!(handle, moto, "aws", find_aws: secrets secrets_by_tag denied))
+    .chain(trials!(handle, moto, "aws", secret_names: names))
     .chain(trials!(handle, moto, "aws", bytes: secrets))
     .collect()
 }
@@ -139,6 +144,7 @@ fn only_parameters(handle: &Handle, parameters: &Arc<parameters::Parameters>) ->
     trials!(handle, parameters, "parameters", parameters:
         kinds kept_as_it_was label_pin names limits batches batches_denied raced)
     .into_iter()
+    .chain(trials!(handle, parameters, "parameters", referenced: read together as_documented denied not_written))
     .chain(trials!(handle, parameters, "parameters", bytes: parameters))
     .chain(trials!(handle, parameters, "parameters", find_aws: parameters parameters_by_tag))
     .collect()

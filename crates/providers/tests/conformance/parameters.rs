@@ -149,15 +149,19 @@ pub async fn label_pin(parameters: Shared) -> Result<()> {
 
 pub async fn names(parameters: Shared) -> Result<()> {
     let store = opened(&*parameters, None).await?;
-    let error = refused(&*parameters, store.read("shop/db").await, StoreErrorKind::Invalid)?;
+    let error = refused(&*parameters, store.read("shop/db").await, StoreErrorKind::InvalidKey)?;
     ensure!(error.text.contains("\"/shop/db\""), "{error}");
-    let error = refused(&*parameters, store.write("shop/db", None, b"a").await, StoreErrorKind::Invalid)?;
+    let error = refused(&*parameters, store.write("shop/db", None, b"a").await, StoreErrorKind::InvalidKey)?;
     ensure!(error.text.contains("\"/shop/db\""), "{error}");
     let plain = format!("plain-{}", uuid::Uuid::now_v7());
     let version = store.write(&plain, None, b"a").await?;
     ensure!(store.read(&plain).await? == (b"a".to_vec(), version), "a name without a path");
+    for key in ["/shop/db:3", "/shop/db/", "/shop//db", "/", " /shop/db", "/shop%2Fdb"] {
+        let error = refused(&*parameters, store.read(key).await, StoreErrorKind::InvalidKey)?;
+        ensure!(error.text.contains("write "), "{error}");
+    }
     for pin in [Pin::Version("latest".into()), Pin::Stage("1".into())] {
-        refused(&*parameters, store.read_at("/shop/db", pin).await, StoreErrorKind::Invalid)?;
+        refused(&*parameters, store.read_at("/shop/db", pin).await, StoreErrorKind::InvalidKey)?;
     }
     Ok(())
 }
@@ -202,7 +206,7 @@ pub async fn batches(parameters: Shared) -> Result<()> {
     }
     let error = refused(&*parameters, answers.next().context("too few")?, StoreErrorKind::NotFound)?;
     ensure!(error.text.contains("/shop/nobody"), "{error}");
-    refused(&*parameters, answers.next().context("too few")?, StoreErrorKind::Invalid)?;
+    refused(&*parameters, answers.next().context("too few")?, StoreErrorKind::InvalidKey)?;
     refused(&*parameters, answers.next().context("too few")?, StoreErrorKind::NotFound)?;
     ensure!(answers.next().context("too few")?? == (format!("{CANARY} /shop/3").into_bytes(), "1".to_owned()));
     let asked = moto.requests_since(mark)?;

@@ -4,6 +4,7 @@ pub mod auth;
 pub mod engine;
 pub mod kv1;
 pub mod search;
+pub mod spelling;
 pub mod verbatim;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -148,12 +149,13 @@ pub async fn deleted(bao: Shared) -> Result<()> {
 
 pub async fn refused_requests(bao: Shared) -> Result<()> {
     let store = opened(&*bao, None).await?;
-    refused(&*bao, store.read_at("shop/a", Pin::Stage("AWSCURRENT".into())).await, StoreErrorKind::Invalid)?;
+    refused(&*bao, store.read_at("shop/a", Pin::Stage("AWSCURRENT".into())).await, StoreErrorKind::InvalidKey)?;
     for version in ["0", "latest", "-1", "1.5"] {
-        refused(&*bao, store.read_at("shop/a", Pin::Version(version.into())).await, StoreErrorKind::Invalid)?;
+        refused(&*bao, store.read_at("shop/a", Pin::Version(version.into())).await, StoreErrorKind::InvalidKey)?;
     }
-    for key in ["../sys/mounts", "shop/../../sys/mounts", "", "/shop", "shop/", "shop//a"] {
-        refused(&*bao, store.read(key).await, StoreErrorKind::Invalid)?;
+    for key in ["../sys/mounts", "shop/../../sys/mounts", "", "/", "shop/", "shop//a", " shop/a", "shop/a\n"] {
+        refused(&*bao, store.read(key).await, StoreErrorKind::InvalidKey)?;
+        refused(&*bao, store.write(key, None, b"{}").await, StoreErrorKind::InvalidKey)?;
     }
     let text = CANARY.as_bytes();
     refused(&*bao, store.write(&key("form"), None, text).await, StoreErrorKind::Invalid)?;
@@ -188,7 +190,11 @@ pub async fn namespaces(bao: Shared) -> Result<()> {
             result => break result?,
         }
     };
-    ensure!(store.read(&key).await? == (value, version));
+    ensure!(store.read(&key).await? == (value.clone(), version.clone()));
+    for namespace in ["team-shop/", "/team-shop/"] {
+        let store = bao.open_with(&json!({ "namespace": namespace, "mount": "teams/kv/" })).await?;
+        ensure!(store.read(&key).await? == (value.clone(), version.clone()), "{namespace}");
+    }
     let outside = opened(&*bao, None).await?;
     refused(&*bao, outside.read(&key).await, StoreErrorKind::NotFound)?;
     Ok(())
@@ -260,7 +266,7 @@ pub async fn many_keys(bao: Shared) -> Result<()> {
     ensure!(answers.len() == 21, "{} answers", answers.len());
     for (number, answer) in answers.into_iter().enumerate() {
         match number {
-            20 => drop(refused(&*bao, answer, StoreErrorKind::Invalid)?),
+            20 => drop(refused(&*bao, answer, StoreErrorKind::InvalidKey)?),
             number if number % 5 == 3 => drop(refused(&*bao, answer, StoreErrorKind::NotFound)?),
             number => ensure!(answer?.bytes.expose() == bao.value(&number.to_string()), "answer {number}"),
         }

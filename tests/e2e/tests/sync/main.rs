@@ -14,6 +14,7 @@ mod requests;
 mod sources;
 mod statuses;
 mod stores;
+mod values;
 mod vault;
 
 use std::process::ExitCode;
@@ -50,6 +51,9 @@ fn main() -> Result<ExitCode> {
             test("whole_objects_and_templates_from_config_maps", sources::whole_objects_and_templates),
             test("refresh_policies_say_when_the_store_is_read", sources::refresh_policies),
             test("a_missing_value_keeps_or_deletes_as_the_policy_says", sources::missing),
+            test("values_arrive_as_they_stand_in_the_store", values::as_they_stand),
+            test("an_object_that_is_emptied_changes_nothing", values::emptied),
+            test("a_key_works_or_is_refused_with_its_right_spelling", values::spelt),
             test("an_app_role_reads_and_rotates_kv_version_1", vault::app_role_and_version_1),
             test("a_value_goes_from_the_store_into_a_secret", content::arrives),
             test("a_secret_is_dressed_as_the_template_says", content::dressed),

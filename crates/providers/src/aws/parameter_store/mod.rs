@@ -9,8 +9,11 @@ use async_trait::async_trait;
 use aws_sdk_ssm::types::{Parameter, ParameterStringFilter};
 use rekey_core::{
     SecretBytes,
-    store::{Allowance, Locator, Pin, Probe, RemoteValue, Search, Store, StoreError, StoreErrorKind, Write},
+    store::{
+        Allowance, Locator, Pin, Probe, RemoteValue, Respelling, Search, Store, StoreError, StoreErrorKind, Write,
+    },
 };
+use serde::Deserialize;
 
 use super::{
     batches::{self, Answers, Batches},
@@ -21,7 +24,7 @@ use super::{
     service::Service,
     time,
 };
-use crate::{http::with_allowance, rights::Rights};
+use crate::{http::with_allowance, json::is_shallow, rights::Rights};
 
 /// Parameter Store of one account and region.
 pub(super) struct ParameterStore {
@@ -39,10 +42,14 @@ impl ParameterStore {
             Some("") | None => format!("reading {key:?}"),
             Some(selector) => format!("reading {key:?} at {selector:?}"),
         };
-        let attempt = self.service.attempt(&what, "ssm:GetParameter");
+        let action = match names::referenced(key) {
+            Some(_) => "ssm:GetParameter, and secretsmanager:GetSecretValue on the secret",
+            None => "ssm:GetParameter",
+        };
+        let attempt = self.service.attempt(&what, action);
         let request = clients.parameters.get_parameter().name(name).with_decryption(true);
         let answer = request.send().await.map_err(|error| translate(&error, attempt))?;
-        answer.parameter.and_then(value).ok_or_else(|| {
+        answer.parameter.and_then(|parameter| value(parameter, key)).ok_or_else(|| {
             let text = format!("{what} at {}: the answer holds no value or no version", self.service.place);
             StoreError::new(StoreErrorKind::Malformed, text)
         })
@@ -62,7 +69,7 @@ impl ParameterStore {
         };
         let answer = |locator: &&Locator| {
             let parameter = found.iter().find(|parameter| is_asked(parameter, locator))?;
-            Some(((*locator).clone(), Ok(value(parameter.clone())?)))
+            Some(((*locator).clone(), Ok(value(parameter.clone(), &locator.key)?)))
         };
         locators.iter().filter_map(answer).collect()
     }
@@ -106,17 +113,42 @@ fn filters(search: &Search) -> Result<Vec<ParameterStringFilter>, StoreError> {
     wanted.map(filter).collect()
 }
 
-fn value(parameter: Parameter) -> Option<RemoteValue> {
-    // The first version is 1; 0 stands for none in the answer.
-    let version = Some(parameter.version).filter(|version| *version > 0)?;
-    let created = time(parameter.last_modified_date);
-    Some(RemoteValue { bytes: SecretBytes::from(parameter.value?), version: version.to_string(), created })
+/// The answer for a key. The first version of a parameter is 1; 0 stands for none in the answer, and for a secret of Secrets
+/// Manager, whose own version stands beside it. When that was made is not told for sure.
+fn value(parameter: Parameter, key: &str) -> Option<RemoteValue> {
+    let (version, created) = if names::referenced(key).is_some() {
+        (parameter.source_result().and_then(version_of).unwrap_or_default(), None)
+    } else {
+        (Some(parameter.version).filter(|version| *version > 0)?.to_string(), time(parameter.last_modified_date))
+    };
+    Some(RemoteValue { bytes: SecretBytes::from(parameter.value?), version, created })
 }
 
-/// Whether this is the answer to what was asked.
+/// The version of the secret that was handed on, from what Secrets Manager has answered.
+fn version_of(answer: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Answer {
+        #[serde(rename = "versionId", alias = "VersionId")]
+        version: String,
+    }
+    if !is_shallow(answer.as_bytes()) {
+        return None;
+    }
+    let Answer { version } = serde_json::from_str(answer).ok()?;
+    Some(version).filter(|version| version.len() <= 64 && version.bytes().all(|letter| letter.is_ascii_graphic()))
+}
+
+/// Whether this is the answer to what was asked. A secret of Secrets Manager may come under its name there; that a parameter
+/// is called the same does not matter, since only secrets have version 0.
 fn is_asked(parameter: &Parameter, locator: &Locator) -> bool {
-    let named = parameter.name() == Some(&locator.key) || parameter.arn() == Some(&locator.key);
-    named && parameter.selector().is_none_or(str::is_empty)
+    let key = Some(locator.key.as_str());
+    let is_whole = parameter.selector().is_none_or(str::is_empty);
+    match names::referenced(&locator.key) {
+        Some(secret) => {
+            parameter.version == 0 && is_whole && (parameter.name() == key || parameter.name() == Some(secret))
+        }
+        None => parameter.version > 0 && is_whole && (parameter.name() == key || parameter.arn() == key),
+    }
 }
 
 #[async_trait]
@@ -160,6 +192,10 @@ impl Store for ParameterStore {
 
     async fn read_all(&self, locators: &[Locator], allowance: &Allowance) -> Vec<Result<RemoteValue, StoreError>> {
         batches::read_all(self, locators, allowance).await
+    }
+
+    fn respellings(&self, key: &str) -> Vec<Respelling> {
+        names::respellings(key)
     }
 
     fn values_per_request(&self) -> usize {

@@ -28,6 +28,13 @@ struct Seen {
 /// `Invalid` when no parameter can hold it.
 pub(super) fn text(write: &Write) -> Result<&str, StoreError> {
     names::check(&write.key)?;
+    if let Some(secret) = names::referenced(&write.key) {
+        let text = format!(
+            "writing {:?}: it is a secret of Secrets Manager; write key {secret:?} by a store with service SecretsManager",
+            write.key
+        );
+        return Err(StoreError::new(StoreErrorKind::InvalidKey, text));
+    }
     let invalid = |why: &str| StoreError::new(StoreErrorKind::Invalid, format!("writing {:?}: {why}", write.key));
     if write.bytes.is_empty() || write.bytes.len() > ADVANCED {
         return Err(invalid(&format!(

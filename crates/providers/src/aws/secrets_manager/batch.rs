@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use aws_sdk_secretsmanager::types::{ApiErrorType, SecretValueEntry};
 use rekey_core::store::{Locator, Pin, StoreErrorKind};
 
-use super::{SecretsManager, stages::CURRENT, value};
+use super::{SecretsManager, names, stages::CURRENT, value};
 use crate::aws::{
     batches::{self, Answers, Batches},
     clients::Clients,
@@ -22,7 +22,7 @@ impl Batches for SecretsManager {
     }
 
     fn is_batchable(&self, locator: &Locator) -> bool {
-        locator.pin == Pin::Current && self.batches.load(Ordering::Relaxed)
+        locator.pin == Pin::Current && names::check(&locator.key).is_ok() && self.batches.load(Ordering::Relaxed)
     }
 
     async fn batch(&self, locators: &[&Locator], left: usize) -> Answers {

@@ -1,6 +1,7 @@
 //! AWS Secrets Manager.
 
 mod batch;
+mod names;
 mod stages;
 mod write;
 
@@ -12,7 +13,9 @@ use aws_smithy_types::Blob;
 use chrono::{DateTime, Utc};
 use rekey_core::{
     SecretBytes,
-    store::{Allowance, Locator, Pin, Probe, RemoteValue, Search, Store, StoreError, StoreErrorKind, Write},
+    store::{
+        Allowance, Locator, Pin, Probe, RemoteValue, Respelling, Search, Store, StoreError, StoreErrorKind, Write,
+    },
 };
 use uuid::Uuid;
 
@@ -137,11 +140,16 @@ impl Store for SecretsManager {
     }
 
     async fn read(&self, locator: &Locator) -> Result<RemoteValue, StoreError> {
+        names::check(&locator.key)?;
         self.service.call(|clients| async move { self.read_with(&clients, locator).await }).await
     }
 
     async fn read_all(&self, locators: &[Locator], allowance: &Allowance) -> Vec<Result<RemoteValue, StoreError>> {
         batches::read_all(self, locators, allowance).await
+    }
+
+    fn respellings(&self, key: &str) -> Vec<Respelling> {
+        names::respellings(key)
     }
 
     fn values_per_request(&self) -> usize {
@@ -155,6 +163,7 @@ impl Store for SecretsManager {
 
     async fn write(&self, write: &Write) -> Result<String, StoreError> {
         self.service.rights.write()?;
+        names::check(&write.key)?;
         if write.bytes.is_empty() || write.bytes.len() > LARGEST {
             let text = format!("writing {:?}: Secrets Manager takes values of 1 to {LARGEST} bytes", write.key);
             return Err(StoreError::new(StoreErrorKind::Invalid, text));

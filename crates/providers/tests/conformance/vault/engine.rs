@@ -103,9 +103,9 @@ pub async fn engine_refusals(bao: Shared) -> Result<()> {
     use CallMethod::{Get, Post};
     let store = opened(&*bao, None).await?;
     let table = [
-        (Get, "sys/mounts", StoreErrorKind::Invalid, "sys or auth"),
-        (Get, "auth/token/lookup-self", StoreErrorKind::Invalid, "sys or auth"),
-        (Post, "secret/data/shop/allowed", StoreErrorKind::Invalid, "spec.source.remote"),
+        (Get, "sys/mounts", StoreErrorKind::InvalidKey, "sys or auth"),
+        (Get, "auth/token/lookup-self", StoreErrorKind::InvalidKey, "sys or auth"),
+        (Post, "secret/data/shop/allowed", StoreErrorKind::InvalidKey, "spec.source.remote"),
         (Get, "nowhere/creds/app", StoreErrorKind::NotFound, "Get of nowhere/creds/app"),
         (Post, "cubbyhole/a", StoreErrorKind::Invalid, "without data"),
         (Post, "identity/entity/id", StoreErrorKind::Invalid, "spec.source.vaultEngine"),

@@ -79,7 +79,7 @@ pub async fn no_versions(plain: Shared) -> Result<()> {
     let (store, key) = (opened(&*plain, None).await?, key("no-versions"));
     plain.put(&key, &plain.value(CANARY)).await?;
     for pin in [Pin::Version("1".into()), Pin::Stage("a".into())] {
-        let error = refused(&*plain, store.read_at(&key, pin).await, StoreErrorKind::Invalid)?;
+        let error = refused(&*plain, store.read_at(&key, pin).await, StoreErrorKind::InvalidKey)?;
         ensure!(error.text.contains("remoteRef.version"), "{error}");
     }
     Ok(())
@@ -158,7 +158,7 @@ pub async fn other_version(plain: Shared) -> Result<()> {
 pub async fn no_tags(plain: Shared) -> Result<()> {
     let store = opened(&*plain, None).await?;
     let search = Search { tags: [("a".to_owned(), "b".to_owned())].into(), ..Search::default() };
-    let error = refused(&*plain, store.find(&search).await, StoreErrorKind::Invalid)?;
+    let error = refused(&*plain, store.find(&search).await, StoreErrorKind::InvalidKey)?;
     ensure!(error.text.contains("find.tags"), "{error}");
     Ok(())
 }
