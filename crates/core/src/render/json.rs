@@ -1,10 +1,13 @@
 //! JSON as it stands in a store: members are taken out of the text itself, so that numbers keep every digit.
 
 mod members;
+mod splice;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::value::RawValue;
+
+pub use self::splice::with_members;
 
 use super::RenderError;
 use crate::SecretBytes;

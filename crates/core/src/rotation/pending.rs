@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rekey_api::names;
-use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
     Plan,
@@ -214,22 +213,13 @@ pub fn base_digest(plan: &Plan, read: Option<&RemoteValue>, key: &DigestKey) -> 
     Ok(digest(plan, &members(&plan.key, plan.recipes.keys(), read)?, key))
 }
 
-/// The whole new value: the stored object with the rotated properties replaced.
+/// The whole new value: the stored object with the rotated properties replaced, and every other byte of it as it is.
 ///
 /// # Errors
 /// When the stored value is no JSON object.
 pub fn merge(plan: &Plan, pending: &Pending, read: Option<&RemoteValue>) -> Result<SecretBytes, SpecError> {
-    let text = |error: serde_json::Error| SpecError::field("spec.rotator", error.to_string()); // text always has a JSON form
-    let raw = |(name, value): (&String, &SecretBytes)| {
-        Ok((name.clone(), to_raw_value(value.expose_text().unwrap_or_default()).map_err(text)?))
-    };
-    let added: Vec<(String, Box<RawValue>)> = pending.values.iter().map(raw).collect::<Result<_, SpecError>>()?;
-    let mut object = match read {
-        Some(read) => json::object(&read.bytes, &plan.key, usize::MAX)?,
-        None => json::Object::new(),
-    };
-    object.extend(added.iter().map(|(name, value)| (name.clone(), value.as_ref())));
-    serde_json::to_string(&object).map(SecretBytes::from).map_err(text)
+    let stored = read.map_or_else(|| SecretBytes::from("{}"), |read| read.bytes.clone());
+    Ok(json::with_members(&stored, &plan.key, &pending.values)?)
 }
 
 /// The named properties of a stored object, as far as it has them.
