@@ -16,6 +16,7 @@ mod templates;
 #[cfg(test)]
 mod tests;
 mod values;
+mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
 

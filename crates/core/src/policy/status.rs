@@ -10,7 +10,7 @@ use rekey_api::{
 use super::{
     Consumer, Fetched, Policy, Refresh, Remote, Request, Seen, Source, consumers,
     publish::Decided,
-    values::{source_version, versions},
+    versions::{source_version, versions},
 };
 use crate::{
     published::{Published, Rotated},

@@ -5,6 +5,7 @@ mod emptied;
 mod engines;
 mod proof;
 mod records;
+mod recreated;
 mod rotations;
 mod sets;
 mod sources;

@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rekey_api::{
-    bounds,
     policy::{Decoding, SourceVersion},
     reference::StoreRef,
 };
@@ -12,6 +11,7 @@ use rekey_api::{
 use super::{
     Content, Engine, Fetched, Hold, Item, Lookup, Policy, Remote, Request, Seen, SeenSecret, SetFrom, Source,
     source::source_text,
+    versions::{source_version, versions},
 };
 use crate::{
     SecretBytes, SpecError,
@@ -30,14 +30,9 @@ use crate::{
     },
     stop::Stop,
     store::{Answer, CallMethod, Locator, Pin, RemoteValue},
-    summary::clip,
     time::{self, LONGEST_LIFE},
 };
 
-/// Versions that the status lists.
-const VERSIONS: usize = bounds::FIELDS as usize;
-/// And the bytes that they take at most: the object has to fit into etcd with its spec.
-const VERSIONS_SIZE: usize = 64 * 1024;
 /// An answer that lasts is asked for again at least this often: it may be replaced before its time.
 const LONGEST: TimeDelta = TimeDelta::minutes(5);
 /// And at most this often.
@@ -347,25 +342,4 @@ impl Fetched {
         let request = Request { store: store.clone(), locator: locator.clone() };
         self.values.get(&request).ok_or_else(|| RenderError::KeyNotFound { key: locator.key.clone() })
     }
-}
-
-/// The versions that were read, one line per key, as many as the status holds.
-pub fn versions(fetched: &Fetched) -> Vec<SourceVersion> {
-    let line = |(request, value): (&Request, &RemoteValue)| source_version(&request.locator.key, &value.version);
-    let mut all: Vec<SourceVersion> = fetched.values.iter().map(line).collect();
-    all.sort();
-    all.dedup();
-    all.truncate(VERSIONS);
-    let mut size = 0;
-    let end = all.iter().position(|line| {
-        size += line.key.len() + line.version.len();
-        size > VERSIONS_SIZE
-    });
-    all.truncate(end.unwrap_or(VERSIONS));
-    all
-}
-
-/// A line of the status. Keys that a search has found and versions come from servers, in any length.
-pub fn source_version(key: &str, version: &str) -> SourceVersion {
-    SourceVersion { key: clip(key, bounds::REMOTE_KEY), version: clip(version, bounds::TOKEN) }
 }
