@@ -64,6 +64,8 @@ words! {
         Synced,
         /// Every consumer is on the published revision.
         AllCurrent,
+        /// Nobody knows what some consumers held before the first publication; all others are on the published revision.
+        Assumed,
         /// No rotation is open.
         Idle,
         /// The last rotation completed.
@@ -93,8 +95,6 @@ words! {
         /// The workload's rollout is paused.
         WorkloadPaused,
         // Dependencies.
-        /// Something needed is not there and nothing was published yet.
-        DependencyNotReady,
         /// The source is not responding; the last published value is served.
         ServingLastKnown,
         /// The last published value is older than `maxStaleness`.
@@ -127,6 +127,12 @@ words! {
         PolicyNotReady,
         /// The Secret that the policy governs does not exist.
         SecretNotFound,
+        /// The Secret is being deleted; it is made anew when it is gone.
+        SecretTerminating,
+        /// The operator does the work of others first.
+        OperatorBusy,
+        /// There are more pods than are looked at.
+        TooManyPods,
         // Refused.
         /// The spec contradicts itself or breaks a rule.
         InvalidSpec,

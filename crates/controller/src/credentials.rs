@@ -14,7 +14,7 @@ use kube::{
     Api, Client, Resource, ResourceExt as _,
     api::{ListParams, PostParams},
 };
-use rekey_api::names;
+use rekey_api::{condition::Reason, names};
 use rekey_core::{
     SecretBytes,
     consent::{Consent, Credential, User},
@@ -104,7 +104,8 @@ impl ClusterCredentials {
             ),
             _ => (StoreErrorKind::Unavailable, format!("{kind} {name:?} could not be read from the API server")),
         };
-        StoreError::new(kind, text)
+        let error = StoreError::new(kind, text);
+        if kind == StoreErrorKind::Invalid { error.because(Reason::CredentialsNotFound) } else { error }
     }
 
     /// Asked each time that a credential is read, before anything of it is sent.
@@ -117,6 +118,11 @@ impl ClusterCredentials {
         };
         self.user.check(Credential { namespace: &self.place.secrets, name: &secret.name_any() }, consent)
     }
+}
+
+/// What a credential is made of is not there.
+fn missing(text: String) -> StoreError {
+    StoreError::new(StoreErrorKind::Invalid, text).because(Reason::CredentialsNotFound)
 }
 
 /// An object that a credential is made of.
@@ -134,14 +140,14 @@ impl Credentials for ClusterCredentials {
         let secret = self.secrets::<Secret>().get(name).await.map_err(|error| self.refused(&error, &object))?;
         self.consents(&secret)?;
         let value = secret.data.and_then(|mut data| data.remove(key));
-        let missing = || StoreError::new(StoreErrorKind::Invalid, format!("Secret {name:?} has no key {key:?}"));
+        let missing = || missing(format!("Secret {name:?} has no key {key:?}"));
         value.map(|value| SecretBytes::new(value.0)).ok_or_else(missing)
     }
 
     async fn config(&self, name: &str, key: &str) -> Result<String, StoreError> {
         let object = Named { kind: "ConfigMap", resource: "configmaps", name, namespace: &self.place.secrets };
         let config = self.secrets::<ConfigMap>().get(name).await.map_err(|error| self.refused(&error, &object))?;
-        let missing = || StoreError::new(StoreErrorKind::Invalid, format!("ConfigMap {name:?} has no key {key:?}"));
+        let missing = || missing(format!("ConfigMap {name:?} has no key {key:?}"));
         config.data.and_then(|mut data| data.remove(key)).ok_or_else(missing)
     }
 
@@ -170,10 +176,7 @@ impl Credentials for ClusterCredentials {
         // A list of one: an opened namespace gives the right to list, which the pull secrets need anyway.
         let params = ListParams::default().fields(&format!("metadata.name={name}"));
         let found = self.accounts().list(&params).await.map_err(|error| self.refused(&error, &object))?;
-        let missing = || {
-            let text = format!("ServiceAccount {name:?} does not exist in namespace {:?}", object.namespace);
-            StoreError::new(StoreErrorKind::Invalid, text)
-        };
+        let missing = || missing(format!("ServiceAccount {name:?} does not exist in namespace {:?}", object.namespace));
         let account = found.items.into_iter().next().ok_or_else(missing)?;
         Ok(account.annotations().get(annotation).cloned())
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rekey_api::{condition::Reason, reference::StoreKind};
 use rekey_core::{
     SpecError,
+    notice::Notice,
     render::RenderError,
     store::{StoreError, StoreErrorKind},
     summary::Situation,
@@ -179,9 +180,11 @@ impl Error {
             Self::NamespaceNotOpened { .. } => Reason::NamespaceNotOpened,
             Self::StoreNotFound { .. } => Reason::StoreNotFound,
             Self::StoreNotAllowed { .. } => Reason::StoreNotAllowed,
-            Self::StoreBusy { .. } | Self::NoRoom => Reason::Unavailable,
+            Self::StoreBusy { .. } => Reason::Unavailable,
+            Self::NoRoom | Self::Crowded { .. } => Reason::OperatorBusy,
             Self::TooMuch { .. } => Reason::SecretTooLarge,
-            Self::NotKnownYet { .. } | Self::Crowded { .. } | Self::TooManyPods { .. } => Reason::DependencyNotReady,
+            Self::NotKnownYet { .. } => Reason::Progressing,
+            Self::TooManyPods { .. } => Reason::TooManyPods,
             Self::Store { source, .. } => match source.kind {
                 StoreErrorKind::NotFound => Reason::KeyNotFound,
                 StoreErrorKind::Denied => Reason::AccessDenied,
@@ -195,6 +198,12 @@ impl Error {
             Self::Api { .. } | Self::Overtaken { .. } | Self::Deadline(_) => Reason::ApiError,
             Self::Panic | Self::Thread(_) => Reason::InternalError,
         }
+    }
+
+    /// What an Event tells of it; `action` has failed.
+    #[must_use]
+    pub fn notice(&self, action: &'static str) -> Notice {
+        Notice::warning(self.reason(), action, self.to_string())
     }
 
     /// See [`Class`].
@@ -252,9 +261,24 @@ impl Error {
                 if published {
                     Situation::LastKnown(self.reason(), text)
                 } else {
-                    Situation::NotReady(Reason::DependencyNotReady, text)
+                    Situation::NotReady(self.reason(), text)
                 }
             }
+        }
+    }
+
+    /// The situation of a store that cannot be used. What its own spec can never lead to is not shown as if time helped: it
+    /// is tried again all the same, since a name may resolve to another address, or consent be given.
+    #[must_use]
+    pub fn situation_of_store(&self) -> Situation {
+        let text = self.to_string();
+        let Self::Store { source, .. } = self else { return self.situation(false) };
+        match (source.because, source.kind) {
+            (Some(reason @ (Reason::AddressNotAllowed | Reason::NoConsent)), _)
+            | (Some(reason @ Reason::StoreNotReady), StoreErrorKind::Invalid) => Situation::Stalled(reason, text),
+            (None, StoreErrorKind::Invalid) => Situation::Stalled(Reason::InvalidSpec, text),
+            (Some(reason), StoreErrorKind::Invalid) => Situation::NotReady(reason, text),
+            (_, _) => self.situation(false),
         }
     }
 

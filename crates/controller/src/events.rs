@@ -5,7 +5,7 @@ use kube::{
     Client, Resource,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
-use rekey_api::condition::Reason;
+use rekey_core::notice::{Notice, Severity};
 
 /// Publishes Events (<https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/>). A lost Event
 /// is no reason to fail: it is logged.
@@ -22,40 +22,33 @@ impl Events {
         Self { client, reporter }
     }
 
-    /// Tells something that went as wanted.
-    pub async fn normal<K: Resource<DynamicType = ()>>(&self, object: &K, reason: Reason, action: &str, note: &str) {
-        self.publish(&object.object_ref(&()), EventType::Normal, reason, action, note).await;
+    /// Tells something about an object.
+    pub async fn tell<K: Resource<DynamicType = ()>>(&self, object: &K, notice: &Notice) {
+        self.tell_about(&object.object_ref(&()), notice).await;
     }
 
-    /// Tells something that somebody should look at.
-    pub async fn warning<K: Resource<DynamicType = ()>>(&self, object: &K, reason: Reason, action: &str, note: &str) {
-        self.publish(&object.object_ref(&()), EventType::Warning, reason, action, note).await;
-    }
-
-    /// About an object that is known by reference only.
-    pub async fn about(&self, reference: &ObjectReference, reason: Reason, action: &str, note: &str) {
-        self.publish(reference, EventType::Normal, reason, action, note).await;
-    }
-
-    /// Tells something that somebody should look at, of an object that is known by reference only.
-    pub async fn warning_about(&self, reference: &ObjectReference, reason: Reason, action: &str, note: &str) {
-        self.publish(reference, EventType::Warning, reason, action, note).await;
-    }
-
-    async fn publish(&self, reference: &ObjectReference, type_: EventType, reason: Reason, action: &str, note: &str) {
-        let event = Event {
-            type_,
-            reason: reason.as_str().to_owned(),
-            note: Some(clip(note)),
-            action: action.to_owned(),
-            secondary: None,
-        };
+    /// Tells something about an object that is known by reference only.
+    pub async fn tell_about(&self, reference: &ObjectReference, notice: &Notice) {
         // A recorder counts Events of equal reason and action as one and keeps the first text: who changed a Secret the
         // second time would never be told. So none is kept; statuses change before an Event is made, which bounds them.
         let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
-        if let Err(error) = recorder.publish(&event, reference).await {
-            tracing::warn!(%reason, object = reference.name, code = ?crate::error::status(&error), "an Event was lost");
+        if let Err(error) = recorder.publish(&event(notice), reference).await {
+            let (reason, code) = (notice.reason, crate::error::status(&error));
+            tracing::warn!(%reason, object = reference.name, ?code, "an Event was lost");
         }
+    }
+}
+
+fn event(Notice { severity, reason, action, text }: &Notice) -> Event {
+    Event {
+        type_: match severity {
+            Severity::Normal => EventType::Normal,
+            Severity::Warning => EventType::Warning,
+        },
+        reason: reason.as_str().to_owned(),
+        note: Some(clip(text)),
+        action: (*action).to_owned(),
+        secondary: None,
     }
 }
 

@@ -7,15 +7,12 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::Api;
-use rekey_api::{
-    SecretPolicy, SecretPolicyStatus,
-    condition::{ConditionType, Reason},
-};
+use rekey_api::{SecretPolicy, SecretPolicyStatus};
 use rekey_core::{
     SpecError,
-    policy::{self, Fetch, Fetched, Notice, Plan, Policy, Seen, Step, Tools},
+    policy::{self, Fetch, Fetched, Plan, Policy, Seen, Step, Tools},
     stop::Stop,
-    summary::{Extra, Situation, conditions},
+    summary::conditions,
     time,
 };
 
@@ -84,7 +81,7 @@ impl Reconcile for Policies {
         };
         let status = failure(ctx, object, error);
         if settle::settle(ctx, object, &status, true, notify::policy).await? {
-            ctx.events.warning(object, error.reason(), "Sync", &error.to_string()).await;
+            ctx.events.tell(object, &error.notice("Sync")).await;
         }
         Ok(())
     }
@@ -184,12 +181,8 @@ async fn keep(ctx: &Context, object: &SecretPolicy, parsed: &Arc<Policy>) -> Res
     if room.is_some() {
         ctx.memory.set_fetched(&parsed.uid, Read { at: now, moment, next: plan.again }); // only now: what the status could not be told is read again
     }
-    for Notice { reason, action, text } in &plan.events {
-        if matches!(reason, Reason::Drifted | Reason::ConsumerFailed | Reason::KeyNotFound | Reason::StoreWentBack) {
-            ctx.events.warning(object, *reason, action, text).await;
-        } else {
-            ctx.events.normal(object, *reason, action, text).await;
-        }
+    for notice in &plan.events {
+        ctx.events.tell(object, notice).await;
     }
     let published = observe::published(ctx, parsed);
     if let Some(open) = seen.rotation.as_ref().filter(|open| !open.is_published(published.as_deref())) {
@@ -205,14 +198,7 @@ async fn keep(ctx: &Context, object: &SecretPolicy, parsed: &Arc<Policy>) -> Res
 
 /// Rests: says so, and touches nothing.
 async fn suspended(ctx: &Context, object: &SecretPolicy, parsed: &Policy) -> Result<Next, Error> {
-    let mut status = object.status.clone().unwrap_or_default();
-    let text = "spec.suspend is true: nothing is read, written or restarted".to_owned();
-    let message = text.clone();
-    let extra = Extra { kind: ConditionType::ConsumersCurrent, value: false, reason: Reason::Suspended, message };
-    let situation = Situation::Resting(text);
-    status.observed_generation = Some(parsed.generation);
-    status.source = Some(parsed.source.text());
-    status.conditions = conditions(&status.conditions, &situation, &[extra], parsed.generation, ctx.now());
+    let status = policy::suspended(parsed, &object.status.clone().unwrap_or_default(), ctx.now());
     settle::settle(ctx, object, &status, false, notify::policy).await?;
     Ok(Next::Change)
 }

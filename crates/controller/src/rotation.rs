@@ -14,7 +14,6 @@ use rekey_core::{
     SpecError,
     rotation::{self, Due, Effect, Move, Owner, Plan, Prepared, Record, Seen, State, StoreView, Stored, TRIES, Wait},
     store::Write,
-    summary::Situation,
     time,
 };
 use uuid::Uuid;
@@ -113,18 +112,12 @@ impl Reconcile for Schedules {
             Error::NamespaceNotOpened { .. } if before.is_unseen() => {
                 rotation::stalled(&before, requested, &error.situation(false), generation, ctx.now())
             }
-            Error::NamespaceNotOpened { .. } => {
-                rotation::failed(&before, &error.situation(false), generation, ctx.now())
-            }
-            _ => {
-                let situation = Situation::NotReady(error.reason(), error.to_string());
-                rotation::failed(&before, &situation, generation, ctx.now())
-            }
+            _ => rotation::failed(&before, &error.situation(false), generation, ctx.now()),
         };
         let news = condition_reason(&before) != condition_reason(&status);
         settle::settle(ctx, object, &status, true, notify::schedule).await?;
         if news && !matches!(error.class(), Class::Conflict) {
-            ctx.events.warning(object, error.reason(), "Rotate", &error.to_string()).await;
+            ctx.events.tell(object, &error.notice("Rotate")).await;
         }
         Ok(())
     }
@@ -181,14 +174,13 @@ async fn turn(ctx: &Context, object: &RotationSchedule, plan: &Plan) -> Result<N
     let (due, handled) = rotation::due(plan, &before, now);
     let seen = observe::observe(ctx, &before, (object, plan), &state, due.clone()).await?;
     let left = tidy(ctx, plan, &state, &seen).await?;
-    let decided = rotation::step(state.clone(), &seen, now);
+    let decided = rotation::step(state, &seen, now);
     let decided = left.iter().fold(decided, |decided, left| decided.adding(&left.text));
     let record = Record { plan, status: &before, decided: &decided, due: &due, handled: handled.as_deref(), now };
     let status = rotation::record(&record);
     if settle::settle(ctx, object, &status, true, notify::schedule).await? {
-        announce(ctx, object, plan, &decided, &state).await;
-        if let Some(Wait { reason, text }) = left.filter(|_| !matches!(decided.state, State::Publishing(_))) {
-            ctx.events.warning(object, reason, "Rotate", &text).await; // nothing tries it again from here on
+        for notice in rotation::notices(plan, &decided, &before, left.as_ref()) {
+            ctx.events.tell(object, &notice).await;
         }
         return Ok(Next::Now);
     }
@@ -247,34 +239,6 @@ fn wait(decided: &Move, seen: &Seen, status: &RotationScheduleStatus, now: DateT
         (State::Preparing(_) | State::Publishing(_) | State::RollingOut(_) | State::Settling(_), _, _) => {
             quarter(rotation::begun(status).map_or(now, |begun| begun.step))
         }
-    }
-}
-
-async fn announce(ctx: &Context, object: &RotationSchedule, plan: &Plan, decided: &Move, before: &State) {
-    use rekey_api::{condition::Reason, rotation::RotationOutcome};
-    if let Some((outcome, why)) = &decided.ended {
-        let reason = rotation::outcome_reason(*outcome);
-        if *outcome == RotationOutcome::Completed {
-            let text = why.clone().unwrap_or_else(|| format!("rotated {} in {}", plan.key, plan.store.name));
-            ctx.events.normal(object, reason, "Rotate", &text).await;
-        } else {
-            let text = format!("{outcome:?}: {}", why.as_deref().unwrap_or_default());
-            ctx.events.warning(object, reason, "Rotate", &text).await;
-        }
-        return;
-    }
-    let told = object.status.iter().filter_map(|status| status.rotation.as_ref()?.message.as_ref());
-    match (&decided.waits, before, &decided.state) {
-        (Some(wait), _, _)
-            if wait.reason == Reason::PendingNotProven && told.clone().all(|told| *told != wait.text) =>
-        {
-            ctx.events.warning(object, wait.reason, "Rotate", &wait.text).await;
-        }
-        (_, State::Idle, State::Preparing(open)) => {
-            let text = format!("began rotation {} ({:?})", open.id, open.reason);
-            ctx.events.normal(object, Reason::Rotating, "Rotate", &text).await;
-        }
-        _ => {}
     }
 }
 

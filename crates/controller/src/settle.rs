@@ -7,7 +7,7 @@ use kube::{
     core::object::HasStatus,
 };
 use rekey_api::names;
-use rekey_core::bounds::Bounded;
+use rekey_core::bounds::{Bounded, fit};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -38,7 +38,7 @@ pub trait Kind:
     fn table(ctx: &Context) -> &Table<Object<Self>>;
 }
 
-/// Writes `status` unless the object has it already. `version`: the write is refused if the object is no longer in
+/// Writes `status`, as far as its schema takes it, unless the object has it already. `version`: the write is refused if the object is no longer in
 /// this version, for states that must follow one another.
 ///
 /// # Errors
@@ -49,6 +49,11 @@ where
     K::Status: Serialize + PartialEq,
 {
     if object.status() == Some(status) {
+        return Ok(None);
+    }
+    let fitting = fit::<K>(status);
+    let status = fitting.as_ref().unwrap_or(status);
+    if fitting.is_some() && object.status() == Some(status) {
         return Ok(None);
     }
     let name = ObjectName::new(object.namespace().unwrap_or_default(), object.name_any());
@@ -127,7 +132,7 @@ where
         uid: metadata.uid.clone(),
         ..ObjectReference::default()
     };
-    ctx.events.warning_about(&reference, error.reason(), "Read", &error.to_string()).await;
+    ctx.events.tell_about(&reference, &error.notice("Read")).await;
     match told {
         // The rules of today's schema can stand against any write of an old object; the Event has told of it.
         Err(Error::Api { source, .. }) if crate::error::status(&source) == Some(422) => Ok(()),

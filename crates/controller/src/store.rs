@@ -7,6 +7,7 @@ use rekey_api::{ClusterRemoteStore, RemoteStore, RemoteStoreStatus, reference::S
 use rekey_core::{
     SpecError,
     grant::Grants,
+    notice::Notice,
     store::StoreErrorKind,
     summary::{Situation, conditions},
 };
@@ -157,13 +158,14 @@ impl<K: StoreObject> Reconcile for Stores<K> {
         }
         let mut status = store.status().cloned().unwrap_or_default();
         let generation = store.meta().generation.unwrap_or_default();
-        let situation = error.situation(false);
+        let situation = error.situation_of_store();
         status.observed_generation = Some(generation);
         status.capabilities.clear();
         status.conditions = conditions(&status.conditions, &situation, &[], generation, ctx.now());
         let changed = settle::settle(ctx, store, &status, false, notify::store).await?;
         if changed {
-            ctx.events.warning(store, error.reason(), "Probe", &error.to_string()).await;
+            let reason = situation.reason();
+            ctx.events.tell(store, &Notice::warning(reason, "Probe", situation.message())).await;
         }
         Ok(())
     }

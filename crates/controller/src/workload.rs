@@ -8,10 +8,10 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 use kube::ResourceExt as _;
-use rekey_api::{condition::Reason, names, policy::Restart};
+use rekey_api::{names, policy::Restart};
 use rekey_core::{
     policy::{Look, Policy, effective_secret},
-    rollout::{Decision, Input, Pod, Standing, Turn, decide, jobs_known, standing, staying, turn, wanted},
+    rollout::{self, Decision, Input, Pod, Standing, Turn, decide, jobs_known, standing, staying, turn, wanted},
     time,
     workload::{Kind, Marker, Progress, Use, Workload, WorkloadId, uses},
 };
@@ -59,7 +59,7 @@ impl Reconcile for Workloads {
         if matches!(error, Error::TooManyPods { .. })
             && let Some(row) = ctx.known.workloads.get(&workload_name(key))
         {
-            ctx.events.about(&reference(&row.0), error.reason(), "Restart", &error.to_string()).await;
+            ctx.events.tell_about(&reference(&row.0), &error.notice("Restart")).await;
         }
         Ok(())
     }
@@ -222,10 +222,9 @@ async fn restart(ctx: &Context, workload: &Workload, marker: &Marker, because: &
     apply::marker(ctx, workload, marker).await?;
     ctx.memory.count_mark(&workload.uid, marker);
     drop(one_at_a_time); // the table says from here on that this one is on its way
-    let because = because.iter().map(|input| input.secret.as_str()).collect::<Vec<_>>().join(", ");
-    let note = format!("restarted: the value of {because} has changed");
-    ctx.events.about(&reference(workload), Reason::Restarting, "Restart", &note).await;
-    tracing::info!(because, "restarted");
+    let because: Vec<String> = because.iter().map(|input| input.secret.clone()).collect();
+    ctx.events.tell_about(&reference(workload), &rollout::restarted(&because)).await;
+    tracing::info!(because = because.join(", "), "restarted");
     Ok(Next::Change)
 }
 
@@ -234,12 +233,7 @@ async fn reverted(ctx: &Context, workload: &Workload, marker: &Marker) -> Next {
     if !ctx.memory.tell_reverted(&workload.uid, marker) {
         return Next::Change;
     }
-    let managers = workload.managers.join(", ");
-    let note = format!(
-        "the restart marker was taken off twice; it is not written again for this value. Let whoever manages the pod \
-         template ({managers}) leave the annotation rekey.dev/consumed alone, or restart it by hand"
-    );
-    ctx.events.about(&reference(workload), Reason::MarkerReverted, "Restart", &note).await;
+    ctx.events.tell_about(&reference(workload), &rollout::reverted(&workload.managers)).await;
     Next::Change
 }
 

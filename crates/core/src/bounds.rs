@@ -4,6 +4,10 @@
 //!
 //! Bounds, patterns, choices, keys of lists and lengths of time are checked here. The other CEL rules are conditions between
 //! fields, which the parsers of this crate repeat; a test holds both against the cases of `crates/api/tests/cases`.
+//!
+//! A status of ours is held to its schema too: see [`fit()`].
+
+mod fit;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,17 +22,32 @@ use rekey_api::{GoDuration, crds};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+pub use fit::fit;
+
 use crate::SpecError;
 
-static SPECS: LazyLock<BTreeMap<String, Node>> = LazyLock::new(|| {
+static SCHEMAS: LazyLock<BTreeMap<String, Schemas>> = LazyLock::new(|| {
     let mut patterns = Patterns::default();
-    let spec = |crd: &CustomResourceDefinition| {
+    let schemas = |crd: &CustomResourceDefinition| {
         let schema = crd.spec.versions.first()?.schema.as_ref()?.open_api_v3_schema.as_ref()?;
-        let spec = serde_json::to_value(schema.properties.as_ref()?.get("spec")?).ok()?;
-        Some((crd.spec.names.kind.clone(), Node::read(&spec, &mut patterns)))
+        let mut part = |name: &str| {
+            let part = serde_json::to_value(schema.properties.as_ref()?.get(name)?).ok()?;
+            Some(Node::read(&part, &mut patterns))
+        };
+        Some((crd.spec.names.kind.clone(), Schemas { spec: part("spec")?, status: part("status")? }))
     };
-    crds::all().iter().filter_map(spec).collect()
+    crds::all().iter().filter_map(schemas).collect()
 });
+
+/// The schemas of a kind.
+struct Schemas {
+    spec: Node,
+    status: Node,
+}
+
+fn schemas(kind: &str) -> Option<&'static Schemas> {
+    SCHEMAS.get(kind)
+}
 
 /// An object of ours whose spec has bounds.
 pub trait Bounded: Resource<DynamicType = ()> {
@@ -46,10 +65,10 @@ where
 {
     fn within_bounds(&self) -> Result<(), SpecError> {
         let kind = K::kind(&());
-        let schema = SPECS.get(kind.as_ref()).ok_or_else(|| SpecError::field("kind", "it is none of Rekey's"))?;
+        let schemas = schemas(kind.as_ref()).ok_or_else(|| SpecError::field("kind", "it is none of Rekey's"))?;
         let spec =
             serde_json::to_value(self.spec()).map_err(|_| SpecError::field("spec", "it cannot be written as JSON"))?;
-        schema.check("spec", &spec)
+        schemas.spec.check("spec", &spec)
     }
 }
 

@@ -4,7 +4,7 @@
 //! consent when the addresses of its entries cover every address that the credential goes to; an entry without addresses
 //! covers none, since whoever may edit the user could send the credential anywhere.
 
-use rekey_api::names::USABLE_BY;
+use rekey_api::{condition::Reason, names::USABLE_BY};
 
 use crate::store::{StoreError, StoreErrorKind, place::Place};
 
@@ -80,7 +80,8 @@ impl User {
             },
         };
         let Credential { namespace, name } = credential;
-        Err(StoreError::new(StoreErrorKind::Denied, format!("Secret {name:?} in namespace {namespace:?} {text}")))
+        let text = format!("Secret {name:?} in namespace {namespace:?} {text}");
+        Err(StoreError::new(StoreErrorKind::Denied, text).because(Reason::NoConsent))
     }
 
     /// The entry that gives consent.

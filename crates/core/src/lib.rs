@@ -9,6 +9,7 @@ pub mod consent;
 pub mod digest;
 pub mod grant;
 pub mod health;
+pub mod notice;
 pub mod password;
 pub mod policy;
 pub mod published;

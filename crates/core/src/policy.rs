@@ -3,6 +3,7 @@
 mod adopt;
 mod consumers;
 mod fetch;
+mod line;
 mod open_rotation;
 mod proof;
 mod publish;
@@ -24,7 +25,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Resource as _;
 use rekey_api::{
     GoDuration, SecretPolicy, names,
-    policy::{Immutability, OnPolicyDelete, Ownership, Restart, Target},
+    policy::{Immutability, OnPolicyDelete, Ownership, ReadyWhen, Restart, Target},
     reference::ConfigMapKeyRef,
 };
 
@@ -33,10 +34,10 @@ pub use fetch::{EngineCall, Fetch, Fetched, LastRead, Lookup, Request, Wanted, f
 pub use open_rotation::OpenRotation;
 #[cfg(test)]
 pub(crate) use refuse::UNBUILT;
-pub use secret::{Content, Desired, Made, Notice, ObjectVersion, Plan, Seen, SeenSecret, Step, admit, make, secret};
+pub use secret::{Content, Desired, Made, ObjectVersion, Plan, Seen, SeenSecret, Step, admit, make, secret};
 pub use source::{Engine, Item, Refresh, Remote, Set, SetFrom, Source, shown};
 
-pub use status::failed;
+pub use status::{failed, suspended};
 pub use values::Tools;
 
 use self::templates::Templates;
@@ -85,6 +86,8 @@ pub struct Policy {
     pub progress_deadline: GoDuration,
     /// After this time a consumer that reloads by itself counts as current.
     pub live_reload_grace: GoDuration,
+    /// What `Ready` waits for.
+    pub ready_when: ReadyWhen,
     /// Whether everything rests.
     pub suspended: bool,
     /// The token of `rekey.dev/sync-requested`.
@@ -137,6 +140,7 @@ impl TryFrom<&SecretPolicy> for Policy {
             named: consumers::named(&spec.rollout.consumers)?,
             progress_deadline: spec.rollout.progress_deadline,
             live_reload_grace: spec.rollout.live_reload_grace,
+            ready_when: spec.rollout.ready_when,
             suspended: spec.suspend,
             sync_requested: request::token(&object.metadata, names::SYNC_REQUESTED)?,
         })

@@ -4,6 +4,7 @@
 //! it consumes last changed. The marker on the template spares the look at the pods; it is never the only proof, so a
 //! marker that somebody reverts leads to no second restart.
 
+mod notices;
 #[cfg(test)]
 pub(crate) mod tests;
 mod turn;
@@ -16,6 +17,7 @@ use rekey_api::{
     policy::{ConsumeForm, Restart},
 };
 
+pub use notices::{restarted, reverted};
 pub use turn::{Turn, failure, jobs_known, recheck, reloaded, turn};
 
 use crate::{

@@ -1,6 +1,7 @@
 //! What a `RotationSchedule` asks for, parsed once at the door, and the decisions about it.
 
 mod due;
+mod events;
 mod pending;
 mod proof;
 mod state;
@@ -18,6 +19,7 @@ use rekey_api::{
 };
 
 pub use due::{Due, due};
+pub use events::notices;
 pub use pending::{
     Leaving, Owner, Pending, Prepared, Stored, Trust, base_digest, candidates, first, lacks, members, merge, stored,
 };

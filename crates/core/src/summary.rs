@@ -2,12 +2,16 @@
 //! kstatus (<https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md>) understands `Ready`,
 //! `Reconciling` and `Stalled`, the last two being absent when not true; `Ready` is never true together with `Stalled`.
 
+mod listed;
+
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use rekey_api::{
     bounds::MESSAGE,
     condition::{ConditionType, Reason},
 };
+
+pub use listed::{clip, listed};
 
 use crate::time;
 
@@ -16,10 +20,12 @@ use crate::time;
 pub enum Situation {
     /// All is as the spec wants it.
     Synced(String),
+    /// `Ready` is true, and there is something beside it that somebody should know.
+    Noted(Reason, String),
     /// On its way; `Ready` keeps its last value.
     Progressing(String),
-    /// It rests because somebody wants it to; `Ready` keeps its last value.
-    Resting(String),
+    /// It rests because somebody wants it to; `Ready` keeps its last value, and says why it rests.
+    Resting(Reason, String),
     /// A dependency is missing and nothing has been published yet.
     NotReady(Reason, String),
     /// A dependency is missing; what was published before still stands.
@@ -32,13 +38,36 @@ pub enum Situation {
     Late(Reason, String),
 }
 
-/// A condition beside the three of kstatus; `None` leaves it out.
+/// The value of a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Truth {
+    /// It is the case.
+    True,
+    /// It is not.
+    False,
+    /// Nobody can tell.
+    Unknown,
+}
+
+impl Truth {
+    /// As it stands in status.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+/// A condition beside the three of kstatus.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Extra {
     /// Its type.
     pub kind: ConditionType,
     /// Its value.
-    pub value: bool,
+    pub value: Truth,
     /// Its reason.
     pub reason: Reason,
     /// Its text.
@@ -46,14 +75,15 @@ pub struct Extra {
 }
 
 impl Situation {
-    /// The reason that stands in Events and metrics.
+    /// Why it is so, in a word.
     #[must_use]
     pub fn reason(&self) -> Reason {
         match self {
             Self::Synced(_) => Reason::Synced,
             Self::Progressing(_) => Reason::Progressing,
-            Self::Resting(_) => Reason::Suspended,
-            Self::NotReady(reason, _)
+            Self::Noted(reason, _)
+            | Self::Resting(reason, _)
+            | Self::NotReady(reason, _)
             | Self::LastKnown(reason, _)
             | Self::Stale(reason, _)
             | Self::Stalled(reason, _)
@@ -66,13 +96,44 @@ impl Situation {
     pub fn message(&self) -> &str {
         match self {
             Self::Synced(text)
+            | Self::Noted(_, text)
             | Self::Progressing(text)
-            | Self::Resting(text)
+            | Self::Resting(_, text)
             | Self::NotReady(_, text)
             | Self::LastKnown(_, text)
             | Self::Stale(_, text)
             | Self::Stalled(_, text)
             | Self::Late(_, text) => text,
+        }
+    }
+
+    /// `Ready` in this situation, with its reason; `last`: its value so far.
+    fn ready(&self, last: Option<&Condition>) -> (Truth, Reason) {
+        let kept = match last.map(|last| last.status.as_str()) {
+            Some("True") => Truth::True,
+            Some(_) | None => Truth::False, // of what has never been Ready nothing is known to be as it should
+        };
+        match self {
+            Self::Synced(_) => (Truth::True, Reason::Synced),
+            Self::Noted(reason, _) => (Truth::True, *reason),
+            Self::Progressing(_) => (kept, Reason::Progressing),
+            Self::Resting(reason, _) => (kept, *reason),
+            Self::LastKnown(..) => (Truth::True, Reason::ServingLastKnown),
+            Self::Stale(..) => (Truth::False, Reason::TooStale),
+            Self::NotReady(reason, _) | Self::Stalled(reason, _) | Self::Late(reason, _) => (Truth::False, *reason),
+        }
+    }
+
+    /// What stands beside `Ready` because of it.
+    fn others(&self) -> Vec<(ConditionType, Truth, Reason)> {
+        let retries = (ConditionType::Reconciling, Truth::True, Reason::ProgressingWithRetry);
+        match self {
+            Self::Synced(_) | Self::Noted(..) | Self::Resting(..) | Self::Late(..) => Vec::new(),
+            Self::Progressing(_) => vec![(ConditionType::Reconciling, Truth::True, Reason::Progressing)],
+            Self::NotReady(..) => vec![retries],
+            Self::LastKnown(reason, _) => vec![(ConditionType::Fresh, Truth::False, *reason)],
+            Self::Stale(reason, _) => vec![retries, (ConditionType::Fresh, Truth::False, *reason)],
+            Self::Stalled(reason, _) => vec![(ConditionType::Stalled, Truth::True, *reason)],
         }
     }
 }
@@ -86,9 +147,8 @@ pub fn conditions(
     generation: i64,
     now: DateTime<Utc>,
 ) -> Vec<Condition> {
-    let last_ready = previous.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
-    let build = |kind: ConditionType, value: bool, reason: Reason, message: &str| {
-        let status = if value { "True" } else { "False" };
+    let build = |kind: ConditionType, value: Truth, reason: Reason, message: &str| {
+        let status = value.as_str();
         let before = previous.iter().find(|before| before.type_ == kind.as_str() && before.status == status);
         Condition {
             type_: kind.as_str().to_owned(),
@@ -99,52 +159,21 @@ pub fn conditions(
             last_transition_time: before.map_or_else(|| time::kube(now), |before| before.last_transition_time.clone()),
         }
     };
-    let mut found = Vec::new();
-    match situation {
-        Situation::Synced(text) => found.push(build(ConditionType::Ready, true, Reason::Synced, text)),
-        Situation::Progressing(text) => {
-            found.push(match last_ready {
-                Some(last) => Condition { observed_generation: Some(generation), ..last.clone() },
-                None => build(ConditionType::Ready, false, Reason::Progressing, text),
-            });
-            found.push(build(ConditionType::Reconciling, true, Reason::Progressing, text));
+    let last = previous.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
+    let ready = match (situation, last) {
+        // While a change is on its way, what was in order before still is. Any other reason is one of the past.
+        (Situation::Progressing(_), Some(last)) if last.reason == Reason::Synced.as_str() => {
+            Condition { observed_generation: Some(generation), ..last.clone() }
         }
-        Situation::Resting(text) => found.push(match last_ready {
-            Some(last) => Condition { observed_generation: Some(generation), ..last.clone() },
-            None => build(ConditionType::Ready, false, Reason::Suspended, text),
-        }),
-        Situation::NotReady(reason, text) => {
-            found.push(build(ConditionType::Ready, false, *reason, text));
-            found.push(build(ConditionType::Reconciling, true, Reason::ProgressingWithRetry, text));
+        _ => {
+            let (value, reason) = situation.ready(last);
+            build(ConditionType::Ready, value, reason, situation.message())
         }
-        Situation::LastKnown(reason, text) => {
-            found.push(build(ConditionType::Ready, true, Reason::ServingLastKnown, text));
-            found.push(build(ConditionType::Fresh, false, *reason, text));
-        }
-        Situation::Stale(reason, text) => {
-            found.push(build(ConditionType::Ready, false, Reason::TooStale, text));
-            found.push(build(ConditionType::Reconciling, true, Reason::ProgressingWithRetry, text));
-            found.push(build(ConditionType::Fresh, false, *reason, text));
-        }
-        Situation::Stalled(reason, text) => {
-            found.push(build(ConditionType::Ready, false, *reason, text));
-            found.push(build(ConditionType::Stalled, true, *reason, text));
-        }
-        Situation::Late(reason, text) => found.push(build(ConditionType::Ready, false, *reason, text)),
-    }
-    found.extend(extras.iter().map(|extra| build(extra.kind, extra.value, extra.reason, &extra.message)));
-    found
-}
-
-/// The beginning of a text, with a mark where something is left out: the schema refuses a status with a longer one, for
-/// as long as it is that long. Conditions could carry 32,768 characters; ours stay readable.
-#[must_use]
-pub fn clip(text: &str, most: u32) -> String {
-    let most = usize::try_from(most).unwrap_or(usize::MAX);
-    match text.char_indices().nth(most) {
-        Some(_) => text.chars().take(most.saturating_sub(1)).chain(['…']).collect(),
-        None => text.to_owned(),
-    }
+    };
+    let others = situation.others().into_iter();
+    let others = others.map(|(kind, value, reason)| build(kind, value, reason, situation.message()));
+    let extras = extras.iter().map(|extra| build(extra.kind, extra.value, extra.reason, &extra.message));
+    std::iter::once(ready).chain(others).chain(extras).collect()
 }
 
 #[cfg(test)]
@@ -165,9 +194,11 @@ mod tests {
         for (situation, expected) in [
             (Situation::Synced(text()), vec!["Ready=True/Synced"]),
             (Situation::Progressing(text()), vec!["Ready=False/Progressing", "Reconciling=True/Progressing"]),
+            (Situation::Noted(Reason::ConsumerFailed, text()), vec!["Ready=True/ConsumerFailed"]),
+            (Situation::Resting(Reason::Suspended, text()), vec!["Ready=False/Suspended"]),
             (
-                Situation::NotReady(Reason::DependencyNotReady, text()),
-                vec!["Ready=False/DependencyNotReady", "Reconciling=True/ProgressingWithRetry"],
+                Situation::NotReady(Reason::KeyNotFound, text()),
+                vec!["Ready=False/KeyNotFound", "Reconciling=True/ProgressingWithRetry"],
             ),
             (
                 Situation::LastKnown(Reason::Unavailable, text()),
@@ -197,5 +228,34 @@ mod tests {
         assert_eq!(third[0].last_transition_time, first[0].last_transition_time);
         let fourth = conditions(&third, &Situation::Stalled(Reason::InvalidSpec, "d".to_owned()), &[], 2, at(30));
         assert_ne!(fourth[0].last_transition_time, first[0].last_transition_time);
+    }
+
+    #[test]
+    fn a_wait_keeps_the_last_value_and_says_why() {
+        let rest = |reason: Reason| Situation::Resting(reason, format!("{reason}"));
+        let synced = conditions(&[], &Situation::Synced("a".to_owned()), &[], 1, at(0));
+        let waits = conditions(&synced, &rest(Reason::Suspended), &[], 2, at(9));
+        assert_eq!(shown(&waits), ["Ready=True/Suspended"]);
+        assert_eq!((waits[0].message.as_str(), waits[0].observed_generation), ("Suspended", Some(2)));
+        assert_eq!(waits[0].last_transition_time, synced[0].last_transition_time, "the value is the same");
+        let stalled = conditions(&synced, &Situation::Stalled(Reason::InvalidSpec, "b".to_owned()), &[], 2, at(9));
+        assert_eq!(shown(&conditions(&stalled, &rest(Reason::Suspended), &[], 3, at(20))), ["Ready=False/Suspended"]);
+    }
+
+    /// A reason of the past is no reason of today.
+    #[test]
+    fn progress_keeps_no_reason_but_that_all_is_well() {
+        let moving = Situation::Progressing("moving".to_owned());
+        for (before, ready) in [
+            (Situation::Synced("a".to_owned()), "Ready=True/Synced"),
+            (Situation::Noted(Reason::ConsumerFailed, "a".to_owned()), "Ready=True/Progressing"),
+            (Situation::Resting(Reason::Suspended, "a".to_owned()), "Ready=False/Progressing"),
+            (Situation::LastKnown(Reason::Unavailable, "a".to_owned()), "Ready=True/Progressing"),
+            (Situation::Stalled(Reason::LockedAndChanged, "a".to_owned()), "Ready=False/Progressing"),
+        ] {
+            let first = conditions(&[], &before, &[], 1, at(0));
+            let second = conditions(&first, &moving, &[], 1, at(9));
+            assert_eq!(shown(&second), [ready, "Reconciling=True/Progressing"], "{before:?}");
+        }
     }
 }

@@ -152,7 +152,6 @@ mod tests {
             rollout(json!({ "canary": workload })),
             rollout(json!({"onFailure": "RollBack"})),
             rollout(json!({"windows": [{"cron": "0 2 * * *", "duration": "2h"}]})),
-            rollout(json!({"readyWhen": "ConsumersHealthy"})),
             rollout(json!({"stableFor": "11s"})),
             json!({"immutability": "Versioned", "versions": {"references": "Move"}}),
             json!({"versions": {"keep": 1}}),

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use rekey_api::condition::Reason;
 use rekey_core::store::{Network, StoreError, StoreErrorKind};
 use reqwest::{
     Url,
@@ -35,11 +36,14 @@ pub(crate) struct Address {
 pub(crate) fn check(field: &str, text: &str, network: &Network) -> Result<Address, StoreError> {
     let refuse = |why: &str| StoreError::new(StoreErrorKind::Invalid, format!("{field} {why}"));
     let url = Url::parse(text).map_err(|_| refuse("is not a URL; write https://host:port"))?;
+    let refuse_place = |why: &str| refuse(why).because(Reason::AddressNotAllowed);
     match url.scheme() {
         "https" => {}
         "http" if network.insecure => {}
-        "http" => return Err(refuse("must be https:// (http:// needs the operator flag --allow-insecure-stores)")),
-        _ => return Err(refuse("must be https://")),
+        "http" => {
+            return Err(refuse_place("must be https:// (http:// needs the operator flag --allow-insecure-stores)"));
+        }
+        _ => return Err(refuse_place("must be https://")),
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(refuse("must not hold a user or password; credentials belong in auth"));
@@ -52,7 +56,7 @@ pub(crate) fn check(field: &str, text: &str, network: &Network) -> Result<Addres
         return Err(refuse("has no host; write https://host:port"));
     }
     if let Some(address) = literal(host).filter(|address| !is_allowed(*address, network)) {
-        return Err(refuse(&format!("is the address {address}: {REFUSED}")));
+        return Err(refuse_place(&format!("is the address {address}: {REFUSED}")));
     }
     let place = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     Ok(Address { url, place })

@@ -3,6 +3,7 @@
 
 use std::{error::Error, fmt, io, sync::Arc, time::Duration};
 
+use rekey_api::condition::Reason;
 use rekey_core::{
     SecretBytes,
     store::{Allowance, Network, StoreError, StoreErrorKind, Taken},
@@ -198,7 +199,8 @@ impl Failure {
                 (StoreErrorKind::TooMuch, format!("{place} answered with more than one round of reading may take"))
             }
         };
-        StoreError::new(kind, text)
+        let error = StoreError::new(kind, text);
+        if self == Self::Address { error.because(Reason::AddressNotAllowed) } else { error }
     }
 }
 

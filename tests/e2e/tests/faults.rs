@@ -203,7 +203,7 @@ async fn consumer(scene: &Scene) -> Result<()> {
     scene.wait_pod("web").await?;
     until("the policy has seen its consumer", || async {
         let status = scene.wait_synced("db").await?.status.unwrap_or_default();
-        Ok(status.consumers.filter(|consumers| consumers.summary == "1/1"))
+        Ok(status.consumers.filter(|consumers| consumers.total == 1 && consumers.outdated + consumers.failed == 0))
     })
     .await
     .map(drop)

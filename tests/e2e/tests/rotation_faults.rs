@@ -91,7 +91,8 @@ impl Scenario for Rotation {
         until("all is at rest", || async {
             let consumers = scene.wait_synced("db").await?.status.unwrap_or_default().consumers;
             let seen = scene.schedule("db").await?.status.and_then(|status| status.observed_generation);
-            Ok((seen.is_some() && consumers.is_some_and(|at| at.summary == "1/1")).then_some(()))
+            Ok((seen.is_some() && consumers.is_some_and(|at| at.total == 1 && at.outdated + at.failed == 0))
+                .then_some(()))
         })
         .await?;
         kill::quiet(rig, Duration::from_secs(1)).await

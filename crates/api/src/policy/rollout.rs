@@ -12,7 +12,7 @@ use crate::schedule::Window;
 #[serde(rename_all = "camelCase", default)]
 pub struct Rollout {
     /// `Published` (default): `Ready` speaks of the Secret, and a workload that does not become healthy shows in its reason.
-    /// `ConsumersHealthy`: `Ready` waits for the consumers. Not supported yet: `ConsumersHealthy`.
+    /// `ConsumersHealthy`: `Ready` waits for the consumers, and is false when one of them does not become healthy.
     pub ready_when: ReadyWhen,
     /// How long no container of a new pod may have restarted before its workload counts as healthy; `minReadySeconds` wins when it is
     /// larger. Default 10s. Not supported yet: another value than the default.

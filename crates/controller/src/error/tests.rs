@@ -29,7 +29,7 @@ fn one_table_says_what_follows() {
         (api(403), Denied, Reason::ApiError, Some(30_000)),
         (api(500), Transient, Reason::ApiError, Some(1000)),
         (Error::Deadline(Duration::from_secs(1)), Transient, Reason::ApiError, Some(1000)),
-        (Error::NoRoom, Transient, Reason::Unavailable, Some(1000)),
+        (Error::NoRoom, Transient, Reason::OperatorBusy, Some(1000)),
         (Error::TooMuch { what: String::new(), most: 1 }, Data, Reason::SecretTooLarge, Some(30_000)),
         (Error::Panic, Bug, Reason::InternalError, Some(1000)),
     ] {
@@ -55,7 +55,7 @@ fn what_others_say_about_a_write_of_values_is_not_repeated() {
 fn what_was_published_is_served_on_while_a_store_is_away() {
     let away = store(StoreErrorKind::Unavailable);
     assert!(matches!(away.situation(true), Situation::LastKnown(Reason::Unavailable, _)));
-    assert!(matches!(away.situation(false), Situation::NotReady(Reason::DependencyNotReady, _)));
+    assert!(matches!(away.situation(false), Situation::NotReady(Reason::Unavailable, _)));
     assert!(matches!(stalled().situation(true), Situation::Stalled(Reason::InvalidSpec, _)));
 }
 
@@ -89,4 +89,42 @@ fn waiting_grows_to_a_minute_and_a_store_may_ask_for_more() {
     let at_once = StoreError::new(StoreErrorKind::Throttled, "slow down").retry_after(Some(Duration::ZERO));
     assert_eq!(Error::store("read", "s")(at_once.clone()).delay(1), Some(Duration::from_secs(1)));
     assert_eq!(Error::store("read", "s")(at_once).delay(4), Some(Duration::from_secs(8)), "never less");
+}
+
+/// What can never work is not shown as if time helped; what others have to set up is.
+#[test]
+fn a_store_that_can_never_work_is_stalled() {
+    use StoreErrorKind::{Denied, Invalid, Unavailable};
+    let of = |kind, because: Option<Reason>| {
+        let error = StoreError { because, ..StoreError::new(kind, "text") };
+        Error::store("open", "RemoteStore/vault")(error).situation_of_store()
+    };
+    for (kind, because, stalled, reason) in [
+        (Invalid, None, true, Reason::InvalidSpec),
+        (Invalid, Some(Reason::AddressNotAllowed), true, Reason::AddressNotAllowed),
+        (Unavailable, Some(Reason::AddressNotAllowed), true, Reason::AddressNotAllowed),
+        (Denied, Some(Reason::NoConsent), true, Reason::NoConsent),
+        (Invalid, Some(Reason::StoreNotReady), true, Reason::StoreNotReady),
+        (Invalid, Some(Reason::CredentialsNotFound), false, Reason::CredentialsNotFound),
+        (Invalid, Some(Reason::InvalidCredentials), false, Reason::InvalidCredentials),
+        (Denied, None, false, Reason::AccessDenied),
+        (Unavailable, None, false, Reason::Unavailable),
+    ] {
+        let situation = of(kind, because);
+        let is_stalled = matches!(situation, Situation::Stalled(..));
+        assert_eq!((is_stalled, situation.reason()), (stalled, reason), "{kind:?} {because:?}");
+    }
+    assert!(matches!(stalled().situation_of_store(), Situation::Stalled(Reason::InvalidSpec, _)));
+}
+
+#[test]
+fn a_request_that_can_never_work_is_the_fault_of_who_asks() {
+    let request = || store(StoreErrorKind::InvalidKey);
+    assert_eq!((request().class(), request().reason()), (Class::Spec, Reason::InvalidSpec));
+    assert!(matches!(request().situation(true), Situation::Stalled(Reason::InvalidSpec, _)));
+    let of_store = store(StoreErrorKind::Invalid);
+    assert!(
+        matches!(of_store.situation(false), Situation::NotReady(Reason::StoreNotReady, _)),
+        "not the policy's fault"
+    );
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use rekey_api::{
-    bounds::MESSAGE,
     policy::{ConsumeForm, ConsumerState, ConsumerStatus, ConsumersStatus, Restart},
     reference::WorkloadRef,
 };
@@ -14,7 +13,6 @@ use crate::{
     SpecError,
     published::Published,
     rollout::{self, Input, Standing, standing},
-    summary::clip,
     workload::{Kind, Progress, Use, Workload, WorkloadId},
 };
 
@@ -117,26 +115,34 @@ pub fn consumers(
         .map(|(consumer, input, state)| status(&consumer.workload.id, &input.how, shown(state, blocking.as_deref())))
         .collect();
     items.extend(policy.named.iter().filter(|named| !all.iter().any(|at| is(&at.workload.id, named))).map(missing));
-    let current = |item: &ConsumerStatus| matches!(item.state, ConsumerState::Current | ConsumerState::Assumed);
-    items.sort_by(|a, b| (current(a), &a.kind, &a.name).cmp(&(current(b), &b.kind, &b.name)));
+    items.sort_by(|a, b| (rank(a.state), &a.kind, &a.name).cmp(&(rank(b.state), &b.kind, &b.name)));
     if items.is_empty() {
         return None;
     }
-    let count = |states: &[ConsumerState]| {
-        u32::try_from(items.iter().filter(|item| states.contains(&item.state)).count()).unwrap_or(u32::MAX)
+    let count = |state: ConsumerState| {
+        u32::try_from(items.iter().filter(|item| item.state == state).count()).unwrap_or(u32::MAX)
     };
     let total = u32::try_from(items.len()).unwrap_or(u32::MAX);
-    let current = count(&[ConsumerState::Current, ConsumerState::Assumed]);
-    let failed = count(&[ConsumerState::Failed]);
-    Some(ConsumersStatus {
-        summary: format!("{current}/{total}"),
-        total,
-        current,
-        outdated: total - current - failed,
-        failed,
-        assumed: count(&[ConsumerState::Assumed]),
-        items,
-    })
+    let [current, assumed, failed] = [ConsumerState::Current, ConsumerState::Assumed, ConsumerState::Failed].map(count);
+    let summary = match assumed {
+        0 => format!("{current}/{total}"),
+        _ => format!("{current}/{total} ({assumed} assumed)"),
+    };
+    let outdated = total - current - assumed - failed;
+    Some(ConsumersStatus { summary, total, current, outdated, failed, assumed, items })
+}
+
+/// Those that are behind come first, then those that nobody knows of.
+fn rank(state: ConsumerState) -> u8 {
+    match state {
+        ConsumerState::Outdated
+        | ConsumerState::Progressing
+        | ConsumerState::Failed
+        | ConsumerState::Held
+        | ConsumerState::Unknown => 0,
+        ConsumerState::Assumed => 1,
+        ConsumerState::Current => 2,
+    }
 }
 
 fn is(id: &WorkloadId, (kind, name): &(Kind, String)) -> bool {
@@ -155,7 +161,7 @@ fn status(id: &WorkloadId, how: &Use, (state, message): (ConsumerState, Option<S
         state,
         how: how.forms.iter().copied().collect(),
         pods: None,
-        message: message.map(|message| clip(&message, MESSAGE)),
+        message,
     }
 }
 
@@ -248,22 +254,29 @@ mod tests {
 
     use super::*;
     use crate::{
-        rollout::tests::{at, changed, workload},
+        rollout::tests::{at, changed, unchanged, workload},
         workload::Job,
     };
 
+    /// A whole status with more than it has room for, as it is written.
     #[test]
-    fn a_long_reason_is_cut_to_what_the_status_takes() {
+    fn what_many_consumers_say_is_cut_to_what_the_status_takes() {
         let job = |number: usize| Job { name: format!("{number:0250}"), uid: number.to_string() };
-        let mut consumer = consumer("web", "");
-        consumer.workload.id.kind = Kind::CronJob;
-        consumer.workload.jobs = (0..10).map(job).collect();
         let published = changed("db").published;
-        consumer.look = Some(Look { changed: published.changed(&crate::workload::Keys::All), current: false });
-        let found = consumers(&policy(&json!({})), &published, &[consumer], at(200)).unwrap();
-        let message = found.items[0].message.as_deref().unwrap();
+        let nightly = |number: usize| {
+            let mut consumer = consumer(&format!("{number:0253}"), "");
+            consumer.workload.id.kind = Kind::CronJob;
+            consumer.workload.jobs = (0..10).map(job).collect();
+            consumer.look = Some(Look { changed: published.changed(&crate::workload::Keys::All), current: false });
+            consumer
+        };
+        let (all, policy) = ((0..300).map(nightly).collect::<Vec<_>>(), policy(&json!({})));
+        let found = consumers(&policy, &published, &all, at(200)).unwrap();
+        let status = rekey_api::SecretPolicyStatus { consumers: Some(found), ..Default::default() };
+        let written = crate::bounds::fit::<rekey_api::SecretPolicy>(&status).unwrap().consumers.unwrap();
+        let message = written.items[0].message.as_deref().unwrap();
         assert!(message.starts_with("a Job still runs") && message.ends_with('…'), "{message}");
-        assert_eq!(message.chars().count(), 1_024);
+        assert_eq!((message.chars().count(), written.items.len(), written.total), (1_024, 100, 300));
     }
 
     fn policy(rollout: &serde_json::Value) -> Policy {
@@ -315,6 +328,43 @@ mod tests {
         assert_eq!(policy.recheck(&changed("db").published, &all, at(120)), Some(at(170)));
         let counts = consumers(&policy, &changed("db").published, &all, at(170)).unwrap();
         assert_eq!((counts.summary.as_str(), counts.outdated, counts.failed), ("1/3", 1, 1));
+    }
+
+    #[test]
+    fn a_consumer_that_fails_shows_in_the_one_line() {
+        use rekey_api::policy::ReadyWhen;
+
+        use crate::{policy::failed, summary::Situation};
+        let shown = |wanted: ReadyWhen| {
+            let policy = Policy { ready_when: wanted, ..policy(&json!({})) };
+            let all = [restarted("a", Progress::Stuck("its pod is in a back-off".to_owned()))];
+            let (published, synced) = (changed("db").published, Situation::Synced(String::new()));
+            let before = rekey_api::SecretPolicyStatus::default();
+            let status = failed(&policy, &before, (Some(&published), &all), &synced, at(200));
+            let line = |at: k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| {
+                format!("{}={}/{} {}", at.type_, at.status, at.reason, at.message)
+            };
+            status.conditions.into_iter().map(line).collect::<Vec<_>>()
+        };
+        let text = "ConsumerFailed Deployment a: not healthy after its restart: its pod is in a back-off";
+        let consumers = format!("ConsumersCurrent=False/{text}");
+        assert_eq!(shown(ReadyWhen::Published), [format!("Ready=True/{text}"), consumers.clone()]);
+        assert_eq!(
+            shown(ReadyWhen::ConsumersHealthy),
+            [format!("Ready=False/{text}"), format!("Stalled=True/{text}"), consumers]
+        );
+    }
+
+    #[test]
+    fn who_is_assumed_is_not_counted_as_current() {
+        let (published, all) = (unchanged("db").published, ["a", "b", "c"].map(|name| consumer(name, "")));
+        let found = consumers(&policy(&json!({})), &published, &all, at(200)).unwrap();
+        assert_eq!(found.summary, "0/3 (3 assumed)");
+        assert_eq!((found.total, found.current, found.outdated, found.failed), (3, 0, 0, 0));
+        let marked = consumer("d", &format!("db={}", published.consumed(&changed("db").how.keys)));
+        let mixed = consumers(&policy(&json!({})), &published, &[marked, all[0].clone()], at(200)).unwrap();
+        assert_eq!(mixed.summary, "1/2 (1 assumed)");
+        assert_eq!(mixed.items[0].state, ConsumerState::Assumed, "those that are not current first");
     }
 
     #[test]

@@ -10,13 +10,14 @@ use rekey_api::{condition::Reason, policy::ChangeReason};
 
 use super::{
     Hold, ObjectVersion, Policy, Source,
-    secret::{Content, Desired, Notice, Seen, SeenSecret, Step},
+    secret::{Content, Desired, Seen, SeenSecret, Step},
     values::{Gathered, Tools},
 };
 use crate::{
     SpecError,
     chance::revision,
     digest::Digests,
+    notice::Notice,
     published::{Changes, Published},
 };
 
@@ -38,10 +39,6 @@ pub struct Wait {
 }
 
 impl Decided {
-    pub fn waiting(text: &str) -> Self {
-        Self::wait(Reason::DependencyNotReady, text.to_owned())
-    }
-
     /// There is nothing at the source to make the Secret from.
     pub fn absent(text: String) -> Self {
         Self::wait(Reason::KeyNotFound, text)
@@ -51,7 +48,7 @@ impl Decided {
     pub fn deleted(policy: &Policy, what: &str, over: Option<ObjectVersion>) -> Self {
         let text = Self::gone(policy, what);
         let steps = over.map(|over| Step::Delete(policy.secret.clone(), over)).into_iter().collect();
-        let events = vec![Notice { reason: Reason::KeyNotFound, action: "Delete", text: text.clone() }];
+        let events = vec![Notice::warning(Reason::KeyNotFound, "Delete", text.as_str())];
         Self { steps, events, ..Self::absent(text) }
     }
 
@@ -63,8 +60,8 @@ impl Decided {
         )
     }
 
-    fn wait(reason: Reason, text: String) -> Self {
-        let wait = Some(Wait { reason, text });
+    pub fn wait(reason: Reason, text: impl Into<String>) -> Self {
+        let wait = Some(Wait { reason, text: text.into() });
         Self { steps: Vec::new(), events: Vec::new(), published: None, reason: None, wait, stale: None }
     }
 
@@ -101,11 +98,13 @@ impl Publishing<'_> {
                 self.write(published, reason, text)
             }
             SeenSecret::Foreign { content: Some(content), .. } => self.adopt(content),
-            SeenSecret::Foreign { .. } => Ok(Decided::waiting("the Secret to take over has not been read yet")),
+            SeenSecret::Foreign { .. } => {
+                Ok(Decided::wait(Reason::Progressing, "the Secret to take over has not been read yet"))
+            }
             SeenSecret::Ours { published, content, dressed, immutable, .. } => {
                 self.update(&Found { published, content: content.as_ref(), dressed: *dressed, immutable: *immutable })
             }
-            SeenSecret::Going => Ok(Decided::waiting("the Secret is being deleted")),
+            SeenSecret::Going => Ok(Decided::wait(Reason::SecretTerminating, "the Secret is being deleted")),
         }
     }
 
@@ -202,7 +201,7 @@ impl Publishing<'_> {
         }
         if let Some(text) = self.edited(found, same_value).or_else(|| self.repair(found, intact).filter(|_| same_value))
         {
-            decided.events = vec![Notice { reason: Reason::Drifted, action: "Repair", text }];
+            decided.events = vec![Notice::warning(Reason::Drifted, "Repair", text)];
         }
         Ok(decided)
     }
@@ -327,7 +326,7 @@ impl Publishing<'_> {
         };
         Ok(Decided {
             steps: vec![Step::Apply(Box::new(desired))],
-            events: vec![Notice { reason: Reason::Synced, action: action(reason), text }],
+            events: vec![Notice::normal(Reason::Synced, action(reason), text)],
             reason,
             ..Decided::unchanged(Arc::new(published))
         })

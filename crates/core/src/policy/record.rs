@@ -7,11 +7,12 @@ use rekey_api::{condition::Reason, names};
 use super::{
     Hold,
     publish::{Decided, Publishing, Wait},
-    secret::{Content, Notice},
+    secret::Content,
 };
 use crate::{
     SpecError,
     digest::Digests,
+    notice::Notice,
     origin::Origin,
     published::{ANNOTATIONS, Published},
     time,
@@ -78,7 +79,7 @@ impl Publishing<'_> {
             policy.namespace,
         );
         let told = status.conditions.iter().any(|at| at.reason == Reason::StoreWentBack.as_str() && at.message == text);
-        let notice = Notice { reason: Reason::StoreWentBack, action: "Sync", text: text.clone() };
+        let notice = Notice::warning(Reason::StoreWentBack, "Sync", text.as_str());
         let events = if told { Vec::new() } else { vec![notice] };
         let stale = Some(Wait { reason: Reason::StoreWentBack, text });
         Some(Decided { events, stale, ..Decided::unchanged(Arc::clone(published)) })

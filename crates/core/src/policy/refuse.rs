@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use rekey_api::{
     SecretPolicy, SecretPolicySpec, names,
     policy::{
-        DataFrom, Immutability, MetadataPolicy, OnFailure, ReadyWhen, RemoteData, Rewrite, Template, TemplateFrom,
-        TemplateInto, TemplateYields, rollout::STABLE_FOR,
+        DataFrom, Immutability, MetadataPolicy, OnFailure, RemoteData, Rewrite, Template, TemplateFrom, TemplateInto,
+        TemplateYields, rollout::STABLE_FOR,
     },
 };
 
@@ -17,15 +17,12 @@ use crate::{
 };
 
 /// What this version does not act on. Canaries are named before the mode that they need.
-pub static UNBUILT: [Unbuilt<SecretPolicySpec>; 18] = [
+pub static UNBUILT: [Unbuilt<SecretPolicySpec>; 17] = [
     Unbuilt::field("spec.rollout.canary", "remove it", |spec| spec.rollout.canary.is_some()),
     Unbuilt::choice(("spec.rollout.onFailure", "RollBack"), "use Hold", |spec| {
         spec.rollout.on_failure == OnFailure::RollBack
     }),
     Unbuilt::field("spec.rollout.windows", "remove it", |spec| !spec.rollout.windows.is_empty()),
-    Unbuilt::choice(("spec.rollout.readyWhen", "ConsumersHealthy"), "use Published", |spec| {
-        spec.rollout.ready_when == ReadyWhen::ConsumersHealthy
-    }),
     Unbuilt::using(("spec.rollout.stableFor", "another value than 10s"), "write 10s, or remove it", |spec| {
         spec.rollout.stable_for != STABLE_FOR
     }),

@@ -18,8 +18,10 @@ use super::{
 use crate::{
     SecretBytes, SpecError,
     digest::{DigestKey, Digests},
+    notice::Notice,
     published::{MOST_KEYS, Published},
     render::RenderError,
+    summary::listed,
 };
 
 /// All that was seen of a policy's surroundings.
@@ -153,17 +155,6 @@ pub enum Step {
     Verified,
 }
 
-/// Something to tell. Events of the same reason and action are counted as one, so a change says which kind it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    /// Its reason.
-    pub reason: Reason,
-    /// What was done.
-    pub action: &'static str,
-    /// The text.
-    pub text: String,
-}
-
 /// The decision about a policy.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -240,7 +231,7 @@ fn decide<'a>(
     tools: Tools<'_>,
 ) -> Result<Outcome<'a>, SpecError> {
     if matches!(seen.secret, SeenSecret::Going) {
-        return Ok(Outcome::of(Decided::waiting("the Secret is being deleted"), fetched));
+        return Ok(Outcome::of(Decided::wait(Reason::SecretTerminating, "the Secret is being deleted"), fetched));
     }
     match (values, &seen.secret) {
         (Values::Here(gathered), _) => {
@@ -266,7 +257,7 @@ fn decide<'a>(
             Ok(Outcome::of(Decided::unchanged(Arc::clone(published)), fetched))
         }
         (Values::Unread, SeenSecret::Absent | SeenSecret::Foreign { .. } | SeenSecret::Going) => {
-            Ok(Outcome::of(Decided::waiting("the values have not been read yet"), fetched))
+            Ok(Outcome::of(Decided::wait(Reason::Progressing, "the values have not been read yet"), fetched))
         }
     }
 }
@@ -279,8 +270,8 @@ fn failures(before: &SecretPolicyStatus, now: &SecretPolicyStatus) -> Option<Not
         failed.map(|item| format!("{} {}", item.kind, item.name)).collect()
     };
     let news: Vec<String> = failed(now).difference(&failed(before)).cloned().collect();
-    let text = format!("{}: see status.consumers", news.join(", "));
-    (!news.is_empty()).then_some(Notice { reason: Reason::ConsumerFailed, action: "Rollout", text })
+    let text = format!("{}: see status.consumers", listed(&news, ", "));
+    (!news.is_empty()).then(|| Notice::warning(Reason::ConsumerFailed, "Rollout", text))
 }
 
 /// Whether the Secret is the policy's to write; asked before anything is read.

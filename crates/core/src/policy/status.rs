@@ -4,23 +4,22 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rekey_api::{
     SecretPolicyStatus,
     condition::{ConditionType, Reason},
-    policy::{ChangeReason, ConsumerState, ConsumersStatus, PolicyHistory, PublishedRotation},
+    policy::{ChangeReason, PolicyHistory, PublishedRotation},
 };
 
 use super::{
     Consumer, Fetched, Policy, Refresh, Remote, Request, Seen, Source, consumers,
+    line::line,
     publish::Decided,
     versions::{source_version, versions},
 };
 use crate::{
     published::{Published, Rotated},
     store::RemoteValue,
-    summary::{Extra, Situation, conditions},
+    summary::{Extra, Situation, Truth, conditions},
     time,
 };
 
-/// Consumers that the status lists.
-const ITEMS: usize = 100;
 /// Revisions that the status remembers.
 const HISTORY: usize = 10;
 
@@ -73,11 +72,10 @@ pub fn status(policy: &Policy, seen: &Seen, outcome: &Outcome<'_>, now: DateTime
             status.history.truncate(HISTORY);
         }
     }
-    let (situation, extras) = situation(policy, decided, status.consumers.as_ref());
-    let situation = stale(policy, &seen.status, situation, now);
-    if let Some(consumers) = &mut status.consumers {
-        consumers.items.truncate(ITEMS);
-    }
+    let own = stale(policy, &seen.status, own(policy, decided), now);
+    // Of a Secret that is not there, what consumers held last says nothing.
+    let consumers = status.consumers.as_ref().filter(|_| decided.published.is_some());
+    let (situation, extras) = line(own, consumers, policy.ready_when);
     status.conditions = conditions(&seen.status.conditions, &situation, &extras, policy.generation, now);
     status
 }
@@ -131,53 +129,36 @@ fn reason(published: &Published) -> ChangeReason {
     }
 }
 
-fn situation(policy: &Policy, decided: &Decided, consumers: Option<&ConsumersStatus>) -> (Situation, Vec<Extra>) {
+/// Where the policy stands, without its consumers.
+fn own(policy: &Policy, decided: &Decided) -> Situation {
     if let Some(wait) = &decided.wait {
-        return (Situation::NotReady(wait.reason, wait.text.clone()), Vec::new());
+        return Situation::NotReady(wait.reason, wait.text.clone());
     }
     if let Some(stale) = &decided.stale {
-        let situation = Situation::LastKnown(stale.reason, stale.text.clone());
-        return (situation, consumers.map(current).into_iter().collect());
+        return Situation::LastKnown(stale.reason, stale.text.clone());
     }
-    let published = match &policy.source {
+    Situation::Synced(match &policy.source {
         Source::Remote(_) | Source::Engine(_) => {
             format!("Secret {} holds the value of {}", policy.secret, policy.source.text())
         }
-        Source::Existing => format!("Secret {} is governed; somebody else makes it", policy.secret),
+        Source::Existing => format!("Secret {} is governed; another tool makes it", policy.secret),
         Source::Generated(_) => format!("Secret {} holds generated values", policy.secret),
-    };
-    match consumers.map(current) {
-        None => (Situation::Synced(published), Vec::new()),
-        Some(extra) if extra.reason == Reason::ConsumersOutdated => {
-            (Situation::Progressing(extra.message.clone()), vec![extra])
-        }
-        Some(extra) => (Situation::Synced(published), vec![extra]),
-    }
+    })
 }
 
-/// The condition `ConsumersCurrent`.
-fn current(consumers: &ConsumersStatus) -> Extra {
-    let extra = |value, reason, message| Extra { kind: ConditionType::ConsumersCurrent, value, reason, message };
-    let in_state = |state: ConsumerState| -> Vec<String> {
-        let items = consumers.items.iter().filter(|item| item.state == state);
-        items.map(|item| format!("{} {}", item.kind, item.name)).collect()
-    };
-    let (moving, held) = (in_state(ConsumerState::Progressing), in_state(ConsumerState::Held));
-    if !moving.is_empty() {
-        let text = format!("on their way to the present value: {}", moving.join(", "));
-        return extra(false, Reason::ConsumersOutdated, text);
+/// The status of a policy that rests because somebody wants it to.
+#[must_use]
+pub fn suspended(policy: &Policy, before: &SecretPolicyStatus, now: DateTime<Utc>) -> SecretPolicyStatus {
+    let text = "spec.suspend is true: nothing is read, written or restarted";
+    let (kind, reason) = (ConditionType::ConsumersCurrent, Reason::Suspended);
+    let extra = Extra { kind, value: Truth::False, reason, message: text.to_owned() };
+    let situation = Situation::Resting(reason, text.to_owned());
+    SecretPolicyStatus {
+        observed_generation: Some(policy.generation),
+        source: Some(policy.source.text()),
+        conditions: conditions(&before.conditions, &situation, &[extra], policy.generation, now),
+        ..before.clone()
     }
-    if consumers.failed > 0 {
-        let failed = consumers.items.iter().filter(|item| item.state == ConsumerState::Failed);
-        let said =
-            failed.map(|item| format!("{} {}: {}", item.kind, item.name, item.message.as_deref().unwrap_or_default()));
-        return extra(false, Reason::ConsumerFailed, said.collect::<Vec<_>>().join("; "));
-    }
-    if !held.is_empty() {
-        let text = format!("held on an older value: {}; see status.consumers", held.join(", "));
-        return extra(false, Reason::Held, text);
-    }
-    extra(true, Reason::AllCurrent, format!("{} of {} run on the present value", consumers.current, consumers.total))
 }
 
 /// The status of a policy that could not be brought further: consumers are looked at all the same, since they go on.
@@ -194,12 +175,9 @@ pub fn failed(
     if let Some(published) = published {
         status.consumers = consumers(policy, published, workloads, now);
     }
-    let extra = status.consumers.as_ref().map(current);
-    let situation = &stale(policy, before, situation.clone(), now);
-    if let Some(consumers) = &mut status.consumers {
-        consumers.items.truncate(ITEMS);
-    }
-    status.conditions = conditions(&before.conditions, situation, extra.as_slice(), policy.generation, now);
+    let own = stale(policy, before, situation.clone(), now);
+    let (situation, extras) = line(own, status.consumers.as_ref(), policy.ready_when);
+    status.conditions = conditions(&before.conditions, &situation, &extras, policy.generation, now);
     status
 }
 

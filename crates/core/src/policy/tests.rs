@@ -20,7 +20,13 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    SecretBytes, chance::tests::Sequence, digest::DigestKey, published::Published, stop::Stop, store::RemoteValue,
+    SecretBytes,
+    chance::tests::Sequence,
+    digest::DigestKey,
+    notice::{Notice, Severity},
+    published::Published,
+    stop::Stop,
+    store::RemoteValue,
     workload::Keys,
 };
 

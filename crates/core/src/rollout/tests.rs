@@ -26,7 +26,7 @@ pub(crate) fn changed(secret: &str) -> Input {
     input(secret, after, changes)
 }
 
-fn unchanged(secret: &str) -> Input {
+pub(crate) fn unchanged(secret: &str) -> Input {
     input(secret, digests(secret, "1"), Changes::first(at(0)))
 }
 

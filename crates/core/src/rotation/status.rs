@@ -3,7 +3,6 @@
 use chrono::{DateTime, Utc};
 use rekey_api::{
     RotationScheduleStatus,
-    bounds::MESSAGE,
     condition::{ConditionType, Reason},
     rotation::{RotationHistory, RotationOutcome, RotationProgress, RotationStep, RotationStepRecord},
 };
@@ -12,7 +11,7 @@ use uuid::Uuid;
 use super::{Begun, Due, Move, Open, Plan, State, Written, due};
 use crate::{
     SpecError,
-    summary::{Extra, Situation, clip, conditions},
+    summary::{Extra, Situation, Truth, conditions},
     time,
 };
 
@@ -138,7 +137,7 @@ pub fn record(record: &Record<'_>) -> RotationScheduleStatus {
         status.next_rotation_time = due::next(plan, now).map(time::text);
     }
     if let Some(open) = &mut status.rotation {
-        open.message = decided.waits.as_ref().map(|wait| clip(&wait.text, MESSAGE));
+        open.message = decided.waits.as_ref().map(|wait| wait.text.clone());
     }
     let (situation, extras) = situation(record, &status);
     status.conditions = conditions(&before.conditions, &situation, &extras, plan.generation, now);
@@ -196,7 +195,7 @@ pub fn failed(
     let mut status = before.clone();
     if let Some(open) = &mut status.rotation {
         open.attempts = open.attempts.saturating_add(1).min(i32::MAX.unsigned_abs());
-        open.message = Some(clip(situation.message(), MESSAGE));
+        open.message = Some(situation.message().to_owned());
     }
     status.conditions = conditions(&before.conditions, situation, &[], generation, now);
     status
@@ -270,7 +269,7 @@ fn close(
         started_at: open.started_at,
         finished_at: Some(at),
         outcome,
-        message: why.map(|why| clip(why, MESSAGE)),
+        message: why.map(str::to_owned),
         steps: open.steps,
     };
     // The API server takes no two entries of one id, and a status that others have written may bring an old one again.
@@ -287,7 +286,7 @@ fn situation(record: &Record<'_>, status: &RotationScheduleStatus) -> (Situation
         let waits = open.message.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
         let text = format!("{}{waits}", open.step.as_str());
         let reason = record.decided.waits.as_ref().map_or(Reason::Rotating, |wait| wait.reason);
-        let extras = rotated(false, reason, text.clone());
+        let extras = rotated(Truth::False, reason, text.clone());
         if record.now > time::later(time::chrono(&open.started_at), record.plan.overdue_after) {
             let late = format!("the rotation that began at {} is not finished: {text}", open.started_at.0);
             return (Situation::Late(Reason::RotationOverdue, late), extras);
@@ -299,11 +298,12 @@ fn situation(record: &Record<'_>, status: &RotationScheduleStatus) -> (Situation
         };
     }
     let extras = match (&record.decided.waits, status.history.first()) {
-        (Some(wait), _) => rotated(false, wait.reason, format!("a rotation is due, but {}", wait.text)),
+        (Some(wait), _) => rotated(Truth::False, wait.reason, format!("a rotation is due, but {}", wait.text)),
         (None, Some(last)) => {
             let reason = outcome_reason(last.outcome);
             let text = last.message.clone().unwrap_or_else(|| format!("rotation {} is complete", last.id));
-            rotated(last.outcome == RotationOutcome::Completed, reason, text)
+            let is_complete = last.outcome == RotationOutcome::Completed;
+            rotated(if is_complete { Truth::True } else { Truth::False }, reason, text)
         }
         (None, None) => Vec::new(),
     };
@@ -313,7 +313,7 @@ fn situation(record: &Record<'_>, status: &RotationScheduleStatus) -> (Situation
         return (Situation::Late(Reason::RotationOverdue, text), extras);
     }
     let text = match (&status.next_rotation_time, &record.plan.schedule_text) {
-        _ if record.plan.suspended => "suspended; nothing rotates until spec.suspend is false".to_owned(),
+        _ if record.plan.suspended => "spec.suspend is true: nothing rotates until it is false".to_owned(),
         (Some(next), _) => format!("the next rotation is at {next}"),
         (None, Some(_)) => "the schedule never comes up again; check spec.schedule.cron".to_owned(),
         (None, None) => "rotates on request: annotate it with rekey.dev/rotate-requested=<a new token>".to_owned(),
@@ -322,5 +322,11 @@ fn situation(record: &Record<'_>, status: &RotationScheduleStatus) -> (Situation
         Some(note) => format!("{text}; {note}"),
         None => text,
     };
-    (Situation::Synced(text), extras)
+    let situation = match record.plan.suspended {
+        // One that is made with spec.suspend is as its spec wants it, and has no last value to keep.
+        true if record.status.conditions.is_empty() => Situation::Noted(Reason::Suspended, text),
+        true => Situation::Resting(Reason::Suspended, text),
+        false => Situation::Synced(text),
+    };
+    (situation, extras)
 }

@@ -22,7 +22,7 @@ use rekey_api::{
 };
 
 use super::{Begun, Due, Effect, Move, Open, Pending, Seen, State, StoreView, Stored, Trust, Wait};
-use crate::time;
+use crate::{summary::listed, time};
 
 /// After so many failed tries the store of a schedule that is being deleted is given up: some 15 s while nobody answers,
 /// two minutes when it refuses. An outage that lasts longer would keep namespaces from being deleted.
@@ -48,7 +48,7 @@ fn idle(seen: &Seen) -> Move {
             // It is deleted already, and nobody but the owners of the finalizers can do more about it.
             Some(_) if seen.deleted && seen.finalizer => return Move::doing(State::Idle, Effect::Release),
             Some(leaving) => {
-                let kept_by = leaving.finalizers.join(", ");
+                let kept_by = listed(&leaving.finalizers, ", ");
                 let Pending { name, namespace, .. } = pending;
                 let text = format!("Secret {name} is deleted and kept by the finalizers {kept_by}");
                 note = Some(format!(
@@ -278,7 +278,7 @@ fn rolling_out(open: Open, seen: &Seen) -> Move {
     match &seen.policy.behind {
         None => Move::waiting(State::RollingOut(open), "the policy is behind its spec"),
         Some(behind) if !behind.is_empty() => {
-            Move::waiting(State::RollingOut(open), format!("not yet on the new value: {}", behind.join(", ")))
+            Move::waiting(State::RollingOut(open), format!("not yet on the new value: {}", listed(behind, ", ")))
         }
         Some(_) => Move::to(State::Settling(open)),
     }
@@ -298,7 +298,7 @@ fn settling(open: Open, seen: &Seen) -> Move {
     match &seen.old_pods {
         None => Move::waiting(State::Settling(open), "lists the pods"),
         Some(old) if !old.is_empty() => {
-            let text = format!("still running with the old value: {}", old.join(", "));
+            let text = format!("still running with the old value: {}", listed(old, ", "));
             Move::waiting(State::Settling(open), text)
         }
         Some(_) => Move { ended: Some((RotationOutcome::Completed, None)), ..Move::to(State::Idle) },

@@ -7,7 +7,10 @@ use rekey_api::{RotationScheduleStatus, condition::Reason, rotation::RotationOut
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{chance::rotation_id, chance::tests::Sequence, digest::DigestKey, published::Rotated, store::RemoteValue};
+use crate::{
+    bounds::fit, chance::rotation_id, chance::tests::Sequence, digest::DigestKey, published::Rotated,
+    store::RemoteValue,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 const KEY: &str = "shop/db";
@@ -202,6 +205,7 @@ impl World {
             handled: handled.as_deref(),
             now: self.now,
         });
+        let next = fit::<RotationSchedule>(&next).unwrap_or(next);
         if next == status && decided.effect.is_none() {
             return Turn::Waits;
         }
@@ -367,6 +371,11 @@ impl World {
 
     fn delete(&mut self) {
         self.object.metadata.deletion_timestamp = Some(time::kube(self.now));
+    }
+
+    fn shown(&self) -> Vec<String> {
+        let conditions = self.status().conditions;
+        conditions.iter().map(|at| format!("{}={}/{}", at.type_, at.status, at.reason)).collect()
     }
 
     fn rotated(&self) -> Option<Reason> {

@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use rekey_api::condition::Reason;
+
 /// What kind of failure a store answered with; decides condition, retry and log level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreErrorKind {
@@ -34,13 +36,22 @@ pub struct StoreError {
     pub retry_after: Option<Duration>,
     /// What happened and how to fix it, in our words.
     pub text: String,
+    /// What is the case, where the kind does not tell: for whoever cares for the store.
+    pub because: Option<Reason>,
 }
 
 impl StoreError {
     /// An error of this kind.
     #[must_use]
     pub fn new(kind: StoreErrorKind, text: impl Into<String>) -> Self {
-        Self { kind, retry_after: None, text: text.into() }
+        Self { kind, retry_after: None, text: text.into(), because: None }
+    }
+
+    /// The same, and what is the case.
+    #[must_use]
+    pub fn because(mut self, reason: Reason) -> Self {
+        self.because = Some(reason);
+        self
     }
 
     /// The same with the wait the store asked for.

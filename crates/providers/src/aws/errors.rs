@@ -5,6 +5,7 @@ use std::error::Error;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use rekey_api::condition::Reason;
 use rekey_core::store::{StoreError, StoreErrorKind};
 
 use crate::http::{Failure, find, retry_after};
@@ -82,7 +83,8 @@ fn without_credential(error: &CredentialsError, attempt: Attempt<'_>) -> StoreEr
         // Also what a later version of the SDK tells apart.
         _ => (StoreErrorKind::Unavailable, "nobody answers where the operator's own AWS credentials come from"),
     };
-    StoreError::new(kind, format!("{} at {}: {why}", attempt.what, attempt.place))
+    let error = StoreError::new(kind, format!("{} at {}: {why}", attempt.what, attempt.place));
+    if kind == StoreErrorKind::Invalid { error.because(Reason::CredentialsNotFound) } else { error }
 }
 
 /// Whether the failure is this error of the service.
@@ -204,7 +206,8 @@ impl Meaning {
                 (StoreErrorKind::Invalid, format!("AWS does not accept this ({status}): check the key and the version"))
             }
         };
-        StoreError::new(kind, format!("{what} at {place}: {why}"))
+        let error = StoreError::new(kind, format!("{what} at {place}: {why}"));
+        if matches!(self, Self::Nowhere) { error.because(Reason::StoreNotReady) } else { error }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A key pair from Secrets.
 
 use aws_credential_types::Credentials as KeyPair;
+use rekey_api::condition::Reason;
 use rekey_core::store::{Credentials, StoreError, StoreErrorKind};
 
 /// A key of a Secret.
@@ -42,6 +43,6 @@ async fn text(place: &Place, credentials: &dyn Credentials) -> Result<String, St
     let text = bytes.expose_text().map(str::trim).filter(|text| !text.is_empty() && text.is_ascii());
     text.map(str::to_owned).ok_or_else(|| {
         let text = format!("key {:?} of Secret {} holds no AWS credential", place.key, place.name);
-        StoreError::new(StoreErrorKind::Invalid, text)
+        StoreError::new(StoreErrorKind::Invalid, text).because(Reason::InvalidCredentials)
     })
 }

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use rekey_api::condition::Reason;
 use rekey_core::{
     SecretBytes,
     store::{Credentials, StoreError, StoreErrorKind},
@@ -123,7 +124,7 @@ impl Login {
         let secret = SecretBytes::new(found.expose().trim_ascii().to_vec());
         if secret.is_empty() {
             let text = format!("the {called} in key {key:?} of Secret {name} is empty");
-            return Err(StoreError::new(StoreErrorKind::Invalid, text));
+            return Err(StoreError::new(StoreErrorKind::Invalid, text).because(Reason::InvalidCredentials));
         }
         Ok(secret)
     }
@@ -202,7 +203,7 @@ impl session::Login for Login {
                 let secret = self.secret(place, "secret id").await?;
                 let secret_id = secret.expose_text().map(str::to_owned).ok_or_else(|| {
                     let text = format!("the secret id in key {:?} of Secret {} is not text", place.key, place.name);
-                    StoreError::new(StoreErrorKind::Invalid, text)
+                    StoreError::new(StoreErrorKind::Invalid, text).because(Reason::InvalidCredentials)
                 })?;
                 let endpoint = LoginWithApproleRequest { mount: mount.clone(), role_id: role_id.clone(), secret_id };
                 let hint = "that the role exists, and that the secret id is one of the role and not used up";

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use http::{Request, Response, Uri};
+use rekey_api::condition::Reason;
 use rekey_core::{
     SecretBytes,
     store::{StoreError, StoreErrorKind, Taken},
@@ -87,7 +88,7 @@ impl Server {
         if let Some(token) = token {
             let mut value = HeaderValue::from_bytes(token.expose()).map_err(|_| {
                 let text = format!("the token for {} has characters that no token has", self.place);
-                StoreError::new(StoreErrorKind::Invalid, text)
+                StoreError::new(StoreErrorKind::Invalid, text).because(Reason::InvalidCredentials)
             })?;
             value.set_sensitive(true);
             headers.insert("x-vault-token", value);
@@ -136,7 +137,9 @@ impl Server {
                 format!("{what} failed ({status}): check that the server is Vault or OpenBao, and the mount")
             }
         };
-        StoreError::new(kind, text).retry_after(answer.retry_after())
+        let error = StoreError::new(kind, text).retry_after(answer.retry_after());
+        // It is what answers there that does not fit, and that may be set up yet.
+        if kind == StoreErrorKind::Invalid { error.because(Reason::StoreNotReady) } else { error }
     }
 }
 

@@ -3,14 +3,49 @@
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::{
     apps::v1::{DaemonSet, Deployment, StatefulSet},
-    core::v1::Pod,
+    core::v1::{Event, Pod},
 };
 use kube::{ResourceExt as _, api::ListParams};
 
+use rekey_api::SecretPolicy;
+
 use super::Scene;
-use crate::wait::until;
+use crate::{
+    conditions::{self, check},
+    wait::until,
+};
 
 impl Scene {
+    /// Waits until a policy is Ready, whatever it has to say beside, and not on its way any more, with its spec acted on.
+    ///
+    /// # Errors
+    /// When it does not get there.
+    pub async fn wait_settled(&self, name: &str) -> Result<SecretPolicy> {
+        until(&format!("SecretPolicy {name} is Ready and at rest"), || async {
+            let policy = self.api::<SecretPolicy>().get(name).await?;
+            let status = policy.status.clone().unwrap_or_default();
+            check(name, &status.conditions)?;
+            let shown = conditions::shown(&status.conditions);
+            let done = shown.iter().any(|at| at.starts_with("Ready=True/"))
+                && !shown.iter().any(|at| at.starts_with("Reconciling"))
+                && status.observed_generation == policy.metadata.generation;
+            Ok(done.then_some(policy))
+        })
+        .await
+    }
+
+    /// The Events of type `Warning` about an object: reasons and notes.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn warnings(&self, name: &str) -> Result<Vec<String>> {
+        let params = ListParams::default().fields(&format!("involvedObject.name={name},type=Warning"));
+        let events = self.api::<Event>().list(&params).await?;
+        let said =
+            |event: Event| format!("{}: {}", event.reason.unwrap_or_default(), event.message.unwrap_or_default());
+        Ok(events.into_iter().map(said).collect())
+    }
+
     /// How often the pod template of a workload has been changed since it was made, and whether its rollout is done.
     ///
     /// # Errors

@@ -17,8 +17,8 @@ fn vault(scene: &Scene, secret: &str) -> Value {
     }})
 }
 
-async fn store_says(scene: &Scene, store: &str) -> Result<String> {
-    let status = scene.wait_store(store, "Ready=False/DependencyNotReady").await?.status.context("no status")?;
+async fn store_says(scene: &Scene, store: &str, reason: &str) -> Result<String> {
+    let status = scene.wait_store(store, &format!("Ready=False/{reason}")).await?.status.context("no status")?;
     ensure!(status.capabilities.is_empty(), "{store}: {:?}", status.capabilities);
     Ok(conditions::message(&status.conditions, "Ready"))
 }
@@ -35,15 +35,15 @@ pub async fn credentials(world: Arc<World>) -> Result<()> {
         scene.policy(&format!("by-{name}"), name, &[("password", &key, "password")], json!({})).await?;
     }
     let _operator = scene.operator()?;
-    for (name, part) in [
-        ("wrong", "was refused (403)"),
-        ("keyless", "Secret \"keyless\" has no key \"token\""),
-        ("absent", "Secret \"absent\" does not exist"),
+    for (name, reason, by, part) in [
+        ("wrong", "AccessDenied", "AccessDenied", "was refused (403)"),
+        ("keyless", "CredentialsNotFound", "StoreNotReady", "Secret \"keyless\" has no key \"token\""),
+        ("absent", "CredentialsNotFound", "StoreNotReady", "Secret \"absent\" does not exist"),
     ] {
-        let said = store_says(&scene, name).await?;
+        let said = store_says(&scene, name, reason).await?;
         ensure!(said.contains(part), "{name}: {said}");
         ensure!(!said.contains("this-is-no-token"), "{name}: {said}");
-        scene.wait_policy(&format!("by-{name}"), "Ready=False/DependencyNotReady").await?;
+        scene.wait_policy(&format!("by-{name}"), &format!("Ready=False/{by}")).await?;
         ensure!(scene.data(&format!("by-{name}")).await?.is_none(), "a Secret was written");
     }
     // Mended, they work at once and without a restart.
@@ -64,13 +64,13 @@ pub async fn missing(world: Arc<World>) -> Result<()> {
     scene.policy("no-key", "vault", &[("password", &later, "password")], json!({})).await?;
     scene.policy("no-cloud-key", "aws", &[("password", &cloud, "password")], json!({})).await?;
     scene.policy("no-property", "vault", &[("password", &db, "password")], json!({})).await?;
-    for (policy, part) in [
-        ("no-store", "RemoteStore/nowhere does not exist in this namespace"),
-        ("no-key", "there is no key"),
-        ("no-cloud-key", "cloud"),
-        ("no-property", "has no property \"password\""),
+    for (policy, reason, part) in [
+        ("no-store", "StoreNotFound", "RemoteStore/nowhere does not exist in this namespace"),
+        ("no-key", "KeyNotFound", "there is no key"),
+        ("no-cloud-key", "KeyNotFound", "cloud"),
+        ("no-property", "PropertyNotFound", "has no property \"password\""),
     ] {
-        let said = scene.wait_policy(policy, "Ready=False/DependencyNotReady").await?;
+        let said = scene.wait_policy(policy, &format!("Ready=False/{reason}")).await?;
         ensure!(said.contains(part), "{policy}: {said}");
         let shown = conditions::shown(&scene.policy_conditions(policy).await?);
         ensure!(shown.contains(&"Reconciling=True/ProgressingWithRetry".to_owned()), "{policy}: {shown:?}");

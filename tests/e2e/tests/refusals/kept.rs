@@ -144,7 +144,7 @@ pub async fn nothing_found(world: Arc<World>) -> Result<()> {
     let find = json!({"find": {"path": scene.key("apis")}, "rewrite": [{"regexp": {"source": "^.*/", "target": ""}}]});
     let remote = json!({"storeRef": {"name": "vault"}, "refreshInterval": "10s", "dataFrom": [find]});
     scene.policy_of("apis", json!({"source": {"remote": remote}})).await?;
-    let said = scene.wait_policy("apis", "Ready=False/DependencyNotReady").await?;
+    let said = scene.wait_policy("apis", "Ready=False/KeyNotFound").await?;
     ensure!(said.contains("nothing in the store fits a search of spec.source.remote.dataFrom"), "{said}");
     ensure!(scene.data("apis").await?.is_none(), "a Secret was written");
     world.bao.put(&key, &json!({"token": "one"})).await?;
@@ -183,7 +183,7 @@ pub async fn without_store(world: Arc<World>) -> Result<()> {
     scene.policy("moved", "theirs", &items, json!({})).await?;
     scene.policy("new", "theirs", &items, json!({})).await?;
     let missing = "RemoteStore/theirs does not exist in this namespace; create it, or mend storeRef";
-    let said = scene.wait_policy("new", "Ready=False/DependencyNotReady").await?;
+    let said = scene.wait_policy("new", "Ready=False/StoreNotFound").await?;
     ensure!(said.contains(missing), "{said}");
     ensure!(scene.data("new").await?.is_none(), "a Secret was written");
     let said = scene.wait_policy("moved", "Fresh=False/StoreNotFound").await?;
@@ -218,7 +218,7 @@ pub async fn immutable(world: Arc<World>) -> Result<()> {
     stays("the Secret of somebody else", before, Duration::from_secs(2), || version(&scene, "shared")).await?;
     // It is gone and made anew by its maker, without the lock.
     scene.api::<Secret>().delete("shared", &DeleteParams::default()).await?;
-    scene.wait_policy("db", "Ready=False/DependencyNotReady").await?;
+    scene.wait_policy("db", "Ready=False/SecretNotFound").await?;
     scene.secret("shared", &[("theirs", "untouched")]).await?;
     scene.annotate::<Secret>("shared", rekey_api::names::ADOPT_BY, "db").await?;
     scene.wait_data("shared", &[("theirs", "untouched"), ("password", "one")]).await?;

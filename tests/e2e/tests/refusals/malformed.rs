@@ -115,7 +115,7 @@ async fn stored(world: &Arc<World>) -> Result<()> {
     scene.policy("db", "vault", &[("password", &key, "password")], json!({})).await?;
     scene.wait_data("db", &[("password", "one")]).await?;
     scene.policy("by-broken", "broken", &[("password", &key, "password")], json!({})).await?;
-    let said = scene.wait_policy("by-broken", "Ready=False/DependencyNotReady").await?;
+    let said = scene.wait_policy("by-broken", "Ready=False/StoreNotAllowed").await?;
     ensure!(said.contains("RemoteStore/broken") && said.contains("malformed"), "{said}");
     // Mended they work, and nothing is left of what was said before.
     for name in ["newer", "broken", "kept"] {

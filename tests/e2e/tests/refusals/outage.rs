@@ -43,17 +43,17 @@ pub async fn down(world: Arc<World>) -> Result<()> {
     ensure!(said.contains("RemoteStore/own"), "{said}");
     scene.wait_policy("db", "Ready=True/ServingLastKnown").await?;
     // The store says so, too, and does not wait for its own next look.
-    let down = scene.wait_store("own", "Ready=False/DependencyNotReady").await?.status.unwrap_or_default();
+    let down = scene.wait_store("own", "Ready=False/Unavailable").await?.status.unwrap_or_default();
     ensure!(down.capabilities.is_empty(), "{down:?}");
     ensure!(scene.api::<Secret>().get("db").await?.resource_version() == before, "the Secret was written");
     // A Secret that is lost meanwhile is not served, and nobody says that it is.
     scene.api::<Secret>().delete("lost", &DeleteParams::default()).await?;
-    scene.wait_policy("lost", "Ready=False/DependencyNotReady").await?;
+    scene.wait_policy("lost", "Ready=False/Unavailable").await?;
     // An operator that starts while the store is down leaves what is served; a new policy waits.
     drop(operator);
     let mut operator = scene.operator()?;
     scene.policy("new", "own", &items, json!({})).await?;
-    let said = scene.wait_policy("new", "Ready=False/DependencyNotReady").await?;
+    let said = scene.wait_policy("new", "Ready=False/Unavailable").await?;
     ensure!(said.contains("RemoteStore/own"), "{said}");
     scene.wait_policy("db", "Ready=True/ServingLastKnown").await?;
     ensure!(scene.api::<Secret>().get("db").await?.resource_version() == before, "the Secret was written");
@@ -93,7 +93,7 @@ pub async fn revoked(world: Arc<World>) -> Result<()> {
     let said = scene.wait_policy("db", "Fresh=False/AccessDenied").await?;
     ensure!(said.contains("(403)") && !said.contains(&token), "{said}");
     scene.wait_policy("db", "Ready=True/ServingLastKnown").await?;
-    let said = scene.wait_store("own", "Ready=False/DependencyNotReady").await?.status.unwrap_or_default();
+    let said = scene.wait_store("own", "Ready=False/AccessDenied").await?.status.unwrap_or_default();
     ensure!(!conditions::message(&said.conditions, "Ready").contains(&token), "{said:?}");
     scene.wait_data("db", &[("password", "one")]).await?;
     // Another token in the same Secret.

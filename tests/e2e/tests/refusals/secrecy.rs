@@ -109,9 +109,9 @@ async fn settled(scene: &Scene) -> Result<()> {
         ("decode", "Stalled=True/TemplateError"),
         ("call", "Stalled=True/TemplateError"),
         ("tls", "Stalled=True/InvalidData"),
-        ("missing", "Ready=False/DependencyNotReady"),
+        ("missing", "Ready=False/PropertyNotFound"),
         ("json", "Stalled=True/InvalidData"),
-        ("denied", "Ready=False/DependencyNotReady"),
+        ("denied", "Ready=False/AccessDenied"),
         ("base64", "Stalled=True/InvalidData"),
     ] {
         scene.wait_policy(name, wanted).await?;

@@ -43,7 +43,6 @@ fn policy_table() -> Vec<(Value, &'static str)> {
         ),
         (json!({"immutability": "Versioned", "versions": {"references": "Publish"}}), "spec.immutability: Versioned"),
         (json!({"versions": {"keep": 2}}), "spec.versions"),
-        (rollout(json!({"readyWhen": "ConsumersHealthy"})), "spec.rollout.readyWhen: ConsumersHealthy"),
         (rollout(json!({"stableFor": "30s"})), "spec.rollout.stableFor: another value than 10s"),
         (rewrite(json!({"transform": {"template": "{{ .value }}"}})), "spec.source.remote.dataFrom.rewrite.transform"),
         (rewrite(json!({"merge": {"strategy": "JSON", "into": "all"}})), "spec.source.remote.dataFrom.rewrite.merge"),

@@ -51,7 +51,7 @@ pub async fn rollout(world: Arc<World>) -> Result<()> {
     ground.scene.apply(manifest(&ground.scene.namespace)).await?;
     rolled(&ground, &api).await?;
     ensure!(ground.scene.held("app", "PASSWORD").await? == "one");
-    ground.wait_current("1/1").await?;
+    ground.wait_current(1).await?;
     ensure!(ground.state("db", "app").await? == "Assumed");
     ground.change("two").await?;
     let generation = || async { api.get("app").await?.metadata.generation.context("no generation") };
@@ -63,7 +63,7 @@ pub async fn rollout(world: Arc<World>) -> Result<()> {
     ground.scene.wait_policy("db", "ConsumersCurrent=False/ConsumersOutdated").await?;
     ground.scene.api::<Pod>().delete("app-1", &DeleteParams::default().grace_period(0)).await?;
     rolled(&ground, &api).await?;
-    ground.wait_current("1/1").await?;
+    ground.wait_current(1).await?;
     ensure!(ground.scene.held("app", "PASSWORD").await? == "two");
     stays("its generation", 2, REST, generation).await
 }

@@ -16,12 +16,12 @@ pub async fn restart(world: Arc<World>) -> Result<()> {
     let ground = Ground::without_operator(scene);
     ground.published().await?;
     let consumer = ground.consumer("Deployment", "app", Form::Env).await?;
-    ground.wait_current("1/1").await?;
+    ground.wait_current(1).await?;
     for (password, templates) in [("two", 2), ("three", 3)] {
         let mark = account.mark().await?;
         ground.change(password).await?;
         consumer.settles_on(password, templates).await?;
-        ground.wait_current("1/1").await?;
+        ground.wait_current(1).await?;
         let counts = account.since(&mark).await?;
         println!("a change and the restart of one consumer, to {password:?}:\n{counts}");
         ensure!(counts.of("patch", "deployments") == 1, "one patch of the workload:\n{counts}");
@@ -54,10 +54,10 @@ pub async fn line(world: Arc<World>) -> Result<()> {
     for name in NAMES {
         ground.consumer("Deployment", name, Form::Env).await?;
     }
-    ground.wait_current("6/6").await?;
+    ground.wait_current(6).await?;
     let mark = account.mark().await?;
     ground.change("two").await?;
-    ground.wait_current("6/6").await?;
+    ground.wait_current(6).await?;
     let counts = account.since(&mark).await?;
     println!("a change and the restart of six consumers, one after the other:\n{counts}");
     ensure!(counts.of("patch", "deployments") == COUNT, "one patch of each:\n{counts}");

@@ -31,13 +31,22 @@ pub async fn deadline(world: Arc<World>) -> Result<()> {
     for name in ["first", "second"] {
         ground.consumer("Deployment", name, Form::Env).await?;
     }
-    ground.wait_current("2/2").await?;
+    ground.wait_current(2).await?;
     for name in ["first", "second"] {
         ground.edit(name, ready_after(500)).await?;
     }
     ground.change("two").await?;
     let found = ground.wait_consumers("db", "0/2", FAILED).await?;
     ensure!((found.failed, found.outdated) == (1, 1), "{found:?}");
+    // The value is published, which is what Ready waits for; its reason is where people look.
+    ground.scene.wait_policy("db", "Ready=True/ConsumerFailed").await?;
+    // Whoever waits for the consumers is told that it is false, and that time does not help.
+    let slow = |wanted: &str| json!({"rollout": {"progressDeadline": "5s", "readyWhen": wanted}});
+    ground.policy("db", slow("ConsumersHealthy")).await?;
+    ground.scene.wait_policy("db", "Ready=False/ConsumerFailed").await?;
+    ground.scene.wait_policy("db", "Stalled=True/ConsumerFailed").await?;
+    ground.policy("db", slow("Published")).await?;
+    ground.scene.wait_policy("db", "Ready=True/ConsumerFailed").await?;
     let in_state = |state: ConsumerState| {
         let item = found.items.iter().find(|item| item.state == state);
         item.cloned().with_context(|| format!("none is {state:?}: {found:?}"))
@@ -49,9 +58,9 @@ pub async fn deadline(world: Arc<World>) -> Result<()> {
     ensure!(said == format!("waits for Deployment {}, which has failed", failed.name), "{said}");
     let generation = || ground.scene.generation("Deployment", &waits.name);
     stays("the one that waits", generation().await?, REST, generation).await?;
-    let events = ground.scene.events("db").await?;
-    let told: Vec<_> = events.iter().filter(|event| event.starts_with("ConsumerFailed: ")).collect();
-    ensure!(told.len() == 1 && told[0].contains(&failed.name), "{events:?}");
+    let warnings = ground.scene.warnings("db").await?;
+    let told: Vec<_> = warnings.iter().filter(|event| event.starts_with("ConsumerFailed: ")).collect();
+    ensure!(told.len() == 1 && told[0].contains(&failed.name), "{warnings:?}");
     // Mended, it is current, and the other one's turn has come: nobody waits for a poll.
     for name in ["first", "second"] {
         ground.edit(name, ready_after(0)).await?;
@@ -62,7 +71,7 @@ pub async fn deadline(world: Arc<World>) -> Result<()> {
     })
     .await?;
     let since = Instant::now();
-    ground.wait_current("2/2").await?;
+    ground.wait_current(2).await?;
     ensure!(since.elapsed() < Duration::from_secs(20), "the next one followed after {:?}", since.elapsed());
     for name in ["first", "second"] {
         ground.deployment(name).settles_on("two", 2).await?;
@@ -89,7 +98,7 @@ pub async fn marker_reverted(world: Arc<World>) -> Result<()> {
         take_off(&ground, &consumer).await?;
     }
     until("the revert is told", || async {
-        let events = ground.scene.events("app").await?;
+        let events = ground.scene.warnings("app").await?;
         Ok(events.into_iter().find(|event| event.starts_with("MarkerReverted: ")))
     })
     .await
@@ -98,6 +107,7 @@ pub async fn marker_reverted(world: Arc<World>) -> Result<()> {
         Ok(())
     })?;
     ground.wait_consumers("db", "0/1", "ConsumersCurrent=False/Held").await?;
+    ground.scene.wait_policy("db", "Ready=True/Held").await?;
     let state = ground.state("db", "app").await?;
     ensure!(state.starts_with("Held its restart marker was taken off twice; "), "{state}");
     let generation = || ground.scene.generation("Deployment", "app");
@@ -106,7 +116,7 @@ pub async fn marker_reverted(world: Arc<World>) -> Result<()> {
     // The next value is another matter.
     ground.change("three").await?;
     consumer.settles_on("three", 3).await?;
-    ground.wait_current("1/1").await
+    ground.wait_current(1).await
 }
 
 async fn take_off(ground: &Ground, consumer: &Consumer<'_>) -> Result<()> {

@@ -11,7 +11,10 @@ use kube::{
     ResourceExt as _,
     api::{ListParams, Patch, PatchParams},
 };
-use rekey_api::{SecretPolicy, names, policy::ConsumersStatus};
+use rekey_api::{
+    SecretPolicy, names,
+    policy::{ConsumerState, ConsumersStatus},
+};
 use rekey_e2e::{
     Operator, Scene, World, conditions,
     wait::{stays, until, until_equal},
@@ -115,7 +118,7 @@ impl Ground {
     pub async fn wait_consumers(&self, policy: &str, summary: &str, condition: &str) -> Result<ConsumersStatus> {
         let what = format!("SecretPolicy {policy} shows {summary} and {condition}");
         until(&what, || async {
-            let status = self.scene.wait_synced(policy).await?.status.unwrap_or_default();
+            let status = self.scene.wait_settled(policy).await?.status.unwrap_or_default();
             let shown = conditions::shown(&status.conditions);
             let found = status.consumers.unwrap_or_default();
             Ok((found.summary == summary && shown.iter().any(|at| at == condition)).then_some(found))
@@ -123,8 +126,15 @@ impl Ground {
         .await
     }
 
-    pub async fn wait_current(&self, summary: &str) -> Result<()> {
-        self.wait_consumers("db", summary, "ConsumersCurrent=True/AllCurrent").await.map(drop)
+    /// Waits until the policy `db` has so many consumers, and knows of none that is behind.
+    pub async fn wait_current(&self, count: u32) -> Result<()> {
+        until(&format!("none of {count} consumers is behind"), || async {
+            let found = self.scene.wait_synced("db").await?.status.unwrap_or_default().consumers.unwrap_or_default();
+            let mut states = found.items.iter().map(|item| item.state);
+            let is_done = states.all(|state| matches!(state, ConsumerState::Current | ConsumerState::Assumed));
+            Ok((is_done && found.total == count).then_some(()))
+        })
+        .await
     }
 
     /// The state of one consumer in the policy's status, with its message.

@@ -25,7 +25,7 @@ pub async fn never(world: Arc<World>) -> Result<()> {
     // What is asked for, done by hand, is seen.
     ground.edit("app", restarted_at("by hand")).await?;
     consumer.settles_on("two", 2).await?;
-    ground.wait_current("1/1").await
+    ground.wait_current(1).await
 }
 
 pub async fn never_by_policy(world: Arc<World>) -> Result<()> {
@@ -42,7 +42,7 @@ pub async fn never_by_policy(world: Arc<World>) -> Result<()> {
     // Allowed again, it is caught up.
     ground.policy("db", json!({"rollout": {"restart": "Auto"}})).await?;
     consumer.settles_on("two", 2).await?;
-    ground.wait_current("1/1").await
+    ground.wait_current(1).await
 }
 
 pub async fn reloads(world: Arc<World>) -> Result<()> {
@@ -55,7 +55,7 @@ pub async fn reloads(world: Arc<World>) -> Result<()> {
     ground.change("two").await?;
     // It may take its node some time to bring the new file.
     ground.scene.wait_policy("db", "ConsumersCurrent=False/ConsumersOutdated").await?;
-    ground.wait_current("1/1").await?;
+    ground.wait_current(1).await?;
     let pod = ground.scene.wait_pod("app").await?;
     until_equal("the mounted file", "two".to_owned(), || consumer.password(&pod)).await?;
     consumer.left_alone("a change that it reads by itself", REST).await?;
@@ -75,7 +75,7 @@ pub async fn paused(world: Arc<World>) -> Result<()> {
     ensure!(ground.state("db", "app").await? == "Held it is paused");
     ground.edit("app", json!({"spec": {"paused": false}})).await?;
     consumer.settles_on("two", 2).await?;
-    ground.wait_current("1/1").await
+    ground.wait_current(1).await
 }
 
 /// What `kubectl rollout restart` does.

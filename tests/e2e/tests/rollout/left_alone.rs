@@ -32,10 +32,10 @@ pub async fn nothing(world: Arc<World>) -> Result<()> {
     ground.change("two").await?;
     ground.deployment("early").settles_on("two", 2).await?;
     ground.consumer("Deployment", "late", Form::Env).await?;
-    ground.wait_current("2/2").await?;
+    ground.wait_current(2).await?;
     let both = async |ground: &Ground, why: &str| -> Result<()> {
         ground.scene.sync("db").await?; // whatever it was has been dealt with
-        ground.wait_current("2/2").await?;
+        ground.wait_current(2).await?;
         ground.deployment("early").left_alone(why, REST / 2).await?;
         ground.deployment("late").left_alone(why, REST / 2).await?;
         ensure!(ground.deployment("early").templates().await? == 2, "early after {why}");
@@ -105,7 +105,7 @@ pub async fn adoption(world: Arc<World>) -> Result<()> {
     let consumer = ground.consumer("Deployment", "app", Form::Env).await?;
     ground.scene.annotate::<k8s_openapi::api::core::v1::Secret>("db", names::ADOPT_BY, "db").await?;
     ground.policy("db", json!({})).await?;
-    ground.wait_current("1/1").await?;
+    ground.wait_current(1).await?;
     ensure!(ground.state("db", "app").await? == "Assumed");
     consumer.left_alone("adoption", REST).await?;
     ground.change("two").await?;
@@ -121,7 +121,7 @@ pub async fn first_publication(world: Arc<World>) -> Result<()> {
     world.apply(manifest).await?;
     ground.scene.wait_pod("app").await?;
     ground.published().await?;
-    ground.wait_current("1/1").await?;
+    ground.wait_current(1).await?;
     let consumer = ground.deployment("app");
     ensure!(ground.state("db", "app").await? == "Assumed");
     consumer.left_alone("the first publication", REST).await?;
@@ -145,7 +145,7 @@ pub async fn newly_refers(world: Arc<World>) -> Result<()> {
     let consumer = ground.deployment("app");
     consumer.settles_on("two", 2).await?;
     ensure!(consumer.marker().await?.is_none());
-    ground.wait_current("1/1").await
+    ground.wait_current(1).await
 }
 
 /// Somebody restarts it before we have come to it: the pods that come have read the new value, and those that go do
@@ -154,7 +154,7 @@ pub async fn own_rollout(world: Arc<World>) -> Result<()> {
     let mut ground = Ground::new(&world, "own").await?;
     ground.published().await?;
     world.apply(slow(&ground, 15)).await?;
-    ground.wait_current("1/1").await?;
+    ground.wait_current(1).await?;
     until("it is available", || async {
         let status = ground.scene.api::<Deployment>().get("app").await?.status.unwrap_or_default();
         Ok(status.available_replicas.filter(|count| *count == 1))
@@ -174,7 +174,7 @@ pub async fn own_rollout(world: Arc<World>) -> Result<()> {
     let consumer = ground.deployment("app");
     consumer.settles_on("two", 2).await?;
     ensure!(consumer.marker().await?.is_none());
-    ground.wait_current("1/1").await
+    ground.wait_current(1).await
 }
 
 /// A Deployment whose old pod stays for some seconds when it is rolled.
@@ -201,5 +201,5 @@ pub async fn marker_removed(world: Arc<World>) -> Result<()> {
     consumer.settles_on("two", 2).await?;
     ensure!(consumer.marker().await?.is_none(), "nobody needs it");
     ensure!(ground.scene.generation("Deployment", "app").await? == 3);
-    ground.wait_current("1/1").await
+    ground.wait_current(1).await
 }

@@ -24,13 +24,13 @@ pub async fn restarts_once(world: Arc<World>) -> Result<()> {
     ground.put("db", "orders", "one").await?;
     let worker = |name: &str| json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": name});
     ground.policy("db", json!({"rollout": {"consumers": [worker("app"), worker("ghost")]}})).await?;
-    ground.scene.wait_synced("db").await?;
+    ground.scene.wait_settled("db").await?;
     for name in ["app", "bystander"] {
         world.apply(without_reference(&ground, name)).await?;
         ground.scene.wait_pod(name).await?;
     }
     // What is named and not there is said, and keeps nothing from going on.
-    let found = ground.wait_consumers("db", "1/2", "ConsumersCurrent=False/ConsumerFailed").await?;
+    let found = ground.wait_consumers("db", "0/2 (1 assumed)", "ConsumersCurrent=False/ConsumerFailed").await?;
     ensure!(found.failed == 1, "{found:?}");
     let state = ground.state("db", "ghost").await?;
     ensure!(state == "Failed does not exist; create it, or take it out of spec.rollout.consumers", "{state}");
@@ -46,10 +46,10 @@ pub async fn restarts_once(world: Arc<World>) -> Result<()> {
     app.marked(2).await?;
     ensure!(bystander.templates().await? == 1, "it is not named");
     world.apply(without_reference(&ground, "ghost")).await?;
-    ground.wait_current("2/2").await?;
+    ground.wait_current(2).await?;
     // No longer named, it is no consumer.
     ground.policy("db", json!({"rollout": {"consumers": [worker("app")]}})).await?;
-    ground.wait_current("1/1").await?;
+    ground.wait_current(1).await?;
     ensure!(ground.deployment("ghost").templates().await? == 1);
     Ok(())
 }

@@ -25,13 +25,13 @@ async fn restarts_once(world: &Arc<World>, kind: &'static str, form: Form) -> Re
     let consumer = ground.consumer(kind, "app", form).await?;
     let first = ground.scene.wait_pod("app").await?;
     ensure!(consumer.password(&first).await? == "one");
-    ground.wait_current("1/1").await?;
+    ground.wait_current(1).await?;
     ensure!(ground.state("db", "app").await? == "Assumed", "nobody knows what it held before");
     ground.change("two").await?;
     ground.scene.wait_policy("db", "ConsumersCurrent=False/ConsumersOutdated").await?;
     consumer.settles_on("two", 2).await?;
     consumer.marked(2).await?;
-    ground.wait_current("1/1").await?;
+    ground.wait_current(1).await?;
     ensure!(ground.state("db", "app").await? == "Current");
     let events = ground.scene.events("app").await?;
     let restarts = events.iter().filter(|event| event.starts_with("Restarting: ")).count();
@@ -40,7 +40,7 @@ async fn restarts_once(world: &Arc<World>, kind: &'static str, form: Form) -> Re
     ground.change("three").await?;
     consumer.settles_on("three", 3).await?;
     consumer.marked(3).await?;
-    ground.wait_current("1/1").await
+    ground.wait_current(1).await
 }
 
 pub async fn another_key(world: Arc<World>) -> Result<()> {
@@ -51,7 +51,7 @@ pub async fn another_key(world: Arc<World>) -> Result<()> {
     ground.put("db", "somebody-else", "one").await?;
     ground.scene.sync("db").await?;
     all_keys.settles_on("one", 2).await?;
-    ground.wait_current("2/2").await?;
+    ground.wait_current(2).await?;
     one_key.left_alone("a change of a key it does not consume", REST).await?;
     ensure!(one_key.templates().await? == 1);
     Ok(())
@@ -61,7 +61,7 @@ pub async fn missed(world: Arc<World>) -> Result<()> {
     let mut ground = Ground::new(&world, "missed").await?;
     ground.published().await?;
     ground.consumer("Deployment", "app", Form::Env).await?;
-    ground.wait_current("1/1").await?;
+    ground.wait_current(1).await?;
     ground.stop()?;
     ground.put("db", "orders", "two").await?;
     ground.start()?;
@@ -69,6 +69,6 @@ pub async fn missed(world: Arc<World>) -> Result<()> {
     ground.scene.wait_data("db", &expected).await?;
     let consumer = ground.deployment("app");
     consumer.settles_on("two", 2).await?;
-    ground.wait_current("1/1").await?;
+    ground.wait_current(1).await?;
     until_equal("its state", "Current".to_owned(), || ground.state("db", "app")).await
 }

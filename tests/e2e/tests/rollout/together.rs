@@ -50,7 +50,7 @@ pub async fn concurrency(world: Arc<World>) -> Result<()> {
         manifest["spec"]["minReadySeconds"] = json!(3);
         ground.scene.world.apply(manifest).await?;
     }
-    ground.wait_current("2/2").await?;
+    ground.wait_current(2).await?;
     for name in ["first", "second"] {
         until_equal(&format!("{name} is available"), false, || rolls(&ground, name)).await?;
     }
@@ -62,7 +62,7 @@ pub async fn concurrency(world: Arc<World>) -> Result<()> {
             let consumer = ground.deployment(name);
             consumer.settles_on("two", 2).await?;
         }
-        ground.wait_current("2/2").await
+        ground.wait_current(2).await
     };
     tokio::select! {
         done = restarted => done?,

@@ -82,7 +82,7 @@ pub async fn missing_key(world: Arc<World>) -> Result<()> {
     let stage = Stage::new(&world, "missing").await?;
     let key = stage.key();
     stage.scene.policy("db", "vault", &[("password", &key, "password")], json!({})).await?;
-    stage.scene.wait_policy("db", "Ready=False/DependencyNotReady").await?;
+    stage.scene.wait_policy("db", "Ready=False/KeyNotFound").await?;
     stage.schedule("vault", &json!({"schedule": {"every": "720h", "rotateOnCreate": true}})).await?;
     let history = stage.ended(1).await?;
     ensure!(history[0].reason == RotationReason::Created && history[0].outcome == RotationOutcome::Completed);

@@ -86,7 +86,7 @@ impl Stage {
             let status = self.scene.wait_synced("db").await?.status.unwrap_or_default();
             let consumers = status.consumers.unwrap_or_default();
             let known = consumers.items.iter().any(|item| item.name == name);
-            Ok((known && consumers.current == consumers.total).then_some(()))
+            Ok((known && consumers.outdated + consumers.failed == 0).then_some(()))
         })
         .await
     }

@@ -67,6 +67,15 @@ pub async fn secure(world: Arc<World>) -> Result<()> {
     ] {
         says(&scene, name, text).await?;
     }
+    // Time helps with none of the refused addresses, and does with a server that is away.
+    for (name, shown) in [
+        ("plain", "Stalled=True/AddressNotAllowed"),
+        ("unlisted", "Stalled=True/AddressNotAllowed"),
+        ("spelt", "Stalled=True/AddressNotAllowed"),
+        ("closed", "Reconciling=True/ProgressingWithRetry"),
+    ] {
+        scene.wait_store(name, shown).await?;
+    }
     // The key is that of a store that is open, and the log says at debug what the status does not.
     let log = operator.log()?;
     for failure in ["Tls", "Connect"] {

@@ -117,7 +117,7 @@ pub async fn credentials(world: Arc<World>) -> Result<()> {
     scene.secret(&store.name, &[("token", "wrong")]).await?;
     store.grant(json!([])).await?;
     let _operator = scene.operator()?;
-    store.wait("Ready=False/DependencyNotReady").await?;
+    store.wait("Ready=False/AccessDenied").await?;
     let said = store.said().await?;
     let commands: Vec<&str> = said.split('`').skip(1).step_by(2).collect();
     let expected = role_commands(&store.name).map(|command| format!("kubectl {command}"));
@@ -174,7 +174,7 @@ pub async fn accounts_of_consumers(world: Arc<World>) -> Result<()> {
     store.wait_said("each namespace").await?;
     for at in [&scene, &other] {
         store.policy(at, "db", &at.key("db")).await?;
-        let said = at.wait_policy("db", "Ready=False/DependencyNotReady").await?;
+        let said = at.wait_policy("db", "Ready=False/AccessDenied").await?;
         let command = format!("kubectl create role rekey-token-reader -n {}", at.namespace);
         ensure!(said.contains(&command), "{said}");
         for command in said.split('`').skip(1).step_by(2) {
@@ -183,7 +183,7 @@ pub async fn accounts_of_consumers(world: Arc<World>) -> Result<()> {
     }
     scene.wait_data("db", &[("password", &scene.namespace)]).await?;
     let said = until("the other namespace is refused", || async {
-        let said = other.wait_policy("db", "Ready=False/DependencyNotReady").await?;
+        let said = other.wait_policy("db", "Ready=False/AccessDenied").await?;
         Ok(Some(said).filter(|said| said.contains(&format!("role {role}")) || said.contains("refused")))
     })
     .await?;

@@ -62,7 +62,7 @@ pub async fn obligatory(world: Arc<World>) -> Result<()> {
     let said = wait_said(&scene, "has no annotation rekey.dev/usable-by").await?;
     let entry = format!("RemoteStore/vault@{}", place(&world));
     ensure!(said.contains(&format!("--overwrite {USABLE_BY}='{entry}'")), "{said}");
-    scene.wait_store("vault", "Ready=False/DependencyNotReady").await?;
+    scene.wait_store("vault", "Ready=False/NoConsent").await?;
     // Without an address it is none: whoever edits the store could send the credential anywhere.
     scene.annotate::<Secret>("vault-token", USABLE_BY, "RemoteStore/vault").await?;
     let said = wait_said(&scene, &format!("may not be sent to {}", place(&world))).await?;
@@ -110,7 +110,7 @@ pub async fn handed(world: Arc<World>) -> Result<()> {
     let params = PatchParams::apply("rekey").force();
     scene.api::<Secret>().patch("vault-token", &params, &Patch::Apply(&body)).await?;
     wait_said(&scene, "from a template of Rekey, which is no consent").await?;
-    scene.wait_store("vault", "Ready=False/DependencyNotReady").await.map(drop)
+    scene.wait_store("vault", "Ready=False/NoConsent").await.map(drop)
 }
 
 /// Consent names the kind, too.
@@ -121,9 +121,7 @@ pub async fn of_a_cluster_store(world: Arc<World>) -> Result<()> {
     store.grant(json!([])).await?;
     let _operator = scene.operator()?;
     let secrets: Api<Secret> = Api::namespaced(world.client.clone(), "rekey-system");
-    for (kind, wanted) in
-        [("RemoteStore", "Ready=False/DependencyNotReady"), ("ClusterRemoteStore", "Ready=True/Synced")]
-    {
+    for (kind, wanted) in [("RemoteStore", "Ready=False/NoConsent"), ("ClusterRemoteStore", "Ready=True/Synced")] {
         let entry = format!("{kind}/{}@{}", store.name, place(&world));
         let body: Value = json!({"metadata": {"annotations": {USABLE_BY: entry}}});
         secrets.patch(&store.name, &PatchParams::default(), &Patch::Merge(&body)).await?;

@@ -38,7 +38,7 @@ pub async fn by_name(world: Arc<World>) -> Result<()> {
     store.policy(&scene, "db", &key).await?;
     store.policy(&scene, "theirs", others).await?;
     for (policy, key) in [("db", key.as_str()), ("theirs", others)] {
-        let said = scene.wait_policy(policy, "Ready=False/DependencyNotReady").await?;
+        let said = scene.wait_policy(policy, "Ready=False/StoreNotAllowed").await?;
         let expected = format!(
             "ClusterRemoteStore/{}: no grant lets namespace {:?} Read key {key:?}",
             store.name, scene.namespace
@@ -83,7 +83,7 @@ pub async fn by_label(world: Arc<World>) -> Result<()> {
     store.grant(json!([{"namespaces": {"selector": selector}, "keys": ["*"], "operations": ["Read"]}])).await?;
     let _operator = scene.operator()?;
     store.policy(&scene, "db", &scene.key("db")).await?;
-    let said = scene.wait_policy("db", "Ready=False/DependencyNotReady").await?;
+    let said = scene.wait_policy("db", "Ready=False/StoreNotAllowed").await?;
     ensure!(said.contains("no grant lets namespace") && !said.contains("vault-access"), "{said}");
     label(Some("yes")).await?;
     scene.wait_data("db", &[("password", "one")]).await?;
@@ -165,14 +165,14 @@ pub async fn engines(world: Arc<World>) -> Result<()> {
     let mark = world.bao.mark()?;
     scene.policy_of("read", engine(&path, "Get")).await?;
     scene.policy_of("write", engine(&path, "Post")).await?;
-    let said = scene.wait_policy("read", "Ready=False/DependencyNotReady").await?;
+    let said = scene.wait_policy("read", "Ready=False/StoreNotAllowed").await?;
     ensure!(said.contains(&format!("Read engine path {path:?}")) && said.contains("enginePaths"), "{said}");
-    let said = scene.wait_policy("write", "Ready=False/DependencyNotReady").await?;
+    let said = scene.wait_policy("write", "Ready=False/StoreNotAllowed").await?;
     ensure!(said.contains("it is read-only, and a Post to engine path"), "{said}");
     // The path opens the engine for reading. The store is what keeps it from being written.
     store.grant(grant(json!({"enginePaths": [format!("{mount}/*"), "*"]}))).await?;
     scene.wait_data("read", &[("password", "theirs")]).await?;
-    let said = scene.wait_policy("write", "Ready=False/DependencyNotReady").await?;
+    let said = scene.wait_policy("write", "Ready=False/StoreNotAllowed").await?;
     ensure!(said.contains("it is read-only"), "{said}");
     for (name, closed) in [("auth", "auth/token/lookup-self"), ("sys", "sys/mounts"), ("upper", "SYS/mounts")] {
         scene.policy_of(name, engine(closed, "Get")).await?;

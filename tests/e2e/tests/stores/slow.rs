@@ -59,9 +59,9 @@ pub async fn hanging(world: Arc<World>) -> Result<()> {
     println!("{round} rounds of 5 policies beside {HANGING} that hang: the slowest took {slowest:.1?}");
     ensure!(slowest < Duration::from_secs(5), "a policy of a healthy store waited {slowest:?}");
     // And those that hang say why.
-    let said = scene.wait_policy("x0", "Ready=False/DependencyNotReady").await?;
+    let said = scene.wait_policy("x0", "Ready=False/Unavailable").await?;
     ensure!(said.contains("RemoteStore/vault"), "{said}");
-    scene.wait_store("vault", "Ready=False/DependencyNotReady").await?;
+    scene.wait_store("vault", "Ready=False/Unavailable").await?;
     operator.alive()
 }
 
@@ -80,7 +80,7 @@ pub async fn back(world: Arc<World>) -> Result<()> {
     for name in &names {
         scene.wait_policy(name, "Fresh=False/Unavailable").await?;
     }
-    scene.wait_store("vault", "Ready=False/DependencyNotReady").await?;
+    scene.wait_store("vault", "Ready=False/Unavailable").await?;
     proxy.up();
     scene.wait_store("vault", "Ready=True/Synced").await?;
     let start = Instant::now();

@@ -161,7 +161,7 @@ pub async fn columns(world: Arc<World>) -> Result<()> {
     let said = kubectl(&world, &wait).await?;
     ensure!(said.contains("secretpolicy.rekey.dev/db condition met"), "{said}");
     scene.policy("lost", "nowhere", &items, json!({})).await?;
-    scene.wait_policy("lost", "Ready=False/DependencyNotReady").await?;
+    scene.wait_policy("lost", "Ready=False/StoreNotFound").await?;
     let printed = kubectl(&world, &["get", "secretpolicies", "-n", namespace, "-o", "wide"]).await?;
     let rows = table(&printed)?;
     let row = |name: &str| rows.iter().find(|row| row[0].1 == name).cloned().context("no row");
@@ -181,12 +181,12 @@ pub async fn columns(world: Arc<World>) -> Result<()> {
     }
     let status = scene.api::<SecretPolicy>().get("db").await?.status.unwrap_or_default();
     ensure!(Some(cell(&db, "REVISION")) == status.revision, "{printed}");
-    ensure!(cell(&lost, "READY") == "False" && cell(&lost, "REASON") == "DependencyNotReady", "{printed}");
+    ensure!(cell(&lost, "READY") == "False" && cell(&lost, "REASON") == "StoreNotFound", "{printed}");
     ensure!(cell(&lost, "MESSAGE").contains("RemoteStore/nowhere does not exist"), "{printed}");
     // What waits for a dependency stays so, and the wait of kubectl ends in time.
     stays(
         "the policy without a store",
-        "Ready=False/DependencyNotReady".to_owned(),
+        "Ready=False/StoreNotFound".to_owned(),
         std::time::Duration::from_secs(2),
         || async {
             let found = scene.policy_conditions("lost").await?;

@@ -103,7 +103,7 @@ pub async fn read_only(world: Arc<World>) -> Result<()> {
     });
     scene.policy_of("db", json!({"source": {"vaultEngine": engine}})).await?;
     let _operator = scene.operator()?;
-    let said = scene.wait_policy("db", "Ready=False/DependencyNotReady").await?;
+    let said = scene.wait_policy("db", "Ready=False/StoreNotAllowed").await?;
     ensure!(said.contains("RemoteStore/vault: it is read-only") && said.contains("ReadWrite"), "{said}");
     stays("the value of others", json!("theirs"), Duration::from_secs(2), || async {
         Ok(world.bao.get_plain(&path).await?["password"].clone())

@@ -105,7 +105,7 @@ pub async fn health(world: Arc<World>) -> Result<()> {
     scene.policy("policy-name", "vault", &[("secret-key", &key, "property-name")], json!({})).await?;
     scene.policy("missing", "vault", &[("secret-key", &scene.key("no-such-key"), "x")], json!({})).await?;
     scene.wait_synced("policy-name").await?;
-    scene.wait_policy("missing", "Ready=False/DependencyNotReady").await?;
+    scene.wait_policy("missing", "Ready=False/KeyNotFound").await?;
     for path in ["/livez", "/readyz"] {
         let (status, text) = operator.get(path).await?;
         ensure!((status, text.trim()) == (200, "ok"), "{path}: {status} {text}");
@@ -138,7 +138,7 @@ pub async fn json_logs(world: Arc<World>) -> Result<()> {
     let only = format!("--namespaces={}", scene.namespace);
     let operator = world.operator(&scene.namespace, &[&only, "--leader-elect=false", "--log-format=json"])?;
     scene.policy("missing", "vault", &[("password", &scene.key("no-such-key"), "x")], json!({})).await?;
-    scene.wait_policy("missing", "Ready=False/DependencyNotReady").await?;
+    scene.wait_policy("missing", "Ready=False/KeyNotFound").await?;
     let log = operator.log()?;
     let lines: Vec<Value> = log.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     let object = format!("{}/missing", scene.namespace);

@@ -109,6 +109,8 @@ pub async fn suspended(world: Arc<World>) -> Result<()> {
     scene.policy("db", "vault", &items, json!({"suspend": true})).await?;
     let said = scene.wait_policy("db", "ConsumersCurrent=False/Suspended").await?;
     ensure!(said.contains("spec.suspend"), "{said}");
+    let said = scene.wait_policy("db", "Ready=True/Suspended").await?;
+    ensure!(said.contains("spec.suspend"), "the Message column tells it too: {said}");
     let mark = world.bao.mark()?;
     world.bao.put(&key, &json!({"password": "two"})).await?;
     let before = scene.api::<Secret>().get("db").await?.resource_version();

@@ -64,7 +64,7 @@ pub async fn somebody_elses(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "existing").await?;
     let _operator = scene.operator()?;
     scene.policy_of("governed", json!({"source": {"existing": {}}, "target": {"name": "web-tls"}})).await?;
-    let said = scene.wait_policy("governed", "Ready=False/DependencyNotReady").await?;
+    let said = scene.wait_policy("governed", "Ready=False/SecretNotFound").await?;
     ensure!(said.contains("Secret \"web-tls\" does not exist"), "{said}");
     scene.secret("web-tls", &[("tls.crt", "one")]).await?;
     scene.wait_synced("governed").await?;

@@ -64,7 +64,7 @@ pub async fn key_pair_changes(world: Arc<World>) -> Result<()> {
     let secrets = scene.api::<Secret>();
     let without = Patch::Merge(json!({"data": {"secret": null}}));
     secrets.patch("aws", &PatchParams::default(), &without).await?;
-    let store = scene.wait_store("aws", "Ready=False/DependencyNotReady").await?;
+    let store = scene.wait_store("aws", "Ready=False/CredentialsNotFound").await?;
     let said = conditions::message(&store.status.unwrap_or_default().conditions, "Ready");
     ensure!(said.contains(r#"Secret "aws" has no key "secret""#), "{said}");
     scene.secret("aws", &[("id", "test"), ("secret", "test")]).await?;
@@ -94,7 +94,7 @@ pub async fn kubernetes_login(world: Arc<World>) -> Result<()> {
         let command = format!("kubectl create role rekey-token-{account} -n {}", scene.namespace);
         ensure!(said.contains(&command), "{said}");
     }
-    let said = scene.wait_policy("db", "Ready=False/DependencyNotReady").await?;
+    let said = scene.wait_policy("db", "Ready=False/AccessDenied").await?;
     ensure!(said.contains("shop-reader"), "{said}");
     allow(&scene, "shop-reader").await?;
     let store = scene.wait_store("shop-reader", "Ready=True/Synced").await?;
@@ -109,7 +109,7 @@ pub async fn kubernetes_login(world: Arc<World>) -> Result<()> {
 
 /// What a store says that may not log in.
 async fn refusal(scene: &Scene, store: &str) -> Result<String> {
-    let status = scene.wait_store(store, "Ready=False/DependencyNotReady").await?.status.unwrap_or_default();
+    let status = scene.wait_store(store, "Ready=False/AccessDenied").await?.status.unwrap_or_default();
     ensure!(status.capabilities.is_empty(), "{store}: {status:?}");
     Ok(conditions::message(&status.conditions, "Ready"))
 }

@@ -63,8 +63,8 @@ fn drift_is_repaired_without_a_new_revision_and_names_who_did_it() {
     let plan = world.sync();
     assert_eq!(text(&world.data), [("password", "one"), ("username", "orders")], "what others added is removed");
     assert_eq!(world.published().revision, revision);
-    let Notice { reason, text: told, .. } = &plan.events[0];
-    assert_eq!(*reason, Reason::Drifted);
+    let Notice { severity, reason, text: told, .. } = &plan.events[0];
+    assert_eq!((*severity, *reason), (Severity::Warning, Reason::Drifted));
     assert!(told.contains("kubectl-edit"), "{told}");
     assert_eq!(world.reasons(), [ChangeReason::Created]);
 }
@@ -340,4 +340,25 @@ fn a_publication_is_dated_when_its_values_are_made_and_not_before() {
     let metadata = ObjectMeta { annotations: Some(desired.annotations.clone()), ..ObjectMeta::default() };
     let changed = Published::read(&metadata).unwrap().changed(&Keys::All);
     assert_eq!(changed, Some(after.now));
+}
+
+#[test]
+fn a_suspended_policy_keeps_its_last_value_and_says_why() {
+    let mut world = World::new();
+    let rest = |world: &mut World| world.object.status = Some(suspended(&world.policy(), &world.status(), world.now));
+    rest(&mut world);
+    assert_eq!(world.shown(), ["Ready=False/Suspended", "ConsumersCurrent=False/Suspended"], "nothing is published");
+    world.sync();
+    rest(&mut world);
+    assert_eq!(world.shown(), ["Ready=True/Suspended", "ConsumersCurrent=False/Suspended"]);
+    world.sync();
+    assert_eq!(world.shown(), ["Ready=True/Synced"]);
+}
+
+#[test]
+fn before_the_first_publication_the_reason_is_a_specific_one() {
+    let mut world = World::new();
+    world.secret = SeenSecret::Going;
+    world.sync_with(None).unwrap();
+    assert_eq!(world.shown(), ["Ready=False/SecretTerminating", "Reconciling=True/ProgressingWithRetry"]);
 }

@@ -184,6 +184,7 @@ fn waiting_says_what_for_and_goes_on_when_it_may() {
     world.object.metadata.generation = Some(2);
     world.settle();
     assert_eq!((world.made, world.rotated()), (0, Some(Reason::Suspended)));
+    assert_eq!(world.shown(), ["Ready=True/Suspended", "Rotated=False/Suspended"], "the last value, and why it waits");
     world.object.spec.suspend = false;
     world.object.metadata.generation = Some(3);
     world.settle();
@@ -297,4 +298,54 @@ proptest! {
         let open = world.status().rotation.is_some();
         prop_assert!(next(&world) > world.now, "open: {}", open);
     }
+}
+
+/// The rows of the table of conditions that a schedule can be in.
+#[test]
+fn each_situation_of_a_schedule_has_its_row() {
+    let mut world = World::asked();
+    assert_eq!(world.shown(), ["Ready=True/Synced"]);
+    world.until("RollingOut");
+    assert_eq!(world.shown(), ["Ready=True/Synced", "Reconciling=True/Progressing", "Rotated=False/Rotating"]);
+    world.settle();
+    assert_eq!(world.shown(), ["Ready=True/Synced", "Rotated=True/Rotated"]);
+    world.object.spec.suspend = true;
+    world.object.metadata.generation = Some(2);
+    world.settle();
+    assert_eq!(world.shown(), ["Ready=True/Suspended", "Rotated=True/Rotated"], "nothing is due");
+    let error = SpecError::not_yet("spec.windows", "remove it");
+    world.object.status = Some(refused(&world.status(), None, &error, 3, world.now));
+    assert_eq!(world.shown(), ["Ready=False/NotSupportedYet", "Stalled=True/NotSupportedYet"]);
+    let away = crate::summary::Situation::NotReady(Reason::Unavailable, "away".to_owned());
+    world.object.status = Some(failed(&world.status(), &away, 3, world.now));
+    assert_eq!(world.shown(), ["Ready=False/Unavailable", "Reconciling=True/ProgressingWithRetry"]);
+    let mut world = World::new(&json!({"schedule": {"every": "1h"}, "overdueAfter": "1h"}));
+    world.unable = Some(Wait::new(Reason::PolicyNotReady, "SecretPolicy db is not Ready"));
+    world.settle();
+    world.now += TimeDelta::hours(3);
+    world.settle();
+    assert_eq!(world.shown(), ["Ready=False/RotationOverdue", "Rotated=False/PolicyNotReady"]);
+}
+
+#[test]
+fn what_went_as_wanted_is_told_as_such_and_the_rest_as_a_warning() {
+    use crate::notice::Severity::{Normal, Warning};
+    let plan = Plan::try_from(&schedule(&json!({}))).unwrap();
+    let before = RotationScheduleStatus::default();
+    let open = || Open { id: "i".to_owned(), reason: Why::Requested, written: None };
+    let told = |decided: &Move, left: Option<&Wait>| {
+        let notices = notices(&plan, decided, &before, left);
+        notices.into_iter().map(|notice| (notice.severity, notice.reason)).collect::<Vec<_>>()
+    };
+    let begun = Move::to(State::Preparing(open()));
+    assert_eq!(told(&begun, None), [(Normal, Reason::Rotating)]);
+    let completed = Move { ended: Some((RotationOutcome::Completed, None)), ..Move::to(State::Idle) };
+    assert_eq!(told(&completed, None), [(Normal, Reason::Rotated)]);
+    let left = Wait::new(Reason::AccessDenied, "what the write may have left stays");
+    assert_eq!(told(&completed, Some(&left)), [(Normal, Reason::Rotated), (Warning, Reason::AccessDenied)]);
+    assert_eq!(told(&Move::end(RotationOutcome::Failed, "no"), None), [(Warning, Reason::Failed)]);
+    let wait = Wait::new(Reason::PendingNotProven, "not proven");
+    let held = Move { waits: Some(wait), ..Move::to(State::Publishing(open())) };
+    assert_eq!(told(&held, None), [(Warning, Reason::PendingNotProven)]);
+    assert_eq!(told(&Move::to(State::Publishing(open())), Some(&left)), [], "it is tried again");
 }

@@ -141,7 +141,7 @@ fn what_is_said_of_a_rotation_fits_its_schema_and_times_of_the_future_are_not_ke
     assert_eq!(open.message.unwrap().chars().count(), 1024);
     assert!(time::chrono(&open.started_at) <= world.now, "{:?}", open.started_at);
     let failed = failed(&world.status(), &Situation::NotReady(Reason::ApiError, "x".repeat(5_000)), 1, world.now);
-    let open = failed.rotation.unwrap();
+    let open = fit::<RotationSchedule>(&failed).unwrap().rotation.unwrap();
     assert_eq!(open.message.unwrap().chars().count(), 1024);
     assert!(open.attempts <= i32::MAX.unsigned_abs(), "{}", open.attempts);
 }

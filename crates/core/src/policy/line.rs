@@ -1,0 +1,179 @@
+//! What one line says of a policy and its consumers: whether it is Ready, and why.
+
+use rekey_api::{
+    condition::{ConditionType, Reason},
+    policy::{ConsumerState, ConsumerStatus, ConsumersStatus, ReadyWhen},
+};
+
+use crate::summary::{Extra, Situation, Truth, listed};
+
+/// How the consumers stand, all of them together: what needs attention most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Together {
+    Failed,
+    Moving,
+    Held,
+    Assumed,
+    Current,
+}
+
+/// Where a policy stands, its consumers included; `own`: where it stands without them. A missing dependency comes before
+/// what its consumers do, unless `Ready` waits for them.
+pub fn line(own: Situation, consumers: Option<&ConsumersStatus>, wanted: ReadyWhen) -> (Situation, Vec<Extra>) {
+    let Some(consumers) = consumers else { return (own, Vec::new()) };
+    let (together, extra) = look(consumers);
+    let text = extra.message.clone();
+    let fresh = match (&own, wanted) {
+        (Situation::LastKnown(reason, why), ReadyWhen::ConsumersHealthy) => {
+            Some(Extra { kind: ConditionType::Fresh, value: Truth::False, reason: *reason, message: why.clone() })
+        }
+        _ => None,
+    };
+    let consumers_decide = match &own {
+        Situation::Synced(_) => true,
+        Situation::LastKnown(..) => wanted == ReadyWhen::ConsumersHealthy,
+        Situation::Noted(..)
+        | Situation::Progressing(_)
+        | Situation::Resting(..)
+        | Situation::NotReady(..)
+        | Situation::Stale(..)
+        | Situation::Stalled(..)
+        | Situation::Late(..) => false,
+    };
+    let situation = match (together, wanted) {
+        _ if !consumers_decide => return (own, vec![extra]),
+        (Together::Current | Together::Assumed, _) => return (own, vec![extra]),
+        (Together::Moving, _) => Situation::Progressing(text),
+        (Together::Failed, ReadyWhen::Published) => Situation::Noted(Reason::ConsumerFailed, text),
+        (Together::Failed, ReadyWhen::ConsumersHealthy) => Situation::Stalled(Reason::ConsumerFailed, text),
+        (Together::Held, ReadyWhen::Published) => Situation::Noted(Reason::Held, text),
+        (Together::Held, ReadyWhen::ConsumersHealthy) => Situation::Resting(Reason::Held, text),
+    };
+    (situation, fresh.into_iter().chain([extra]).collect())
+}
+
+/// How the consumers stand together, and the condition `ConsumersCurrent`.
+fn look(consumers: &ConsumersStatus) -> (Together, Extra) {
+    let of = |state: ConsumerState| consumers.items.iter().filter(move |item| item.state == state);
+    let names = |state: ConsumerState| listed(of(state).map(name), ", ");
+    let any = |state: ConsumerState| of(state).next().is_some();
+    let (current, total) = (consumers.current, consumers.total);
+    let (together, value, reason, message) = if any(ConsumerState::Failed) {
+        let said = |item: &ConsumerStatus| format!("{}: {}", name(item), item.message.as_deref().unwrap_or_default());
+        let text = listed(of(ConsumerState::Failed).map(said), "; ");
+        (Together::Failed, Truth::False, Reason::ConsumerFailed, text)
+    } else if any(ConsumerState::Progressing) {
+        let text = format!("on their way to the current value: {}", names(ConsumerState::Progressing));
+        (Together::Moving, Truth::False, Reason::ConsumersOutdated, text)
+    } else if any(ConsumerState::Held) {
+        let text = format!("held on an older value: {}; see status.consumers", names(ConsumerState::Held));
+        (Together::Held, Truth::False, Reason::Held, text)
+    } else if any(ConsumerState::Assumed) {
+        let text = format!(
+            "{current} of {total} run on the current value; nobody knows what the others held before the first \
+             publication, and they were not restarted: {}",
+            names(ConsumerState::Assumed)
+        );
+        (Together::Assumed, Truth::Unknown, Reason::Assumed, text)
+    } else {
+        let text = format!("{current} of {total} run on the current value");
+        (Together::Current, Truth::True, Reason::AllCurrent, text)
+    };
+    (together, Extra { kind: ConditionType::ConsumersCurrent, value, reason, message })
+}
+
+fn name(item: &ConsumerStatus) -> String {
+    format!("{} {}", item.kind, item.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use ConsumerState::{Assumed, Current, Failed, Held, Outdated, Progressing};
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::summary::conditions;
+
+    fn consumers(states: &[ConsumerState]) -> ConsumersStatus {
+        let item = |(number, state): (usize, &ConsumerState)| ConsumerStatus {
+            api_version: "apps/v1".to_owned(),
+            kind: "Deployment".to_owned(),
+            name: format!("c{number}"),
+            state: *state,
+            how: Vec::new(),
+            pods: None,
+            message: None,
+        };
+        ConsumersStatus { items: states.iter().enumerate().map(item).collect(), ..ConsumersStatus::default() }
+    }
+
+    /// The conditions of a policy that was Ready before.
+    fn shown(own: Situation, states: &[ConsumerState], wanted: ReadyWhen) -> Vec<String> {
+        let now = DateTime::UNIX_EPOCH;
+        let before = conditions(&[], &Situation::Synced(String::new()), &[], 1, now);
+        let all = consumers(states);
+        let (situation, extras) = line(own, Some(&all).filter(|all| !all.items.is_empty()), wanted);
+        let found = conditions(&before, &situation, &extras, 1, now);
+        found.iter().map(|at| format!("{}={}/{}", at.type_, at.status, at.reason)).collect()
+    }
+
+    const FAILED: &str = "ConsumersCurrent=False/ConsumerFailed";
+    const MOVING: &str = "ConsumersCurrent=False/ConsumersOutdated";
+    const HELD: &str = "ConsumersCurrent=False/Held";
+
+    /// The rows of the table of conditions in which consumers count.
+    #[test]
+    fn each_standing_of_consumers_has_its_row() {
+        use ReadyWhen::{ConsumersHealthy, Published};
+        let synced = || Situation::Synced(String::new());
+        for (states, wanted, expected) in [
+            (&[][..], Published, vec!["Ready=True/Synced"]),
+            (&[Current, Current], Published, vec!["Ready=True/Synced", "ConsumersCurrent=True/AllCurrent"]),
+            (&[Current, Current], ConsumersHealthy, vec!["Ready=True/Synced", "ConsumersCurrent=True/AllCurrent"]),
+            (&[Assumed, Current], Published, vec!["Ready=True/Synced", "ConsumersCurrent=Unknown/Assumed"]),
+            (&[Assumed], ConsumersHealthy, vec!["Ready=True/Synced", "ConsumersCurrent=Unknown/Assumed"]),
+            (&[Progressing], Published, vec!["Ready=True/Synced", "Reconciling=True/Progressing", MOVING]),
+            (&[Progressing], ConsumersHealthy, vec!["Ready=True/Synced", "Reconciling=True/Progressing", MOVING]),
+            (&[Failed, Outdated, Progressing], Published, vec!["Ready=True/ConsumerFailed", FAILED]),
+            (
+                &[Failed, Outdated, Progressing],
+                ConsumersHealthy,
+                vec!["Ready=False/ConsumerFailed", "Stalled=True/ConsumerFailed", FAILED],
+            ),
+            (&[Held, Assumed], Published, vec!["Ready=True/Held", HELD]),
+            (&[Held, Current], ConsumersHealthy, vec!["Ready=True/Held", HELD]),
+        ] {
+            assert_eq!(shown(synced(), states, wanted), expected, "{states:?} {wanted:?}");
+        }
+    }
+
+    #[test]
+    fn a_store_that_is_away_hides_no_failed_consumer_from_who_waits_for_them() {
+        use ReadyWhen::{ConsumersHealthy, Published};
+        let away = || Situation::LastKnown(Reason::Unavailable, "away".to_owned());
+        let (known, fresh) = ("Ready=True/ServingLastKnown", "Fresh=False/Unavailable");
+        assert_eq!(shown(away(), &[Failed], Published), [known, fresh, FAILED]);
+        assert_eq!(shown(away(), &[Current], ConsumersHealthy)[..2], [known, fresh]);
+        assert_eq!(
+            shown(away(), &[Failed], ConsumersHealthy),
+            ["Ready=False/ConsumerFailed", "Stalled=True/ConsumerFailed", fresh, FAILED]
+        );
+        assert_eq!(
+            shown(away(), &[Progressing], ConsumersHealthy),
+            ["Ready=True/Synced", "Reconciling=True/Progressing", fresh, MOVING]
+        );
+        let stalled = Situation::Stalled(Reason::InvalidData, String::new());
+        assert_eq!(
+            shown(stalled, &[Failed], ConsumersHealthy),
+            ["Ready=False/InvalidData", "Stalled=True/InvalidData", FAILED]
+        );
+    }
+
+    #[test]
+    fn many_consumers_fit_into_a_text() {
+        let (_, extras) =
+            line(Situation::Synced(String::new()), Some(&consumers(&[Progressing; 100])), ReadyWhen::Published);
+        let text = &extras[0].message;
+        assert!(text.chars().count() < 1_024 && text.contains(" … and ") && text.ends_with(" more"), "{text}");
+    }
+}

@@ -1,0 +1,48 @@
+//! What a step of a rotation tells in Events.
+
+use rekey_api::{RotationScheduleStatus, condition::Reason, rotation::RotationOutcome};
+
+use super::{Move, Plan, State, Wait, outcome_reason};
+use crate::notice::Notice;
+
+/// What is done when an Event is made.
+const ACTION: &str = "Rotate";
+
+/// What to tell of a decision that changed the status `before`. `left`: what a write has left beside the new value, and why
+/// it stays.
+#[must_use]
+pub fn notices(plan: &Plan, decided: &Move, before: &RotationScheduleStatus, left: Option<&Wait>) -> Vec<Notice> {
+    // Once the write is done, nothing tries again to clear away what it left.
+    let left = left.filter(|_| !matches!(decided.state, State::Publishing(_)));
+    let left = left.map(|left| Notice::warning(left.reason, ACTION, left.text.as_str()));
+    step(plan, decided, before).into_iter().chain(left).collect()
+}
+
+fn step(plan: &Plan, decided: &Move, before: &RotationScheduleStatus) -> Option<Notice> {
+    if let Some((outcome, why)) = &decided.ended {
+        let reason = outcome_reason(*outcome);
+        return Some(match outcome {
+            RotationOutcome::Completed => {
+                let text = why.clone().unwrap_or_else(|| format!("rotated {} in {}", plan.key, plan.store.name));
+                Notice::normal(reason, ACTION, text)
+            }
+            RotationOutcome::RolledBack
+            | RotationOutcome::Superseded
+            | RotationOutcome::Abandoned
+            | RotationOutcome::Failed => {
+                Notice::warning(reason, ACTION, format!("{outcome:?}: {}", why.as_deref().unwrap_or_default()))
+            }
+        });
+    }
+    let told = before.rotation.as_ref().and_then(|open| open.message.as_deref());
+    match (&decided.waits, super::state(before), &decided.state) {
+        (Some(wait), _, _) if wait.reason == Reason::PendingNotProven && told != Some(wait.text.as_str()) => {
+            Some(Notice::warning(wait.reason, ACTION, wait.text.as_str()))
+        }
+        (_, State::Idle, State::Preparing(open)) => {
+            let text = format!("began rotation {} ({:?})", open.id, open.reason);
+            Some(Notice::normal(Reason::Rotating, ACTION, text))
+        }
+        _ => None,
+    }
+}
