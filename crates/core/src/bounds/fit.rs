@@ -80,14 +80,18 @@ impl Span {
 
 #[cfg(test)]
 mod tests {
-    use std::fmt::Debug;
+    use std::{fmt::Debug, sync::LazyLock};
 
+    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
     use proptest::prelude::*;
     use rekey_api::{ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy, crds};
     use serde_json::{Map, json};
 
     use super::*;
     use crate::bounds::Patterns;
+
+    /// Made once: it takes longer than all else.
+    static CRDS: LazyLock<Vec<CustomResourceDefinition>> = LazyLock::new(crds::all);
 
     /// Numbers from a seed.
     struct Dice(u64);
@@ -140,7 +144,7 @@ mod tests {
         K::Status: Serialize + DeserializeOwned + PartialEq + Debug,
     {
         let kind = K::kind(&());
-        let crd = crds::all().into_iter().find(|crd| crd.spec.names.kind == kind).unwrap();
+        let crd = CRDS.iter().find(|crd| crd.spec.names.kind == kind).unwrap();
         let whole = crd.spec.versions[0].schema.clone().unwrap().open_api_v3_schema.unwrap();
         let schema = serde_json::to_value(&whole.properties.unwrap()["status"]).unwrap();
         let status: K::Status = serde_json::from_value(boundless(&schema, &mut Dice(seed))).unwrap();
@@ -155,7 +159,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(ProptestConfig::with_cases(24))]
 
         #[test]
         fn every_status_fits_its_schema(seed: u64) {

@@ -330,7 +330,7 @@ fn each_situation_of_a_schedule_has_its_row() {
 #[test]
 fn what_went_as_wanted_is_told_as_such_and_the_rest_as_a_warning() {
     use crate::notice::Severity::{Normal, Warning};
-    let plan = Plan::try_from(&schedule(&json!({}))).unwrap();
+    let plan = Plan::parse(&schedule(&json!({})), None).unwrap();
     let before = RotationScheduleStatus::default();
     let open = || Open { id: "i".to_owned(), reason: Why::Requested, written: None };
     let told = |decided: &Move, left: Option<&Wait>| {
