@@ -133,7 +133,8 @@ pub fn contradictions(object: &SecretPolicy, source: &Source, hold: Hold) -> Res
     }
 }
 
-/// Labels of a Secret: not those that other tools decide ownership by.
+/// Labels of a Secret. What a template names is meant, also where other tools act on it: Argo CD finds its repositories and
+/// clusters by a label.
 pub fn labels(field: &str, labels: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, SpecError> {
     foreign(field, &labels)?;
     if labels.contains_key(names::MANAGED_BY) {
@@ -168,7 +169,7 @@ fn foreign(field: &str, names_and_values: &BTreeMap<String, String>) -> Result<(
         let kubernetes = name != names::MANAGED_BY
             && !name.starts_with("app.kubernetes.io/")
             && (prefix == "kubernetes.io" || prefix.ends_with(".kubernetes.io"));
-        kubernetes || prefix == names::GROUP || names::NEVER_COPIED.iter().any(|never| name.starts_with(never))
+        kubernetes || prefix == names::GROUP
     };
     match names_and_values.keys().find(|name| reserved(name)) {
         Some(name) => Err(SpecError::field(field, format!("{name:?} belongs to other software; remove it"))),

@@ -118,8 +118,11 @@ fn no_template_may_set_what_rekey_or_kubernetes_act_on() {
             Policy::try_from(&World::with(&more).object).map(drop).map_err(|error| error.reason())
         })
     };
-    assert_eq!(with("example.com/note"), [Ok(()), Ok(())]);
+    for name in ["example.com/note", "argocd.argoproj.io/secret-type", "kustomize.toolkit.fluxcd.io/prune"] {
+        assert_eq!(with(name), [Ok(()), Ok(())], "{name}");
+    }
     for name in [
+        "kubectl.kubernetes.io/last-applied-configuration",
         "rekey.dev/usable-by",
         "rekey.dev/adopt-by",
         "rekey.dev/revision",
@@ -128,6 +131,19 @@ fn no_template_may_set_what_rekey_or_kubernetes_act_on() {
     ] {
         assert_eq!(with(name), [Err(Reason::InvalidSpec), Err(Reason::InvalidSpec)], "{name}");
     }
+}
+
+/// They steer other tools, and are there for the policy.
+#[test]
+fn nothing_that_stands_on_a_policy_is_copied_to_its_secret() {
+    let mut world = World::new();
+    let marks: BTreeMap<String, String> =
+        names::NEVER_COPIED.iter().map(|name| (format!("{name}x"), "x".to_owned())).collect();
+    world.object.metadata.labels = Some(marks.clone());
+    world.object.metadata.annotations = Some(marks.clone());
+    let plan = world.sync();
+    let [Step::Apply(desired)] = plan.steps.as_slice() else { panic!("{:?}", plan.steps) };
+    assert!(!marks.keys().any(|name| desired.labels.contains_key(name) || desired.annotations.contains_key(name)));
 }
 
 #[test]
