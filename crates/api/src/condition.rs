@@ -142,6 +142,8 @@ words! {
         TemplateError,
         /// The data does not fit the type of the Secret.
         InvalidData,
+        /// The Secret has another type than the policy asks for, and Kubernetes cannot change it.
+        WrongType,
         /// The Secret would be larger than 1 MiB, or its annotations than 256 KiB.
         SecretTooLarge,
         /// The Secret exists and does not carry `rekey.dev/adopt-by`, or a credential does not carry `rekey.dev/usable-by`.

@@ -20,19 +20,20 @@ use kube::{
 use rekey_api::{RotationSchedule, names};
 use rekey_core::{
     SecretBytes, SpecError,
-    policy::{Desired, Hold, ObjectVersion, Step},
+    policy::{Claims, Desired, Hold, ObjectVersion, Step, Surplus},
     rotation::{Pending, Plan, Prepared},
     workload::{Kind, Marker, Project, Workload, argo_rollout},
 };
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::{
     context::{Context, workload_name},
     error::{Error, status},
+    memory::Verified,
     notify,
     rows::{Owner, SecretRow, Version, WorkloadRow},
-    table::ObjectName,
+    table::{Answer, ObjectName},
 };
 
 /// Does one step of a policy's plan.
@@ -52,6 +53,7 @@ async fn secret(ctx: &Context, namespace: &str, desired: &Desired) -> Result<(),
     let api: Api<Secret> = Api::namespaced(ctx.client.clone(), namespace);
     // Two policies that make the same Secret are one field manager: the API server sees no conflict between them.
     let _made_by_one = ctx.making.hold(&[name.clone()].into()).await;
+    let writing = ctx.known.secrets.writing(&name);
     if desired.over.is_none() && ctx.known.secrets.get(&name).is_some() {
         return Err(Error::Overtaken { secret: name.to_string() });
     }
@@ -59,32 +61,98 @@ async fn secret(ctx: &Context, namespace: &str, desired: &Desired) -> Result<(),
         Hold::Whole | Hold::Keys => data(&api, &name, desired).await?,
         Hold::Record => record(ctx, &api, &name, desired).await?,
     };
-    let version = Version::new(applied.metadata.resource_version.as_deref().unwrap_or_default());
-    ctx.memory.verify(&name, &version, desired.kind.as_deref(), desired.immutable);
+    let verified = Verified {
+        version: Version::new(applied.metadata.resource_version.as_deref().unwrap_or_default()),
+        immutable: applied.immutable == Some(true),
+        kind: applied.type_.as_deref().unwrap_or("Opaque").into(),
+    };
+    // Before the row is there: who sees it need not read the Secret.
+    ctx.memory.verify(&name, verified);
     // The watch will bring it too; until then decisions already see it.
-    if let Some(change) = ctx.known.secrets.set(&name, SecretRow::project(applied.metadata))
-        && notify::has_new_values(&change)
-    {
-        notify::workloads_of(ctx, namespace, &desired.name);
+    match ctx.known.secrets.answer(&writing, SecretRow::project(applied.metadata)) {
+        Answer::News(change) if notify::has_new_values(&change) => {
+            notify::workloads_of(ctx, namespace, &desired.name);
+        }
+        Answer::News(_) | Answer::Known => {}
+        Answer::Late => ctx.memory.forget_verified(&name),
     }
     Ok(())
 }
 
 /// Applies data and metadata.
 async fn data(api: &Api<Secret>, name: &ObjectName, desired: &Desired) -> Result<Secret, Error> {
+    let over = clear(api, name, desired).await?;
     // A Secret that is not there yet is not forced, and one that is must be the one that was looked at: whoever made or
     // changed it in this moment keeps it.
     let mut params = PatchParams::apply(names::MANAGER);
-    params.force = desired.over.is_some();
-    let body = Patch::Apply(manifest(desired));
+    params.force = over.is_some();
+    let body = Patch::Apply(manifest(desired, over.as_ref()));
     let applied = api.patch(&desired.name, &params, &body).await.map_err(Error::api("apply Secret", name))?;
-    if desired.over.is_none() && is_shared(&applied) {
+    if over.is_none() && is_shared(&applied) {
         return withdraw(api, name).await;
     }
-    if desired.remove.is_empty() {
+    // Renamed keys come before the old ones go. Those that were ours in somebody else's Secret have gone already.
+    let surplus = match desired.hold {
+        Hold::Whole => desired.surplus(applied.data.iter().flatten().map(|(key, _)| key)),
+        Hold::Keys | Hold::Record => Vec::new(),
+    };
+    if surplus.is_empty() {
         return Ok(applied);
     }
-    remove_keys(api, &applied, desired).await.map_err(Error::api("remove keys of Secret", name))
+    let over = ObjectVersion {
+        uid: applied.uid().unwrap_or_default(),
+        resource_version: applied.resource_version().unwrap_or_default(),
+    };
+    take_off(api, name, &over, (&surplus, &Claims::default())).await
+}
+
+/// Takes off what has to go before the write: what others claim the Secret by, since there can be one controlling owner only;
+/// keys of one that becomes immutable; and keys of ours in somebody else's Secret, since nothing says afterwards that they
+/// were ours. Returns what is there then.
+async fn clear(api: &Api<Secret>, name: &ObjectName, desired: &Desired) -> Result<Option<ObjectVersion>, Error> {
+    let Some(over) = &desired.over else { return Ok(None) };
+    let is_first = match (&desired.surplus, desired.hold) {
+        (Surplus::Dropped(_), _) => true,
+        (Surplus::Others, _) => desired.immutable,
+        (Surplus::Nothing, _) => false,
+    };
+    let surplus = if is_first {
+        let secret = api.get(&desired.name).await.map_err(Error::api("read Secret", name))?;
+        let keys = secret.data.iter().flatten().map(|(key, _)| key);
+        if secret.immutable == Some(true) { Vec::new() } else { desired.surplus(keys) }
+    } else {
+        Vec::new()
+    };
+    if surplus.is_empty() && desired.claims.is_empty() {
+        return Ok(Some(over.clone()));
+    }
+    let cleared = take_off(api, name, over, (&surplus, &desired.claims)).await?;
+    Ok(Some(ObjectVersion { resource_version: cleared.resource_version().unwrap_or_default(), ..over.clone() }))
+}
+
+/// Removes keys and claims of a Secret that is still this one: server-side apply leaves what others hold.
+async fn take_off(
+    api: &Api<Secret>,
+    name: &ObjectName,
+    over: &ObjectVersion,
+    (keys, claims): (&[String], &Claims),
+) -> Result<Secret, Error> {
+    let gone = |names: &[String]| names.iter().map(|name| (name.clone(), Value::Null)).collect::<Map<_, _>>();
+    let mut metadata = json!({"uid": over.uid, "resourceVersion": over.resource_version});
+    // Of a list of owners only those that are named are changed.
+    let owners: Vec<Value> = claims.owners.iter().map(|owner| json!({"$patch": "delete", "uid": owner.uid})).collect();
+    for (field, value) in [
+        ("labels", Value::from(gone(&claims.labels))),
+        ("annotations", gone(&claims.annotations).into()),
+        ("ownerReferences", owners.into()),
+    ] {
+        if value != json!({}) && value != json!([]) {
+            metadata[field] = value;
+        }
+    }
+    let body = Patch::Strategic(json!({"metadata": metadata, "data": gone(keys)}));
+    let params = PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() };
+    api.patch(&name.name, &params, &body).await.map_err(Error::api("remove what is not wanted from Secret", name))
 }
 
 /// Writes the record of a Secret that somebody else makes. No server-side apply: it would take away what an earlier one
@@ -124,12 +192,12 @@ async fn remove(ctx: &Context, name: &ObjectName, over: &ObjectVersion) -> Resul
     }
 }
 
-fn manifest(desired: &Desired) -> Secret {
+fn manifest(desired: &Desired, over: Option<&ObjectVersion>) -> Secret {
     Secret {
         metadata: ObjectMeta {
             name: Some(desired.name.clone()),
-            uid: desired.over.as_ref().map(|over| over.uid.clone()),
-            resource_version: desired.over.as_ref().map(|over| over.resource_version.clone()),
+            uid: over.map(|over| over.uid.clone()),
+            resource_version: over.map(|over| over.resource_version.clone()),
             labels: Some(desired.labels.clone()),
             annotations: Some(desired.annotations.clone()),
             owner_references: desired.owner.clone().map(|owner| vec![owner]),
@@ -163,17 +231,6 @@ async fn withdraw(api: &Api<Secret>, name: &ObjectName) -> Result<Secret, Error>
     .into())
 }
 
-/// Removes what others added: server-side apply leaves their keys.
-async fn remove_keys(api: &Api<Secret>, applied: &Secret, desired: &Desired) -> Result<Secret, kube::Error> {
-    let mut data = serde_json::Map::new();
-    for key in &desired.remove {
-        data.insert(key.clone(), serde_json::Value::Null);
-    }
-    let body = json!({"metadata": {"resourceVersion": applied.resource_version()}, "data": data});
-    let params = PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() };
-    api.patch(&desired.name, &params, &Patch::Merge(&body)).await
-}
-
 fn bytes(data: &BTreeMap<String, SecretBytes>) -> BTreeMap<String, ByteString> {
     data.iter().map(|(key, value)| (key.clone(), ByteString(value.expose().to_vec()))).collect()
 }
@@ -193,7 +250,7 @@ pub async fn marker(ctx: &Context, workload: &Workload, marker: &Marker) -> Resu
     };
     let written = written.map_err(Error::api("write the restart marker of", &workload.id))?;
     // The watch will bring it too; until then other consumers already see that this one is on its way.
-    if let Some(change) = ctx.known.workloads.set(&workload_name(&workload.id), WorkloadRow(written)) {
+    if let Some(change) = ctx.known.workloads.update(&workload_name(&workload.id), WorkloadRow(written)) {
         notify::workload(ctx, &change);
     }
     ctx.metrics.restarted();

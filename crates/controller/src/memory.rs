@@ -33,14 +33,6 @@ pub struct Memory {
     state: Mutex<Remembered>,
 }
 
-/// A Secret whose content is as we wrote it.
-struct Verified {
-    version: Version,
-    /// Its type; `None` where that is its maker's affair.
-    kind: Option<Box<str>>,
-    immutable: bool,
-}
-
 #[derive(Default)]
 struct Remembered {
     /// Secrets whose content is known to be as we wrote it.
@@ -59,6 +51,17 @@ struct Remembered {
     effects: HashMap<ObjectName, Tried>,
     /// What a look at the pods has shown, by workload uid and Secret, and what the workload was like at that time.
     looked: HashMap<(String, String), (Look, Stand)>,
+}
+
+/// A Secret in a version whose content is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// The version.
+    pub version: Version,
+    /// Whether it is immutable in it.
+    pub immutable: bool,
+    /// Its type.
+    pub kind: Arc<str>,
 }
 
 struct Tried {
@@ -114,19 +117,20 @@ pub struct Read {
 }
 
 impl Memory {
-    /// Whether the Secret is immutable, if its content in this version is known to be ours, and of this type. `None` stands for
-    /// whatever type its maker gave it.
+    /// What is known of the Secret, if its content in this version is known to be ours.
     #[must_use]
-    pub fn verified(&self, secret: &ObjectName, version: &Version, kind: Option<&str>) -> Option<bool> {
-        let state = self.state();
-        let known = state.verified.get(secret)?;
-        (known.version == *version && known.kind.as_deref() == kind).then_some(known.immutable)
+    pub fn verified(&self, secret: &ObjectName, version: &Version) -> Option<Verified> {
+        self.state().verified.get(secret).filter(|known| known.version == *version).cloned()
     }
 
-    /// Remembers that the content of this version is ours, and of this type.
-    pub fn verify(&self, secret: &ObjectName, version: &Version, kind: Option<&str>, immutable: bool) {
-        let known = Verified { version: version.clone(), kind: kind.map(Box::from), immutable };
-        self.state().verified.insert(secret.clone(), known);
+    /// Forgets a Secret that is gone.
+    pub fn forget_verified(&self, secret: &ObjectName) {
+        self.state().verified.remove(secret);
+    }
+
+    /// Remembers that the content of a version is ours.
+    pub fn verify(&self, secret: &ObjectName, verified: Verified) {
+        self.state().verified.insert(secret.clone(), verified);
     }
 
     /// What was last seen published, also after the Secret is gone.
@@ -302,16 +306,6 @@ mod tests {
         assert!(!memory.still_shows(&restarted, "db", look), "by hand");
         let replacing = Workload { progress: Progress::Underway("0 of 1".to_owned()), ..before };
         assert!(!memory.still_shows(&replacing, "db", look), "pods come and go");
-    }
-
-    #[test]
-    fn a_secret_is_known_in_one_version_and_of_one_type() {
-        let (memory, name, version) = (Memory::default(), ObjectName::new("shop", "db"), Version::new("7"));
-        memory.verify(&name, &version, Some("Opaque"), true);
-        assert_eq!(memory.verified(&name, &version, Some("Opaque")), Some(true));
-        for (version, kind) in [("8", Some("Opaque")), ("7", Some("kubernetes.io/tls")), ("7", None)] {
-            assert_eq!(memory.verified(&name, &Version::new(version), kind), None, "{version} {kind:?}");
-        }
     }
 
     #[test]

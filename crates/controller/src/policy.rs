@@ -174,11 +174,11 @@ async fn keep(ctx: &Context, object: &SecretPolicy, parsed: &Arc<Policy>) -> Res
     for step in &plan.steps {
         apply::step(ctx, &parsed.namespace, step).await?;
         if matches!(step, Step::Verified) {
-            observe::verified(ctx, parsed);
+            observe::verified(ctx, parsed, &seen);
         }
     }
     settle::settle(ctx, object, &plan.status, false, notify::policy).await?;
-    if room.is_some() {
+    if room.is_some() && is_known(ctx, parsed) {
         ctx.memory.set_fetched(&parsed.uid, Read { at: now, moment, next: plan.again }); // only now: what the status could not be told is read again
     }
     for notice in &plan.events {
@@ -194,6 +194,12 @@ async fn keep(ctx: &Context, object: &SecretPolicy, parsed: &Arc<Policy>) -> Res
     let again = plan.again.into_iter().chain(recheck).min();
     Ok(again
         .map_or(Next::Change, |again| Next::After((again - now).max(TimeDelta::zero()).to_std().unwrap_or_default())))
+}
+
+/// Whether the policy is still there. What is remembered of one that has gone meanwhile would stay for good.
+fn is_known(ctx: &Context, policy: &Policy) -> bool {
+    let row = ctx.known.policies.get(&ObjectName::new(policy.namespace.as_str(), policy.name.as_str()));
+    row.is_some_and(|row| row.metadata().uid.as_deref() == Some(policy.uid.as_str()))
 }
 
 /// Rests: says so, and touches nothing.

@@ -1,11 +1,15 @@
 //! What is known of the cluster's objects: one row per object, by namespace, kept up to date by watches. Rows are
 //! projections; whole objects are kept of our own kinds only, and never the data of a Secret.
 
+mod late;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
+pub use self::late::Writing;
+use self::late::{Gone, Writes};
 use crate::{
     index::{Index, References, Referent},
     rows::Version,
@@ -73,6 +77,18 @@ pub struct Change<T> {
 #[derive(Debug)]
 pub struct Table<T> {
     namespaces: RwLock<HashMap<String, Namespace<T>>>,
+    writes: Writes,
+}
+
+/// What the answer of a write of ours has told.
+#[derive(Debug)]
+pub enum Answer<T> {
+    /// Something new.
+    News(Change<T>),
+    /// What the watch has told before.
+    Known,
+    /// Of an object that has gone since.
+    Late,
 }
 
 #[derive(Debug)]
@@ -89,7 +105,7 @@ impl<T> Default for Namespace<T> {
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { namespaces: RwLock::new(HashMap::new()) }
+        Self { namespaces: RwLock::new(HashMap::new()), writes: Writes::default() }
     }
 }
 
@@ -140,31 +156,42 @@ impl<T: Row> Table<T> {
 
     /// Sets a row. `None` when it was there in this version, or in a newer one, already: our own writes come back by
     /// the watch and must not count as news.
-    pub fn set(&self, name: &ObjectName, mut row: T) -> Option<Change<T>> {
-        let mut namespaces = self.write();
-        let Namespace { rows, index } = namespaces.entry(name.namespace.clone()).or_default();
-        if let Some(present) = rows.get(name.name.as_str()) {
-            if !present.version().is_before(&row.version()) {
-                return None;
-            }
-            row.follow(present);
-        }
-        let now = Arc::new(row);
-        let before = rows.insert(name.name.as_str().into(), Arc::clone(&now));
-        let referred = before.as_deref().map(Row::references).unwrap_or_default();
-        index.update(&name.name, &referred, &now.references());
-        Some(Change { name: name.clone(), before, now: Some(now) })
+    pub fn set(&self, name: &ObjectName, row: T) -> Option<Change<T>> {
+        self.write().entry(name.namespace.clone()).or_default().set(name, row)
     }
 
-    /// As [`Table::set`], for the answer of a write of ours: an object that the watch has meanwhile seen go stays gone.
+    /// As [`Table::set`], for the answer of a write of ours to an object that was there: one that the watch has meanwhile seen
+    /// go stays gone.
     pub fn update(&self, name: &ObjectName, row: T) -> Option<Change<T>> {
-        self.get(name)?;
-        self.set(name, row)
+        let mut namespaces = self.write();
+        let namespace = namespaces.get_mut(&name.namespace)?;
+        namespace.rows.get(name.name.as_str())?;
+        namespace.set(name, row)
     }
 
-    /// Removes a row.
-    pub fn remove(&self, name: &ObjectName) -> Option<Change<T>> {
+    /// Starts a write that may make its object.
+    pub fn writing(&self, name: &ObjectName) -> Writing<'_> {
+        self.writes.start(name)
+    }
+
+    /// As [`Table::update`], for the answer of such a write.
+    pub fn answer(&self, writing: &Writing<'_>, row: T) -> Answer<T> {
         let mut namespaces = self.write();
+        if writing.is_late(&row.version()) {
+            return Answer::Late;
+        }
+        let news = namespaces.entry(writing.name.namespace.clone()).or_default().set(&writing.name, row);
+        news.map_or(Answer::Known, Answer::News)
+    }
+
+    /// Removes a row, whose object has gone in this version.
+    pub fn remove(&self, name: &ObjectName, version: Version) -> Option<Change<T>> {
+        self.go(name, Gone::At(version))
+    }
+
+    fn go(&self, name: &ObjectName, gone: Gone) -> Option<Change<T>> {
+        let mut namespaces = self.write();
+        self.writes.mark(name, gone);
         let Namespace { rows, index } = namespaces.get_mut(&name.namespace)?;
         let before = rows.remove(name.name.as_str())?;
         index.update(&name.name, &before.references(), &References::new());
@@ -183,7 +210,9 @@ impl<T: Row> Table<T> {
                 gone.extend(names.filter(|name| !wanted(name)));
             }
         }
-        gone.iter().filter_map(|name| self.remove(name)).collect()
+        let is_elsewhere = |name: &ObjectName| namespace.is_some_and(|only| only != name.namespace);
+        self.writes.mark_all(|name| is_elsewhere(name) || wanted(name));
+        gone.iter().filter_map(|name| self.go(name, Gone::Unlisted)).collect()
     }
 
     fn read(&self) -> RwLockReadGuard<'_, HashMap<String, Namespace<T>>> {
@@ -192,6 +221,22 @@ impl<T: Row> Table<T> {
 
     fn write(&self) -> RwLockWriteGuard<'_, HashMap<String, Namespace<T>>> {
         self.namespaces.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: Row> Namespace<T> {
+    fn set(&mut self, name: &ObjectName, mut row: T) -> Option<Change<T>> {
+        if let Some(present) = self.rows.get(name.name.as_str()) {
+            if !present.version().is_before(&row.version()) {
+                return None;
+            }
+            row.follow(present);
+        }
+        let now = Arc::new(row);
+        let before = self.rows.insert(name.name.as_str().into(), Arc::clone(&now));
+        let referred = before.as_deref().map(Row::references).unwrap_or_default();
+        self.index.update(&name.name, &referred, &now.references());
+        Some(Change { name: name.clone(), before, now: Some(now) })
     }
 }
 
@@ -219,6 +264,54 @@ mod tests {
         assert_eq!(change.and_then(|change| change.before).map(|row| row.0), Some("9"));
     }
 
+    #[test]
+    fn an_answer_that_comes_late_brings_nothing_back() {
+        let name = ObjectName::new("shop", "db");
+        let told = |before: &[&'static str], gone: &dyn Fn(&Table<Versioned>), answer: &'static str| {
+            let table = Table::default();
+            let writing = table.writing(&name);
+            for version in before {
+                table.set(&name, Versioned(version));
+            }
+            gone(&table);
+            let told = table.answer(&writing, Versioned(answer));
+            drop(writing);
+            assert!(table.writes.is_idle(), "what nobody waits for is forgotten");
+            let shown = match told {
+                Answer::News(_) => "news",
+                Answer::Known => "known",
+                Answer::Late => "late",
+            };
+            (shown, table.get(&name).is_some())
+        };
+        let deleted = |table: &Table<Versioned>| drop(table.remove(&ObjectName::new("shop", "db"), Version::new("7")));
+        let unlisted = |table: &Table<Versioned>| drop(table.retain(Some("shop"), |_| false));
+        let nothing = |_: &Table<Versioned>| {};
+        assert_eq!(told(&[], &nothing, "6"), ("news", true));
+        assert_eq!(told(&["6"], &nothing, "6"), ("known", true), "the watch was faster");
+        assert_eq!(told(&["6"], &deleted, "6"), ("late", false), "it was made, seen and deleted before the answer");
+        assert_eq!(told(&["5"], &deleted, "6"), ("late", false));
+        assert_eq!(told(&["5"], &deleted, "8"), ("news", true), "another object, made after the old one went");
+        assert_eq!(told(&["6"], &unlisted, "6"), ("late", false));
+        assert_eq!(told(&[], &unlisted, "6"), ("late", false), "it came and went while no watch ran");
+        let elsewhere = |table: &Table<Versioned>| drop(table.retain(Some("other"), |_| false));
+        assert_eq!(told(&["5"], &elsewhere, "6"), ("news", true));
+        let again = |table: &Table<Versioned>| {
+            deleted(table);
+            drop(table.set(&ObjectName::new("shop", "db"), Versioned("9")));
+        };
+        assert_eq!(told(&["5"], &again, "6"), ("late", true), "what is there now stays");
+    }
+
+    #[test]
+    fn the_answer_to_a_change_of_what_has_gone_is_no_news() {
+        let (table, name) = (Table::default(), ObjectName::new("shop", "db"));
+        table.set(&name, Versioned("5"));
+        assert!(table.update(&name, Versioned("6")).is_some());
+        table.remove(&name, Version::new("8"));
+        assert!(table.update(&name, Versioned("7")).is_none() && table.get(&name).is_none());
+    }
+
     struct Refers(&'static str, &'static str);
 
     impl Row for Refers {
@@ -243,7 +336,7 @@ mod tests {
         table.set(&ObjectName::new("other", "z"), Refers("1", "db"));
         assert_eq!(found("db"), ["x", "y"]);
         table.set(&ObjectName::new("shop", "x"), Refers("2", "cache"));
-        table.remove(&ObjectName::new("shop", "y"));
+        table.remove(&ObjectName::new("shop", "y"), Version::new("2"));
         assert_eq!((found("db"), found("cache")), (vec![], vec!["x".to_owned()]));
     }
 

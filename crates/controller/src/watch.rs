@@ -327,8 +327,8 @@ where
                 }
             }
             Ok(Event::Delete(object)) => {
-                let (name, _) = (feed.row)(object);
-                if let Some(change) = table(&ctx).remove(&name) {
+                let (name, row) = (feed.row)(object);
+                if let Some(change) = table(&ctx).remove(&name, row.version()) {
                     (feed.notify)(&ctx, &change);
                 }
             }

@@ -1,10 +1,12 @@
 //! What a `SecretPolicy` asks for, parsed once at the door, and the decisions about it.
 
 mod adopt;
+mod claims;
 mod consumers;
 mod fetch;
 mod line;
 mod open_rotation;
+mod ownership;
 mod proof;
 mod publish;
 mod record;
@@ -29,12 +31,14 @@ use rekey_api::{
     reference::ConfigMapKeyRef,
 };
 
+pub use claims::Claims;
 pub use consumers::{Consumer, Look, consumers};
 pub use fetch::{EngineCall, Fetch, Fetched, LastRead, Lookup, Request, Wanted, fetch, next_round};
 pub use open_rotation::OpenRotation;
+pub use ownership::admit;
 #[cfg(test)]
 pub(crate) use refuse::UNBUILT;
-pub use secret::{Content, Desired, Made, ObjectVersion, Plan, Seen, SeenSecret, Step, admit, make, secret};
+pub use secret::{Content, Desired, Made, ObjectVersion, Plan, Seen, SeenSecret, Step, Surplus, make, secret};
 pub use source::{Engine, Item, Refresh, Remote, Set, SetFrom, Source, shown};
 
 pub use status::{failed, suspended};

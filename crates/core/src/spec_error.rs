@@ -49,6 +49,36 @@ pub enum SpecError {
         /// Its namespace.
         namespace: String,
     },
+    /// The Secret has another type than the policy asks for.
+    #[error(
+        "Secret {name:?} has type {has:?}, spec.target.type asks for {wants:?}, and Kubernetes cannot change the type of a Secret: \
+         delete the Secret, and it is made anew (`kubectl delete secret {name} -n {namespace}`), or make a new policy with type \
+         {has:?} or another spec.target.name in place of this one"
+    )]
+    WrongType {
+        /// The Secret.
+        name: String,
+        /// Its namespace.
+        namespace: String,
+        /// Its type.
+        has: String,
+        /// The type in the policy.
+        wants: String,
+    },
+    /// Another tool has made an object of its own the controlling owner of a Secret of ours.
+    #[error(
+        "Secret {name:?} is controlled by {by}, which another tool has written on it: both would write it, and it is deleted \
+         with {by}. Make that tool leave the Secret alone, then remove its owner: kubectl patch secret {name} -n {namespace} \
+         --type=json -p '[{{\"op\":\"remove\",\"path\":\"/metadata/ownerReferences\"}}]'"
+    )]
+    Controlled {
+        /// The Secret.
+        name: String,
+        /// Its namespace.
+        namespace: String,
+        /// Kind and name of the owner.
+        by: String,
+    },
     /// Two policies want the same Secret.
     #[error(
         "Secret {name:?} belongs to SecretPolicy {other:?}; delete one of the two, or make it again with another \
@@ -145,6 +175,8 @@ impl SpecError {
             },
             Self::NoConsent { .. } => Reason::NoConsent,
             Self::SecretNotFound { .. } => Reason::SecretNotFound,
+            Self::WrongType { .. } => Reason::WrongType,
+            Self::Controlled { .. } => Reason::ForeignOwner,
             Self::TargetConflict { .. } => Reason::TargetConflict,
             Self::DuplicateSchedule { .. } => Reason::DuplicateSchedule,
             Self::TooManyKeys { .. } | Self::ObjectTooLarge { .. } => Reason::SecretTooLarge,
@@ -163,6 +195,8 @@ impl SpecError {
             Self::Render(_)
             | Self::NoConsent { .. }
             | Self::SecretNotFound { .. }
+            | Self::WrongType { .. }
+            | Self::Controlled { .. }
             | Self::TargetConflict { .. }
             | Self::DuplicateSchedule { .. }
             | Self::TooManyKeys { .. }

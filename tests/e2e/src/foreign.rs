@@ -17,6 +17,12 @@ pub fn gateways() -> Value {
     kind("gateway.networking.k8s.io", "v1", "Gateway", "gateways")
 }
 
+/// External Secrets.
+#[must_use]
+pub fn external_secrets() -> Value {
+    kind("external-secrets.io", "v1", "ExternalSecret", "externalsecrets")
+}
+
 fn kind(group: &str, version: &str, kind: &str, plural: &str) -> Value {
     let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     let schema = json!({"openAPIV3Schema": {"type": "object", "properties": {"spec": open, "status": open}}});

@@ -8,7 +8,10 @@ use kube::{Api, ResourceExt as _};
 use rekey_api::{RotationSchedule, SecretPolicy, names, rotation::RotationStep};
 use rekey_core::{
     SecretBytes,
-    policy::{self, Consumer, Content, Hold, LastRead, OpenRotation, Policy, Seen, SeenSecret, effective_secret},
+    policy::{
+        self, Claims, Consumer, Content, Hold, LastRead, ObjectVersion, OpenRotation, Policy, Seen, SeenSecret,
+        effective_secret,
+    },
     published::Published,
     rotation, time,
 };
@@ -16,7 +19,7 @@ use rekey_core::{
 use crate::{
     context::Context,
     error::{Error, status},
-    memory::Read,
+    memory::{Read, Verified},
     rows::{Holder, Managed, SecretRow, Uid, Version, other_annotations},
     table::ObjectName,
 };
@@ -58,12 +61,23 @@ fn last_read(Read { at, moment, next }: Read) -> LastRead {
     LastRead { at, age: TimeDelta::from_std(moment.elapsed()).unwrap_or_default(), next }
 }
 
-/// The Secret, in the version that is known now, has been found to hold what it should.
-pub fn verified(ctx: &Context, policy: &Policy) {
-    let name = secret_name(policy);
-    if let Some(row) = ctx.known.secrets.get(&name) {
-        ctx.memory.verify(&name, &row.version, policy.wanted_type(), policy.locked);
+/// The Secret, as it was read, has been found to hold what it should.
+pub fn verified(ctx: &Context, policy: &Policy, seen: &Seen) {
+    if let SeenSecret::Ours { content: Some(content), .. } = &seen.secret
+        && let Some(verified) = looked(content, seen.over.as_ref())
+    {
+        ctx.memory.verify(&secret_name(policy), verified);
     }
+}
+
+/// What is known by a content that was read; nothing if it is that of another version than its record, which is from `row`:
+/// the watch is about to bring that one.
+fn looked(content: &Content, row: Option<&ObjectVersion>) -> Option<Verified> {
+    (row == Some(&content.version)).then(|| Verified {
+        version: Version::new(&content.version.resource_version),
+        immutable: content.immutable,
+        kind: content.kind.as_str().into(),
+    })
 }
 
 /// Whether the Secret of the policy is there with a value of ours: only then is a last known value served.
@@ -91,15 +105,13 @@ async fn secret(
     let foreign = |adopt_by, policy| SeenSecret::Foreign { adopt_by, policy, content: None };
     let is_whole = row.managed().is_some_and(|managed| is_whole(policy, managed));
     let is_restored = match row.managed() {
-        Some(managed) if !is_whole && policy.hold == Hold::Whole => {
-            is_restored(ctx, policy, &row.version, managed).await?
-        }
+        Some(managed) if !is_whole && policy.hold == Hold::Whole => is_restored(ctx, policy, row, managed).await?,
         Some(_) | None => false,
     };
     match &row.holder {
         Holder::Rotation { .. } => Ok(foreign(None, None)),
         Holder::Other { adopt_by } if may_read(policy, adopt_by.as_deref()) => {
-            let content = content(ctx, &name).await?;
+            let content = content(ctx, policy).await?;
             Ok(SeenSecret::Foreign { adopt_by: text(adopt_by), policy: None, content })
         }
         Holder::Other { adopt_by } => Ok(foreign(text(adopt_by), None)),
@@ -111,20 +123,20 @@ async fn secret(
                 return Ok(foreign(None, Some(managed.published.policy.clone())));
             }
             let adopt_by = adopt_by(managed);
-            let content = if may_read(policy, adopt_by.as_deref()) { content(ctx, &name).await? } else { None };
+            let content = if may_read(policy, adopt_by.as_deref()) { content(ctx, policy).await? } else { None };
             Ok(SeenSecret::Foreign { adopt_by, policy: None, content })
         }
         Holder::Policy(managed) if orphan(managed, policy) => Ok(SeenSecret::Going),
         Holder::Policy(managed) if policy.hold == Hold::Whole && !is_whole && !is_restored => {
             let adopt_by = adopt_by(managed);
-            let content = if may_read(policy, adopt_by.as_deref()) { content(ctx, &name).await? } else { None };
+            let content = if may_read(policy, adopt_by.as_deref()) { content(ctx, policy).await? } else { None };
             Ok(SeenSecret::Foreign { adopt_by, policy: None, content })
         }
         Holder::Policy(managed) => {
             let dressed = dressed(policy, managed);
             // A write of what stands nowhere else takes what stands there.
             let needs_content = policy.is_only_copy() && !(dressed && is_same_spec);
-            ours(ctx, policy, &row.version, managed, (dressed, needs_content)).await
+            ours(ctx, policy, row, managed, (dressed, needs_content)).await
         }
     }
 }
@@ -150,36 +162,51 @@ fn orphan(managed: &Managed, policy: &Policy) -> bool {
 async fn ours(
     ctx: &Context,
     policy: &Policy,
-    version: &Version,
+    row: &SecretRow,
     managed: &Managed,
     (dressed, needs_content): (bool, bool),
 ) -> Result<SeenSecret, Error> {
     let name = &secret_name(policy);
-    let ours = |content, immutable| SeenSecret::Ours {
+    let ours = |content, Verified { immutable, kind, .. }| SeenSecret::Ours {
         published: Arc::clone(&managed.published),
         content,
         dressed,
         immutable,
+        kind: kind.to_string(),
         adopt_by: adopt_by(managed),
+        controller: controller(policy, managed),
     };
-    if let Some(immutable) = ctx.memory.verified(name, version, policy.wanted_type()).filter(|_| !needs_content) {
-        return Ok(ours(None, immutable));
+    if let Some(verified) = ctx.memory.verified(name, &row.version).filter(|_| !needs_content) {
+        return Ok(ours(None, verified));
     }
-    let Some(mut content) = content(ctx, name).await? else {
+    let Some(mut content) = content(ctx, policy).await? else {
         return Ok(SeenSecret::Absent);
     };
-    let immutable = content.immutable;
     let digests = policy.digests_of(&ctx.digest_key, &content.data, Some(&managed.published));
     let recorded = &managed.published.digests;
-    let is_as_recorded = digests == *recorded && (policy.hold != Hold::Whole || content.kind == policy.kind);
+    let is_as_recorded = digests == *recorded;
     // Digests of another key tell nothing: that is no reason to take the content for edited.
     content.is_intact = is_as_recorded || !digests.comparable(recorded);
-    if is_as_recorded && !policy::is_reserved(&content.kind) {
-        ctx.memory.verify(name, version, policy.wanted_type(), immutable);
+    let is_reserved = policy::is_reserved(&content.kind);
+    let version = row.version.clone();
+    let found = Verified { version, immutable: content.immutable, kind: content.kind.as_str().into() };
+    if is_as_recorded
+        && !is_reserved
+        && let Some(verified) = looked(&content, Some(&row.object_version()))
+    {
+        ctx.memory.verify(name, verified);
     }
     // The type of a Secret that is never written is what `policy::admit` goes by.
-    let is_told = needs_content || !is_as_recorded || policy::is_reserved(&content.kind);
-    Ok(ours(Some(content).filter(|_| is_told), immutable))
+    let is_told = needs_content || !is_as_recorded || is_reserved;
+    Ok(ours(Some(content).filter(|_| is_told), found))
+}
+
+/// Who controls the Secret beside the policy.
+fn controller(policy: &Policy, managed: &Managed) -> Option<String> {
+    let uid = Uid::new(&policy.uid);
+    let policies = || managed.owners.iter().filter(|_| !is_owned(policy, managed)).find(|owner| owner.uid != uid);
+    let other = managed.controller.as_deref().map(str::to_owned);
+    other.or_else(|| policies().map(|owner| format!("SecretPolicy {}", owner.name)))
 }
 
 /// Whether labels, annotations and owner are as wanted, and none of ours is left from an earlier wish.
@@ -199,16 +226,16 @@ fn is_whole(policy: &Policy, managed: &Managed) -> bool {
 
 /// Whether a Secret that our field manager has not made is one of ours that was put back, from a backup for example: it
 /// carries our mark, and holds just what its record says, by digests of its place that only the digest key can make.
-async fn is_restored(ctx: &Context, policy: &Policy, version: &Version, managed: &Managed) -> Result<bool, Error> {
+async fn is_restored(ctx: &Context, policy: &Policy, row: &SecretRow, managed: &Managed) -> Result<bool, Error> {
     let (name, published) = (secret_name(policy), &managed.published);
     let is_marked = published.policy == policy.name && (managed.is_labelled || is_owned(policy, managed));
     if !is_marked || managed.is_going || published.digests.is_empty() {
         return Ok(false);
     }
-    if ctx.memory.verified(&name, version, policy.wanted_type()).is_some() {
+    if ctx.memory.verified(&name, &row.version).is_some() {
         return Ok(true);
     }
-    let content = content(ctx, &name).await?;
+    let content = content(ctx, policy).await?;
     Ok(content.is_some_and(|content| {
         let digests = policy.digests_of(&ctx.digest_key, &content.data, Some(published));
         digests.comparable(&published.digests) && digests == published.digests
@@ -220,12 +247,12 @@ fn is_owned(policy: &Policy, managed: &Managed) -> bool {
     managed.owners.iter().any(|owner| owner.uid == uid)
 }
 
-async fn content(ctx: &Context, name: &ObjectName) -> Result<Option<Content>, Error> {
-    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &name.namespace);
-    match api.get(&name.name).await {
-        Ok(secret) => Ok(Some(read(secret))),
+async fn content(ctx: &Context, policy: &Policy) -> Result<Option<Content>, Error> {
+    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &policy.namespace);
+    match api.get(&policy.secret).await {
+        Ok(secret) => Ok(Some(read(secret, policy))),
         Err(error) if status(&error) == Some(404) => Ok(None),
-        Err(error) => Err(Error::api("read Secret", name)(error)),
+        Err(error) => Err(Error::api("read Secret", secret_name(policy))(error)),
     }
 }
 
@@ -234,7 +261,7 @@ pub fn values(data: Option<BTreeMap<String, ByteString>>) -> BTreeMap<String, Se
     data.unwrap_or_default().into_iter().map(|(key, value)| (key, SecretBytes::new(value.0))).collect()
 }
 
-fn read(secret: Secret) -> Content {
+fn read(secret: Secret, policy: &Policy) -> Content {
     let others = || {
         let entries = secret.managed_fields().iter().filter(|entry| entry.manager.as_deref() != Some(names::MANAGER));
         entries.filter(|entry| entry.fields_v1.as_ref().is_some_and(|fields| fields.0.get("f:data").is_some()))
@@ -243,7 +270,12 @@ fn read(secret: Secret) -> Content {
     let created = secret.creation_timestamp().as_ref().map(time::chrono);
     let edited_at = others().filter_map(|entry| entry.time.as_ref()).map(time::chrono).max();
     let other_annotations = other_annotations(&secret.metadata);
+    let claims = Claims::of(&secret.metadata, &policy.uid);
     Content {
+        version: ObjectVersion {
+            uid: secret.uid().unwrap_or_default(),
+            resource_version: secret.resource_version().unwrap_or_default(),
+        },
         data: values(secret.data),
         kind: secret.type_.unwrap_or_else(|| "Opaque".to_owned()),
         immutable: secret.immutable == Some(true),
@@ -251,6 +283,7 @@ fn read(secret: Secret) -> Content {
         edited_at,
         created,
         other_annotations,
+        claims,
         is_intact: false,
     }
 }
@@ -289,4 +322,31 @@ fn rotation(schedule: &RotationSchedule, policy: &SecretPolicy) -> Option<OpenRo
         since: open.step_started_at.as_ref().map(time::chrono),
     };
     Some(rotation).filter(|_| live && open.version.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_content_is_known_in_the_version_that_was_read_and_in_no_other() {
+        let object = json!({
+            "apiVersion": "rekey.dev/v1alpha1", "kind": "SecretPolicy", "metadata": {"name": "db", "namespace": "shop", "uid": "u"},
+            "spec": {"source": {"existing": {}}},
+        });
+        let object: SecretPolicy = serde_json::from_value(object).unwrap();
+        let secret = json!({"metadata": {"name": "db", "uid": "s", "resourceVersion": "7"}, "immutable": true});
+        let content = read(serde_json::from_value(secret).unwrap(), &Policy::try_from(&object).unwrap());
+        let row = |uid: &str, version: &str| {
+            Some(ObjectVersion { uid: uid.to_owned(), resource_version: version.to_owned() })
+        };
+        let found = |row: Option<ObjectVersion>| looked(&content, row.as_ref()).map(|known| known.version);
+        assert_eq!(found(row("s", "7")), Some(Version::new("7")));
+        assert!(looked(&content, row("s", "7").as_ref()).unwrap().immutable);
+        for other in [row("s", "6"), row("s", "8"), row("another", "7"), None] {
+            assert_eq!(found(other), None, "the record that it was compared with is not its own");
+        }
+    }
 }

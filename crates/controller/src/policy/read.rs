@@ -129,7 +129,9 @@ impl Stores<'_> {
             return Ok(answer);
         }
         let answer = self.open(&call.store).await?.call(ctx, &call.call).await?;
-        if let Some(share) = ctx.connections.budget.keep_issued(&self.policy.namespace, answer.value.bytes.len()) {
+        if super::is_known(ctx, self.policy)
+            && let Some(share) = ctx.connections.budget.keep_issued(&self.policy.namespace, answer.value.bytes.len())
+        {
             let issued = Issued { call: call.clone(), at: ctx.now(), answer: answer.clone(), share };
             ctx.memory.set_issued(uid, issued);
         }

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     context::Settings,
-    rows::SecretRow,
+    rows::{SecretRow, Version},
     run::{self, Parts},
 };
 
@@ -373,7 +373,7 @@ async fn of_a_schedule_that_is_gone_no_effect_is_remembered() {
     let pause = || world.ctx.memory.pause(&world.key, &Effect::Release, now);
     count();
     assert!(!pause().is_zero());
-    let change = world.ctx.known.schedules.remove(&world.key).unwrap();
+    let change = world.ctx.known.schedules.remove(&world.key, Version::new("9")).unwrap();
     notify::schedule(&world.ctx, &change);
     assert!(pause().is_zero());
     count(); // by a round that was under way

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use rekey_api::policy::ChangeReason;
 
 use super::{
-    Hold,
+    Claims, Hold,
     publish::{Decided, Publishing},
-    secret::Content,
+    secret::{Content, Step},
 };
 use crate::{
     SecretBytes, SpecError,
@@ -18,10 +18,6 @@ use crate::{
 impl Publishing<'_> {
     pub(super) fn adopt(&self, content: &Content) -> Result<Decided, SpecError> {
         let policy = self.policy;
-        if policy.hold == Hold::Whole && content.kind != policy.kind {
-            let fix = format!("the Secret to take over has type {:?}; write that", content.kind);
-            return Err(SpecError::field("spec.target.type", fix));
-        }
         let same = self.is_as_wanted(content);
         if content.immutable && !same {
             let text = format!(
@@ -31,13 +27,22 @@ impl Publishing<'_> {
             return Err(SpecError::LockedAndChanged { text });
         }
         let (published, reason) = self.adopted(content, same);
-        let text = match policy.hold {
+        let claims = if policy.hold == Hold::Whole { content.claims.clone() } else { Claims::default() };
+        let mut text = match policy.hold {
             Hold::Whole => format!("took over Secret {}", policy.secret),
             Hold::Keys => format!("wrote keys into Secret {}", policy.secret),
             Hold::Record => format!("governs Secret {}", policy.secret),
         };
-        let decided = self.write(published, reason, text)?;
-        Ok(self.pruned(decided, content))
+        if let Some(taken) = claims.text() {
+            text.extend([", and took off what others write or delete it by: ", &taken]);
+        }
+        let mut decided = self.write(published, reason, text)?;
+        for step in &mut decided.steps {
+            if let Step::Apply(desired) = step {
+                desired.claims = claims.clone();
+            }
+        }
+        Ok(decided)
     }
 
     /// The first record of a Secret, or the next one when somebody has removed the one we knew.

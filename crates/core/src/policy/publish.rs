@@ -9,8 +9,8 @@ use chrono::{DateTime, Utc};
 use rekey_api::{condition::Reason, policy::ChangeReason};
 
 use super::{
-    Hold, ObjectVersion, Policy, Source,
-    secret::{Content, Desired, Seen, SeenSecret, Step},
+    Claims, Hold, ObjectVersion, Policy, Source,
+    secret::{Content, Desired, Seen, SeenSecret, Step, Surplus},
     values::{Gathered, Tools},
 };
 use crate::{
@@ -196,9 +196,6 @@ impl Publishing<'_> {
         let (reason, mut text) = self.explain(found, same_value, intact);
         text.push_str(&self.key_changes(&before, found.content));
         let mut decided = self.write(next, (!same_value).then_some(reason), text)?;
-        if let Some(content) = found.content {
-            decided = self.pruned(decided, content);
-        }
         if let Some(text) = self.edited(found, same_value).or_else(|| self.repair(found, intact).filter(|_| same_value))
         {
             decided.events = vec![Notice::warning(Reason::Drifted, "Repair", text)];
@@ -228,15 +225,6 @@ impl Publishing<'_> {
 
     fn check(&self, found: &Found<'_>, before: &Digests) -> Result<(), SpecError> {
         let policy = self.policy;
-        if let Some(content) = found.content.filter(|_| policy.hold == Hold::Whole)
-            && content.kind != policy.kind
-        {
-            let fix = format!(
-                "the Secret has type {:?}, which Kubernetes cannot change; set the type back, or delete the Secret",
-                content.kind
-            );
-            return Err(SpecError::field("spec.target.type", fix));
-        }
         let is_ours = policy.hold == Hold::Whole;
         if found.immutable && policy.hold == Hold::Keys && *before != self.digests {
             let text = format!("Secret {:?} is immutable: no key can be written into it", policy.secret);
@@ -300,6 +288,19 @@ impl Publishing<'_> {
         }
     }
 
+    fn surplus(&self) -> Surplus {
+        let wanted = &self.gathered.data;
+        match (self.policy.hold, &self.seen.secret) {
+            (Hold::Whole, _) => Surplus::Others,
+            (Hold::Keys, SeenSecret::Ours { published, .. }) => {
+                let before = &published.digests;
+                let stay = wanted.keys().filter(|key| before.contains(key)).count();
+                if before.len() > stay { Surplus::Dropped(before.clone()) } else { Surplus::Nothing }
+            }
+            (Hold::Keys | Hold::Record, _) => Surplus::Nothing,
+        }
+    }
+
     pub(super) fn write(
         &self,
         published: Published,
@@ -322,7 +323,8 @@ impl Publishing<'_> {
             immutable: policy.locked,
             owner: policy.owner.clone(),
             over: self.seen.over.clone(),
-            remove: Vec::new(),
+            surplus: self.surplus(),
+            claims: Claims::default(),
         };
         Ok(Decided {
             steps: vec![Step::Apply(Box::new(desired))],
@@ -330,19 +332,6 @@ impl Publishing<'_> {
             reason,
             ..Decided::unchanged(Arc::new(published))
         })
-    }
-
-    pub(super) fn pruned(&self, mut decided: Decided, content: &Content) -> Decided {
-        if self.policy.hold != Hold::Whole {
-            return decided;
-        }
-        for step in &mut decided.steps {
-            if let Step::Apply(desired) = step {
-                desired.remove =
-                    content.data.keys().filter(|name| !self.gathered.data.contains_key(*name)).cloned().collect();
-            }
-        }
-        decided
     }
 }
 

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use rekey_api::{SecretPolicyStatus, condition::Reason, names, policy::ConsumerState};
 
 use super::{
-    Consumer, Fetched, Hold, LastRead, OpenRotation, Policy, Source, is_reserved, next_round,
+    Claims, Consumer, Fetched, Hold, LastRead, OpenRotation, Policy, Source, admit, next_round, ownership,
     publish::{Decided, Publishing},
     status::{Outcome, status},
     values::{Tools, Values, gather},
@@ -82,14 +82,20 @@ pub enum SeenSecret {
         dressed: bool,
         /// Whether it is immutable.
         immutable: bool,
+        /// Its type.
+        kind: String,
         /// The policy that its maker has allowed to take it over or to write keys into it.
         adopt_by: Option<String>,
+        /// Who controls it, if it is neither the policy nor nobody: kind and name.
+        controller: Option<String>,
     },
 }
 
 /// The content of a Secret, read because it may not be as it should.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Content {
+    /// What was read.
+    pub version: ObjectVersion,
     /// Its data.
     pub data: BTreeMap<String, SecretBytes>,
     /// Its type.
@@ -104,6 +110,8 @@ pub struct Content {
     pub created: Option<DateTime<Utc>>,
     /// Bytes of the annotations that are not ours.
     pub other_annotations: usize,
+    /// By what others write or delete it.
+    pub claims: Claims,
     /// Whether our part of it is, as far as can be told, what its own annotations say.
     pub is_intact: bool,
 }
@@ -140,8 +148,34 @@ pub struct Desired {
     pub owner: Option<OwnerReference>,
     /// The object to change; `None`: there must be none yet.
     pub over: Option<ObjectVersion>,
-    /// Keys that others added and that are removed.
-    pub remove: Vec<String>,
+    /// Which keys go.
+    pub surplus: Surplus,
+    /// What is taken off, so that nobody else writes or deletes it.
+    pub claims: Claims,
+}
+
+/// Which of the keys that stand in a Secret go with a write. Server-side apply leaves those that another field manager holds
+/// beside us, or alone.
+#[derive(Clone, Debug)]
+pub enum Surplus {
+    /// All that are not wanted: the Secret is ours.
+    Others,
+    /// Those that were ours and are not any more; the rest is somebody else's.
+    Dropped(Digests),
+    /// None.
+    Nothing,
+}
+
+impl Desired {
+    /// Of the keys that stand there, those that go.
+    pub fn surplus<'a>(&self, present: impl Iterator<Item = &'a String>) -> Vec<String> {
+        let goes = |key: &&String| match &self.surplus {
+            Surplus::Others => true,
+            Surplus::Dropped(before) => before.contains(key),
+            Surplus::Nothing => false,
+        };
+        present.filter(|key| !self.data.contains_key(*key)).filter(goes).cloned().collect()
+    }
 }
 
 /// A write.
@@ -201,6 +235,7 @@ pub fn secret(
     let again = again(policy, seen, &outcome, tools.now);
     let mut events = outcome.decided.events;
     events.extend(failures(&seen.status, &status));
+    events.extend(claimed(policy, seen, &status));
     Ok(Plan { steps: outcome.decided.steps, status, events, again })
 }
 
@@ -274,41 +309,12 @@ fn failures(before: &SecretPolicyStatus, now: &SecretPolicyStatus) -> Option<Not
     (!news.is_empty()).then(|| Notice::warning(Reason::ConsumerFailed, "Rollout", text))
 }
 
-/// Whether the Secret is the policy's to write; asked before anything is read.
-///
-/// # Errors
-/// When it belongs to somebody else.
-pub fn admit(policy: &Policy, secret: &SeenSecret) -> Result<(), SpecError> {
-    let no_consent = || SpecError::NoConsent {
-        name: policy.secret.clone(),
-        namespace: policy.namespace.clone(),
-        policy: policy.name.clone(),
-    };
-    let content = match secret {
-        SeenSecret::Ours { content, .. } | SeenSecret::Foreign { content, .. } => content.as_ref(),
-        SeenSecret::Absent | SeenSecret::Going => None,
-    };
-    if let Some(Content { kind, .. }) = content.filter(|content| is_reserved(&content.kind)) {
-        let fix = format!(
-            "Secret {:?} has type {kind:?}, a credential of the cluster itself, which Rekey never writes; name another one",
-            policy.secret
-        );
-        return Err(SpecError::field("spec.target.name", fix));
-    }
-    match (secret, policy.hold) {
-        (SeenSecret::Foreign { policy: Some(other), .. }, _) => {
-            Err(SpecError::TargetConflict { name: policy.secret.clone(), other: other.clone() })
-        }
-        (SeenSecret::Foreign { adopt_by, .. }, Hold::Whole | Hold::Keys) if adopt_by.as_ref() != Some(&policy.name) => {
-            Err(no_consent())
-        }
-        // The consent can be taken back: the Secret has stayed its maker's.
-        (SeenSecret::Ours { adopt_by, .. }, Hold::Keys) if adopt_by.as_ref() != Some(&policy.name) => Err(no_consent()),
-        (SeenSecret::Absent, Hold::Keys | Hold::Record) => {
-            Err(SpecError::SecretNotFound { name: policy.secret.clone(), namespace: policy.namespace.clone() })
-        }
-        (SeenSecret::Foreign { .. } | SeenSecret::Absent | SeenSecret::Going | SeenSecret::Ours { .. }, _) => Ok(()),
-    }
+/// A controlling owner that another tool has put on the Secret since the last status.
+fn claimed(policy: &Policy, seen: &Seen, now: &SecretPolicyStatus) -> Option<Notice> {
+    let text = ownership::shared(policy, &seen.secret)?;
+    let says = |status: &SecretPolicyStatus| status.conditions.iter().any(|at| at.message.ends_with(&text));
+    let text = format!("Secret {}: {text}", policy.secret);
+    (says(now) && !says(&seen.status)).then_some(Notice { reason: Reason::ForeignOwner, action: "Sync", text })
 }
 
 impl Policy {

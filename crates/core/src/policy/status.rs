@@ -10,6 +10,7 @@ use rekey_api::{
 use super::{
     Consumer, Fetched, Policy, Refresh, Remote, Request, Seen, Source, consumers,
     line::line,
+    ownership,
     publish::Decided,
     versions::{source_version, versions},
 };
@@ -72,7 +73,11 @@ pub fn status(policy: &Policy, seen: &Seen, outcome: &Outcome<'_>, now: DateTime
             status.history.truncate(HISTORY);
         }
     }
-    let own = stale(policy, &seen.status, own(policy, decided), now);
+    let mut own = own(policy, decided);
+    if let (Situation::Synced(text), Some(shared)) = (&mut own, ownership::shared(policy, &seen.secret)) {
+        text.extend(["; ", &shared]);
+    }
+    let own = stale(policy, &seen.status, own, now);
     // Of a Secret that is not there, what consumers held last says nothing.
     let consumers = status.consumers.as_ref().filter(|_| decided.published.is_some());
     let (situation, extras) = line(own, consumers, policy.ready_when);

@@ -3,6 +3,7 @@
 mod decisions;
 mod emptied;
 mod engines;
+mod ownership;
 mod proof;
 mod records;
 mod recreated;
@@ -151,7 +152,11 @@ impl World {
             match step {
                 Step::Apply(desired) => self.apply(desired),
                 Step::Delete(..) => (self.secret, self.data) = (SeenSecret::Absent, BTreeMap::new()),
-                Step::Verified => {}
+                Step::Verified => {
+                    if let SeenSecret::Ours { content, .. } = &mut self.secret {
+                        *content = None;
+                    }
+                }
             }
         }
         self.object.status = Some(plan.status.clone());
@@ -161,8 +166,8 @@ impl World {
 
     /// As the API server would: keys of others stay unless they are named for removal.
     fn apply(&mut self, desired: &Desired) {
-        for name in &desired.remove {
-            self.data.remove(name);
+        for name in desired.surplus(self.data.keys()) {
+            self.data.remove(&name);
         }
         self.data.extend(desired.data.clone());
         let metadata = k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
@@ -174,7 +179,9 @@ impl World {
             content: None,
             dressed: true,
             immutable: desired.immutable,
+            kind: desired.kind.clone().unwrap_or_else(|| "Opaque".to_owned()),
             adopt_by: self.adopt_by.clone(),
+            controller: None,
         };
     }
 
@@ -189,16 +196,7 @@ impl World {
     fn look(&mut self, change: impl FnOnce(&mut Content)) {
         let immutable = matches!(&self.secret, SeenSecret::Ours { immutable: true, .. });
         let kind = "Opaque".to_owned();
-        let mut found = Content {
-            data: self.data.clone(),
-            kind,
-            immutable,
-            edited_by: Vec::new(),
-            edited_at: None,
-            created: None,
-            other_annotations: 0,
-            is_intact: false,
-        };
+        let mut found = Content { kind, immutable, ..content(self.data.clone()) };
         change(&mut found);
         found.is_intact = found.data == self.data;
         self.data = found.data.clone();
@@ -219,6 +217,21 @@ impl World {
 
     fn reasons(&self) -> Vec<ChangeReason> {
         self.status().history.iter().rev().map(|change| change.reason).collect()
+    }
+}
+
+fn content(data: BTreeMap<String, SecretBytes>) -> Content {
+    Content {
+        version: ObjectVersion { uid: "s".to_owned(), resource_version: "1".to_owned() },
+        data,
+        kind: "Opaque".to_owned(),
+        immutable: false,
+        edited_by: Vec::new(),
+        edited_at: None,
+        created: None,
+        other_annotations: 0,
+        claims: Claims::default(),
+        is_intact: false,
     }
 }
 

@@ -14,6 +14,7 @@ mod requests;
 mod sources;
 mod statuses;
 mod stores;
+mod taken_over;
 mod values;
 mod vault;
 
@@ -76,6 +77,9 @@ fn main() -> Result<ExitCode> {
             test("a_credential_of_the_cluster_is_never_written", ownership::reserved),
             test("two_policies_cannot_have_one_secret", ownership::conflict),
             test("two_policies_that_make_one_secret_at_once_do_not_overwrite_each_other", ownership::race),
+            test("dropped_keys_go_though_their_maker_holds_them_too", taken_over::dropped),
+            test("a_secret_of_external_secrets_is_taken_over_and_outlives_its_object", taken_over::migrated),
+            test("a_secret_of_another_type_is_in_the_way_and_says_so", taken_over::another_type),
             test("a_secret_goes_or_stays_with_its_policy", ownership::deletion),
             test("a_first_sync_costs_three_requests", cost::first),
             test("a_change_costs_two_writes_and_an_event", cost::change),

@@ -186,16 +186,7 @@ fn a_lost_digest_key_and_a_new_value_make_a_revision() {
 fn foreign(world: &mut World, adopt_by: Option<&str>, password: &str) {
     let pairs = [("username", "orders"), ("password", password)];
     world.data = pairs.map(|(key, value)| (key.to_owned(), SecretBytes::from(value))).into();
-    let content = adopt_by.map(|_| Content {
-        data: world.data.clone(),
-        kind: "Opaque".to_owned(),
-        immutable: false,
-        edited_by: Vec::new(),
-        edited_at: None,
-        created: None,
-        other_annotations: 0,
-        is_intact: false,
-    });
+    let content = adopt_by.map(|_| content(world.data.clone()));
     world.secret = SeenSecret::Foreign { adopt_by: adopt_by.map(str::to_owned), policy: None, content };
 }
 
@@ -253,9 +244,10 @@ fn a_credential_of_the_cluster_itself_is_never_written_however_it_is_held() {
                 changes: crate::published::Changes::first(world.now),
                 taken: None,
             });
-            let (content, adopt_by) = (Some(content), Some("db".to_owned()));
-            let ours = SeenSecret::Ours { published, content, dressed: true, immutable: false, adopt_by };
-            assert_eq!(refused(&ours), is_refused, "{more} {kind}");
+            let (content, adopt_by, kind) = (Some(content), Some("db".to_owned()), kind.to_owned());
+            let (dressed, immutable, controller) = (true, false, None);
+            let ours = SeenSecret::Ours { published, content, dressed, immutable, kind, adopt_by, controller };
+            assert_eq!(refused(&ours), is_refused, "{more} {ours:?}");
         }
     }
 }

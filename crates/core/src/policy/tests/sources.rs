@@ -26,14 +26,11 @@ pub fn foreign(world: &mut World, value: &str, adopt_by: Option<&str>) {
     world.data = [(PASSWORD.to_owned(), SecretBytes::from(value))].into();
     world.adopt_by = adopt_by.map(str::to_owned);
     let content = Some(Content {
-        data: world.data.clone(),
         kind: "example.com/theirs".to_owned(),
-        immutable: false,
         edited_by: vec!["cert-manager".to_owned()],
         edited_at: Some(world.now - TimeDelta::minutes(1)),
         created: Some(world.now - TimeDelta::minutes(1)),
-        other_annotations: 0,
-        is_intact: false,
+        ..content(world.data.clone())
     });
     world.secret = SeenSecret::Foreign { adopt_by: world.adopt_by.clone(), policy: None, content };
 }
@@ -188,7 +185,7 @@ fn keys_are_merged_by_consent_and_those_of_others_are_theirs() {
     let plan = world.sync();
     let written = desired(&plan);
     assert_eq!(text(&written.data), [(PASSWORD, "one")]);
-    assert!(written.kind.is_none() && written.owner.is_none() && written.remove.is_empty(), "{written:?}");
+    assert!(written.kind.is_none() && written.owner.is_none(), "{written:?}");
     assert_eq!(value(&world, "other"), "untouched");
     assert!(world.published().changed(&Keys::Some([PASSWORD.to_owned()].into())).is_some());
     world.look(|content| {

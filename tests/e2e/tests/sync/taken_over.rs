@@ -1,0 +1,112 @@
+//! A Secret that another tool has made, once it is ours.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api, ResourceExt as _,
+    api::{ApiResource, DeleteParams, DynamicObject},
+    core::GroupVersionKind,
+};
+use rekey_api::names;
+use rekey_e2e::{
+    Scene, World, foreign,
+    wait::{stays, until},
+};
+use serde_json::{Value, json};
+
+/// Keys that are dropped go, although their maker's field manager holds them too: it has applied the same bytes.
+pub async fn dropped(world: Arc<World>) -> Result<()> {
+    let scene = Scene::new(&world, "dropped").await?;
+    let _operator = scene.operator()?;
+    let key = scene.key("db");
+    world.bao.put(&key, &json!({"password": "one", "username": "orders"})).await?;
+    let items = [("password", key.as_str(), "password"), ("username", key.as_str(), "username")];
+    for (name, target, others) in [("whole", json!({}), false), ("merged", json!({"ownership": "Merge"}), true)] {
+        let theirs = [("password", "one"), ("username", "orders"), ("other", "theirs")];
+        scene.secret(name, if others { &theirs } else { &theirs[..2] }).await?;
+        scene.annotate::<Secret>(name, names::ADOPT_BY, name).await?;
+        scene.policy(name, "vault", &items, json!({ "target": target })).await?;
+        scene.wait_synced(name).await?;
+        let renamed = [("password", key.as_str(), "password"), ("user", key.as_str(), "username")];
+        scene.policy(name, "vault", &renamed, json!({ "target": target })).await?;
+        let wanted = [("password", "one"), ("user", "orders"), ("other", "theirs")];
+        scene.wait_data(name, if others { &wanted } else { &wanted[..2] }).await?;
+        scene.wait_synced(name).await?;
+    }
+    Ok(())
+}
+
+fn external(name: &str, namespace: &str) -> Value {
+    json!({
+        "apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret",
+        "metadata": {"name": name, "namespace": namespace}, "spec": {},
+    })
+}
+
+/// The Secret of an `ExternalSecret`, with all that External Secrets puts on it, outlives that once it is taken over.
+pub async fn migrated(world: Arc<World>) -> Result<()> {
+    let scene = Scene::new(&world, "migrated").await?;
+    let _operator = scene.operator()?;
+    let key = scene.key("db");
+    world.bao.put(&key, &json!({"password": "one"})).await?;
+    world.serve(foreign::external_secrets(), external("db", &scene.namespace)).await?;
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("external-secrets.io", "v1", "ExternalSecret"));
+    let externals: Api<DynamicObject> = Api::namespaced_with(world.client.clone(), &scene.namespace, &resource);
+    let owner = json!({
+        "apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret", "name": "db", "controller": true,
+        "blockOwnerDeletion": true, "uid": externals.get("db").await?.uid().context("no uid")?,
+    });
+    let labels = json!({
+        "reconcile.external-secrets.io/created-by": "f674ac18cab6d6ee187f41973b27253a186407dda3d4cc7b8a192cfd",
+        "reconcile.external-secrets.io/managed": "true", "team": "shop",
+    });
+    let annotations = json!({"reconcile.external-secrets.io/data-hash": "b5e84d69", names::ADOPT_BY: "db"});
+    scene
+        .apply(json!({
+            "apiVersion": "v1", "kind": "Secret", "stringData": {"password": "one"},
+            "metadata": {"name": "db", "labels": labels, "annotations": annotations, "ownerReferences": [owner]},
+        }))
+        .await?;
+    let before = scene.api::<Secret>().get("db").await?.uid();
+    scene.policy("db", "vault", &[("password", &key, "password")], json!({})).await?;
+    let policy = scene.wait_synced("db").await?;
+    let secret = scene.api::<Secret>().get("db").await?;
+    let owners: Vec<String> = secret.owner_references().iter().map(|owner| owner.uid.clone()).collect();
+    ensure!(owners == policy.uid().as_slice(), "{:?}", secret.owner_references());
+    let marks = secret.labels().keys().chain(secret.annotations().keys());
+    let left: Vec<&String> = marks.filter(|name| name.starts_with("reconcile.")).collect();
+    ensure!(left.is_empty() && secret.labels().contains_key("team"), "{left:?} {:?}", secret.labels());
+    let told = "the owner ExternalSecret db, the label reconcile.external-secrets.io/created-by";
+    until("an Event says so", || async {
+        Ok(scene.events("db").await?.iter().any(|event| event.contains(told)).then_some(()))
+    })
+    .await?;
+    externals.delete("db", &DeleteParams::default()).await?;
+    stays("the Secret, after the ExternalSecret is gone", before, Duration::from_secs(3), || async {
+        Ok(scene.api::<Secret>().get_opt("db").await?.and_then(|secret| secret.uid()))
+    })
+    .await
+}
+
+/// The type of a Secret cannot be changed, so that one of another type is in the way, and says how it is got out of it.
+pub async fn another_type(world: Arc<World>) -> Result<()> {
+    let scene = Scene::new(&world, "types").await?;
+    let _operator = scene.operator()?;
+    let key = scene.key("db");
+    world.bao.put(&key, &json!({"password": "from the store"})).await?;
+    scene.secret("db", &[("password", "theirs")]).await?;
+    scene.annotate::<Secret>("db", names::ADOPT_BY, "db").await?;
+    let target = json!({"target": {"type": "example.com/licence"}});
+    scene.policy("db", "vault", &[("password", &key, "password")], target).await?;
+    let said = scene.wait_policy("db", "Stalled=True/WrongType").await?;
+    let command = format!("`kubectl delete secret db -n {}`", scene.namespace);
+    ensure!(said.contains("\"Opaque\"") && said.contains(&command), "{said}");
+    scene.wait_data("db", &[("password", "theirs")]).await?;
+    scene.api::<Secret>().delete("db", &DeleteParams::default()).await?;
+    scene.wait_data("db", &[("password", "from the store")]).await?;
+    scene.wait_synced("db").await?;
+    ensure!(scene.api::<Secret>().get("db").await?.type_.as_deref() == Some("example.com/licence"), "its type");
+    Ok(())
+}
