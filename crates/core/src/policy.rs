@@ -33,7 +33,7 @@ use rekey_api::{
 
 pub use claims::Claims;
 pub use consumers::{Consumer, Look, consumers};
-pub use fetch::{EngineCall, Fetch, Fetched, LastRead, Lookup, Request, Wanted, fetch, next_round};
+pub use fetch::{EngineCall, Fetch, Fetched, LastRead, Lookup, Request, Wanted, fetch, is_settled, next_round};
 pub use open_rotation::OpenRotation;
 pub use ownership::admit;
 #[cfg(test)]

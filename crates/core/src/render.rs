@@ -94,6 +94,14 @@ pub enum RenderError {
         /// What went wrong.
         text: String,
     },
+    /// A template of a `ConfigMap` that does not parse or failed while running: it may be fixed there at any time.
+    #[error("spec.target.template.from {name:?}: {text}")]
+    TemplateOfConfigMap {
+        /// Key that it becomes.
+        name: String,
+        /// What is wrong.
+        text: String,
+    },
     /// A key that a Secret cannot have.
     #[error("{key:?} cannot be a key of a Secret: use letters, digits, `-`, `_` and `.`, at most 253 characters")]
     InvalidKey {
@@ -147,4 +155,17 @@ pub enum RenderError {
         /// What it must be.
         fix: String,
     },
+}
+
+impl RenderError {
+    /// The same, of a template that stands in a `ConfigMap`.
+    #[must_use]
+    pub fn of_config_map(self) -> Self {
+        match self {
+            Self::TemplateSyntax { name, text } | Self::TemplateFailed { name, text } => {
+                Self::TemplateOfConfigMap { name, text }
+            }
+            other => other,
+        }
+    }
 }

@@ -170,6 +170,7 @@ impl SpecError {
                 RenderError::TemplateSyntax { .. }
                 | RenderError::TemplateFailed { .. }
                 | RenderError::TemplateMissing { .. }
+                | RenderError::TemplateOfConfigMap { .. }
                 | RenderError::Stopped => Reason::TemplateError,
                 RenderError::TooLarge { .. } | RenderError::TooManyKeys { .. } => Reason::SecretTooLarge,
             },

@@ -33,8 +33,8 @@ pub async fn observe(ctx: &Context, object: &SecretPolicy, policy: &Policy) -> R
         schedules.into_iter().next().and_then(|schedule| schedule.status.and_then(|status| status.next_rotation_time));
     let name = secret_name(policy);
     let row = ctx.known.secrets.get(&name);
-    let is_same_spec = before.observed_generation == Some(policy.generation);
-    let secret = secret(ctx, policy, row.as_deref(), is_same_spec).await?;
+    let is_settled = policy::is_settled(policy, &before);
+    let secret = secret(ctx, policy, row.as_deref(), is_settled).await?;
     let read = ctx.memory.fetched(&policy.uid);
     if let SeenSecret::Ours { published, .. } = &secret {
         ctx.memory.set_published(&name, published);
@@ -95,7 +95,7 @@ async fn secret(
     ctx: &Context,
     policy: &Policy,
     row: Option<&SecretRow>,
-    is_same_spec: bool,
+    is_settled: bool,
 ) -> Result<SeenSecret, Error> {
     let name = secret_name(policy);
     let Some(row) = row else {
@@ -135,7 +135,7 @@ async fn secret(
         Holder::Policy(managed) => {
             let dressed = dressed(policy, managed);
             // A write of what stands nowhere else takes what stands there.
-            let needs_content = policy.is_only_copy() && !(dressed && is_same_spec);
+            let needs_content = policy.is_only_copy() && !(dressed && is_settled);
             ours(ctx, policy, row, managed, (dressed, needs_content)).await
         }
     }

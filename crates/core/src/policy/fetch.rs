@@ -3,7 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rekey_api::reference::{ConfigMapKeyRef, StoreRef};
+use rekey_api::{
+    SecretPolicyStatus,
+    condition::ConditionType,
+    reference::{ConfigMapKeyRef, StoreRef},
+};
 use sha2::{Digest as _, Sha256};
 
 use super::{Engine, Policy, Refresh, Remote, Seen, SeenSecret, SetFrom, Source};
@@ -117,11 +121,12 @@ pub fn fetch(policy: &Policy, seen: &Seen, now: DateTime<Utc>) -> Fetch {
     };
     match &policy.source {
         // Only templates are read; what was generated stands in the Secret.
-        Source::Generated(_) if cause.any() && !policy.template_refs.is_empty() => due(Wanted::default()),
+        Source::Generated(_) if cause.any_or_failed() && !policy.template_refs.is_empty() => due(Wanted::default()),
         Source::Existing | Source::Generated(_) => Fetch::OnChange,
         Source::Remote(remote) => match remote.refresh {
             Refresh::Once if matches!(seen.secret, SeenSecret::Ours { .. }) => Fetch::OnChange,
             _ if cause.any() => due(remote.wanted()),
+            Refresh::OnChange if cause.failed => due(remote.wanted()),
             Refresh::Once | Refresh::OnChange => Fetch::OnChange,
             Refresh::Every(_) => {
                 match seen.last_read.and_then(|last| Some(last.due(next_round(policy, last.at)?, now))) {
@@ -145,16 +150,16 @@ struct Cause {
     changed: bool,
     unpublished: bool,
     astray: bool,
+    /// The last try came to nothing: what it stopped at may be gone, and no round comes by itself.
+    failed: bool,
 }
 
 impl Cause {
     fn find(policy: &Policy, seen: &Seen) -> Self {
         Self {
-            // A request on an object that nobody has looked at yet is recorded, not acted on: it may be from before a backup.
-            asked: policy.sync_requested.is_some()
-                && policy.sync_requested.as_deref() != seen.status.handled_sync()
-                && !seen.status.is_unseen(),
+            asked: is_asked(policy, &seen.status),
             changed: seen.status.observed_generation != Some(policy.generation),
+            failed: has_failed(&seen.status),
             unpublished: seen.rotation.as_ref().is_some_and(|rotation| !rotation.is_published(seen.secret.published())),
             astray: match &seen.secret {
                 SeenSecret::Absent | SeenSecret::Foreign { .. } => true,
@@ -170,6 +175,30 @@ impl Cause {
     fn any(&self) -> bool {
         self.asked || self.changed || self.unpublished || self.astray
     }
+
+    fn any_or_failed(&self) -> bool {
+        self.any() || self.failed
+    }
+}
+
+/// Whether nothing is open: the last status is of this spec, tells of no failure, and has answered the last request.
+#[must_use]
+pub fn is_settled(policy: &Policy, status: &SecretPolicyStatus) -> bool {
+    status.observed_generation == Some(policy.generation) && !has_failed(status) && !is_asked(policy, status)
+}
+
+/// A request on an object that nobody has looked at yet is recorded, not acted on: it may be from before a backup.
+fn is_asked(policy: &Policy, status: &SecretPolicyStatus) -> bool {
+    policy.sync_requested.is_some()
+        && policy.sync_requested.as_deref() != status.handled_sync()
+        && !status.is_unseen()
+}
+
+/// Whether the last attempt to make the Secret has failed. What consumers do with it is no reason to read again.
+fn has_failed(status: &SecretPolicyStatus) -> bool {
+    status.conditions.iter().any(|at| {
+        at.type_ == ConditionType::Ready.as_str() && at.status == "False" && at.reason != Reason::ConsumerFailed.as_str()
+    })
 }
 
 /// When an engine is asked again.

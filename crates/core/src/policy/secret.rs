@@ -314,7 +314,7 @@ fn claimed(policy: &Policy, seen: &Seen, now: &SecretPolicyStatus) -> Option<Not
     let text = ownership::shared(policy, &seen.secret)?;
     let says = |status: &SecretPolicyStatus| status.conditions.iter().any(|at| at.message.ends_with(&text));
     let text = format!("Secret {}: {text}", policy.secret);
-    (says(now) && !says(&seen.status)).then_some(Notice { reason: Reason::ForeignOwner, action: "Sync", text })
+    (says(now) && !says(&seen.status)).then(|| Notice::warning(Reason::ForeignOwner, "Sync", text))
 }
 
 impl Policy {

@@ -325,8 +325,12 @@ impl Policy {
         }
         let seed = template::Seed::new(tools.key, &self.namespace, &self.secret);
         let renderer = template::Renderer::new(values, &seed, work);
-        for (name, source) in self.templates.iter().chain(more.into_iter().flatten()) {
+        for (name, source) in &self.templates {
             dressed.insert(name.clone(), renderer.render(name, source)?)?;
+        }
+        for (name, source) in more.into_iter().flatten() {
+            let rendered = renderer.render(name, source).map_err(RenderError::of_config_map)?;
+            dressed.insert(name.clone(), rendered)?;
         }
         let data = dressed.data;
         match self.hold {
