@@ -37,6 +37,8 @@ pub const POLICY: &str = "rekey.dev/policy";
 pub const REVISION: &str = "rekey.dev/revision";
 /// Annotation on a Secret: per key a keyed digest (HMAC, truncated, bound to namespace, name and key).
 pub const DIGESTS: &str = "rekey.dev/digests";
+/// Annotation on a Secret: random seed of the salts of its templates, 32 bytes in base64.
+pub const SEED: &str = "rekey.dev/seed";
 /// Annotation on a pod template: per secret a digest of the keys the workload consumes; the restart marker.
 pub const CONSUMED: &str = "rekey.dev/consumed";
 

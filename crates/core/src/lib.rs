@@ -28,8 +28,10 @@ mod origin;
 mod packed;
 mod request;
 mod secret_bytes;
+mod seed;
 mod spec_error;
 mod unbuilt;
 
 pub use secret_bytes::SecretBytes;
+pub use seed::Seed;
 pub use spec_error::SpecError;

@@ -12,6 +12,7 @@ mod publish;
 mod record;
 mod recreated;
 mod refuse;
+mod salts;
 mod secret;
 mod source;
 mod status;

@@ -9,7 +9,7 @@ use rekey_api::names;
 use serde::{Deserialize, Serialize};
 
 use self::times::Times;
-use crate::{digest::Digests, origin::Origins, workload::Keys};
+use crate::{Seed, digest::Digests, origin::Origins, workload::Keys};
 
 /// What all annotations of an object may take, names and values together
 /// (<https://pkg.go.dev/k8s.io/apimachinery/pkg/api/validation#pkg-constants>, `TotalAnnotationSizeLimitB`).
@@ -29,6 +29,8 @@ pub struct Published {
     pub digests: Digests,
     /// When what changed.
     pub changes: Changes,
+    /// The seed of the salts in the content, if it was made by templates.
+    pub seed: Option<Seed>,
     /// When the API server took the last write of ours, to the second (`managedFields`); `None`: it is not known.
     pub taken: Option<DateTime<Utc>>,
 }
@@ -64,6 +66,9 @@ pub struct Changes {
     /// Which versions of its sources the content was made from, as far as the store tells when they were created.
     #[serde(default, skip_serializing_if = "Origins::is_empty")]
     pub origins: Origins,
+    /// Stands for the templates and values that the content was made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<String>,
 }
 
 /// That the values of a rotation were published. Nobody can make one without the digest key, and the operator makes it
@@ -100,6 +105,7 @@ impl Published {
             revision: text(names::REVISION)?.to_owned(),
             digests: Digests::parse(text(names::DIGESTS))?,
             changes: text(names::CHANGES).and_then(Changes::read)?,
+            seed: text(names::SEED).and_then(Seed::parse),
             taken: taken(metadata),
         })
     }
@@ -162,6 +168,7 @@ impl Changes {
             issue: None,
             rotation: None,
             origins: Origins::default(),
+            inputs: None,
         }
     }
 }
@@ -201,7 +208,7 @@ mod tests {
     }
 
     fn published(digests: Digests, changes: Changes) -> Published {
-        Published { policy: "db".to_owned(), revision: "r".to_owned(), digests, changes, taken: None }
+        Published { policy: "db".to_owned(), revision: "r".to_owned(), digests, changes, seed: None, taken: None }
     }
 
     #[test]

@@ -97,7 +97,6 @@ async fn secret(
     row: Option<&SecretRow>,
     is_settled: bool,
 ) -> Result<SeenSecret, Error> {
-    let name = secret_name(policy);
     let Some(row) = row else {
         return Ok(SeenSecret::Absent);
     };
@@ -133,10 +132,11 @@ async fn secret(
             Ok(SeenSecret::Foreign { adopt_by, policy: None, content })
         }
         Holder::Policy(managed) => {
-            let dressed = dressed(policy, managed);
+            let published = recorded(ctx, policy, managed);
+            let dressed = dressed(policy, managed, &published);
             // A write of what stands nowhere else takes what stands there.
-            let needs_content = policy.is_only_copy() && !(dressed && is_settled);
-            ours(ctx, policy, row, managed, (dressed, needs_content)).await
+            let needs_content = policy.is_only_copy(&published) && !(dressed && is_settled);
+            ours(ctx, policy, (row, managed, published), (dressed, needs_content)).await
         }
     }
 }
@@ -162,13 +162,12 @@ fn orphan(managed: &Managed, policy: &Policy) -> bool {
 async fn ours(
     ctx: &Context,
     policy: &Policy,
-    row: &SecretRow,
-    managed: &Managed,
+    (row, managed, published): (&SecretRow, &Managed, Arc<Published>),
     (dressed, needs_content): (bool, bool),
 ) -> Result<SeenSecret, Error> {
     let name = &secret_name(policy);
     let ours = |content, Verified { immutable, kind, .. }| SeenSecret::Ours {
-        published: Arc::clone(&managed.published),
+        published: Arc::clone(&published),
         content,
         dressed,
         immutable,
@@ -182,8 +181,8 @@ async fn ours(
     let Some(mut content) = content(ctx, policy).await? else {
         return Ok(SeenSecret::Absent);
     };
-    let digests = policy.digests_of(&ctx.digest_key, &content.data, Some(&managed.published));
-    let recorded = &managed.published.digests;
+    let digests = policy.digests_of(&ctx.digest_key, &content.data, Some(&published));
+    let recorded = &published.digests;
     let is_as_recorded = digests == *recorded;
     // Digests of another key tell nothing: that is no reason to take the content for edited.
     content.is_intact = is_as_recorded || !digests.comparable(recorded);
@@ -201,6 +200,19 @@ async fn ours(
     Ok(ours(Some(content).filter(|_| is_told), found))
 }
 
+/// What the Secret says about its content, with the seed that it is known to have had: whoever takes that off, or writes
+/// another, changes nothing by it.
+fn recorded(ctx: &Context, policy: &Policy, managed: &Managed) -> Arc<Published> {
+    let published = &managed.published;
+    let known = ctx.memory.published(&secret_name(policy)).filter(|known| known.revision == published.revision);
+    match known.and_then(|known| known.seed.clone()) {
+        Some(seed) if policy.has_templates() && published.seed.as_ref() != Some(&seed) => {
+            Arc::new(Published { seed: Some(seed), ..Published::clone(published) })
+        }
+        Some(_) | None => Arc::clone(published),
+    }
+}
+
 /// Who controls the Secret beside the policy.
 fn controller(policy: &Policy, managed: &Managed) -> Option<String> {
     let uid = Uid::new(&policy.uid);
@@ -210,9 +222,9 @@ fn controller(policy: &Policy, managed: &Managed) -> Option<String> {
 }
 
 /// Whether labels, annotations and owner are as wanted, and none of ours is left from an earlier wish.
-fn dressed(policy: &Policy, managed: &Managed) -> bool {
+fn dressed(policy: &Policy, managed: &Managed, published: &Published) -> bool {
     managed.labels.are(&policy.secret_labels())
-        && managed.annotations.are(&policy.secret_annotations(&managed.published))
+        && managed.annotations.are(&policy.secret_annotations(published))
         && is_owned(policy, managed) == policy.owner.is_some()
         && (policy.hold == Hold::Whole) == managed.is_labelled
 }

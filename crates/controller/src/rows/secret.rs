@@ -13,11 +13,11 @@ use crate::table::Row;
 /// Bytes of an object's name at most. What is longer names nobody.
 const NAME: usize = 253;
 /// Labels, or annotations, that a policy can want: those of its template, as many as the CRD allows, and ours.
-const WANTED: usize = 64 + 2;
+const WANTED: usize = 64 + 3;
 /// Owners that are kept: there is never more than one of ours, but anybody can write more.
 const OWNERS: usize = 64;
 /// Ours by their names, whoever has put them there.
-const OWN: [&str; 3] = [names::MANAGED_BY, names::POLICY, names::REVISION];
+const OWN: [&str; 4] = [names::MANAGED_BY, names::POLICY, names::REVISION, names::SEED];
 
 /// What is known of a Secret: metadata only, and of those that are not ours next to nothing.
 #[derive(Debug)]

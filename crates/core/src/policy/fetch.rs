@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use rekey_api::{
     SecretPolicyStatus,
-    condition::ConditionType,
+    condition::{ConditionType, Reason},
     reference::{ConfigMapKeyRef, StoreRef},
 };
 use sha2::{Digest as _, Sha256};
@@ -189,15 +189,15 @@ pub fn is_settled(policy: &Policy, status: &SecretPolicyStatus) -> bool {
 
 /// A request on an object that nobody has looked at yet is recorded, not acted on: it may be from before a backup.
 fn is_asked(policy: &Policy, status: &SecretPolicyStatus) -> bool {
-    policy.sync_requested.is_some()
-        && policy.sync_requested.as_deref() != status.handled_sync()
-        && !status.is_unseen()
+    policy.sync_requested.is_some() && policy.sync_requested.as_deref() != status.handled_sync() && !status.is_unseen()
 }
 
 /// Whether the last attempt to make the Secret has failed. What consumers do with it is no reason to read again.
 fn has_failed(status: &SecretPolicyStatus) -> bool {
     status.conditions.iter().any(|at| {
-        at.type_ == ConditionType::Ready.as_str() && at.status == "False" && at.reason != Reason::ConsumerFailed.as_str()
+        at.type_ == ConditionType::Ready.as_str()
+            && at.status == "False"
+            && at.reason != Reason::ConsumerFailed.as_str()
     })
 }
 

@@ -69,8 +69,7 @@ impl Policy {
     /// Whether there is anything to prove, and to compute when the data is made.
     #[must_use]
     pub fn has_expressions(&self) -> bool {
-        let templates = !self.templates.is_empty() || !self.template_refs.is_empty();
-        templates
+        self.has_templates()
             || match &self.source {
                 Source::Remote(remote) => {
                     let is_pattern = |from: &SetFrom| matches!(from, SetFrom::Find(search) if search.name.is_some());

@@ -114,6 +114,7 @@ impl Publishing<'_> {
             revision: revision(self.tools.chance),
             digests: self.digests.clone(),
             changes: self.sourced(self.issued(changes)),
+            seed: self.gathered.salts.seed.clone(),
             taken: None,
         }
     }
@@ -128,6 +129,7 @@ impl Publishing<'_> {
     pub(super) fn issued(&self, mut changes: Changes) -> Changes {
         changes.issue.clone_from(&self.gathered.issue);
         changes.rotation = self.gathered.rotation.clone().or(changes.rotation);
+        changes.inputs = self.gathered.salts.inputs.clone().or(changes.inputs);
         changes
     }
 
@@ -188,7 +190,8 @@ impl Publishing<'_> {
             let changes = self.issued(published.changes.clone());
             // Equal digests stay in the form in which they stand there, and so do the markers that are made of them.
             let digests = if published.digests == self.digests { &published.digests } else { &self.digests };
-            Published { digests: digests.clone(), changes, ..Published::clone(published) }
+            let seed = self.gathered.salts.seed.clone();
+            Published { digests: digests.clone(), changes, seed, ..Published::clone(published) }
         } else {
             let since = self.since(found.content);
             self.published(published.changes.next(&published.revision, &before, &self.digests, since))

@@ -19,6 +19,15 @@ impl Publishing<'_> {
             Some(_) | None => status.observed_generation != Some(policy.generation) || !self.is_same_source(),
         };
         let was_published = self.seen.last.is_some() || status.revision.is_some() || !status.history.is_empty();
+        if policy.locked && was_published && self.gathered.salts.are_lost {
+            let text = format!(
+                "the locked Secret {:?} was deleted, and with it the seed of the salts that its templates use: it cannot be \
+                 made with the same bytes again, and under the same name pods could read a stale copy: make a new policy \
+                 with another spec.target.name",
+                policy.secret,
+            );
+            return Err(SpecError::LockedAndChanged { text });
+        }
         if policy.locked && was_published && moved_on {
             let text = format!(
                 "the locked Secret {:?} was deleted, and the policy or the value in {} has changed since; under the same \

@@ -337,6 +337,7 @@ impl Policy {
         let mut annotations = self.annotations.clone();
         annotations.insert(names::POLICY.to_owned(), self.name.clone());
         annotations.insert(names::REVISION.to_owned(), published.revision.clone());
+        annotations.extend(published.seed.iter().map(|seed| (names::SEED.to_owned(), seed.to_string())));
         annotations
     }
 
@@ -370,10 +371,17 @@ impl Policy {
 
     /// Whether what stands in the Secret may be the only copy of it, so that a write needs it read first.
     #[must_use]
-    pub fn is_only_copy(&self) -> bool {
+    pub fn is_only_copy(&self, published: &Published) -> bool {
         match self.source {
             Source::Generated(_) | Source::Engine(_) | Source::Existing => true,
-            Source::Remote(_) => false,
+            // Without its seed it cannot be made again.
+            Source::Remote(_) => self.has_templates() && published.seed.is_none(),
         }
+    }
+
+    /// Whether templates make part of the data.
+    #[must_use]
+    pub fn has_templates(&self) -> bool {
+        !self.templates.is_empty() || !self.template_refs.is_empty()
     }
 }

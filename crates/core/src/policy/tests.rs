@@ -9,6 +9,7 @@ mod proof;
 mod records;
 mod recreated;
 mod rotations;
+mod salts;
 mod sets;
 mod sources;
 mod templates;

@@ -10,6 +10,7 @@ use rekey_api::{
 
 use super::{
     Content, Engine, Fetched, Hold, Item, Lookup, Policy, Remote, Request, Seen, SeenSecret, SetFrom, Source,
+    salts::{Inputs, Salted, Salts},
     source::source_text,
     versions::{source_version, versions},
 };
@@ -52,6 +53,8 @@ pub struct Gathered {
     pub issue: Option<Issue>,
     /// Set when the values of an open rotation are what was read.
     pub rotation: Option<Rotated>,
+    /// What the templates were rendered with.
+    pub salts: Salts,
     /// When an answer that lasts is asked for again.
     pub next: Option<DateTime<Utc>>,
     /// When it ends.
@@ -80,9 +83,9 @@ pub enum Values {
 /// What a decision is made with: all that is not in the policy or was not seen.
 #[derive(Clone, Copy)]
 pub struct Tools<'a> {
-    /// For digests and for salts of templates.
+    /// For digests.
     pub key: &'a DigestKey,
-    /// For generated values.
+    /// For generated values and seeds.
     pub chance: &'a dyn Chance,
     /// The present time.
     pub now: DateTime<Utc>,
@@ -96,7 +99,7 @@ pub fn gather(policy: &Policy, seen: &Seen, fetched: Option<&Fetched>, tools: To
     match (&policy.source, fetched, content) {
         (Source::Remote(remote), Some(fetched), _) => of_stores(policy, remote, (seen, fetched), tools),
         (Source::Engine(engine), Some(Fetched { answer: Some(answer), templates, .. }), _) => {
-            of_engine(policy, engine, answer, templates, tools)
+            of_engine(policy, engine, (seen, answer, templates), tools)
         }
         // Nothing is to be made anew; labels or the owner may have to be written, and that takes all of the data.
         (Source::Engine(_), _, Some(content)) => Ok(Values::Here(kept(policy, seen, content))),
@@ -110,9 +113,10 @@ pub fn gather(policy: &Policy, seen: &Seen, fetched: Option<&Fetched>, tools: To
             if templates.is_none() && !policy.template_refs.is_empty() {
                 return Ok(Values::Unread);
             }
-            policy
-                .dress(&values, templates, &Work::shared(tools.stop), tools)
-                .map(|data| Values::Here(Gathered::of(data)))
+            let is_same_source = seen.status.observed_generation == Some(policy.generation);
+            let inputs = Inputs { values: &values, more: templates, is_same_source };
+            let salted = policy.salted(seen, inputs, &Work::shared(tools.stop), tools)?;
+            Ok(salted.map_or(Values::Unread, |salted| Values::Here(Gathered::made(salted))))
         }
         (Source::Remote(_), None, _) | (Source::Engine(_) | Source::Existing, _, None) => Ok(Values::Unread),
     }
@@ -142,10 +146,21 @@ fn of_stores(
     }
     let work = Work::shared(tools.stop);
     let values = mapped(remote, fetched, &work)?;
-    let data = policy.dress(&values, Some(&fetched.templates), &work, tools)?;
+    let versions = versions(fetched);
+    let inputs = Inputs {
+        values: &values,
+        more: Some(&fetched.templates),
+        is_same_source: is_same_source(policy, seen, &versions),
+    };
+    let Some(salted) = policy.salted(seen, inputs, &work, tools)? else { return Ok(Values::Unread) };
     let rotation = seen.rotation.as_ref().and_then(|open| open.found(policy, fetched, tools.key));
-    let (versions, origins) = (versions(fetched), origins(fetched));
-    Ok(Values::Here(Gathered { versions, origins, rotation, ..Gathered::of(data) }))
+    Ok(Values::Here(Gathered { versions, origins: origins(fetched), rotation, ..Gathered::made(salted) }))
+}
+
+/// Whether the source gives the versions that were published, for the same wish. Without versions nothing is known.
+fn is_same_source(policy: &Policy, seen: &Seen, versions: &[SourceVersion]) -> bool {
+    let is_known = !versions.is_empty() && versions.iter().all(|at| !at.version.is_empty());
+    is_known && seen.status.source_versions == versions && seen.status.observed_generation == Some(policy.generation)
 }
 
 fn origins(fetched: &Fetched) -> Vec<Sourced> {
@@ -242,8 +257,7 @@ impl Growing {
 fn of_engine(
     policy: &Policy,
     engine: &Engine,
-    answer: &Answer,
-    templates: &BTreeMap<String, String>,
+    (seen, answer, templates): (&Seen, &Answer, &BTreeMap<String, String>),
     tools: Tools<'_>,
 ) -> Result<Values, SpecError> {
     let (now, work) = (tools.now, Work::shared(tools.stop));
@@ -252,7 +266,10 @@ fn of_engine(
     if answer.is_stable {
         values.remove(COUNTDOWN);
     }
-    let data = policy.dress(&values, Some(templates), &work, tools)?;
+    let version = source_version(&engine.call.path, &answer.value.version);
+    let is_same_source = is_same_source(policy, seen, std::slice::from_ref(&version));
+    let inputs = Inputs { values: &values, more: Some(templates), is_same_source };
+    let Some(salted) = policy.salted(seen, inputs, &work, tools)? else { return Ok(Values::Unread) };
     let lifetime = answer.lifetime.map(|lifetime| time::end(now, lifetime) - now);
     let share = |lifetime: TimeDelta| lifetime / 100 * i32::try_from(engine.renew_at_percent).unwrap_or(67);
     let renew = lifetime.map(|lifetime| share(lifetime).max(SHORTEST));
@@ -261,8 +278,7 @@ fn of_engine(
     // What claims to live longer than anything does has no end that could be told: its end would also be another one at
     // each read.
     let expires = answer.lifetime.filter(|lifetime| *lifetime < LONGEST_LIFE).map(|lifetime| time::end(now, lifetime));
-    let version = source_version(&engine.call.path, &answer.value.version);
-    let gathered = Gathered { versions: vec![version], expires, ..Gathered::of(data) };
+    let gathered = Gathered { versions: vec![version], expires, ..Gathered::made(salted) };
     Ok(Values::Here(if lasts {
         let after = renew.unwrap_or(LONGEST).clamp(SHORTEST, LONGEST);
         Gathered { next: Some(time::later(now, after)), ..gathered }
@@ -277,7 +293,7 @@ fn of_engine(
 }
 
 /// What of ours stands in the Secret, with all that is known of it.
-fn kept(policy: &Policy, seen: &Seen, content: &Content) -> Gathered {
+pub(super) fn kept(policy: &Policy, seen: &Seen, content: &Content) -> Gathered {
     let published = match &seen.secret {
         SeenSecret::Ours { published, .. } => Some(published),
         SeenSecret::Absent | SeenSecret::Going | SeenSecret::Foreign { .. } => None,
@@ -290,7 +306,9 @@ fn kept(policy: &Policy, seen: &Seen, content: &Content) -> Gathered {
     let data = data.map(|(name, value)| (name.clone(), value.clone())).collect();
     let issue = published.and_then(|published| published.changes.issue.clone());
     let expires = issue.as_ref().and_then(|issue| time::parse(issue.expires.as_deref()?));
-    Gathered { versions: seen.status.source_versions.clone(), issue, expires, ..Gathered::of(data) }
+    let seed = published.and_then(|published| published.seed.clone());
+    let salts = Salts { seed, ..Salts::default() };
+    Gathered { versions: seen.status.source_versions.clone(), issue, expires, salts, ..Gathered::of(data) }
 }
 
 /// What stands in the Secret already stays: it is the only copy.
@@ -306,24 +324,29 @@ fn generated(
 impl Gathered {
     fn of(data: BTreeMap<String, SecretBytes>) -> Self {
         let (versions, origins) = (Vec::new(), Vec::new());
-        Self { data, versions, origins, issue: None, rotation: None, next: None, expires: None }
+        let salts = Salts::default();
+        Self { data, versions, origins, issue: None, rotation: None, salts, next: None, expires: None }
+    }
+
+    fn made((data, salts): Salted) -> Self {
+        Self { salts, ..Self::of(data) }
     }
 }
 
 impl Policy {
     /// Adds what templates make of the values, and checks that the whole can be a Secret of its type.
-    fn dress(
+    pub(super) fn dress(
         &self,
         values: &BTreeMap<String, SecretBytes>,
         more: Option<&BTreeMap<String, String>>,
+        seed: &DigestKey,
         work: &Arc<Work>,
-        tools: Tools<'_>,
     ) -> Result<BTreeMap<String, SecretBytes>, SpecError> {
         let mut dressed = Growing::default();
         for (name, value) in values.iter().filter(|_| !self.replace) {
             dressed.insert(name.clone(), value.clone())?;
         }
-        let seed = template::Seed::new(tools.key, &self.namespace, &self.secret);
+        let seed = template::Seed::new(seed, &self.namespace, &self.secret);
         let renderer = template::Renderer::new(values, &seed, work);
         for (name, source) in &self.templates {
             dressed.insert(name.clone(), renderer.render(name, source)?)?;

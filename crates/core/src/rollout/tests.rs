@@ -34,7 +34,14 @@ fn input(secret: &str, digests: Digests, changes: Changes) -> Input {
     Input {
         secret: secret.to_owned(),
         how: Use { forms: [ConsumeForm::Env].into(), keys: Keys::All },
-        published: Published { policy: secret.to_owned(), revision: "r2".to_owned(), digests, changes, taken: None },
+        published: Published {
+            policy: secret.to_owned(),
+            revision: "r2".to_owned(),
+            digests,
+            changes,
+            seed: None,
+            taken: None,
+        },
         restart: Restart::Auto,
         deadline: GoDuration::minutes(10),
         grace: GoDuration::minutes(2),

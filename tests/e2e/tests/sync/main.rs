@@ -80,6 +80,7 @@ fn main() -> Result<ExitCode> {
             test("dropped_keys_go_though_their_maker_holds_them_too", taken_over::dropped),
             test("a_secret_of_external_secrets_is_taken_over_and_outlives_its_object", taken_over::migrated),
             test("a_secret_of_another_type_is_in_the_way_and_says_so", taken_over::another_type),
+            test("salts_stay_when_the_digest_key_or_the_seed_is_lost", taken_over::salts),
             test("a_secret_goes_or_stays_with_its_policy", ownership::deletion),
             test("a_first_sync_costs_three_requests", cost::first),
             test("a_change_costs_two_writes_and_an_event", cost::change),

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, ResourceExt as _,
-    api::{ApiResource, DeleteParams, DynamicObject},
+    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams},
     core::GroupVersionKind,
 };
 use rekey_api::names;
@@ -109,4 +109,55 @@ pub async fn another_type(world: Arc<World>) -> Result<()> {
     scene.wait_synced("db").await?;
     ensure!(scene.api::<Secret>().get("db").await?.type_.as_deref() == Some("example.com/licence"), "its type");
     Ok(())
+}
+
+/// What is rendered with salts stays as it is when the digest key is lost, and when somebody takes the seed off.
+pub async fn salts(world: Arc<World>) -> Result<()> {
+    let scene = Scene::new(&world, "salts").await?;
+    let start = || {
+        let only = [format!("--namespaces={}", scene.namespace), format!("--operator-namespace={}", scene.namespace)];
+        world.operator(&scene.namespace, &[&only[0], &only[1], "--leader-elect=false"])
+    };
+    let first = start()?;
+    let key = scene.key("db");
+    world.bao.put(&key, &json!({"password": "one"})).await?;
+    let template = json!({"data": {"line": "{{ htpasswd \"orders\" .password }}"}});
+    scene.policy("db", "vault", &[("password", &key, "password")], json!({"target": {"template": template}})).await?;
+    scene.wait_synced("db").await?;
+    let api = scene.api::<Secret>();
+    let published = api.get("db").await?;
+    ensure!(published.annotations().contains_key(names::SEED), "{:?}", published.annotations());
+    let as_before = |secret: &Secret| {
+        let revision = |secret: &Secret| secret.annotations().get(names::REVISION).cloned();
+        secret.data == published.data && revision(secret) == revision(&published)
+    };
+    drop(first);
+    api.delete("rekey-digest-key", &DeleteParams::default()).await?;
+    let second = start()?;
+    until("digests are made with another key", || async {
+        let secret = api.get("db").await?;
+        let is_anew = secret.annotations().get(names::DIGESTS) != published.annotations().get(names::DIGESTS);
+        ensure!(as_before(&secret), "the lost key has changed it");
+        Ok(is_anew.then_some(()))
+    })
+    .await?;
+    scene.wait_synced("db").await?;
+    let take_off = || async {
+        let patch = Patch::Merge(json!({"metadata": {"annotations": {names::SEED: null}}}));
+        api.patch("db", &PatchParams::default(), &patch).await
+    };
+    take_off().await?;
+    until("the seed is put back", || async {
+        let secret = api.get("db").await?;
+        ensure!(as_before(&secret), "it was made anew");
+        Ok((secret.annotations().get(names::SEED) == published.annotations().get(names::SEED)).then_some(()))
+    })
+    .await?;
+    // While nobody looks, it is lost for good.
+    drop(second);
+    take_off().await?;
+    let _third = start()?;
+    scene.sync("db").await?;
+    ensure!(as_before(&api.get("db").await?), "without its seed it was made anew");
+    scene.wait_synced("db").await.map(drop)
 }

@@ -132,6 +132,13 @@ fn a_controlling_owner_that_is_no_policy_is_seen() {
 }
 
 #[test]
+fn a_seed_that_another_tool_has_written_is_seen_to_be_another() {
+    let annotations = Tags::new(wanted(&[(names::SEED, "theirs")]), |_| false);
+    assert!(annotations.are(&wanted(&[(names::SEED, "theirs")])));
+    assert!(!annotations.are(&wanted(&[(names::SEED, "ours")])));
+}
+
+#[test]
 fn annotations_of_others_are_counted() {
     let before = managed(&[]).managed().unwrap().other_annotations;
     let entry = json!([{"manager": "rekey", "operation": "Apply", "fieldsV1": {"f:metadata": {"f:annotations": {

@@ -242,6 +242,7 @@ fn a_credential_of_the_cluster_itself_is_never_written_however_it_is_held() {
                 revision: "r".to_owned(),
                 digests: crate::digest::Digests::default(),
                 changes: crate::published::Changes::first(world.now),
+                seed: None,
                 taken: None,
             });
             let (content, adopt_by, kind) = (Some(content), Some("db".to_owned()), kind.to_owned());

@@ -1,0 +1,144 @@
+//! Where the salts of a policy's templates come from. The same inputs render the same bytes, or every round would look like a
+//! change: salts follow from a seed that was drawn once and is kept on the Secret. Where it is lost, what is published stays
+//! for as long as what it was made from has not changed.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    Content, Policy, Seen, SeenSecret,
+    values::{Tools, kept},
+};
+use crate::{SecretBytes, SpecError, digest::DigestKey, published::Published, render::work::Work, seed::Seed};
+
+/// What the data was made with and from.
+#[derive(Clone, Debug, Default)]
+pub struct Salts {
+    /// The seed; `None`: there are no templates, or the digest key has served as seed, as it did once.
+    pub seed: Option<Seed>,
+    /// Stands for templates and values, by the digest key that its beginning names.
+    pub inputs: Option<String>,
+    /// Whether the data holds salts of a seed that is lost. Asked only where a Secret has to come back as it was.
+    pub are_lost: bool,
+}
+
+/// Values, and templates of `ConfigMap`s, that the data is made from.
+#[derive(Clone, Copy)]
+pub struct Inputs<'a> {
+    pub values: &'a BTreeMap<String, SecretBytes>,
+    pub more: Option<&'a BTreeMap<String, String>>,
+    /// Whether the source is known to give what was published, by its versions and not by its bytes.
+    pub is_same_source: bool,
+}
+
+/// What a Secret holds, and what it was made with.
+pub type Salted = (BTreeMap<String, SecretBytes>, Salts);
+
+impl Policy {
+    /// Makes the data. `None`: what is published stays, and has not been read.
+    pub(super) fn salted(
+        &self,
+        seen: &Seen,
+        inputs: Inputs<'_>,
+        work: &Arc<Work>,
+        tools: Tools<'_>,
+    ) -> Result<Option<Salted>, SpecError> {
+        let Inputs { values, more, is_same_source } = inputs;
+        if !self.has_templates() {
+            return Ok(Some((self.dress(values, more, tools.key, work)?, Salts::default())));
+        }
+        let digest = self.inputs(values, more, tools.key);
+        let salts = |seed| Salts { seed, inputs: Some(digest.clone()), are_lost: false };
+        // What is only tried has work of its own: it must not be what makes the policy too much.
+        let attempt = |key: &DigestKey| self.dress(values, more, key, &Work::shared(tools.stop));
+        let (published, seed) = last(seen);
+        if let Some(seed) = seed {
+            let data = self.dress(values, more, &key_of(seed), work)?;
+            return Ok(Some((data, salts(Some(seed.clone())))));
+        }
+        if let Some(published) = published {
+            match published.changes.inputs.as_deref() {
+                Some(before) if by(before) == by(&digest) && before != digest => {}
+                Some(before) if before == digest || is_same_source => {
+                    if let Some(stays) = self.stays(seen, salts(None)) {
+                        return Ok(stays);
+                    }
+                }
+                Some(_) => {}
+                // Published before there were seeds: nothing has to be written for them.
+                None => {
+                    let data = attempt(tools.key)?;
+                    if tools.key.of_secret(&self.namespace, &self.secret, &data) == published.digests {
+                        return Ok(Some((data, salts(None))));
+                    }
+                    let is_known = tools.key.id() == published.digests.key_id;
+                    if let Some(stays) = self.stays(seen, salts(None)).filter(|_| !is_known && is_same_source) {
+                        return Ok(stays);
+                    }
+                }
+            }
+        }
+        let seed = Seed::make(tools.chance);
+        let data = self.dress(values, more, &key_of(&seed), work)?;
+        let are_lost = self.locked
+            && matches!(seen.secret, SeenSecret::Absent)
+            && seen.status.revision.is_some()
+            && data != attempt(&key_of(&Seed::make(tools.chance)))?;
+        Ok(Some((data, Salts { are_lost, ..salts(Some(seed)) })))
+    }
+
+    /// What is published, unless somebody has changed it or a rotation waits for a new value.
+    #[expect(clippy::option_option, reason = "whether it stays, and what it is if it was read")]
+    fn stays(&self, seen: &Seen, salts: Salts) -> Option<Option<Salted>> {
+        let SeenSecret::Ours { published, content, .. } = &seen.secret else { return None };
+        if seen.rotation.as_ref().is_some_and(|rotation| !rotation.is_published(Some(published))) {
+            return None;
+        }
+        match content {
+            None => Some(None),
+            Some(content @ Content { is_intact: true, .. }) => Some(Some((kept(self, seen, content).data, salts))),
+            Some(_) => None,
+        }
+    }
+
+    /// Stands for all that templates are rendered from.
+    fn inputs(
+        &self,
+        values: &BTreeMap<String, SecretBytes>,
+        more: Option<&BTreeMap<String, String>>,
+        key: &DigestKey,
+    ) -> String {
+        let mut all = vec![u8::from(self.replace)];
+        let mut add = |name: &str, value: &[u8]| {
+            for part in [name.as_bytes(), value] {
+                all.extend((part.len() as u64).to_be_bytes());
+                all.extend(part);
+            }
+        };
+        for (name, value) in values {
+            add(name, value.expose());
+        }
+        add("", b"");
+        for (name, template) in self.templates.iter().chain(more.into_iter().flatten()) {
+            add(name, template.as_bytes());
+        }
+        let digest = key.of(&["inputs", &self.namespace, &self.secret], &SecretBytes::new(all));
+        format!("{}.{digest}", key.id())
+    }
+}
+
+/// What is published, or was last, and its seed.
+fn last(seen: &Seen) -> (Option<&Published>, Option<&Seed>) {
+    let published = seen.secret.published();
+    let seed = published.or(seen.last.as_deref()).and_then(|published| published.seed.as_ref());
+    (published, seed)
+}
+
+/// The digest key that inputs were digested with.
+fn by(inputs: &str) -> &str {
+    inputs.split_once('.').map_or("", |(key, _)| key)
+}
+
+/// Templates derive their salts as digests are derived.
+fn key_of(seed: &Seed) -> DigestKey {
+    DigestKey::new(seed.bytes())
+}
