@@ -1,57 +1,67 @@
-//! Functions that templates may call beside the built-in ones of Go's `text/template`: those of Sprig and External
-//! Secrets that give the same result for the same arguments. Each is called within the bounds of [`call`].
+//! Functions that templates may call: the built-in ones of Go's `text/template`, and those of Sprig and External Secrets
+//! that give the same result for the same arguments. Each is called within the bounds of [`call`].
 
-mod binary;
 mod builtin;
 mod call;
+mod cases;
+mod cast;
+mod choices;
 mod crypto;
+mod decimals;
 mod dicts;
+mod durations;
 mod encoding;
+mod equality;
 mod iterations;
+mod json;
 mod jwk;
 mod lists;
 mod math;
+mod paths;
 mod pem;
 mod pkcs12;
+mod reflection;
 mod regexes;
+mod runes;
+mod semver;
+mod signature;
 mod strings;
 #[cfg(test)]
 mod tests;
+mod urls;
+mod yaml;
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, LazyLock},
-};
+use std::{collections::BTreeMap, sync::LazyLock};
 
-use gotmpl::{FuncMap, TemplateError, Value};
+use call::Outcome;
+pub use call::{Call, Failure, Function, MAX_DEPTH, MAX_RESULT, Run};
+use signature::Signature;
+pub use signature::Type;
 
-pub use binary::{lower, value};
-pub use call::Run;
-use call::{Call, Outcome};
+/// A function: the name that templates call it by, what it takes, and what it does.
+type Entry = (&'static str, Signature, fn(&Call<'_>) -> Outcome);
 
-use super::work::Resource;
-
-/// Marks messages that are ours and thus free of values.
-const OWN: &str = "rekey: ";
-
-/// Counts the steps of a round of a loop and prints nothing. No template can call it: a name has no space.
-pub const COUNT: &str = "count steps";
-
-/// A function, by the name that templates call it.
-type Entry = (&'static str, fn(&Call<'_>) -> Outcome);
-
-const TABLES: [&[Entry]; 11] = [
+const TABLES: [&[Entry]; 20] = [
     builtin::TABLE,
+    cases::TABLE,
+    choices::TABLE,
     crypto::TABLE,
     dicts::TABLE,
+    durations::TABLE,
     encoding::TABLE,
+    json::TABLE,
     jwk::TABLE,
     lists::TABLE,
     math::TABLE,
+    paths::TABLE,
     pem::TABLE,
     pkcs12::TABLE,
+    reflection::TABLE,
     regexes::TABLE,
+    semver::TABLE,
     strings::TABLE,
+    urls::TABLE,
+    yaml::TABLE,
 ];
 
 /// Functions of Sprig that need a clock, chance, the environment or the network.
@@ -91,47 +101,22 @@ const IMPURE: [&str; 33] = [
     "encryptAES",
 ];
 
-/// All functions, sharing the bounds of `run`.
-pub fn all(run: &Arc<Run>) -> FuncMap {
-    let mut map = FuncMap::new();
-    for (name, function) in TABLES.into_iter().flatten().copied() {
-        let run = Arc::clone(run);
-        let call = move |arguments: &[Value]| {
-            let call = Call { run: &run, name, arguments };
-            call.run(function).map_err(|failure| TemplateError::Exec(format!("{OWN}{}", failure.0)))
-        };
-        map.insert(name.to_owned(), Arc::new(call));
-    }
-    let (run, nothing) = (Arc::clone(run), Arc::<str>::from(""));
-    let count = move |arguments: &[Value]| {
-        let steps = arguments.first().and_then(call::int).and_then(|steps| usize::try_from(steps).ok());
-        match run.work.spend(Resource::Steps, steps.unwrap_or(usize::MAX)) {
-            Ok(()) => Ok(Value::String(Arc::clone(&nothing))),
-            Err(ended) => Err(TemplateError::Exec(format!("{OWN}{}", ended.text()))),
-        }
-    };
-    map.insert(COUNT.to_owned(), Arc::new(count));
-    map
+/// The function of this name.
+pub fn find(name: &str) -> Option<&'static Function> {
+    static ALL: LazyLock<BTreeMap<&str, Function>> = LazyLock::new(|| {
+        let all = TABLES.into_iter().flatten();
+        all.map(|&(name, signature, body)| (name, Function { name, signature, body })).collect()
+    });
+    ALL.get(name)
 }
 
-/// Why there is no such function; `None`: there is.
-pub fn refusal(name: &str) -> Option<String> {
-    const ENGINE: [&str; 6] = ["and", "or", "not", "len", "index", "call"];
-    static KNOWN: LazyLock<BTreeSet<&str>> =
-        LazyLock::new(|| TABLES.into_iter().flatten().map(|(name, _)| *name).chain(ENGINE).collect());
-    if KNOWN.contains(name) {
-        return None;
-    }
+/// Why there is no such function.
+pub fn refusal(name: &str) -> String {
     let why = if IMPURE.contains(&name) {
         "it would give something else each time, so every look would be a new value; take the value from a store, or use \
          source.generated or a rotation"
     } else {
         "README, \"Template functions\", lists those there are"
     };
-    Some(format!("there is no function {name:?}: {why}"))
-}
-
-/// What one of our functions wrote, if the message of the engine is that.
-pub fn own_error(text: &str) -> Option<&str> {
-    text.strip_prefix(OWN)
+    format!("there is no function {name:?}: {why}")
 }

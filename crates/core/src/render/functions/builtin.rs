@@ -1,115 +1,96 @@
-//! Built-in functions of the engine whose cost depends on what they are given: they do what the engine does, within the
-//! bounds.
+//! The functions that Go's `text/template` has by itself.
 
-use std::cmp::Ordering;
-
-use gotmpl::{Template, Value};
+mod compare;
+mod escape;
 
 use super::{
     Entry,
-    call::{Call, Failure, Outcome, int, list, string},
+    call::{Call, Failure, Outcome},
+    signature::{
+        Type::{Any, Text},
+        takes, variadic,
+    },
+};
+use crate::render::template::{
+    format,
+    value::{Unsigned, Value},
 };
 
 /// The functions of this file.
 pub const TABLE: &[Entry] = &[
-    ("print", text),
-    ("println", text),
-    ("printf", printf),
-    ("html", text),
-    ("js", text),
-    ("urlquery", text),
-    ("slice", slice),
-    ("eq", compare),
-    ("ne", compare),
-    ("lt", compare),
-    ("le", compare),
-    ("gt", compare),
-    ("ge", compare),
+    // The engine itself looks at no more of their arguments than it must.
+    ("and", variadic(&[Any], Any), |call| call.fail("it is no function that can be called")),
+    ("or", variadic(&[Any], Any), |call| call.fail("it is no function that can be called")),
+    ("not", takes(&[Any]), |call| Ok(Value::Bool(!call.value(0)?.is_true()))),
+    ("len", takes(&[Any]), length),
+    ("index", variadic(&[Any], Any), index),
+    ("print", variadic(&[], Any), |call| written(call, format::sprint(call.arguments))),
+    ("println", variadic(&[], Any), |call| written(call, format::sprintln(call.arguments))),
+    ("printf", variadic(&[Text], Any), |call| written(call, format::sprintf(call.bytes(0)?, &call.arguments[1..]))),
+    ("html", variadic(&[], Any), |call| escaped(call, escape::html)),
+    ("js", variadic(&[], Any), |call| escaped(call, escape::js)),
+    ("urlquery", variadic(&[], Any), |call| escaped(call, escape::query)),
+    ("eq", variadic(&[Any], Any), |call| compare::equal(call).map(Value::Bool)),
+    ("ne", takes(&[Any, Any]), |call| compare::equal(call).map(|equal| Value::Bool(!equal))),
+    ("lt", takes(&[Any, Any]), |call| compare::less(call).map(Value::Bool)),
+    ("le", takes(&[Any, Any]), |call| compare::less_or_equal(call).map(Value::Bool)),
+    ("gt", takes(&[Any, Any]), |call| compare::less_or_equal(call).map(|found| Value::Bool(!found))),
+    ("ge", takes(&[Any, Any]), |call| compare::less(call).map(|found| Value::Bool(!found))),
+    ("call", variadic(&[Any], Any), |call| call.fail("no value is a function")),
     // What it is given may hold a value, so it is not repeated.
-    ("fail", |call| call.fail("the template calls it")),
+    ("fail", takes(&[Text]), |call| call.fail("the template calls it")),
 ];
 
-/// Widths and precisions that `printf` may be given.
-const MAX_WIDTH: u32 = 1000;
-
-/// What the engine's own function of this name prints.
-fn text(call: &Call<'_>) -> Outcome {
-    call.takes_at_least(1, "at least one value")?;
-    engine(call).map(string)
+fn written(call: &Call<'_>, text: Result<crate::render::template::value::Text, Failure>) -> Outcome {
+    text.map_or_else(|failure| call.fail(failure.0), |text| Ok(Value::Text(text)))
 }
 
-fn printf(call: &Call<'_>) -> Outcome {
-    let format = call.text(0)?;
-    let wide = |digits: &str| digits.len() > 4 || digits.parse::<u32>().is_ok_and(|width| width > MAX_WIDTH);
-    if format.contains('*') || format.split(|character: char| !character.is_ascii_digit()).any(wide) {
-        return call.fail(format!("a width may be {MAX_WIDTH} at most, and must be written as digits, without `*`"));
+/// What is printed of the arguments, written in another way.
+fn escaped(call: &Call<'_>, escape: fn(&[u8]) -> Vec<u8>) -> Outcome {
+    if call.arguments.iter().any(|argument| matches!(argument, Value::Nil)) {
+        return call.fail("it is given something that is not there; check the names that are read here");
     }
-    let text = engine(call)?;
-    // What Go prints for a verb that does not fit. As a credential it would be worse than none.
-    let misfit = |text: &str| text.contains("%!");
-    if misfit(&text) && !format.contains("%%") && !call.arguments.iter().any(|given| misfit(&given.to_string())) {
-        return call.fail("a verb does not fit the value it is for, or has none");
+    Ok(escape(&format::sprint(call.arguments)?).into())
+}
+
+fn length(call: &Call<'_>) -> Outcome {
+    let length = match call.value(0)? {
+        Value::Text(text) => text.len(),
+        Value::List(list) => list.len(),
+        Value::Map(map) => map.len(),
+        other => return call.fail(format!("a {} has no length", other.type_name())),
+    };
+    Ok(Value::int(i64::try_from(length).unwrap_or(i64::MAX)))
+}
+
+/// `index x 1 2` is `x[1][2]`.
+fn index(call: &Call<'_>) -> Outcome {
+    let mut item = call.value(0)?.clone();
+    if matches!(item, Value::Nil) {
+        return call.fail("there is nothing to take an item of");
     }
-    Ok(string(text))
-}
-
-/// Calls the engine's function of the same name.
-fn engine(call: &Call<'_>) -> Result<String, Failure> {
-    let arguments: Vec<String> = (0..call.arguments.len()).map(|position| format!("(index . {position})")).collect();
-    let source = format!("{{{{ {} {} }}}}", call.name, arguments.join(" "));
-    let template = Template::new("call").parse(&source);
-    let result = template.and_then(|template| template.execute_to_string(&list(call.arguments.to_vec())));
-    result.map_or_else(|_| call.fail("it does not fit what it was given"), Ok)
-}
-
-fn compare(call: &Call<'_>) -> Outcome {
-    call.takes_at_least(2, "two values")?;
-    let first = call.value(0)?;
-    let mut orders = call.arguments[1..].iter().map(|other| order(call, first, other));
-    let holds = match call.name {
-        "eq" => orders.collect::<Result<Vec<_>, _>>()?.into_iter().any(Ordering::is_eq),
-        name => {
-            call.takes(2, "two values")?;
-            let order = orders.next().unwrap_or_else(|| call.fail("it takes two values"))?;
-            match name {
-                "ne" => order.is_ne(),
-                "lt" => order.is_lt(),
-                "le" => order.is_le(),
-                "gt" => order.is_gt(),
-                _ => order.is_ge(),
+    for at in &call.arguments[1..] {
+        let next = match (&item, at) {
+            (Value::Map(map), Value::Text(name)) => Some(map.get(name).unwrap_or_else(|| map.of().zero())),
+            (Value::Map(_), other) => {
+                return call.fail(format!("a name must be text, not a {}", other.type_name()));
             }
-        }
-    };
-    Ok(Value::Bool(holds))
+            (Value::List(list), at) => list.get(position(call, at)?).cloned(),
+            (Value::Text(text), at) => {
+                text.get(position(call, at)?).map(|byte| Value::Uint((*byte).into(), Unsigned::Uint8))
+            }
+            (other, _) => return call.fail(format!("a {} has no items", other.type_name())),
+        };
+        item = next.map_or_else(|| call.fail("the position is outside of it"), Ok)?;
+    }
+    Ok(item)
 }
 
-fn order(call: &Call<'_>, first: &Value, second: &Value) -> Result<Ordering, Failure> {
-    let order = match (first, second) {
-        (Value::String(first), Value::String(second)) => Some(first.cmp(second)),
-        (Value::Bool(first), Value::Bool(second)) => Some(first.cmp(second)),
-        (Value::Float(first), Value::Float(second)) => first.partial_cmp(second),
-        (Value::Int(_) | Value::Uint(_), Value::Int(_) | Value::Uint(_)) => Some(int(first).cmp(&int(second))),
-        (Value::Nil, Value::Nil) => Some(Ordering::Equal),
-        (Value::Nil, _) | (_, Value::Nil) if matches!(call.name, "eq" | "ne") => Some(Ordering::Less),
-        _ => None,
+fn position(call: &Call<'_>, at: &Value) -> Result<usize, Failure> {
+    let found = match at {
+        Value::Int(number, _) => usize::try_from(*number).ok(),
+        Value::Uint(number, _) => usize::try_from(*number).ok(),
+        other => return call.fail(format!("a position must be a whole number, not a {}", other.type_name())),
     };
-    order.map_or_else(|| call.fail("it compares values of one kind: texts, numbers or bools"), Ok)
-}
-
-fn slice(call: &Call<'_>) -> Outcome {
-    call.takes_at_least(1, "a list or a text, and the positions from and to")?;
-    let value = call.value(0)?;
-    let length = match value {
-        Value::String(text) => text.len(),
-        Value::List(items) => items.len(),
-        _ => return call.fail("it takes a list or a text"),
-    };
-    let from = if call.arguments.len() > 1 { call.size(1)? } else { 0 };
-    let to = if call.arguments.len() > 2 { call.size(2)? } else { length };
-    let part = match value {
-        Value::String(text) => text.get(from..to).map(string),
-        Value::List(items) => items.get(from..to).map(|part| list(part.to_vec())),
-        _ => None,
-    };
-    part.map_or_else(|| call.fail("the positions are outside of it"), Ok)
+    found.map_or_else(|| call.fail("the position is outside of it"), Ok)
 }

@@ -1,38 +1,79 @@
 //! One call of a function: its arguments, and what it may cost.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt::Display, sync::Arc};
+use std::{borrow::Cow, cell::RefCell, collections::BTreeMap, fmt::Display, sync::Arc};
 
-use gotmpl::Value;
-
-use super::binary;
+use super::signature::{Signature, Type};
 use crate::render::{
-    template::Seed,
+    template::{
+        Seed, format,
+        value::{List, Map, Of, Text, Value},
+    },
     work::{Ended, Resource, Work},
 };
-
-/// Members of a map of the engine.
-pub type Map = BTreeMap<Arc<str>, Value>;
 
 /// The text that one function may return, in bytes.
 pub const MAX_RESULT: usize = 1024 * 1024;
 /// The list or dict that one function may return, in bytes of memory.
 pub const MAX_STRUCTURE: usize = 2 * 1024 * 1024;
 /// More items than this no list or dict can have.
-const MAX_ITEMS: usize = MAX_STRUCTURE / VALUE;
+pub const MAX_ITEMS: usize = MAX_STRUCTURE / VALUE;
 /// What an item takes in memory beside its content.
 pub const VALUE: usize = 24;
 /// What a text, a list or a dict takes beside its content.
 const CONTENT: usize = 16;
 /// Lists and maps may stand inside each other this deep.
-const MAX_DEPTH: usize = 64;
+pub const MAX_DEPTH: usize = 64;
 /// What a call costs beside its arguments.
 const CALL: usize = 64;
 /// Functions that pass on what they are given and do not look inside. Lists cost what their items do, also if they are
 /// lists themselves; members of dicts are found without looking at the others.
-const SHALLOW: [&str; 30] = [
-    "all", "any", "append", "coalesce", "compact", "concat", "default", "dict", "dig", "empty", "first", "get",
-    "hasKey", "initial", "last", "list", "pluck", "prepend", "push", "required", "rest", "reverse", "set", "slice",
-    "ternary", "tuple", "unset", "until", "fail", "values",
+const SHALLOW: [&str; 46] = [
+    "all",
+    "any",
+    "append",
+    "chunk",
+    "coalesce",
+    "compact",
+    "concat",
+    "default",
+    "dict",
+    "dig",
+    "empty",
+    "fail",
+    "first",
+    "get",
+    "hasKey",
+    "index",
+    "initial",
+    "kindIs",
+    "kindOf",
+    "last",
+    "len",
+    "list",
+    "mustAppend",
+    "mustChunk",
+    "mustCompact",
+    "mustFirst",
+    "mustInitial",
+    "mustLast",
+    "mustPrepend",
+    "mustPush",
+    "mustRest",
+    "mustReverse",
+    "mustSlice",
+    "pluck",
+    "prepend",
+    "push",
+    "required",
+    "rest",
+    "reverse",
+    "set",
+    "slice",
+    "ternary",
+    "tuple",
+    "unset",
+    "until",
+    "values",
 ];
 
 /// Why a function failed, in our words: never with a value.
@@ -53,6 +94,17 @@ impl From<Ended> for Failure {
     }
 }
 
+/// A function of templates.
+#[derive(Clone, Copy)]
+pub struct Function {
+    /// The name that templates call it by.
+    pub name: &'static str,
+    /// What it takes.
+    pub signature: Signature,
+    /// What it does.
+    pub body: fn(&Call<'_>) -> Outcome,
+}
+
 /// What all calls of one execution share.
 #[derive(Debug)]
 pub struct Run {
@@ -60,9 +112,23 @@ pub struct Run {
     pub seed: Seed,
     /// What it takes from: all templates of a policy have the same.
     pub work: Arc<Work>,
+    /// Dicts that were changed after they were made: only through them something can hold itself.
+    changed: RefCell<Vec<Map>>,
 }
 
-/// A call of a function.
+impl Run {
+    pub fn new(seed: Seed, work: &Arc<Work>) -> Self {
+        Self { seed, work: Arc::clone(work), changed: RefCell::default() }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.changed.take().iter().for_each(Map::clear);
+    }
+}
+
+/// A call of a function. Its arguments fit its [`Signature`], but `nil` may stand for a list or a dict.
 pub struct Call<'a> {
     /// The execution it is part of.
     pub run: &'a Run,
@@ -78,6 +144,9 @@ impl<'a> Call<'a> {
         let looks = if SHALLOW.contains(&self.name) { width } else { whole };
         self.spend(self.arguments.iter().map(looks).fold(CALL, usize::saturating_add))?;
         let result = function(&self)?;
+        if self.arguments.iter().any(|argument| is_same(argument, &result)) {
+            return Ok(result);
+        }
         let limit = match result {
             Value::List(_) | Value::Map(_) => MAX_STRUCTURE,
             _ => MAX_RESULT + CONTENT,
@@ -103,26 +172,46 @@ impl<'a> Call<'a> {
         Ok(self.run.work.go_on()?)
     }
 
-    /// A list of what `items` gives. It ends before it takes more memory than a result may.
+    /// A `[]interface {}` of what `items` gives. It ends before it takes more memory than a result may.
     pub fn collected(&self, items: impl Iterator<Item = Value>) -> Outcome {
+        self.collected_of(Of::Any, items)
+    }
+
+    /// A list of items that are declared as `of`.
+    pub fn collected_of(&self, of: Of, items: impl Iterator<Item = Value>) -> Outcome {
         let mut room = MAX_ITEMS;
         let mut collected = Vec::new();
         for item in items {
             room = self.one_less(room)?;
             collected.push(item);
         }
-        Ok(list(collected))
+        Ok(List::new(of, collected).into())
     }
 
     /// A dict of what `members` gives, as bounded as [`Call::collected`].
-    pub fn members(&self, members: impl Iterator<Item = (Arc<str>, Value)>) -> Outcome {
+    pub fn members(&self, of: Of, members: impl Iterator<Item = (Text, Value)>) -> Outcome {
         let mut room = MAX_ITEMS / 4;
-        let mut collected = Map::new();
+        let mut collected = BTreeMap::new();
         for (name, member) in members {
             room = self.one_less(room)?;
             collected.insert(name, member);
         }
-        Ok(map(collected))
+        Ok(Map::with(of, collected).into())
+    }
+
+    /// Changes a dict that others may have too.
+    pub fn insert(&self, map: &Map, name: Text, member: Value) -> Result<(), Failure> {
+        let bytes = name.len() + CONTENT + 3 * VALUE + width(&member);
+        self.spend(bytes)?;
+        self.run.work.spend(Resource::Made, bytes)?;
+        if map.len() >= MAX_ITEMS / 4 && !map.has(&name) {
+            return self.fail("the dict becomes larger than 2 MiB");
+        }
+        if matches!(member, Value::List(_) | Value::Map(_)) && map.is_new_to_keep() {
+            self.run.changed.borrow_mut().push(map.clone());
+        }
+        map.insert(name, member);
+        Ok(())
     }
 
     fn one_less(&self, room: usize) -> Result<usize, Failure> {
@@ -134,65 +223,73 @@ impl<'a> Call<'a> {
         fail(format!("{}: {why}", self.name))
     }
 
-    /// Exactly `count` arguments; `usage` says which.
-    pub fn takes(&self, count: usize, usage: &str) -> Result<(), Failure> {
-        if self.arguments.len() == count { Ok(()) } else { self.fail(format!("it takes {usage}")) }
-    }
-
-    /// At least `count` arguments.
-    pub fn takes_at_least(&self, count: usize, usage: &str) -> Result<(), Failure> {
-        if self.arguments.len() >= count { Ok(()) } else { self.fail(format!("it takes {usage}")) }
-    }
-
     /// An argument.
     pub fn value(&self, position: usize) -> Result<&'a Value, Failure> {
         self.arguments.get(position).map_or_else(|| self.fail("an argument is missing"), Ok)
     }
 
-    /// An argument as text of the engine.
-    pub fn text(&self, position: usize) -> Result<Cow<'a, str>, Failure> {
-        let value = self.value(position)?;
-        match value {
-            Value::String(text) => Ok(Cow::Borrowed(text.as_ref())),
-            Value::Bool(_) | Value::Int(_) | Value::Uint(_) | Value::Float(_) => Ok(Cow::Owned(value.to_string())),
-            Value::Nil => self.fail(format!("argument {} is not there", position + 1)),
-            Value::List(_) | Value::Map(_) | Value::Function(_) => {
-                self.fail(format!("argument {} must be text, not {}", position + 1, kind(value)))
-            }
+    fn unfit<T>(&self, position: usize, wanted: Type) -> Result<T, Failure> {
+        self.fail(format!("argument {} must be {}", position + 1, wanted.name()))
+    }
+
+    /// An argument that is declared as [`Type::Text`].
+    pub fn bytes(&self, position: usize) -> Result<&'a Text, Failure> {
+        match self.value(position)? {
+            Value::Text(text) => Ok(text),
+            _ => self.unfit(position, Type::Text),
         }
     }
 
-    /// An argument as the bytes it stands for.
-    pub fn bytes(&self, position: usize) -> Result<Vec<u8>, Failure> {
-        Ok(binary::lower(&self.text(position)?))
+    /// An argument that is declared as [`Type::Text`], as characters: bytes that are no UTF-8 become U+FFFD.
+    pub fn text(&self, position: usize) -> Result<Cow<'a, str>, Failure> {
+        Ok(self.bytes(position)?.lossy())
     }
 
-    /// An argument as a number.
+    /// An argument that is declared as a whole number.
     pub fn int(&self, position: usize) -> Result<i64, Failure> {
-        let value = self.value(position)?;
-        int(value).map_or_else(|| self.fail(format!("argument {} must be a whole number", position + 1)), Ok)
+        match self.value(position)? {
+            Value::Int(number, _) => Ok(*number),
+            Value::Uint(number, _) => i64::try_from(*number).or_else(|_| self.unfit(position, Type::Int)),
+            _ => self.unfit(position, Type::Int),
+        }
     }
 
-    /// An argument as a size.
+    /// An argument that is declared as [`Type::Float`].
+    pub fn float(&self, position: usize) -> Result<f64, Failure> {
+        match self.value(position)? {
+            Value::Float(number) => Ok(*number),
+            _ => self.unfit(position, Type::Float),
+        }
+    }
+
+    /// An argument that is declared as [`Type::Bool`].
+    pub fn flag(&self, position: usize) -> Result<bool, Failure> {
+        match self.value(position)? {
+            Value::Bool(flag) => Ok(*flag),
+            _ => self.unfit(position, Type::Bool),
+        }
+    }
+
+    /// An argument that is a size: a whole number that is not below 0.
     pub fn size(&self, position: usize) -> Result<usize, Failure> {
         let number = self.int(position)?;
-        let wrong = || self.fail(format!("argument {} must be between 0 and {MAX_RESULT}", position + 1));
-        usize::try_from(number).ok().filter(|size| *size <= MAX_RESULT).map_or_else(wrong, Ok)
+        usize::try_from(number).or_else(|_| self.fail(format!("argument {} must not be negative", position + 1)))
     }
 
-    /// An argument as a list.
-    pub fn list(&self, position: usize) -> Result<&'a [Value], Failure> {
+    /// An argument that is a dict, to read; `nil` is an empty one.
+    pub fn map(&self, position: usize) -> Result<Map, Failure> {
         match self.value(position)? {
-            Value::List(items) => Ok(items),
-            other => self.fail(format!("argument {} must be a list, not {}", position + 1, kind(other))),
+            Value::Map(map) => Ok(map.clone()),
+            Value::Nil => Ok(Map::new(Of::Any)),
+            _ => self.unfit(position, Type::Map),
         }
     }
 
-    /// An argument as a map.
-    pub fn map(&self, position: usize) -> Result<&'a Map, Failure> {
+    /// An argument that is a dict, to change: `nil` cannot be.
+    pub fn map_to_change(&self, position: usize) -> Result<Map, Failure> {
         match self.value(position)? {
-            Value::Map(members) => Ok(members),
-            other => self.fail(format!("argument {} must be a dict, not {}", position + 1, kind(other))),
+            Value::Nil => self.fail("the dict is nil: it cannot be changed"),
+            _ => self.map(position),
         }
     }
 
@@ -207,71 +304,37 @@ impl<'a> Call<'a> {
     }
 
     /// Bytes that are always the same for the same arguments of this function here, and cannot be guessed.
-    pub fn salt<const LENGTH: usize>(&self, purpose: &str) -> [u8; LENGTH] {
+    pub fn salt<const LENGTH: usize>(&self, purpose: &str) -> Result<[u8; LENGTH], Failure> {
         let mut input = Vec::new();
         for argument in self.arguments {
-            let bytes = binary::lower(&argument.to_string());
+            let bytes = format::text_of(argument)?;
             input.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
             input.extend_from_slice(&bytes);
         }
-        self.run.seed.bytes(&[self.name, purpose], input)
+        Ok(self.run.seed.bytes(&[self.name, purpose], input))
     }
 }
 
-/// A text as a value of the engine.
-pub fn string(text: impl Into<String>) -> Value {
-    Value::String(Arc::from(text.into()))
-}
-
-/// A list as a value of the engine.
-pub fn list(items: Vec<Value>) -> Value {
-    Value::List(Arc::from(items))
-}
-
-/// A map as a value of the engine.
-pub fn map(members: Map) -> Value {
-    Value::Map(Arc::new(members))
-}
-
-/// What a kind of value is called by those who write templates.
-pub fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Nil => "nothing",
-        Value::Bool(_) => "a bool",
-        Value::Int(_) | Value::Uint(_) => "a whole number",
-        Value::Float(_) => "a float",
-        Value::String(_) => "text",
-        Value::List(_) => "a list",
-        Value::Map(_) => "a dict",
-        Value::Function(_) => "a function",
-    }
-}
-
-/// A value as a whole number, if it is one or is written like one.
-pub fn int(value: &Value) -> Option<i64> {
-    match value {
-        Value::Int(number) => Some(*number),
-        Value::Uint(number) => i64::try_from(*number).ok(),
-        Value::Bool(flag) => Some(i64::from(*flag)),
-        // Cut off like Go does; what no i64 can hold is no whole number.
-        Value::Float(number) => format!("{:.0}", number.trunc()).parse().ok(),
-        Value::String(text) => text.trim().parse().ok(),
-        Value::Nil | Value::List(_) | Value::Map(_) | Value::Function(_) => None,
+fn is_same(argument: &Value, result: &Value) -> bool {
+    match (argument, result) {
+        (Value::Map(argument), Value::Map(result)) => argument.is_same(result),
+        (Value::List(argument), Value::List(result)) => argument.is_same(result),
+        _ => false,
     }
 }
 
 /// What passing on an argument may cost.
 fn width(value: &Value) -> usize {
     match value {
-        Value::String(text) => text.len(),
+        Value::Text(text) => text.len(),
         Value::List(items) => items.len() * VALUE,
         Value::Nil
         | Value::Bool(_)
-        | Value::Int(_)
-        | Value::Uint(_)
+        | Value::Int(..)
+        | Value::Uint(..)
         | Value::Float(_)
         | Value::Map(_)
-        | Value::Function(_) => 8,
+        | Value::Object(_) => 8,
     }
 }
 
@@ -284,23 +347,25 @@ fn whole(value: &Value) -> usize {
 }
 
 /// Takes the size of a value from `left`, and gives up when nothing is left or it is too deep: lists share their
-/// items, so the whole may be far larger than what is in memory.
-fn measure(value: &Value, left: &mut usize, depth: usize) -> bool {
+/// items, and a dict can hold itself, so the whole may be far larger than what is in memory.
+pub fn measure(value: &Value, left: &mut usize, depth: usize) -> bool {
     match value {
-        Value::String(text) => take(left, CONTENT + text.len()),
+        Value::Text(text) => take(left, CONTENT + text.len()),
         Value::List(items) => {
             depth > 0
                 && take(left, CONTENT)
                 && items.iter().all(|item| take(left, VALUE) && measure(item, left, depth - 1))
         }
         Value::Map(members) => {
+            let members = members.borrow();
             let mut all = members.iter();
-            let name = |name: &Arc<str>| name.len() + CONTENT + 2 * VALUE;
+            let name = |name: &Text| name.len() + CONTENT + 2 * VALUE;
             depth > 0
                 && take(left, CONTENT)
                 && all.all(|(of, member)| take(left, name(of)) && measure(member, left, depth - 1))
         }
-        Value::Nil | Value::Bool(_) | Value::Int(_) | Value::Uint(_) | Value::Float(_) | Value::Function(_) => true,
+        Value::Object(_) => take(left, VALUE),
+        Value::Nil | Value::Bool(_) | Value::Int(..) | Value::Uint(..) | Value::Float(_) => true,
     }
 }
 

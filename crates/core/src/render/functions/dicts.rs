@@ -1,116 +1,150 @@
-//! Dicts. They never change: `set`, `unset` and `merge` give a new one.
+//! Dicts. `set`, `unset` and `merge` change the one that they are given.
 
-use std::collections::BTreeSet;
-
-use gotmpl::Value;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Entry,
-    call::{Call, Map, Outcome, list, map, string},
+    Entry, Signature, Type,
+    call::{Call, Failure, MAX_DEPTH, Outcome, VALUE},
+    cast::written,
+    signature::{takes, variadic},
 };
+use crate::render::template::value::{List, Map, Of, Text, Value};
+
+const DICT_AND_NAME: Signature = takes(&[Type::Map, Type::Text]);
+const DICT_AND_NAMES: Signature = variadic(&[Type::Map], Type::Text);
+const DICTS: Signature = variadic(&[Type::Map], Type::Map);
 
 /// The functions of this file.
 pub const TABLE: &[Entry] = &[
-    ("dict", dict),
-    ("get", |call| {
-        call.takes(2, "a dict and a name")?;
-        Ok(call.map(0)?.get(call.text(1)?.as_ref()).cloned().unwrap_or_else(|| string("")))
+    ("dict", variadic(&[], Type::Any), dict),
+    ("get", DICT_AND_NAME, |call| Ok(call.map(0)?.get(call.bytes(1)?).unwrap_or_else(|| "".into()))),
+    ("hasKey", DICT_AND_NAME, |call| Ok(call.map(0)?.has(call.bytes(1)?).into())),
+    ("set", takes(&[Type::Map, Type::Text, Type::Any]), |call| {
+        let map = call.map_to_change(0)?;
+        call.insert(&map, call.bytes(1)?.clone(), call.value(2)?.clone())?;
+        Ok(map.into())
     }),
-    ("hasKey", |call| {
-        call.takes(2, "a dict and a name")?;
-        Ok(Value::Bool(call.map(0)?.contains_key(call.text(1)?.as_ref())))
+    ("unset", DICT_AND_NAME, |call| {
+        let map = call.map(0)?;
+        map.remove(call.bytes(1)?);
+        Ok(map.into())
     }),
-    ("set", |call| {
-        call.takes(3, "a dict, a name and a value")?;
-        let mut members = call.map(0)?.clone();
-        members.insert(call.text(1)?.into(), call.value(2)?.clone());
-        Ok(map(members))
-    }),
-    ("unset", |call| {
-        call.takes(2, "a dict and a name")?;
-        let mut members = call.map(0)?.clone();
-        members.remove(call.text(1)?.as_ref());
-        Ok(map(members))
-    }),
-    ("keys", |call| {
+    ("keys", variadic(&[], Type::Map), |call| {
         let mut names = Vec::new();
         for position in 0..call.arguments.len() {
-            names.extend(call.map(position)?.keys().map(|name| Value::String(name.clone())));
+            names.extend(call.map(position)?.borrow().keys().cloned());
         }
-        call.collected(names.into_iter())
+        call.collected_of(Of::Text, names.into_iter().map(Value::Text))
     }),
-    ("values", |call| {
-        call.takes(1, "a dict")?;
-        Ok(list(call.map(0)?.values().cloned().collect()))
-    }),
-    ("pluck", |call| {
-        let name = call.text(0)?;
+    ("values", takes(&[Type::Map]), |call| Ok(List::of_any(call.map(0)?.borrow().values().cloned().collect()).into())),
+    ("pluck", variadic(&[Type::Text], Type::Map), |call| {
+        let name = call.bytes(0)?;
         let mut found = Vec::new();
         for position in 1..call.arguments.len() {
-            found.extend(call.map(position)?.get(name.as_ref()).cloned());
+            found.extend(call.map(position)?.get(name));
         }
-        Ok(list(found))
+        Ok(List::of_any(found).into())
     }),
-    ("pick", |call| chosen(call, true)),
-    ("omit", |call| chosen(call, false)),
-    ("merge", |call| merged(call, false)),
-    ("mergeOverwrite", |call| merged(call, true)),
-    ("dig", dig),
+    ("pick", DICT_AND_NAMES, |call| chosen(call, true)),
+    ("omit", DICT_AND_NAMES, |call| chosen(call, false)),
+    ("merge", DICTS, |call| merged(call, false)),
+    ("mustMerge", DICTS, |call| merged(call, false)),
+    ("mergeOverwrite", DICTS, |call| merged(call, true)),
+    ("mustMergeOverwrite", DICTS, |call| merged(call, true)),
+    ("dig", variadic(&[], Type::Any), dig),
 ];
 
 fn dict(call: &Call<'_>) -> Outcome {
-    let mut members = Map::new();
-    for position in (0..call.arguments.len()).step_by(2) {
-        let value = call.arguments.get(position + 1).cloned().unwrap_or_else(|| string(""));
-        members.insert(call.text(position)?.into(), value);
+    let mut members = BTreeMap::new();
+    for pair in call.arguments.chunks(2) {
+        let value = pair.get(1).cloned().unwrap_or_else(|| "".into());
+        members.insert(written(&pair[0])?, value);
     }
-    Ok(map(members))
+    Ok(Map::of_any(members).into())
 }
 
 fn chosen(call: &Call<'_>, keep: bool) -> Outcome {
-    let mut names = BTreeSet::new();
+    let mut names: BTreeSet<&[u8]> = BTreeSet::new();
     for position in 1..call.arguments.len() {
-        names.insert(call.text(position)?);
+        names.insert(call.bytes(position)?);
     }
-    let kept = call.map(0)?.iter().filter(|(name, _)| names.contains(name.as_ref()) == keep);
-    Ok(map(kept.map(|(name, value)| (name.clone(), value.clone())).collect()))
+    let map = call.map(0)?;
+    let members = map.borrow();
+    let kept = members.iter().filter(|(name, _)| names.contains(&name[..]) == keep);
+    Ok(Map::of_any(kept.map(|(name, value)| (name.clone(), value.clone())).collect()).into())
 }
 
 fn merged(call: &Call<'_>, overwrite: bool) -> Outcome {
-    let mut all = Map::new();
-    for position in 0..call.arguments.len() {
-        merge(&mut all, call.map(position)?, overwrite);
+    // A nil dict becomes a new one.
+    let into = call.map(0)?;
+    for position in 1..call.arguments.len() {
+        merge(call, &into, &call.map(position)?, overwrite, MAX_DEPTH)?;
     }
-    Ok(map(all))
+    Ok(into.into())
 }
 
-/// Dicts inside dicts are merged too. They are at most as deep as a value may be.
-fn merge(into: &mut Map, from: &Map, overwrite: bool) {
-    for (name, value) in from {
-        match (into.get_mut(name), value) {
-            (Some(Value::Map(inner)), Value::Map(other)) => merge(std::sync::Arc::make_mut(inner), other, overwrite),
-            (Some(_), _) if !overwrite => {}
-            (Some(_) | None, _) => {
-                into.insert(name.clone(), value.clone());
+/// Adds what is not there, or is empty; with `overwrite` all but what is empty. Dicts inside dicts are merged too.
+fn merge(call: &Call<'_>, into: &Map, from: &Map, overwrite: bool, depth: usize) -> Result<(), Failure> {
+    if depth == 0 {
+        return call.fail("an argument is nested more than 64 levels deep");
+    }
+    for (name, member) in from.snapshot() {
+        call.spend(name.len() + 2 * VALUE)?;
+        let there = into.get(&name);
+        if let (Some(Value::Map(inner)), Value::Map(more)) = (&there, &member) {
+            if inner.of() != more.of() && !more.is_empty() {
+                return call.fail("dicts of different types stand under one name");
+            }
+            merge(call, inner, more, overwrite, depth - 1)?;
+            if !inner.is_empty() {
+                continue;
             }
         }
+        let is_empty = there.as_ref().is_none_or(|there| !there.is_true());
+        let fits = match &member {
+            Value::Nil => overwrite,
+            Value::List(items) if items.is_nil() => is_empty || overwrite,
+            _ => is_empty || overwrite,
+        };
+        if fits {
+            set(call, into, name, member)?;
+        }
+    }
+    Ok(())
+}
+
+fn set(call: &Call<'_>, into: &Map, name: Text, member: Value) -> Result<(), Failure> {
+    match (into.of(), &member) {
+        (Of::Any, _) | (Of::Text, Value::Text(_)) => call.insert(into, name, member),
+        _ => call.fail("a dict cannot hold a value of this type"),
     }
 }
 
 /// `dig "a" "b" fallback dict`.
 fn dig(call: &Call<'_>) -> Outcome {
-    call.takes_at_least(3, "names, a fallback and a dict")?;
-    let (names, rest) = call.arguments.split_at(call.arguments.len() - 2);
-    let mut at = &rest[1];
-    for position in 0..names.len() {
-        let next = match at {
-            Value::Map(members) => members.get(call.text(position)?.as_ref()),
-            _ => return call.fail("one of the names leads to something that is no dict"),
-        };
-        match next {
-            Some(next) => at = next,
-            None => return Ok(rest[0].clone()),
+    let [names @ .., fallback, Value::Map(map)] = call.arguments else {
+        return call.fail("it takes names, a fallback and a dict");
+    };
+    if names.is_empty() || map.of() != Of::Any {
+        return call.fail("it takes names, a fallback and a dict");
+    }
+    let mut at = Value::Map(map.clone());
+    for name in names {
+        if !matches!(name, Value::Text(_)) {
+            return call.fail("a name is not text");
         }
     }
-    Ok(at.clone())
+    for name in names {
+        let (Value::Map(members), Value::Text(name)) = (&at, name) else {
+            return call.fail("one of the names leads to something that is no dict");
+        };
+        if members.of() != Of::Any {
+            return call.fail("one of the names leads to something that is no dict");
+        }
+        match members.get(name) {
+            Some(next) => at = next,
+            None => return Ok(fallback.clone()),
+        }
+    }
+    Ok(at)
 }

@@ -9,11 +9,14 @@ use super::{
     Entry,
     call::{Call, Failure, Outcome},
     pem::encoded,
+    signature::{Type::Text, takes},
 };
 
 /// The functions of this file.
-pub const TABLE: &[Entry] =
-    &[("jwkPublicKeyPem", |call| pem(call, false)), ("jwkPrivateKeyPem", |call| pem(call, true))];
+pub const TABLE: &[Entry] = &[
+    ("jwkPublicKeyPem", takes(&[Text]), |call| pem(call, false)),
+    ("jwkPrivateKeyPem", takes(&[Text]), |call| pem(call, true)),
+];
 
 /// `rsaEncryption`.
 pub const RSA: &[u64] = &[1, 2, 840, 113_549, 1, 1, 1];
@@ -70,8 +73,7 @@ impl Key<'_> {
 }
 
 fn pem(call: &Call<'_>, private: bool) -> Outcome {
-    call.takes(1, "one JSON Web Key")?;
-    let Ok(members) = serde_json::from_slice(&call.bytes(0)?) else {
+    let Ok(members) = serde_json::from_slice(call.bytes(0)?) else {
         return call.fail("the text is not a JSON object");
     };
     let key = Key { call, members };

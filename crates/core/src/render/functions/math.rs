@@ -1,41 +1,157 @@
-//! Whole numbers. A result that 64 bits cannot hold is refused.
-
-use gotmpl::Value;
+//! Numbers: whole ones of 64 bits, that go round at their ends as in Go, and floats.
 
 use super::{
-    Entry,
-    call::{Call, Outcome, int},
+    Entry, Signature, Type,
+    call::{Call, Outcome},
+    cast::{cut, float, int64, whole},
+    decimals::Decimal,
+    signature::{takes, variadic},
 };
+use crate::render::template::{
+    format,
+    value::{Of, Value},
+};
+
+const ONE: Signature = takes(&[Type::Any]);
+const TWO: Signature = takes(&[Type::Any, Type::Any]);
+const SOME: Signature = variadic(&[Type::Any], Type::Any);
+const ANY: Signature = variadic(&[], Type::Any);
 
 /// The functions of this file.
 pub const TABLE: &[Entry] = &[
-    ("int", |call| Ok(Value::Int(int(call.value(0)?).unwrap_or(0)))),
-    ("int64", |call| Ok(Value::Int(int(call.value(0)?).unwrap_or(0)))),
-    ("atoi", |call| Ok(Value::Int(int(call.value(0)?).unwrap_or(0)))),
-    ("add", |call| folded(call, i64::checked_add)),
-    ("add1", |call| checked(call, call.int(0)?.checked_add(1))),
-    ("sub", |call| two(call, i64::checked_sub)),
-    ("mul", |call| folded(call, i64::checked_mul)),
-    ("div", |call| two(call, i64::checked_div)),
-    ("mod", |call| two(call, i64::checked_rem)),
-    ("max", |call| folded(call, |first, second| Some(first.max(second)))),
-    ("min", |call| folded(call, |first, second| Some(first.min(second)))),
+    ("int", ONE, |call| Ok(Value::int(whole(call.value(0)?)))),
+    ("int64", ONE, |call| Ok(int64(whole(call.value(0)?)))),
+    ("float64", ONE, |call| Ok(float(call.value(0)?).into())),
+    ("atoi", takes(&[Type::Text]), |call| Ok(Value::int(atoi(call.bytes(0)?)))),
+    ("toDecimal", ONE, |call| {
+        let text = format::text_of(call.value(0)?)?;
+        let text = std::str::from_utf8(&text).unwrap_or_default();
+        Ok(int64(i64::from_str_radix(text, 8).unwrap_or(0)))
+    }),
+    ("add1", ONE, |call| Ok(int64(whole(call.value(0)?).wrapping_add(1)))),
+    ("add", ANY, |call| Ok(int64(call.arguments.iter().map(whole).fold(0, i64::wrapping_add)))),
+    ("sub", TWO, |call| Ok(int64(whole(call.value(0)?).wrapping_sub(whole(call.value(1)?))))),
+    ("mul", SOME, |call| Ok(int64(call.arguments.iter().map(whole).fold(1, i64::wrapping_mul)))),
+    ("div", TWO, |call| divided(call, i64::wrapping_div)),
+    ("mod", TWO, |call| divided(call, i64::wrapping_rem)),
+    ("max", SOME, |call| Ok(int64(call.arguments.iter().map(whole).max().unwrap_or_default()))),
+    ("biggest", SOME, |call| Ok(int64(call.arguments.iter().map(whole).max().unwrap_or_default()))),
+    ("min", SOME, |call| Ok(int64(call.arguments.iter().map(whole).min().unwrap_or_default()))),
+    ("maxf", SOME, |call| Ok(outermost(call, f64::max).into())),
+    ("minf", SOME, |call| Ok(outermost(call, f64::min).into())),
+    ("ceil", ONE, |call| Ok(float(call.value(0)?).ceil().into())),
+    ("floor", ONE, |call| Ok(float(call.value(0)?).floor().into())),
+    ("round", variadic(&[Type::Any, Type::Int], Type::Float), round),
+    ("add1f", ONE, |call| folded(call, &[call.value(0)?.clone(), Value::int(1)], Decimal::add)),
+    ("addf", ANY, |call| folded(call, &[&[Value::int(0)], call.arguments].concat(), Decimal::add)),
+    ("subf", SOME, |call| folded(call, call.arguments, Decimal::subtract)),
+    ("mulf", SOME, |call| folded(call, call.arguments, Decimal::multiply)),
+    ("divf", SOME, |call| folded(call, call.arguments, Decimal::divide)),
+    ("seq", variadic(&[], Type::Int), seq),
+    ("until", takes(&[Type::Int]), |call| {
+        let end = call.int(0)?;
+        numbers(call, 0, end, if end < 0 { -1 } else { 1 })
+    }),
+    ("untilStep", takes(&[Type::Int, Type::Int, Type::Int]), |call| {
+        numbers(call, call.int(0)?, call.int(1)?, call.int(2)?)
+    }),
 ];
 
-fn two(call: &Call<'_>, compute: fn(i64, i64) -> Option<i64>) -> Outcome {
-    call.takes(2, "two numbers")?;
-    checked(call, compute(call.int(0)?, call.int(1)?))
-}
-
-fn folded(call: &Call<'_>, compute: fn(i64, i64) -> Option<i64>) -> Outcome {
-    let mut result = Some(call.int(0)?);
-    for position in 1..call.arguments.len() {
-        let next = call.int(position)?;
-        result = result.and_then(|so_far| compute(so_far, next));
+/// What is too large is the largest number, and what is no number 0.
+fn atoi(text: &[u8]) -> i64 {
+    use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+    match std::str::from_utf8(text).unwrap_or_default().parse() {
+        Ok(number) => number,
+        Err(error) => {
+            let error: std::num::ParseIntError = error;
+            match error.kind() {
+                PosOverflow => i64::MAX,
+                NegOverflow => i64::MIN,
+                _ => 0,
+            }
+        }
     }
-    checked(call, result)
 }
 
-fn checked(call: &Call<'_>, result: Option<i64>) -> Outcome {
-    result.map_or_else(|| call.fail("the result is no whole number of 64 bits"), |number| Ok(Value::Int(number)))
+fn divided(call: &Call<'_>, divide: fn(i64, i64) -> i64) -> Outcome {
+    match whole(call.value(1)?) {
+        0 => call.fail("nothing can be divided by 0"),
+        by => Ok(int64(divide(whole(call.value(0)?), by))),
+    }
+}
+
+/// With `NaN` if one is that.
+fn outermost(call: &Call<'_>, choose: fn(f64, f64) -> f64) -> f64 {
+    let mut all = call.arguments.iter().map(float);
+    let first = all.next().unwrap_or_default();
+    all.fold(first, |one, other| {
+        if one.is_nan() || other.is_nan() {
+            f64::NAN
+        } else if one == other {
+            // Of 0 and -0 as well.
+            let is_largest = choose(1.0, 2.0) > 1.0;
+            if one.is_sign_negative() == is_largest { other } else { one }
+        } else {
+            choose(one, other)
+        }
+    })
+}
+
+fn round(call: &Call<'_>) -> Outcome {
+    let (value, places) = (float(call.value(0)?), call.int(1)?);
+    let from = if call.arguments.len() > 2 { call.float(2)? } else { 0.5 };
+    #[expect(clippy::cast_precision_loss, reason = "Sprig works with a float")]
+    let power = power_of_ten(places as f64);
+    let digits = power * value;
+    let rounded = if digits.fract() >= from { digits.ceil() } else { digits.floor() };
+    Ok((rounded / power).into())
+}
+
+/// Exact as far as a float is: powers are not multiplied.
+fn power_of_ten(places: f64) -> f64 {
+    let exponent = i32::try_from(cut(places)).unwrap_or(if places < 0.0 { i32::MIN } else { i32::MAX });
+    format!("1e{exponent}").parse().unwrap_or(f64::INFINITY)
+}
+
+fn folded(call: &Call<'_>, values: &[Value], compute: fn(&Decimal, &Decimal) -> Option<Decimal>) -> Outcome {
+    let number = |value: &Value| Decimal::new(float(value));
+    let mut result = values.first().and_then(number);
+    for value in values.iter().skip(1) {
+        let (Some(so_far), Some(next)) = (&result, number(value)) else { break };
+        call.spend(so_far.size())?;
+        result = compute(so_far, &next);
+        if result.is_none() {
+            break;
+        }
+    }
+    let wrong = || call.fail("an argument is no number that it can work with, or it divides by 0");
+    if values.iter().any(|value| number(value).is_none()) {
+        return wrong();
+    }
+    result.map_or_else(wrong, |result| Ok(result.to_float().into()))
+}
+
+/// From `start` until before `end`.
+fn numbers(call: &Call<'_>, start: i64, end: i64, step: i64) -> Outcome {
+    let runs = if end < start { step < 0 } else { step > 0 };
+    let all = std::iter::successors(runs.then_some(start), |at| at.checked_add(step))
+        .take_while(|at| if end < start { *at > end } else { *at < end });
+    call.collected_of(Of::Int, all.map(Value::int))
+}
+
+/// The numbers from the first to the last, with both of them, as one text.
+fn seq(call: &Call<'_>) -> Outcome {
+    let given: Vec<i64> = (0..call.arguments.len()).map(|position| call.int(position)).collect::<Result<_, _>>()?;
+    let direction = |start: i64, end: i64| if end < start { -1 } else { 1 };
+    let (start, end, step) = match given[..] {
+        [end] => (1, end, direction(1, end)),
+        [start, end] => (start, end, direction(start, end)),
+        [start, step, end] if end >= start || step <= 0 => (start, end, step),
+        _ => return Ok("".into()),
+    };
+    let end = end.wrapping_add(direction(start, end));
+    let Value::List(numbers) = numbers(call, start, end, step)? else { return Ok("".into()) };
+    let texts = numbers.iter().map(format::text_of).collect::<Result<Vec<_>, _>>()?;
+    let texts: Vec<&[u8]> = texts.iter().map(|text| &text[..]).collect();
+    Ok(texts.join(&b' ').into())
 }

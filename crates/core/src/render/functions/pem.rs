@@ -2,18 +2,24 @@
 
 use std::net::IpAddr;
 
-use gotmpl::Value;
 use x509_parser::prelude::{GeneralName, X509Certificate};
 
 use super::{
-    Entry, binary,
-    call::{Call, Outcome, list, string},
+    Entry,
+    call::{Call, Outcome},
+    signature::{Type::Text, takes},
 };
-use crate::render::certificate;
+use crate::render::{
+    certificate,
+    template::value::{List, Value},
+};
 
 /// The functions of this file.
-pub const TABLE: &[Entry] =
-    &[("filterPEM", filter_pem), ("filterCertChain", filter_chain), ("certSANs", subject_alternative_names)];
+pub const TABLE: &[Entry] = &[
+    ("filterPEM", takes(&[Text, Text]), filter_pem),
+    ("filterCertChain", takes(&[Text, Text]), filter_chain),
+    ("certSANs", takes(&[Text]), subject_alternative_names),
+];
 
 /// Blocks of PEM as a value of the engine.
 pub fn encoded<'a>(tag: &str, ders: impl IntoIterator<Item = &'a [u8]>) -> Value {
@@ -21,13 +27,12 @@ pub fn encoded<'a>(tag: &str, ders: impl IntoIterator<Item = &'a [u8]>) -> Value
     for der in ders {
         all.extend_from_slice(certificate::encode(tag, der).expose());
     }
-    binary::value(&all)
+    all.into()
 }
 
 fn filter_pem(call: &Call<'_>) -> Outcome {
-    call.takes(2, "a type of block and a text")?;
     let wanted = call.text(0)?;
-    let Some(blocks) = certificate::blocks(&call.bytes(1)?) else {
+    let Some(blocks) = certificate::blocks(call.bytes(1)?) else {
         return call.fail("the text is not PEM");
     };
     let mut kept = String::new();
@@ -35,12 +40,11 @@ fn filter_pem(call: &Call<'_>) -> Outcome {
         let config = ::pem::EncodeConfig::new().set_line_ending(::pem::LineEnding::LF);
         kept.push_str(&::pem::encode_config(block, config));
     }
-    Ok(string(kept))
+    Ok(kept.into())
 }
 
 fn filter_chain(call: &Call<'_>) -> Outcome {
-    call.takes(2, "leaf, intermediate or root, and a text")?;
-    let Some(found) = certificate::certificates(&call.bytes(1)?) else {
+    let Some(found) = certificate::certificates(call.bytes(1)?) else {
         return call.fail("the text holds no certificates in PEM");
     };
     let Some(chain) = certificate::chain(&found) else {
@@ -64,8 +68,7 @@ fn is_self_issued(certificate: &X509Certificate<'_>) -> bool {
 }
 
 fn subject_alternative_names(call: &Call<'_>) -> Outcome {
-    call.takes(1, "one certificate in PEM")?;
-    let found = certificate::certificates(&call.bytes(0)?).unwrap_or_default();
+    let found = certificate::certificates(call.bytes(0)?).unwrap_or_default();
     let Some(parsed) = found.first().and_then(|der| certificate::parse(der)) else {
         return call.fail("the text holds no certificate in PEM");
     };
@@ -78,7 +81,7 @@ fn subject_alternative_names(call: &Call<'_>) -> Outcome {
         |name| if let GeneralName::RFC822Name(name) = name { Some((*name).to_owned()) } else { None },
         |name| if let GeneralName::URI(name) = name { Some((*name).to_owned()) } else { None },
     ];
-    Ok(list(kinds.iter().flat_map(|kind| names.iter().filter_map(kind)).map(string).collect()))
+    Ok(List::of_texts(kinds.iter().flat_map(|kind| names.iter().filter_map(kind))).into())
 }
 
 fn address(bytes: &[u8]) -> Option<String> {

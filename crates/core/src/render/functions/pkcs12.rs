@@ -1,7 +1,6 @@
 //! PKCS#12 (RFC 7292), as in External Secrets: AES-256, PBKDF2 and HMAC with SHA-256. Salts follow from the seed of the
 //! execution, so that equal keys and certificates give equal files.
 
-use gotmpl::Value;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use p12_keystore::{CertificateBag, Pkcs12Archive};
 use pkcs5::{EncryptionScheme, der::Encode as _, pbes2};
@@ -11,25 +10,26 @@ use yasna::{DERWriter, Tag, models::ObjectIdentifier};
 
 use super::{
     Entry,
-    call::{Call, Failure, MAX_RESULT, Outcome, string},
+    call::{Call, Failure, MAX_RESULT, Outcome},
     iterations::{Refused, Survey},
     jwk::{self, sequence},
     pem::encoded,
+    signature::{Type::Text, takes},
 };
 use crate::render::certificate;
 
 /// The functions of this file.
 pub const TABLE: &[Entry] = &[
-    ("pkcs12key", |call| key(call, None, 0)),
-    ("pkcs12keyPass", |call| key(call, Some(0), 1)),
-    ("pkcs12cert", |call| certificates(call, None, 0)),
-    ("pkcs12certPass", |call| certificates(call, Some(0), 1)),
-    ("pemToPkcs12", |call| archive(call, false, false)),
-    ("pemToPkcs12Pass", |call| archive(call, false, true)),
-    ("fullPemToPkcs12", |call| archive(call, true, false)),
-    ("fullPemToPkcs12Pass", |call| archive(call, true, true)),
-    ("pemTruststoreToPKCS12", |call| trust_store(call, false)),
-    ("pemTruststoreToPKCS12Pass", |call| trust_store(call, true)),
+    ("pkcs12key", takes(&[Text]), |call| key(call, None, 0)),
+    ("pkcs12keyPass", takes(&[Text, Text]), |call| key(call, Some(0), 1)),
+    ("pkcs12cert", takes(&[Text]), |call| certificates(call, None, 0)),
+    ("pkcs12certPass", takes(&[Text, Text]), |call| certificates(call, Some(0), 1)),
+    ("pemToPkcs12", takes(&[Text, Text]), |call| archive(call, false, false)),
+    ("pemToPkcs12Pass", takes(&[Text, Text, Text]), |call| archive(call, false, true)),
+    ("fullPemToPkcs12", takes(&[Text, Text]), |call| archive(call, true, false)),
+    ("fullPemToPkcs12Pass", takes(&[Text, Text, Text]), |call| archive(call, true, true)),
+    ("pemTruststoreToPKCS12", takes(&[Text]), |call| trust_store(call, false)),
+    ("pemTruststoreToPKCS12Pass", takes(&[Text, Text]), |call| trust_store(call, true)),
 ];
 
 /// Rounds of the key derivations, as in Java's default.
@@ -50,20 +50,19 @@ const TRUSTED: &[u64] = &[2, 16, 840, 1, 113_894, 746_875, 1, 1];
 const ANY_USE: &[u64] = &[2, 5, 29, 37, 0];
 
 fn open(call: &Call<'_>, password: Option<usize>, file: usize) -> Result<Pkcs12Archive, Failure> {
-    call.takes(file + 1, if password.is_some() { "a password and a PKCS#12 file" } else { "one PKCS#12 file" })?;
     let bytes = call.bytes(file)?;
     if bytes.len() > MAX_FILE {
         return call.fail("the file is larger than 256 KiB");
     }
     let password = password.map(|position| call.text(position)).transpose()?.unwrap_or_default();
-    match Survey::new(&password, &|iterations| call.slow(iterations)).file(&bytes) {
+    match Survey::new(&password, &|iterations| call.slow(iterations)).file(bytes) {
         Ok(()) => {}
         Err(Refused::Iterations(failure)) => return Err(failure),
         Err(Refused::Form) => {
             return call.fail("the file is of a form that is not read: it uses scrypt, or has too many parts");
         }
     }
-    Pkcs12Archive::from_pkcs12(&bytes, &password)
+    Pkcs12Archive::from_pkcs12(bytes, &password)
         .map_or_else(|_| call.fail("the file is not PKCS#12, or the password is another one"), Ok)
 }
 
@@ -90,15 +89,13 @@ fn certificates(call: &Call<'_>, password: Option<usize>, file: usize) -> Outcom
 
 /// A certificate, with its chain when `full`, and its key.
 fn archive(call: &Call<'_>, full: bool, with_password: bool) -> Outcome {
-    let (count, usage) = if with_password { (3, "certificate, key and password") } else { (2, "certificate and key") };
-    call.takes(count, usage)?;
-    let Some(mut chain) = certificate::certificates(&call.bytes(0)?) else {
+    let Some(mut chain) = certificate::certificates(call.bytes(0)?) else {
         return call.fail("its first argument holds no certificate in PEM");
     };
     if !full {
         chain.truncate(1);
     }
-    let key = pkcs8(call, &chain[0], &call.bytes(1)?)?;
+    let key = pkcs8(call, &chain[0], call.bytes(1)?)?;
     let password = if with_password { call.text(2)? } else { "".into() };
     let id = sha1::Sha1::digest(&chain[0]).to_vec();
     let certificates = sequence(|writer| {
@@ -128,9 +125,7 @@ fn archive(call: &Call<'_>, full: bool, with_password: bool) -> Outcome {
 }
 
 fn trust_store(call: &Call<'_>, with_password: bool) -> Outcome {
-    let (count, usage) = if with_password { (2, "certificates and password") } else { (1, "certificates") };
-    call.takes(count, usage)?;
-    let Some(trusted) = certificate::certificates(&call.bytes(0)?) else {
+    let Some(trusted) = certificate::certificates(call.bytes(0)?) else {
         return call.fail("its first argument holds no certificates in PEM");
     };
     let password = if with_password { call.text(1)? } else { "".into() };
@@ -175,8 +170,8 @@ fn pkcs8(call: &Call<'_>, certificate: &[u8], key: &[u8]) -> Result<Vec<u8>, Fai
 }
 
 fn encrypt(call: &Call<'_>, purpose: &str, password: &str, data: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Failure> {
-    let salt: [u8; 16] = call.salt(&format!("{purpose} salt"));
-    let vector: [u8; 16] = call.salt(&format!("{purpose} vector"));
+    let salt: [u8; 16] = call.salt(&format!("{purpose} salt"))?;
+    let vector: [u8; 16] = call.salt(&format!("{purpose} vector"))?;
     let parameters = pbes2::Parameters::generate_pbkdf2_sha256_aes256cbc(ROUNDS.into(), &salt, vector);
     let done = parameters.ok().and_then(|parameters| {
         let encrypted = parameters.encrypt(password.as_bytes(), data).ok()?;
@@ -205,7 +200,7 @@ fn finish(call: &Call<'_>, password: &str, certificates: &[u8], key: Option<&[u8
             content(writer.next(), DATA, |writer| writer.write_bytes(key));
         }
     });
-    let salt: [u8; 16] = call.salt("code salt");
+    let salt: [u8; 16] = call.salt("code salt")?;
     let mac_key =
         pkcs12::kdf::derive_key_utf8::<Sha256>(password, &salt, pkcs12::kdf::Pkcs12KeyType::Mac, ROUNDS.into(), 32);
     let Some(mut mac) = mac_key.ok().and_then(|key| Hmac::<Sha256>::new_from_slice(&key).ok()) else {
@@ -228,8 +223,7 @@ fn finish(call: &Call<'_>, password: &str, certificates: &[u8], key: Option<&[u8
             writer.next().write_u16(ROUNDS);
         });
     });
-    let text: Value = string(base64::Engine::encode(&base64::engine::general_purpose::STANDARD, file));
-    Ok(text)
+    Ok(base64::Engine::encode(&base64::engine::general_purpose::STANDARD, file).into())
 }
 
 fn content(writer: DERWriter<'_>, kind: &[u64], value: impl FnOnce(DERWriter<'_>)) {

@@ -1,112 +1,93 @@
-//! Texts.
+//! Texts. They are bytes, and positions count bytes, as in Go.
 
 use std::collections::BTreeSet;
 
-use gotmpl::Value;
-
 use super::{
-    Entry,
-    call::{Call, Failure, MAX_RESULT, Outcome, string},
+    Entry, Signature, Type,
+    call::{Call, Failure, MAX_ITEMS, MAX_RESULT, Outcome},
+    cast::{texts, written},
+    runes::{Rune, last, runes},
+    signature::{takes, variadic},
 };
+use crate::render::template::{
+    format,
+    value::{Of, Text, Value},
+};
+
+const ONE: Signature = takes(&[Type::Text]);
+const TWO: Signature = takes(&[Type::Text, Type::Text]);
+const NUMBER_AND_TEXT: Signature = takes(&[Type::Int, Type::Text]);
+const ANY: Signature = variadic(&[], Type::Any);
 
 /// The functions of this file.
 pub const TABLE: &[Entry] = &[
-    ("trim", |call| one(call, |text| text.trim().to_owned())),
-    ("trimAll", |call| two(call, trim_all)),
-    ("trimall", |call| two(call, trim_all)),
-    ("trimPrefix", |call| two(call, |part, text| text.strip_prefix(part).unwrap_or(text).to_owned())),
-    ("trimSuffix", |call| two(call, |part, text| text.strip_suffix(part).unwrap_or(text).to_owned())),
-    ("upper", |call| one(call, str::to_uppercase)),
-    ("lower", |call| one(call, str::to_lowercase)),
-    ("title", |call| one(call, title)),
-    ("untitle", |call| one(call, untitle)),
-    ("nospace", |call| one(call, |text| text.chars().filter(|character| !character.is_whitespace()).collect())),
-    ("initials", |call| one(call, |text| text.split_whitespace().filter_map(|word| word.chars().next()).collect())),
-    ("replace", replace),
-    ("repeat", repeat),
-    ("substr", substr),
-    ("trunc", trunc),
-    ("abbrev", abbrev),
-    ("contains", |call| test(call, |part, text| text.contains(part))),
-    ("hasPrefix", |call| test(call, |part, text| text.starts_with(part))),
-    ("hasSuffix", |call| test(call, |part, text| text.ends_with(part))),
-    ("quote", |call| spaced(call, |text| format!("{text:?}").replace("\\'", "'"))),
-    ("squote", |call| spaced(call, |text| format!("'{text}'"))),
-    ("cat", |call| spaced(call, str::to_owned)),
-    ("indent", |call| indent(call, "")),
-    ("nindent", |call| indent(call, "\n")),
-    ("split", split),
-    ("splitn", splitn),
-    ("splitList", |call| {
-        call.takes(2, "a separator and a text")?;
-        let (separator, text) = (call.text(0)?, call.text(1)?);
-        call.collected(parts(&text, &separator).map(string))
+    ("hello", takes(&[]), |_| Ok("Hello!".into())),
+    ("trim", ONE, |call| Ok(trimmed(call.bytes(0)?, |character| character.is_whitespace()).into())),
+    ("trimAll", TWO, trim_all),
+    ("trimall", TWO, trim_all),
+    ("trimPrefix", TWO, |call| {
+        let (part, text) = (call.bytes(0)?, call.bytes(1)?);
+        Ok(text.strip_prefix(&part[..]).unwrap_or(text).into())
     }),
-    ("join", join),
-    ("toString", |call| {
-        call.takes(1, "one value")?;
-        Ok(string(call.value(0)?.to_string()))
+    ("trimSuffix", TWO, |call| {
+        let (part, text) = (call.bytes(0)?, call.bytes(1)?);
+        Ok(text.strip_suffix(&part[..]).unwrap_or(text).into())
     }),
-    ("toStrings", |call| {
-        call.takes(1, "one list")?;
-        call.collected(call.list(0)?.iter().map(|item| string(item.to_string())))
+    ("replace", takes(&[Type::Text, Type::Text, Type::Text]), replace),
+    ("repeat", NUMBER_AND_TEXT, |call| {
+        let (count, text) = (call.size(0)?, call.bytes(1)?);
+        fits(call, count.saturating_mul(text.len()))?;
+        Ok(text.repeat(count).into())
+    }),
+    ("substr", takes(&[Type::Int, Type::Int, Type::Text]), substr),
+    ("trunc", NUMBER_AND_TEXT, trunc),
+    ("abbrev", NUMBER_AND_TEXT, |call| abbreviated(call, 0, call.int(0)?, call.bytes(1)?)),
+    ("abbrevboth", takes(&[Type::Int, Type::Int, Type::Text]), |call| {
+        let (left, right, text) = (call.int(0)?, call.int(1)?, call.bytes(2)?);
+        if left > 0 && right < 7 { Ok(text.clone().into()) } else { abbreviated(call, left, right, text) }
+    }),
+    ("contains", TWO, |call| Ok(memchr::memmem::find(call.bytes(1)?, call.bytes(0)?).is_some().into())),
+    ("hasPrefix", TWO, |call| Ok(call.bytes(1)?.starts_with(call.bytes(0)?).into())),
+    ("hasSuffix", TWO, |call| Ok(call.bytes(1)?.ends_with(call.bytes(0)?).into())),
+    ("quote", ANY, |call| spaced(call, |value| Ok(format::quote(&written(value)?)))),
+    ("squote", ANY, |call| spaced(call, |value| Ok([b"'", &format::text_of(value)?[..], b"'"].concat()))),
+    ("cat", ANY, |call| spaced(call, |value| Ok(format::text_of(value)?.to_vec()))),
+    ("indent", NUMBER_AND_TEXT, |call| indent(call, b"")),
+    ("nindent", NUMBER_AND_TEXT, |call| indent(call, b"\n")),
+    ("plural", takes(&[Type::Text, Type::Text, Type::Int]), |call| {
+        Ok(call.bytes(usize::from(call.int(2)? != 1))?.clone().into())
+    }),
+    ("split", TWO, |call| numbered(call, &split(call.bytes(1)?, call.bytes(0)?, None))),
+    ("splitn", takes(&[Type::Text, Type::Int, Type::Text]), |call| {
+        let count = usize::try_from(call.int(1)?).ok();
+        numbered(call, &split(call.bytes(2)?, call.bytes(0)?, count))
+    }),
+    ("splitList", TWO, |call| {
+        let parts = split(call.bytes(1)?, call.bytes(0)?, None);
+        call.collected_of(Of::Text, parts.into_iter().map(Value::from))
+    }),
+    ("join", takes(&[Type::Text, Type::Any]), join),
+    ("toString", takes(&[Type::Any]), |call| Ok(written(call.value(0)?)?.into())),
+    ("toStrings", takes(&[Type::Any]), |call| match call.value(0)? {
+        // It is that already.
+        Value::List(list) if list.of() == Of::Text => Ok(list.clone().into()),
+        value => call.collected_of(Of::Text, texts(value)?.into_iter().map(Value::from)),
+    }),
+    ("sortAlpha", takes(&[Type::Any]), |call| {
+        let mut sorted = match call.value(0)? {
+            Value::List(list) if list.of() == Of::Text && list.is_nil() => return Ok(list.clone().into()),
+            Value::Nil => vec!["<nil>".into()],
+            list => texts(list)?,
+        };
+        sorted.sort();
+        call.collected_of(Of::Text, sorted.into_iter().map(Value::from))
+    }),
+    ("wrap", NUMBER_AND_TEXT, |call| wrapped(call, call.bytes(1)?, b"\n", false)),
+    ("wrapWith", takes(&[Type::Int, Type::Text, Type::Text]), |call| {
+        let line_end = call.bytes(1)?;
+        wrapped(call, call.bytes(2)?, if line_end.is_empty() { b"\n" } else { line_end }, true)
     }),
 ];
-
-fn one(call: &Call<'_>, change: fn(&str) -> String) -> Outcome {
-    call.takes(1, "one text")?;
-    Ok(string(change(&call.text(0)?)))
-}
-
-fn two(call: &Call<'_>, change: fn(&str, &str) -> String) -> Outcome {
-    call.takes(2, "what to look for and a text")?;
-    Ok(string(change(&call.text(0)?, &call.text(1)?)))
-}
-
-fn test(call: &Call<'_>, holds: fn(&str, &str) -> bool) -> Outcome {
-    call.takes(2, "what to look for and a text")?;
-    Ok(Value::Bool(holds(&call.text(0)?, &call.text(1)?)))
-}
-
-/// Both may be long, so the set is made one first.
-fn trim_all(set: &str, text: &str) -> String {
-    let set: BTreeSet<char> = set.chars().collect();
-    text.trim_matches(|character| set.contains(&character)).to_owned()
-}
-
-fn title(text: &str) -> String {
-    let mut before = ' ';
-    let mut titled = String::with_capacity(text.len());
-    for character in text.chars() {
-        if before.is_alphanumeric() || before == '_' || before == '\'' {
-            titled.push(character);
-        } else {
-            titled.extend(character.to_uppercase());
-        }
-        before = character;
-    }
-    titled
-}
-
-fn untitle(text: &str) -> String {
-    let mut characters = text.chars();
-    characters.next().into_iter().flat_map(char::to_lowercase).chain(characters).collect()
-}
-
-fn replace(call: &Call<'_>) -> Outcome {
-    call.takes(3, "what to replace, the replacement and the text")?;
-    let (from, to, text) = (call.text(0)?, call.text(1)?, call.text(2)?);
-    let places = text.matches(from.as_ref()).count();
-    fits(call, places.saturating_mul(to.len()).saturating_add(text.len()))?;
-    Ok(string(text.replace(from.as_ref(), &to)))
-}
-
-fn repeat(call: &Call<'_>) -> Outcome {
-    call.takes(2, "a count and a text")?;
-    let (count, text) = (call.size(0)?, call.text(1)?);
-    fits(call, count.saturating_mul(text.len()))?;
-    Ok(string(text.repeat(count)))
-}
 
 /// Refuses a result before it takes memory.
 fn fits(call: &Call<'_>, bytes: usize) -> Result<(), Failure> {
@@ -114,79 +95,173 @@ fn fits(call: &Call<'_>, bytes: usize) -> Result<(), Failure> {
     if bytes <= 2 * MAX_RESULT { Ok(()) } else { call.fail("its result is larger than 1 MiB") }
 }
 
-/// Positions are in characters; Go counts bytes, and cuts characters apart.
+/// Where a part stands in a text, one after the other; an empty one stands before each character and at the end.
+fn finds<'a>(text: &'a [u8], part: &'a [u8]) -> Box<dyn Iterator<Item = usize> + 'a> {
+    if part.is_empty() {
+        let ends = runes(text).scan(0, |end, Rune { width, .. }| {
+            *end += width;
+            Some(*end)
+        });
+        return Box::new(std::iter::once(0).chain(ends));
+    }
+    Box::new(memchr::memmem::find_iter(text, part))
+}
+
+fn trimmed(text: &[u8], goes: impl Fn(char) -> bool) -> &[u8] {
+    let gone = runes(text).take_while(|rune| goes(rune.character)).map(|rune| rune.width).sum::<usize>();
+    let mut text = &text[gone..];
+    while let Some(Rune { character, width }) = last(text) {
+        if !goes(character) {
+            break;
+        }
+        text = &text[..text.len() - width];
+    }
+    text
+}
+
+fn trim_all(call: &Call<'_>) -> Outcome {
+    // Both may be long, so the set is made one first.
+    let set: BTreeSet<char> = runes(call.bytes(0)?).map(|rune| rune.character).collect();
+    Ok(trimmed(call.bytes(1)?, |character| set.contains(&character)).into())
+}
+
+fn replace(call: &Call<'_>) -> Outcome {
+    let (from, to, text) = (call.bytes(0)?, call.bytes(1)?, call.bytes(2)?);
+    fits(call, finds(text, from).count().saturating_mul(to.len()).saturating_add(text.len()))?;
+    let (mut replaced, mut end) = (Vec::with_capacity(text.len()), 0);
+    for place in finds(text, from) {
+        replaced.extend_from_slice(&text[end..place]);
+        replaced.extend_from_slice(to);
+        end = place + from.len();
+    }
+    replaced.extend_from_slice(&text[end..]);
+    Ok(replaced.into())
+}
+
 fn substr(call: &Call<'_>) -> Outcome {
-    call.takes(3, "a start, an end and a text")?;
-    let (start, end, text) = (call.int(0)?, call.int(1)?, call.text(2)?);
-    let start = usize::try_from(start).unwrap_or(0);
-    let count = usize::try_from(end).map_or(usize::MAX, |end| end.saturating_sub(start));
-    Ok(string(text.chars().skip(start).take(count).collect::<String>()))
+    let (start, end, text) = (call.int(0)?, call.int(1)?, call.bytes(2)?);
+    let (start, end) = (usize::try_from(start), usize::try_from(end));
+    let part = match (start, end) {
+        (Err(_), Ok(end)) => text.get(..end),
+        (Err(_), Err(_)) => None,
+        (Ok(start), Ok(end)) if end <= text.len() => text.get(start..end),
+        (Ok(start), _) => text.get(start..),
+    };
+    part.map_or_else(|| call.fail("the text is shorter than the positions say"), |part| Ok(part.into()))
 }
 
 fn trunc(call: &Call<'_>) -> Outcome {
-    call.takes(2, "a length and a text")?;
-    let (length, text) = (call.int(0)?, call.text(1)?);
+    let (length, text) = (call.int(0)?, call.bytes(1)?);
     let size = usize::try_from(length.unsigned_abs()).unwrap_or(usize::MAX);
-    let all = text.chars().count();
-    let skipped = if length < 0 { all.saturating_sub(size) } else { 0 };
-    Ok(string(text.chars().skip(skipped).take(size).collect::<String>()))
+    Ok(match text.len().checked_sub(size) {
+        Some(skipped) if length < 0 && skipped > 0 => text[skipped..].into(),
+        Some(_) if length >= 0 => text[..size].into(),
+        _ => text.clone().into(),
+    })
 }
 
-fn abbrev(call: &Call<'_>) -> Outcome {
-    call.takes(2, "a length and a text")?;
-    let (length, text) = (call.size(0)?, call.text(1)?);
-    if length < 4 || text.chars().count() <= length {
-        return Ok(string(text));
+/// With dots for what is left out, in `width` bytes at most, from about `offset` on.
+fn abbreviated(call: &Call<'_>, offset: i64, width: i64, text: &Text) -> Outcome {
+    let Some(width) = usize::try_from(width).ok().filter(|width| *width >= 4 && *width < text.len()) else {
+        return Ok(text.clone().into());
+    };
+    let room = width - 3;
+    let offset = usize::try_from(offset).unwrap_or(0).min(text.len() - room);
+    if offset <= 4 {
+        return Ok([&text[..room], b"..."].concat().into());
     }
-    Ok(string(text.chars().take(length - 3).chain("...".chars()).collect::<String>()))
+    if offset + room < text.len() {
+        let rest: Text = text[offset..].into();
+        let inner = abbreviated(call, 0, i64::try_from(room).unwrap_or(i64::MAX), &rest)?;
+        let Value::Text(inner) = inner else { return Ok(inner) };
+        // Too narrow for dots on both sides: Sprig has nothing in between then.
+        return Ok(if room < 4 { "...".into() } else { [b"...", &inner[..]].concat().into() });
+    }
+    Ok([b"...", &text[text.len() - room..]].concat().into())
 }
 
 /// The arguments that are there, each in its form, with spaces between them.
-fn spaced(call: &Call<'_>, form: fn(&str) -> String) -> Outcome {
-    call.takes_at_least(1, "at least one value")?;
-    let there = call.arguments.iter().filter(|argument| !matches!(argument, Value::Nil));
-    Ok(string(there.map(|argument| form(&argument.to_string())).collect::<Vec<_>>().join(" ")))
+fn spaced(call: &Call<'_>, form: fn(&Value) -> Result<Vec<u8>, Failure>) -> Outcome {
+    let mut all = Vec::new();
+    for value in call.arguments.iter().filter(|argument| !matches!(argument, Value::Nil)) {
+        all.push(form(value)?);
+    }
+    Ok(all.join(&b' ').into())
 }
 
-fn indent(call: &Call<'_>, before: &str) -> Outcome {
-    call.takes(2, "a number of spaces and a text")?;
-    let (spaces, text) = (call.size(0)?, call.text(1)?);
-    fits(call, text.lines().count().saturating_add(1).saturating_mul(spaces).saturating_add(text.len()))?;
-    let pad = " ".repeat(spaces);
-    Ok(string(format!("{before}{pad}{}", text.replace('\n', &format!("\n{pad}")))))
+fn indent(call: &Call<'_>, before: &[u8]) -> Outcome {
+    let (spaces, text) = (call.size(0)?, call.bytes(1)?);
+    let lines = memchr::memchr_iter(b'\n', text).count() + 1;
+    fits(call, lines.saturating_mul(spaces).saturating_add(text.len()))?;
+    let pad = b" ".repeat(spaces);
+    let mut indented = [before, &pad].concat();
+    for byte in text.iter() {
+        indented.push(*byte);
+        if *byte == b'\n' {
+            indented.extend_from_slice(&pad);
+        }
+    }
+    Ok(indented.into())
 }
 
-/// Go splits at every character when the separator is empty, and leaves no empty ends then.
-fn parts<'a>(text: &'a str, separator: &'a str) -> impl Iterator<Item = &'a str> {
-    let ends = usize::from(separator.is_empty());
-    let count = text.split(separator).count();
-    text.split(separator).skip(ends).take(count.saturating_sub(2 * ends))
+/// The parts between separators, at most so many; an empty one stands between all characters.
+fn split<'a>(text: &'a [u8], separator: &[u8], most: Option<usize>) -> Vec<&'a [u8]> {
+    let most = most.unwrap_or(usize::MAX);
+    if most == 0 {
+        return Vec::new();
+    }
+    // More than a list can have need not be known.
+    let most = most.min(MAX_ITEMS + 2);
+    let (mut parts, mut end) = (Vec::new(), 0);
+    if separator.is_empty() && text.is_empty() {
+        return parts;
+    }
+    // An empty one stands neither before the first character nor after the last one.
+    let is_between = |place: &usize| !separator.is_empty() || *place > 0 && *place < text.len();
+    for place in finds(text, separator).filter(is_between).take(most - 1) {
+        parts.push(&text[end..place]);
+        end = place + separator.len();
+    }
+    parts.push(&text[end..]);
+    parts
 }
 
-fn split(call: &Call<'_>) -> Outcome {
-    call.takes(2, "a separator and a text")?;
-    let (separator, text) = (call.text(0)?, call.text(1)?);
-    numbered(call, parts(&text, &separator))
-}
-
-fn splitn(call: &Call<'_>) -> Outcome {
-    call.takes(3, "a separator, a count and a text")?;
-    let (separator, count, text) = (call.text(0)?, call.size(1)?, call.text(2)?);
-    numbered(call, text.splitn(count, separator.as_ref()))
-}
-
-fn numbered<'a>(call: &Call<'_>, parts: impl Iterator<Item = &'a str>) -> Outcome {
-    call.members(parts.enumerate().map(|(position, part)| (format!("_{position}").into(), string(part))))
+fn numbered(call: &Call<'_>, parts: &[&[u8]]) -> Outcome {
+    let named = parts.iter().enumerate().map(|(position, part)| (format!("_{position}").into(), Value::from(*part)));
+    call.members(Of::Text, named)
 }
 
 fn join(call: &Call<'_>) -> Outcome {
-    call.takes(2, "a separator and a list")?;
-    let separator = call.text(0)?;
-    let texts: Vec<String> = match call.value(1)? {
-        Value::List(items) => items.iter().filter(|item| !matches!(item, Value::Nil)).map(Value::to_string).collect(),
-        other => vec![other.to_string()],
-    };
-    let bytes = texts.iter().map(String::len).fold(0, usize::saturating_add);
+    let (separator, texts) = (call.bytes(0)?, texts(call.value(1)?)?);
+    let bytes = texts.iter().map(|text| text.len()).fold(0, usize::saturating_add);
     fits(call, separator.len().saturating_mul(texts.len()).saturating_add(bytes))?;
-    Ok(string(texts.join(&separator)))
+    let texts: Vec<&[u8]> = texts.iter().map(|text| &text[..]).collect();
+    Ok(texts.join(&separator[..]).into())
+}
+
+/// Lines of at most so many bytes, ended at spaces; a word that is longer is `cut` or stands out.
+fn wrapped(call: &Call<'_>, text: &[u8], line_end: &[u8], cut: bool) -> Outcome {
+    let width = usize::try_from(call.int(0)?).unwrap_or(0).max(1);
+    let (mut lines, mut at) = (Vec::new(), 0);
+    fits(call, (text.len() / width).saturating_mul(line_end.len()).saturating_add(text.len()))?;
+    while text.len() - at > width {
+        if text[at] == b' ' {
+            at += 1;
+            continue;
+        }
+        let is_space = |byte: &u8| *byte == b' ';
+        let (end, next) = match text[at..=at + width].iter().rposition(is_space) {
+            Some(space) => (at + space, at + space + 1),
+            None if cut => (at + width, at + width),
+            None => match text[at + width..].iter().position(is_space) {
+                Some(space) => (at + width + space, at + width + space + 1),
+                None => break,
+            },
+        };
+        lines.extend_from_slice(&text[at..end]);
+        lines.extend_from_slice(line_end);
+        at = next;
+    }
+    lines.extend_from_slice(&text[at..]);
+    Ok(lines.into())
 }

@@ -1,168 +1,380 @@
-//! The text of a template as the tokens of the engine (gotmpl, `src/parse/lexer.rs`), as far as what is nested depends
-//! on them. Where the engine would see no token because the text is broken, it is refused here too, so that nothing
-//! gets past by being read in another way.
+//! The text of a template as the tokens of Go's `text/template`.
 
-/// What the parser decides by.
+mod number;
+
+use std::ops::Range;
+
+use super::format;
+
+/// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Token<'a> {
-    /// An action starts: `{{`. Comments are none.
+pub enum Kind {
+    /// What is printed as it is.
+    Text,
+    /// `{{`
     Open,
-    /// An action ends: `}}`.
+    /// `}}`
     Close,
-    /// A keyword or the name of a function.
-    Word(&'a str),
+    /// Spaces inside an action: they part arguments.
+    Space,
+    /// A word that has a meaning of its own.
+    Keyword(Keyword),
+    /// The name of a function.
+    Name,
+    /// `.name`
+    Field,
+    /// `$name`
+    Variable,
+    /// `.`
+    Dot,
+    /// `true` or `false`
+    Bool,
+    /// `nil`
+    Nil,
+    /// `'a'`
+    Character,
+    /// `12`
+    Number,
+    /// `1i`, `1+2i`
+    Imaginary,
+    /// `"a"`
+    Quoted,
+    /// A text in backquotes.
+    Raw,
+    /// `:=`
+    Declare,
+    /// `=`
+    Assign,
+    /// `|`
+    Pipe,
     /// `(`
     OpenParenthesis,
     /// `)`
     CloseParenthesis,
-    /// Any other token: its kind changes nothing.
+    /// `,`
+    Comma,
+    /// Another character, which has no place anywhere.
     Other,
+    /// The end of the text.
+    End,
 }
 
-/// Reads `source` token by token.
-#[derive(Debug)]
-pub struct Lexer<'a> {
+/// A word that has a meaning of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keyword {
+    Block,
+    Break,
+    Continue,
+    Define,
+    Else,
+    End,
+    If,
+    Range,
+    Template,
+    With,
+}
+
+/// A token and where it stands, in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    pub kind: Kind,
+    pub range: Range<usize>,
+}
+
+/// What is wrong with a template, and where, in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    pub at: usize,
+    pub text: String,
+}
+
+impl Wrong {
+    pub fn new(at: usize, text: impl Into<String>) -> Self {
+        Self { at, text: text.into() }
+    }
+
+    /// There is too much inside something else.
+    pub fn nested(at: usize) -> Self {
+        Self::new(at, format!("parentheses and blocks are nested more than {MAX_NESTING} levels deep"))
+    }
+}
+
+/// Blocks and parentheses that may stand inside each other.
+pub const MAX_NESTING: usize = 100;
+/// Tokens of a template beside texts and spaces: what the parser makes of one takes about 200 bytes.
+const MAX_TOKENS: usize = 20_000;
+
+/// All tokens of `source`; the last one is its end.
+///
+/// # Errors
+/// What can be no token, or has no end; too many tokens.
+pub fn tokens(source: &str) -> Result<Vec<Token>, Wrong> {
+    let mut lexer = Lexer { source, at: 0, start: 0, tokens: Vec::new(), counted: 0, parentheses: Vec::new() };
+    lexer.text()?;
+    lexer.emit(Kind::End)?;
+    Ok(lexer.tokens)
+}
+
+const SPACES: [char; 4] = [' ', '\t', '\r', '\n'];
+
+struct Lexer<'a> {
     source: &'a str,
     at: usize,
-    inside: bool,
+    /// Where the token starts that is being read.
+    start: usize,
+    tokens: Vec<Token>,
+    counted: usize,
+    /// Where those stand that are open.
+    parentheses: Vec<usize>,
 }
 
 impl<'a> Lexer<'a> {
-    pub fn new(source: &'a str) -> Self {
-        Self { source, at: 0, inside: false }
-    }
-
-    /// The next token; `None` at the end of the text.
-    ///
-    /// # Errors
-    /// Something that has no end, with its line and column.
-    pub fn next(&mut self) -> Result<Option<Token<'a>>, String> {
-        while !self.inside {
-            let Some(open) = self.rest().find("{{") else {
-                return Ok(None);
-            };
-            self.at += open + 2;
-            if trimmed(self.rest()) {
-                self.at += 1;
-            }
-            if !self.comment()? {
-                self.inside = true;
-                return Ok(Some(Token::Open));
-            }
-        }
-        self.in_action().map(Some)
-    }
-
-    /// What is wrong, with the place the lexer has reached.
-    pub fn wrong(&self, what: &str) -> String {
-        let before = &self.source[..self.at];
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        format!("line {line}, column {column}: {what}")
-    }
-
     fn rest(&self) -> &'a str {
         &self.source[self.at..]
     }
 
+    fn peek(&self) -> Option<char> {
+        self.rest().chars().next()
+    }
+
     fn take(&mut self) -> Option<char> {
-        let character = self.rest().chars().next()?;
+        let character = self.peek()?;
         self.at += character.len_utf8();
         Some(character)
     }
 
-    /// Takes what `belongs`, and says how many bytes that was.
-    fn take_while(&mut self, belongs: fn(char) -> bool) -> usize {
-        let rest = self.rest();
-        let length = rest.find(|character| !belongs(character)).unwrap_or(rest.len());
-        self.at += length;
-        length
+    /// Takes one of `characters`, if the next is one.
+    fn accept(&mut self, characters: &str) -> bool {
+        let found = self.peek().is_some_and(|character| characters.contains(character));
+        self.at += usize::from(found);
+        found
     }
 
-    /// Takes the end of an action. Before `-` there must be a space.
-    fn close(&mut self, after_space: bool) -> bool {
-        let rest = self.rest();
-        let length = match rest {
-            _ if after_space && rest.starts_with("-}}") => 3,
-            _ if rest.starts_with("}}") => 2,
-            _ => return false,
-        };
-        self.at += length;
-        true
+    fn accept_all(&mut self, characters: &str) {
+        while self.accept(characters) {}
     }
 
-    /// Takes `/* … */` and the end of its action, if the action that has just started is one.
-    fn comment(&mut self) -> Result<bool, String> {
-        let Some(text) = self.rest().trim_start().strip_prefix("/*") else {
-            return Ok(false);
-        };
-        let Some(end) = text.find("*/") else {
-            return Err(self.wrong("a comment has no end; write */}} behind it"));
-        };
-        self.at = self.source.len() - text.len() + end + 2;
-        let after_space = self.take_while(char::is_whitespace) > 0;
-        if self.close(after_space) { Ok(true) } else { Err(self.wrong("a comment must end with */}} or */ -}}")) }
-    }
-
-    fn in_action(&mut self) -> Result<Token<'a>, String> {
-        let after_space = self.take_while(char::is_whitespace) > 0;
-        if self.close(after_space) {
-            self.inside = false;
-            return Ok(Token::Close);
+    fn emit(&mut self, kind: Kind) -> Result<(), Wrong> {
+        self.counted += usize::from(!matches!(kind, Kind::Text | Kind::Space));
+        if self.counted > MAX_TOKENS {
+            return self.wrong(format!("the template has more than {MAX_TOKENS} steps; make it smaller"));
         }
-        let start = self.at;
+        self.tokens.push(Token { kind, range: self.start..self.at });
+        self.start = self.at;
+        Ok(())
+    }
+
+    fn wrong<T>(&self, text: impl Into<String>) -> Result<T, Wrong> {
+        Err(Wrong::new(self.start, text))
+    }
+
+    fn unexpected<T>(&self, character: Option<char>) -> Result<T, Wrong> {
+        let text = character.map_or_else(
+            || "the action has no end; write }} behind it".to_owned(),
+            |character| format!("unexpected {character:?}; a name with such a character is read by index . \"…\""),
+        );
+        Err(Wrong::new(self.at, text))
+    }
+
+    /// All of the text, action by action.
+    fn text(&mut self) -> Result<(), Wrong> {
+        while let Some(open) = self.rest().find("{{") {
+            let (from, open) = (self.at, self.at + open);
+            let trims = trims_left(&self.source[open + 2..]);
+            let text = &self.source[from..open];
+            self.at = from + if trims { text.trim_end_matches(SPACES).len() } else { text.len() };
+            if self.at > self.start {
+                self.emit(Kind::Text)?;
+            }
+            self.start = open;
+            self.at = open + 2 + if trims { 2 } else { 0 };
+            if self.rest().starts_with("/*") {
+                self.comment()?;
+            } else {
+                let inside = self.at;
+                self.at = open + 2;
+                self.emit(Kind::Open)?;
+                (self.at, self.start) = (inside, inside);
+                self.action()?;
+            }
+            self.start = self.at;
+        }
+        self.at = self.source.len();
+        if self.at > self.start { self.emit(Kind::Text) } else { Ok(()) }
+    }
+
+    /// The end of an action here, and whether it trims what follows.
+    fn close(&self) -> Option<bool> {
+        let rest = self.rest();
+        if rest.starts_with(SPACES) && rest[1..].starts_with("-}}") {
+            Some(true)
+        } else {
+            rest.starts_with("}}").then_some(false)
+        }
+    }
+
+    fn take_close(&mut self, trims: bool) {
+        self.at += if trims { 4 } else { 2 };
+        if trims {
+            self.at += self.rest().len() - self.rest().trim_start_matches(SPACES).len();
+        }
+    }
+
+    fn comment(&mut self) -> Result<(), Wrong> {
+        let Some(end) = self.rest()[2..].find("*/") else {
+            return self.wrong("a comment has no end; write */}} behind it");
+        };
+        self.at += end + 4;
+        let Some(trims) = self.close() else {
+            return self.wrong("a comment must end with */}} or */ -}}, and nothing else may stand in its action");
+        };
+        self.take_close(trims);
+        Ok(())
+    }
+
+    /// From behind `{{` to behind `}}`.
+    fn action(&mut self) -> Result<(), Wrong> {
+        self.parentheses.clear();
+        loop {
+            if let Some(trims) = self.close() {
+                if let Some(open) = self.parentheses.last() {
+                    return Err(Wrong::new(*open, "a parenthesis is not closed"));
+                }
+                let end = self.at + if trims { 4 } else { 2 };
+                self.start = end - 2;
+                self.take_close(trims);
+                let behind = std::mem::replace(&mut self.at, end);
+                self.emit(Kind::Close)?;
+                self.at = behind;
+                return Ok(());
+            }
+            self.token()?;
+        }
+    }
+
+    fn token(&mut self) -> Result<(), Wrong> {
         let Some(first) = self.take() else {
-            return Err(self.wrong("an action has no end; write }} behind it"));
+            return self.unexpected(None);
         };
         match first {
-            '(' => Ok(Token::OpenParenthesis),
-            ')' => Ok(Token::CloseParenthesis),
-            '"' => self.quoted(true),
-            '`' => self.quoted(false),
-            '\'' => self.constant(),
-            // A number is one token with letters and dots; none of them can be mistaken for something else.
-            '0'..='9' | '.' | '$' => {
-                self.take_while(|character| is_name(character) || (character == '.'));
-                Ok(Token::Other)
+            ' ' | '\t' | '\r' | '\n' => self.spaces(),
+            '=' => self.emit(Kind::Assign),
+            ':' if self.accept("=") => self.emit(Kind::Declare),
+            ':' => self.wrong("a : must be followed by ="),
+            '|' => self.emit(Kind::Pipe),
+            ',' => self.emit(Kind::Comma),
+            '"' => self.quoted('"', Kind::Quoted, "a text in quotes has no end in its line"),
+            '\'' => self.quoted(
+                '\'',
+                Kind::Character,
+                "a character in single quotes has no end in its line; write texts in double quotes",
+            ),
+            '`' => self.raw(),
+            '$' => self.name(Kind::Variable, Kind::Variable),
+            '.' if !self.peek().is_some_and(|next| next.is_ascii_digit()) => self.name(Kind::Field, Kind::Dot),
+            '.' | '+' | '-' | '0'..='9' => {
+                self.at = self.start;
+                self.number()
             }
-            _ if first.is_alphabetic() || first == '_' => {
-                self.take_while(is_name);
-                Ok(Token::Word(&self.source[start..self.at]))
+            '(' if self.parentheses.len() == MAX_NESTING => Err(Wrong::nested(self.start)),
+            '(' => {
+                self.parentheses.push(self.start);
+                self.emit(Kind::OpenParenthesis)
             }
-            _ => Ok(Token::Other),
+            ')' if self.parentheses.pop().is_some() => self.emit(Kind::CloseParenthesis),
+            ')' => self.wrong("a parenthesis is closed that is not open"),
+            _ if is_name(first) => self.word(),
+            _ if first.is_ascii_graphic() => self.emit(Kind::Other),
+            _ => {
+                self.at = self.start;
+                self.unexpected(Some(first))
+            }
         }
     }
 
-    fn quoted(&mut self, escapes: bool) -> Result<Token<'a>, String> {
-        let end = if escapes { '"' } else { '`' };
+    /// The space before `-}}` belongs to it.
+    fn spaces(&mut self) -> Result<(), Wrong> {
+        let all = self.source[self.start..].trim_start_matches(SPACES);
+        self.at = self.source.len() - all.len();
+        if all.starts_with("-}}") {
+            self.at -= 1;
+        }
+        if self.at > self.start { self.emit(Kind::Space) } else { Ok(()) }
+    }
+
+    /// The first quote is taken.
+    fn quoted(&mut self, end: char, kind: Kind, unended: &str) -> Result<(), Wrong> {
         loop {
             match self.take() {
-                None => return Err(self.wrong("a text in quotes has no end")),
-                Some('\\') if escapes => drop(self.take()),
-                Some(character) if character == end => return Ok(Token::Other),
+                None | Some('\n') => return self.wrong(unended),
+                Some('\\') => {
+                    if matches!(self.take(), None | Some('\n')) {
+                        return self.wrong(unended);
+                    }
+                }
+                Some(character) if character == end => return self.emit(kind),
                 Some(_) => {}
             }
         }
     }
 
-    /// A character in single quotes; `'''` is one too.
-    fn constant(&mut self) -> Result<Token<'a>, String> {
-        if self.take() == Some('\\') {
+    fn raw(&mut self) -> Result<(), Wrong> {
+        match self.rest().find('`') {
+            Some(end) => {
+                self.at += end + 1;
+                self.emit(Kind::Raw)
+            }
+            None => self.wrong("a text in backquotes has no end"),
+        }
+    }
+
+    /// Whether a name may end here.
+    fn at_end_of_name(&self) -> bool {
+        let next = self.peek();
+        next.is_none_or(|next| SPACES.contains(&next) || ".,|:()".contains(next)) || self.rest().starts_with("}}")
+    }
+
+    fn take_name(&mut self) -> Result<(), Wrong> {
+        while self.peek().is_some_and(is_name) {
             self.take();
-            self.take_while(|character| character.is_ascii_hexdigit());
         }
-        match self.take() {
-            Some('\'') => Ok(Token::Other),
-            Some(_) | None => Err(self.wrong("a character in single quotes has no end; write texts in double quotes")),
+        if self.at_end_of_name() { Ok(()) } else { self.unexpected(self.peek()) }
+    }
+
+    /// What stands behind `.` or `$`; `alone` when that is nothing.
+    fn name(&mut self, kind: Kind, alone: Kind) -> Result<(), Wrong> {
+        if self.at_end_of_name() {
+            return self.emit(alone);
         }
+        self.take_name()?;
+        self.emit(kind)
+    }
+
+    fn word(&mut self) -> Result<(), Wrong> {
+        self.take_name()?;
+        self.emit(match &self.source[self.start..self.at] {
+            "block" => Kind::Keyword(Keyword::Block),
+            "break" => Kind::Keyword(Keyword::Break),
+            "continue" => Kind::Keyword(Keyword::Continue),
+            "define" => Kind::Keyword(Keyword::Define),
+            "else" => Kind::Keyword(Keyword::Else),
+            "end" => Kind::Keyword(Keyword::End),
+            "if" => Kind::Keyword(Keyword::If),
+            "range" => Kind::Keyword(Keyword::Range),
+            "template" => Kind::Keyword(Keyword::Template),
+            "with" => Kind::Keyword(Keyword::With),
+            "nil" => Kind::Nil,
+            "true" | "false" => Kind::Bool,
+            _ => Kind::Name,
+        })
     }
 }
 
 fn is_name(character: char) -> bool {
-    character.is_alphanumeric() || character == '_'
+    character == '_' || format::is_letter_or_digit(character)
 }
 
-/// Whether the text after `{{` starts with the mark that trims: a `-` with a space after it.
-fn trimmed(rest: &str) -> bool {
-    rest.strip_prefix('-').is_some_and(|rest| rest.starts_with([' ', '\t', '\r', '\n']))
+/// Whether the text behind `{{` starts with the mark that trims: a `-` with a space behind it.
+fn trims_left(rest: &str) -> bool {
+    rest.strip_prefix('-').is_some_and(|rest| rest.starts_with(SPACES))
 }
