@@ -25,6 +25,7 @@ sources() {
     local paths=(Cargo.toml Cargo.lock rust-toolchain.toml crates)
     case "$1" in
     fuzz) ;;
+    templates) paths+=(tests/e2e/oracle README.md CHANGELOG.md docs/adr docs/security.md examples) ;;
     bench) paths+=(crds deploy tests/e2e/src tests/e2e/Cargo.toml) ;;
     *) paths+=(crds deploy tests/e2e/src tests/e2e/Cargo.toml "tests/e2e/tests/$1*") ;;
     esac
@@ -58,9 +59,25 @@ prove() {
 counts() {
     if [ "$1" = bench ]; then
         echo "$(grep -c '| ok    |' "$2") figures within their target, $(grep -c '| SHORT |' "$2") not (10,000 policies)"
+    elif [ "$1" = templates ]; then
+        echo "$(scripts/count.sh "$2"); $(compared <"$2")"
     else
         scripts/count.sh "$2"
     fi
+}
+
+# Adds up what the comparison of templates has printed.
+compared() {
+    awk '
+        /^templates, .* compared, / {
+            gsub(/[^0-9 ]/, "")
+            all += $1; equal += $2; refused += $3; different += $4
+        }
+        END {
+            printf "%d templates as Go has them (%d refused by both), %d as allowed, %d different\n",
+                equal + refused, refused, all - equal - refused - different, different
+        }
+    '
 }
 
 wanted=("$@")
@@ -72,6 +89,8 @@ for target in $(targets); do
 done
 # Templates that nobody has written, with a seed that is in the log.
 prove fuzz scripts/test.sh "-p rekey-core --release --test fuzz -- --nocapture"
+# The same templates here and in Go.
+prove templates scripts/test.sh "-p rekey-testkit --release --test templates -- --nocapture"
 prove bench cargo run --release --locked -p rekey-e2e --bin bench -- --prove
 
 {

@@ -8,6 +8,7 @@ pub mod debian;
 mod loopback;
 pub mod moto;
 pub mod node;
+pub mod oracle;
 pub mod plane;
 pub mod postgres;
 pub mod process;

@@ -1,0 +1,107 @@
+//! The differences that may remain, each with its reason. All else must be as Go has it.
+
+use rekey_testkit::oracle::{Answer, Refused};
+
+/// What Rekey makes of a template: bytes, or why none.
+pub type Ours = Result<Vec<u8>, String>;
+
+/// A kind of difference.
+pub struct Allowed {
+    pub kind: &'static str,
+    /// Why it may be.
+    pub reason: &'static str,
+    holds: fn(&Ours, &Answer) -> bool,
+}
+
+/// Functions of Sprig that Rekey does not have.
+pub const NOT_THERE: &[&str] = &["buildCustomCert", "decryptAES", "derivePassword"];
+
+pub const ALL: &[Allowed] = &[
+    Allowed {
+        kind: "chance, clock, environment",
+        reason: "what gives something else each time would be a new value at every look",
+        holds: |ours, _| refused(ours, &["something else each time"]),
+    },
+    Allowed {
+        kind: "an error is an error",
+        reason: "Sprig goes on with the text of an error, or with nothing, as if that were the value",
+        holds: |ours, theirs| ours.is_err() && theirs.has("swallowed"),
+    },
+    Allowed {
+        kind: "nothing is printed",
+        reason: "`<no value>` as a credential is worse than none",
+        holds: |ours, theirs| ours.is_err() && theirs.has("no value"),
+    },
+    Allowed {
+        kind: "a verb that does not fit",
+        reason: "`%!d(string=…)` as a credential is worse than none, and shows the value",
+        holds: |ours, theirs| ours.is_err() && theirs.has("misfit"),
+    },
+    Allowed {
+        kind: "bytes in JSON and YAML",
+        reason: "Go puts U+FFFD in their place, which is another value",
+        holds: |ours, theirs| theirs.has("bytes") && refused(ours, &["b64enc"]),
+    },
+    Allowed {
+        kind: "digits of numbers",
+        reason: "Go reads each number of JSON as a float: 12345678901 prints as 1.2345678901e+10, and 20 digits are not kept",
+        holds: |_, theirs| theirs.has("digits"),
+    },
+    Allowed {
+        kind: "bounds",
+        reason: "a template may not take the memory or the time of the operator",
+        holds: |ours, _| refused(ours, BOUNDS),
+    },
+    Allowed {
+        kind: "more than a million",
+        reason: "Go is not asked, for the memory of the machine of the test",
+        holds: |_, theirs| theirs.has("large"),
+    },
+    Allowed {
+        kind: "behind the end of a list",
+        reason: "Go gives what its memory holds there in reserve",
+        holds: |ours, theirs| ours.is_err() && theirs.has("reserve"),
+    },
+    Allowed {
+        kind: "imaginary numbers",
+        reason: "no function takes one, and no credential is one",
+        holds: |ours, _| refused(ours, &["imaginary numbers"]),
+    },
+    Allowed {
+        kind: "Go has no answer",
+        reason: "the program ended: it took too long, or its stack was full",
+        holds: |ours, theirs| ours.is_err() && theirs.result == Err(Refused::Ended),
+    },
+];
+
+/// Parts of what Rekey says when a bound is reached.
+const BOUNDS: &[&str] = &[
+    "MiB",
+    "levels deep",
+    "steps in all",
+    "4 KiB",
+    "16 KiB",
+    "128 KiB",
+    "a width, a precision",
+    "too large a regular expression",
+    "about 20 times bcrypt",
+];
+
+trait Marked {
+    fn has(&self, mark: &str) -> bool;
+}
+
+impl Marked for Answer {
+    fn has(&self, mark: &str) -> bool {
+        self.marks.iter().any(|found| found == mark)
+    }
+}
+
+fn refused(ours: &Ours, words: &[&str]) -> bool {
+    ours.as_ref().is_err_and(|text| words.iter().any(|word| text.contains(word)))
+}
+
+/// Which kind of difference it is; `None`: one that may not be.
+pub fn kind(ours: &Ours, theirs: &Answer) -> Option<&'static Allowed> {
+    ALL.iter().find(|allowed| (allowed.holds)(ours, theirs))
+}

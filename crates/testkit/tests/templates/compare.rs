@@ -1,0 +1,102 @@
+//! Renders templates here and there, and counts.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use anyhow::{Result, ensure};
+use rekey_core::{
+    SecretBytes,
+    digest::DigestKey,
+    render::template::{Renderer, Seed},
+};
+use rekey_testkit::oracle::{Answer, Oracle};
+
+use crate::allowed::{self, Ours};
+
+/// What came of it.
+#[derive(Default)]
+pub struct Counts {
+    compared: usize,
+    equal: usize,
+    refused: usize,
+    allowed: BTreeMap<&'static str, usize>,
+    different: Vec<String>,
+}
+
+/// Differences that are shown in full.
+const SHOWN: usize = 40;
+
+/// What Rekey makes of a template.
+pub fn ours(template: &str, data: &BTreeMap<String, Vec<u8>>) -> Ours {
+    let values = data.iter().map(|(name, value)| (name.clone(), SecretBytes::new(value.clone()))).collect();
+    let seed = Seed::new(&DigestKey::new(SecretBytes::from("installation")), "shop", "db");
+    let run = || Renderer::new(&values, &seed, &Arc::default()).render("t", template);
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(result) => result.map(|bytes| bytes.expose().to_vec()).map_err(|error| error.to_string()),
+        Err(_) => Ok(b"PANIC".to_vec()),
+    }
+}
+
+impl Counts {
+    /// Compares what both make of each template.
+    pub fn compare(&mut self, oracle: &Oracle, templates: &[String], data: &BTreeMap<String, Vec<u8>>) -> Result<()> {
+        let answers = oracle.render(templates, data)?;
+        ensure!(answers.len() == templates.len(), "{} answers to {} templates", answers.len(), templates.len());
+        for (template, theirs) in templates.iter().zip(answers) {
+            let ours = ours(template, data);
+            self.count(template, &ours, &theirs);
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, template: &str, ours: &Ours, theirs: &Answer) {
+        self.compared += 1;
+        match (ours, &theirs.result) {
+            (Err(text), _) if text.contains("report it as a bug") => self.differ(template, ours, theirs),
+            (Ok(ours), Ok(theirs)) if ours == theirs => self.equal += 1,
+            (Err(_), Err(_)) => self.refused += 1,
+            _ => match allowed::kind(ours, theirs) {
+                Some(allowed) => *self.allowed.entry(allowed.kind).or_default() += 1,
+                None => self.differ(template, ours, theirs),
+            },
+        }
+    }
+
+    fn differ(&mut self, template: &str, ours: &Ours, theirs: &Answer) {
+        let show = |bytes: &Vec<u8>| bytes.escape_ascii().to_string();
+        let theirs = match &theirs.result {
+            Ok(bytes) => show(bytes),
+            Err(why) => format!("{why:?}"),
+        };
+        let ours = ours.as_ref().map_or_else(|why| format!("refused: {why}"), show);
+        self.different.push(format!("{template:?}\n    ours   {ours}\n    theirs {theirs}"));
+    }
+
+    /// Prints the counts, and fails for each difference.
+    pub fn end(self, name: &str) -> Result<()> {
+        let mut line = format!(
+            "templates, {name}: {} compared, {} equal, {} refused by both, {} different; allowed differences:",
+            self.compared,
+            self.equal,
+            self.refused,
+            self.different.len()
+        );
+        for (kind, count) in &self.allowed {
+            write!(line, " {count} {kind},")?;
+        }
+        println!("{}", line.trim_end_matches([',', ':']));
+        let shown: Vec<&str> = self.different.iter().take(SHOWN).map(String::as_str).collect();
+        ensure!(
+            self.different.is_empty(),
+            "{} templates render in another way:\n{}",
+            self.different.len(),
+            shown.join("\n")
+        );
+        ensure!(self.equal > 0, "nothing rendered");
+        Ok(())
+    }
+}
