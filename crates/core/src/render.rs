@@ -79,27 +79,35 @@ pub enum RenderError {
         secret_key: String,
     },
     /// A template that does not parse.
-    #[error("spec.target.template.data {name:?}: {text}")]
+    #[error("{at}: {text}")]
     TemplateSyntax {
-        /// Key of the template.
-        name: String,
+        /// Where the template stands.
+        at: String,
         /// Line, column and what is wrong.
         text: String,
     },
     /// A template that failed while running.
-    #[error("spec.target.template.data {name:?}: {text}")]
+    #[error("{at}: {text}")]
     TemplateFailed {
-        /// Key of the template.
-        name: String,
+        /// Where the template stands.
+        at: String,
         /// What went wrong.
         text: String,
     },
-    /// A template of a `ConfigMap` that does not parse or failed while running: it may be fixed there at any time.
-    #[error("spec.target.template.from {name:?}: {text}")]
-    TemplateOfConfigMap {
-        /// Key that it becomes.
-        name: String,
+    /// A template of another object that does not parse or failed while running: it may be fixed there at any time.
+    #[error("{at}: {text}")]
+    TemplateElsewhere {
+        /// Where the template stands.
+        at: String,
         /// What is wrong.
+        text: String,
+    },
+    /// Values that cannot be merged.
+    #[error("{at}.merge: {text}")]
+    MergeFailed {
+        /// Path of the rewrite.
+        at: String,
+        /// What is wrong with which of them.
         text: String,
     },
     /// A key that a Secret cannot have.
@@ -158,12 +166,12 @@ pub enum RenderError {
 }
 
 impl RenderError {
-    /// The same, of a template that stands in a `ConfigMap`.
+    /// The same, of a template that stands in another object.
     #[must_use]
-    pub fn of_config_map(self) -> Self {
+    pub fn elsewhere(self) -> Self {
         match self {
-            Self::TemplateSyntax { name, text } | Self::TemplateFailed { name, text } => {
-                Self::TemplateOfConfigMap { name, text }
+            Self::TemplateSyntax { at, text } | Self::TemplateFailed { at, text } => {
+                Self::TemplateElsewhere { at, text }
             }
             other => other,
         }

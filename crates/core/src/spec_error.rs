@@ -164,13 +164,14 @@ impl SpecError {
                 | RenderError::NotBase64 { .. }
                 | RenderError::ExpressionFailed { .. }
                 | RenderError::KeyClash { .. }
+                | RenderError::MergeFailed { .. }
                 | RenderError::InvalidKey { .. }
                 | RenderError::TooMuchWork { .. }
                 | RenderError::WrongForm { .. } => Reason::InvalidData,
                 RenderError::TemplateSyntax { .. }
                 | RenderError::TemplateFailed { .. }
                 | RenderError::TemplateMissing { .. }
-                | RenderError::TemplateOfConfigMap { .. }
+                | RenderError::TemplateElsewhere { .. }
                 | RenderError::Stopped => Reason::TemplateError,
                 RenderError::TooLarge { .. } | RenderError::TooManyKeys { .. } => Reason::SecretTooLarge,
             },

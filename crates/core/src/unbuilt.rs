@@ -146,7 +146,6 @@ mod tests {
         let from = |more: Value| template(json!({ "from": [more] }));
         let config = json!({"name": "c", "key": "k"});
         let remote = |more: Value| json!({"source": {"remote": {"storeRef": {"name": "v"}, "dataFrom": [more]}}});
-        let rewrite = |more: Value| remote(json!({"extract": {"key": "k"}, "rewrite": [more]}));
         let item = json!({"secretKey": "a", "remoteRef": {"key": "k", "metadataPolicy": "Fetch"}});
         let asking = [
             rollout(json!({ "canary": workload })),
@@ -157,8 +156,6 @@ mod tests {
             json!({"versions": {"keep": 1}}),
             json!({"source": {"remote": {"storeRef": {"name": "v"}, "data": [item]}}}),
             remote(json!({"extract": {"key": "k", "metadataPolicy": "Fetch"}})),
-            rewrite(json!({"transform": {"template": "{{ .value }}"}})),
-            rewrite(json!({"merge": {}})),
             from(json!({"secretRef": config, "as": "a"})),
             from(json!({"literal": "x", "as": "a"})),
             from(json!({"configMapRef": config, "yields": "KeysAndValues"})),

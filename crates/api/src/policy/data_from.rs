@@ -56,7 +56,7 @@ pub struct Extract {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub stage: Option<String>,
-    /// Decoding of every property: `None` (default), `Base64`, `Base64URL`, or `Auto`: whichever of the two fits, else the value as it is.
+    /// Decoding of every property, after `rewrite`: `None` (default), `Base64`, `Base64URL`, or `Auto`: whichever of the two fits, else the value as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Decoding")] // keeps the description of the field
     pub decoding: Option<Decoding>,
@@ -89,7 +89,7 @@ pub struct Find {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::tags")]
     pub tags: Option<BTreeMap<String, String>>,
-    /// Decoding of every value: `None` (default), `Base64`, `Base64URL`, or `Auto`: whichever of the two fits, else the value as it is.
+    /// Decoding of every value, after `rewrite`: `None` (default), `Base64`, `Base64URL`, or `Auto`: whichever of the two fits, else the value as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Decoding")] // keeps the description of the field
     pub decoding: Option<Decoding>,
@@ -121,10 +121,10 @@ pub struct Rewrite {
     /// By regular expression.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub regexp: Option<RegexpRewrite>,
-    /// By template. Not supported yet.
+    /// By template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transform: Option<TransformRewrite>,
-    /// Makes one object of the values, each of which is a JSON object itself. Not supported yet.
+    /// Makes one object of the values, each of which is a JSON object itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merge: Option<MergeRewrite>,
 }
@@ -145,7 +145,7 @@ pub struct RegexpRewrite {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TransformRewrite {
-    /// Go template with the name as `.value`, for example `{{ .value | upper | replace "-" "_" }}`.
+    /// Go template that makes the new name, with the name as `.value`, for example `{{ .value | upper | replace "-" "_" }}`.
     #[schemars(length(min = 1, max = 16384))]
     pub template: String,
 }
@@ -156,7 +156,8 @@ pub struct TransformRewrite {
 #[x_kube(validation = Rule::new("!(has(self.strategy) && self.strategy == 'JSON') || has(self.into)")
     .message("merge.into: name the key that gets the merged object; strategy JSON needs it"))]
 pub struct MergeRewrite {
-    /// `Extract` (default): the members of the merged object become keys. `JSON`: the object becomes the value of the key `into`.
+    /// `Extract` (default): the members of the merged object are what there is from here on. `JSON`: the object becomes the value of the
+    /// key `into`, beside those that it is made of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "MergeStrategy")] // keeps the description of the field
     pub strategy: Option<MergeStrategy>,

@@ -10,7 +10,7 @@ use crate::{
     render::{
         RenderError,
         property::{self, Part},
-        template,
+        template::{self, Template},
     },
     stop::Stop,
     store::Locator,
@@ -100,12 +100,15 @@ impl Policy {
                 {
                     name.prove(&format!("{at}.find.nameRegexp"))?;
                 }
-                set.rewrites.prove(&format!("{at}.rewrite"))?;
+                set.rewrites.prove()?;
             }
         }
         for (name, source) in &self.templates {
             go_on()?;
-            template::check(name, source)?;
+            template::check(&Template {
+                at: &format!("spec.target.template.data {name:?}"),
+                ..Template::new(name, source)
+            })?;
         }
         Ok(())
     }

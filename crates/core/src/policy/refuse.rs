@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rekey_api::{
     SecretPolicy, SecretPolicySpec, names,
     policy::{
-        DataFrom, Immutability, MetadataPolicy, OnFailure, RemoteData, Rewrite, Template, TemplateFrom, TemplateInto,
+        DataFrom, Immutability, MetadataPolicy, OnFailure, RemoteData, Template, TemplateFrom, TemplateInto,
         TemplateYields, rollout::STABLE_FOR,
     },
 };
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// What this version does not act on. Canaries are named before the mode that they need.
-pub static UNBUILT: [Unbuilt<SecretPolicySpec>; 17] = [
+pub static UNBUILT: [Unbuilt<SecretPolicySpec>; 15] = [
     Unbuilt::field("spec.rollout.canary", "remove it", |spec| spec.rollout.canary.is_some()),
     Unbuilt::choice(("spec.rollout.onFailure", "RollBack"), "use Hold", |spec| {
         spec.rollout.on_failure == OnFailure::RollBack
@@ -39,12 +39,6 @@ pub static UNBUILT: [Unbuilt<SecretPolicySpec>; 17] = [
     Unbuilt::choice(("spec.source.remote.dataFrom.extract.metadataPolicy", "Fetch"), "use None", |spec| {
         let mut extracts = sets(spec).filter_map(|set| set.extract.as_ref());
         extracts.any(|extract| extract.metadata_policy == Some(MetadataPolicy::Fetch))
-    }),
-    Unbuilt::field("spec.source.remote.dataFrom.rewrite.transform", "use regexp", |spec| {
-        rewrites(spec).any(|rewrite| rewrite.transform.is_some())
-    }),
-    Unbuilt::field("spec.source.remote.dataFrom.rewrite.merge", "use regexp", |spec| {
-        rewrites(spec).any(|rewrite| rewrite.merge.is_some())
     }),
     Unbuilt::field("spec.target.template.from.secretRef", "use configMapRef", |spec| {
         entries(spec).any(|from| from.secret_ref.is_some())
@@ -77,10 +71,6 @@ fn items(spec: &SecretPolicySpec) -> impl Iterator<Item = &RemoteData> {
 
 fn sets(spec: &SecretPolicySpec) -> impl Iterator<Item = &DataFrom> {
     spec.source.remote.iter().flat_map(|remote| &remote.data_from)
-}
-
-fn rewrites(spec: &SecretPolicySpec) -> impl Iterator<Item = &Rewrite> {
-    sets(spec).flat_map(|set| &set.rewrite)
 }
 
 fn template(spec: &SecretPolicySpec) -> Option<&Template> {

@@ -26,7 +26,7 @@ use crate::{
         keys::Rewrites,
         kinds,
         property::{self, Part},
-        template,
+        template::{self, Template},
         work::Work,
     },
     stop::Stop,
@@ -207,13 +207,16 @@ fn mapped(remote: &Remote, fetched: &Fetched, work: &Work) -> Result<BTreeMap<St
                 if found.is_empty() {
                     return Err(RenderError::NothingFound.into());
                 }
-                let mut read = Growing::default();
+                let mut read = BTreeMap::new();
                 for key in found {
                     let locator = Locator { key: key.clone(), ..Locator::default() };
-                    let value = fetched.value(&set.store, &locator)?.bytes.clone();
-                    read.insert(key.clone(), property::decode(value, set.decoding, key, work)?)?;
+                    read.insert(key.clone(), fetched.value(&set.store, &locator)?.bytes.clone());
                 }
-                set.rewrites.apply(read.data, work)?
+                let mut named = set.rewrites.apply(read, work)?;
+                for (key, value) in &mut named {
+                    *value = property::decode(std::mem::take(value), set.decoding, key, work)?;
+                }
+                named
             }
         };
         for (key, value) in set_values {
@@ -349,11 +352,13 @@ impl Policy {
         let seed = template::Seed::new(seed, &self.namespace, &self.secret);
         let renderer = template::Renderer::new(values, &seed, work);
         for (name, source) in &self.templates {
-            dressed.insert(name.clone(), renderer.render(name, source)?)?;
+            let at = format!("spec.target.template.data {name:?}");
+            dressed.insert(name.clone(), renderer.render(&Template { at: &at, ..Template::new(name, source) })?)?;
         }
         for (name, source) in more.into_iter().flatten() {
-            let rendered = renderer.render(name, source).map_err(RenderError::of_config_map)?;
-            dressed.insert(name.clone(), rendered)?;
+            let at = format!("spec.target.template.from {name:?}");
+            let template = Template { at: &at, ..Template::new(name, source) };
+            dressed.insert(name.clone(), renderer.render(&template).map_err(RenderError::elsewhere)?)?;
         }
         let data = dressed.data;
         match self.hold {

@@ -1,13 +1,19 @@
 //! Names in a store become keys of a Secret.
 
-use std::collections::BTreeMap;
+mod merge;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, sync::Arc};
 
 use regex::Regex;
-use rekey_api::policy::{KeyConversion, RegexpRewrite, Rewrite};
+use rekey_api::policy::{KeyConversion, Rewrite};
 
+use self::merge::Merge;
 use super::{
     RenderError, kinds,
     replace::{Form, replaced},
+    template::{self, Template},
     work::{Resource, Work},
 };
 use crate::{SecretBytes, SpecError, store::NamePattern};
@@ -20,67 +26,113 @@ const SHOWN: usize = 256;
 const MAX_LENGTH: usize = 4096;
 
 /// How names become keys of a Secret: changes, one after the other, and what becomes of characters that a key cannot have. The
-/// expressions are compiled where they are applied.
+/// expressions and templates are compiled where they are applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rewrites {
-    steps: Vec<(NamePattern, String)>,
+    /// Their path, for example `spec.source.remote.dataFrom[0].rewrite`.
+    at: String,
+    steps: Vec<Step>,
     conversion: KeyConversion,
 }
 
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    /// Every match of an expression is replaced.
+    Regexp(NamePattern, String),
+    /// A template makes the new name.
+    Transform(String),
+    /// The values become one object.
+    Merge(Merge),
+}
+
+/// Values by the name that they have by now, each with the name that it had first.
+type Named = BTreeMap<String, (String, SecretBytes)>;
+
 impl Rewrites {
-    /// The rewrites of an entry. `at` is their path, for example `spec.source.remote.dataFrom[0].rewrite`. Those that this version
-    /// does not act on are refused before.
+    /// The rewrites of an entry. `at` is their path, for example `spec.source.remote.dataFrom[0].rewrite`.
     ///
     /// # Errors
-    /// When a rewrite is none, or several at once.
+    /// When a rewrite is none, or several at once, or a merge has no place to go.
     pub fn parse(at: &str, rewrites: &[Rewrite], conversion: KeyConversion) -> Result<Self, SpecError> {
-        let step = |(index, rewrite): (usize, &Rewrite)| match rewrite {
-            Rewrite { regexp: Some(RegexpRewrite { source, target }), transform: None, merge: None } => {
-                Ok((NamePattern::new(source), target.clone()))
-            }
+        let step = |(index, rewrite): (usize, &Rewrite)| match (&rewrite.regexp, &rewrite.transform, &rewrite.merge) {
+            (Some(regexp), None, None) => Ok(Step::Regexp(NamePattern::new(&regexp.source), regexp.target.clone())),
+            (None, Some(transform), None) => Ok(Step::Transform(transform.template.clone())),
+            (None, None, Some(merge)) => Merge::parse(&format!("{at}[{index}]"), merge).map(Step::Merge),
             _ => Err(SpecError::field(&format!("{at}[{index}]"), "set exactly one of regexp, transform, merge")),
         };
-        Ok(Self { steps: rewrites.iter().enumerate().map(step).collect::<Result<_, _>>()?, conversion })
+        let steps = rewrites.iter().enumerate().map(step).collect::<Result<_, _>>()?;
+        Ok(Self { at: at.to_owned(), steps, conversion })
     }
 
-    /// Whether there is no expression.
+    /// Whether there is no change.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }
 
-    /// Looks at the expressions. `field` is the path of the rewrites, for example `spec.source.remote.dataFrom[0].rewrite`.
+    /// Looks at the expressions and templates.
     ///
     /// # Errors
-    /// Names the expression that is wrong.
-    pub fn prove(&self, field: &str) -> Result<(), SpecError> {
-        let mut steps = self.steps.iter().enumerate();
-        steps.try_for_each(|(index, (pattern, _))| pattern.prove(&format!("{field}[{index}].regexp.source")))
+    /// Names the one that is wrong.
+    pub fn prove(&self) -> Result<(), SpecError> {
+        self.steps.iter().enumerate().try_for_each(|(index, step)| match step {
+            Step::Regexp(pattern, _) => pattern.prove(&format!("{}[{index}].regexp.source", self.at)),
+            Step::Transform(text) => {
+                let at = &transform_at(&self.at(index));
+                Ok(template::check(&Template { at, ..Template::new("rewrite", text) })?)
+            }
+            Step::Merge(_) => Ok(()),
+        })
     }
 
-    /// Gives each value its key: every match of the first expression is replaced, then of the second, and so on; then
-    /// characters are converted. A remote key that a search found is a name as a whole: with `Underscore`, `shop/api-a` is
-    /// `shop_api-a`.
+    fn at(&self, index: usize) -> String {
+        format!("{}[{index}]", self.at)
+    }
+
+    /// Gives each value its key: one change after the other, then characters are converted. A remote key that a search found
+    /// is a name as a whole: with `Underscore`, `shop/api-a` is `shop_api-a`.
     ///
     /// # Errors
-    /// `InvalidKey` for a result that a Secret cannot have, `KeyClash` when two keys become one.
+    /// `InvalidKey` for a result that a Secret cannot have, `KeyClash` when two keys become one, and what a template or a merge
+    /// refuses.
     pub fn apply(
         &self,
         values: BTreeMap<String, SecretBytes>,
         work: &Work,
     ) -> Result<BTreeMap<String, SecretBytes>, RenderError> {
-        let steps = self.steps(work)?;
-        renamed(values, |name| Ok(converted(&rewrite(&steps, name, work)?, self.conversion)))
-    }
-
-    fn steps(&self, work: &Work) -> Result<Vec<(Regex, &str)>, RenderError> {
-        let compile = |pattern: &NamePattern| {
+        let mut named: Named = values.into_iter().map(|(name, value)| (name.clone(), (name, value))).collect();
+        for (index, step) in self.steps.iter().enumerate() {
             work.go_on()?;
-            // What does not compile was refused when the policy was proven.
-            pattern.compile().map_err(|key| RenderError::InvalidKey { key })
-        };
-        self.steps.iter().map(|(pattern, target)| Ok((compile(pattern)?, target.as_str()))).collect()
+            named = step.apply(&self.at(index), named, work)?;
+        }
+        let named = renamed(named, |name, _| Ok(converted(name, self.conversion)))?;
+        match named.keys().find(|key| !kinds::valid_key(key)) {
+            Some(key) => Err(RenderError::InvalidKey { key: shown(key).to_owned() }),
+            None => Ok(named.into_iter().map(|(key, (_, value))| (key, value)).collect()),
+        }
     }
+}
+
+impl Step {
+    fn apply(&self, at: &str, named: Named, work: &Work) -> Result<Named, RenderError> {
+        match self {
+            Self::Regexp(pattern, target) => {
+                // What does not compile was refused when the policy was proven.
+                let regex = pattern.compile().map_err(|key| RenderError::InvalidKey { key })?;
+                renamed(named, |name, first| rewritten(&regex, target, (name, first), work))
+            }
+            Self::Transform(text) => {
+                let (at, work) = (transform_at(at), Arc::new(work.clone()));
+                renamed(named, |name, first| transformed(&at, text, (name, first), &work))
+            }
+            Self::Merge(merge) => merge.apply(at, named, work),
+        }
+    }
+}
+
+fn transform_at(at: &str) -> String {
+    format!("{at}.transform.template")
 }
 
 /// The name with characters that a key cannot have converted, each for itself. The numbers are written as External Secrets
@@ -95,18 +147,27 @@ fn converted(name: &str, conversion: KeyConversion) -> String {
     name.chars().map(one).collect()
 }
 
-fn rewrite(steps: &[(Regex, &str)], name: &str, work: &Work) -> Result<String, RenderError> {
-    let too_long = || RenderError::InvalidKey { key: format!("{} after its rewrites", shown(name)) };
-    let mut key = name.to_owned();
-    for (regex, replacement) in steps {
-        work.spend(Resource::Parsed, REWRITE + key.len())?;
-        if key.len() > MAX_LENGTH {
-            return Err(too_long());
-        }
-        let rewritten = replaced(regex, &key, replacement, Form::Groups, MAX_LENGTH, || work.go_on())?;
-        key = rewritten.ok_or_else(too_long)?;
+fn rewritten(regex: &Regex, target: &str, (name, first): (&str, &str), work: &Work) -> Result<String, RenderError> {
+    work.spend(Resource::Parsed, REWRITE + name.len())?;
+    let rewritten = replaced(regex, name, target, Form::Groups, MAX_LENGTH, || work.go_on())?;
+    rewritten.filter(|name| name.len() <= MAX_LENGTH).ok_or_else(|| too_long(first))
+}
+
+/// What a template makes of a name.
+fn transformed(at: &str, text: &str, (name, first): (&str, &str), work: &Arc<Work>) -> Result<String, RenderError> {
+    work.spend(Resource::Parsed, REWRITE + name.len())?;
+    let values = [("value".to_owned(), SecretBytes::from(name))].into();
+    let at = &format!("{at} for {:?}", shown(name));
+    let template = Template { at, ..Template::new("rewrite", text) };
+    let made = template::Renderer::new(&values, &template::Seed::of_names(), work).render(&template)?;
+    if made.len() > MAX_LENGTH {
+        return Err(too_long(first));
     }
-    Ok(key)
+    Ok(String::from_utf8_lossy(made.expose()).into_owned())
+}
+
+fn too_long(first: &str) -> RenderError {
+    RenderError::InvalidKey { key: format!("{} after its rewrites", shown(first)) }
 }
 
 /// The start of a name that is too long to be shown.
@@ -115,135 +176,15 @@ fn shown(name: &str) -> &str {
     &name[..end]
 }
 
-fn renamed(
-    values: BTreeMap<String, SecretBytes>,
-    rename: impl Fn(&str) -> Result<String, RenderError>,
-) -> Result<BTreeMap<String, SecretBytes>, RenderError> {
-    let mut named: BTreeMap<String, (String, SecretBytes)> = BTreeMap::new();
-    for (name, value) in values {
-        let key = rename(&name)?;
-        if !kinds::valid_key(&key) {
-            return Err(RenderError::InvalidKey { key: shown(&key).to_owned() });
-        }
+/// Gives each value another name, by the one that it has and the one that it had first.
+fn renamed(values: Named, rename: impl Fn(&str, &str) -> Result<String, RenderError>) -> Result<Named, RenderError> {
+    let mut named = Named::new();
+    for (name, (first, value)) in values {
+        let key = rename(&name, &first)?;
         if let Some((other, _)) = named.get(&key) {
-            return Err(RenderError::KeyClash { first: other.clone(), second: name, key });
+            return Err(RenderError::KeyClash { first: other.clone(), second: first, key: shown(&key).to_owned() });
         }
-        named.insert(key, (name, value));
+        named.insert(key, (first, value));
     }
-    Ok(named.into_iter().map(|(key, (_, value))| (key, value)).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn rewrites(pairs: &[(&str, &str)]) -> Result<Rewrites, String> {
-        converting(pairs, KeyConversion::None)
-    }
-
-    fn converting(pairs: &[(&str, &str)], conversion: KeyConversion) -> Result<Rewrites, String> {
-        let regexp =
-            |source: &str, target: &str| RegexpRewrite { source: source.to_owned(), target: target.to_owned() };
-        let pairs: Vec<Rewrite> = pairs
-            .iter()
-            .map(|(source, target)| Rewrite { regexp: Some(regexp(source, target)), ..Rewrite::default() })
-            .collect();
-        let rewrites = Rewrites::parse("dataFrom.rewrite", &pairs, conversion).map_err(|error| error.to_string())?;
-        rewrites.prove("dataFrom.rewrite").map_err(|error| error.to_string())?;
-        Ok(rewrites)
-    }
-
-    fn values(names: &[&str]) -> BTreeMap<String, SecretBytes> {
-        names.iter().map(|name| ((*name).to_owned(), SecretBytes::from(*name))).collect()
-    }
-
-    /// The keys, each with the name its value had.
-    fn listed(result: Result<BTreeMap<String, SecretBytes>, RenderError>) -> Result<String, String> {
-        let pair = |(key, value): (&String, &SecretBytes)| format!("{key}={}", value.expose_text().unwrap_or_default());
-        result.map(|named| named.iter().map(pair).collect::<Vec<_>>().join(" ")).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn keys_are_rewritten_in_order() -> Result<(), String> {
-        for (pairs, names, expected) in [
-            (vec![], vec!["a", "b"], "a=a b=b"),
-            (vec![("^shop/(.*)$", "$1")], vec!["shop/user", "pass"], "pass=pass user=shop/user"),
-            (vec![("^(.)", "x-${1}_"), ("_", ".")], vec!["ab"], "x-a.b=ab"),
-            (vec![("(?P<first>.)(?P<rest>.*)", "$rest$first")], vec!["abc"], "bca=abc"),
-            (vec![("o", "0")], vec!["foo"], "f00=foo"),
-        ] {
-            assert_eq!(
-                listed(rewrites(&pairs)?.apply(values(&names), &Work::default())),
-                Ok(expected.to_owned()),
-                "{pairs:?}"
-            );
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn what_cannot_be_a_key_is_named() -> Result<(), String> {
-        for (pairs, names, expected) in [
-            (vec![("^shop/", "")], vec!["shop/a", "a"], vec!["\"a\"", "\"shop/a\""]),
-            (vec![("^a$", "")], vec!["a"], vec!["\"\" cannot be a key"]),
-            (vec![("a", "a/b")], vec!["a"], vec!["\"a/b\" cannot be a key"]),
-            (vec![("", "aaaaaaaaaa"); 16], vec!["a"], vec!["\"a after its rewrites\""]),
-        ] {
-            let text = listed(rewrites(&pairs)?.apply(values(&names), &Work::default())).err().unwrap_or_default();
-            assert!(expected.iter().all(|part| text.contains(part)), "{text}");
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn a_broken_expression_is_refused_with_its_field() {
-        let text = rewrites(&[("(", "")]).err().unwrap_or_default();
-        assert!(text.starts_with("dataFrom.rewrite[0].regexp.source: \"(\""), "{text}");
-        let text = rewrites(&[("(a{1000}){1000}", "")]).err().unwrap_or_default();
-        assert!(text.contains("size"), "{text}");
-    }
-
-    #[test]
-    fn converted_keys_fit_a_secret() -> Result<(), String> {
-        use KeyConversion::{Underscore, Unicode};
-        let names = ["shop/api-a", "shop/b:1", "ü", "😀", "_U002f_"];
-        for (pairs, conversion, names, expected) in [
-            (vec![], Underscore, &names[..3], "_=ü shop_api-a=shop/api-a shop_b_1=shop/b:1"),
-            (
-                vec![],
-                Unicode,
-                &names,
-                "_U002f_=_U002f_ _U00fc_=ü _U1f600_=😀 shop_U002f_api-a=shop/api-a shop_U002f_b_U003a_1=shop/b:1",
-            ),
-            (vec![("^.*/", "")], Underscore, &names[..1], "api-a=shop/api-a"),
-            (vec![("-", "/")], Unicode, &names[..1], "shop_U002f_api_U002f_a=shop/api-a"),
-        ] {
-            let found = converting(&pairs, conversion)?.apply(values(names), &Work::default());
-            assert_eq!(listed(found), Ok(expected.to_owned()), "{pairs:?} {conversion:?}");
-        }
-        let clash = converting(&[], Underscore)?.apply(values(&["a/b", "a:b"]), &Work::default());
-        let text = listed(clash).err().unwrap_or_default();
-        assert!(text.contains("\"a/b\"") && text.contains("\"a:b\"") && text.contains("\"a_b\""), "{text}");
-        Ok(())
-    }
-
-    proptest! {
-        #[test]
-        fn no_rewrite_leads_to_an_invalid_key(
-            names in prop::collection::btree_set("\\PC{0,20}", 0..4),
-            pattern in "[a-z.^$*()|]{0,6}",
-            replacement in "[a-z/$0-9{}]{0,6}",
-        ) {
-            let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            for conversion in [KeyConversion::None, KeyConversion::Underscore, KeyConversion::Unicode] {
-                let Ok(rewrites) = converting(&[(&pattern, &replacement)], conversion) else { continue };
-                if let Ok(named) = rewrites.apply(values(&names), &Work::default()) {
-                    prop_assert_eq!(named.len(), names.len());
-                    prop_assert!(named.keys().all(|key| kinds::valid_key(key)));
-                }
-            }
-        }
-    }
+    Ok(named)
 }

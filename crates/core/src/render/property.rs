@@ -146,7 +146,7 @@ pub fn steps(property: &str) -> usize {
 }
 
 /// Every property of the object at `key` as a key of the Secret: strings as they are, `null` as an empty value, all else as
-/// the text that stands in the store; then decoded.
+/// the text that stands in the store; rewritten, then decoded.
 ///
 /// # Errors
 /// `NotJson`, `EmptyAnswer` when there is no property that has a value, `NotBase64`, `TooManyKeys`, when `work` has not as
@@ -163,12 +163,12 @@ pub fn extract(
     if object.values().all(|member| json::is_null(member)) {
         return Err(RenderError::EmptyAnswer { key: key.to_owned() });
     }
-    let mut members = BTreeMap::new();
-    for (name, member) in object {
-        let decoded = decode(json::text(member), decoding, &name, work)?;
-        members.insert(name, decoded);
+    let members = object.into_iter().map(|(name, member)| (name, json::text(member)));
+    let mut named = rewrites.apply(members.collect(), work)?;
+    for (name, member) in &mut named {
+        *member = decode(std::mem::take(member), decoding, name, work)?;
     }
-    rewrites.apply(members, work)
+    Ok(named)
 }
 
 /// Applies the decoding of a reference.

@@ -41,6 +41,12 @@ impl Seed {
         Self { key: key.clone(), place: vec!["template".to_owned(), namespace.to_owned(), secret.to_owned()] }
     }
 
+    /// The seed of templates that make names of keys. Names are no secrets, and stay the same with another key.
+    #[must_use]
+    pub fn of_names() -> Self {
+        Self { key: DigestKey::new(SecretBytes::default()), place: vec!["name".to_owned()] }
+    }
+
     fn within(&self, name: &str) -> Self {
         let mut within = self.clone();
         within.place.push(name.to_owned());
@@ -57,13 +63,50 @@ impl Seed {
     }
 }
 
+/// A template, and where it stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Template<'a> {
+    /// Its name among those of the Secret. Salts follow from it.
+    pub name: &'a str,
+    /// Its field, as errors name it.
+    pub at: &'a str,
+    /// Its text.
+    pub text: &'a str,
+    /// Whether nothing of the text may be quoted.
+    pub is_secret: bool,
+}
+
+impl<'a> Template<'a> {
+    /// One that errors call by its name, and quote.
+    #[must_use]
+    pub fn new(name: &'a str, text: &'a str) -> Self {
+        Self { name, at: name, text, is_secret: false }
+    }
+
+    fn failed(&self, text: &str) -> RenderError {
+        RenderError::TemplateFailed { at: self.at.to_owned(), text: text.to_owned() }
+    }
+
+    /// A text with the line and column of a place in bytes. Columns are in characters.
+    fn placed(&self, at: usize, text: &str) -> String {
+        let before = self.text.get(..at).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        let text = if self.is_secret { HIDDEN } else { text };
+        format!("line {line}, column {column}: {text}")
+    }
+}
+
+/// In place of what is wrong with a template that stands in a Secret.
+const HIDDEN: &str = "it does not work there; what stands in a Secret is not quoted";
+
 /// Parses a template without running it, so that a syntax error, an unknown function or a template without an end is
 /// found before anything is fetched.
 ///
 /// # Errors
 /// `TemplateSyntax`; the text quotes the template, never a value.
-pub fn check(name: &str, source: &str) -> Result<(), RenderError> {
-    guarded(name, || parse(name, source).map(drop))
+pub fn check(template: &Template<'_>) -> Result<(), RenderError> {
+    guarded(template, || parse(template).map(drop))
 }
 
 /// The templates of one policy: they see the same values, and what one does is missing for the others.
@@ -83,57 +126,45 @@ impl<'a> Renderer<'a> {
         Self { data: Map::with(Of::Text, members.collect()), seed, work }
     }
 
-    /// Renders `source`. Values that are no UTF-8 text come out as they went in.
+    /// Renders `template`. Values that are no UTF-8 text come out as they went in.
     ///
     /// # Errors
     /// `TemplateSyntax`; `TemplateFailed` for a missing key, a failed function, and what is too large or too long;
     /// `Stopped`.
-    pub fn render(&self, name: &str, source: &str) -> Result<SecretBytes, RenderError> {
-        let result = guarded(name, || self.run(name, source));
+    pub fn render(&self, template: &Template<'_>) -> Result<SecretBytes, RenderError> {
+        let result = guarded(template, || self.run(template));
         // Whatever went wrong, that was why.
         self.work.go_on()?;
         result
     }
 
-    fn run(&self, name: &str, source: &str) -> Result<SecretBytes, RenderError> {
+    fn run(&self, template: &Template<'_>) -> Result<SecretBytes, RenderError> {
         self.work.go_on()?;
-        let definitions = parse(name, source)?;
+        let definitions = parse(template)?;
         // What the parser has made is work too.
-        let parsed = self.work.spend(Resource::Steps, source.len() / 16);
-        parsed.map_err(|ended| failed(name, ended.text()))?;
-        let run = Run::new(self.seed.within(name), self.work);
-        match execute::execute(&definitions, name, &self.data, &run) {
+        let parsed = self.work.spend(Resource::Steps, template.text.len() / 16);
+        parsed.map_err(|ended| template.failed(ended.text()))?;
+        let run = Run::new(self.seed.within(template.name), self.work);
+        match execute::execute(&definitions, template.name, &self.data, &run) {
             Ok(output) => Ok(SecretBytes::new(output)),
-            Err(stopped) => Err(failed(name, &placed(source, stopped.at, &stopped.text))),
+            Err(stopped) => Err(template.failed(&template.placed(stopped.at, &stopped.text))),
         }
     }
 }
 
 /// The engine has its own tests and ours; should it panic all the same, that is an error of this template and of no
 /// other.
-fn guarded<T>(name: &str, run: impl FnOnce() -> Result<T, RenderError>) -> Result<T, RenderError> {
+fn guarded<T>(template: &Template<'_>, run: impl FnOnce() -> Result<T, RenderError>) -> Result<T, RenderError> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
-        Err(failed(name, "the template engine cannot work with it; write it in another way, and report it as a bug"))
+        Err(template.failed("the template engine cannot work with it; write it in another way, and report it as a bug"))
     })
 }
 
-fn parse(name: &str, source: &str) -> Result<Definitions, RenderError> {
-    parser::parse(name, source).map_err(|wrong| RenderError::TemplateSyntax {
-        name: name.to_owned(),
-        text: placed(source, wrong.at, &wrong.text),
+fn parse(template: &Template<'_>) -> Result<Definitions, RenderError> {
+    parser::parse(template.name, template.text).map_err(|wrong| RenderError::TemplateSyntax {
+        at: template.at.to_owned(),
+        text: template.placed(wrong.at, &wrong.text),
     })
-}
-
-/// A text with the line and column of a place in bytes. Columns are in characters.
-fn placed(source: &str, at: usize, text: &str) -> String {
-    let before = source.get(..at).unwrap_or_default();
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    format!("line {line}, column {column}: {text}")
-}
-
-fn failed(name: &str, text: &str) -> RenderError {
-    RenderError::TemplateFailed { name: name.to_owned(), text: text.to_owned() }
 }
 
 #[cfg(test)]

@@ -95,11 +95,11 @@ impl From<Ended> for RenderError {
     }
 }
 
-/// What one rendering has spent. Shared by all that takes part in it.
-#[derive(Debug, Default)]
+/// What one rendering has spent. Shared by all that takes part in it, and by its clones.
+#[derive(Clone, Debug, Default)]
 pub struct Work {
     stop: Stop,
-    spent: [AtomicU64; RESOURCES],
+    spent: Arc<[AtomicU64; RESOURCES]>,
 }
 
 impl Work {

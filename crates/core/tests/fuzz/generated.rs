@@ -41,8 +41,10 @@ impl Dice {
 fn functions() -> Vec<&'static str> {
     let readme = include_str!("../../../../README.md");
     let table = readme.split("## Template functions").nth(1).unwrap().split("What differs").next().unwrap();
-    let mut names: Vec<&str> =
-        table.split('`').filter(|name| template::check("t", &format!("{{{{ {name} }}}}")).is_ok()).collect();
+    let mut names: Vec<&str> = table
+        .split('`')
+        .filter(|name| template::check(&template::Template::new("t", &format!("{{{{ {name} }}}}"))).is_ok())
+        .collect();
     names.extend(["and", "or", "not", "len", "index", "call", "printf", "print", "html", "js", "urlquery", "eq", "lt"]);
     names
 }

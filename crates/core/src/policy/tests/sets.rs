@@ -122,3 +122,13 @@ fn a_request_at_first_sight_asks_for_nothing_that_is_not_due_anyway() {
     world.sync();
     assert_eq!(world.status().handled_sync(), Some("old"), "it is recorded");
 }
+
+#[test]
+fn what_a_search_finds_is_merged_and_then_decoded() {
+    let values = [read("vault", "shop/a", r#"{"user": "aGk="}"#), read("vault", "shop/b", r#"{"pass": "eW8="}"#)];
+    let entries = json!([{
+        "find": {"path": "shop", "decoding": "Base64"},
+        "rewrite": [{"merge": {}}, {"transform": {"template": "U_{{ .value }}"}}],
+    }]);
+    assert_eq!(published(&entries, &values, &["shop/a", "shop/b"]), Ok("U_pass=yo U_user=hi".to_owned()));
+}

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     SecretBytes,
     digest::DigestKey,
-    render::template::{Renderer, Seed, check},
+    render::template::{Renderer, Seed, Template, check},
 };
 
 fn run_with(source: &str, values: &[(&str, &[u8])], secret: &str) -> Result<Vec<u8>, String> {
@@ -11,7 +11,7 @@ fn run_with(source: &str, values: &[(&str, &[u8])], secret: &str) -> Result<Vec<
         values.iter().map(|(name, value)| ((*name).to_owned(), SecretBytes::new(value.to_vec()))).collect();
     let seed = Seed::new(&DigestKey::new(SecretBytes::from("installation")), "shop", secret);
     Renderer::new(&values, &seed, &Arc::default())
-        .render("t", source)
+        .render(&Template::new("t", source))
         .map(|bytes| bytes.expose().to_vec())
         .map_err(|error| error.to_string())
 }
@@ -177,7 +177,7 @@ fn what_is_not_pure_is_refused_with_the_reason() {
         ("{{ define \"x\" }}{{ genCA \"a\" 1 }}{{ end }}", "something else each time"),
         ("{{ .user | nothing }}", "README"),
     ] {
-        let text = check("t", source).map_err(|error| error.to_string()).err().unwrap_or_default();
+        let text = check(&Template::new("t", source)).map_err(|error| error.to_string()).err().unwrap_or_default();
         assert!(text.contains(expected), "{source}: {text}");
     }
 }

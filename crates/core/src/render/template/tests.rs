@@ -30,7 +30,7 @@ fn seed() -> Seed {
 }
 
 fn render(name: &str, source: &str, values: &BTreeMap<String, SecretBytes>) -> Result<SecretBytes, RenderError> {
-    Renderer::new(values, &seed(), &Arc::default()).render(name, source)
+    Renderer::new(values, &seed(), &Arc::default()).render(&Template::new(name, source))
 }
 
 fn run(source: &str) -> Result<String, String> {
@@ -46,7 +46,7 @@ fn refused(source: &str) -> String {
 fn every_template_gives_what_go_gives() {
     let mut wrong = Vec::new();
     for (source, expected) in [lexer::CASES, control::CASES, evaluate::CASES, format::CASES].into_iter().flatten() {
-        let (checked, result) = (check("t", source), render("t", source, &values()));
+        let (checked, result) = (check(&Template::new("t", source)), render("t", source, &values()));
         let is_right = match expected {
             Go::Gives(bytes) => checked.is_ok() && result.as_ref().is_ok_and(|given| given.expose() == *bytes),
             Go::Parse => checked.is_err(),
@@ -151,7 +151,10 @@ fn the_deepest_that_is_allowed_fits_the_stack() {
 
 #[test]
 fn functions_and_templates_that_are_not_there_are_refused_before_a_run() {
-    assert!(check("t", "{{ if false }}{{ nope }}{{ end }}").is_err());
-    assert!(check("t", "{{ define \"x\" }}{{ nope }}{{ end }}").is_err());
-    assert!(check("t", "{{ if false }}{{ template \"x\" }}{{ end }}").is_ok(), "as in Go, it may never be called");
+    assert!(check(&Template::new("t", "{{ if false }}{{ nope }}{{ end }}")).is_err());
+    assert!(check(&Template::new("t", "{{ define \"x\" }}{{ nope }}{{ end }}")).is_err());
+    assert!(
+        check(&Template::new("t", "{{ if false }}{{ template \"x\" }}{{ end }}")).is_ok(),
+        "as in Go, it may never be called"
+    );
 }
