@@ -110,12 +110,7 @@ impl ClusterCredentials {
 
     /// Asked each time that a credential is read, before anything of it is sent.
     fn consents(&self, secret: &Secret) -> Result<(), StoreError> {
-        let consent = match secret.annotations().get(names::USABLE_BY) {
-            None if self.require_consent => Consent::Missing,
-            None => Consent::Optional,
-            Some(_) if owns_annotation(secret.managed_fields(), names::USABLE_BY) => Consent::Own,
-            Some(text) => Consent::Given(text),
-        };
+        let consent = consent(secret, self.require_consent);
         self.user.check(Credential { namespace: &self.place.secrets, name: &secret.name_any() }, consent)
     }
 }
@@ -123,6 +118,16 @@ impl ClusterCredentials {
 /// What a credential is made of is not there.
 fn missing(text: String) -> StoreError {
     StoreError::new(StoreErrorKind::Invalid, text).because(Reason::CredentialsNotFound)
+}
+
+/// What a Secret says about its use.
+pub(crate) fn consent(secret: &Secret, is_required: bool) -> Consent<'_> {
+    match secret.annotations().get(names::USABLE_BY) {
+        None if is_required => Consent::Missing,
+        None => Consent::Optional,
+        Some(_) if owns_annotation(secret.managed_fields(), names::USABLE_BY) => Consent::Own,
+        Some(text) => Consent::Given(text),
+    }
 }
 
 /// An object that a credential is made of.

@@ -2,6 +2,7 @@
 
 pub(crate) mod observe;
 mod read;
+mod template;
 
 use std::sync::Arc;
 

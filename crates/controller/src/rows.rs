@@ -27,7 +27,7 @@ use serde_json::json;
 
 pub use self::{
     identity::{Uid, Version},
-    secret::{Holder, Managed, Owner, SecretRow, other_annotations},
+    secret::{Holder, Managed, Owner, SecretRow, other_annotations, own_tags},
 };
 use crate::{
     error::Error,

@@ -121,6 +121,38 @@ impl User {
     }
 }
 
+/// Who reads a Secret and sends it nowhere: a policy, for a template. Its entry has no address.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    /// Kind and name, for example `SecretPolicy/orders-db`.
+    pub label: String,
+}
+
+impl Reader {
+    /// Checks that the Secret may be used by this reader.
+    ///
+    /// # Errors
+    /// `Denied`, with the annotation to set. It tells nothing of other users.
+    pub fn check(&self, credential: Credential<'_>, consent: Consent<'_>) -> Result<(), StoreError> {
+        let (Credential { namespace, name }, label) = (credential, &self.label);
+        let command = format!("run `kubectl annotate secret {name} -n {namespace} --overwrite {USABLE_BY}='{label}'`");
+        let text = match consent {
+            Consent::Optional => return Ok(()),
+            Consent::Given(text) if text.split(',').any(|entry| entry.trim() == label) => return Ok(()),
+            Consent::Missing => format!(
+                "has no annotation {USABLE_BY}, which the operator asks for (--require-consent); if {label} may use it, {command}"
+            ),
+            Consent::Own => format!(
+                "has its annotation {USABLE_BY} from a template of Rekey, which is no consent; if {label} may use it, {command}"
+            ),
+            Consent::Given(_) => format!(
+                "may be used by others only; if {label} may use it, too, add {label:?} to its annotation {USABLE_BY}, after a comma"
+            ),
+        };
+        Err(StoreError::new(StoreErrorKind::Denied, format!("Secret {name:?} in namespace {namespace:?} {text}")))
+    }
+}
+
 /// What stands in the way.
 enum Gap {
     None,
@@ -182,6 +214,27 @@ mod tests {
         }
         assert_eq!(user(one).check(CREDENTIAL, Consent::Optional), Ok(()));
         assert!(user(one).check(CREDENTIAL, Consent::Own).is_err(), "what we wrote ourselves is no consent");
+    }
+
+    #[test]
+    fn a_reader_is_named_without_an_address() {
+        let reader = Reader { label: "SecretPolicy/db".to_owned() };
+        for (text, expected) in [
+            ("SecretPolicy/db", true),
+            ("RemoteStore/vault@bao:8200, SecretPolicy/db", true),
+            ("SecretPolicy/db2", false),
+            ("SecretPolicy/db@bao:8200", false),
+            ("RemoteStore/vault@bao:8200", false),
+            ("", false),
+        ] {
+            let found = reader.check(CREDENTIAL, Consent::Given(text));
+            assert_eq!(found.is_ok(), expected, "{text:?}: {found:?}");
+        }
+        assert_eq!(reader.check(CREDENTIAL, Consent::Optional), Ok(()));
+        for consent in [Consent::Missing, Consent::Own] {
+            let text = reader.check(CREDENTIAL, consent).unwrap_err().to_string();
+            assert!(text.contains("--overwrite rekey.dev/usable-by='SecretPolicy/db'`"), "{text}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod adopt;
 mod claims;
 mod consumers;
+mod dress;
 mod fetch;
 mod line;
 mod open_rotation;
@@ -16,6 +17,7 @@ mod salts;
 mod secret;
 mod source;
 mod status;
+mod tags;
 mod templates;
 #[cfg(test)]
 mod tests;
@@ -29,7 +31,6 @@ use kube::Resource as _;
 use rekey_api::{
     GoDuration, SecretPolicy, names,
     policy::{Immutability, OnPolicyDelete, Ownership, ReadyWhen, Restart, Target},
-    reference::ConfigMapKeyRef,
 };
 
 pub use claims::Claims;
@@ -43,6 +44,8 @@ pub use secret::{Content, Desired, Made, ObjectVersion, Plan, Seen, SeenSecret, 
 pub use source::{Engine, Item, Refresh, Remote, Set, SetFrom, Source, shown};
 
 pub use status::{failed, suspended};
+pub use tags::{Tags, mark, value_mark};
+pub use templates::{Entry, EntryText, TemplateKind, TemplateRef};
 pub use values::Tools;
 
 use self::templates::Templates;
@@ -67,14 +70,16 @@ pub struct Policy {
     pub source: Source,
     /// Templates by key.
     pub templates: BTreeMap<String, String>,
-    /// Templates that stand in `ConfigMap`s, by key.
-    pub template_refs: BTreeMap<String, ConfigMapKeyRef>,
+    /// Further templates, in their order.
+    pub entries: Vec<Entry>,
     /// Whether only templated keys are published.
     pub replace: bool,
-    /// Labels of the Secret.
+    /// Labels of the Secret, beside those that templates make.
     pub labels: BTreeMap<String, String>,
-    /// Annotations of the Secret.
+    /// Annotations of the Secret, beside those that templates make.
     pub annotations: BTreeMap<String, String>,
+    /// Templates that make labels and annotations.
+    pub tags: Tags,
     /// Whether the Secret is immutable.
     pub locked: bool,
     /// `None`: the Secret stays when the policy goes.
@@ -130,10 +135,11 @@ impl TryFrom<&SecretPolicy> for Policy {
             kind: secret_type(spec.target.secret_type.as_deref())?,
             source,
             templates: templates.data,
-            template_refs: templates.refs,
+            entries: templates.entries,
             replace: templates.replace,
-            labels: templates.labels,
-            annotations: templates.annotations,
+            labels: templates.fixed.labels,
+            annotations: templates.fixed.annotations,
+            tags: templates.tags,
             locked: spec.immutability == Immutability::Locked,
             owner: match (hold, spec.target.on_policy_delete.unwrap_or_default()) {
                 (Hold::Whole, OnPolicyDelete::Delete) => object.controller_owner_ref(&()),

@@ -69,6 +69,9 @@ pub struct Changes {
     /// Stands for the templates and values that the content was made from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inputs: Option<String>,
+    /// Stands for the labels and annotations that templates have made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<String>,
 }
 
 /// That the values of a rotation were published. Nobody can make one without the digest key, and the operator makes it
@@ -169,6 +172,7 @@ impl Changes {
             rotation: None,
             origins: Origins::default(),
             inputs: None,
+            tags: None,
         }
     }
 }

@@ -7,6 +7,7 @@ mod functions;
 pub mod json;
 pub mod keys;
 pub mod kinds;
+pub mod mapping;
 pub mod property;
 mod replace;
 pub mod template;
@@ -30,7 +31,7 @@ pub enum RenderError {
         "nothing in the store fits a search of spec.source.remote.dataFrom; check find, and what the credential may list"
     )]
     NothingFound,
-    /// A template that stands in a `ConfigMap`, and is not there.
+    /// A template that stands in a `ConfigMap` or Secret, and is not there.
     #[error("spec.target.template.from: {text}")]
     TemplateMissing {
         /// What is missing, and what to do.
@@ -100,6 +101,14 @@ pub enum RenderError {
         /// Where the template stands.
         at: String,
         /// What is wrong.
+        text: String,
+    },
+    /// A label or annotation that a template has made, and a Secret cannot have.
+    #[error("{at}: {text}")]
+    WrongTag {
+        /// Where the template stands.
+        at: String,
+        /// Which one, and what is wrong with it.
         text: String,
     },
     /// Values that cannot be merged.

@@ -165,6 +165,7 @@ impl SpecError {
                 | RenderError::ExpressionFailed { .. }
                 | RenderError::KeyClash { .. }
                 | RenderError::MergeFailed { .. }
+                | RenderError::WrongTag { .. }
                 | RenderError::InvalidKey { .. }
                 | RenderError::TooMuchWork { .. }
                 | RenderError::WrongForm { .. } => Reason::InvalidData,

@@ -142,9 +142,6 @@ mod tests {
     fn every_refusal_of_a_policy_is_made() {
         let workload = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "w"});
         let rollout = |more: Value| json!({"rollout": more});
-        let template = |more: Value| json!({"target": {"template": more}});
-        let from = |more: Value| template(json!({ "from": [more] }));
-        let config = json!({"name": "c", "key": "k"});
         let remote = |more: Value| json!({"source": {"remote": {"storeRef": {"name": "v"}, "dataFrom": [more]}}});
         let item = json!({"secretKey": "a", "remoteRef": {"key": "k", "metadataPolicy": "Fetch"}});
         let asking = [
@@ -156,13 +153,6 @@ mod tests {
             json!({"versions": {"keep": 1}}),
             json!({"source": {"remote": {"storeRef": {"name": "v"}, "data": [item]}}}),
             remote(json!({"extract": {"key": "k", "metadataPolicy": "Fetch"}})),
-            from(json!({"secretRef": config, "as": "a"})),
-            from(json!({"literal": "x", "as": "a"})),
-            from(json!({"configMapRef": config, "yields": "KeysAndValues"})),
-            from(json!({"configMapRef": config, "as": "a", "into": "Labels"})),
-            from(json!({"configMapRef": config, "as": "a", "into": "Annotations"})),
-            template(json!({"metadata": {"labels": {"a": "{{ .b }}"}}})),
-            template(json!({"metadata": {"annotations": {"a": "{{ .b }}"}}})),
         ];
         let refusal = |more: &Value| {
             let mut spec = json!({"source": {"existing": {}}});

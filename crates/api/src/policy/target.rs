@@ -72,7 +72,7 @@ pub struct Template {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "field::template_data")]
     pub data: BTreeMap<String, String>,
-    /// Templates that stand elsewhere.
+    /// Further templates, in this order: a later one counts over an earlier one, and `data` and `metadata` over both.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
     #[x_kube(
@@ -117,17 +117,19 @@ pub enum Include {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TemplateMetadata {
-    /// Labels. Those under `rekey.dev/` and `app.kubernetes.io/managed-by` are refused. Not supported yet: templates as values.
+    /// Labels; their values may be templates. Those under `rekey.dev/` and `app.kubernetes.io/managed-by` are refused. What a template
+    /// makes of a secret value is shown by tools that hide the data of a Secret, and kept in audit logs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "field::secret_labels")]
     pub labels: BTreeMap<String, String>,
-    /// Annotations. Those under `kubernetes.io/` and `rekey.dev/` are refused. Not supported yet: templates as values.
+    /// Annotations; their values may be templates. Those under `kubernetes.io/` and `rekey.dev/` are refused. What a template makes of a
+    /// secret value is shown by tools that hide the data of a Secret, and kept in audit logs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "field::secret_annotations")]
     pub annotations: BTreeMap<String, String>,
 }
 
-/// A template that stands elsewhere. Exactly one of `configMapRef`, `secretRef`, `literal` is set. The list is atomic, so its schema has
+/// A further template. Exactly one of `configMapRef`, `secretRef`, `literal` is set. The list is atomic, so its schema has
 /// no defaults: what is left out has its default where it is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -143,10 +145,11 @@ pub struct TemplateFrom {
     /// A `ConfigMap` and its key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_ref: Option<ConfigMapKeyRef>,
-    /// A Secret and its key. Not supported yet.
+    /// A Secret and its key. If it carries the annotation `rekey.dev/usable-by`, this policy must be named there, as
+    /// `SecretPolicy/orders-db`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretKeyRef>,
-    /// The template itself. Not supported yet.
+    /// The template itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 65536))]
     pub literal: Option<String>,
@@ -154,12 +157,12 @@ pub struct TemplateFrom {
     #[serde(default, rename = "as", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::templated_name")]
     pub name: Option<String>,
-    /// `Value` (default): the rendered text is one value. `KeysAndValues`: it is a YAML mapping of keys and values. Not supported yet:
-    /// `KeysAndValues`.
+    /// `Value` (default): the rendered text is one value. `KeysAndValues`: it is a YAML mapping of keys and values; each value is the text
+    /// that stands there, also where YAML reads a number or a truth value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "TemplateYields")] // keeps the description of the field
     pub yields: Option<TemplateYields>,
-    /// Where it goes: `Data` (default), `Labels` or `Annotations`. Not supported yet: `Labels`, `Annotations`.
+    /// Where it goes: `Data` (default), `Labels` or `Annotations`, under the rules of `metadata`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "TemplateInto")] // keeps the description of the field
     pub into: Option<TemplateInto>,

@@ -20,7 +20,7 @@ use crate::{
     context::Context,
     error::{Error, status},
     memory::{Read, Verified},
-    rows::{Holder, Managed, SecretRow, Uid, Version, other_annotations},
+    rows::{Holder, Managed, SecretRow, Uid, Version, other_annotations, own_tags},
     table::ObjectName,
 };
 
@@ -187,6 +187,10 @@ async fn ours(
     // Digests of another key tell nothing: that is no reason to take the content for edited.
     content.is_intact = is_as_recorded || !digests.comparable(recorded);
     let is_reserved = policy::is_reserved(&content.kind);
+    if managed.published.changes.issue.is_some() && policy.makes_tags() {
+        // What was issued once cannot be rendered again: it is made anew with the labels that others have changed.
+        content.is_intact &= policy.made_of(&content.tags).mark() == managed.published.changes.tags;
+    }
     let version = row.version.clone();
     let found = Verified { version, immutable: content.immutable, kind: content.kind.as_str().into() };
     if is_as_recorded
@@ -223,10 +227,21 @@ fn controller(policy: &Policy, managed: &Managed) -> Option<String> {
 
 /// Whether labels, annotations and owner are as wanted, and none of ours is left from an earlier wish.
 fn dressed(policy: &Policy, managed: &Managed, published: &Published) -> bool {
-    managed.labels.are(&policy.secret_labels())
-        && managed.annotations.are(&policy.secret_annotations(published))
+    is_tagged(policy, managed, published)
         && is_owned(policy, managed) == policy.owner.is_some()
         && (policy.hold == Hold::Whole) == managed.is_labelled
+}
+
+/// Whether labels and annotations are as wanted. What templates have made is known by its mark only.
+fn is_tagged(policy: &Policy, managed: &Managed, published: &Published) -> bool {
+    let (labels, annotations) = (policy.secret_labels(), policy.secret_annotations(published));
+    if !policy.makes_tags() {
+        return managed.labels.are(&labels) && managed.annotations.are(&annotations);
+    }
+    let made = managed.labels.beside(&labels).zip(managed.annotations.beside(&annotations));
+    made.is_some_and(|(labels, annotations)| {
+        policy::mark(labels.into_iter(), annotations.into_iter()) == published.changes.tags
+    })
 }
 
 /// Whether the Secret has been the policy's as a whole: made by our field manager, and ours by label or owner. One that it
@@ -283,6 +298,7 @@ fn read(secret: Secret, policy: &Policy) -> Content {
     let edited_at = others().filter_map(|entry| entry.time.as_ref()).map(time::chrono).max();
     let other_annotations = other_annotations(&secret.metadata);
     let claims = Claims::of(&secret.metadata, &policy.uid);
+    let tags = own_tags(&secret.metadata);
     Content {
         version: ObjectVersion {
             uid: secret.uid().unwrap_or_default(),
@@ -296,6 +312,7 @@ fn read(secret: Secret, policy: &Policy) -> Content {
         created,
         other_annotations,
         claims,
+        tags,
         is_intact: false,
     }
 }

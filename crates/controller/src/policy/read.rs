@@ -2,22 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::Api;
-use rekey_api::reference::{ConfigMapKeyRef, StoreRef};
+use rekey_api::reference::StoreRef;
 use rekey_core::{
     policy::{EngineCall, Fetched, Lookup, Policy, Request, Wanted},
-    render::RenderError,
     store::{Answer, Locator, StoreErrorKind},
 };
 
-use super::observe;
+use super::{observe, template};
 use crate::{
     connections::{self, Connection, Keys, ROUND, Room},
     context::Context,
-    error::{Error, status},
+    error::Error,
     memory::Issued,
-    table::ObjectName,
 };
 
 /// Reads each distinct key once, into a room that is to be held until what was read is not needed any more. A round that
@@ -53,11 +49,11 @@ async fn attempt(
 ) -> Result<Fetched, Error> {
     let mut stores = Stores { ctx, policy, room, anew: wanted.anew, open: BTreeMap::new() };
     let mut fetched = Fetched::default();
-    "the templates in ConfigMaps".clone_into(what);
-    for (name, reference) in &wanted.templates {
-        let template = template(ctx, policy, reference).await?;
+    "the templates in ConfigMaps and Secrets".clone_into(what);
+    for reference in &wanted.templates {
+        let template = template::read(ctx, policy, reference).await?;
         room.allowance().keep(template.len()).map_err(Error::store("read", what.as_str()))?;
-        fetched.templates.insert(name.clone(), template);
+        fetched.templates.insert(reference.clone(), template);
     }
     let mut reads: BTreeMap<StoreRef, Vec<Locator>> = BTreeMap::new();
     for request in &wanted.reads {
@@ -160,22 +156,4 @@ impl Stores<'_> {
         }
         Ok(())
     }
-}
-
-/// A template that stands in a `ConfigMap`.
-async fn template(ctx: &Context, policy: &Policy, reference: &ConfigMapKeyRef) -> Result<String, Error> {
-    let ConfigMapKeyRef { name, key } = reference;
-    let api: Api<ConfigMap> = Api::namespaced(ctx.client.clone(), &policy.namespace);
-    let missing = |text: String| Error::Spec(RenderError::TemplateMissing { text }.into());
-    let config = match api.get(name).await {
-        Ok(config) => config,
-        Err(error) if status(&error) == Some(404) => {
-            return Err(missing(format!("ConfigMap {name:?} does not exist; create it, or mend configMapRef.name")));
-        }
-        Err(error) => {
-            return Err(Error::api("read ConfigMap", ObjectName::new(policy.namespace.as_str(), name.as_str()))(error));
-        }
-    };
-    let text = config.data.and_then(|mut data| data.remove(key));
-    text.ok_or_else(|| missing(format!("ConfigMap {name:?} has no key {key:?}; add it, or mend configMapRef.key")))
 }

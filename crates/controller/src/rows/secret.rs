@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, OwnerReference};
 use rekey_api::names;
-use rekey_core::{policy::ObjectVersion, published::Published};
+use rekey_core::{
+    policy::{self, ObjectVersion, value_mark},
+    published::Published,
+};
 use uuid::Uuid;
 
 use super::identity::{Uid, Version};
@@ -100,7 +103,7 @@ impl Managed {
             annotations: Tags::new(metadata.annotations.unwrap_or_default(), |name| ours.owns("f:annotations", name)),
             adopt_by,
             other_annotations,
-            owners: owners.iter().filter_map(policy).take(OWNERS).collect(),
+            owners: owners.iter().filter_map(owning_policy).take(OWNERS).collect(),
             controller: owners.iter().find_map(controller),
             is_going: metadata.deletion_timestamp.is_some(),
             is_made_by_us,
@@ -110,14 +113,14 @@ impl Managed {
 }
 
 /// The owner, if it is a policy.
-fn policy(owner: &OwnerReference) -> Option<Owner> {
+fn owning_policy(owner: &OwnerReference) -> Option<Owner> {
     let is_policy = owner.kind == "SecretPolicy" && owner.api_version.split('/').next() == Some(names::GROUP);
     is_policy.then(|| Owner { name: owner.name.as_str().into(), uid: Uid::new(&owner.uid) })
 }
 
 /// The owner, if it is no policy and controls the Secret.
 fn controller(owner: &OwnerReference) -> Option<Box<str>> {
-    let is_other = owner.controller == Some(true) && policy(owner).is_none();
+    let is_other = owner.controller == Some(true) && owning_policy(owner).is_none();
     is_other.then(|| format!("{} {}", owner.kind, owner.name).chars().take(NAME).collect::<String>().into())
 }
 
@@ -154,7 +157,7 @@ impl Tags {
         let tag = |(name, text): (String, String)| {
             let is_ours = is_ours(&name);
             let is_kept = is_ours || OWN.contains(&name.as_str());
-            is_kept.then(|| Tag { name: name.into(), value: value(&text), is_ours })
+            is_kept.then(|| Tag { name: name.into(), value: value_mark(&text), is_ours })
         };
         // Of the names in `OWN` none need be ours.
         let kept: Box<[Tag]> = tags.into_iter().filter_map(tag).take(WANTED + OWN.len() + 1).collect();
@@ -164,7 +167,7 @@ impl Tags {
 
     fn has(&self, name: &str, text: &str) -> bool {
         let at = self.kept.binary_search_by(|tag| tag.name.as_ref().cmp(name));
-        at.is_ok_and(|at| self.kept[at].value == value(text))
+        at.is_ok_and(|at| self.kept[at].value == value_mark(text))
     }
 
     /// Whether all that are wanted are there and ours, and none of ours is that is not wanted.
@@ -174,12 +177,14 @@ impl Tags {
             && wanted.iter().all(|(name, value)| self.has(name, value))
             && self.kept.iter().all(|tag| !tag.is_ours || wanted.contains_key(tag.name.as_ref()))
     }
-}
 
-/// Stands for a value, in 16 bytes however long it is. Whoever makes two that are taken for the same fools only himself: what
-/// a policy wants and what stands on its Secret are both the tenant's.
-fn value(text: &str) -> Uuid {
-    Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes())
+    /// If all that are wanted are there: those of ours beside them, each with the mark of its value.
+    #[must_use]
+    pub fn beside(&self, wanted: &BTreeMap<String, String>) -> Option<Vec<(String, Uuid)>> {
+        let beside = self.kept.iter().filter(|tag| tag.is_ours && !wanted.contains_key(tag.name.as_ref()));
+        (!self.is_crowded && wanted.iter().all(|(name, value)| self.has(name, value)))
+            .then(|| beside.map(|tag| (tag.name.to_string(), tag.value)).collect())
+    }
 }
 
 /// Whether an entry says that we have applied the Secret as a whole: its type, which is written with it once and cannot be
@@ -195,6 +200,20 @@ pub fn other_annotations(metadata: &ObjectMeta) -> usize {
     let ours = Ours::read(metadata.managed_fields.as_deref().unwrap_or_default());
     let others = metadata.annotations.iter().flatten().filter(|(name, _)| !ours.owns("f:annotations", name));
     others.map(|(name, value)| name.len() + value.len()).sum()
+}
+
+/// Labels and annotations of an object that our field manager has put there.
+#[must_use]
+pub fn own_tags(metadata: &ObjectMeta) -> policy::Tags {
+    let ours = Ours::read(metadata.managed_fields.as_deref().unwrap_or_default());
+    let part = |all: &Option<BTreeMap<String, String>>, part: &str| {
+        let all = all.iter().flatten().filter(|(name, _)| ours.owns(part, name));
+        all.map(|(name, value)| (name.clone(), value.clone())).collect()
+    };
+    policy::Tags {
+        labels: part(&metadata.labels, "f:labels"),
+        annotations: part(&metadata.annotations, "f:annotations"),
+    }
 }
 
 /// What our field manager owns of an object's metadata, as its managed fields say.

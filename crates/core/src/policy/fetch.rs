@@ -6,11 +6,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rekey_api::{
     SecretPolicyStatus,
     condition::{ConditionType, Reason},
-    reference::{ConfigMapKeyRef, StoreRef},
+    reference::StoreRef,
 };
 use sha2::{Digest as _, Sha256};
 
-use super::{Engine, Policy, Refresh, Remote, Seen, SeenSecret, SetFrom, Source};
+use super::{Engine, Policy, Refresh, Remote, Seen, SeenSecret, SetFrom, Source, TemplateRef, dress::Texts};
 use crate::{
     store::{Answer, Call, Locator, RemoteValue, Search},
     time,
@@ -52,8 +52,8 @@ pub struct Wanted {
     pub searches: BTreeSet<Lookup>,
     /// The request to an engine.
     pub call: Option<EngineCall>,
-    /// Templates that stand in `ConfigMap`s, by the key they become.
-    pub templates: BTreeMap<String, ConfigMapKeyRef>,
+    /// Templates that stand elsewhere.
+    pub templates: BTreeSet<TemplateRef>,
     /// Whether a key that does not exist is news, not a failure.
     pub may_be_missing: bool,
     /// Whether an answer that was asked for before this moment is not good enough.
@@ -71,8 +71,8 @@ pub struct Fetched {
     pub found: BTreeMap<Lookup, Vec<String>>,
     /// What an engine has answered.
     pub answer: Option<Answer>,
-    /// Templates by the key they become.
-    pub templates: BTreeMap<String, String>,
+    /// Templates.
+    pub templates: Texts,
 }
 
 /// A read in the past, by two clocks: the wall clock may be set back meanwhile, the other one never is.
@@ -117,11 +117,11 @@ pub fn fetch(policy: &Policy, seen: &Seen, now: DateTime<Utc>) -> Fetch {
     let cause = Cause::find(policy, seen);
     let due = |wanted: Wanted| {
         let anew = cause.asked || cause.unpublished;
-        Fetch::Due(Box::new(Wanted { templates: policy.template_refs.clone(), anew, ..wanted }))
+        Fetch::Due(Box::new(Wanted { templates: policy.template_refs(), anew, ..wanted }))
     };
     match &policy.source {
         // Only templates are read; what was generated stands in the Secret.
-        Source::Generated(_) if cause.any_or_failed() && !policy.template_refs.is_empty() => due(Wanted::default()),
+        Source::Generated(_) if cause.any_or_failed() && !policy.template_refs().is_empty() => due(Wanted::default()),
         Source::Existing | Source::Generated(_) => Fetch::OnChange,
         Source::Remote(remote) => match remote.refresh {
             Refresh::Once if matches!(seen.secret, SeenSecret::Ours { .. }) => Fetch::OnChange,
@@ -255,14 +255,7 @@ impl Policy {
     /// Names everything that the published data depends on beside the engine's answer.
     pub(super) fn fingerprint(&self, engine: &Engine) -> String {
         // Written out, so that another version of the program gives the same for the same wish.
-        let mut rest = format!("{}\0{}", self.kind, self.replace);
-        for (name, template) in &self.templates {
-            rest.extend(["\0", name, "=", template]);
-        }
-        for (name, from) in &self.template_refs {
-            rest.extend(["\0", name, ":", &from.name, "/", &from.key]);
-        }
-        engine.fingerprint(&rest)
+        engine.fingerprint(&format!("{}\0{}{}", self.kind, self.replace, self.templates_text()))
     }
 }
 

@@ -4,7 +4,7 @@
 
 use rekey_api::{policy::Decoding, reference::StoreRef};
 
-use super::{Fetched, Item, Lookup, Policy, Set, SetFrom, Source};
+use super::{EntryText, Fetched, Item, Lookup, Policy, Set, SetFrom, Source, templates::AT};
 use crate::{
     SpecError,
     render::{
@@ -103,12 +103,23 @@ impl Policy {
                 set.rewrites.prove()?;
             }
         }
-        for (name, source) in &self.templates {
+        let check = |at: String, name: &str, text: &str| {
             go_on()?;
-            template::check(&Template {
-                at: &format!("spec.target.template.data {name:?}"),
-                ..Template::new(name, source)
-            })?;
+            Ok::<_, SpecError>(template::check(&Template { at: &at, ..Template::new(name, text) })?)
+        };
+        for (index, entry) in self.entries.iter().enumerate() {
+            if let EntryText::Literal(text) = &entry.text {
+                check(format!("{AT}.from[{index}]"), "from", text)?;
+            }
+        }
+        for (kind, templates) in [
+            ("data", &self.templates),
+            ("metadata.labels", &self.tags.labels),
+            ("metadata.annotations", &self.tags.annotations),
+        ] {
+            for (name, text) in templates {
+                check(format!("{AT}.{kind} {name:?}"), name, text)?;
+            }
         }
         Ok(())
     }

@@ -180,6 +180,7 @@ impl Publishing<'_> {
             && (found.immutable == policy.locked || policy.hold != Hold::Whole)
             && published.digests == self.digests
             && published.changes.issue == self.gathered.issue
+            && published.changes.tags == self.gathered.tags.mark()
             && !self.is_acknowledgement(published)
         {
             let mut decided = Decided::unchanged(Arc::clone(published));
@@ -306,11 +307,12 @@ impl Publishing<'_> {
 
     pub(super) fn write(
         &self,
-        published: Published,
+        mut published: Published,
         reason: Option<ChangeReason>,
         text: String,
     ) -> Result<Decided, SpecError> {
         let policy = self.policy;
+        published.changes.tags = self.gathered.tags.mark();
         let (kind, data) = match policy.hold {
             Hold::Whole => (Some(policy.kind.clone()), self.gathered.data.clone()),
             Hold::Keys => (None, self.gathered.data.clone()),
@@ -321,7 +323,7 @@ impl Publishing<'_> {
             name: policy.secret.clone(),
             kind,
             data,
-            labels: policy.secret_labels(),
+            labels: policy.secret_labels().into_iter().chain(self.gathered.tags.labels.clone()).collect(),
             annotations: self.annotations(&published)?,
             immutable: policy.locked,
             owner: policy.owner.clone(),

@@ -36,6 +36,7 @@ impl Publishing<'_> {
     /// When they do not fit on it, now or once each of its keys has changed, or the whole does not fit into etcd.
     pub(super) fn annotations(&self, published: &Published) -> Result<BTreeMap<String, String>, SpecError> {
         let mut annotations = self.policy.secret_annotations(published);
+        annotations.extend(self.gathered.tags.annotations.clone());
         let theirs: usize = annotations.iter().map(|(name, value)| name.len() + value.len()).sum();
         let (others, name) = (self.seen.other_annotations + theirs, self.policy.secret.clone());
         let needed = names::DIGESTS.len() + names::CHANGES.len() + published.room();

@@ -5,19 +5,19 @@ use std::collections::BTreeMap;
 use rekey_api::{
     SecretPolicy, SecretPolicySpec, names,
     policy::{
-        DataFrom, Immutability, MetadataPolicy, OnFailure, RemoteData, Template, TemplateFrom, TemplateInto,
-        TemplateYields, rollout::STABLE_FOR,
+        DataFrom, Immutability, MetadataPolicy, OnFailure, RemoteData, Template, TemplateInto,
+        rollout::STABLE_FOR,
     },
 };
 
-use super::{Hold, Source};
+use super::{Hold, Source, templates::is_template};
 use crate::{
     SpecError,
     unbuilt::{self, Unbuilt},
 };
 
 /// What this version does not act on. Canaries are named before the mode that they need.
-pub static UNBUILT: [Unbuilt<SecretPolicySpec>; 15] = [
+pub static UNBUILT: [Unbuilt<SecretPolicySpec>; 8] = [
     Unbuilt::field("spec.rollout.canary", "remove it", |spec| spec.rollout.canary.is_some()),
     Unbuilt::choice(("spec.rollout.onFailure", "RollBack"), "use Hold", |spec| {
         spec.rollout.on_failure == OnFailure::RollBack
@@ -40,30 +40,7 @@ pub static UNBUILT: [Unbuilt<SecretPolicySpec>; 15] = [
         let mut extracts = sets(spec).filter_map(|set| set.extract.as_ref());
         extracts.any(|extract| extract.metadata_policy == Some(MetadataPolicy::Fetch))
     }),
-    Unbuilt::field("spec.target.template.from.secretRef", "use configMapRef", |spec| {
-        entries(spec).any(|from| from.secret_ref.is_some())
-    }),
-    Unbuilt::field("spec.target.template.from.literal", "use spec.target.template.data", |spec| {
-        entries(spec).any(|from| from.literal.is_some())
-    }),
-    Unbuilt::choice(("spec.target.template.from.yields", "KeysAndValues"), "use Value", |spec| {
-        entries(spec).any(|from| from.yields == Some(TemplateYields::KeysAndValues))
-    }),
-    Unbuilt::choice(("spec.target.template.from.into", "Labels"), "use Data", |spec| {
-        entries(spec).any(|from| from.into == Some(TemplateInto::Labels))
-    }),
-    Unbuilt::choice(("spec.target.template.from.into", "Annotations"), "use Data", |spec| {
-        entries(spec).any(|from| from.into == Some(TemplateInto::Annotations))
-    }),
-    Unbuilt::using(("spec.target.template.metadata.labels", "a template as a value"), TEXT, |spec| {
-        template(spec).and_then(|template| template.metadata.as_ref()).is_some_and(|at| is_templated(&at.labels))
-    }),
-    Unbuilt::using(("spec.target.template.metadata.annotations", "a template as a value"), TEXT, |spec| {
-        template(spec).and_then(|template| template.metadata.as_ref()).is_some_and(|at| is_templated(&at.annotations))
-    }),
 ];
-
-const TEXT: &str = "write the text itself, without {{ and }}";
 
 fn items(spec: &SecretPolicySpec) -> impl Iterator<Item = &RemoteData> {
     spec.source.remote.iter().flat_map(|remote| &remote.data)
@@ -71,18 +48,6 @@ fn items(spec: &SecretPolicySpec) -> impl Iterator<Item = &RemoteData> {
 
 fn sets(spec: &SecretPolicySpec) -> impl Iterator<Item = &DataFrom> {
     spec.source.remote.iter().flat_map(|remote| &remote.data_from)
-}
-
-fn template(spec: &SecretPolicySpec) -> Option<&Template> {
-    spec.target.template.as_ref()
-}
-
-fn entries(spec: &SecretPolicySpec) -> impl Iterator<Item = &TemplateFrom> {
-    template(spec).into_iter().flat_map(|template| &template.from)
-}
-
-fn is_templated(values: &BTreeMap<String, String>) -> bool {
-    values.values().any(|value| value.contains("{{"))
 }
 
 /// Refuses what this version does not act on.
@@ -100,7 +65,11 @@ pub fn unsupported(object: &SecretPolicy) -> Result<(), SpecError> {
 pub fn contradictions(object: &SecretPolicy, source: &Source, hold: Hold) -> Result<(), SpecError> {
     let template = object.spec.target.template.as_ref();
     let templated = |template: &Template, name: &str| {
-        template.data.contains_key(name) || template.from.iter().any(|from| from.name.as_deref() == Some(name))
+        template.data.contains_key(name)
+            || template
+                .from
+                .iter()
+                .any(|from| from.name.as_deref() == Some(name) && from.into.unwrap_or_default() == TemplateInto::Data)
     };
     match source {
         Source::Existing if template.is_some() => Err(SpecError::field(
@@ -123,46 +92,67 @@ pub fn contradictions(object: &SecretPolicy, source: &Source, hold: Hold) -> Res
     }
 }
 
-/// Labels of a Secret. What a template names is meant, also where other tools act on it: Argo CD finds its repositories and
-/// clusters by a label.
-pub fn labels(field: &str, labels: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, SpecError> {
-    foreign(field, &labels)?;
-    if labels.contains_key(names::MANAGED_BY) {
-        return Err(SpecError::field(field, format!("{} is set by Rekey; remove it", names::MANAGED_BY)));
+/// Labels, or annotations, of a Secret: none that Kubernetes or Rekey decide by. What a template names is meant, also where other
+/// tools act on it: Argo CD finds its repositories and clusters by a label. Values that are templates are looked at when they are
+/// rendered.
+pub fn tags(into: TemplateInto, tags: &BTreeMap<String, String>) -> Result<(), SpecError> {
+    let field = match into {
+        TemplateInto::Labels => "spec.target.template.metadata.labels",
+        TemplateInto::Data | TemplateInto::Annotations => "spec.target.template.metadata.annotations",
+    };
+    for (name, value) in tags {
+        let looked_at = if is_template(value) { Ok(()) } else { tag_value(into, name, value) };
+        tag_name(into, name).and(looked_at).map_err(|fix| SpecError::field(field, fix))?;
     }
-    if let Some((name, _)) = labels.iter().find(|(_, value)| !is_label_value(value)) {
-        let fix = format!(
-            "the value of {name:?} has at most 63 letters, digits, '-', '_' and '.', and neither begins nor ends with one of \
-             the last three"
-        );
-        return Err(SpecError::field(field, fix));
+    Ok(())
+}
+
+/// Whether a label or annotation of this name may be set. Consent is among those that may not: whoever owns a credential gives
+/// it, not whoever writes a policy.
+pub fn tag_name(into: TemplateInto, name: &str) -> Result<(), String> {
+    let prefix = name.split_once('/').map_or("", |(prefix, _)| prefix);
+    let kubernetes = name != names::MANAGED_BY
+        && !name.starts_with("app.kubernetes.io/")
+        && (prefix == "kubernetes.io" || prefix.ends_with(".kubernetes.io"));
+    if kubernetes || prefix == names::GROUP {
+        return Err(format!("{name:?} belongs to other software; remove it"));
     }
-    Ok(labels)
+    if into == TemplateInto::Labels && name == names::MANAGED_BY {
+        return Err(format!("{} is set by Rekey; remove it", names::MANAGED_BY));
+    }
+    if is_tag_name(name) {
+        return Ok(());
+    }
+    let name: String = name.chars().take(317).collect();
+    Err(format!(
+        "{name:?} cannot be the name of a label or annotation: use at most 63 letters, digits, '-', '_' and '.', after a domain \
+         and '/' if you like"
+    ))
+}
+
+fn is_tag_name(name: &str) -> bool {
+    let (prefix, rest) = name.split_once('/').map_or((None, name), |(prefix, rest)| (Some(prefix), rest));
+    let is_part = |part: &str| {
+        let is_inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        !part.is_empty() && !part.starts_with('-') && !part.ends_with('-') && part.bytes().all(is_inside)
+    };
+    let is_domain = |prefix: &str| prefix.len() <= 253 && prefix.split('.').all(is_part);
+    !rest.is_empty() && is_label_value(rest) && prefix.is_none_or(is_domain)
+}
+
+/// Whether a label or annotation may have this value. The text names the label and never says the value.
+pub fn tag_value(into: TemplateInto, name: &str, value: &str) -> Result<(), String> {
+    if into != TemplateInto::Labels || is_label_value(value) {
+        return Ok(());
+    }
+    Err(format!(
+        "the value of {name:?} has at most 63 letters, digits, '-', '_' and '.', and neither begins nor ends with one of the last \
+         three"
+    ))
 }
 
 fn is_label_value(value: &str) -> bool {
     let at_ends = |at: Option<char>| at.is_none_or(|character| character.is_ascii_alphanumeric());
     let inside = |character: char| character.is_ascii_alphanumeric() || ['-', '_', '.'].contains(&character);
     value.len() <= 63 && value.chars().all(inside) && at_ends(value.chars().next()) && at_ends(value.chars().last())
-}
-
-/// Annotations of a Secret: none that Kubernetes or Rekey act on. Consent is among these: whoever owns a credential gives it,
-/// not whoever writes a policy.
-pub fn annotations(field: &str, annotations: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, SpecError> {
-    foreign(field, &annotations)?;
-    Ok(annotations)
-}
-
-fn foreign(field: &str, names_and_values: &BTreeMap<String, String>) -> Result<(), SpecError> {
-    let reserved = |name: &str| {
-        let prefix = name.split_once('/').map_or("", |(prefix, _)| prefix);
-        let kubernetes = name != names::MANAGED_BY
-            && !name.starts_with("app.kubernetes.io/")
-            && (prefix == "kubernetes.io" || prefix.ends_with(".kubernetes.io"));
-        kubernetes || prefix == names::GROUP
-    };
-    match names_and_values.keys().find(|name| reserved(name)) {
-        Some(name) => Err(SpecError::field(field, format!("{name:?} belongs to other software; remove it"))),
-        None => Ok(()),
-    }
 }

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Content, Policy, Seen, SeenSecret,
+    dress::{Dressed, Texts},
     values::{Tools, kept},
 };
 use crate::{SecretBytes, SpecError, digest::DigestKey, published::Published, render::work::Work, seed::Seed};
@@ -21,17 +22,17 @@ pub struct Salts {
     pub are_lost: bool,
 }
 
-/// Values, and templates of `ConfigMap`s, that the data is made from.
+/// Values, and templates of other objects, that the Secret is made from.
 #[derive(Clone, Copy)]
 pub struct Inputs<'a> {
     pub values: &'a BTreeMap<String, SecretBytes>,
-    pub more: Option<&'a BTreeMap<String, String>>,
+    pub more: Option<&'a Texts>,
     /// Whether the source is known to give what was published, by its versions and not by its bytes.
     pub is_same_source: bool,
 }
 
 /// What a Secret holds, and what it was made with.
-pub type Salted = (BTreeMap<String, SecretBytes>, Salts);
+pub type Salted = (Dressed, Salts);
 
 impl Policy {
     /// Makes the data. `None`: what is published stays, and has not been read.
@@ -66,9 +67,9 @@ impl Policy {
                 Some(_) => {}
                 // Published before there were seeds: nothing has to be written for them.
                 None => {
-                    let data = attempt(tools.key)?;
-                    if tools.key.of_secret(&self.namespace, &self.secret, &data) == published.digests {
-                        return Ok(Some((data, salts(None))));
+                    let dressed = attempt(tools.key)?;
+                    if tools.key.of_secret(&self.namespace, &self.secret, &dressed.data) == published.digests {
+                        return Ok(Some((dressed, salts(None))));
                     }
                     let is_known = tools.key.id() == published.digests.key_id;
                     if let Some(stays) = self.stays(seen, salts(None)).filter(|_| !is_known && is_same_source) {
@@ -95,7 +96,10 @@ impl Policy {
         }
         match content {
             None => Some(None),
-            Some(content @ Content { is_intact: true, .. }) => Some(Some((kept(self, seen, content).data, salts))),
+            Some(content @ Content { is_intact: true, .. }) => {
+                let kept = kept(self, seen, content);
+                Some(Some((Dressed { data: kept.data, tags: kept.tags }, salts)))
+            },
             Some(_) => None,
         }
     }
@@ -104,7 +108,7 @@ impl Policy {
     fn inputs(
         &self,
         values: &BTreeMap<String, SecretBytes>,
-        more: Option<&BTreeMap<String, String>>,
+        more: Option<&Texts>,
         key: &DigestKey,
     ) -> String {
         let mut all = vec![u8::from(self.replace)];
@@ -118,8 +122,10 @@ impl Policy {
             add(name, value.expose());
         }
         add("", b"");
-        for (name, template) in self.templates.iter().chain(more.into_iter().flatten()) {
-            add(name, template.as_bytes());
+        add("", self.templates_text().as_bytes());
+        for (reference, template) in more.into_iter().flatten() {
+            add(&reference.name, reference.key.as_bytes());
+            add("", template.expose());
         }
         let digest = key.of(&["inputs", &self.namespace, &self.secret], &SecretBytes::new(all));
         format!("{}.{digest}", key.id())

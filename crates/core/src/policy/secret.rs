@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use rekey_api::{SecretPolicyStatus, condition::Reason, names, policy::ConsumerState};
 
 use super::{
-    Claims, Consumer, Fetched, Hold, LastRead, OpenRotation, Policy, Source, admit, next_round, ownership,
+    Claims, Consumer, Fetched, Hold, LastRead, OpenRotation, Policy, Source, Tags, admit, next_round, ownership,
     publish::{Decided, Publishing},
     status::{Outcome, status},
     values::{Tools, Values, gather},
@@ -112,6 +112,8 @@ pub struct Content {
     pub other_annotations: usize,
     /// By what others write or delete it.
     pub claims: Claims,
+    /// Labels and annotations that our field manager has put on it.
+    pub tags: Tags,
     /// Whether our part of it is, as far as can be told, what its own annotations say.
     pub is_intact: bool,
 }
@@ -318,7 +320,7 @@ fn claimed(policy: &Policy, seen: &Seen, now: &SecretPolicyStatus) -> Option<Not
 }
 
 impl Policy {
-    /// All labels of the Secret.
+    /// All labels of the Secret beside those that templates make.
     #[must_use]
     pub fn secret_labels(&self) -> BTreeMap<String, String> {
         let mut labels = self.labels.clone();
@@ -331,7 +333,7 @@ impl Policy {
         labels
     }
 
-    /// The annotations of the Secret beside the record of what it holds.
+    /// The annotations of the Secret beside those that templates make and the record of what it holds.
     #[must_use]
     pub fn secret_annotations(&self, published: &Published) -> BTreeMap<String, String> {
         let mut annotations = self.annotations.clone();
@@ -379,9 +381,9 @@ impl Policy {
         }
     }
 
-    /// Whether templates make part of the data.
+    /// Whether templates make part of the Secret.
     #[must_use]
     pub fn has_templates(&self) -> bool {
-        !self.templates.is_empty() || !self.template_refs.is_empty()
+        !self.templates.is_empty() || !self.entries.is_empty() || !self.tags.is_empty()
     }
 }

@@ -2,29 +2,67 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rekey_api::{
-    policy::{Include, MergePolicy, Template, TemplateFrom, TemplateInto, TemplateYields},
-    reference::ConfigMapKeyRef,
-};
+use rekey_api::policy::{Include, MergePolicy, Template, TemplateFrom, TemplateInto, TemplateYields};
 
-use super::{Source, refuse};
+use super::{Policy, Source, refuse, tags::Tags};
 use crate::{SpecError, render::kinds};
 
-const AT: &str = "spec.target.template";
+/// Where the template of a policy stands.
+pub const AT: &str = "spec.target.template";
 
 /// A parsed template.
 #[derive(Default)]
 pub struct Templates {
     /// Templates by key.
     pub data: BTreeMap<String, String>,
-    /// Templates that stand in `ConfigMap`s, by key.
-    pub refs: BTreeMap<String, ConfigMapKeyRef>,
+    /// Entries of `from`, in their order.
+    pub entries: Vec<Entry>,
     /// Whether only templated keys are published.
     pub replace: bool,
-    /// Labels of the Secret.
-    pub labels: BTreeMap<String, String>,
-    /// Annotations of the Secret.
-    pub annotations: BTreeMap<String, String>,
+    /// Labels and annotations of the Secret as they are written.
+    pub fixed: Tags,
+    /// Templates that make labels and annotations.
+    pub tags: Tags,
+}
+
+/// An entry of `from`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The template.
+    pub text: EntryText,
+    /// What the rendered text becomes; `None`: it is a YAML mapping of names and values.
+    pub name: Option<String>,
+    /// Where that goes.
+    pub into: TemplateInto,
+}
+
+/// The template of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EntryText {
+    /// This one.
+    Literal(String),
+    /// One that is read.
+    Elsewhere(TemplateRef),
+}
+
+/// A template that stands in another object of the namespace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TemplateRef {
+    /// What the object is.
+    pub kind: TemplateKind,
+    /// Its name.
+    pub name: String,
+    /// Its key.
+    pub key: String,
+}
+
+/// An object that a template can stand in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TemplateKind {
+    /// A `ConfigMap`.
+    ConfigMap,
+    /// A Secret: nothing of the template may be quoted.
+    Secret,
 }
 
 impl Templates {
@@ -34,13 +72,92 @@ impl Templates {
             return Err(SpecError::field(&format!("{AT}.data"), no_key(name)));
         }
         let metadata = spec.metadata.clone().unwrap_or_default();
+        for (into, tags) in
+            [(TemplateInto::Labels, &metadata.labels), (TemplateInto::Annotations, &metadata.annotations)]
+        {
+            refuse::tags(into, tags)?;
+        }
+        let (tags, fixed) = Tags { labels: metadata.labels, annotations: metadata.annotations }.apart(is_template);
         Ok(Self {
             data: spec.data.clone(),
-            refs: refs(&spec.from)?,
+            entries: entries(&spec.from)?,
             replace: replaces(spec, source)?,
-            labels: refuse::labels(&format!("{AT}.metadata.labels"), metadata.labels)?,
-            annotations: refuse::annotations(&format!("{AT}.metadata.annotations"), metadata.annotations)?,
+            fixed,
+            tags,
         })
+    }
+}
+
+/// Whether rendering a text may change it.
+pub fn is_template(text: &str) -> bool {
+    text.contains("{{")
+}
+
+impl Policy {
+    /// Templates that stand elsewhere.
+    #[must_use]
+    pub fn template_refs(&self) -> BTreeSet<TemplateRef> {
+        let refs = self.entries.iter().filter_map(|entry| match &entry.text {
+            EntryText::Literal(_) => None,
+            EntryText::Elsewhere(at) => Some(at.clone()),
+        });
+        refs.collect()
+    }
+
+    /// Whether templates make labels or annotations of the Secret, which are then not known before they have run.
+    #[must_use]
+    pub fn makes_tags(&self) -> bool {
+        !self.tags.is_empty() || self.entries.iter().any(|entry| entry.into != TemplateInto::Data)
+    }
+
+    /// Of labels and annotations, those that may be made by templates.
+    #[must_use]
+    pub fn made_of(&self, tags: &Tags) -> Tags {
+        tags.filtered(|into, name| self.may_make(into, name) && refuse::tag_name(into, name).is_ok())
+    }
+
+    fn may_make(&self, into: TemplateInto, name: &str) -> bool {
+        let fixed = self.fixed(into);
+        let of_entry = |entry: &Entry| entry.into == into && entry.name.as_deref().is_none_or(|made| made == name);
+        !fixed.contains_key(name) && (self.tags.of(into).contains_key(name) || self.entries.iter().any(of_entry))
+    }
+
+    fn fixed(&self, into: TemplateInto) -> &BTreeMap<String, String> {
+        match into {
+            TemplateInto::Labels => &self.labels,
+            TemplateInto::Data | TemplateInto::Annotations => &self.annotations,
+        }
+    }
+
+    /// Names what the templates are, for the fingerprint of what was issued. What earlier versions knew is written as they did.
+    pub(super) fn templates_text(&self) -> String {
+        let mut text = String::new();
+        for (name, template) in &self.templates {
+            text.extend(["\0", name, "=", template]);
+        }
+        let mut configs = BTreeMap::new();
+        let mut others = Vec::new();
+        for Entry { text, name, into } in &self.entries {
+            match (text, name, into) {
+                (EntryText::Elsewhere(at), Some(name), TemplateInto::Data) if at.kind == TemplateKind::ConfigMap => {
+                    configs.insert(name, at);
+                }
+                (EntryText::Elsewhere(at), name, into) => {
+                    others.push(format!("\0{into:?} {name:?}:{:?} {}/{}", at.kind, at.name, at.key));
+                }
+                (EntryText::Literal(text), name, into) => others.push(format!("\0{into:?} {name:?}={text}")),
+            }
+        }
+        for (name, at) in configs {
+            text.extend(["\0", name, ":", &at.name, "/", &at.key]);
+        }
+        text.extend(others);
+        for into in [TemplateInto::Labels, TemplateInto::Annotations] {
+            for (name, template) in self.tags.of(into) {
+                text.extend([format!("\0{into:?} {name}={template}")]);
+            }
+        }
+        text
     }
 }
 
@@ -48,36 +165,43 @@ fn no_key(name: &str) -> String {
     format!("{name:?} cannot be a key of a Secret: use letters, digits, `-`, `_` and `.`")
 }
 
-/// Entries that this version does not act on are refused before.
-fn refs(entries: &[TemplateFrom]) -> Result<BTreeMap<String, ConfigMapKeyRef>, SpecError> {
+fn entries(entries: &[TemplateFrom]) -> Result<Vec<Entry>, SpecError> {
     let at = format!("{AT}.from");
     let mut places = BTreeSet::new();
-    let mut refs = BTreeMap::new();
+    let mut parsed = Vec::new();
     for entry in entries {
         let into = entry.into.unwrap_or_default();
-        let name = match (&entry.name, entry.yields.unwrap_or_default()) {
-            (Some(name), TemplateYields::Value) => name,
-            (None, TemplateYields::KeysAndValues) => continue,
-            (None, TemplateYields::Value) | (Some(_), TemplateYields::KeysAndValues) => {
-                let fix =
-                    "set `as`, the key that the rendered text becomes; only with yields: KeysAndValues it is left out";
-                return Err(SpecError::field(&at, fix));
+        if entry.name.is_some() == (entry.yields == Some(TemplateYields::KeysAndValues)) {
+            let fix =
+                "set `as`, the key that the rendered text becomes; only with yields: KeysAndValues it is left out";
+            return Err(SpecError::field(&at, fix));
+        }
+        if let Some(name) = &entry.name {
+            match into {
+                TemplateInto::Data if !kinds::valid_key(name) => return Err(SpecError::field(&at, no_key(name))),
+                TemplateInto::Data => {}
+                TemplateInto::Labels | TemplateInto::Annotations => {
+                    refuse::tag_name(into, name).map_err(|fix| SpecError::field(&at, fix))?;
+                }
             }
+            if !places.insert((into, name)) {
+                return Err(SpecError::field(&at, format!("two entries become {name:?}; give each another `as`")));
+            }
+        }
+        let elsewhere = |kind, name: &String, key: &String| {
+            EntryText::Elsewhere(TemplateRef { kind, name: name.clone(), key: key.clone() })
         };
-        if into == TemplateInto::Data && !kinds::valid_key(name) {
-            return Err(SpecError::field(&at, no_key(name)));
-        }
-        if !places.insert((into, name)) {
-            return Err(SpecError::field(&at, format!("two entries become {name:?}; give each another `as`")));
-        }
-        match (&entry.config_map_ref, &entry.secret_ref, &entry.literal) {
-            (Some(reference), None, None) => refs.insert(name.clone(), reference.clone()),
+        let text = match (&entry.config_map_ref, &entry.secret_ref, &entry.literal) {
+            (Some(config), None, None) => elsewhere(TemplateKind::ConfigMap, &config.name, &config.key),
+            (None, Some(secret), None) => elsewhere(TemplateKind::Secret, &secret.name, &secret.key),
+            (None, None, Some(literal)) => EntryText::Literal(literal.clone()),
             _ => {
                 return Err(SpecError::field(&at, "set exactly one of configMapRef, secretRef, literal in each entry"));
             }
         };
+        parsed.push(Entry { text, name: entry.name.clone(), into });
     }
-    Ok(refs)
+    Ok(parsed)
 }
 
 /// Whether the Secret has the templated values only. An object that has the earlier `include`, which had `Merge` as the default

@@ -233,6 +233,7 @@ fn content(data: BTreeMap<String, SecretBytes>) -> Content {
         created: None,
         other_annotations: 0,
         claims: Claims::default(),
+        tags: Tags::default(),
         is_intact: false,
     }
 }

@@ -1,6 +1,6 @@
 //! From what was read, or stands in the Secret already, to the data that the Secret should have.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rekey_api::{
@@ -10,8 +10,10 @@ use rekey_api::{
 
 use super::{
     Content, Engine, Fetched, Hold, Item, Lookup, Policy, Remote, Request, Seen, SeenSecret, SetFrom, Source,
+    dress::{Dressed, Texts},
     salts::{Inputs, Salted, Salts},
     source::source_text,
+    tags::Tags,
     versions::{source_version, versions},
 };
 use crate::{
@@ -26,7 +28,6 @@ use crate::{
         keys::Rewrites,
         kinds,
         property::{self, Part},
-        template::{self, Template},
         work::Work,
     },
     stop::Stop,
@@ -45,6 +46,8 @@ const COUNTDOWN: &str = "ttl";
 /// The data that a Secret should have.
 pub struct Gathered {
     pub data: BTreeMap<String, SecretBytes>,
+    /// Labels and annotations that templates have made.
+    pub tags: Tags,
     /// Versions of what was read.
     pub versions: Vec<SourceVersion>,
     /// What it was made from, as far as the store tells when that was created.
@@ -71,6 +74,7 @@ pub struct Sourced {
 }
 
 /// What there is to publish.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum Values {
     /// This.
     Here(Gathered),
@@ -110,7 +114,7 @@ pub fn gather(policy: &Policy, seen: &Seen, fetched: Option<&Fetched>, tools: To
             }
             let values = generated(recipes, content, tools.chance);
             let templates = fetched.map(|fetched| &fetched.templates);
-            if templates.is_none() && !policy.template_refs.is_empty() {
+            if templates.is_none() && !policy.template_refs().is_empty() {
                 return Ok(Values::Unread);
             }
             let is_same_source = seen.status.observed_generation == Some(policy.generation);
@@ -240,13 +244,13 @@ fn mapped(remote: &Remote, fetched: &Fetched, work: &Work) -> Result<BTreeMap<St
 
 /// Data that grows no further than a Secret may: in values, and in keys, each of which takes room also if it is empty.
 #[derive(Default)]
-struct Growing {
-    data: BTreeMap<String, SecretBytes>,
+pub struct Growing {
+    pub data: BTreeMap<String, SecretBytes>,
     size: usize,
 }
 
 impl Growing {
-    fn insert(&mut self, key: String, value: SecretBytes) -> Result<(), RenderError> {
+    pub fn insert(&mut self, key: String, value: SecretBytes) -> Result<(), RenderError> {
         self.size += value.len();
         let before = self.data.insert(key, value);
         self.size -= before.map_or(0, |before| before.len());
@@ -260,7 +264,7 @@ impl Growing {
 fn of_engine(
     policy: &Policy,
     engine: &Engine,
-    (seen, answer, templates): (&Seen, &Answer, &BTreeMap<String, String>),
+    (seen, answer, templates): (&Seen, &Answer, &Texts),
     tools: Tools<'_>,
 ) -> Result<Values, SpecError> {
     let (now, work) = (tools.now, Work::shared(tools.stop));
@@ -311,7 +315,9 @@ pub(super) fn kept(policy: &Policy, seen: &Seen, content: &Content) -> Gathered 
     let expires = issue.as_ref().and_then(|issue| time::parse(issue.expires.as_deref()?));
     let seed = published.and_then(|published| published.seed.clone());
     let salts = Salts { seed, ..Salts::default() };
-    Gathered { versions: seen.status.source_versions.clone(), issue, expires, salts, ..Gathered::of(data) }
+    let tags = policy.made_of(&content.tags);
+    let dressed = Dressed { data, tags };
+    Gathered { versions: seen.status.source_versions.clone(), issue, expires, salts, ..Gathered::from(dressed) }
 }
 
 /// What stands in the Secret already stays: it is the only copy.
@@ -326,46 +332,19 @@ fn generated(
 
 impl Gathered {
     fn of(data: BTreeMap<String, SecretBytes>) -> Self {
-        let (versions, origins) = (Vec::new(), Vec::new());
-        let salts = Salts::default();
-        Self { data, versions, origins, issue: None, rotation: None, salts, next: None, expires: None }
+        Self::from(Dressed { data, tags: Tags::default() })
     }
 
-    fn made((data, salts): Salted) -> Self {
-        Self { salts, ..Self::of(data) }
+    fn made((dressed, salts): Salted) -> Self {
+        Self { salts, ..Self::from(dressed) }
     }
 }
 
-impl Policy {
-    /// Adds what templates make of the values, and checks that the whole can be a Secret of its type.
-    pub(super) fn dress(
-        &self,
-        values: &BTreeMap<String, SecretBytes>,
-        more: Option<&BTreeMap<String, String>>,
-        seed: &DigestKey,
-        work: &Arc<Work>,
-    ) -> Result<BTreeMap<String, SecretBytes>, SpecError> {
-        let mut dressed = Growing::default();
-        for (name, value) in values.iter().filter(|_| !self.replace) {
-            dressed.insert(name.clone(), value.clone())?;
-        }
-        let seed = template::Seed::new(seed, &self.namespace, &self.secret);
-        let renderer = template::Renderer::new(values, &seed, work);
-        for (name, source) in &self.templates {
-            let at = format!("spec.target.template.data {name:?}");
-            dressed.insert(name.clone(), renderer.render(&Template { at: &at, ..Template::new(name, source) })?)?;
-        }
-        for (name, source) in more.into_iter().flatten() {
-            let at = format!("spec.target.template.from {name:?}");
-            let template = Template { at: &at, ..Template::new(name, source) };
-            dressed.insert(name.clone(), renderer.render(&template).map_err(RenderError::elsewhere)?)?;
-        }
-        let data = dressed.data;
-        match self.hold {
-            Hold::Whole => kinds::check(&self.kind, &data)?,
-            Hold::Keys | Hold::Record => kinds::check("Opaque", &data)?,
-        }
-        Ok(data)
+impl From<Dressed> for Gathered {
+    fn from(Dressed { data, tags }: Dressed) -> Self {
+        let (versions, origins) = (Vec::new(), Vec::new());
+        let salts = Salts::default();
+        Self { data, tags, versions, origins, issue: None, rotation: None, salts, next: None, expires: None }
     }
 }
 

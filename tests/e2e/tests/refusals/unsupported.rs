@@ -30,10 +30,7 @@ fn policy_table() -> Vec<(Value, &'static str)> {
     let rollout = |more: Value| json!({"rollout": more});
     let window = json!([{"cron": "0 2 * * *", "duration": "2h"}]);
     let worker = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "worker"});
-    let config = json!({"name": "app", "key": "conf"});
-    let from = |entry: Value| json!({"target": {"template": {"from": [entry]}}});
     let data_from = |entry: Value| json!({"source": {"remote": {"dataFrom": [entry]}}});
-    let rewrite = |entry: Value| data_from(json!({"extract": {"key": "k"}, "rewrite": [entry]}));
     vec![
         (rollout(json!({"onFailure": "RollBack"})), "spec.rollout.onFailure: RollBack"),
         (rollout(json!({"windows": window})), "spec.rollout.windows"),
@@ -44,25 +41,9 @@ fn policy_table() -> Vec<(Value, &'static str)> {
         (json!({"immutability": "Versioned", "versions": {"references": "Publish"}}), "spec.immutability: Versioned"),
         (json!({"versions": {"keep": 2}}), "spec.versions"),
         (rollout(json!({"stableFor": "30s"})), "spec.rollout.stableFor: another value than 10s"),
-        (rewrite(json!({"transform": {"template": "{{ .value }}"}})), "spec.source.remote.dataFrom.rewrite.transform"),
-        (rewrite(json!({"merge": {"strategy": "JSON", "into": "all"}})), "spec.source.remote.dataFrom.rewrite.merge"),
         (
             data_from(json!({"extract": {"key": "k", "metadataPolicy": "Fetch"}})),
             "spec.source.remote.dataFrom.extract.metadataPolicy: Fetch",
-        ),
-        (from(json!({"secretRef": config, "as": "a"})), "spec.target.template.from.secretRef"),
-        (from(json!({"literal": "x", "as": "a"})), "spec.target.template.from.literal"),
-        (
-            from(json!({"configMapRef": config, "yields": "KeysAndValues"})),
-            "spec.target.template.from.yields: KeysAndValues",
-        ),
-        (
-            from(json!({"configMapRef": config, "as": "example.com/a", "into": "Labels"})),
-            "spec.target.template.from.into: Labels",
-        ),
-        (
-            json!({"target": {"template": {"metadata": {"labels": {"a": "{{ .password }}"}}}}}),
-            "spec.target.template.metadata.labels: a template as a value",
         ),
     ]
 }

@@ -15,6 +15,7 @@ mod sources;
 mod statuses;
 mod stores;
 mod taken_over;
+mod templates;
 mod values;
 mod vault;
 
@@ -58,6 +59,8 @@ fn main() -> Result<ExitCode> {
             test("an_app_role_reads_and_rotates_kv_version_1", vault::app_role_and_version_1),
             test("a_value_goes_from_the_store_into_a_secret", content::arrives),
             test("a_secret_is_dressed_as_the_template_says", content::dressed),
+            test("templates_make_names_keys_labels_and_annotations", templates::all_together),
+            test("a_template_in_a_secret_needs_its_consent", templates::consent),
             test("values_of_two_stores_meet_in_one_secret", content::two_stores),
             test("a_change_in_the_store_arrives", content::change),
             test("columns_tell_the_truth_and_kubectl_can_wait", content::columns),

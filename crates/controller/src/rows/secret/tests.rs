@@ -50,6 +50,20 @@ fn labels_and_annotations_are_as_wanted_with_others_beside_but_none_of_ours_left
 }
 
 #[test]
+fn what_templates_have_made_is_known_by_its_mark() {
+    let row = managed(&[]);
+    let Managed { labels, annotations, .. } = row.managed().unwrap();
+    let made = labels.beside(&wanted(&[("tier", "db")])).unwrap();
+    let notes = annotations.beside(&wanted(&[(names::POLICY, "db"), (names::REVISION, "r1")])).unwrap();
+    let tags = policy::Tags { labels: wanted(&[("team", "shop")]), annotations: wanted(&[("note", "ours")]) };
+    assert_eq!(policy::mark(made.into_iter(), notes.into_iter()), tags.mark());
+    let other = policy::Tags { labels: wanted(&[("team", "other")]), ..tags.clone() };
+    assert_ne!(other.mark(), tags.mark());
+    assert_eq!(labels.beside(&wanted(&[("tier", "cache")])), None, "what is wanted is not there");
+    assert_eq!(policy::Tags::default().mark(), None);
+}
+
+#[test]
 fn what_others_write_on_a_secret_takes_no_room_in_its_row() {
     let large = "x".repeat(240 * 1024);
     let row = managed(&[]);

@@ -9,7 +9,7 @@ fn keys(source: &Value, template: &Value) -> String {
         Ok(policy) => policy,
         Err(error) => return error.to_string(),
     };
-    let templates = policy.template_refs.keys().map(|name| (name.clone(), "from".to_owned())).collect();
+    let templates = policy.template_refs().into_iter().map(|at| (at, SecretBytes::from("from"))).collect();
     let fetched = Fetched { templates, ..world.fetched() };
     world.sync_with(Some(&fetched)).unwrap();
     world.data.keys().map(String::as_str).collect::<Vec<_>>().join(" ")
@@ -67,4 +67,177 @@ fn a_label_that_kubernetes_refuses_is_refused_by_its_name() {
         let text = at(bad).unwrap_err().to_string();
         assert!(text.starts_with("spec.target.template.metadata.labels: the value of \"team\""), "{text}");
     }
+}
+
+/// What the templates that stand elsewhere are.
+const TEXTS: [(TemplateKind, &str, &str); 3] = [
+    (TemplateKind::ConfigMap, "conf", "from {{ .username }}"),
+    (TemplateKind::Secret, "good", "secret {{ .username }}"),
+    (TemplateKind::Secret, "bad", "hunter2 {{ .hunter2 }}"),
+];
+
+fn sync(world: &mut World) -> Result<Plan, String> {
+    let read = |(kind, key, text): (TemplateKind, &str, &str)| {
+        let at = TemplateRef { kind, name: "app".to_owned(), key: key.to_owned() };
+        (at, SecretBytes::from(text))
+    };
+    Policy::try_from(&world.object)
+        .map_err(|error| error.to_string())?
+        .prove(&Stop::default())
+        .map_err(|error| error.to_string())?;
+    let fetched = Fetched { templates: TEXTS.map(read).into(), ..world.fetched() };
+    world.now += TimeDelta::seconds(1);
+    world.sync_with(Some(&fetched)).map_err(|error| error.to_string())
+}
+
+/// Data, labels and annotations of the Secret with this template: those that are not always there.
+fn made(source: Option<&Value>, template: &Value) -> Result<String, String> {
+    let mut spec = json!({"target": {"template": template}});
+    if let Some(source) = source {
+        spec["source"] = source.clone();
+    }
+    let plan = sync(&mut World::with(&spec))?;
+    let Some(Step::Apply(desired)) = plan.steps.first() else { panic!("{plan:?}") };
+    let data = text(&desired.data).into_iter().map(|(name, value)| format!("{name}={value}"));
+    let ours = |(name, _): &(&String, &String)| name.as_str() != names::MANAGED_BY && !name.starts_with("rekey.dev/");
+    let tags = |kind: &'static str, tags: &BTreeMap<String, String>| {
+        tags.iter().filter(ours).map(|(name, value)| format!("{kind}:{name}={value}")).collect::<Vec<_>>()
+    };
+    let all = data.chain(tags("l", &desired.labels)).chain(tags("a", &desired.annotations));
+    Ok(all.collect::<Vec<_>>().join(" "))
+}
+
+fn table(cases: &[(Value, Result<&str, &str>)]) {
+    for (template, expected) in cases {
+        match (made(None, template), expected) {
+            (Ok(given), Ok(expected)) => assert_eq!(given, *expected, "{template}"),
+            (Err(said), Err(part)) => {
+                assert!(said.contains(part) && !said.contains("hunter2"), "{template}: {said}");
+            }
+            (given, _) => panic!("{template}: {given:?}"),
+        }
+    }
+}
+
+#[test]
+fn an_entry_yields_a_value_or_keys_and_values() {
+    let from = |entries: Value| json!({ "from": entries });
+    let all = json!({"literal": "{{ range $k, $v := . }}X_{{ $k }}: {{ $v }}\n{{ end }}", "yields": "KeysAndValues"});
+    let (conf, good, bad) = (
+        json!({"configMapRef": {"name": "app", "key": "conf"}, "as": "a"}),
+        json!({"secretRef": {"name": "app", "key": "good"}, "as": "b"}),
+        json!({"secretRef": {"name": "app", "key": "bad"}, "as": "b"}),
+    );
+    let literal = |text: &str| json!({"literal": text, "yields": "KeysAndValues"});
+    table(&[
+        (from(json!([{"literal": "hi {{ .username }}", "as": "a"}])), Ok("a=hi orders")),
+        (from(json!([all])), Ok("X_password=one X_username=orders")),
+        (from(json!([conf, good])), Ok("a=from orders b=secret orders")),
+        // In their order, and data over them.
+        (from(json!([literal("a: 1\nb: 2"), literal("b: 3\nc: 4")])), Ok("a=1 b=3 c=4")),
+        (json!({"data": {"a": "data"}, "from": [literal("a: 1\nb: 2"), conf]}), Ok("a=data b=2")),
+        (json!({"mergePolicy": "Merge", "from": [literal("username: x")]}), Ok("password=one username=x")),
+        (from(json!([literal("")])), Ok("")),
+        (
+            from(json!([literal("- a")])),
+            Err("spec.target.template.from[0]: line 1, column 1 of what it renders to is not"),
+        ),
+        (from(json!([literal("a/b: c")])), Err(r#""a/b" cannot be a key"#)),
+        (from(json!([conf, literal("{{ .nope }}")])), Err("spec.target.template.from[1]: line 1, column 4")),
+        (from(json!([literal("{{ .nope ")])), Err("spec.target.template.from[0]: line 1")),
+        // Nothing of what stands in a Secret.
+        (from(json!([bad])), Err("spec.target.template.from[0]: line 1, column 12: it does not work there")),
+    ]);
+    let generated = json!({"generated": {"fields": [{"key": "password", "password": {}}]}});
+    let said = made(Some(&generated), &from(json!([literal("password: x")]))).unwrap_err();
+    assert!(said.contains("\"password\" is a generated key"), "{said}");
+}
+
+#[test]
+fn templates_make_labels_and_annotations() {
+    let metadata = |metadata: Value| json!({ "metadata": metadata });
+    let into = |text: &str, into: &str| json!({"literal": text, "yields": "KeysAndValues", "into": into});
+    let read = "password=one username=orders";
+    let argo = "argocd.argoproj.io/secret-type";
+    let with = |tags: &str| format!("{read} {tags}");
+    let long = "x".repeat(64);
+    let many = (0..65).map(|at| format!("k{at}: v\n")).collect::<Vec<_>>().concat();
+    table(&[
+        (
+            metadata(
+                json!({"labels": {"owner": "{{ .username }}", "team": "shop"}, "annotations": {"n": "{{ .username }} !"}}),
+            ),
+            Ok(&with("l:owner=orders l:team=shop a:n=orders !")),
+        ),
+        (
+            json!({"from": [into("a: {{ .username }}", "Labels"), into("b/c: d e", "Annotations")]}),
+            Ok(&with("l:a=orders a:b/c=d e")),
+        ),
+        (
+            json!({"from": [{"literal": "{{ .username }}", "as": "a.b/c", "into": "Labels"}]}),
+            Ok(&with("l:a.b/c=orders")),
+        ),
+        // What metadata says counts, whether it is a template or not.
+        (
+            json!({"metadata": {"labels": {"a": "fixed", "b": "{{ .username }}"}}, "from": [into("a: x\nb: y\nc: z", "Labels")]}),
+            Ok(&with("l:a=fixed l:b=orders l:c=z")),
+        ),
+        (metadata(json!({"labels": {argo: "repository"}})), Ok(&with("l:argocd.argoproj.io/secret-type=repository"))),
+        (
+            metadata(json!({"labels": {"a": "{{ .username }} x"}})),
+            Err(r#"spec.target.template.metadata.labels "a": the value of "a" has at most 63"#),
+        ),
+        (
+            metadata(json!({"labels": {"a": format!("{{{{ print \"{long}\" }}}}")}})),
+            Err("the value of \"a\" has at most 63"),
+        ),
+        (
+            metadata(json!({"labels": {"a b": "x"}})),
+            Err("spec.target.template.metadata.labels: \"a b\" cannot be the name"),
+        ),
+        (
+            metadata(json!({"labels": {"a": "{{ .nope }}"}})),
+            Err("spec.target.template.metadata.labels \"a\": line 1, column 4"),
+        ),
+        (
+            json!({"from": [into("rekey.dev/policy: x", "Annotations")]}),
+            Err(r#"spec.target.template.from[0]: "rekey.dev/policy" belongs to other software"#),
+        ),
+        (json!({"from": [into("rekey.dev/usable-by: x", "Annotations")]}), Err("belongs to other software")),
+        (json!({"from": [into("argocd.argoproj.io/instance: x", "Labels")]}), Err("belongs to other software")),
+        (json!({"from": [into("app.kubernetes.io/managed-by: x", "Labels")]}), Err("is set by Rekey")),
+        (json!({"from": [into("Upper.com/a: x", "Labels")]}), Err("cannot be the name")),
+        (json!({"from": [into(&many, "Labels")]}), Err("more than 64")),
+        (
+            json!({"from": [{"literal": "x", "as": "rekey.dev/a", "into": "Labels"}]}),
+            Err("spec.target.template.from: \"rekey.dev/a\" belongs"),
+        ),
+    ]);
+}
+
+#[test]
+fn labels_that_follow_a_value_are_written_with_it_and_not_again() {
+    let mut world =
+        World::with(&json!({"target": {"template": {"metadata": {"labels": {"owner": "{{ .username }}"}}}}}));
+    let labels = |plan: &Plan| match plan.steps.first() {
+        Some(Step::Apply(desired)) => desired.labels.get("owner").cloned(),
+        Some(_) | None => None,
+    };
+    let plan = sync(&mut world).unwrap();
+    assert_eq!(labels(&plan).as_deref(), Some("orders"));
+    let (mark, revision) = (world.published().changes.tags.clone(), world.published().revision.clone());
+    assert!(mark.is_some());
+    assert_eq!(writes(&sync(&mut world).unwrap()), 0, "nothing has changed");
+    world.object.spec.target.template =
+        serde_json::from_value(json!({"metadata": {"labels": {"owner": "x-{{ .username }}"}}})).unwrap();
+    let plan = sync(&mut world).unwrap();
+    assert_eq!(labels(&plan).as_deref(), Some("x-orders"));
+    assert_eq!(world.published().revision, revision, "the data is the same");
+    assert_ne!(world.published().changes.tags, mark);
+    world.object.spec.target.template = None;
+    if let SeenSecret::Ours { dressed, .. } = &mut world.secret {
+        *dressed = false; // the label is still there
+    }
+    assert_eq!(labels(&sync(&mut world).unwrap()), None);
+    assert_eq!(world.published().changes.tags, None);
 }

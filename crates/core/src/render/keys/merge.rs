@@ -70,7 +70,6 @@ impl Merge {
                 }
                 continue;
             };
-            let (name, _) = named.get_key_value(name).map_or((name, ()), |(name, _)| (name.as_str(), ()));
             for (member, value) in objects(at, name, value, work)? {
                 let before = members.insert(member.clone(), (name, value));
                 if let Some((other, _)) = before.filter(|_| self.is_strict) {

@@ -1,0 +1,137 @@
+//! What templates make of the values: data, labels and annotations of the Secret, in the order of External Secrets. Entries of
+//! `from` come first, each over those before it, then `data` and `metadata` over them.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use rekey_api::policy::TemplateInto;
+
+use super::{
+    Hold, Policy, Source,
+    tags::Tags,
+    templates::{AT, Entry, EntryText, TemplateKind, TemplateRef},
+    values::Growing,
+};
+use crate::{
+    SecretBytes, SpecError,
+    digest::DigestKey,
+    render::{
+        RenderError, kinds, mapping,
+        template::{Renderer, Seed, Template},
+        work::Work,
+    },
+};
+
+/// Templates that were read.
+pub type Texts = BTreeMap<TemplateRef, SecretBytes>;
+
+/// A Secret that templates have been at.
+#[derive(Default, PartialEq, Eq)]
+pub struct Dressed {
+    pub data: BTreeMap<String, SecretBytes>,
+    pub tags: Tags,
+}
+
+/// What has been made so far.
+struct Making<'a> {
+    policy: &'a Policy,
+    renderer: Renderer<'a>,
+    work: &'a Work,
+    data: Growing,
+    tags: Tags,
+}
+
+impl Policy {
+    /// Adds what templates make of the values, and checks that the whole can be a Secret of its type.
+    pub(super) fn dress(
+        &self,
+        values: &BTreeMap<String, SecretBytes>,
+        texts: Option<&Texts>,
+        seed: &DigestKey,
+        work: &Arc<Work>,
+    ) -> Result<Dressed, SpecError> {
+        let mut data = Growing::default();
+        for (name, value) in values.iter().filter(|_| !self.replace) {
+            data.insert(name.clone(), value.clone())?;
+        }
+        let seed = Seed::new(seed, &self.namespace, &self.secret);
+        let renderer = Renderer::new(values, &seed, work);
+        let mut making = Making { policy: self, renderer, work, data, tags: Tags::default() };
+        for (index, entry) in self.entries.iter().enumerate() {
+            making.entry(&format!("{AT}.from[{index}]"), &format!("from[{index}]"), entry, texts)?;
+        }
+        for (name, text) in &self.templates {
+            let template = Template { at: &format!("{AT}.data {name:?}"), ..Template::new(name, text) };
+            let made = making.renderer.render(&template)?;
+            making.data.insert(name.clone(), made)?;
+        }
+        for (into, kind) in [(TemplateInto::Labels, "labels"), (TemplateInto::Annotations, "annotations")] {
+            for (name, text) in self.tags.of(into) {
+                let (at, seed) = (format!("{AT}.metadata.{kind} {name:?}"), format!("{kind}/{name}"));
+                let made = making.renderer.render(&Template { at: &at, ..Template::new(&seed, text) })?;
+                making.tags.insert(&at, into, name, &made)?;
+            }
+        }
+        let Making { data, tags, .. } = making;
+        // What is written as it is stands over what is made.
+        let tags = self.made_of(&tags);
+        match self.hold {
+            Hold::Whole => kinds::check(&self.kind, &data.data)?,
+            Hold::Keys | Hold::Record => kinds::check("Opaque", &data.data)?,
+        }
+        Ok(Dressed { data: data.data, tags })
+    }
+}
+
+impl Making<'_> {
+    /// A mistake of a template that stands in another object may be fixed there at any time.
+    fn entry(&mut self, at: &str, seed: &str, entry: &Entry, texts: Option<&Texts>) -> Result<(), SpecError> {
+        let added = self.added(at, seed, entry, texts);
+        added.map_err(|error| match (&entry.text, error) {
+            (EntryText::Elsewhere(_), SpecError::Render(error)) => error.elsewhere().into(),
+            (_, error) => error,
+        })
+    }
+
+    fn added(&mut self, at: &str, seed: &str, entry: &Entry, texts: Option<&Texts>) -> Result<(), SpecError> {
+        let (text, is_secret) = match &entry.text {
+            EntryText::Literal(text) => (Some(text.as_str()), false),
+            EntryText::Elsewhere(reference) => {
+                let text = texts.and_then(|texts| texts.get(reference));
+                (text.and_then(SecretBytes::expose_text), reference.kind == TemplateKind::Secret)
+            }
+        };
+        let Some(text) = text else {
+            let text = "the template is not UTF-8 text".to_owned();
+            return Err(RenderError::TemplateFailed { at: at.to_owned(), text }.into());
+        };
+        let name = entry.name.as_deref().unwrap_or(seed);
+        let made = self.renderer.render(&Template { name, at, text, is_secret })?;
+        if let Some(name) = &entry.name {
+            return self.add(at, entry.into, name, made);
+        }
+        let failed = |text| RenderError::TemplateFailed { at: at.to_owned(), text };
+        for (name, value) in mapping::read(&made, self.work)?.map_err(failed)? {
+            self.add(at, entry.into, &name, value)?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, at: &str, into: TemplateInto, name: &str, value: SecretBytes) -> Result<(), SpecError> {
+        match into {
+            TemplateInto::Data => {
+                let is_generated =
+                    matches!(&self.policy.source, Source::Generated(recipes) if recipes.contains_key(name));
+                if is_generated {
+                    // What was generated stands nowhere but in the Secret.
+                    let text = format!("{name:?} is a generated key; make another one");
+                    return Err(RenderError::TemplateFailed { at: at.to_owned(), text }.into());
+                }
+                if !kinds::valid_key(name) {
+                    return Err(RenderError::InvalidKey { key: name.chars().take(253).collect() }.into());
+                }
+                Ok(self.data.insert(name.to_owned(), value)?)
+            }
+            TemplateInto::Labels | TemplateInto::Annotations => Ok(self.tags.insert(at, into, name, &value)?),
+        }
+    }
+}

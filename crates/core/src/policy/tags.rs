@@ -1,0 +1,114 @@
+//! Labels and annotations that templates make. They are known only when the values are, so the record on the Secret says which
+//! ones were made last: who looks at the Secret can tell that they are still there without rendering anything.
+
+use std::collections::BTreeMap;
+
+use rekey_api::policy::TemplateInto;
+use uuid::Uuid;
+
+use super::refuse;
+use crate::{SecretBytes, render::RenderError};
+
+/// Labels, or annotations, that the templates of one policy make at most.
+const MOST: usize = 64;
+
+/// Labels and annotations.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tags {
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Tags {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty() && self.annotations.is_empty()
+    }
+
+    /// Those of one kind.
+    pub(super) fn of(&self, into: TemplateInto) -> &BTreeMap<String, String> {
+        match into {
+            TemplateInto::Labels => &self.labels,
+            TemplateInto::Data | TemplateInto::Annotations => &self.annotations,
+        }
+    }
+
+    /// Those whose values are so, and the rest.
+    pub(super) fn apart(self, is_so: impl Fn(&str) -> bool) -> (Self, Self) {
+        let part = |all: BTreeMap<String, String>| all.into_iter().partition(|(_, value)| is_so(value));
+        let ((labels, other_labels), (annotations, other_annotations)) = (part(self.labels), part(self.annotations));
+        (Self { labels, annotations }, Self { labels: other_labels, annotations: other_annotations })
+    }
+
+    /// Those that pass.
+    pub(super) fn filtered(&self, passes: impl Fn(TemplateInto, &str) -> bool) -> Self {
+        let part = |into, all: &BTreeMap<String, String>| {
+            let all = all.iter().filter(|(name, _)| passes(into, name));
+            all.map(|(name, value)| (name.clone(), value.clone())).collect()
+        };
+        Self {
+            labels: part(TemplateInto::Labels, &self.labels),
+            annotations: part(TemplateInto::Annotations, &self.annotations),
+        }
+    }
+
+    /// Adds what a template has made. `at` is where the template stands.
+    ///
+    /// # Errors
+    /// `WrongTag`, which names it and never says its value.
+    pub(super) fn insert(
+        &mut self,
+        at: &str,
+        into: TemplateInto,
+        name: &str,
+        value: &SecretBytes,
+    ) -> Result<(), RenderError> {
+        let wrong = |text: String| RenderError::WrongTag { at: at.to_owned(), text };
+        refuse::tag_name(into, name).map_err(wrong)?;
+        let Some(value) = value.expose_text() else {
+            return Err(wrong(format!("the value of {name:?} is not UTF-8 text")));
+        };
+        refuse::tag_value(into, name, value).map_err(wrong)?;
+        let tags = match into {
+            TemplateInto::Labels => &mut self.labels,
+            TemplateInto::Data | TemplateInto::Annotations => &mut self.annotations,
+        };
+        tags.insert(name.to_owned(), value.to_owned());
+        if tags.len() > MOST { Err(wrong(format!("more than {MOST} are made"))) } else { Ok(()) }
+    }
+
+    /// Stands for all of them in the record of the Secret; `None`: there is none.
+    #[must_use]
+    pub fn mark(&self) -> Option<String> {
+        let each = |all: &BTreeMap<String, String>| -> Vec<(String, Uuid)> {
+            all.iter().map(|(name, value)| (name.clone(), value_mark(value))).collect()
+        };
+        let (labels, annotations) = (each(&self.labels), each(&self.annotations));
+        let pair = |(name, value): &(String, Uuid)| (name.clone(), *value);
+        mark(labels.iter().map(pair), annotations.iter().map(pair))
+    }
+}
+
+/// Stands for labels and annotations whose values are [marks](value_mark), each in the order of their names. It tells nobody
+/// more than they do, who stand beside it.
+#[must_use]
+pub fn mark(
+    labels: impl Iterator<Item = (String, Uuid)>,
+    annotations: impl Iterator<Item = (String, Uuid)>,
+) -> Option<String> {
+    let mut text = String::new();
+    for (kind, (name, value)) in labels.map(|tag| ("label", tag)).chain(annotations.map(|tag| ("annotation", tag))) {
+        text.extend([kind, "\0", &name, "\0", &value.to_string(), "\0"]);
+    }
+    (!text.is_empty()).then(|| value_mark(&text).to_string())
+}
+
+/// Stands for a value, in 16 bytes however long it is. Whoever makes two that are taken for the same fools only himself: what
+/// a policy wants and what stands on its Secret are both the tenant's.
+#[must_use]
+pub fn value_mark(text: &str) -> Uuid {
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes())
+}

@@ -1,0 +1,110 @@
+//! Names that templates make, and templates that make keys, labels and annotations.
+
+use std::sync::Arc;
+
+use anyhow::{Result, ensure};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::ResourceExt as _;
+use rekey_e2e::{Scene, World, wait::until};
+use serde_json::{Value, json};
+
+pub async fn all_together(world: Arc<World>) -> Result<()> {
+    let scene = Scene::new(&world, "templates").await?;
+    let _operator = scene.operator()?;
+    put(&world, &scene, "orders").await?;
+    scene
+        .apply(json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "app"},
+            "data": {"conf": "user={{ .db_user }}", "tags": "tier: gold\nowner: nobody\n"},
+        }))
+        .await?;
+    scene.secret("logins", &[("login", "{{ .db_user }}:{{ .db_pass }}")]).await?;
+    scene.policy_of("db", spec(&scene, "logins")).await?;
+    let wanted = [("URL", "db://orders"), ("app.conf", "user=orders"), ("login", "orders:p@ss"), ("port", "0123")];
+    scene.wait_data("db", &wanted).await?;
+    scene.wait_synced("db").await?;
+    ensure!(dress(&scene).await? == ["gold", "orders", "repository", "db of orders"], "{:?}", dress(&scene).await?);
+    let before = scene.api::<Secret>().get("db").await?;
+    scene.sync("db").await?;
+    let after = scene.api::<Secret>().get("db").await?;
+    ensure!(before.resource_version() == after.resource_version(), "nothing has changed, and the Secret was written");
+    // A label that somebody has changed is repaired.
+    scene.annotate::<Secret>("db", "example.com/about", "edited").await?;
+    until("the annotation is repaired", || async { Ok((dress(&scene).await?[3] == "db of orders").then_some(())) })
+        .await?;
+    // Labels follow the value.
+    put(&world, &scene, "billing").await?;
+    until("the label follows", || async { Ok((dress(&scene).await?[1] == "billing").then_some(())) }).await?;
+    // What renders to no label is named, and the value is not said.
+    put(&world, &scene, "hunter 2").await?;
+    let said = scene.wait_policy("db", "Ready=True/InvalidData").await;
+    let said = match said {
+        Ok(said) => said,
+        Err(_) => scene.wait_policy("db", "Ready=False/InvalidData").await?,
+    };
+    ensure!(said.contains("\"owner\"") && !said.contains("hunter"), "{said}");
+    Ok(())
+}
+
+/// A Secret that says who may use it is no template for others.
+pub async fn consent(world: Arc<World>) -> Result<()> {
+    let scene = Scene::new(&world, "consent").await?;
+    let _operator = scene.operator()?;
+    put(&world, &scene, "orders").await?;
+    scene
+        .apply(json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "app"},
+            "data": {"conf": "user={{ .db_user }}", "tags": "tier: gold\n"},
+        }))
+        .await?;
+    ensure!(scene.api::<ConfigMap>().get("app").await?.data.is_some());
+    scene.secret("logins", &[("login", "{{ .db_user }}")]).await?;
+    scene.annotate::<Secret>("logins", "rekey.dev/usable-by", "RemoteStore/vault@bao:8200").await?;
+    scene.policy_of("db", spec(&scene, "logins")).await?;
+    let said = scene.wait_policy("db", "Ready=False/AccessDenied").await?;
+    ensure!(said.contains("may be used by others only") && said.contains("SecretPolicy/db"), "{said}");
+    scene.annotate::<Secret>("logins", "rekey.dev/usable-by", "SecretPolicy/db").await?;
+    scene.ask_sync("db").await?;
+    scene.wait_synced("db").await?;
+    Ok(())
+}
+
+async fn put(world: &World, scene: &Scene, user: &str) -> Result<()> {
+    let (a, b) = (json!({ "user": user }), json!({"pass": "p@ss"}));
+    world.bao.put(&scene.key("db"), &json!({"a": a.to_string(), "b": b.to_string()})).await?;
+    Ok(())
+}
+
+fn spec(scene: &Scene, secret: &str) -> Value {
+    json!({
+        "source": {"remote": {
+            "storeRef": {"name": "vault"},
+            "refreshInterval": "10s",
+            "dataFrom": [{
+                "extract": {"key": scene.key("db")},
+                "rewrite": [{"merge": {}}, {"transform": {"template": "db_{{ .value }}"}}],
+            }],
+        }},
+        "target": {"template": {
+            "metadata": {
+                "labels": {"owner": "{{ .db_user }}", "argocd.argoproj.io/secret-type": "repository"},
+                "annotations": {"example.com/about": "db of {{ .db_user }}"},
+            },
+            "data": {"URL": "db://{{ .db_user }}"},
+            "from": [
+                {"configMapRef": {"name": "app", "key": "conf"}, "as": "app.conf"},
+                {"secretRef": {"name": secret, "key": "login"}, "as": "login"},
+                {"literal": "URL: other\nport: 0123\n", "yields": "KeysAndValues"},
+                {"configMapRef": {"name": "app", "key": "tags"}, "yields": "KeysAndValues", "into": "Labels"},
+            ],
+        }},
+    })
+}
+
+/// What the templates have made of labels and annotations.
+async fn dress(scene: &Scene) -> Result<[String; 4]> {
+    let secret = scene.api::<Secret>().get("db").await?;
+    let label = |name: &str| secret.labels().get(name).cloned().unwrap_or_default();
+    let about = secret.annotations().get("example.com/about").cloned().unwrap_or_default();
+    Ok([label("tier"), label("owner"), label("argocd.argoproj.io/secret-type"), about])
+}
