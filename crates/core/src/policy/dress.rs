@@ -7,7 +7,7 @@ use rekey_api::policy::TemplateInto;
 
 use super::{
     Hold, Policy, Source,
-    tags::Tags,
+    tags::{MOST, Tags},
     templates::{AT, Entry, EntryText, TemplateKind, TemplateRef},
     values::Growing,
 };
@@ -74,6 +74,12 @@ impl Policy {
         let Making { data, tags, .. } = making;
         // What is written as it is stands over what is made.
         let tags = self.made_of(&tags);
+        for (fixed, made) in [(&self.labels, &tags.labels), (&self.annotations, &tags.annotations)] {
+            if fixed.len() + made.len() > MOST {
+                let text = format!("it comes to more than {MOST} labels or annotations");
+                return Err(RenderError::WrongTag { at: AT.to_owned(), text }.into());
+            }
+        }
         match self.hold {
             Hold::Whole => kinds::check(&self.kind, &data.data)?,
             Hold::Keys | Hold::Record => kinds::check("Opaque", &data.data)?,

@@ -9,8 +9,8 @@ use uuid::Uuid;
 use super::refuse;
 use crate::{SecretBytes, render::RenderError};
 
-/// Labels, or annotations, that the templates of one policy make at most.
-const MOST: usize = 64;
+/// Labels, or annotations, that a policy gives a Secret at most: as many as its template may name.
+pub const MOST: usize = 64;
 
 /// Labels and annotations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

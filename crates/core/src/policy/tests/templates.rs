@@ -209,6 +209,10 @@ fn templates_make_labels_and_annotations() {
         (json!({"from": [into("Upper.com/a: x", "Labels")]}), Err("cannot be the name")),
         (json!({"from": [into(&many, "Labels")]}), Err("more than 64")),
         (
+            json!({"metadata": {"labels": {"fixed": "x"}}, "from": [into(&many[..many.len() - 7], "Labels")]}),
+            Err("more than 64 labels"),
+        ),
+        (
             json!({"from": [{"literal": "x", "as": "rekey.dev/a", "into": "Labels"}]}),
             Err("spec.target.template.from: \"rekey.dev/a\" belongs"),
         ),
