@@ -74,8 +74,6 @@ pub const MANAGER_STATUS: &str = "rekey-status";
 /// Field manager of pod template markers.
 pub const MANAGER_RESTART: &str = "rekey-restart";
 
-/// Label by which Argo CD finds its repositories and clusters. A template may set it, on purpose.
-
 /// Prefixes of labels and annotations that are never copied from a custom resource to a Secret: they steer other tools.
 pub const NEVER_COPIED: [&str; 6] = [
     "argocd.argoproj.io/",

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use rekey_api::{
     SecretPolicy, SecretPolicySpec, names,
     policy::{
-        DataFrom, Immutability, MetadataPolicy, OnFailure, RemoteData, Template, TemplateInto,
-        rollout::STABLE_FOR,
+        DataFrom, Immutability, MetadataPolicy, OnFailure, RemoteData, Template, TemplateInto, rollout::STABLE_FOR,
     },
 };
 

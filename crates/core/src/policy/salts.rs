@@ -99,18 +99,13 @@ impl Policy {
             Some(content @ Content { is_intact: true, .. }) => {
                 let kept = kept(self, seen, content);
                 Some(Some((Dressed { data: kept.data, tags: kept.tags }, salts)))
-            },
+            }
             Some(_) => None,
         }
     }
 
     /// Stands for all that templates are rendered from.
-    fn inputs(
-        &self,
-        values: &BTreeMap<String, SecretBytes>,
-        more: Option<&Texts>,
-        key: &DigestKey,
-    ) -> String {
+    fn inputs(&self, values: &BTreeMap<String, SecretBytes>, more: Option<&Texts>, key: &DigestKey) -> String {
         let mut all = vec![u8::from(self.replace)];
         let mut add = |name: &str, value: &[u8]| {
             for part in [name.as_bytes(), value] {

@@ -153,19 +153,23 @@ fn an_entry_yields_a_value_or_keys_and_values() {
     assert!(said.contains("\"password\" is a generated key"), "{said}");
 }
 
+fn metadata(metadata: &Value) -> Value {
+    json!({ "metadata": metadata })
+}
+
+fn into(text: &str, into: &str) -> Value {
+    json!({"literal": text, "yields": "KeysAndValues", "into": into})
+}
+
 #[test]
 fn templates_make_labels_and_annotations() {
-    let metadata = |metadata: Value| json!({ "metadata": metadata });
-    let into = |text: &str, into: &str| json!({"literal": text, "yields": "KeysAndValues", "into": into});
     let read = "password=one username=orders";
     let argo = "argocd.argoproj.io/secret-type";
     let with = |tags: &str| format!("{read} {tags}");
-    let long = "x".repeat(64);
-    let many = (0..65).map(|at| format!("k{at}: v\n")).collect::<Vec<_>>().concat();
     table(&[
         (
             metadata(
-                json!({"labels": {"owner": "{{ .username }}", "team": "shop"}, "annotations": {"n": "{{ .username }} !"}}),
+                &json!({"labels": {"owner": "{{ .username }}", "team": "shop"}, "annotations": {"n": "{{ .username }} !"}}),
             ),
             Ok(&with("l:owner=orders l:team=shop a:n=orders !")),
         ),
@@ -182,21 +186,29 @@ fn templates_make_labels_and_annotations() {
             json!({"metadata": {"labels": {"a": "fixed", "b": "{{ .username }}"}}, "from": [into("a: x\nb: y\nc: z", "Labels")]}),
             Ok(&with("l:a=fixed l:b=orders l:c=z")),
         ),
-        (metadata(json!({"labels": {argo: "repository"}})), Ok(&with("l:argocd.argoproj.io/secret-type=repository"))),
+        (metadata(&json!({"labels": {argo: "repository"}})), Ok(&with("l:argocd.argoproj.io/secret-type=repository"))),
+    ]);
+}
+
+#[test]
+fn labels_and_annotations_that_a_secret_cannot_have_are_named() {
+    let long = "x".repeat(64);
+    let many = (0..65).map(|at| format!("k{at}: v\n")).collect::<Vec<_>>().concat();
+    table(&[
         (
-            metadata(json!({"labels": {"a": "{{ .username }} x"}})),
+            metadata(&json!({"labels": {"a": "{{ .username }} x"}})),
             Err(r#"spec.target.template.metadata.labels "a": the value of "a" has at most 63"#),
         ),
         (
-            metadata(json!({"labels": {"a": format!("{{{{ print \"{long}\" }}}}")}})),
+            metadata(&json!({"labels": {"a": format!("{{{{ print \"{long}\" }}}}")}})),
             Err("the value of \"a\" has at most 63"),
         ),
         (
-            metadata(json!({"labels": {"a b": "x"}})),
+            metadata(&json!({"labels": {"a b": "x"}})),
             Err("spec.target.template.metadata.labels: \"a b\" cannot be the name"),
         ),
         (
-            metadata(json!({"labels": {"a": "{{ .nope }}"}})),
+            metadata(&json!({"labels": {"a": "{{ .nope }}"}})),
             Err("spec.target.template.metadata.labels \"a\": line 1, column 4"),
         ),
         (
