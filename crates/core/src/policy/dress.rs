@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use rekey_api::policy::TemplateInto;
+use rekey_api::{names, policy::TemplateInto};
 
 use super::{
     Hold, Policy, Source,
@@ -137,7 +137,14 @@ impl Making<'_> {
                 }
                 Ok(self.data.insert(name.to_owned(), value)?)
             }
-            TemplateInto::Labels | TemplateInto::Annotations => Ok(self.tags.insert(at, into, name, &value)?),
+            TemplateInto::Labels | TemplateInto::Annotations => {
+                // A name out of a template may come from whoever writes into the store.
+                if names::NEVER_COPIED.iter().any(|prefix| name.starts_with(prefix)) {
+                    let text = format!("{name:?} steers other tools; write it in spec.target.template.metadata");
+                    return Err(RenderError::WrongTag { at: at.to_owned(), text }.into());
+                }
+                Ok(self.tags.insert(at, into, name, &value)?)
+            }
         }
     }
 }

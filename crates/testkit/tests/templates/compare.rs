@@ -11,7 +11,7 @@ use anyhow::{Result, ensure};
 use rekey_core::{
     SecretBytes,
     digest::DigestKey,
-    render::template::{Renderer, Seed},
+    render::template::{Renderer, Seed, Template},
 };
 use rekey_testkit::oracle::{Answer, Oracle};
 
@@ -34,7 +34,7 @@ const SHOWN: usize = 40;
 pub fn ours(template: &str, data: &BTreeMap<String, Vec<u8>>) -> Ours {
     let values = data.iter().map(|(name, value)| (name.clone(), SecretBytes::new(value.clone()))).collect();
     let seed = Seed::new(&DigestKey::new(SecretBytes::from("installation")), "shop", "db");
-    let run = || Renderer::new(&values, &seed, &Arc::default()).render("t", template);
+    let run = || Renderer::new(&values, &seed, &Arc::default()).render(&Template::new("t", template));
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(result) => result.map(|bytes| bytes.expose().to_vec()).map_err(|error| error.to_string()),
         Err(_) => Ok(b"PANIC".to_vec()),

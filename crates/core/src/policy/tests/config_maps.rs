@@ -16,7 +16,8 @@ fn remote(refresh: &str) -> Value {
 }
 
 fn read(world: &World, template: &str) -> Fetched {
-    Fetched { templates: [("url".to_owned(), template.to_owned())].into(), ..world.fetched() }
+    let app = TemplateRef { kind: TemplateKind::ConfigMap, name: "app".to_owned(), key: "url".to_owned() };
+    Fetched { templates: [(app, SecretBytes::from(template))].into(), ..world.fetched() }
 }
 
 /// As the controller does with what cannot be made.
@@ -34,7 +35,7 @@ fn a_template_that_is_broken_there_waits_for_no_change_of_the_policy() {
     for template in ["{{ .password", "{{ nothing .password }}", "{{ .missing }}"] {
         let error = world.plan_with(Some(&read(&world, template))).map(|_| ()).unwrap_err();
         assert_eq!((error.reason(), error.is_final()), (Reason::TemplateError, false), "{template}: {error}");
-        assert!(error.to_string().starts_with("spec.target.template.from \"url\": "), "{error}");
+        assert!(error.to_string().starts_with("spec.target.template.from[0]: "), "{error}");
     }
 }
 

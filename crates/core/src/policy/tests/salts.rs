@@ -117,7 +117,7 @@ fn what_was_published_before_there_were_seeds_is_not_made_anew() {
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     let work = crate::render::work::Work::shared(&world.stop);
-    let data = world.policy().dress(&values, None, &world.key, &work).unwrap();
+    let data = world.policy().dress(&values, None, &world.key, &work).unwrap().data;
     let digests = world.key.of_secret("shop", "db", &data);
     world.data = data;
     record(&mut world, |published| {

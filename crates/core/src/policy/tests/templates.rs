@@ -216,7 +216,7 @@ fn labels_and_annotations_that_a_secret_cannot_have_are_named() {
             Err(r#"spec.target.template.from[0]: "rekey.dev/policy" belongs to other software"#),
         ),
         (json!({"from": [into("rekey.dev/usable-by: x", "Annotations")]}), Err("belongs to other software")),
-        (json!({"from": [into("argocd.argoproj.io/instance: x", "Labels")]}), Err("belongs to other software")),
+        (json!({"from": [into("argocd.argoproj.io/secret-type: x", "Labels")]}), Err("steers other tools")),
         (json!({"from": [into("app.kubernetes.io/managed-by: x", "Labels")]}), Err("is set by Rekey")),
         (json!({"from": [into("Upper.com/a: x", "Labels")]}), Err("cannot be the name")),
         (json!({"from": [into(&many, "Labels")]}), Err("more than 64")),

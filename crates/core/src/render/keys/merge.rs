@@ -85,7 +85,9 @@ impl Merge {
             return Err(RenderError::TooManyKeys { keys: members.len() });
         }
         let merged = match &self.into {
-            None => members.into_iter().map(|(member, (_, value))| (member.clone(), (member, text(value)))).collect(),
+            None => {
+                members.into_iter().map(|(member, (_, value))| (member.clone(), (member, json::text(value)))).collect()
+            }
             Some(into) => {
                 let object = object(&members);
                 named.insert(into.clone(), (into.clone(), object));
@@ -121,25 +123,16 @@ fn objects<'v>(at: &str, name: &str, value: &'v SecretBytes, work: &Work) -> Res
     }
 }
 
-/// A member as a value of its own.
-fn text(value: &RawValue) -> SecretBytes {
-    if json::is_null(value) { SecretBytes::default() } else { json::text(value) }
-}
-
-/// The object as JSON, without blanks. Numbers keep their digits.
+/// The object as JSON: each value as it stands in the store.
 fn object(members: &Members<'_>) -> SecretBytes {
-    let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let mut json = Vec::from(*b"{");
     for (member, (_, value)) in members {
         if json.len() > 1 {
             json.push(b',');
         }
-        json.extend(quoted(member).into_bytes());
+        json.extend(serde_json::Value::from(member.as_str()).to_string().into_bytes());
         json.push(b':');
-        match serde_json::from_str::<String>(value.get()) {
-            Ok(text) => json.extend(quoted(&text).into_bytes()),
-            Err(_) => json.extend(json::text(value).expose()),
-        }
+        json.extend(value.get().as_bytes());
     }
     json.push(b'}');
     SecretBytes::new(json)

@@ -234,7 +234,7 @@ fn what_external_secrets_rounds_or_sorts_stays_as_it_is() {
         (
             merge(&json!({"strategy": "JSON", "into": "a"})),
             &[("a", r#"{"id": 12345678901234567890123, "p": 1.10, "n": null, "l": [ 1 ]}"#)],
-            Ok(r#"a={"id":12345678901234567890123,"l":[1],"n":null,"p":1.10}"#),
+            Ok(r#"a={"id":12345678901234567890123,"l":[ 1 ],"n":null,"p":1.10}"#),
         ),
         (merge(&json!({})), &[("a", r#"{"p": 1.10, "n": null}"#), ("b", "null")], Ok("n= p=1.10")),
         (merge(&json!({})), &[("a", r#"{"x/y": "1"}"#)], Err(r#""x/y" cannot be a key"#)),

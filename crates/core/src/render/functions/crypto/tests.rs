@@ -10,7 +10,7 @@ use crate::{
     digest::DigestKey,
     render::{
         certificate,
-        template::{Renderer, Seed},
+        template::{Renderer, Seed, Template},
     },
 };
 
@@ -18,7 +18,7 @@ fn run(source: &str, values: &[(&str, &[u8])]) -> Result<Vec<u8>, String> {
     let values: BTreeMap<String, SecretBytes> =
         values.iter().map(|(name, value)| ((*name).to_owned(), SecretBytes::new(value.to_vec()))).collect();
     let seed = Seed::new(&DigestKey::new(SecretBytes::from("installation")), "shop", "db");
-    let result = Renderer::new(&values, &seed, &Arc::default()).render("t", source);
+    let result = Renderer::new(&values, &seed, &Arc::default()).render(&Template::new("t", source));
     result.map(|bytes| bytes.expose().to_vec()).map_err(|error| error.to_string())
 }
 
