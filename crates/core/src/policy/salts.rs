@@ -51,10 +51,10 @@ impl Policy {
         let salts = |seed| Salts { seed, inputs: Some(digest.clone()), are_lost: false };
         // What is only tried has work of its own: it must not be what makes the policy too much.
         let attempt = |key: &DigestKey| self.dress(values, more, key, &Work::shared(tools.stop));
-        let (published, seed) = last(seen);
-        if let Some(seed) = seed {
-            let data = self.dress(values, more, &key_of(seed), work)?;
-            return Ok(Some((data, salts(Some(seed.clone())))));
+        let (published, known) = last(seen);
+        if let Some(known) = known {
+            let dressed = self.dress(values, more, &key_of(known), work)?;
+            return Ok(Some((dressed, salts(Some(known.clone())))));
         }
         if let Some(published) = published {
             match published.changes.inputs.as_deref() {
@@ -78,13 +78,13 @@ impl Policy {
                 }
             }
         }
-        let seed = Seed::make(tools.chance);
-        let data = self.dress(values, more, &key_of(&seed), work)?;
+        let drawn = Seed::make(tools.chance);
+        let dressed = self.dress(values, more, &key_of(&drawn), work)?;
         let are_lost = self.locked
             && matches!(seen.secret, SeenSecret::Absent)
             && seen.status.revision.is_some()
-            && data != attempt(&key_of(&Seed::make(tools.chance)))?;
-        Ok(Some((data, Salts { are_lost, ..salts(Some(seed)) })))
+            && dressed != attempt(&key_of(&Seed::make(tools.chance)))?;
+        Ok(Some((dressed, Salts { are_lost, ..salts(Some(drawn)) })))
     }
 
     /// What is published, unless somebody has changed it or a rotation waits for a new value.
@@ -130,8 +130,8 @@ impl Policy {
 /// What is published, or was last, and its seed.
 fn last(seen: &Seen) -> (Option<&Published>, Option<&Seed>) {
     let published = seen.secret.published();
-    let seed = published.or(seen.last.as_deref()).and_then(|published| published.seed.as_ref());
-    (published, seed)
+    let known = published.or(seen.last.as_deref()).and_then(|published| published.seed.as_ref());
+    (published, known)
 }
 
 /// The digest key that inputs were digested with.

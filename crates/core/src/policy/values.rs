@@ -313,8 +313,7 @@ pub(super) fn kept(policy: &Policy, seen: &Seen, content: &Content) -> Gathered 
     let data = data.map(|(name, value)| (name.clone(), value.clone())).collect();
     let issue = published.and_then(|published| published.changes.issue.clone());
     let expires = issue.as_ref().and_then(|issue| time::parse(issue.expires.as_deref()?));
-    let seed = published.and_then(|published| published.seed.clone());
-    let salts = Salts { seed, ..Salts::default() };
+    let salts = Salts { seed: published.and_then(|published| published.seed.clone()), ..Salts::default() };
     let tags = policy.made_of(&content.tags);
     let dressed = Dressed { data, tags };
     Gathered { versions: seen.status.source_versions.clone(), issue, expires, salts, ..Gathered::from(dressed) }

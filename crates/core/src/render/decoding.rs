@@ -3,7 +3,7 @@
 use base64::{
     Engine as _,
     alphabet::{Alphabet, STANDARD, URL_SAFE},
-    engine::{GeneralPurpose, GeneralPurposeConfig},
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use rekey_api::policy::Decoding;
 
@@ -11,25 +11,31 @@ use crate::SecretBytes;
 
 /// As Go reads it, and so other tools of clusters: with padding, whatever the unused bits of the last character are.
 const CONFIG: GeneralPurposeConfig = GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true);
+/// In URLs and tokens the padding is mostly left out (RFC 7515, section 2).
+const UNPADDED: GeneralPurposeConfig = CONFIG.with_decode_padding_mode(DecodePaddingMode::Indifferent);
 
 /// The decoded value; `None` when it is not in that form.
 #[must_use]
 pub fn decoded(value: &SecretBytes, decoding: Decoding) -> Option<SecretBytes> {
     match decoding {
         Decoding::None => Some(value.clone()),
-        Decoding::Base64 => of(&STANDARD, value, |byte| byte.is_ascii_whitespace()),
-        Decoding::Base64Url => of(&URL_SAFE, value, |byte| byte.is_ascii_whitespace()),
+        Decoding::Base64 => of((&STANDARD, CONFIG), value, |byte| byte.is_ascii_whitespace()),
+        Decoding::Base64Url => of((&URL_SAFE, UNPADDED), value, |byte| byte.is_ascii_whitespace()),
         // Spaces are part of a value that may be no base64 at all; line breaks are skipped, as by those who guess as we do.
-        Decoding::Auto => of(&STANDARD, value, |byte| matches!(byte, b'\r' | b'\n'))
-            .or_else(|| of(&URL_SAFE, value, |byte| matches!(byte, b'\r' | b'\n')))
+        Decoding::Auto => of((&STANDARD, CONFIG), value, |byte| matches!(byte, b'\r' | b'\n'))
+            .or_else(|| of((&URL_SAFE, CONFIG), value, |byte| matches!(byte, b'\r' | b'\n')))
             .or_else(|| Some(value.clone())),
     }
 }
 
-fn of(alphabet: &Alphabet, value: &SecretBytes, is_skipped: impl Fn(u8) -> bool) -> Option<SecretBytes> {
+fn of(
+    (alphabet, config): (&Alphabet, GeneralPurposeConfig),
+    value: &SecretBytes,
+    is_skipped: impl Fn(u8) -> bool,
+) -> Option<SecretBytes> {
     let text: Vec<u8> = value.expose().iter().copied().filter(|byte| !is_skipped(*byte)).collect();
     let text = SecretBytes::new(text);
-    GeneralPurpose::new(alphabet, CONFIG).decode(text.expose()).ok().map(SecretBytes::new)
+    GeneralPurpose::new(alphabet, config).decode(text.expose()).ok().map(SecretBytes::new)
 }
 
 #[cfg(test)]
@@ -47,6 +53,9 @@ mod tests {
             (Decoding::Base64, "Pz8_", None),
             (Decoding::Base64Url, "Pz8_", Some("???")),
             (Decoding::Base64Url, "Pz8/", None),
+            (Decoding::Base64Url, "aGk", Some("hi")),
+            (Decoding::Base64Url, "aGk=", Some("hi")),
+            (Decoding::Auto, "aGk", Some("aGk")),
             (Decoding::Auto, "Pz8/", Some("???")),
             (Decoding::Auto, "Pz8_\n", Some("???")),
             (Decoding::Auto, "Pz8 _", Some("Pz8 _")),
