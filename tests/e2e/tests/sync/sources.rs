@@ -184,7 +184,7 @@ pub async fn whole_objects_and_templates(world: Arc<World>) -> Result<()> {
     // One that is broken is told of, and followed again when it is fixed, though nobody asks.
     scene.apply(config("port={{ .db_port")).await?;
     let said = scene.wait_policy("db", "Stalled=True/TemplateError").await?;
-    ensure!(said.contains("spec.target.template.from \"app.conf\""), "{said}");
+    ensure!(said.contains("spec.target.template.from[0]: line 1"), "{said}");
     scene.apply(config("port={{ .db_port }}")).await?;
     scene.wait_data("db", &wanted("port=5432")).await
 }
