@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     fs,
     io::{BufRead as _, BufReader, BufWriter, Write as _},
     path::{Path, PathBuf},
@@ -189,5 +190,9 @@ fn fingerprint(source: &Path) -> Result<String> {
     }
     let go = Command::new("go").args(["env", "GOVERSION"]).output().context("ask go for its version")?;
     hash.update(go.stdout);
-    Ok(hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+    let mut fingerprint = String::new();
+    for byte in hash.finalize().iter().take(8) {
+        write!(fingerprint, "{byte:02x}")?;
+    }
+    Ok(fingerprint)
 }

@@ -71,6 +71,7 @@ impl Writes {
 impl Writing<'_> {
     /// Whether an answer with this version tells of an object that has gone since. Where nobody can say, it does: the watch
     /// brings what is there.
+    #[must_use]
     pub fn is_late(&self, version: &Version) -> bool {
         let open = self.writes.open();
         match open.get(&self.name).and_then(|write| write.gone.as_ref()) {

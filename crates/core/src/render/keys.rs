@@ -12,7 +12,7 @@ use rekey_api::policy::{KeyConversion, Rewrite};
 use self::merge::Merge;
 use super::{
     RenderError, kinds,
-    replace::{Form, replaced},
+    replace::replaced,
     template::{self, Template},
     work::{Resource, Work},
 };
@@ -149,7 +149,7 @@ fn converted(name: &str, conversion: KeyConversion) -> String {
 
 fn rewritten(regex: &Regex, target: &str, (name, first): (&str, &str), work: &Work) -> Result<String, RenderError> {
     work.spend(Resource::Parsed, REWRITE + name.len())?;
-    let rewritten = replaced(regex, name, target, Form::Groups, MAX_LENGTH, || work.go_on())?;
+    let rewritten = replaced(regex, name, target, MAX_LENGTH, || work.go_on())?;
     rewritten.filter(|name| name.len() <= MAX_LENGTH).ok_or_else(|| too_long(first))
 }
 

@@ -19,16 +19,8 @@ impl Reads {
     }
 }
 
-/// What a replacement is.
-#[derive(Clone, Copy, Debug)]
-pub enum Form {
-    /// A text with `$1` and `${name}` for what groups have matched.
-    Groups,
-    /// Exactly this text.
-    Literal,
-}
-
-/// `text` with each match replaced; `None`: the result is larger than `limit`, or there are too many matches.
+/// `text` with each match replaced, `$1` and `${name}` by what groups have matched; `None`: the result is larger than
+/// `limit`, or there are too many matches.
 ///
 /// # Errors
 /// What `go_on`, asked before each search, says.
@@ -36,7 +28,6 @@ pub fn replaced<E>(
     regex: &Regex,
     text: &str,
     replacement: &str,
-    form: Form,
     limit: usize,
     go_on: impl Fn() -> Result<(), E>,
 ) -> Result<Option<String>, E> {
@@ -50,10 +41,7 @@ pub fn replaced<E>(
         if most > limit || reads.one(text.len() - whole.start()).is_none() {
             return Ok(None);
         }
-        match form {
-            Form::Groups => found.expand(replacement, &mut result),
-            Form::Literal => result.push_str(replacement),
-        }
+        found.expand(replacement, &mut result);
         end = whole.end();
         if result.len() > limit {
             return Ok(None);

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Write as _,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
@@ -78,17 +77,18 @@ impl Counts {
 
     /// Prints the counts, and fails for each difference.
     pub fn end(self, name: &str) -> Result<()> {
-        let mut line = format!(
-            "templates, {name}: {} compared, {} equal, {} refused by both, {} different; allowed differences:",
+        println!(
+            "templates, {name}: {} compared, {} equal, {} refused by both, {} different, {} as allowed",
             self.compared,
             self.equal,
             self.refused,
-            self.different.len()
+            self.different.len(),
+            self.allowed.values().sum::<usize>()
         );
         for (kind, count) in &self.allowed {
-            write!(line, " {count} {kind},")?;
+            let reason = allowed::ALL.iter().find(|allowed| allowed.kind == *kind).map_or("", |allowed| allowed.reason);
+            println!("    {count} {kind}: {reason}");
         }
-        println!("{}", line.trim_end_matches([',', ':']));
         let shown: Vec<&str> = self.different.iter().take(SHOWN).map(String::as_str).collect();
         ensure!(
             self.different.is_empty(),

@@ -13,7 +13,7 @@ impl Dice {
 
     /// Less than `end`.
     pub fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(end.max(1)).unwrap()).unwrap()
+        usize::try_from(self.next() >> 1).unwrap_or(usize::MAX) % end.max(1)
     }
 
     /// True once in `of` times.

@@ -241,7 +241,7 @@ impl<'a> Maker<'a> {
             let takes = &function.takes[..function.takes.len() - 1];
             let arguments: Vec<String> = takes.iter().map(|kind| self.expression(*kind, 2)).collect();
             let (before, behind) = (self.dice.one(&[" ", ""]), self.dice.one(&[" ", ""]));
-            text += &format!("{before}|{behind}{} {}", function.name, arguments.join(" "));
+            text.extend([before, "|", behind, function.name, " ", &arguments.join(" ")]);
             kind = function.gives;
         }
         (text, kind)
@@ -289,9 +289,8 @@ impl<'a> Maker<'a> {
         if self.wildly(20) {
             takes.pop();
         }
-        let arguments: String =
-            takes.into_iter().map(|kind| format!(" {}", self.expression(kind, depth + 1))).collect();
-        format!("({}{arguments})", function.name)
+        let arguments: Vec<String> = takes.into_iter().map(|kind| self.expression(kind, depth + 1)).collect();
+        format!("({} {})", function.name, arguments.join(" "))
     }
 
     /// Takes a part out, doubles it, or puts something where it does not belong.
@@ -308,7 +307,10 @@ impl<'a> Maker<'a> {
             let (from, to) = (one.min(other), one.max(other));
             match self.dice.below(3) {
                 0 if to - from < 30 => text.replace_range(from..to, ""),
-                1 if to - from < 60 => text.insert_str(to, &text[from..to].to_owned()),
+                1 if to - from < 60 => {
+                    let part = text[from..to].to_owned();
+                    text.insert_str(to, &part);
+                }
                 _ => text.insert_str(
                     from,
                     self.dice.one(&[

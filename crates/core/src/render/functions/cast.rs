@@ -124,8 +124,8 @@ pub fn read_float(text: &str) -> Option<f64> {
             return None;
         }
         f64::NAN
-    } else if lower.starts_with("0x") {
-        hexadecimal(&lower[2..])?
+    } else if let Some(digits) = lower.strip_prefix("0x") {
+        hexadecimal(digits)?
     } else {
         let is_number = |byte: u8| byte.is_ascii_digit();
         let is_between = |at: usize| {
@@ -145,7 +145,7 @@ pub fn read_float(text: &str) -> Option<f64> {
 fn hexadecimal(text: &str) -> Option<f64> {
     let (digits, power) = text.split_once('p')?;
     let power: i32 = power.parse().ok()?;
-    let digits = if digits.starts_with('_') { &digits[1..] } else { digits };
+    let digits = digits.strip_prefix('_').unwrap_or(digits);
     if digits.contains("__") || digits.ends_with('_') {
         return None;
     }

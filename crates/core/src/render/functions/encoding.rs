@@ -54,7 +54,7 @@ fn b32enc(bytes: &[u8]) -> String {
 fn b32dec(call: &Call<'_>) -> Outcome {
     let text = without_line_ends(call.bytes(0)?);
     let (mut bytes, count) = (Vec::with_capacity(text.len()), text.len() / 8);
-    if text.len() % 8 != 0 {
+    if !text.len().is_multiple_of(8) {
         return call.fail("the value is not base32");
     }
     for (position, chunk) in text.chunks(8).enumerate() {

@@ -150,7 +150,7 @@ fn chunk(call: &Call<'_>) -> Outcome {
         Ok(size) if size > 0 => call.collected_of(Of::Lists, chunks(size)),
         // What the arithmetic of Sprig makes of a size below 0.
         Err(_) if items.len() == 1 && size < -1 => call.collected_of(Of::Lists, chunks(1)),
-        Err(_) if items.len() > 1 && i64::try_from(items.len()).is_ok_and(|count| count - 1 <= -size) => {
+        Err(_) if items.len() > 1 && u64::try_from(items.len()).is_ok_and(|count| count - 1 <= size.unsigned_abs()) => {
             call.collected_of(Of::Lists, std::iter::empty())
         }
         _ => call.fail("a chunk has at least one item"),

@@ -42,9 +42,9 @@ pub const TABLE: &[Entry] = &[
     ("ceil", ONE, |call| Ok(float(call.value(0)?).ceil().into())),
     ("floor", ONE, |call| Ok(float(call.value(0)?).floor().into())),
     ("round", variadic(&[Type::Any, Type::Int], Type::Float), round),
-    ("add1f", ONE, |call| folded(call, &[call.value(0)?.clone(), Value::int(1)], Decimal::add)),
-    ("addf", ANY, |call| folded(call, &[&[Value::int(0)], call.arguments].concat(), Decimal::add)),
-    ("subf", SOME, |call| folded(call, call.arguments, Decimal::subtract)),
+    ("add1f", ONE, |call| folded(call, &[call.value(0)?.clone(), Value::int(1)], |one, other| Some(one.add(other)))),
+    ("addf", ANY, |call| folded(call, &[&[Value::int(0)], call.arguments].concat(), |one, other| Some(one.add(other)))),
+    ("subf", SOME, |call| folded(call, call.arguments, |one, other| Some(one.subtract(other)))),
     ("mulf", SOME, |call| folded(call, call.arguments, Decimal::multiply)),
     ("divf", SOME, |call| folded(call, call.arguments, Decimal::divide)),
     ("seq", variadic(&[], Type::Int), seq),
@@ -87,8 +87,8 @@ fn outermost(call: &Call<'_>, choose: fn(f64, f64) -> f64) -> f64 {
     all.fold(first, |one, other| {
         if one.is_nan() || other.is_nan() {
             f64::NAN
-        } else if one == other {
-            // Of 0 and -0 as well.
+        } else if one == 0.0 && other == 0.0 {
+            // One of them may be -0.
             let is_largest = choose(1.0, 2.0) > 1.0;
             if one.is_sign_negative() == is_largest { other } else { one }
         } else {

@@ -40,11 +40,6 @@ pub fn last(bytes: &[u8]) -> Option<Rune> {
     whole.or(if bytes.is_empty() { None } else { Some(Rune { character: INVALID, width: 1 }) })
 }
 
-/// The characters as text, U+FFFD for what is no UTF-8: what `string([]rune(text))` gives.
-pub fn text_of(bytes: &[u8]) -> String {
-    runes(bytes).map(|rune| rune.character).collect()
-}
-
 /// Each character exchanged for one other, as `strings.Map` does.
 pub fn mapped(bytes: &[u8], map: impl FnMut(char) -> char) -> String {
     runes(bytes).map(|rune| rune.character).map(map).collect()

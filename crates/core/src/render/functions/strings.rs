@@ -11,7 +11,7 @@ use super::{
 };
 use crate::render::template::{
     format,
-    value::{Of, Text, Value},
+    value::{Of, Value},
 };
 
 const ONE: Signature = takes(&[Type::Text]);
@@ -22,7 +22,7 @@ const ANY: Signature = variadic(&[], Type::Any);
 /// The functions of this file.
 pub const TABLE: &[Entry] = &[
     ("hello", takes(&[]), |_| Ok("Hello!".into())),
-    ("trim", ONE, |call| Ok(trimmed(call.bytes(0)?, |character| character.is_whitespace()).into())),
+    ("trim", ONE, |call| Ok(trimmed(call.bytes(0)?, char::is_whitespace).into())),
     ("trimAll", TWO, trim_all),
     ("trimall", TWO, trim_all),
     ("trimPrefix", TWO, |call| {
@@ -41,10 +41,11 @@ pub const TABLE: &[Entry] = &[
     }),
     ("substr", takes(&[Type::Int, Type::Int, Type::Text]), substr),
     ("trunc", NUMBER_AND_TEXT, trunc),
-    ("abbrev", NUMBER_AND_TEXT, |call| abbreviated(call, 0, call.int(0)?, call.bytes(1)?)),
+    ("abbrev", NUMBER_AND_TEXT, |call| Ok(abbreviated(0, call.int(0)?, call.bytes(1)?).into())),
     ("abbrevboth", takes(&[Type::Int, Type::Int, Type::Text]), |call| {
         let (left, right, text) = (call.int(0)?, call.int(1)?, call.bytes(2)?);
-        if left > 0 && right < 7 { Ok(text.clone().into()) } else { abbreviated(call, left, right, text) }
+        // Too narrow for dots on both sides.
+        if left > 0 && right < 7 { Ok(text.clone().into()) } else { Ok(abbreviated(left, right, text).into()) }
     }),
     ("contains", TWO, |call| Ok(memchr::memmem::find(call.bytes(1)?, call.bytes(0)?).is_some().into())),
     ("hasPrefix", TWO, |call| Ok(call.bytes(1)?.starts_with(call.bytes(0)?).into())),
@@ -161,23 +162,21 @@ fn trunc(call: &Call<'_>) -> Outcome {
 }
 
 /// With dots for what is left out, in `width` bytes at most, from about `offset` on.
-fn abbreviated(call: &Call<'_>, offset: i64, width: i64, text: &Text) -> Outcome {
+fn abbreviated(offset: i64, width: i64, text: &[u8]) -> Vec<u8> {
     let Some(width) = usize::try_from(width).ok().filter(|width| *width >= 4 && *width < text.len()) else {
-        return Ok(text.clone().into());
+        return text.to_vec();
     };
     let room = width - 3;
     let offset = usize::try_from(offset).unwrap_or(0).min(text.len() - room);
     if offset <= 4 {
-        return Ok([&text[..room], b"..."].concat().into());
+        return [&text[..room], b"..."].concat();
     }
-    if offset + room < text.len() {
-        let rest: Text = text[offset..].into();
-        let inner = abbreviated(call, 0, i64::try_from(room).unwrap_or(i64::MAX), &rest)?;
-        let Value::Text(inner) = inner else { return Ok(inner) };
-        // Too narrow for dots on both sides: Sprig has nothing in between then.
-        return Ok(if room < 4 { "...".into() } else { [b"...", &inner[..]].concat().into() });
-    }
-    Ok([b"...", &text[text.len() - room..]].concat().into())
+    let rest = if offset + room < text.len() {
+        abbreviated(0, i64::try_from(room).unwrap_or(i64::MAX), &text[offset..])
+    } else {
+        text[text.len() - room..].to_vec()
+    };
+    [b"...", &rest[..]].concat()
 }
 
 /// The arguments that are there, each in its form, with spaces between them.

@@ -35,7 +35,7 @@ struct Reader<'a> {
     left: usize,
 }
 
-impl<'a> Reader<'a> {
+impl Reader<'_> {
     fn wrong<T>(&self) -> Result<T, Failure> {
         self.call.fail(WRONG)
     }

@@ -92,9 +92,9 @@ impl Reader<'_> {
             }
             '[' => self.class()?,
             mark @ ('*' | '+' | '?') => return self.repeat(before, &mark.to_string()),
-            '{' => match self.count()? {
-                Some(count) => return self.repeat(before, &count),
-                None => self.literal('{'),
+            '{' => match self.count()?.as_str() {
+                "" => self.literal('{'),
+                count => return self.repeat(before, count),
             },
             '\\' => self.escape()?,
             mark @ ('.' | '^' | '$') => self.translated.pattern.push(mark),
@@ -114,25 +114,25 @@ impl Reader<'_> {
         Some(Before::Repeated)
     }
 
-    /// `{2}`, `{2,}` or `{2,3}` behind its brace; what looks in another way is no count.
-    fn count(&mut self) -> Option<Option<String>> {
+    /// `{2}`, `{2,}` or `{2,3}` behind its brace; what looks in another way is no count, and empty.
+    fn count(&mut self) -> Option<String> {
         fn number(text: &str) -> Option<u32> {
             let is_number =
                 text.bytes().all(|byte| byte.is_ascii_digit()) && !(text.len() > 1 && text.starts_with('0'));
             (is_number && !text.is_empty()).then(|| text.parse().unwrap_or(u32::MAX))
         }
-        let Some((inside, rest)) = self.rest.split_once('}') else { return Some(None) };
+        let Some((inside, rest)) = self.rest.split_once('}') else { return Some(String::new()) };
         let (least, most) = match inside.split_once(',') {
-            Some((least, "")) => (number(least), Some(None)),
-            Some((least, most)) => (number(least), number(most).map(Some)),
-            None => (number(inside), number(inside).map(Some)),
+            Some((least, "")) => (number(least), number(least)),
+            Some((least, most)) => (number(least), number(most)),
+            None => (number(inside), number(inside)),
         };
-        let (Some(least), Some(most)) = (least, most) else { return Some(None) };
-        if least > MOST || most.is_some_and(|most| most > MOST || most < least) {
+        let (Some(least), Some(most)) = (least, most) else { return Some(String::new()) };
+        if least > MOST || most > MOST || most < least {
             return None;
         }
         self.rest = rest;
-        Some(Some(format!("{{{inside}}}")))
+        Some(format!("{{{inside}}}"))
     }
 
     /// A group behind its parenthesis. Whether it was flags for what follows, and no group.
@@ -192,7 +192,8 @@ impl Reader<'_> {
                 return Some(());
             }
         }
-        if let Some(set) = self.set()? {
+        let set = self.set()?;
+        if !set.is_empty() {
             self.push(&format!("[{set}]"));
             return Some(());
         }
@@ -201,8 +202,8 @@ impl Reader<'_> {
         Some(())
     }
 
-    /// A set that an escape stands for, as part of a class.
-    fn set(&mut self) -> Option<Option<String>> {
+    /// A set that an escape stands for, as part of a class; empty for an escape that is a character.
+    fn set(&mut self) -> Option<String> {
         for (mark, written) in [
             ("d", "0-9"),
             ("D", "[^0-9]"),
@@ -212,12 +213,12 @@ impl Reader<'_> {
             ("W", "[^0-9A-Za-z_]"),
         ] {
             if self.skip(mark) {
-                return Some(Some(written.to_owned()));
+                return Some(written.to_owned());
             }
         }
         let mut is_negated = self.rest.starts_with('P');
         if !self.skip("p") && !self.skip("P") {
-            return Some(None);
+            return Some(String::new());
         }
         let name = if self.skip("{") {
             let (name, rest) = self.rest.split_once('}')?;
@@ -230,7 +231,7 @@ impl Reader<'_> {
             is_negated = !is_negated;
             name
         });
-        Some(Some(format!("\\{}{{{name}}}", if is_negated { 'P' } else { 'p' })))
+        Some(format!("\\{}{{{name}}}", if is_negated { 'P' } else { 'p' }))
     }
 
     /// A character that an escape stands for.
@@ -289,7 +290,8 @@ impl Reader<'_> {
             }
             if let Some(escape) = self.rest.strip_prefix('\\') {
                 let before = std::mem::replace(&mut self.rest, escape);
-                if let Some(set) = self.set()? {
+                let set = self.set()?;
+                if !set.is_empty() {
                     class.push_str(&set);
                     continue;
                 }

@@ -214,12 +214,10 @@ fn copied(value: &Value) -> Value {
 /// Whether a float of YAML is written like one of JSON.
 fn is_json(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
-    digits.starts_with(|first: char| first.is_ascii_digit())
-        && !(digits.starts_with('0') && digits[1..].starts_with(|next: char| next.is_ascii_digit()))
-        && !digits.contains(['_', '+'])
-        && !digits.ends_with('.')
-        && !digits.contains(".e")
-        && !digits.contains(".E")
+    let (whole, rest) = digits.split_at(digits.find(|next: char| !next.is_ascii_digit()).unwrap_or(digits.len()));
+    let is_whole = whole == "0" || !whole.is_empty() && !whole.starts_with('0');
+    let has_places = rest.strip_prefix('.').is_none_or(|places| places.starts_with(|next: char| next.is_ascii_digit()));
+    is_whole && has_places && !rest.contains(['_', '+'])
 }
 
 /// The name of a tag of YAML itself.

@@ -1,6 +1,6 @@
 //! Writing YAML.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, fmt::Write as _};
 
 use super::{
     super::{
@@ -89,7 +89,7 @@ impl Writer<'_> {
             }
             Value::Text(text) => {
                 let text = self.utf8(text)?.to_owned();
-                self.text(&text, at)?;
+                self.text(&text, at);
             }
             other => self.scalar(other, at)?,
         }
@@ -101,11 +101,11 @@ impl Writer<'_> {
         let inside = |is_key| Context { level, is_key, in_mapping: true, indent: Some(indent) };
         let is_simple = name.len() <= SIMPLE_KEY && !name.contains(is_break);
         if is_simple {
-            self.text(name, inside(true))?;
+            self.text(name, inside(true));
             self.out.push(b':');
         } else {
             self.mark("?");
-            self.text(name, inside(false))?;
+            self.text(name, inside(false));
             self.start_line(indent);
             self.mark(":");
         }
@@ -127,7 +127,7 @@ impl Writer<'_> {
             Value::Object(object) if object.type_name() != json::NUMBER => {
                 let text = object.text();
                 let text = self.utf8(&text)?.to_owned();
-                self.text(&text, at)?;
+                self.text(&text, at);
             }
             _ => self.word(&written),
         }
@@ -146,7 +146,7 @@ impl Writer<'_> {
         Ok(text)
     }
 
-    fn text(&mut self, text: &str, at: Context) -> Result<(), Failure> {
+    fn text(&mut self, text: &str, at: Context) {
         let shape = Shape::of(text);
         // `<<` says something only where it is read as a name.
         let is_plain = matches!(resolve(text), Plain::Text | Plain::Merge) && !is_base_60(text);
@@ -159,7 +159,6 @@ impl Writer<'_> {
         } else {
             self.folded(&double(text), "\"", at);
         }
-        Ok(())
     }
 
     /// A text in one of its forms, on a new line at each space that stands beyond the width of one. Names stay on theirs.
@@ -241,7 +240,7 @@ impl Writer<'_> {
     /// Goes to this column: of a new line, unless only marks stand in this one.
     fn start_line(&mut self, indent: usize) {
         let column = self.out.len() - self.line;
-        if !(self.is_fresh && column <= indent) && column > 0 || column > indent {
+        if column > indent || !self.is_fresh && column > 0 {
             self.end_line();
         }
         let column = self.out.len() - self.line;
@@ -343,11 +342,12 @@ fn double(text: &str) -> String {
             }
             _ => {
                 let code = u32::from(character);
-                quoted.push_str(&match code {
-                    0..=0xFF => format!("\\x{code:02X}"),
-                    0x100..=0xFFFF => format!("\\u{code:04X}"),
-                    _ => format!("\\U{code:08X}"),
-                });
+                let (mark, digits) = match code {
+                    0..=0xFF => ('x', 2),
+                    0x100..=0xFFFF => ('u', 4),
+                    _ => ('U', 8),
+                };
+                write!(quoted, "\\{mark}{code:0digits$X}").ok();
                 continue;
             }
         };
