@@ -2,6 +2,7 @@
 
 mod consumers;
 mod login;
+mod schedules;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,7 +15,7 @@ use kube::{
     Api, ResourceExt as _,
     api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams},
 };
-use rekey_api::{RemoteStore, RotationSchedule, SecretPolicy};
+use rekey_api::{RemoteStore, SecretPolicy};
 use serde_json::{Value, json};
 
 use crate::{
@@ -211,25 +212,6 @@ impl Scene {
         Api::namespaced_with(self.world.client.clone(), &self.namespace, &ApiResource::erase::<K>(&()))
     }
 
-    /// The schedule `db` of the policy of that name: it writes a password of 40 characters to a key of a store.
-    ///
-    /// # Errors
-    /// When it is refused.
-    pub async fn rotate_password(&self, store: &str, key: &str) -> Result<()> {
-        let fields = json!([{"property": "password", "password": {"length": 40}}]);
-        self.apply(json!({
-            "apiVersion": "rekey.dev/v1alpha1",
-            "kind": "RotationSchedule",
-            "metadata": {"name": "db"},
-            "spec": {
-                "policyRef": {"name": "db"},
-                "writeTo": {"storeRef": {"name": store}, "key": key},
-                "rotator": {"generate": {"fields": fields}},
-            },
-        }))
-        .await
-    }
-
     /// Puts an annotation on an object.
     ///
     /// # Errors
@@ -352,16 +334,6 @@ impl Scene {
             Ok(conditions::shown(&found).iter().any(|at| at == wanted).then_some(store))
         })
         .await
-    }
-
-    /// A schedule.
-    ///
-    /// # Errors
-    /// When it cannot be read, or its conditions break a rule.
-    pub async fn schedule(&self, name: &str) -> Result<RotationSchedule> {
-        let schedule = self.api::<RotationSchedule>().get(name).await?;
-        check(name, &schedule.status.clone().unwrap_or_default().conditions)?;
-        Ok(schedule)
     }
 
     /// Reasons and notes of the Events about an object.

@@ -37,7 +37,7 @@ async fn rotated(scene: &Scene) -> Result<()> {
     scene.policy("db", "vault", &[("password", &key, "password")], json!({})).await?;
     scene.wait_synced("db").await?;
     scene.rotate_password("vault", &key).await?;
-    until("the schedule was seen", || async { Ok(scene.schedule("db").await?.status) }).await?;
+    scene.wait_seen("db").await?;
     rotate(scene, 1).await
 }
 

@@ -25,12 +25,13 @@ async fn scene(world: &Arc<World>, name: &str) -> Result<Scene> {
 }
 
 /// A chain of links, each one level of a parser that calls itself: 15 KB that ended the process, and again as often as it was
-/// started, also where the operator has no rights.
+/// started, also where the operator has no rights. It is no nesting, and renders; blocks inside of each other are refused.
 pub async fn chain(world: Arc<World>) -> Result<()> {
     let closed = Scene::closed(&world, "chain-closed").await?;
     let opened = scene(&world, "chain-opened").await?;
-    let links = "{{else if \"{{end\"}}".repeat(1_100);
-    let template = many(1, &format!("{{{{if \"{{{{end\"}}}}{links}{{{{end}}}}"));
+    let chained = format!("{{{{if \"\"}}}}{}{{{{else}}}}end{{{{end}}}}", "{{else if not \"{{end\"}}".repeat(1_100));
+    let nested = format!("{}{}", "{{if \"{{end\"}}".repeat(1_100), "{{end}}".repeat(1_100));
+    let template = many(1, &nested);
     let mut vigil = Vigil::start(&world, "chain", &[&closed, &opened], &[]).await?;
     vigil
         .during(async {
@@ -39,6 +40,8 @@ pub async fn chain(world: Arc<World>) -> Result<()> {
             }
             // Where nothing is opened, nothing is parsed.
             closed.wait_policy("chain", "Stalled=True/NamespaceNotOpened").await?;
+            policy(&opened, "links", &many(1, &chained)).await?;
+            opened.wait_data("links", &[("t000", "end")]).await?;
             let text = opened.wait_policy("chain", "Stalled=True/TemplateError").await?;
             ensure!(text.contains("nested more than 100 levels deep"), "{text}");
             // What is edited is looked at again.

@@ -194,7 +194,7 @@ async fn rotation(scene: &Scene) -> Result<()> {
         },
     });
     scene.apply(object).await?;
-    until("the schedule is seen", || async { Ok(scene.schedule("db").await?.status.map(drop)) }).await?;
+    scene.wait_seen("db").await?;
     scene.annotate::<RotationSchedule>("db", names::ROTATE_REQUESTED, "one").await?;
     until("the rotation has ended", || async {
         let status = scene.schedule("db").await?.status.unwrap_or_default();

@@ -56,7 +56,7 @@ pub async fn forged(world: Arc<World>) -> Result<()> {
     scene.policy("db", "vault", &[("password", &key, "password")], seldom).await?;
     scene.wait_synced("db").await?;
     scene.rotate_password("vault", &key).await?;
-    until("the schedule was seen", || async { Ok(scene.schedule("db").await?.status) }).await?;
+    scene.wait_seen("db").await?;
     scene.wait_store("vault", "Ready=True/Synced").await?;
     sleep(REST).await; // until nothing of the first sync is left to be written
     let time = "2026-01-01T00:00:00Z";

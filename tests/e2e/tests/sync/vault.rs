@@ -41,7 +41,7 @@ pub async fn app_role_and_version_1(world: Arc<World>) -> Result<()> {
         },
     });
     scene.apply(schedule).await?;
-    until("the schedule is seen", || async { Ok(scene.schedule("db").await?.status.map(drop)) }).await?;
+    scene.wait_seen("db").await?;
     scene.annotate::<RotationSchedule>("db", names::ROTATE_REQUESTED, "one").await?;
     let ended = until("the rotation has ended", || async {
         Ok(scene.schedule("db").await?.status.and_then(|status| status.history.into_iter().next()))

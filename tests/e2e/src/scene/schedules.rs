@@ -1,0 +1,51 @@
+//! Schedules of a scene.
+
+use anyhow::Result;
+use rekey_api::RotationSchedule;
+use serde_json::json;
+
+use super::Scene;
+use crate::{conditions::check, wait::until};
+
+impl Scene {
+    /// The schedule `db` of the policy of that name: it writes a password of 40 characters to a key of a store.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn rotate_password(&self, store: &str, key: &str) -> Result<()> {
+        let fields = json!([{"property": "password", "password": {"length": 40}}]);
+        self.apply(json!({
+            "apiVersion": "rekey.dev/v1alpha1",
+            "kind": "RotationSchedule",
+            "metadata": {"name": "db"},
+            "spec": {
+                "policyRef": {"name": "db"},
+                "writeTo": {"storeRef": {"name": store}, "key": key},
+                "rotator": {"generate": {"fields": fields}},
+            },
+        }))
+        .await
+    }
+
+    /// A schedule.
+    ///
+    /// # Errors
+    /// When it cannot be read, or its conditions break a rule.
+    pub async fn schedule(&self, name: &str) -> Result<RotationSchedule> {
+        let schedule = self.api::<RotationSchedule>().get(name).await?;
+        check(name, &schedule.status.clone().unwrap_or_default().conditions)?;
+        Ok(schedule)
+    }
+
+    /// Waits until the operator has looked at a schedule: what was requested before is recorded, and not acted on.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn wait_seen(&self, schedule: &str) -> Result<()> {
+        until(&format!("RotationSchedule {schedule} is seen"), || async {
+            let status = self.schedule(schedule).await?.status.unwrap_or_default();
+            Ok((!status.is_unseen()).then_some(()))
+        })
+        .await
+    }
+}
