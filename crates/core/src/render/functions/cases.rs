@@ -162,6 +162,11 @@ fn is_alphabet(character: char) -> bool {
     is_letter(character) && !is_word
 }
 
+/// What is none of the others.
+fn is_other(character: char) -> bool {
+    !is_connector(character) && !is_alphabet(character) && !is_number(character) && !is_punctuation(character)
+}
+
 /// The words of a name, one after the other.
 struct Words<'a> {
     rest: &'a [u8],
@@ -192,17 +197,7 @@ impl<'a> Words<'a> {
         } else if is_number(first) {
             (Word::Number, run(size, is_number))
         } else {
-            let ends = |character| {
-                is_connector(character) || is_alphabet(character) || is_number(character) || is_punctuation(character)
-            };
-            let mut at = size;
-            while let Some((character, size)) = valid(&self.rest[at..]) {
-                if ends(character) {
-                    break;
-                }
-                at += size;
-            }
-            (Word::Other, at)
+            (Word::Other, run(size, is_other))
         }
     }
 

@@ -3,7 +3,7 @@
 use super::{
     Entry, Signature, Type,
     call::{Call, Outcome},
-    cast::{cut, float, int64, whole},
+    cast::{float, int64, whole},
     decimals::Decimal,
     signature::{takes, variadic},
 };
@@ -100,17 +100,40 @@ fn outermost(call: &Call<'_>, choose: fn(f64, f64) -> f64) -> f64 {
 fn round(call: &Call<'_>) -> Outcome {
     let (value, places) = (float(call.value(0)?), call.int(1)?);
     let from = if call.arguments.len() > 2 { call.float(2)? } else { 0.5 };
-    #[expect(clippy::cast_precision_loss, reason = "Sprig works with a float")]
-    let power = power_of_ten(places as f64);
+    let power = power_of_ten(places);
     let digits = power * value;
     let rounded = if digits.fract() >= from { digits.ceil() } else { digits.floor() };
     Ok((rounded / power).into())
 }
 
-/// Exact as far as a float is: powers are not multiplied.
-fn power_of_ten(places: f64) -> f64 {
-    let exponent = i32::try_from(cut(places)).unwrap_or(if places < 0.0 { i32::MIN } else { i32::MAX });
-    format!("1e{exponent}").parse().unwrap_or(f64::INFINITY)
+/// As Go computes it: by squares, so that a large power is not the float that is nearest.
+fn power_of_ten(places: i64) -> f64 {
+    const CATASTROPHE: i32 = 1 << 12;
+    // 10 is 0.625 times 2 to the power of 4.
+    let (mut square, mut exponent) = (0.625_f64, 4);
+    let (mut product, mut sum) = (1.0_f64, 0_i32);
+    let mut rest = places.unsigned_abs();
+    while rest != 0 {
+        if exponent > CATASTROPHE {
+            sum = sum.saturating_add(exponent);
+            break;
+        }
+        if rest & 1 == 1 {
+            product *= square;
+            sum += exponent;
+        }
+        square *= square;
+        exponent <<= 1;
+        if square < 0.5 {
+            square += square;
+            exponent -= 1;
+        }
+        rest >>= 1;
+    }
+    let (product, sum) = if places < 0 { (1.0 / product, -sum) } else { (product, sum) };
+    // In two steps, or one of them is infinite where the whole is not.
+    let half = sum / 2;
+    product * 2_f64.powi(half) * 2_f64.powi(sum - half)
 }
 
 fn folded(call: &Call<'_>, values: &[Value], compute: fn(&Decimal, &Decimal) -> Option<Decimal>) -> Outcome {

@@ -118,16 +118,20 @@ pub fn is_time(word: &str) -> bool {
     if rest.is_empty() {
         return true;
     }
-    let (has_zone, clock) = match rest.split_at(1) {
-        (" ", clock) => (false, clock),
-        ("T" | "t", clock) => (true, clock),
-        _ => return false,
+    let (has_zone, clock) = match (rest.strip_prefix(' '), rest.strip_prefix(['T', 't'])) {
+        (Some(clock), _) => (false, clock),
+        (None, Some(clock)) => (true, clock),
+        (None, None) => return false,
     };
     let zone = if has_zone { clock.find(['Z', '+', '-']) } else { Some(clock.len()) };
     let Some((clock, zone)) = zone.map(|zone| clock.split_at(zone)) else { return false };
     let is_zone = !has_zone
         || zone == "Z"
-        || zone.len() == 6 && zone[3..].starts_with(':') && number(&zone[1..3], 24) && number(&zone[4..], 60);
+        || zone.len() == 6
+            && zone.is_ascii()
+            && zone[3..].starts_with(':')
+            && number(&zone[1..3], 24)
+            && number(&zone[4..], 60);
     let parts: Vec<&str> = clock.splitn(3, ':').collect();
     let [hour, minute, second] = parts[..] else { return false };
     let (second, fraction) = second.split_once(['.', ',']).unwrap_or((second, "0"));
@@ -163,6 +167,8 @@ mod tests {
             ("2001-12-14 21:59:43.10", Plain::Time),
             ("2001-12-14T21:59:43Z", Plain::Time),
             ("1:20", Plain::Text),
+            ("2001-01-01ß", Plain::Text),
+            ("2001-12-14T21:59:43+0ßßß", Plain::Text),
             ("~", Plain::Null),
             ("<<", Plain::Merge),
             ("a", Plain::Text),

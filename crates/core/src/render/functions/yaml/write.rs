@@ -8,6 +8,7 @@ use super::{
         json,
         runes::{is_digit, is_letter},
     },
+    has_no_place,
     resolve::{Plain, is_base_60, resolve},
 };
 use crate::render::template::value::{Text, Value};
@@ -137,10 +138,7 @@ impl Writer<'_> {
     fn utf8<'t>(&self, text: &'t Text) -> Result<&'t str, Failure> {
         let wrong = || self.call.fail("bytes that are no UTF-8 text have no such form; encode them with b64enc");
         let text = std::str::from_utf8(text).or_else(|_| wrong())?;
-        // Characters that YAML has no place for, or reads as a line end where none is meant.
-        let is_control =
-            |character: char| matches!(character, '\x7f'..='\u{9f}' | '\u{fffe}' | '\u{ffff}' | '\u{feff}');
-        if text.contains(is_control) {
+        if text.contains(has_no_place) {
             return self.call.fail("a text with control characters has no such form; encode it with b64enc");
         }
         Ok(text)
