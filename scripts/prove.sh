@@ -25,7 +25,7 @@ sources() {
     local paths=(Cargo.toml Cargo.lock rust-toolchain.toml crates)
     case "$1" in
     fuzz) ;;
-    templates) paths+=(tests/e2e/oracle README.md CHANGELOG.md docs/adr docs/security.md examples) ;;
+    templates) paths+=(tests/e2e/oracle README.md CHANGELOG.md docs/adr docs/security.md examples crds) ;;
     bench) paths+=(crds deploy tests/e2e/src tests/e2e/Cargo.toml) ;;
     *) paths+=(crds deploy tests/e2e/src tests/e2e/Cargo.toml "tests/e2e/tests/$1*") ;;
     esac

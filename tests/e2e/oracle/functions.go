@@ -26,7 +26,8 @@ import (
 // What happened while a template ran, by name:
 //
 //	swallowed  a function met an error and went on with its text, or with nothing
-//	bytes      a function was given bytes that are no UTF-8, or a line end of Unicode, and put others in their place
+//	bytes      a function was given bytes that are no UTF-8, or line ends of Unicode, and put others in their place
+//	nil dict   nothing was merged into a dict that is nil
 //	reserve    a part of a list was taken that ends behind the list
 //	digits     a number of JSON or YAML prints in another way than it was written
 //	impure     a function that gives something else each time
@@ -143,9 +144,13 @@ func watch(seen *marks, all, original template.FuncMap) {
 	for _, name := range []string{"slice", "mustSlice"} {
 		all[name] = marked(original[name], func(given []reflect.Value) { seen.within(given) })
 	}
+	for _, name := range []string{"mustMerge", "mustMergeOverwrite"} {
+		all[name] = marked(original[name], func(given []reflect.Value) { seen.dict(given[0], given[1].Len()) })
+	}
 	for _, name := range []string{"merge", "mergeOverwrite"} {
 		function := original[name].(func(map[string]any, ...map[string]any) any)
 		all[name] = func(into map[string]any, others ...map[string]any) any {
+			seen.dict(reflect.ValueOf(into), len(others))
 			result := function(into, others...)
 			if _, failed := result.(string); failed {
 				seen.add("swallowed")
@@ -189,6 +194,13 @@ func (seen *marks) within(given []reflect.Value) {
 	list, indices := given[0].Elem(), given[1]
 	if list.Kind() == reflect.Slice && indices.Len() > 1 && cast.ToInt(indices.Index(1).Interface()) > list.Len() {
 		seen.add("reserve")
+	}
+}
+
+// Marks a dict that is nil and stays so, since nothing is merged into it.
+func (seen *marks) dict(into reflect.Value, others int) {
+	if into.IsNil() && others == 0 {
+		seen.add("nil dict")
 	}
 }
 
@@ -281,6 +293,9 @@ func htpasswd(seen *marks, user, password string, algorithm []string) string {
 	return user + ":" + string(hash)
 }
 
+// Line ends of Unicode, and the mark of a byte order: YAML puts others in their place, or none.
+const strange = "\u0085\u2028\u2029\ufeff"
+
 func toYAML(seen *marks, value any) string {
 	data, err := yaml.Marshal(value)
 	seen.failed(err)
@@ -288,8 +303,7 @@ func toYAML(seen *marks, value any) string {
 		return ""
 	}
 	seen.utf8(reflect.ValueOf(value))
-	// It reads them as the end of a line.
-	if written, _ := json.Marshal(value); bytes.Contains(written, []byte("\u0085")) {
+	if written, _ := json.Marshal(value); strings.ContainsAny(string(written), strange) || strings.Contains(string(written), `\u202`) {
 		seen.add("bytes")
 	}
 	return strings.TrimSuffix(string(data), "\n")
@@ -297,6 +311,9 @@ func toYAML(seen *marks, value any) string {
 
 func fromYAML(seen *marks, text string) map[string]any {
 	members := map[string]any{}
+	if strings.ContainsAny(text, strange) {
+		seen.add("bytes")
+	}
 	if err := yaml.Unmarshal([]byte(text), &members); err != nil {
 		seen.failed(err)
 		members["Error"] = err.Error()

@@ -16,6 +16,9 @@ use rekey_testkit::oracle::{Answer, Oracle};
 
 use crate::allowed::{self, Ours};
 
+/// What a template sees as `.name`.
+type Data = BTreeMap<String, Vec<u8>>;
+
 /// What came of it.
 #[derive(Default)]
 pub struct Counts {
@@ -30,7 +33,7 @@ pub struct Counts {
 const SHOWN: usize = 40;
 
 /// What Rekey makes of a template.
-pub fn ours(template: &str, data: &BTreeMap<String, Vec<u8>>) -> Ours {
+pub fn ours(template: &str, data: &Data) -> Ours {
     let values = data.iter().map(|(name, value)| (name.clone(), SecretBytes::new(value.clone()))).collect();
     let seed = Seed::new(&DigestKey::new(SecretBytes::from("installation")), "shop", "db");
     let run = || Renderer::new(&values, &seed, &Arc::default()).render(&Template::new("t", template));
@@ -42,37 +45,39 @@ pub fn ours(template: &str, data: &BTreeMap<String, Vec<u8>>) -> Ours {
 
 impl Counts {
     /// Compares what both make of each template.
-    pub fn compare(&mut self, oracle: &Oracle, templates: &[String], data: &BTreeMap<String, Vec<u8>>) -> Result<()> {
+    pub fn compare(&mut self, oracle: &Oracle, templates: &[String], data: &Data) -> Result<()> {
         let answers = oracle.render(templates, data)?;
         ensure!(answers.len() == templates.len(), "{} answers to {} templates", answers.len(), templates.len());
         for (template, theirs) in templates.iter().zip(answers) {
             let ours = ours(template, data);
-            self.count(template, &ours, &theirs);
+            self.count(template, &ours, &theirs, data);
         }
         Ok(())
     }
 
-    fn count(&mut self, template: &str, ours: &Ours, theirs: &Answer) {
+    fn count(&mut self, template: &str, ours: &Ours, theirs: &Answer, data: &Data) {
         self.compared += 1;
         match (ours, &theirs.result) {
-            (Err(text), _) if text.contains("report it as a bug") => self.differ(template, ours, theirs),
+            (Err(text), _) if text.contains("report it as a bug") => self.differ(template, ours, theirs, data),
             (Ok(ours), Ok(theirs)) if ours == theirs => self.equal += 1,
             (Err(_), Err(_)) => self.refused += 1,
             _ => match allowed::kind(ours, theirs) {
                 Some(allowed) => *self.allowed.entry(allowed.kind).or_default() += 1,
-                None => self.differ(template, ours, theirs),
+                None => self.differ(template, ours, theirs, data),
             },
         }
     }
 
-    fn differ(&mut self, template: &str, ours: &Ours, theirs: &Answer) {
+    fn differ(&mut self, template: &str, ours: &Ours, theirs: &Answer, data: &Data) {
         let show = |bytes: &Vec<u8>| bytes.escape_ascii().to_string();
         let theirs = match &theirs.result {
             Ok(bytes) => show(bytes),
             Err(why) => format!("{why:?}"),
         };
         let ours = ours.as_ref().map_or_else(|why| format!("refused: {why}"), show);
-        self.different.push(format!("{template:?}\n    ours   {ours}\n    theirs {theirs}"));
+        let used = data.iter().filter(|(name, _)| template.contains(&format!(".{name}")));
+        let used: Vec<String> = used.map(|(name, value)| format!("\n    .{name} = {}", show(value))).collect();
+        self.different.push(format!("{template:?}\n    ours   {ours}\n    theirs {theirs}{}", used.concat()));
     }
 
     /// Prints the counts, and fails for each difference.

@@ -12,6 +12,7 @@ mod generate;
 mod pieces;
 mod salted;
 mod special;
+mod values;
 mod written;
 
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         trial("cases_have_the_results_that_are_right", written::cases),
         trial("functions_with_arguments_at_the_edges", edge_calls),
         trial("generated_templates", generated),
+        trial("values_of_all_characters_and_bytes", values::compared),
         trial("salted_results_verify", salted::verified),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()

@@ -37,7 +37,7 @@ pub fn cases(oracle: &Oracle) -> Result<()> {
     counts.end("cases")
 }
 
-/// The templates of README, docs and examples.
+/// The templates of README, docs, examples, CRDs and the cases of the API.
 pub fn compared(oracle: &Oracle) -> Result<()> {
     let mut counts = Counts::default();
     for path in documents()? {
@@ -53,7 +53,7 @@ pub fn compared(oracle: &Oracle) -> Result<()> {
 fn documents() -> Result<Vec<PathBuf>> {
     let root = checkout::repository();
     let mut found = vec![root.join("README.md"), root.join("CHANGELOG.md"), root.join("docs/security.md")];
-    for directory in ["docs/adr", "examples"] {
+    for directory in ["docs/adr", "examples", "crates/api/tests/cases", "crds"] {
         for entry in fs::read_dir(root.join(directory))? {
             let path = entry?.path();
             if path.extension().is_some_and(|end| end == "md" || end == "yaml") {
