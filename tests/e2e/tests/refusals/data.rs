@@ -106,7 +106,7 @@ fn unfit_table(key: &str) -> Vec<(&'static str, Value, &'static str, &'static st
         ("syntax", template("postgres://{{ .username"), "TemplateError", "spec.target.template.data \"url\""),
         ("no-function", template("{{ .username | nothing }}"), "TemplateError", "no function \"nothing\""),
         ("no-such-field", template("{{ .nope }}"), "TemplateError", "nope"),
-        ("no-such-index", template("{{ index . \"nope\" }}"), "TemplateError", "not there"),
+        ("no-such-index", template("{{ index .username \"nope\" }}"), "TemplateError", "line 1, column "),
         ("explodes", template(bomb), "TemplateError", "\"url\""),
         ("recursion", template(recursion), "TemplateError", "\"url\""),
         ("no-base64", data(json!({"property": "password", "decoding": "Base64"})), "InvalidData", "is not base64"),
