@@ -118,6 +118,10 @@ pub fn is_time(word: &str) -> bool {
     if rest.is_empty() {
         return true;
     }
+    // Characters of several bytes stand nowhere in a time.
+    if !rest.is_ascii() {
+        return false;
+    }
     let (has_zone, clock) = match (rest.strip_prefix(' '), rest.strip_prefix(['T', 't'])) {
         (Some(clock), _) => (false, clock),
         (None, Some(clock)) => (true, clock),
@@ -164,6 +168,8 @@ mod tests {
             ("1e", Plain::Text),
             ("2001-1-2", Plain::Time),
             ("2001-02-30", Plain::Text),
+            ("2001-01-01\u{2013}2001-02-01", Plain::Text),
+            ("2001-01-01T00:00:00+0\u{e9}00", Plain::Text),
             ("2001-12-14 21:59:43.10", Plain::Time),
             ("2001-12-14T21:59:43Z", Plain::Time),
             ("1:20", Plain::Text),
