@@ -94,6 +94,14 @@ impl Printer {
         Ok(())
     }
 
+    /// Refuses more digits than Rust writes.
+    fn digits_fit(&self, digits: usize) -> Result<(), Failure> {
+        if digits > usize::from(u16::MAX) {
+            return Err(Failure("a precision in the format is larger than 65535".to_owned()));
+        }
+        self.room(digits)
+    }
+
     fn padding(&mut self, count: usize) -> Result<(), Failure> {
         self.room(count)?;
         let byte = if self.flags.zero && !self.flags.minus { b'0' } else { b' ' };

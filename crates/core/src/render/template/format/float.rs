@@ -127,7 +127,7 @@ impl Printer {
         };
         let flags = self.flags;
         let precision = flags.precision.or(usual);
-        self.room(precision.unwrap_or(0))?;
+        self.digits_fit(precision.unwrap_or(0))?;
         let mut written = style.write(number, precision);
         if verb.is_ascii_uppercase() && number.is_finite() {
             written = written.to_ascii_uppercase();

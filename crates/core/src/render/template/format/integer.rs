@@ -93,7 +93,7 @@ impl Printer {
     /// `U+0078`, with the character behind it when `#` is set.
     fn unicode(&mut self, number: u64) -> Result<(), Failure> {
         let least = self.flags.precision.unwrap_or(0).max(4);
-        self.room(least)?;
+        self.digits_fit(least)?;
         let mut written = format!("U+{number:0least$X}");
         let character = u32::try_from(number).ok().and_then(char::from_u32);
         if let Some(character) = character.filter(|character| self.flags.sharp && quote::is_print(*character)) {

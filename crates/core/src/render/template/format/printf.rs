@@ -87,9 +87,9 @@ impl Formatter<'_> {
         if !after_number {
             self.number()?;
         }
-        let rest = &self.format[self.at..];
-        let start = std::str::from_utf8(rest).map_or_else(|error| &rest[..error.valid_up_to()], |_| rest);
-        let verb = std::str::from_utf8(start).ok().and_then(|text| text.chars().next());
+        // No character is longer: whoever looks at all that follows, does so for each verb.
+        let rest = &self.format[self.at..self.format.len().min(self.at + 4)];
+        let verb = rest.utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next());
         let Some(verb) = verb else {
             return wrong("the format ends in a % without a verb");
         };
