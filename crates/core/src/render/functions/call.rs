@@ -342,8 +342,9 @@ fn width(value: &Value) -> usize {
 fn whole(value: &Value) -> usize {
     let limit = 16 * MAX_RESULT;
     let mut left = limit;
-    measure(value, &mut left, MAX_DEPTH + 1);
-    limit - left
+    let is_known = measure(value, &mut left, MAX_DEPTH + 1);
+    // What is too deep was not counted to its end: a dict that holds itself, and much else.
+    if is_known { limit - left } else { (limit - left).max(2 * MAX_STRUCTURE) }
 }
 
 /// Takes the size of a value from `left`, and gives up when nothing is left or it is too deep: lists share their

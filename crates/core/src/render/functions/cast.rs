@@ -1,6 +1,6 @@
 //! Values as values of another type, as far as Sprig takes one for the other.
 
-use super::call::Failure;
+use super::call::{Failure, MAX_STRUCTURE};
 use crate::render::template::{
     format,
     value::{List, Signed, Text, Value},
@@ -15,13 +15,20 @@ pub fn written(value: &Value) -> Result<Text, Failure> {
     }
 }
 
-/// The texts of a list, without what is `nil`; another value is a list of one.
+/// The texts of a list, without what is `nil`; another value is a list of one. Dicts may share what they hold, so the texts may
+/// be far larger than what is in memory: what no result can have is refused before it is there.
 pub fn texts(value: &Value) -> Result<Vec<Text>, Failure> {
-    match value {
-        Value::Nil => Ok(Vec::new()),
-        Value::List(items) => items.iter().filter(|item| !matches!(item, Value::Nil)).map(written).collect(),
-        other => Ok(vec![written(other)?]),
+    let Value::List(items) = value else {
+        return if matches!(value, Value::Nil) { Ok(Vec::new()) } else { Ok(vec![written(value)?]) };
+    };
+    let (mut texts, mut room) = (Vec::new(), MAX_STRUCTURE);
+    for item in items.iter().filter(|item| !matches!(item, Value::Nil)) {
+        let text = written(item)?;
+        let left = room.checked_sub(text.len());
+        room = left.ok_or_else(|| Failure("the texts of the list are larger than 2 MiB".to_owned()))?;
+        texts.push(text);
     }
+    Ok(texts)
 }
 
 /// The items of what Go takes for a list.

@@ -5,7 +5,7 @@ use crate::render::template::value::Value;
 
 /// Bytes that two values have in common exactly if they are equal. `None`: it is equal to nothing, not even to itself.
 pub fn identity(call: &Call<'_>, value: &Value) -> Result<Option<Vec<u8>>, Failure> {
-    let mut identity = Identity { bytes: Vec::new(), is_none: false };
+    let mut identity = Identity { bytes: Vec::new(), spent: 0, is_none: false };
     identity.add(call, value, MAX_DEPTH)?;
     Ok((!identity.is_none).then_some(identity.bytes))
 }
@@ -21,6 +21,8 @@ const MOST: usize = 8 * MAX_RESULT;
 
 struct Identity {
     bytes: Vec<u8>,
+    /// How many of them are paid for: what an argument was counted as ends at 16 MiB, and dicts may share far more.
+    spent: usize,
     is_none: bool,
 }
 
@@ -59,7 +61,7 @@ impl Identity {
             }
         }
         match self.bytes.len() {
-            ..MOST => call.spend(0),
+            length @ ..MOST => call.spend(length - std::mem::replace(&mut self.spent, length)),
             _ => call.fail("an argument is larger than 8 MiB"),
         }
     }
