@@ -190,6 +190,33 @@ fn no_function_takes_long_by_itself() {
     ]);
 }
 
+#[test]
+fn what_dicts_share_or_a_text_repeats_counts_each_time() {
+    let shared = "{{ $m := dict \"a\" (repeat 400000 \"a\") }}{{ $x := list }}{{ range 60 }}{{ $x = append $x dict }}{{ end }}\
+                  {{ range $i, $e := $x }}{{ range $n := list \"a\" \"b\" \"c\" \"d\" }}{{ $_ := set $e $n $m }}{{ end }}\
+                  {{ $_ := set $e \"i\" $i }}{{ end }}";
+    let on = |action: &str| one(&format!("{shared}{{{{ {action} }}}}"));
+    let itself = "{{ $d := dict }}{{ range $i := 20000 }}{{ $_ := set $d (print \"k\" $i) 1 }}{{ end }}{{ $_ := set $d \"a\" $d }}\
+                  {{ range 5000 }}{{ $_ := pick $d \"b\" }}{{ end }}";
+    let classes = |class: &str, count: usize| {
+        one(&format!("{{{{ regexMatch (print `(?i)` (repeat {count} `{class}`)) \"a\" }}}}"))
+    };
+    refused(&[
+        ("uniq", on("len (uniq $x)"), "MiB in all"),
+        ("has", on("has 1 $x"), "MiB in all"),
+        ("join", on("len (join \"\" $x)"), "2 MiB"),
+        ("sortAlpha", on("len (sortAlpha $x)"), "2 MiB"),
+        ("pick of itself", one(itself), "MiB in all"),
+        ("names of groups", one("{{ regexReplaceAll \"a\" \"a\" (repeat 300000 \"$1\") }}"), "rendered"),
+        ("for each match", one("{{ regexReplaceAll \"a\" (repeat 2000 \"a\") (repeat 300000 \"$1\") }}"), "MiB in all"),
+        ("verbs", one("{{ len (printf (repeat 500000 \"%%\")) }}"), "rendered"),
+        ("digits", one("{{ printf \"%.70000f\" 1.5 }}"), "larger than 65535"),
+        ("digits of a character", one("{{ printf \"%.70000U\" 1 }}"), "larger than 65535"),
+        ("other cases", classes("[\\x00-\\x{10FFFF}]", 900), "too often what is slow"),
+        ("tables", classes("\\pL", 4_000), "64 classes"),
+    ]);
+}
+
 /// Values of a tag, one behind the other.
 fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let content = parts.concat();

@@ -9,6 +9,7 @@ use self::haystack::Haystack;
 use super::{
     Entry, Signature, Type,
     call::{Call, Failure, MAX_RESULT, Outcome},
+    runes::{Rune, first, is_digit, is_letter},
     signature::takes,
 };
 use crate::render::{
@@ -51,6 +52,11 @@ const SPEED: usize = 150;
 const LONGEST: usize = 16 * 1024;
 /// Microseconds to read an expression.
 const COMPILE: usize = 500;
+/// Characters of classes whose other case is found in a microsecond.
+const FOLDED: usize = 200;
+/// Classes of Unicode in an expression: more are too large in nearly all cases anyway, and known to be only when each of them is
+/// in memory.
+const TABLES: usize = 64;
 
 /// An expression with the names of its groups.
 struct Pattern {
@@ -70,8 +76,12 @@ fn pattern(call: &Call<'_>, text: &str) -> Result<Pattern, Failure> {
     }
     let pattern = std::str::from_utf8(pattern).ok().and_then(syntax::translated);
     let Some(pattern) = pattern else { return call.fail(wrong) };
+    if pattern.tables > TABLES {
+        return call.fail("its first argument has more than 64 classes like \\pL");
+    }
+    let classes = if pattern.folds { pattern.characters / FOLDED } else { 10 * pattern.tables };
     for (size, states) in SIZES {
-        call.slow(COMPILE)?;
+        call.slow(COMPILE + classes)?;
         match RegexBuilder::new(&pattern.pattern).size_limit(size).dfa_size_limit(size).build() {
             Ok(regex) => {
                 call.slow(states.saturating_mul(text.len()) / SPEED)?;
@@ -154,6 +164,8 @@ fn expand(
     text: &Haystack<'_>,
     result: &mut Vec<u8>,
 ) -> Result<(), Failure> {
+    // It is read for each match.
+    call.spend(replacement.len())?;
     let mut rest = &replacement[..];
     while let Some(mark) = rest.iter().position(|byte| *byte == b'$') {
         result.extend_from_slice(&rest[..mark]);
@@ -186,12 +198,14 @@ fn expand(
 /// The name behind a `$`, with or without braces, and what follows it.
 fn group_name(text: &[u8]) -> Option<(&str, &[u8])> {
     let (inside, has_braces) = text.strip_prefix(b"{").map_or((text, false), |inside| (inside, true));
-    let valid = inside.utf8_chunks().next()?.valid();
-    let end = valid.find(|character: char| {
-        !super::runes::is_letter(character) && !super::runes::is_digit(character) && character != '_'
-    });
-    let name = &valid[..end.unwrap_or(valid.len())];
-    let rest = &inside[name.len()..];
+    // Character by character: there may be as many names as bytes, and no look at all that follows for each.
+    let belongs = |rune: &Rune| is_letter(rune.character) || is_digit(rune.character) || rune.character == '_';
+    let mut end = 0;
+    while let Some(rune) = first(&inside[end..]).filter(belongs) {
+        end += rune.width;
+    }
+    let (name, rest) = inside.split_at(end);
+    let name = std::str::from_utf8(name).ok()?;
     if name.is_empty() {
         return None;
     }

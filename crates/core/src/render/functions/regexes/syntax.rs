@@ -4,6 +4,8 @@
 
 use std::fmt::Write as _;
 
+/// All characters of Unicode.
+const ALL: usize = 0x11_0000;
 /// Counts go as far as this.
 const MOST: u32 = 1000;
 
@@ -14,6 +16,12 @@ pub struct Translated {
     pub pattern: String,
     /// The names of groups, with their numbers. The groups themselves have none.
     pub names: Vec<(String, usize)>,
+    /// Whether upper and lower case may be the same.
+    pub folds: bool,
+    /// About how many characters its classes have: each of them is looked at to find those of the other case.
+    pub characters: usize,
+    /// How many classes of Unicode it names: each is a table of several KiB.
+    pub tables: usize,
 }
 
 /// `None`: Go does not read it.
@@ -163,6 +171,7 @@ impl Reader<'_> {
         if !is_flags(on) || off.is_some_and(|off| off.is_empty() || !is_flags(off)) {
             return None;
         }
+        self.translated.folds |= on.contains('i');
         self.rest = &rest[1..];
         let is_group = rest.starts_with(':');
         // One flag may stand there twice; without any, `(?)` means nothing.
@@ -213,6 +222,7 @@ impl Reader<'_> {
             ("W", "[^0-9A-Za-z_]"),
         ] {
             if self.skip(mark) {
+                self.translated.characters += if written.starts_with('[') { ALL } else { 0 };
                 return Some(written.to_owned());
             }
         }
@@ -231,6 +241,8 @@ impl Reader<'_> {
             is_negated = !is_negated;
             name
         });
+        self.translated.characters += ALL;
+        self.translated.tables += 1;
         Some(format!("\\{}{{{name}}}", if is_negated { 'P' } else { 'p' }))
     }
 
@@ -284,6 +296,7 @@ impl Reader<'_> {
                 if !is_name {
                     return None;
                 }
+                self.translated.characters += if name.starts_with("[:^") { ALL } else { 0 };
                 class.push_str(name);
                 self.rest = rest;
                 continue;
@@ -306,6 +319,7 @@ impl Reader<'_> {
             if high < low {
                 return None;
             }
+            self.translated.characters += (u32::from(high) - u32::from(low)) as usize;
             write!(class, "\\x{{{:x}}}-\\x{{{:x}}}", u32::from(low), u32::from(high)).ok()?;
         }
         self.one();
