@@ -21,6 +21,9 @@ use crate::{
     },
 };
 
+/// In place of a name that a template in a Secret has made.
+const HIDDEN_NAME: &str = "a name that it makes cannot be used; what stands in a Secret is not quoted";
+
 /// Templates that were read.
 pub type Texts = BTreeMap<TemplateRef, SecretBytes>;
 
@@ -117,7 +120,13 @@ impl Making<'_> {
         }
         let failed = |text| RenderError::TemplateFailed { at: at.to_owned(), text };
         for (name, value) in mapping::read(&made, self.work)?.map_err(failed)? {
-            self.add(at, entry.into, &name, value)?;
+            // A refusal quotes the name, which may stand in the Secret.
+            self.add(at, entry.into, &name, value).map_err(|error| match error {
+                SpecError::Render(
+                    RenderError::InvalidKey { .. } | RenderError::WrongTag { .. } | RenderError::TemplateFailed { .. },
+                ) if is_secret => failed(HIDDEN_NAME.to_owned()).into(),
+                error => error,
+            })?;
         }
         Ok(())
     }

@@ -70,10 +70,11 @@ fn a_label_that_kubernetes_refuses_is_refused_by_its_name() {
 }
 
 /// What the templates that stand elsewhere are.
-const TEXTS: [(TemplateKind, &str, &str); 3] = [
+const TEXTS: [(TemplateKind, &str, &str); 4] = [
     (TemplateKind::ConfigMap, "conf", "from {{ .username }}"),
     (TemplateKind::Secret, "good", "secret {{ .username }}"),
     (TemplateKind::Secret, "bad", "hunter2 {{ .hunter2 }}"),
+    (TemplateKind::Secret, "names", "hunter2//: x"),
 ];
 
 fn sync(world: &mut World) -> Result<Plan, String> {
@@ -129,6 +130,8 @@ fn an_entry_yields_a_value_or_keys_and_values() {
         json!({"secretRef": {"name": "app", "key": "bad"}, "as": "b"}),
     );
     let literal = |text: &str| json!({"literal": text, "yields": "KeysAndValues"});
+    let names =
+        |into: &str| json!({"secretRef": {"name": "app", "key": "names"}, "yields": "KeysAndValues", "into": into});
     table(&[
         (from(json!([{"literal": "hi {{ .username }}", "as": "a"}])), Ok("a=hi orders")),
         (from(json!([all])), Ok("X_password=one X_username=orders")),
@@ -146,6 +149,8 @@ fn an_entry_yields_a_value_or_keys_and_values() {
         (from(json!([conf, literal("{{ .nope }}")])), Err("spec.target.template.from[1]: line 1, column 4")),
         (from(json!([literal("{{ .nope ")])), Err("spec.target.template.from[0]: line 1")),
         // Nothing of what stands in a Secret.
+        (from(json!([names("Data")])), Err("spec.target.template.from[0]: a name that it makes cannot be used")),
+        (from(json!([names("Labels")])), Err("spec.target.template.from[0]: a name that it makes cannot be used")),
         (from(json!([bad])), Err("spec.target.template.from[0]: line 1, column 12: it does not work there")),
     ]);
     let generated = json!({"generated": {"fields": [{"key": "password", "password": {}}]}});
