@@ -56,7 +56,9 @@ impl Policy {
             let dressed = self.dress(values, more, &key_of(known), work)?;
             return Ok(Some((dressed, salts(Some(known.clone())))));
         }
-        if let Some(published) = published {
+        // Of what a record of another key says, all could be somebody's who writes the Secret.
+        let is_proven = published.is_some_and(|published| published.digests.key_id == tools.key.id());
+        if let Some(published) = published.filter(|_| is_proven || Self::is_made_of(seen, tools, attempt)) {
             match published.changes.inputs.as_deref() {
                 Some(before) if by(before) == by(&digest) && before != digest => {}
                 Some(before) if before == digest || is_same_source => {
@@ -85,6 +87,18 @@ impl Policy {
             && seen.status.revision.is_some()
             && dressed != attempt(&key_of(&Seed::make(tools.chance)))?;
         Ok(Some((dressed, Salts { are_lost, ..salts(Some(drawn)) })))
+    }
+
+    /// Whether what templates make the same with any seed stands in the content, if it was read.
+    fn is_made_of(seen: &Seen, tools: Tools<'_>, attempt: impl Fn(&DigestKey) -> Result<Dressed, SpecError>) -> bool {
+        let SeenSecret::Ours { content: Some(content), .. } = &seen.secret else { return true };
+        let [one, other] = [(); 2].map(|()| attempt(&key_of(&Seed::make(tools.chance))));
+        // What cannot be made is told by who makes it.
+        let (Ok(one), Ok(other)) = (one, other) else { return true };
+        one.data.iter().all(|(name, value)| {
+            let stands = content.data.get(name);
+            stands == Some(value) || stands.is_some() && other.data.get(name) != Some(value)
+        })
     }
 
     /// What is published, unless somebody has changed it or a rotation waits for a new value.

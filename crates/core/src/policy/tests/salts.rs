@@ -95,6 +95,27 @@ fn without_its_seed_what_is_published_stays_until_its_inputs_change() {
 }
 
 #[test]
+fn a_record_that_somebody_has_written_keeps_no_value_that_he_has_written_too() {
+    for is_known_input in [false, true] {
+        let mut world = salted(&json!({}));
+        world.sync();
+        let forged = DigestKey::new(SecretBytes::from("forged"));
+        world.data.insert("password".to_owned(), SecretBytes::from("forged"));
+        let digests = forged.of_secret("shop", "db", &world.data);
+        record(&mut world, |published| {
+            published.seed = None;
+            published.digests = digests;
+            if !is_known_input {
+                published.changes.inputs = Some("forged.inputs".to_owned());
+            }
+        });
+        world.look(|_| {});
+        world.sync();
+        assert_eq!(sources::value(&world, "password"), "one", "{is_known_input}");
+    }
+}
+
+#[test]
 fn a_template_that_changed_is_followed_also_without_the_seed() {
     let mut world = salted(&json!({}));
     world.sync();
