@@ -23,7 +23,7 @@ pub use self::{
 use crate::SecretBytes;
 pub use crate::network::{Addresses, Network};
 
-/// Which revision of a remote value is asked for.
+/// Which revision of a remote value is asked for, or what else of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Pin {
     /// The one the store calls current (KV v2: the latest, AWS: stage `AWSCURRENT`).
@@ -33,6 +33,9 @@ pub enum Pin {
     Version(String),
     /// The version a label points to (AWS Secrets Manager stage, Parameter Store label).
     Stage(String),
+    /// Not the value: the metadata that the store keeps of it now (KV v2: the custom metadata, AWS: the tags), as a JSON object
+    /// of texts. It has no revisions that could be asked for.
+    Metadata,
 }
 
 /// Another way to write a key that was not found or may not be read.
@@ -59,7 +62,7 @@ impl Respelling {
 pub struct Locator {
     /// The key as users write it, for example `shop/orders-db`.
     pub key: String,
-    /// Which of its versions.
+    /// Which of its versions, or its metadata.
     pub pin: Pin,
 }
 
@@ -68,7 +71,7 @@ pub struct Locator {
 pub struct RemoteValue {
     /// The whole value: for KV the JSON text of the data object, for AWS the secret string or the binary.
     pub bytes: SecretBytes,
-    /// The store's own id of this version.
+    /// The store's own id of this version; empty where there is none that changes whenever the value does (KV version 1, tags).
     pub version: String,
     /// When this version was created, by the store's clock; `None` where the store does not tell (KV version 1, engines,
     /// several secrets of AWS Secrets Manager at once).

@@ -142,8 +142,6 @@ mod tests {
     fn every_refusal_of_a_policy_is_made() {
         let workload = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "w"});
         let rollout = |more: Value| json!({"rollout": more});
-        let remote = |more: Value| json!({"source": {"remote": {"storeRef": {"name": "v"}, "dataFrom": [more]}}});
-        let item = json!({"secretKey": "a", "remoteRef": {"key": "k", "metadataPolicy": "Fetch"}});
         let asking = [
             rollout(json!({ "canary": workload })),
             rollout(json!({"onFailure": "RollBack"})),
@@ -151,8 +149,6 @@ mod tests {
             rollout(json!({"stableFor": "11s"})),
             json!({"immutability": "Versioned", "versions": {"references": "Move"}}),
             json!({"versions": {"keep": 1}}),
-            json!({"source": {"remote": {"storeRef": {"name": "v"}, "data": [item]}}}),
-            remote(json!({"extract": {"key": "k", "metadataPolicy": "Fetch"}})),
         ];
         let refusal = |more: &Value| {
             let mut spec = json!({"source": {"existing": {}}});

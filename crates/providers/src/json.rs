@@ -1,4 +1,9 @@
-//! Bounds on JSON from outside: how deep it may be nested, and how many objects it may hold.
+//! JSON: bounds on what comes from outside, how deep it may be nested and how many objects it may hold; and an object of texts.
+
+use std::collections::BTreeMap;
+
+use rekey_core::SecretBytes;
+use serde_json::Value;
 
 /// The deepest nesting that is read.
 const DEEPEST: usize = 32;
@@ -41,6 +46,12 @@ pub(crate) fn is_shallow(text: &[u8]) -> bool {
         }
     }
     true
+}
+
+/// These names and texts as a JSON object.
+pub(crate) fn object(texts: &BTreeMap<String, String>) -> SecretBytes {
+    let object: Value = texts.iter().map(|(name, text)| (name.clone(), text.clone())).collect();
+    SecretBytes::from(object.to_string())
 }
 
 #[cfg(test)]

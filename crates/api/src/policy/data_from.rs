@@ -38,8 +38,14 @@ pub struct DataFrom {
 /// One stored object with properties.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!(has(self.version) && has(self.stage))")
-    .message("extract: set at most one of version, stage"))]
+#[x_kube(
+    validation = Rule::new("!(has(self.version) && has(self.stage))")
+        .message("extract: set at most one of version, stage"),
+    validation = Rule::new(
+        "!(has(self.metadataPolicy) && self.metadataPolicy == 'Fetch' && (has(self.version) || has(self.stage)))"
+    )
+    .message("extract: metadata has no versions; remove version and stage, or write metadataPolicy: None")
+)]
 pub struct Extract {
     /// Key in the store, for example `shop/orders-db`.
     #[schemars(schema_with = "field::remote_key")]
@@ -60,7 +66,7 @@ pub struct Extract {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Decoding")] // keeps the description of the field
     pub decoding: Option<Decoding>,
-    /// `None` (default): the value itself. `Fetch`: the metadata that the store keeps of it. Not supported yet: `Fetch`.
+    /// `None` (default): the value itself. `Fetch`: the metadata that the store keeps of it (custom metadata of KV version 2, tags of AWS).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "MetadataPolicy")] // keeps the description of the field
     pub metadata_policy: Option<MetadataPolicy>,

@@ -127,6 +127,10 @@ pub struct RemoteData {
 #[x_kube(
     validation = Rule::new("!(has(self.version) && has(self.stage))")
         .message("remoteRef: set at most one of version, stage"),
+    validation = Rule::new(
+        "!(has(self.metadataPolicy) && self.metadataPolicy == 'Fetch' && (has(self.version) || has(self.stage)))"
+    )
+    .message("remoteRef: metadata has no versions; remove version and stage, or write metadataPolicy: None"),
     validation = Rule::new("!(has(self.property) && has(self.jmesPath))")
         .message("remoteRef: set at most one of property, jmesPath")
 )]
@@ -153,8 +157,8 @@ pub struct RemoteRef {
     /// Decoding of the value: `None` (default), `Base64`, `Base64URL`, or `Auto`: whichever of the two fits, else the value as it is.
     #[serde(default)]
     pub decoding: Decoding,
-    /// `None` (default): the value itself. `Fetch`: the metadata that the store keeps of it (custom metadata, tags), as an object. Not
-    /// supported yet: `Fetch`.
+    /// `None` (default): the value itself. `Fetch`: the metadata that the store keeps of it (custom metadata of KV version 2, tags of AWS),
+    /// as an object of texts.
     #[serde(default)]
     pub metadata_policy: MetadataPolicy,
 }

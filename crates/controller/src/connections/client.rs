@@ -9,7 +9,7 @@ use std::{
 };
 
 use rekey_api::store::Limits;
-use rekey_core::store::{Locator, Probe, RemoteValue, Respelling, Search, Store, StoreError, StoreErrorKind};
+use rekey_core::store::{Locator, Pin, Probe, RemoteValue, Respelling, Search, Store, StoreError, StoreErrorKind};
 
 use super::{
     budget::{Budget, Room},
@@ -98,7 +98,8 @@ impl Client {
         room: &Room,
         begun: &AtomicBool,
     ) -> Vec<Result<RemoteValue, StoreError>> {
-        let requests = locators.len().div_ceil(self.store.values_per_request().max(1));
+        let alone = locators.iter().filter(|locator| locator.pin == Pin::Metadata).count();
+        let requests = alone + (locators.len() - alone).div_ceil(self.store.values_per_request().max(1));
         let requests = u32::try_from(requests).unwrap_or(u32::MAX);
         let mut pass = match self.gate.enter(requests, Caller::User(room.namespace())).await {
             Ok(pass) => pass,

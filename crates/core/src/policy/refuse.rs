@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use rekey_api::{
     SecretPolicy, SecretPolicySpec, names,
-    policy::{
-        DataFrom, Immutability, MetadataPolicy, OnFailure, RemoteData, Template, TemplateInto, rollout::STABLE_FOR,
-    },
+    policy::{Immutability, OnFailure, Template, TemplateInto, rollout::STABLE_FOR},
 };
 
 use super::{Hold, Source, templates::is_template};
@@ -16,7 +14,7 @@ use crate::{
 };
 
 /// What this version does not act on. Canaries are named before the mode that they need.
-pub static UNBUILT: [Unbuilt<SecretPolicySpec>; 8] = [
+pub static UNBUILT: [Unbuilt<SecretPolicySpec>; 6] = [
     Unbuilt::field("spec.rollout.canary", "remove it", |spec| spec.rollout.canary.is_some()),
     Unbuilt::choice(("spec.rollout.onFailure", "RollBack"), "use Hold", |spec| {
         spec.rollout.on_failure == OnFailure::RollBack
@@ -32,22 +30,7 @@ pub static UNBUILT: [Unbuilt<SecretPolicySpec>; 8] = [
         let versions = spec.versions.as_ref();
         versions.is_some_and(|versions| versions.keep.unwrap_or_default() > 0 || versions.references.is_some())
     }),
-    Unbuilt::choice(("spec.source.remote.data.remoteRef.metadataPolicy", "Fetch"), "use None", |spec| {
-        items(spec).any(|item| item.remote_ref.metadata_policy == MetadataPolicy::Fetch)
-    }),
-    Unbuilt::choice(("spec.source.remote.dataFrom.extract.metadataPolicy", "Fetch"), "use None", |spec| {
-        let mut extracts = sets(spec).filter_map(|set| set.extract.as_ref());
-        extracts.any(|extract| extract.metadata_policy == Some(MetadataPolicy::Fetch))
-    }),
 ];
-
-fn items(spec: &SecretPolicySpec) -> impl Iterator<Item = &RemoteData> {
-    spec.source.remote.iter().flat_map(|remote| &remote.data)
-}
-
-fn sets(spec: &SecretPolicySpec) -> impl Iterator<Item = &DataFrom> {
-    spec.source.remote.iter().flat_map(|remote| &remote.data_from)
-}
 
 /// Refuses what this version does not act on.
 pub fn unsupported(object: &SecretPolicy) -> Result<(), SpecError> {

@@ -6,8 +6,8 @@ use chrono::TimeDelta;
 use rekey_api::{
     GoDuration, SecretPolicy,
     policy::{
-        DataFrom, Decoding, EngineMethod, Find, Generated, KeyConversion, MaxStaleness, OnMissing, RefreshPolicy,
-        RemoteData, RemoteSource, Source as Spec, VaultEngineSource,
+        DataFrom, Decoding, EngineMethod, Find, Generated, KeyConversion, MaxStaleness, MetadataPolicy, OnMissing,
+        RefreshPolicy, RemoteData, RemoteSource, Source as Spec, VaultEngineSource,
     },
     reference::StoreRef,
     store::GrantOperation,
@@ -224,18 +224,24 @@ impl Remote {
         items.chain(sets)
     }
 
-    /// Store and key, if nothing else is read, in whatever version: where the values of a rotation go by default.
+    /// What is read by name of values, not of what is known about them.
+    fn value_reads(&self) -> impl Iterator<Item = (&StoreRef, &Locator)> {
+        self.reads().filter(|(_, locator)| locator.pin != Pin::Metadata)
+    }
+
+    /// Store and key, if no other value is read, in whatever version: where the values of a rotation go by default.
     #[must_use]
     pub fn only_key(&self) -> Option<(&StoreRef, &str)> {
-        let keys: BTreeSet<(&StoreRef, &str)> = self.reads().map(|(store, at)| (store, at.key.as_str())).collect();
+        let keys: BTreeSet<(&StoreRef, &str)> =
+            self.value_reads().map(|(store, at)| (store, at.key.as_str())).collect();
         let searches = self.sets.iter().any(|set| matches!(set.from, SetFrom::Find(_)));
         keys.first().copied().filter(|_| keys.len() == 1 && !searches)
     }
 
-    /// Whether `key` of `store` is read, and if so, whether always in its present version.
+    /// Whether the value of `key` of `store` is read, and if so, whether always in its present version.
     #[must_use]
     pub fn follows(&self, store: &StoreRef, key: &str) -> Option<bool> {
-        let mut reads = self.reads().filter(|(of, locator)| *of == store && locator.key == key).peekable();
+        let mut reads = self.value_reads().filter(|(of, locator)| *of == store && locator.key == key).peekable();
         reads.peek()?;
         Some(reads.all(|(_, locator)| locator.pin == Pin::Current))
     }
@@ -286,7 +292,11 @@ fn item(data: &RemoteData, default_store: &StoreRef) -> Result<Item, SpecError> 
         store: data.store_ref.clone().unwrap_or_else(|| default_store.clone()),
         locator: Locator {
             key: reference.key.clone(),
-            pin: pin(&format!("{at}.remoteRef"), reference.version.as_ref(), reference.stage.as_ref())?,
+            pin: pin(
+                &format!("{at}[{}].remoteRef", data.secret_key),
+                (reference.version.as_ref(), reference.stage.as_ref()),
+                reference.metadata_policy,
+            )?,
         },
         part,
         decoding: reference.decoding,
@@ -297,7 +307,8 @@ fn set(index: usize, spec: &DataFrom, default_store: &StoreRef) -> Result<Set, S
     let at = format!("spec.source.remote.dataFrom[{index}]");
     let (from, decoding, conversion) = match (&spec.extract, &spec.find) {
         (Some(extract), None) => {
-            let pin = pin(&format!("{at}.extract"), extract.version.as_ref(), extract.stage.as_ref())?;
+            let pins = (extract.version.as_ref(), extract.stage.as_ref());
+            let pin = pin(&format!("{at}.extract"), pins, extract.metadata_policy.unwrap_or_default())?;
             let part = extract.property.clone().map_or(Part::Whole, Part::Property);
             let from = SetFrom::Extract(Locator { key: extract.key.clone(), pin }, part);
             (from, extract.decoding, extract.key_conversion.unwrap_or(KeyConversion::None))
@@ -327,12 +338,21 @@ fn search(at: &str, spec: &Find) -> Result<Search, SpecError> {
     })
 }
 
-fn pin(at: &str, version: Option<&String>, stage: Option<&String>) -> Result<Pin, SpecError> {
-    match (version, stage) {
-        (None, None) => Ok(Pin::Current),
-        (Some(version), None) => Ok(Pin::Version(version.clone())),
-        (None, Some(stage)) => Ok(Pin::Stage(stage.clone())),
-        (Some(_), Some(_)) => Err(SpecError::field(at, "set at most one of version, stage")),
+fn pin(
+    at: &str,
+    (version, stage): (Option<&String>, Option<&String>),
+    metadata: MetadataPolicy,
+) -> Result<Pin, SpecError> {
+    match (metadata, version, stage) {
+        (MetadataPolicy::None, None, None) => Ok(Pin::Current),
+        (MetadataPolicy::None, Some(version), None) => Ok(Pin::Version(version.clone())),
+        (MetadataPolicy::None, None, Some(stage)) => Ok(Pin::Stage(stage.clone())),
+        (MetadataPolicy::Fetch, None, None) => Ok(Pin::Metadata),
+        (MetadataPolicy::Fetch, ..) => {
+            let fix = "metadata has no versions: remove version and stage, or write metadataPolicy: None";
+            Err(SpecError::field(at, fix))
+        }
+        (MetadataPolicy::None, Some(_), Some(_)) => Err(SpecError::field(at, "set at most one of version, stage")),
     }
 }
 

@@ -4,6 +4,7 @@ mod config_maps;
 mod decisions;
 mod emptied;
 mod engines;
+mod metadata;
 mod ownership;
 mod proof;
 mod records;

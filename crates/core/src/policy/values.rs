@@ -170,7 +170,8 @@ fn is_same_source(policy: &Policy, seen: &Seen, versions: &[SourceVersion]) -> b
 fn origins(fetched: &Fetched) -> Vec<Sourced> {
     let origin = |(Request { store, locator }, value): (&Request, &RemoteValue)| {
         let stage = match &locator.pin {
-            Pin::Version(_) => return None, // whoever names a version wants that one
+            // Whoever names a version wants that one; and metadata has none that could go back.
+            Pin::Version(_) | Pin::Metadata => return None,
             Pin::Current => "",
             Pin::Stage(stage) => stage.as_str(),
         };

@@ -1,11 +1,13 @@
 //! Which versions of its sources a content was made from, as the status says it.
 
+use std::borrow::Cow;
+
 use rekey_api::{bounds, policy::SourceVersion};
 use sha2::{Digest as _, Sha256};
 
 use super::{Fetched, Request, source::source_text};
 use crate::{
-    store::{Pin, RemoteValue},
+    store::{Locator, Pin, RemoteValue},
     summary::clip,
 };
 
@@ -16,13 +18,13 @@ const SIZE: usize = 64 * 1024;
 /// Of these, what the line about all of them takes at most.
 const LAST: usize = 128;
 
-/// The versions that were read, one line per key. Where the lines do not say all, since they are too many, too long, or of
+/// The versions that were read, one line per key, and one for its metadata. Where the lines do not say all, since they are too many, too long, or of
 /// one key in several places, a last line names all versions by a digest: two lists are equal only when what was read is.
 pub fn versions(fetched: &Fetched) -> Vec<SourceVersion> {
-    let line = |(request, value): (&Request, &RemoteValue)| source_version(&request.locator.key, &value.version);
+    let line = |(request, value): (&Request, &RemoteValue)| source_version(&name(&request.locator), &value.version);
     let is_whole = |(request, value): (&Request, &RemoteValue)| {
         let SourceVersion { key, version } = line((request, value));
-        key == request.locator.key && version == value.version
+        key == *name(&request.locator) && version == value.version
     };
     let mut lines: Vec<SourceVersion> = fetched.values.iter().map(line).collect();
     lines.sort();
@@ -42,6 +44,14 @@ pub fn versions(fetched: &Fetched) -> Vec<SourceVersion> {
     lines
 }
 
+/// How a line calls what was read.
+fn name(locator: &Locator) -> Cow<'_, str> {
+    match locator.pin {
+        Pin::Metadata => Cow::Owned(format!("{} (metadata)", locator.key)),
+        Pin::Current | Pin::Version(_) | Pin::Stage(_) => Cow::Borrowed(&locator.key),
+    }
+}
+
 fn size(line: &SourceVersion) -> usize {
     line.key.len() + line.version.len()
 }
@@ -58,6 +68,7 @@ fn all(fetched: &Fetched) -> SourceVersion {
             Pin::Current => ("", ""),
             Pin::Version(version) => ("version", version.as_str()),
             Pin::Stage(stage) => ("stage", stage.as_str()),
+            Pin::Metadata => ("metadata", ""),
         };
         for part in [source_text(store).as_str(), &locator.key, kind, name, &value.version] {
             add(part);

@@ -10,6 +10,7 @@ mod open;
 mod parameter_store;
 mod secrets_manager;
 mod service;
+mod tags;
 mod transport;
 
 pub(crate) use self::open::open;

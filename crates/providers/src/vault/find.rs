@@ -8,10 +8,7 @@ use rekey_core::{
     SecretBytes,
     store::{Allowance, Search, StoreError, StoreErrorKind},
 };
-use vaultrs::api::{
-    kv1::requests::ListSecretRequest,
-    kv2::requests::{ListSecretsRequest, ReadSecretMetadataRequest},
-};
+use vaultrs::api::{kv1::requests::ListSecretRequest, kv2::requests::ListSecretsRequest};
 
 use super::{AT_ONCE, Vault, paths, wire};
 
@@ -144,21 +141,11 @@ impl Vault {
         key: String,
         tags: &BTreeMap<String, String>,
     ) -> Result<Option<String>, StoreError> {
-        let endpoint = ReadSecretMetadataRequest { mount: self.mount.path.clone(), path: paths::key(&key)? };
-        let answer = self.server.call(Some(token), endpoint).await?;
-        let what = format!("reading the metadata of {}", self.named(&key));
-        match answer.status {
-            200 => {
-                let carried = wire::tags(answer.body.expose())
-                    .map_err(|malformed| StoreError::new(malformed.kind(), format!("{what}: {malformed}")))?;
-                Ok(tags.iter().all(|(name, value)| carried.get(name) == Some(value)).then_some(key))
-            }
-            // It went away since it was listed.
-            404 if wire::is_bare_refusal(answer.body.expose()) => Ok(None),
-            _ => {
-                let hint = self.hint("read", &format!("{}/metadata/{key}", self.mount.path));
-                Err(self.server.refusal(&answer, &what, &hint))
-            }
-        }
+        let hint = self.hint("read", &self.metadata_path(&key));
+        let found = self.metadata(token, &key, &hint).await?; // none: it went away since it was listed
+        let carries = |(name, value): (&String, &String)| {
+            found.as_ref().is_some_and(|metadata| metadata.entries().get(name) == Some(value))
+        };
+        Ok(tags.iter().all(carries).then_some(key))
     }
 }

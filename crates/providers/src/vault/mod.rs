@@ -5,6 +5,7 @@ mod find;
 mod kv1;
 mod kv2;
 mod login;
+mod metadata;
 mod open;
 mod paths;
 mod server;
@@ -44,6 +45,17 @@ struct Mount {
     path: String,
     /// What it is.
     version: KvVersion,
+}
+
+/// What is asked for of a key.
+#[derive(Clone, Copy)]
+enum Asked {
+    /// The value that KV version 1 has.
+    Plain,
+    /// A version of KV version 2, `None` for the latest.
+    Version(Option<u64>),
+    /// The custom metadata of KV version 2.
+    Metadata,
 }
 
 /// A key-value mount of one server, and the engines beside it.
@@ -104,13 +116,20 @@ impl Vault {
         Ok(Probe { identity: format!("{identity} at {}", self.place()), capabilities })
     }
 
-    /// The version that is asked for, as this mount counts them.
-    fn pinned(&self, pin: &Pin) -> Result<Option<u64>, StoreError> {
+    /// What is asked for, as this mount has it.
+    fn asked(&self, pin: &Pin) -> Result<Asked, StoreError> {
         let text = match (pin, self.mount.version) {
-            (Pin::Current, _) => return Ok(None),
-            (Pin::Version(text), KvVersion::V2) => return kv2::version(text).map(Some),
+            (Pin::Current, KvVersion::V1) => return Ok(Asked::Plain),
+            (Pin::Current, KvVersion::V2) => return Ok(Asked::Version(None)),
+            (Pin::Version(text), KvVersion::V2) => {
+                return kv2::version(text).map(|version| Asked::Version(Some(version)));
+            }
+            (Pin::Metadata, KvVersion::V2) => return Ok(Asked::Metadata),
             (Pin::Version(_), KvVersion::V1) => {
                 "KV version 1 keeps no versions: remove remoteRef.version, or use a mount of KV version 2"
+            }
+            (Pin::Metadata, KvVersion::V1) => {
+                "KV version 1 keeps no metadata: write metadataPolicy: None, or use a mount of KV version 2"
             }
             (Pin::Stage(_), _) => "Vault knows no stages: use remoteRef.version, or neither for the latest version",
         };
@@ -126,12 +145,13 @@ impl Store for Vault {
     }
 
     async fn read(&self, locator: &Locator) -> Result<RemoteValue, StoreError> {
-        let pinned = self.pinned(&locator.pin)?;
+        let asked = self.asked(&locator.pin)?;
         let key = &paths::key(&locator.key)?;
         let call = self.session.call(|session: Arc<Session>| async move {
-            match self.mount.version {
-                KvVersion::V1 => self.read_plain(&session.token, key).await,
-                KvVersion::V2 => self.read_version(&session.token, key, pinned).await,
+            match asked {
+                Asked::Plain => self.read_plain(&session.token, key).await,
+                Asked::Version(version) => self.read_version(&session.token, key, version).await,
+                Asked::Metadata => self.read_metadata(&session.token, key).await,
             }
         });
         within(self.place(), call).await

@@ -4,6 +4,7 @@
 //! its fields would change), and the answers that hold a token in a `String` with a `Debug` of its own.
 
 pub(super) mod engine;
+pub(super) mod metadata;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -193,16 +194,6 @@ impl<'de> Visitor<'de> for Names<'_> {
         while list.next_element::<IgnoredAny>()?.is_some() {}
         Ok(())
     }
-}
-
-#[derive(Deserialize)]
-struct Metadata {
-    custom_metadata: Option<BTreeMap<String, String>>,
-}
-
-/// The custom metadata in the answer to a read of a key's metadata.
-pub(super) fn tags(body: &[u8]) -> Result<BTreeMap<String, String>, Malformed> {
-    parse::<Envelope<Metadata>>(body).map(|answer| answer.data.custom_metadata.unwrap_or_default())
 }
 
 /// A version that was there once.

@@ -8,6 +8,7 @@ mod find;
 mod find_aws;
 mod keeper;
 mod logs;
+mod metadata;
 mod parameters;
 mod referenced;
 mod secret_names;
@@ -109,6 +110,7 @@ fn only_vault(handle: &Handle, bao: &Arc<vault::Bao>) -> Vec<Trial> {
         restricted_token deleted refused_requests strange_keys namespaces certificates sealed searchable binary
         many_keys bounded);
     trials.extend(trials!(handle, bao, "openbao", verbatim: kept));
+    trials.extend(trials!(handle, bao, "openbao", metadata: custom custom_denied uncounted));
     trials.extend(trials!(handle, bao, "openbao", spelling: slashes request_in_key));
     trials.extend(trials!(handle, bao, "openbao", auth:
         kubernetes_login kubernetes_refused endless_login idle_token app_role_login jwt_login));
@@ -123,6 +125,7 @@ fn only_kv1(handle: &Handle, plain: &Arc<Plain>) -> Vec<Trial> {
     let mut trials = trials!(handle, plain, "openbao-kv1", kv1:
         no_versions overwritten written_otherwise written_over hints other_version no_tags);
     trials.extend(trials!(handle, plain, "openbao-kv1", verbatim: kept_plain));
+    trials.extend(trials!(handle, plain, "openbao-kv1", metadata: none_in_kv1));
     trials.extend(trials!(handle, plain, "openbao-kv1", spelling: slashes_plain));
     trials
 }
@@ -137,6 +140,7 @@ fn only_aws(handle: &Handle, moto: &Arc<aws::Aws>) -> Vec<Trial> {
     .chain(trials!(handle, moto, "aws", find_aws: secrets secrets_by_tag denied))
     .chain(trials!(handle, moto, "aws", secret_names: names))
     .chain(trials!(handle, moto, "aws", bytes: secrets))
+    .chain(trials!(handle, moto, "aws", metadata: secrets))
     .collect()
 }
 
@@ -146,6 +150,7 @@ fn only_parameters(handle: &Handle, parameters: &Arc<parameters::Parameters>) ->
     .into_iter()
     .chain(trials!(handle, parameters, "parameters", referenced: read together as_documented denied not_written))
     .chain(trials!(handle, parameters, "parameters", bytes: parameters))
+    .chain(trials!(handle, parameters, "parameters", metadata: parameters))
     .chain(trials!(handle, parameters, "parameters", find_aws: parameters parameters_by_tag))
     .collect()
 }

@@ -48,6 +48,11 @@ impl Bao {
         Ok(Self { server, token, account })
     }
 
+    /// The server.
+    pub fn server(&self) -> &OpenBao {
+        &self.server
+    }
+
     fn with(&self, changes: &Value) -> Value {
         let mut provider = self.provider(None);
         for (field, value) in changes.as_object().into_iter().flatten() {

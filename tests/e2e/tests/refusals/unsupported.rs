@@ -30,7 +30,6 @@ fn policy_table() -> Vec<(Value, &'static str)> {
     let rollout = |more: Value| json!({"rollout": more});
     let window = json!([{"cron": "0 2 * * *", "duration": "2h"}]);
     let worker = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "worker"});
-    let data_from = |entry: Value| json!({"source": {"remote": {"dataFrom": [entry]}}});
     vec![
         (rollout(json!({"onFailure": "RollBack"})), "spec.rollout.onFailure: RollBack"),
         (rollout(json!({"windows": window})), "spec.rollout.windows"),
@@ -41,10 +40,6 @@ fn policy_table() -> Vec<(Value, &'static str)> {
         (json!({"immutability": "Versioned", "versions": {"references": "Publish"}}), "spec.immutability: Versioned"),
         (json!({"versions": {"keep": 2}}), "spec.versions"),
         (rollout(json!({"stableFor": "30s"})), "spec.rollout.stableFor: another value than 10s"),
-        (
-            data_from(json!({"extract": {"key": "k", "metadataPolicy": "Fetch"}})),
-            "spec.source.remote.dataFrom.extract.metadataPolicy: Fetch",
-        ),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! AWS Systems Manager Parameter Store.
 
 mod names;
+mod tags;
 mod write;
 
 use std::sync::Arc;
@@ -187,7 +188,13 @@ impl Store for ParameterStore {
 
     async fn read(&self, locator: &Locator) -> Result<RemoteValue, StoreError> {
         let name = &names::named(locator)?;
-        self.service.call(|clients| async move { self.read_with(&clients, &locator.key, name).await }).await
+        let call = |clients: Arc<Clients>| async move {
+            match locator.pin {
+                Pin::Metadata => self.tags(&clients, name).await,
+                Pin::Current | Pin::Version(_) | Pin::Stage(_) => self.read_with(&clients, &locator.key, name).await,
+            }
+        };
+        self.service.call(call).await
     }
 
     async fn read_all(&self, locators: &[Locator], allowance: &Allowance) -> Vec<Result<RemoteValue, StoreError>> {

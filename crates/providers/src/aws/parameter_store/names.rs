@@ -72,7 +72,7 @@ pub(super) fn respellings(key: &str) -> Vec<Respelling> {
     vec![Respelling::Meant(other)]
 }
 
-/// The name of a parameter, with the version or label that is asked for.
+/// The name of a parameter, with the version or label that is asked for, if any.
 ///
 /// # Errors
 /// `InvalidKey` when it is not one.
@@ -81,6 +81,7 @@ pub(super) fn named(locator: &Locator) -> Result<String, StoreError> {
     check(key)?;
     match pin {
         Pin::Current => Ok(key.clone()),
+        Pin::Metadata => tagged(key).map(|()| key.clone()),
         Pin::Version(version) if !version.is_empty() && version.bytes().all(|letter| letter.is_ascii_digit()) => {
             Ok(format!("{key}:{version}"))
         }
@@ -92,6 +93,24 @@ pub(super) fn named(locator: &Locator) -> Result<String, StoreError> {
         Pin::Stage(label) => Err(invalid(format!(
             "stage {label:?} of {key:?}: labels of a parameter have letters, digits, \".\", \"-\" and \"_\", and begin with no digit"
         ))),
+    }
+}
+
+/// Refuses a parameter whose tags cannot be read.
+fn tagged(key: &str) -> Result<(), StoreError> {
+    if let Some(secret) = referenced(key) {
+        return Err(invalid(format!(
+            "tags of {key:?}: it is a secret of Secrets Manager; read key {secret:?} by a store with service SecretsManager"
+        )));
+    }
+    match key.strip_prefix("arn:").and_then(|arn| arn.split_once(":parameter/")) {
+        Some((_, name)) => {
+            let name = if name.contains('/') { format!("\"/{name}\"") } else { format!("{name:?} or \"/{name}\"") };
+            let text =
+                format!("tags of {key:?}: AWS gives them by name, in the account of the parameter; write key {name}");
+            Err(invalid(text))
+        }
+        None => Ok(()),
     }
 }
 

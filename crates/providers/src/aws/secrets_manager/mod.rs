@@ -3,6 +3,7 @@
 mod batch;
 mod names;
 mod stages;
+mod tags;
 mod write;
 
 use std::sync::{Arc, atomic::AtomicBool};
@@ -50,6 +51,7 @@ impl SecretsManager {
     async fn read_with(&self, clients: &Clients, locator: &Locator) -> Result<RemoteValue, StoreError> {
         let request = clients.secrets.get_secret_value().secret_id(&locator.key);
         let (request, named) = match &locator.pin {
+            Pin::Metadata => return self.tags(clients, &locator.key).await,
             Pin::Current => (request.version_stage(CURRENT), String::new()),
             Pin::Version(version) => (request.version_id(version), format!(" version {version:?}")),
             Pin::Stage(stage) => (request.version_stage(stage), format!(" stage {stage:?}")),
