@@ -254,20 +254,28 @@ func numbers(seen *marks, text string) error {
 }
 
 func digits(seen *marks, value any) {
-	switch value := value.(type) {
-	case json.Number:
-		number, _ := value.Float64()
-		if fmt.Sprint(number) != value.String() {
-			seen.add("digits")
+	leaves(value, func(value any) {
+		if number, is := value.(json.Number); is {
+			if float, _ := number.Float64(); fmt.Sprint(float) != number.String() {
+				seen.add("digits")
+			}
 		}
+	})
+}
+
+// Calls look with all that is neither a list nor a dict.
+func leaves(value any, look func(any)) {
+	switch value := value.(type) {
 	case []any:
 		for _, item := range value {
-			digits(seen, item)
+			leaves(item, look)
 		}
 	case map[string]any:
 		for _, member := range value {
-			digits(seen, member)
+			leaves(member, look)
 		}
+	default:
+		look(value)
 	}
 }
 
@@ -328,18 +336,9 @@ func fromYAML(seen *marks, text string) map[string]any {
 
 // YAML has more ways to write a number: those that print in another way stand in the result.
 func floats(seen *marks, value any) {
-	switch value := value.(type) {
-	case float64:
-		if fmt.Sprint(value) != strconv.FormatFloat(value, 'f', -1, 64) {
+	leaves(value, func(value any) {
+		if float, is := value.(float64); is && fmt.Sprint(float) != strconv.FormatFloat(float, 'f', -1, 64) {
 			seen.add("digits")
 		}
-	case []any:
-		for _, item := range value {
-			floats(seen, item)
-		}
-	case map[string]any:
-		for _, member := range value {
-			floats(seen, member)
-		}
-	}
+	})
 }

@@ -116,20 +116,15 @@ impl Scene {
     /// When it is refused.
     pub async fn aws_store_at(&self, address: &str, access: &str) -> Result<()> {
         self.secret("aws", &[("id", "test"), ("secret", "test")]).await?;
-        self.store(
-            "aws",
-            access,
-            json!({"aws": {
-                "service": "SecretsManager",
-                "region": rekey_testkit::moto::REGION,
-                "endpoint": address,
-                "auth": {"secretRef": {
-                    "accessKeyId": {"name": "aws", "key": "id"},
-                    "secretAccessKey": {"name": "aws", "key": "secret"},
-                }},
-            }}),
-        )
-        .await
+        self.store("aws", access, aws("SecretsManager", address)).await
+    }
+
+    /// A store of parameters, with the key pair of the store `aws`.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn parameter_store(&self, name: &str) -> Result<()> {
+        self.store(name, "ReadOnly", aws("ParameterStore", self.world.moto.endpoint())).await
     }
 
     /// A store.
@@ -348,6 +343,19 @@ impl Scene {
             .map(|event| format!("{}: {}", event.reason.unwrap_or_default(), event.message.unwrap_or_default()))
             .collect())
     }
+}
+
+/// The provider of an AWS service, with the key pair of the Secret `aws`.
+fn aws(service: &str, address: &str) -> Value {
+    json!({"aws": {
+        "service": service,
+        "region": rekey_testkit::moto::REGION,
+        "endpoint": address,
+        "auth": {"secretRef": {
+            "accessKeyId": {"name": "aws", "key": "id"},
+            "secretAccessKey": {"name": "aws", "key": "secret"},
+        }},
+    }})
 }
 
 /// Merges `more` over `base`, object by object.

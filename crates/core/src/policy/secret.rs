@@ -362,15 +362,6 @@ impl Policy {
         }
     }
 
-    /// The type that the Secret should have; `None`: its maker decides that.
-    #[must_use]
-    pub fn wanted_type(&self) -> Option<&str> {
-        match self.hold {
-            Hold::Whole => Some(&self.kind),
-            Hold::Keys | Hold::Record => None,
-        }
-    }
-
     /// Whether what stands in the Secret may be the only copy of it, so that a write needs it read first.
     #[must_use]
     pub fn is_only_copy(&self, published: &Published) -> bool {

@@ -55,7 +55,7 @@ struct Case {
 async fn run(world: Arc<World>, cases: &str) -> Result<()> {
     let cases: Vec<Case> = serde_norway::from_str(cases).context("read the cases")?;
     let scene = Scene::new(&world, "cases").await?;
-    parameters(&scene).await?;
+    scene.parameter_store("ssm").await?;
     let _operator = scene.operator()?;
     let scene = &scene;
     let wrong: Vec<String> = stream::iter(&cases)
@@ -70,19 +70,6 @@ async fn run(world: Arc<World>, cases: &str) -> Result<()> {
     eprintln!("{} cases, {} wrong", cases.len(), wrong.len());
     ensure!(wrong.is_empty(), "{} of {} cases came out wrong:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
     Ok(())
-}
-
-/// The store `ssm`, with the key pair of the store `aws`.
-async fn parameters(scene: &Scene) -> Result<()> {
-    let pair =
-        json!({"accessKeyId": {"name": "aws", "key": "id"}, "secretAccessKey": {"name": "aws", "key": "secret"}});
-    let provider = json!({"aws": {
-        "service": "ParameterStore",
-        "region": rekey_testkit::moto::REGION,
-        "endpoint": scene.world.moto.endpoint(),
-        "auth": {"secretRef": pair},
-    }});
-    scene.store("ssm", "ReadOnly", provider).await
 }
 
 async fn look(scene: &Scene, case: &Case) -> Result<()> {

@@ -141,13 +141,7 @@ pub async fn static_role(world: Arc<World>) -> Result<()> {
 pub async fn found(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "find").await?;
     let _operator = scene.operator()?;
-    let parameters = json!({"aws": {
-        "service": "ParameterStore", "region": rekey_testkit::moto::REGION, "endpoint": world.moto.endpoint(),
-        "auth": {"secretRef": {
-            "accessKeyId": {"name": "aws", "key": "id"}, "secretAccessKey": {"name": "aws", "key": "secret"},
-        }},
-    }});
-    scene.store("parameters", "ReadOnly", parameters).await?;
+    scene.parameter_store("parameters").await?;
     let (one, two) = (scene.key("api/one"), scene.key("api/two"));
     for key in [&one, &two, &scene.key("other")] {
         world.bao.put(key, &json!({"value": key})).await?;

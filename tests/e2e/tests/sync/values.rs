@@ -20,20 +20,9 @@ fn extract(key: &str) -> Value {
     json!({"source": {"remote": {"storeRef": {"name": "vault"}, "refreshInterval": "10s", "dataFrom": from}}})
 }
 
-async fn parameter_store(scene: &Scene) -> Result<()> {
-    let key = |name: &str| json!({"name": "aws", "key": name});
-    let aws = json!({
-        "service": "ParameterStore",
-        "region": rekey_testkit::moto::REGION,
-        "endpoint": scene.world.moto.endpoint(),
-        "auth": {"secretRef": {"accessKeyId": key("id"), "secretAccessKey": key("secret")}},
-    });
-    scene.store("ssm", "ReadOnly", json!({"aws": aws})).await
-}
-
 pub async fn as_they_stand(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "as-they-stand").await?;
-    parameter_store(&scene).await?;
+    scene.parameter_store("ssm").await?;
     let _operator = scene.operator()?;
     let (key, cloud) = (scene.key("db"), scene.key("cloud"));
     world.bao.put(&key, &json!({"url": "http://h/?a=1&b=<2>", "none": null, "in": {"b": "&", "c": null}})).await?;
@@ -90,7 +79,7 @@ pub async fn emptied(world: Arc<World>) -> Result<()> {
 
 pub async fn spelt(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "spelt").await?;
-    parameter_store(&scene).await?;
+    scene.parameter_store("ssm").await?;
     let _operator = scene.operator()?;
     let (key, cloud, parameter) = (scene.key("db"), scene.key("cloud"), format!("/{}", scene.key("parameter")));
     world.bao.put(&key, &json!({"password": "one"})).await?;

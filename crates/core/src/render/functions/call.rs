@@ -182,7 +182,7 @@ impl<'a> Call<'a> {
         let mut room = MAX_ITEMS;
         let mut collected = Vec::new();
         for item in items {
-            room = self.one_less(room)?;
+            self.take(&mut room, 1)?;
             collected.push(item);
         }
         Ok(List::new(of, collected).into())
@@ -193,7 +193,7 @@ impl<'a> Call<'a> {
         let mut room = MAX_ITEMS / 4;
         let mut collected = BTreeMap::new();
         for (name, member) in members {
-            room = self.one_less(room)?;
+            self.take(&mut room, 1)?;
             collected.insert(name, member);
         }
         Ok(Map::with(of, collected).into())
@@ -214,8 +214,9 @@ impl<'a> Call<'a> {
         Ok(())
     }
 
-    fn one_less(&self, room: usize) -> Result<usize, Failure> {
-        room.checked_sub(1).map_or_else(|| self.fail("its result is larger than 2 MiB"), Ok)
+    /// Takes from what is left for a result that is a list or a dict.
+    pub fn take(&self, left: &mut usize, amount: usize) -> Result<(), Failure> {
+        if take(left, amount) { Ok(()) } else { self.fail("its result is larger than 2 MiB") }
     }
 
     /// A failure of this function.

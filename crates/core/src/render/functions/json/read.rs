@@ -41,11 +41,7 @@ impl Reader<'_> {
     }
 
     fn take(&mut self, bytes: usize) -> Result<(), Failure> {
-        match self.left.checked_sub(bytes) {
-            Some(left) => self.left = left,
-            None => return self.call.fail("its result is larger than 2 MiB"),
-        }
-        Ok(())
+        self.call.take(&mut self.left, bytes)
     }
 
     fn blank(&mut self) {

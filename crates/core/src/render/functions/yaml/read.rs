@@ -69,11 +69,7 @@ impl<'a> Reader<'a> {
     }
 
     fn take(&mut self, bytes: usize) -> Result<(), Failure> {
-        match self.left.checked_sub(bytes) {
-            Some(left) => self.left = left,
-            None => return self.call.fail("its result is larger than 2 MiB"),
-        }
-        Ok(())
+        self.call.take(&mut self.left, bytes)
     }
 
     fn next(&mut self) -> Result<Event<'a>, Failure> {
