@@ -9,7 +9,12 @@ use rekey_api::names;
 use serde::{Deserialize, Serialize};
 
 use self::times::Times;
-use crate::{Seed, digest::Digests, origin::Origins, workload::Keys};
+use crate::{
+    Seed,
+    digest::{DigestKey, Digests},
+    origin::Origins,
+    workload::Keys,
+};
 
 /// What all annotations of an object may take, names and values together
 /// (<https://pkg.go.dev/k8s.io/apimachinery/pkg/api/validation#pkg-constants>, `TotalAnnotationSizeLimitB`).
@@ -98,6 +103,14 @@ pub struct Issue {
 }
 
 impl Published {
+    /// Whether the digests may be ours. Those of another digest key are so after the loss of ours; not if this process has seen
+    /// a record by its own key there before, since the key stays the same while it runs: then somebody else wrote it.
+    #[must_use]
+    pub fn may_be_ours(&self, last: Option<&Self>, key: &DigestKey) -> bool {
+        let is_by_key = |published: &Self| published.digests.key_id == key.id();
+        is_by_key(self) || !last.is_some_and(is_by_key)
+    }
+
     /// Reads the annotations of a Secret; `None` when it is not managed by Rekey.
     #[must_use]
     pub fn read(metadata: &ObjectMeta) -> Option<Self> {

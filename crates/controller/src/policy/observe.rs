@@ -36,7 +36,10 @@ pub async fn observe(ctx: &Context, object: &SecretPolicy, policy: &Policy) -> R
     let is_settled = policy::is_settled(policy, &before);
     let secret = secret(ctx, policy, row.as_deref(), is_settled).await?;
     let read = ctx.memory.fetched(&policy.uid);
-    if let SeenSecret::Ours { published, .. } = &secret {
+    let last = ctx.memory.published(&name);
+    if let SeenSecret::Ours { published, .. } = &secret
+        && published.may_be_ours(last.as_deref(), &ctx.digest_key)
+    {
         ctx.memory.set_published(&name, published);
     }
     let content = match &secret {
@@ -48,7 +51,7 @@ pub async fn observe(ctx: &Context, object: &SecretPolicy, policy: &Policy) -> R
         other_annotations: content.map(|content| content.other_annotations).or(managed).unwrap_or_default(),
         secret,
         over: row.map(|row| row.object_version()),
-        last: ctx.memory.published(&name),
+        last,
         last_read: read.map(last_read),
         rotation: open,
         next_rotation: next,
@@ -184,8 +187,10 @@ async fn ours(
     let digests = policy.digests_of(&ctx.digest_key, &content.data, Some(&published));
     let recorded = &published.digests;
     let is_as_recorded = digests == *recorded;
-    // Digests of another key tell nothing: that is no reason to take the content for edited.
-    content.is_intact = is_as_recorded || !digests.comparable(recorded);
+    // Digests of a key that was lost tell nothing: that is no reason to take the content for edited.
+    let last = ctx.memory.published(name);
+    content.is_intact =
+        is_as_recorded || !digests.comparable(recorded) && published.may_be_ours(last.as_deref(), &ctx.digest_key);
     let is_reserved = policy::is_reserved(&content.kind);
     if managed.published.changes.issue.is_some() && policy.makes_tags() {
         // What was issued once cannot be rendered again: it is made anew with the labels that others have changed.

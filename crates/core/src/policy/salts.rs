@@ -58,7 +58,11 @@ impl Policy {
         }
         // Of what a record of another key says, all could be somebody's who writes the Secret.
         let is_proven = published.is_some_and(|published| published.digests.key_id == tools.key.id());
-        if let Some(published) = published.filter(|_| is_proven || Self::is_made_of(seen, tools, attempt)) {
+        let may_be_ours = |published: &&Published| {
+            is_proven
+                || published.may_be_ours(seen.last.as_deref(), tools.key) && Self::is_made_of(seen, tools, attempt)
+        };
+        if let Some(published) = published.filter(may_be_ours) {
             match published.changes.inputs.as_deref() {
                 Some(before) if by(before) == by(&digest) && before != digest => {}
                 Some(before) if before == digest || is_same_source => {

@@ -105,6 +105,7 @@ fn secrets() -> Vec<Test> {
         test("dropped_keys_go_though_their_maker_holds_them_too", taken_over::dropped),
         test("a_secret_of_external_secrets_is_taken_over_and_outlives_its_object", taken_over::migrated),
         test("a_secret_of_another_type_is_in_the_way_and_says_so", taken_over::another_type),
+        test("a_forged_record_pins_no_salts", taken_over::forged_salts),
         test("salts_stay_when_the_digest_key_or_the_seed_is_lost", taken_over::salts),
         test("a_secret_goes_or_stays_with_its_policy", ownership::deletion),
     ]

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{
     Api, ResourceExt as _,
     api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams},
@@ -160,4 +160,38 @@ pub async fn salts(world: Arc<World>) -> Result<()> {
     scene.sync("db").await?;
     ensure!(as_before(&api.get("db").await?), "without its seed it was made anew");
     scene.wait_synced("db").await.map(drop)
+}
+
+/// Whoever may write the Secret pins a salted value by a record that looks like one from before the digest key was lost: not where the
+/// operator has seen its own.
+pub async fn forged_salts(world: Arc<World>) -> Result<()> {
+    let scene = Scene::new(&world, "pinned").await?;
+    let _operator = scene.operator()?;
+    let key = scene.key("db");
+    world.bao.put(&key, &json!({"password": "one"})).await?;
+    let template = json!({"data": {"line": "{{ htpasswd \"orders\" .password }}"}});
+    scene.policy("db", "vault", &[("password", &key, "password")], json!({"target": {"template": template}})).await?;
+    scene.wait_synced("db").await?;
+    let api = scene.api::<Secret>();
+    let published = api.get("db").await?;
+    let record = |name: &str| -> Result<Value> { Ok(serde_json::from_str(&published.annotations()[name])?) };
+    let (mut digests, mut changes) = (record(names::DIGESTS)?, record(names::CHANGES)?);
+    digests["by"] = json!("0badc0de");
+    changes["inputs"] = json!("0badc0de.inputs");
+    let forged = ByteString(b"orders:salts of somebody else".to_vec());
+    let annotations = json!({
+        names::DIGESTS: digests.to_string(), names::CHANGES: changes.to_string(), names::SEED: null, names::REVISION: "pinned",
+    });
+    let patch = json!({"metadata": {"annotations": annotations}, "data": {"line": forged}});
+    api.patch("db", &PatchParams::default(), &Patch::Merge(patch)).await?;
+    until("what a template made is put back", || async {
+        let line = api.get("db").await?.data.unwrap_or_default().remove("line");
+        Ok((line != Some(forged.clone())).then_some(()))
+    })
+    .await?;
+    scene.wait_synced("db").await?;
+    let after = api.get("db").await?;
+    let stands = after.annotations().get(names::DIGESTS);
+    ensure!(stands != Some(&digests.to_string()), "the record is still the forged one");
+    Ok(())
 }

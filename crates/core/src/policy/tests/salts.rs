@@ -116,6 +116,25 @@ fn a_record_that_somebody_has_written_keeps_no_value_that_he_has_written_too() {
 }
 
 #[test]
+fn a_record_of_another_digest_key_where_ours_stood_keeps_no_salts() {
+    for knows_ours in [false, true] {
+        let mut world = salted(&json!({}));
+        world.sync();
+        world.last = knows_ours.then(|| Arc::new(world.published().clone()));
+        world.data.insert("line".to_owned(), SecretBytes::from("salts of somebody else"));
+        let digests = DigestKey::new(SecretBytes::from("forged")).of_secret("shop", "db", &world.data);
+        record(&mut world, |published| {
+            published.seed = None;
+            published.digests = digests;
+            published.changes.inputs = Some("forged.inputs".to_owned());
+        });
+        world.look(|_| {});
+        world.sync();
+        assert_eq!(line(&world) != "salts of somebody else", knows_ours, "after the loss of our key nobody could tell");
+    }
+}
+
+#[test]
 fn a_template_that_changed_is_followed_also_without_the_seed() {
     let mut world = salted(&json!({}));
     world.sync();
