@@ -3,10 +3,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use rekey_api::{names, policy::TemplateInto};
+use rekey_api::policy::TemplateInto;
 
 use super::{
-    Hold, Policy, Source,
+    Hold, Policy, Source, refuse,
     tags::{MOST, Tags},
     templates::{AT, Entry, EntryText, TemplateKind, TemplateRef},
     values::Growing,
@@ -21,8 +21,8 @@ use crate::{
     },
 };
 
-/// In place of a name that a template in a Secret has made.
-const HIDDEN_NAME: &str = "a name that it makes cannot be used; what stands in a Secret is not quoted";
+/// In place of a name that a template has made of what stands in a Secret or a store.
+const HIDDEN_NAME: &str = "a name that it makes cannot be used; the name is not quoted, since it may be a value";
 
 /// Templates that were read.
 pub type Texts = BTreeMap<TemplateRef, SecretBytes>;
@@ -120,11 +120,16 @@ impl Making<'_> {
         }
         let failed = |text| RenderError::TemplateFailed { at: at.to_owned(), text };
         for (name, value) in mapping::read(&made, self.work)?.map_err(failed)? {
-            // A refusal quotes the name, which may stand in the Secret.
-            self.add(at, entry.into, &name, value).map_err(|error| match error {
+            // It may be a value of the store.
+            let steers = refuse::steering(&name).map_err(|text| RenderError::WrongTag { at: at.to_owned(), text });
+            let allowed = if entry.into == TemplateInto::Data { Ok(()) } else { steers.map_err(SpecError::from) };
+            let added = allowed.and_then(|()| self.add(at, entry.into, &name, value));
+            // A refusal quotes the name: only one that stands in the template, and not in a Secret, is known to everybody.
+            let is_known = !is_secret && text.contains(&name);
+            added.map_err(|error| match error {
                 SpecError::Render(
                     RenderError::InvalidKey { .. } | RenderError::WrongTag { .. } | RenderError::TemplateFailed { .. },
-                ) if is_secret => failed(HIDDEN_NAME.to_owned()).into(),
+                ) if !is_known => failed(HIDDEN_NAME.to_owned()).into(),
                 error => error,
             })?;
         }
@@ -146,14 +151,7 @@ impl Making<'_> {
                 }
                 Ok(self.data.insert(name.to_owned(), value)?)
             }
-            TemplateInto::Labels | TemplateInto::Annotations => {
-                // A name out of a template may come from whoever writes into the store.
-                if names::NEVER_COPIED.iter().any(|prefix| name.starts_with(prefix)) {
-                    let text = format!("{name:?} steers other tools; write it in spec.target.template.metadata");
-                    return Err(RenderError::WrongTag { at: at.to_owned(), text }.into());
-                }
-                Ok(self.tags.insert(at, into, name, &value)?)
-            }
+            TemplateInto::Labels | TemplateInto::Annotations => Ok(self.tags.insert(at, into, name, &value)?),
         }
     }
 }

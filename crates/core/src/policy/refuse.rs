@@ -112,6 +112,15 @@ pub fn tag_name(into: TemplateInto, name: &str) -> Result<(), String> {
     ))
 }
 
+/// Whether a label or annotation whose name a template makes may be set: it may come from whoever writes into the store, and must
+/// not steer other tools. Who writes such a name in the policy means it.
+pub fn steering(name: &str) -> Result<(), String> {
+    if names::NEVER_COPIED.iter().any(|prefix| name.starts_with(prefix)) {
+        return Err(format!("{name:?} steers other tools; write it in spec.target.template.metadata"));
+    }
+    Ok(())
+}
+
 fn is_tag_name(name: &str) -> bool {
     let (prefix, rest) = name.split_once('/').map_or((None, name), |(prefix, rest)| (Some(prefix), rest));
     let is_part = |part: &str| {

@@ -186,6 +186,11 @@ fn templates_make_labels_and_annotations() {
             json!({"from": [{"literal": "{{ .username }}", "as": "a.b/c", "into": "Labels"}]}),
             Ok(&with("l:a.b/c=orders")),
         ),
+        // What is written on purpose may steer other tools.
+        (
+            json!({"from": [{"literal": "repository", "as": argo, "into": "Labels"}]}),
+            Ok(&with("l:argocd.argoproj.io/secret-type=repository")),
+        ),
         // What metadata says counts, whether it is a template or not.
         (
             json!({"metadata": {"labels": {"a": "fixed", "b": "{{ .username }}"}}, "from": [into("a: x\nb: y\nc: z", "Labels")]}),
@@ -234,6 +239,25 @@ fn labels_and_annotations_that_a_secret_cannot_have_are_named() {
             Err("spec.target.template.from: \"rekey.dev/a\" belongs"),
         ),
     ]);
+}
+
+#[test]
+fn a_name_that_is_made_of_a_value_is_not_quoted_when_it_is_refused() {
+    let hidden = "spec.target.template.from[0]: a name that it makes cannot be used";
+    let owner = |text: &str| text.replace("{}", "{{ .password }}");
+    for (text, place) in [
+        ("{}/{}/x: y", "Data"),
+        ("{}/{}/x: y", "Labels"),
+        ("rekey.dev/{}: y", "Annotations"),
+        ("argocd.argoproj.io/{}: y", "Labels"),
+        ("{}: a b", "Labels"),
+    ] {
+        let said = made(None, &json!({"from": [into(&owner(text), place)]})).unwrap_err();
+        assert!(said.contains(hidden) && !said.contains("one/") && !said.contains("\"one"), "{text}: {said}");
+    }
+    // What stands in the text of the template is known already.
+    let said = made(None, &json!({"from": [into("a/b/c: {{ .password }}", "Labels")]})).unwrap_err();
+    assert!(said.contains("\"a/b/c\" cannot be the name"), "{said}");
 }
 
 #[test]
