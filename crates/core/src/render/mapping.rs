@@ -1,16 +1,14 @@
 //! Names and values out of a rendered YAML mapping. A value is the text that stands there: an unquoted `0123` or `yes` stays that,
 //! where YAML would read a number or a truth value. What is nothing (`null`, `~`) is an empty text, as in External Secrets.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
-use serde::{
-    Deserializer,
-    de::{DeserializeSeed, Error, MapAccess, Visitor},
-};
+use saphyr_parser::{Event, Marker, ScalarStyle};
 
 use super::{
     RenderError, kinds,
     work::{Ended, Resource, Work},
+    yaml::{Events, Wrong, is_empty, is_null},
 };
 use crate::{SecretBytes, published::MOST_KEYS};
 
@@ -28,27 +26,28 @@ pub fn read(yaml: &SecretBytes, work: &Work) -> Result<Result<BTreeMap<String, S
 
 fn parse(yaml: &SecretBytes) -> Result<BTreeMap<String, SecretBytes>, String> {
     let text = yaml.expose_text().ok_or("what it renders to is not UTF-8 text")?;
-    let is_blank =
-        |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#') || line.trim_end() == "---";
-    if text.lines().all(is_blank) {
+    if is_empty(text) {
         return Ok(BTreeMap::new());
     }
     if text.matches(['\n', ':', ',', '-', '[', '{', '?']).count() > MAX_MARKS {
         return Err(format!("what it renders to has more than {MAX_MARKS} lines and marks"));
     }
-    let mut names = BTreeMap::new();
-    let read = Names { names: &mut names, left: kinds::MAX_SIZE };
-    match read.deserialize(serde_norway::Deserializer::from_str(text)) {
-        Ok(()) => Ok(names),
-        Err(error) => {
-            let place = error.location().map(|at| format!("line {}, column {} of ", at.line(), at.column()));
-            let place = place.unwrap_or_default();
-            Err(format!(
-                "{place}what it renders to is not a YAML mapping of names and texts, or has more than {MOST_KEYS} names or 1 MiB \
-                 of texts"
-            ))
-        }
-    }
+    let read = Events::new(text).and_then(|events| {
+        let mut reader = Reader { events, names: BTreeMap::new(), anchors: BTreeMap::new(), left: kinds::MAX_SIZE };
+        reader.document()?;
+        Ok(reader.names)
+    });
+    read.map_err(|wrong| match wrong {
+        Wrong::Characters => "what it renders to has control characters or line ends of Unicode, which YAML takes as escapes in \
+                              double quotes only"
+            .to_owned(),
+        Wrong::Syntax(at) => format!(
+            "line {}, column {} of what it renders to is not a YAML mapping of names and texts, or has more than {MOST_KEYS} names or \
+             1 MiB of texts",
+            at.line(),
+            at.col() + 1
+        ),
+    })
 }
 
 impl From<Ended> for crate::SpecError {
@@ -57,89 +56,72 @@ impl From<Ended> for crate::SpecError {
     }
 }
 
-/// Reads until there is too much: aliases let few bytes stand for many.
-struct Names<'a> {
-    names: &'a mut BTreeMap<String, SecretBytes>,
+struct Reader<'a> {
+    events: Events<'a>,
+    names: BTreeMap<String, SecretBytes>,
+    /// Texts that were named, to be used again.
+    anchors: BTreeMap<usize, Word>,
+    /// Bytes that there may still be: aliases let few bytes stand for many.
     left: usize,
 }
 
-impl<'de> DeserializeSeed<'de> for Names<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
-    }
+/// A scalar.
+#[derive(Clone)]
+struct Word {
+    /// As it stands there.
+    text: String,
+    /// Whether it means nothing.
+    is_null: bool,
 }
 
-impl<'de> Visitor<'de> for Names<'_> {
-    type Value = ();
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a mapping")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut access: A) -> Result<(), A::Error> {
-        while let Some(name) = access.next_key_seed(Word)? {
-            let value = access.next_value_seed(Value)?;
+impl<'a> Reader<'a> {
+    fn document(&mut self) -> Result<(), Wrong> {
+        loop {
+            match self.events.next()? {
+                (Event::StreamStart | Event::DocumentStart(_) | Event::Nothing, _) => {}
+                (Event::MappingStart(..), _) => break,
+                (_, at) => return Err(Wrong::Syntax(at)),
+            }
+        }
+        loop {
+            let (event, at) = self.events.next()?;
+            if matches!(event, Event::MappingEnd) {
+                break;
+            }
+            let name = self.word(event, at)?.text;
+            let (event, at) = self.events.next()?;
+            let value = self.word(event, at)?;
+            let value = if value.is_null { String::new() } else { value.text };
             let left = self.left.checked_sub(name.len() + value.len());
-            self.left = left.filter(|_| self.names.len() < MOST_KEYS).ok_or_else(|| A::Error::custom("too large"))?;
+            self.left = left.filter(|_| self.names.len() < MOST_KEYS).ok_or(Wrong::Syntax(at))?;
             self.names.insert(name, SecretBytes::from(value));
         }
-        Ok(())
-    }
-}
-
-/// A scalar as it stands there.
-struct Word;
-
-impl<'de> DeserializeSeed<'de> for Word {
-    type Value = String;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Word {
-    type Value = String;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a text")
+        // Another document would be left out.
+        loop {
+            match self.events.next()? {
+                (Event::DocumentEnd, _) => {}
+                (Event::StreamEnd, _) => return Ok(()),
+                (_, at) => return Err(Wrong::Syntax(at)),
+            }
+        }
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
-        Ok(text.to_owned())
-    }
-}
-
-/// A scalar, or nothing.
-struct Value;
-
-impl<'de> DeserializeSeed<'de> for Value {
-    type Value = String;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
-        deserializer.deserialize_option(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Value {
-    type Value = String;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a text or nothing")
-    }
-
-    fn visit_none<E: Error>(self) -> Result<String, E> {
-        Ok(String::new())
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<String, E> {
-        Ok(String::new())
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
-        Word.deserialize(deserializer)
+    fn word(&mut self, event: Event<'a>, at: Marker) -> Result<Word, Wrong> {
+        match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let is_null = match tag.as_deref() {
+                    Some(tag) => tag.handle == "tag:yaml.org,2002:" && tag.suffix == "null",
+                    None => style == ScalarStyle::Plain && is_null(&text),
+                };
+                let word = Word { text: text.into_owned(), is_null };
+                if anchor != 0 {
+                    self.anchors.insert(anchor, word.clone());
+                }
+                Ok(word)
+            }
+            Event::Alias(anchor) => self.anchors.get(&anchor).cloned().ok_or(Wrong::Syntax(at)),
+            _ => Err(Wrong::Syntax(at)),
+        }
     }
 }
 
@@ -170,6 +152,11 @@ mod tests {
             ("\n  \n# nothing\n", ""),
             ("---\na: b", "a=b"),
             ("a: first\nb: x\na: last", "a=last b=x"),
+            ("a: |\n  one", "a=one"),
+            ("a: >\n  one\n  two", "a=one two"),
+            ("a: !!null x\nb: !!str ~\nc: !own 1", "a= b=~ c=1"),
+            ("? a\n: b", "a=b"),
+            ("%YAML 1.1\n---\na: \"\\x01\\u2028\"\n...\n", "a=\u{1}\u{2028}"),
         ] {
             assert_eq!(read(yaml), Ok(expected.to_owned()), "{yaml}");
         }
@@ -187,6 +174,12 @@ mod tests {
             "a: {b: hunter2}",
             "a: hunter2\n b: x",
             "a: hunter2\n---\nb: x",
+            "a: hunter2\u{1}",
+            "a: hunter2\u{2028}",
+            "a: *hunter2",
+            "a: &b {hunter2: x}\nc: *b",
+            "[a, b]: hunter2",
+            "a: hunter2\n...\nhunter2",
             &large,
             &many,
             &marks,

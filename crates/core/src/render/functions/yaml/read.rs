@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, StrInput, Tag};
+use saphyr_parser::{Event, ScalarStyle, Tag};
 
 use super::{
     super::{
         call::{Call, Failure, MAX_DEPTH, MAX_STRUCTURE, Outcome, VALUE},
         json,
     },
-    has_no_place,
     resolve::{Plain, resolve},
 };
-use crate::render::template::value::{List, Map, Of, Text, Value};
+use crate::render::{
+    template::value::{List, Map, Of, Text, Value},
+    yaml::{self, Events},
+};
 
 /// A text to read may have this many bytes.
 const MAX_YAML: usize = 128 * 1024;
@@ -25,20 +27,16 @@ pub fn from_yaml(call: &Call<'_>) -> Outcome {
     let Ok(text) = std::str::from_utf8(call.bytes(0)?) else {
         return call.fail("bytes that are no UTF-8 text cannot be YAML; encode them with b64enc");
     };
-    let is_control = |character: char| character.is_ascii_control() && !matches!(character, '\t' | '\n' | '\r');
-    if text.contains(|character| is_control(character) || has_no_place(character)) {
-        return call.fail("control characters and line ends of Unicode must be written as escapes in double quotes");
-    }
     if text.len() > MAX_YAML {
         return call.fail("the text is larger than 128 KiB");
     }
     call.spend(text.len() * COST)?;
-    // Who reads the last line ends it, and it has none.
-    let end = if text.ends_with('\n') { usize::MAX } else { text.chars().count() };
-    let mut reader =
-        Reader { call, parser: Parser::new_from_str(text), end, left: MAX_STRUCTURE, anchors: BTreeMap::new() };
+    let Ok(events) = Events::new(text) else {
+        return call.fail("control characters and line ends of Unicode must be written as escapes in double quotes");
+    };
+    let mut reader = Reader { call, events, left: MAX_STRUCTURE, anchors: BTreeMap::new() };
     match reader.document()? {
-        None if !is_empty(text) => call.fail(WRONG),
+        None if !yaml::is_empty(text) => call.fail(WRONG),
         None | Some(Node::Value(Value::Nil, _)) => Ok(Map::new(Of::Any).into()),
         Some(Node::Value(Value::Map(map), _)) => Ok(map.into()),
         Some(_) => call.fail(WRONG),
@@ -47,9 +45,7 @@ pub fn from_yaml(call: &Call<'_>) -> Outcome {
 
 struct Reader<'a> {
     call: &'a Call<'a>,
-    parser: Parser<'a, StrInput<'a>>,
-    /// Where the last line ends, if it does not end itself.
-    end: usize,
+    events: Events<'a>,
     left: usize,
     /// What was named, to be used again: it counts each time.
     anchors: BTreeMap<usize, (Node, usize)>,
@@ -74,16 +70,9 @@ impl<'a> Reader<'a> {
 
     fn next(&mut self) -> Result<Event<'a>, Failure> {
         self.call.go_on()?;
-        match self.parser.next() {
-            Some(Ok((Event::Scalar(mut text, style, anchor, tag), span))) => {
-                let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
-                if is_block && span.end.index() >= self.end && text.ends_with('\n') {
-                    text.to_mut().pop();
-                }
-                Ok(Event::Scalar(text, style, anchor, tag))
-            }
-            Some(Ok((event, _))) => Ok(event),
-            Some(Err(_)) | None => self.wrong(),
+        match self.events.next() {
+            Ok((event, _)) => Ok(event),
+            Err(_) => self.wrong(),
         }
     }
 
@@ -211,13 +200,6 @@ impl<'a> Reader<'a> {
         };
         Ok(Node::Value(value, name))
     }
-}
-
-/// Whether nothing but comments and the start of a document stand in a text.
-fn is_empty(text: &str) -> bool {
-    text.lines()
-        .map(|line| line.trim_matches([' ', '\r']))
-        .all(|line| matches!(line, "" | "---") || line.starts_with('#'))
 }
 
 /// The same, with dicts of its own: what was read changes only where it is changed. It is as deep as what was read.

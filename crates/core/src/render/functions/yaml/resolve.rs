@@ -1,6 +1,7 @@
 //! What a plain word of YAML 1.1 means.
 
 use super::super::cast::{read, read_float, read_unsigned};
+use crate::render::yaml::is_null;
 
 /// The meaning of a plain word.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +27,7 @@ pub enum Plain {
 /// What a plain word means.
 pub fn resolve(word: &str) -> Plain {
     match word {
-        "" | "~" | "null" | "Null" | "NULL" => return Plain::Null,
+        _ if is_null(word) => return Plain::Null,
         "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => return Plain::Bool(true),
         "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => {
             return Plain::Bool(false);

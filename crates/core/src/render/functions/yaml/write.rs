@@ -6,12 +6,16 @@ use super::{
     super::{
         call::{Call, Failure, MAX_DEPTH, MAX_RESULT, Outcome},
         json,
-        runes::{is_digit, is_letter},
     },
-    has_no_place,
     resolve::{Plain, is_base_60, resolve},
 };
-use crate::render::template::value::{Text, Value};
+use crate::{
+    render::{
+        template::value::{Text, Value},
+        yaml::has_no_place,
+    },
+    runes::{is_digit, is_letter},
+};
 
 pub fn to_yaml(call: &Call<'_>) -> Outcome {
     let mut writer = Writer { call, out: Vec::new(), line: 0, indent: 0, is_fresh: true };
