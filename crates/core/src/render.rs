@@ -9,9 +9,9 @@ pub mod keys;
 pub mod kinds;
 pub mod mapping;
 pub mod property;
-mod replace;
 pub mod template;
 pub mod work;
+mod yaml;
 
 use thiserror::Error;
 

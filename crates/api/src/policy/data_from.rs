@@ -87,7 +87,7 @@ pub struct Find {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::remote_key")]
     pub path: Option<String>,
-    /// Regular expression on the name, for example `^api-`.
+    /// Regular expression on the name in the syntax of Go, for example `^api-`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::expression")]
     pub name_regexp: Option<String>,
@@ -139,10 +139,10 @@ pub struct Rewrite {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RegexpRewrite {
-    /// Regular expression on the name, for example `^shop/(.*)$`. A name it does not match stays.
+    /// Regular expression on the name in the syntax of Go, for example `^shop/(.*)$`. A name it does not match stays.
     #[schemars(schema_with = "field::expression")]
     pub source: String,
-    /// What replaces each match; `$1` is the first group.
+    /// What replaces each match; `$1` is the first group, `${name}` a named one, `$$` a dollar sign.
     #[schemars(length(max = 1024))]
     pub target: String,
 }

@@ -15,7 +15,7 @@ pub struct Rollout {
     /// `ConsumersHealthy`: `Ready` waits for the consumers, and is false when one of them does not become healthy.
     pub ready_when: ReadyWhen,
     /// How long no container of a new pod may have restarted before its workload counts as healthy; `minReadySeconds` wins when it is
-    /// larger. Default 10s. Not supported yet: another value than the default.
+    /// larger. Default 10s. Not supported yet: another value than the default, and to wait for more than `minReadySeconds`.
     pub stable_for: GoDuration,
     /// `Auto` (default): consumers that would not see the change otherwise. `Always`: all consumers. `Never`: none; they are reported.
     pub restart: Restart,

@@ -22,7 +22,6 @@ mod pem;
 mod pkcs12;
 mod reflection;
 mod regexes;
-mod runes;
 mod semver;
 mod signature;
 mod strings;

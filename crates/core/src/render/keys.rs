@@ -6,17 +6,19 @@ mod tests;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use regex::Regex;
 use rekey_api::policy::{KeyConversion, Rewrite};
 
 use self::merge::Merge;
 use super::{
     RenderError, kinds,
-    replace::replaced,
     template::{self, Template},
     work::{Resource, Work},
 };
-use crate::{SecretBytes, SpecError, store::NamePattern};
+use crate::{
+    SecretBytes, SpecError,
+    regexp::{Haystack, Regexp, Replacement},
+    store::NamePattern,
+};
 
 /// What a rewrite costs beside the length of the name, in bytes.
 const REWRITE: usize = 1024;
@@ -119,8 +121,8 @@ impl Step {
         match self {
             Self::Regexp(pattern, target) => {
                 // What does not compile was refused when the policy was proven.
-                let regex = pattern.compile().map_err(|key| RenderError::InvalidKey { key })?;
-                renamed(named, |name, first| rewritten(&regex, target, (name, first), work))
+                let regexp = pattern.compile().map_err(|key| RenderError::InvalidKey { key })?;
+                renamed(named, |name, first| rewritten(&regexp, target, (name, first), work))
             }
             Self::Transform(text) => {
                 let (at, work) = (transform_at(at), Arc::new(work.clone()));
@@ -147,10 +149,11 @@ fn converted(name: &str, conversion: KeyConversion) -> String {
     name.chars().map(one).collect()
 }
 
-fn rewritten(regex: &Regex, target: &str, (name, first): (&str, &str), work: &Work) -> Result<String, RenderError> {
+fn rewritten(regexp: &Regexp, target: &str, (name, first): (&str, &str), work: &Work) -> Result<String, RenderError> {
     work.spend(Resource::Parsed, REWRITE + name.len())?;
-    let rewritten = replaced(regex, name, target, MAX_LENGTH, || work.go_on())?;
-    rewritten.filter(|name| name.len() <= MAX_LENGTH).ok_or_else(|| too_long(first))
+    let replacement = Replacement { text: target.as_bytes(), has_groups: true, limit: MAX_LENGTH };
+    let rewritten = replacement.apply(regexp, &Haystack::new(name.as_bytes()), || work.go_on())?;
+    rewritten.map(|name| String::from_utf8_lossy(&name).into_owned()).map_err(|_| too_long(first))
 }
 
 /// What a template makes of a name.

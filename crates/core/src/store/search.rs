@@ -7,9 +7,10 @@ use std::{
     sync::OnceLock,
 };
 
-use regex::{Regex, RegexBuilder};
-
-use crate::SpecError;
+use crate::{
+    SpecError,
+    regexp::{Expression, Regexp, Wrong, complaint},
+};
 
 /// A regular expression on names, with its size bounded. Two are equal when they are written alike.
 ///
@@ -18,15 +19,17 @@ use crate::SpecError;
 #[derive(Debug)]
 pub struct NamePattern {
     text: Box<str>,
-    compiled: OnceLock<Option<Regex>>,
+    compiled: OnceLock<Option<Regexp>>,
 }
 
 impl NamePattern {
     /// The memory one expression may take, in bytes.
     const SIZE: usize = 256 * 1024;
+    /// Microseconds that its classes may take, which is six that hold all characters: a policy may name a thousand expressions.
+    const PRICE: usize = 50_000;
 
-    /// An expression in the syntax of the crate `regex` (<https://docs.rs/regex/latest/regex/#syntax>), which matches in
-    /// linear time. It may be a wrong one: [`compile`](Self::compile) tells.
+    /// An expression in the syntax of Go (<https://pkg.go.dev/regexp/syntax>), which matches in linear time. It may be a wrong
+    /// one: [`prove`](Self::prove) tells.
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self { text: text.into(), compiled: OnceLock::new() }
@@ -36,22 +39,26 @@ impl NamePattern {
     ///
     /// # Errors
     /// What is wrong with it, in one line.
-    pub fn compile(&self) -> Result<Regex, String> {
-        self.within(Self::SIZE)
+    pub(crate) fn compile(&self) -> Result<Regexp, String> {
+        let expression = Expression::read(&self.text).map_err(|wrong| self.why(wrong))?;
+        if expression.price() > Self::PRICE {
+            return Err("its classes of characters are too large; remove (?i), or name fewer characters".to_owned());
+        }
+        expression.compile(Self::SIZE).map_err(|wrong| self.why(wrong))
     }
 
-    /// As [`compile`](Self::compile), if that takes `size` bytes of memory at most; searches take a few times as much.
-    ///
-    /// # Errors
-    /// As for it.
-    pub fn within(&self, size: usize) -> Result<Regex, String> {
-        RegexBuilder::new(&self.text).size_limit(size).dfa_size_limit(size).build().map_err(|error| {
-            let text = error.to_string();
-            text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
-        })
+    /// The text is the author's own, so what is wrong with it may be told.
+    fn why(&self, wrong: Wrong) -> String {
+        match wrong {
+            Wrong::Syntax => complaint(&self.text)
+                .unwrap_or_else(|| "Go does not read it, see https://pkg.go.dev/regexp/syntax".to_owned()),
+            Wrong::Long => "it has more than 16 KiB".to_owned(),
+            Wrong::Classes => "it has more than 64 classes like \\pL".to_owned(),
+            Wrong::Large => format!("it takes more than {} KiB of memory", Self::SIZE / 1024),
+        }
     }
 
-    /// As [`compile`](Self::compile), only to see whether it can be.
+    /// Whether it can be compiled.
     ///
     /// # Errors
     /// Names `field` and what is wrong.
@@ -64,7 +71,7 @@ impl NamePattern {
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
         let compiled = self.compiled.get_or_init(|| self.compile().ok());
-        compiled.as_ref().is_some_and(|regex| regex.is_match(name))
+        compiled.as_ref().is_some_and(|regexp| regexp.regex().is_match(name))
     }
 }
 

@@ -3,11 +3,11 @@
 use super::{
     Entry, Signature, Type,
     call::{Call, Failure, Outcome},
-    runes::{
-        INVALID, Rune, first, is_digit, is_letter, is_lower, is_number, is_punctuation, is_title, is_upper, lower,
-        mapped, runes, title, upper,
-    },
     signature::takes,
+};
+use crate::runes::{
+    INVALID, Rune, first, is_digit, is_letter, is_lower, is_number, is_punctuation, is_title, is_upper, lower, mapped,
+    runes, title, upper,
 };
 
 const ONE: Signature = takes(&[Type::Text]);

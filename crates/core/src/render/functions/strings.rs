@@ -6,12 +6,14 @@ use super::{
     Entry, Signature, Type,
     call::{Call, Failure, MAX_ITEMS, MAX_RESULT, Outcome},
     cast::{texts, written},
-    runes::{Rune, last, runes},
     signature::{takes, variadic},
 };
-use crate::render::template::{
-    format,
-    value::{Of, Value},
+use crate::{
+    render::template::{
+        format,
+        value::{Of, Value},
+    },
+    runes::{Rune, last, runes},
 };
 
 const ONE: Signature = takes(&[Type::Text]);

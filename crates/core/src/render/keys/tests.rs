@@ -38,6 +38,11 @@ fn keys_are_rewritten_in_order() -> Result<(), String> {
         (vec![("^(.)", "x-${1}_"), ("_", ".")], vec!["ab"], "x-a.b=ab"),
         (vec![("(?P<first>.)(?P<rest>.*)", "$rest$first")], vec!["abc"], "bca=abc"),
         (vec![("o", "0")], vec!["foo"], "f00=foo"),
+        // As Go reads them: digits and words of ASCII, marks that stand for themselves, names of groups.
+        (vec![(r"\d", "0"), ("٥", "n")], vec!["5٥x"], "0nx=5٥x"),
+        (vec![(r"[a&&b]", "x")], vec!["a&bc"], "xxxc=a&bc"),
+        (vec![(r"(?P<1x>a)", "-${1x}-$$"), (r"\$$", "x")], vec!["a"], "-a-x=a"),
+        (vec![(r"(?P<n>a)b{,2}", "$n.$m${n}")], vec!["ab{,2}"], "a.a=ab{,2}"),
     ] {
         assert_eq!(
             listed(rewrites(&pairs)?.apply(values(&names), &Work::default())),
@@ -67,7 +72,17 @@ fn a_broken_expression_is_refused_with_its_field() {
     let text = rewrites(&[("(", "")]).err().unwrap_or_default();
     assert!(text.starts_with("dataFrom.rewrite[0].regexp.source: \"(\""), "{text}");
     let text = rewrites(&[("(a{1000}){1000}", "")]).err().unwrap_or_default();
-    assert!(text.contains("size"), "{text}");
+    assert!(text.contains("more than 256 KiB of memory"), "{text}");
+    for (source, part) in [
+        ("(?=a)", "look-around"),
+        ("a++", "Go does not read it, see https://pkg.go.dev/regexp/syntax"),
+        (r"\p{Nothing}", "Unicode property not found"),
+        (&format!("(?i){}", r"[\x{0}-\x{10ffff}]".repeat(8)), "classes of characters are too large"),
+        (&r"\pL".repeat(300), "more than 64 classes"),
+    ] {
+        let text = rewrites(&[(source, "")]).err().unwrap_or_default();
+        assert!(text.contains("is no regular expression: ") && text.contains(part), "{source}: {text}");
+    }
 }
 
 #[test]

@@ -202,12 +202,14 @@ impl Reader<'_> {
             }
         }
         let set = self.set()?;
-        if !set.is_empty() {
-            self.push(&format!("[{set}]"));
-            return Some(());
+        match set.chars().next() {
+            None => {
+                let character = self.character()?;
+                self.literal(character);
+            }
+            Some('[' | '\\') if !set.starts_with("\\t") => self.push(&set),
+            Some(_) => self.push(&format!("[{set}]")),
         }
-        let character = self.character()?;
-        self.literal(character);
         Some(())
     }
 
@@ -222,7 +224,6 @@ impl Reader<'_> {
             ("W", "[^0-9A-Za-z_]"),
         ] {
             if self.skip(mark) {
-                self.translated.characters += if written.starts_with('[') { ALL } else { 0 };
                 return Some(written.to_owned());
             }
         }
@@ -296,7 +297,6 @@ impl Reader<'_> {
                 if !is_name {
                     return None;
                 }
-                self.translated.characters += if name.starts_with("[:^") { ALL } else { 0 };
                 class.push_str(name);
                 self.rest = rest;
                 continue;

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, ops::Range};
 
-use super::super::runes::runes;
+use crate::runes::runes;
 
 pub struct Haystack<'a> {
     text: Cow<'a, str>,
