@@ -71,6 +71,7 @@ fn operation() -> Vec<Test> {
 fn contents() -> Vec<Test> {
     vec![
         test("values_arrive_as_they_stand_in_the_store", values::as_they_stand),
+        test("metadata_of_a_key_follows_its_own_changes", values::metadata),
         test("an_object_that_is_emptied_changes_nothing", values::emptied),
         test("a_key_works_or_is_refused_with_its_right_spelling", values::spelt),
         test("an_app_role_reads_and_rotates_kv_version_1", vault::app_role_and_version_1),

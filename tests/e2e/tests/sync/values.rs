@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
+use http::Method;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
 use rekey_e2e::{Scene, World};
@@ -114,4 +115,37 @@ pub async fn spelt(world: Arc<World>) -> Result<()> {
     world.bao.put(&odd, &json!({"password": "odd"})).await?;
     scene.policy_of("odd", parts(&[vault(odd)])).await?;
     scene.wait_data("odd", &[("password", "odd")]).await
+}
+
+/// What stores keep beside a value is read by itself: it follows its own changes, and the value its own.
+pub async fn metadata(world: Arc<World>) -> Result<()> {
+    let scene = Scene::new(&world, "metadata").await?;
+    let _operator = scene.operator()?;
+    let (key, cloud) = (scene.key("db"), scene.key("cloud"));
+    let bao = &world.bao;
+    let team = |team: &str| {
+        let (path, body) = (format!("secret/metadata/{key}"), json!({"custom_metadata": {"team": team, "tier": "1"}}));
+        async move { bao.request(Method::POST, &path, Some(&body)).await.map(drop) }
+    };
+    world.bao.put(&key, &json!({"password": "one"})).await?;
+    team("shop").await?;
+    world.moto.create(&cloud, "secret").await?;
+    let tags = json!({"SecretId": cloud, "Tags": [{"Key": "team", "Value": "cloud"}]});
+    world.moto.secrets_manager("TagResource", &tags).await?;
+    let fetch = |key: &str| json!({"key": key, "property": "team", "metadataPolicy": "Fetch"});
+    let items = [
+        ("password", "vault", json!({"key": key, "property": "password"})),
+        ("team", "vault", fetch(&key)),
+        ("cloud", "aws", fetch(&cloud)),
+    ];
+    scene.policy_of("db", parts(&items)).await?;
+    scene.wait_data("db", &[("password", "one"), ("team", "shop"), ("cloud", "cloud")]).await?;
+    team("billing").await?;
+    scene.wait_data("db", &[("password", "one"), ("team", "billing"), ("cloud", "cloud")]).await?;
+    world.bao.put(&key, &json!({"password": "two"})).await?;
+    scene.wait_data("db", &[("password", "two"), ("team", "billing"), ("cloud", "cloud")]).await?;
+    let extract = json!({"extract": {"key": key, "metadataPolicy": "Fetch"}});
+    let remote = json!({"storeRef": {"name": "vault"}, "dataFrom": [extract]});
+    scene.policy_of("all", json!({"source": {"remote": remote}})).await?;
+    scene.wait_data("all", &[("team", "billing"), ("tier", "1")]).await
 }
