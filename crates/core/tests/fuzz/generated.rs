@@ -12,30 +12,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rekey_core::render::template;
 
 use crate::{
+    dice::Dice,
     meter::{Taken, measured},
     world::{read, rendered},
 };
-
-/// Numbers that follow from a seed.
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(end.max(1)).unwrap()).unwrap()
-    }
-
-    fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
-        of[self.below(of.len())]
-    }
-}
 
 /// The functions, as the README lists them.
 fn functions() -> Vec<&'static str> {
@@ -123,7 +103,7 @@ impl Maker<'_> {
                 let links: String = (0..self.dice.below(4))
                     .map(|_| format!("{{{{ else if {} }}}}{}", self.expression(0), self.list(level)))
                     .collect();
-                let other = if self.dice.below(2) == 0 { "" } else { "{{else}}-" };
+                let other = if self.dice.once_in(2) { "" } else { "{{else}}-" };
                 format!("{open}{kind} {condition}{close}{body}{links}{other}{{{{end}}}}")
             }
             3 => format!("{{{{ range until {} }}}}{}{{{{ end }}}}", self.dice.below(100_000), self.list(level)),
@@ -193,7 +173,7 @@ impl Maker<'_> {
 fn template(seed: u64, functions: &[&'static str], fields: &[String]) -> String {
     let mut maker = Maker { dice: Dice(seed), functions, fields, left: 60 };
     let text = format!("{{{{ $x := .user }}}}{}", maker.list(0));
-    if maker.dice.below(2) == 0 { text } else { maker.broken(text) }
+    if maker.dice.once_in(2) { text } else { maker.broken(text) }
 }
 
 #[expect(

@@ -6,6 +6,8 @@
 
 mod attacks;
 mod corpus;
+#[path = "../../../testkit/tests/templates/dice.rs"]
+mod dice;
 mod generated;
 mod meter;
 mod world;

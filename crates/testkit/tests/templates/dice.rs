@@ -1,4 +1,4 @@
-//! Numbers that follow from a seed.
+//! Numbers that follow from a seed, for all who make templates by chance.
 
 pub struct Dice(pub u64);
 
