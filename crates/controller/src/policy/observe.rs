@@ -38,7 +38,7 @@ pub async fn observe(ctx: &Context, object: &SecretPolicy, policy: &Policy) -> R
     let read = ctx.memory.fetched(&policy.uid);
     let last = ctx.memory.published(&name);
     if let SeenSecret::Ours { published, .. } = &secret
-        && published.may_be_ours(last.as_deref(), &ctx.digest_key)
+        && may_be_ours(ctx, &name, published)
     {
         ctx.memory.set_published(&name, published);
     }
@@ -88,6 +88,11 @@ pub fn served(ctx: &Context, object: &SecretPolicy) -> bool {
     let name = ObjectName::new(object.namespace().unwrap_or_default(), effective_secret(object));
     let row = ctx.known.secrets.get(&name);
     row.as_deref().and_then(SecretRow::managed).is_some_and(|managed| managed.published.policy == object.name_any())
+}
+
+/// Whether the record of a Secret may be ours, by what this process has seen there before.
+fn may_be_ours(ctx: &Context, name: &ObjectName, published: &Published) -> bool {
+    published.may_be_ours(ctx.memory.published(name).as_deref(), &ctx.digest_key)
 }
 
 fn secret_name(policy: &Policy) -> ObjectName {
@@ -188,9 +193,7 @@ async fn ours(
     let recorded = &published.digests;
     let is_as_recorded = digests == *recorded;
     // Digests of a key that was lost tell nothing: that is no reason to take the content for edited.
-    let last = ctx.memory.published(name);
-    content.is_intact =
-        is_as_recorded || !digests.comparable(recorded) && published.may_be_ours(last.as_deref(), &ctx.digest_key);
+    content.is_intact = is_as_recorded || !digests.comparable(recorded) && may_be_ours(ctx, name, &published);
     let is_reserved = policy::is_reserved(&content.kind);
     if managed.published.changes.issue.is_some() && policy.makes_tags() {
         // What was issued once cannot be rendered again: it is made anew with the labels that others have changed.

@@ -71,7 +71,7 @@ impl Policy {
             for (name, text) in self.tags.of(into) {
                 let (at, seed) = (format!("{AT}.metadata.{kind} {name:?}"), format!("{kind}/{name}"));
                 let made = making.renderer.render(&Template { at: &at, ..Template::new(&seed, text) })?;
-                making.tags.insert(&at, into, name, &made)?;
+                making.tags.insert(&at, into, (name, &format!("{name:?}")), &made)?;
             }
         }
         let Making { data, tags, .. } = making;
@@ -116,42 +116,54 @@ impl Making<'_> {
         let name = entry.name.as_deref().unwrap_or(seed);
         let made = self.renderer.render(&Template { name, at, text, is_secret })?;
         if let Some(name) = &entry.name {
-            return self.add(at, entry.into, name, made);
+            return self.insert(at, entry.into, (name, &format!("{name:?}")), made);
         }
         let failed = |text| RenderError::TemplateFailed { at: at.to_owned(), text };
         for (name, value) in mapping::read(&made, self.work)?.map_err(failed)? {
-            // It may be a value of the store.
-            let steers = refuse::steering(&name).map_err(|text| RenderError::WrongTag { at: at.to_owned(), text });
-            let allowed = if entry.into == TemplateInto::Data { Ok(()) } else { steers.map_err(SpecError::from) };
-            let added = allowed.and_then(|()| self.add(at, entry.into, &name, value));
-            // A refusal quotes the name: only one that stands in the template, and not in a Secret, is known to everybody.
+            // The name may be a value of the store: it is quoted only where it stands in the template, and that not in a Secret.
             let is_known = !is_secret && text.contains(&name);
-            added.map_err(|error| match error {
-                SpecError::Render(
-                    RenderError::InvalidKey { .. } | RenderError::WrongTag { .. } | RenderError::TemplateFailed { .. },
-                ) if !is_known => failed(HIDDEN_NAME.to_owned()).into(),
-                error => error,
-            })?;
+            self.usable(at, entry.into, &name)
+                .map_err(|error| if is_known { error } else { failed(HIDDEN_NAME.to_owned()) })?;
+            let shown = if is_known { format!("{name:?}") } else { "a name that it makes".to_owned() };
+            self.insert(at, entry.into, (&name, &shown), value)?;
         }
         Ok(())
     }
 
-    fn add(&mut self, at: &str, into: TemplateInto, name: &str, value: SecretBytes) -> Result<(), SpecError> {
+    /// Whether a name that a template has made can be used. One that is written in the policy was looked at with it.
+    fn usable(&self, at: &str, into: TemplateInto, name: &str) -> Result<(), RenderError> {
         match into {
-            TemplateInto::Data => {
-                let is_generated =
-                    matches!(&self.policy.source, Source::Generated(recipes) if recipes.contains_key(name));
-                if is_generated {
-                    // What was generated stands nowhere but in the Secret.
-                    let text = format!("{name:?} is a generated key; make another one");
-                    return Err(RenderError::TemplateFailed { at: at.to_owned(), text }.into());
-                }
-                if !kinds::valid_key(name) {
-                    return Err(RenderError::InvalidKey { key: name.chars().take(253).collect() }.into());
-                }
-                Ok(self.data.insert(name.to_owned(), value)?)
+            TemplateInto::Data if is_generated(self.policy, name) => {
+                // What was generated stands nowhere but in the Secret.
+                let text = format!("{name:?} is a generated key; make another one");
+                Err(RenderError::TemplateFailed { at: at.to_owned(), text })
             }
-            TemplateInto::Labels | TemplateInto::Annotations => Ok(self.tags.insert(at, into, name, &value)?),
+            TemplateInto::Data if kinds::valid_key(name) => Ok(()),
+            TemplateInto::Data => Err(RenderError::InvalidKey { key: name.chars().take(253).collect() }),
+            TemplateInto::Labels | TemplateInto::Annotations => {
+                let named = refuse::steering(name).and_then(|()| refuse::tag_name(into, name));
+                named.map_err(|text| RenderError::WrongTag { at: at.to_owned(), text })
+            }
         }
     }
+
+    /// Adds a value under a name that can be used; `shown`: what messages call it.
+    fn insert(
+        &mut self,
+        at: &str,
+        into: TemplateInto,
+        (name, shown): (&str, &str),
+        value: SecretBytes,
+    ) -> Result<(), SpecError> {
+        match into {
+            TemplateInto::Data => Ok(self.data.insert(name.to_owned(), value)?),
+            TemplateInto::Labels | TemplateInto::Annotations => {
+                Ok(self.tags.insert(at, into, (name, shown), &value)?)
+            }
+        }
+    }
+}
+
+fn is_generated(policy: &Policy, name: &str) -> bool {
+    matches!(&policy.source, Source::Generated(recipes) if recipes.contains_key(name))
 }

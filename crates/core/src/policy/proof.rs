@@ -11,6 +11,7 @@ use crate::{
         RenderError,
         property::{self, Part},
         template::{self, Template},
+        work::{Resource, Work},
     },
     stop::Stop,
     store::Locator,
@@ -87,6 +88,7 @@ impl Policy {
     /// What is wrong with the first wrong one; `RenderError::Stopped`.
     pub fn prove(&self, stop: &Stop) -> Result<(), SpecError> {
         let go_on = || if stop.is_stopped() { Err(SpecError::from(RenderError::Stopped)) } else { Ok(()) };
+        let work = Work::new(stop);
         if let Source::Remote(remote) = &self.source {
             for item in &remote.items {
                 go_on()?;
@@ -98,9 +100,10 @@ impl Policy {
                 if let SetFrom::Find(search) = &set.from
                     && let Some(name) = &search.name
                 {
+                    work.spend(Resource::Slow, name.price())?;
                     name.prove(&format!("{at}.find.nameRegexp"))?;
                 }
-                set.rewrites.prove()?;
+                set.rewrites.prove(&work)?;
             }
         }
         let check = |at: String, name: &str, text: &str| {

@@ -83,7 +83,7 @@ pub fn tags(into: TemplateInto, tags: &BTreeMap<String, String>) -> Result<(), S
         TemplateInto::Data | TemplateInto::Annotations => "spec.target.template.metadata.annotations",
     };
     for (name, value) in tags {
-        let looked_at = if is_template(value) { Ok(()) } else { tag_value(into, name, value) };
+        let looked_at = if is_template(value) { Ok(()) } else { tag_value(into, &format!("{name:?}"), value) };
         tag_name(into, name).and(looked_at).map_err(|fix| SpecError::field(field, fix))?;
     }
     Ok(())
@@ -131,13 +131,13 @@ fn is_tag_name(name: &str) -> bool {
     !rest.is_empty() && is_label_value(rest) && prefix.is_none_or(is_domain)
 }
 
-/// Whether a label or annotation may have this value. The text names the label and never says the value.
-pub fn tag_value(into: TemplateInto, name: &str, value: &str) -> Result<(), String> {
+/// Whether a label or annotation may have this value. The text names the label as it is `shown` and never says the value.
+pub fn tag_value(into: TemplateInto, shown: &str, value: &str) -> Result<(), String> {
     if into != TemplateInto::Labels || is_label_value(value) {
         return Ok(());
     }
     Err(format!(
-        "the value of {name:?} has at most 63 letters, digits, '-', '_' and '.', and neither begins nor ends with one of the last \
+        "the value of {shown} has at most 63 letters, digits, '-', '_' and '.', and neither begins nor ends with one of the last \
          three"
     ))
 }

@@ -51,18 +51,18 @@ impl Policy {
         let salts = |seed| Salts { seed, inputs: Some(digest.clone()), are_lost: false };
         // What is only tried has work of its own: it must not be what makes the policy too much.
         let attempt = |key: &DigestKey| self.dress(values, more, key, &Work::shared(tools.stop));
-        let (published, known) = last(seen);
+        let (published, known) = last(seen, tools.key);
         if let Some(known) = known {
             let dressed = self.dress(values, more, &key_of(known), work)?;
             return Ok(Some((dressed, salts(Some(known.clone())))));
         }
         // Of what a record of another key says, all could be somebody's who writes the Secret.
         let is_proven = published.is_some_and(|published| published.digests.key_id == tools.key.id());
-        let may_be_ours = |published: &&Published| {
+        let is_believed = |published: &&Published| {
             is_proven
                 || published.may_be_ours(seen.last.as_deref(), tools.key) && Self::is_made_of(seen, tools, attempt)
         };
-        if let Some(published) = published.filter(may_be_ours) {
+        if let Some(published) = published.filter(is_believed) {
             match published.changes.inputs.as_deref() {
                 Some(before) if by(before) == by(&digest) && before != digest => {}
                 Some(before) if before == digest || is_same_source => {
@@ -145,11 +145,11 @@ impl Policy {
     }
 }
 
-/// What is published, or was last, and its seed.
-fn last(seen: &Seen) -> (Option<&Published>, Option<&Seed>) {
-    let published = seen.secret.published();
-    let known = published.or(seen.last.as_deref()).and_then(|published| published.seed.as_ref());
-    (published, known)
+/// What is published, and the seed of it, or of what was published last where that stands there no more.
+fn last<'a>(seen: &'a Seen, key: &DigestKey) -> (Option<&'a Published>, Option<&'a Seed>) {
+    let (published, before) = (seen.secret.published(), seen.last.as_deref());
+    let ours = published.filter(|published| published.may_be_ours(before, key)).or(before);
+    (published, ours.and_then(|published| published.seed.as_ref()))
 }
 
 /// The digest key that inputs were digested with.

@@ -35,7 +35,7 @@ pub struct Seen {
     pub over: Option<ObjectVersion>,
     /// Bytes of the annotations on it that are not ours.
     pub other_annotations: usize,
-    /// What was last known to be published, also if the Secret is gone since.
+    /// What this process knew to be published before it looked, also if the Secret is gone since.
     pub last: Option<Arc<Published>>,
     /// The last successful read of this process.
     pub last_read: Option<LastRead>,

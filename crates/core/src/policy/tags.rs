@@ -55,23 +55,22 @@ impl Tags {
         }
     }
 
-    /// Adds what a template has made. `at` is where the template stands.
+    /// Adds what a template has made, under a name that can be used and what messages call it. `at` is where the template stands.
     ///
     /// # Errors
-    /// `WrongTag`, which names it and never says its value.
+    /// `WrongTag`, which never says its value.
     pub(super) fn insert(
         &mut self,
         at: &str,
         into: TemplateInto,
-        name: &str,
+        (name, shown): (&str, &str),
         value: &SecretBytes,
     ) -> Result<(), RenderError> {
         let wrong = |text: String| RenderError::WrongTag { at: at.to_owned(), text };
-        refuse::tag_name(into, name).map_err(wrong)?;
         let Some(value) = value.expose_text() else {
-            return Err(wrong(format!("the value of {name:?} is not UTF-8 text")));
+            return Err(wrong(format!("the value of {shown} is not UTF-8 text")));
         };
-        refuse::tag_value(into, name, value).map_err(wrong)?;
+        refuse::tag_value(into, shown, value).map_err(wrong)?;
         let tags = match into {
             TemplateInto::Labels => &mut self.labels,
             TemplateInto::Data | TemplateInto::Annotations => &mut self.annotations,

@@ -6,6 +6,13 @@ use std::fmt::Write as _;
 
 /// All characters of Unicode.
 const ALL: usize = 0x11_0000;
+/// What it takes to find the other case of a class of Unicode, as if it had this many characters. Measured: 0.2 to 0.3 ms.
+const CLASS: usize = 50_000;
+/// Names of classes of ASCII.
+const POSIX: [&str; 14] = [
+    "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper", "word",
+    "xdigit",
+];
 /// Counts go as far as this.
 const MOST: u32 = 1000;
 
@@ -185,9 +192,7 @@ impl Reader<'_> {
         if is_group {
             self.open += 1;
             self.push(&format!("(?{flags}:"));
-        } else if flags.is_empty() {
-            return None;
-        } else {
+        } else if !flags.is_empty() {
             self.push(&format!("(?{flags})"));
         }
         Some(!is_group)
@@ -242,7 +247,12 @@ impl Reader<'_> {
             is_negated = !is_negated;
             name
         });
-        self.translated.characters += ALL;
+        // Names are read loosely later on.
+        if !name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_') {
+            return None;
+        }
+        let is_all = matches!(&*name.to_ascii_lowercase().replace('_', ""), "any" | "assigned");
+        self.translated.characters += if is_all { ALL } else { CLASS };
         self.translated.tables += 1;
         Some(format!("\\{}{{{name}}}", if is_negated { 'P' } else { 'p' }))
     }
@@ -289,15 +299,11 @@ impl Reader<'_> {
         let mut is_first = true;
         while is_first || !self.rest.starts_with(']') {
             is_first = false;
-            if self.rest.starts_with("[:")
-                && let Some(end) = self.rest.find(":]")
-            {
-                let (name, rest) = self.rest.split_at(end + 2);
-                let is_name = name[2..end].trim_start_matches('^').bytes().all(|byte| byte.is_ascii_lowercase());
-                if !is_name {
+            if let Some((name, rest)) = self.rest.strip_prefix("[:").and_then(|inside| inside.split_once(":]")) {
+                if !POSIX.contains(&name.strip_prefix('^').unwrap_or(name)) {
                     return None;
                 }
-                class.push_str(name);
+                class.extend(["[:", name, ":]"]);
                 self.rest = rest;
                 continue;
             }
@@ -354,6 +360,10 @@ mod tests {
             (r"^[a-]$", "-", "b"),
             (r"^\p{^Greek}$", "a", "α"),
             (r"^(?P<1x>a)$", "a", "b"),
+            (r"^[[:]$", ":", "a"),
+            (r"^[a[:]b$", "[b", "b"),
+            (r"^[[:^alpha:]]$", "1", "a"),
+            (r"^(?)a$", "a", "b"),
         ] {
             let compiled = translated(pattern).map(|translated| regex::Regex::new(&translated.pattern));
             let Some(Ok(compiled)) = compiled else { panic!("{pattern}: {compiled:?}") };
@@ -377,6 +387,9 @@ mod tests {
             "a{2,1}",
             "[b-a]",
             "[]",
+            "[[:foo:]]",
+            "[[:alpha",
+            r"\p{Script=Greek}",
             r"\u00e9",
             "(?P<a>x)(?P<a>y)",
         ] {

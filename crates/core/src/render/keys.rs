@@ -76,10 +76,13 @@ impl Rewrites {
     /// Looks at the expressions and templates.
     ///
     /// # Errors
-    /// Names the one that is wrong.
-    pub fn prove(&self) -> Result<(), SpecError> {
+    /// Names the one that is wrong; when `work` has not as much left.
+    pub fn prove(&self, work: &Work) -> Result<(), SpecError> {
         self.steps.iter().enumerate().try_for_each(|(index, step)| match step {
-            Step::Regexp(pattern, _) => pattern.prove(&format!("{}[{index}].regexp.source", self.at)),
+            Step::Regexp(pattern, _) => {
+                work.spend(Resource::Slow, pattern.price())?;
+                pattern.prove(&format!("{}[{index}].regexp.source", self.at))
+            }
             Step::Transform(text) => {
                 let at = &transform_at(&self.at(index));
                 Ok(template::check(&Template { at, ..Template::new("rewrite", text) })?)
@@ -120,6 +123,7 @@ impl Step {
     fn apply(&self, at: &str, named: Named, work: &Work) -> Result<Named, RenderError> {
         match self {
             Self::Regexp(pattern, target) => {
+                work.spend(Resource::Slow, pattern.price())?;
                 // What does not compile was refused when the policy was proven.
                 let regexp = pattern.compile().map_err(|key| RenderError::InvalidKey { key })?;
                 renamed(named, |name, first| rewritten(&regexp, target, (name, first), work))

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use saphyr_parser::{Event, Marker, ScalarStyle};
+use granit_parser::{Event, Marker, ScalarStyle};
 
 use super::{
     RenderError, kinds,
     work::{Ended, Resource, Work},
-    yaml::{Events, Wrong, is_empty, is_null},
+    yaml::{self, Events, Wrong, is_null},
 };
 use crate::{SecretBytes, published::MOST_KEYS};
 
@@ -26,9 +26,6 @@ pub fn read(yaml: &SecretBytes, work: &Work) -> Result<Result<BTreeMap<String, S
 
 fn parse(yaml: &SecretBytes) -> Result<BTreeMap<String, SecretBytes>, String> {
     let text = yaml.expose_text().ok_or("what it renders to is not UTF-8 text")?;
-    if is_empty(text) {
-        return Ok(BTreeMap::new());
-    }
     if text.matches(['\n', ':', ',', '-', '[', '{', '?']).count() > MAX_MARKS {
         return Err(format!("what it renders to has more than {MAX_MARKS} lines and marks"));
     }
@@ -78,23 +75,20 @@ impl<'a> Reader<'a> {
     fn document(&mut self) -> Result<(), Wrong> {
         loop {
             match self.events.next()? {
-                (Event::StreamStart | Event::DocumentStart(_) | Event::Nothing, _) => {}
-                (Event::MappingStart(..), _) => break,
-                (_, at) => return Err(Wrong::Syntax(at)),
+                (Event::StreamStart | Event::DocumentStart(..), _) => {}
+                // Comments only.
+                (Event::StreamEnd, _) => return Ok(()),
+                (Event::MappingStart(..), _) => {
+                    self.members()?;
+                    break;
+                }
+                (event, at) => {
+                    if self.word(event, at)?.is_null {
+                        break;
+                    }
+                    return Err(Wrong::Syntax(at));
+                }
             }
-        }
-        loop {
-            let (event, at) = self.events.next()?;
-            if matches!(event, Event::MappingEnd) {
-                break;
-            }
-            let name = self.word(event, at)?.text;
-            let (event, at) = self.events.next()?;
-            let value = self.word(event, at)?;
-            let value = if value.is_null { String::new() } else { value.text };
-            let left = self.left.checked_sub(name.len() + value.len());
-            self.left = left.filter(|_| self.names.len() < MOST_KEYS).ok_or(Wrong::Syntax(at))?;
-            self.names.insert(name, SecretBytes::from(value));
         }
         // Another document would be left out.
         loop {
@@ -106,11 +100,27 @@ impl<'a> Reader<'a> {
         }
     }
 
+    fn members(&mut self) -> Result<(), Wrong> {
+        loop {
+            let (event, at) = self.events.next()?;
+            if matches!(event, Event::MappingEnd) {
+                return Ok(());
+            }
+            let name = self.word(event, at)?.text;
+            let (event, at) = self.events.next()?;
+            let value = self.word(event, at)?;
+            let value = if value.is_null { String::new() } else { value.text };
+            let left = self.left.checked_sub(name.len() + value.len());
+            self.left = left.filter(|_| self.names.len() < MOST_KEYS).ok_or(Wrong::Syntax(at))?;
+            self.names.insert(name, SecretBytes::from(value));
+        }
+    }
+
     fn word(&mut self, event: Event<'a>, at: Marker) -> Result<Word, Wrong> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let is_null = match tag.as_deref() {
-                    Some(tag) => tag.handle == "tag:yaml.org,2002:" && tag.suffix == "null",
+                    Some(tag) => yaml::core(tag) == Some("null"),
                     None => style == ScalarStyle::Plain && is_null(&text),
                 };
                 let word = Word { text: text.into_owned(), is_null };
@@ -156,6 +166,17 @@ mod tests {
             ("a: >\n  one\n  two", "a=one two"),
             ("a: !!null x\nb: !!str ~\nc: !own 1", "a= b=~ c=1"),
             ("? a\n: b", "a=b"),
+            // As libyaml reads ends of blocks, lines of quoted texts, tabs and marks of byte order.
+            ("a: |\n  x\n ", "a=x\n"),
+            ("a: |\n  x\n\n ", "a=x\n"),
+            ("a: |\n  x\n  ", "a=x\n"),
+            ("a: |\n  x\n   ", "a=x\n "),
+            ("a: |+\n  x\n\n", "a=x\n\n"),
+            ("a: \"one\ntwo\"\nb: 'x\n\ny'", "a=one two b=x\ny"),
+            ("a:\tb", "a=b"),
+            ("\u{feff}a: b", "a=b"),
+            ("--- # c\n", ""),
+            ("~", ""),
             ("%YAML 1.1\n---\na: \"\\x01\\u2028\"\n...\n", "a=\u{1}\u{2028}"),
         ] {
             assert_eq!(read(yaml), Ok(expected.to_owned()), "{yaml}");

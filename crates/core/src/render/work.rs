@@ -55,8 +55,8 @@ impl Resource {
                  several policies"
             }
             Self::Slow => {
-                "the templates of the policy call too often what is slow: about 20 times bcrypt or htpasswd, 1,000,000 \
-                 iterations of PKCS#12 files, or large regular expressions on large texts; make several policies"
+                "the policy calls too often what is slow: about 20 times bcrypt or htpasswd, 1,000,000 iterations of PKCS#12 \
+                 files, or large regular expressions on large texts, those of find and rewrite counted; make several policies"
             }
             Self::Parsed => {
                 "the policy takes too many parts out of large values: more than 128 MiB are read in all; take all \

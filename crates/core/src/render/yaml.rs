@@ -1,14 +1,9 @@
-//! YAML as its events. The parser reads two things in another way than that of Go, and both are put right here, for all who read
-//! YAML.
+//! YAML as its events, read as libyaml and the parsers of Go that follow it read it.
 
-use saphyr_parser::{Event, Marker, Parser, ScalarStyle, StrInput};
+use granit_parser::{Event, Marker, Options, Parser, StrInput, Tag, options};
 
 /// Reads a text event by event.
-pub struct Events<'a> {
-    parser: Parser<'a, StrInput<'a>>,
-    /// Where the last line ends, if it does not end itself.
-    end: usize,
-}
+pub struct Events<'a>(Parser<'a, StrInput<'a>>);
 
 /// Why a text cannot be read.
 #[derive(Clone, Copy, Debug)]
@@ -24,12 +19,12 @@ impl<'a> Events<'a> {
     /// `Characters`, which other parsers refuse or take for ends of lines.
     pub fn new(text: &'a str) -> Result<Self, Wrong> {
         let is_control = |character: char| character.is_ascii_control() && !matches!(character, '\t' | '\n' | '\r');
-        if text.contains(|character| is_control(character) || has_no_place(character)) {
+        let marked = text.strip_prefix('\u{feff}').unwrap_or(text);
+        if marked.contains(|character| is_control(character) || has_no_place(character)) {
             return Err(Wrong::Characters);
         }
-        // Who reads the last line ends it, and it has none.
-        let end = if text.ends_with('\n') { usize::MAX } else { text.chars().count() };
-        Ok(Self { parser: Parser::new_from_str(text), end })
+        let options: Options = options! { block_scalar_eof_without_line_feed: true, emit_comments: false };
+        Ok(Self(Parser::new_from_str_with_options(text, options)))
     }
 
     /// The next event, and where it starts.
@@ -37,14 +32,7 @@ impl<'a> Events<'a> {
     /// # Errors
     /// `Syntax`, also behind the last event.
     pub fn next(&mut self) -> Result<(Event<'a>, Marker), Wrong> {
-        match self.parser.next() {
-            Some(Ok((Event::Scalar(mut text, style, anchor, tag), span))) => {
-                let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
-                if is_block && span.end.index() >= self.end && text.ends_with('\n') {
-                    text.to_mut().pop();
-                }
-                Ok((Event::Scalar(text, style, anchor, tag), span.start))
-            }
+        match self.0.next_event() {
             Some(Ok((event, span))) => Ok((event, span.start)),
             Some(Err(error)) => Err(Wrong::Syntax(*error.marker())),
             None => Err(Wrong::Syntax(Marker::default())),
@@ -62,9 +50,7 @@ pub fn is_null(word: &str) -> bool {
     matches!(word, "" | "~" | "null" | "Null" | "NULL")
 }
 
-/// Whether nothing but comments and the start of a document stand in a text.
-pub fn is_empty(text: &str) -> bool {
-    text.lines()
-        .map(|line| line.trim_matches([' ', '\t', '\r']))
-        .all(|line| matches!(line, "" | "---") || line.starts_with('#'))
+/// The name of a tag of YAML itself.
+pub fn core(tag: &Tag) -> Option<&str> {
+    (tag.handle() == "tag:yaml.org,2002:").then(|| tag.suffix())
 }

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     SpecError,
-    regexp::{Expression, Regexp, Wrong, complaint},
+    regexp::{COMPILE, Expression, Regexp, Wrong, complaint},
 };
 
 /// A regular expression on names, with its size bounded. Two are equal when they are written alike.
@@ -25,8 +25,8 @@ pub struct NamePattern {
 impl NamePattern {
     /// The memory one expression may take, in bytes.
     const SIZE: usize = 256 * 1024;
-    /// Microseconds that its classes may take, which is six that hold all characters: a policy may name a thousand expressions.
-    const PRICE: usize = 50_000;
+    /// Microseconds that its classes may take, which is one that holds all characters: it is compiled wherever it is used.
+    const PRICE: usize = 10_000;
 
     /// An expression in the syntax of Go (<https://pkg.go.dev/regexp/syntax>), which matches in linear time. It may be a wrong
     /// one: [`prove`](Self::prove) tells.
@@ -40,11 +40,20 @@ impl NamePattern {
     /// # Errors
     /// What is wrong with it, in one line.
     pub(crate) fn compile(&self) -> Result<Regexp, String> {
+        self.read()?.compile(Self::SIZE).map_err(|wrong| self.why(wrong))
+    }
+
+    /// About how many microseconds it takes to compile it.
+    pub(crate) fn price(&self) -> usize {
+        self.read().map_or(0, |expression| COMPILE + expression.price())
+    }
+
+    fn read(&self) -> Result<Expression, String> {
         let expression = Expression::read(&self.text).map_err(|wrong| self.why(wrong))?;
         if expression.price() > Self::PRICE {
             return Err("its classes of characters are too large; remove (?i), or name fewer characters".to_owned());
         }
-        expression.compile(Self::SIZE).map_err(|wrong| self.why(wrong))
+        Ok(expression)
     }
 
     /// The text is the author's own, so what is wrong with it may be told.

@@ -92,7 +92,7 @@ const BOUNDS: &[&str] = &[
     "about 20 times bcrypt",
 ];
 
-trait Marked {
+pub trait Marked {
     fn has(&self, mark: &str) -> bool;
 }
 

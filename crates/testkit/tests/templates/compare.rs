@@ -14,7 +14,7 @@ use rekey_core::{
 };
 use rekey_testkit::oracle::{Answer, Oracle};
 
-use crate::allowed::{self, Ours};
+use crate::allowed::{self, Marked as _, Ours};
 
 /// What a template sees as `.name`.
 type Data = BTreeMap<String, Vec<u8>>;
@@ -27,6 +27,9 @@ pub struct Counts {
     refused: usize,
     allowed: BTreeMap<&'static str, usize>,
     different: Vec<String>,
+    /// Of a thousand, so many may be refused by one of both alone; `None`: none.
+    alone_at_most: Option<usize>,
+    alone: usize,
 }
 
 /// Differences that are shown in full.
@@ -44,6 +47,11 @@ pub fn ours(template: &str, data: &Data) -> Ours {
 }
 
 impl Counts {
+    /// Counts of a notation that has versions: few texts may be of one alone, and none may say something else in another.
+    pub fn of_versions(alone_at_most: usize) -> Self {
+        Self { alone_at_most: Some(alone_at_most), ..Self::default() }
+    }
+
     /// Compares what both make of each template.
     pub fn compare(&mut self, oracle: &Oracle, templates: &[String], data: &Data) -> Result<()> {
         let answers = oracle.render(templates, data)?;
@@ -62,6 +70,7 @@ impl Counts {
             (Ok(ours), Ok(theirs)) if ours == theirs => self.equal += 1,
             (Err(_), Err(_)) => self.refused += 1,
             _ => match allowed::kind(ours, theirs) {
+                None if self.alone_at_most.is_some() && ours.is_err() != theirs.has("swallowed") => self.alone += 1,
                 Some(allowed) => *self.allowed.entry(allowed.kind).or_default() += 1,
                 None => self.differ(template, ours, theirs, data),
             },
@@ -90,6 +99,10 @@ impl Counts {
             self.different.len(),
             self.allowed.values().sum::<usize>()
         );
+        if let Some(most) = self.alone_at_most {
+            println!("    {} that only one of both reads", self.alone);
+            ensure!(self.alone * 1_000 <= most * self.compared, "more than {most} of a thousand");
+        }
         for (kind, count) in &self.allowed {
             let reason = allowed::ALL.iter().find(|allowed| allowed.kind == *kind).map_or("", |allowed| allowed.reason);
             println!("    {count} {kind}: {reason}");

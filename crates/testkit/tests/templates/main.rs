@@ -14,6 +14,7 @@ mod salted;
 mod special;
 mod values;
 mod written;
+mod yamls;
 
 use std::process::ExitCode;
 
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         trial("functions_with_arguments_at_the_edges", edge_calls),
         trial("generated_templates", generated),
         trial("values_of_all_characters_and_bytes", values::compared),
+        trial("yaml_by_chance", yamls::compared),
         trial("salted_results_verify", salted::verified),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()

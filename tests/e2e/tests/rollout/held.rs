@@ -22,6 +22,7 @@ pub async fn never(world: Arc<World>) -> Result<()> {
     consumer.left_alone("a change, with rekey.dev/restart: Never", REST).await?;
     let state = ground.state("db", "app").await?;
     ensure!(state == "Held rekey.dev/restart is Never; restart it by hand", "{state}");
+    ground.scene.wait_policy("db", "Ready=True/Held").await?;
     // What is asked for, done by hand, is seen.
     ground.edit("app", restarted_at("by hand")).await?;
     consumer.settles_on("two", 2).await?;

@@ -124,6 +124,7 @@ pub async fn first_publication(world: Arc<World>) -> Result<()> {
     ground.wait_current(1).await?;
     let consumer = ground.deployment("app");
     ensure!(ground.state("db", "app").await? == "Assumed");
+    ground.wait_consumers("db", "0/1 (1 assumed)", "ConsumersCurrent=Unknown/Assumed").await?;
     consumer.left_alone("the first publication", REST).await?;
     ensure!(consumer.templates().await? == 1);
     Ok(())

@@ -250,11 +250,16 @@ fn a_name_that_is_made_of_a_value_is_not_quoted_when_it_is_refused() {
         ("{}/{}/x: y", "Labels"),
         ("rekey.dev/{}: y", "Annotations"),
         ("argocd.argoproj.io/{}: y", "Labels"),
-        ("{}: a b", "Labels"),
     ] {
         let said = made(None, &json!({"from": [into(&owner(text), place)]})).unwrap_err();
         assert!(said.contains(hidden) && !said.contains("one/") && !said.contains("\"one"), "{text}: {said}");
     }
+    let value = "the value of a name that it makes has at most 63";
+    let said = made(None, &json!({"from": [into(&owner("{}: a b"), "Labels")]})).unwrap_err();
+    assert!(said.contains(value) && !said.contains("\"one"), "{said}");
+    let many = "{{ range $i := until 70 }}{{ $.password }}{{ $i }}: v\n{{ end }}";
+    let said = made(None, &json!({"from": [into(many, "Labels")]})).unwrap_err();
+    assert!(said.contains("more than 64 are made"), "{said}");
     // What stands in the text of the template is known already.
     let said = made(None, &json!({"from": [into("a/b/c: {{ .password }}", "Labels")]})).unwrap_err();
     assert!(said.contains("\"a/b/c\" cannot be the name"), "{said}");

@@ -6,7 +6,7 @@ use super::{
     signature::takes,
 };
 use crate::{
-    regexp::{Expression, Haystack, Reads, Regexp, Replacement, TooMuch, Wrong},
+    regexp::{COMPILE, Expression, Haystack, Reads, Regexp, Replacement, TooMuch, Wrong},
     render::template::value::{List, Of, Value},
 };
 
@@ -41,8 +41,6 @@ const SIZES: [(usize, usize); 3] = [(16 * 1024, 200), (64 * 1024, 900), (256 * 1
 /// States times bytes that one search goes through in about a microsecond, at worst.
 const SPEED: usize = 150;
 const MANY: &str = "the expression has too many matches in a text this large, of more than 64 MiB of reads";
-/// Microseconds to read an expression.
-const COMPILE: usize = 500;
 /// The first argument, to search in `text`. What it takes to read an expression, and to search with it, its length does
 /// not show.
 fn pattern(call: &Call<'_>, text: &str) -> Result<Regexp, Failure> {

@@ -16,7 +16,7 @@ fn converting(pairs: &[(&str, &str)], conversion: KeyConversion) -> Result<Rewri
         .map(|(source, target)| Rewrite { regexp: Some(regexp(source, target)), ..Rewrite::default() })
         .collect();
     let rewrites = Rewrites::parse("dataFrom.rewrite", &pairs, conversion).map_err(|error| error.to_string())?;
-    rewrites.prove().map_err(|error| error.to_string())?;
+    rewrites.prove(&Work::default()).map_err(|error| error.to_string())?;
     Ok(rewrites)
 }
 
@@ -76,13 +76,30 @@ fn a_broken_expression_is_refused_with_its_field() {
     for (source, part) in [
         ("(?=a)", "look-around"),
         ("a++", "Go does not read it, see https://pkg.go.dev/regexp/syntax"),
-        (r"\p{Nothing}", "Unicode property not found"),
+        (r"\p{Nothing}", "Go does not read it"),
         (&format!("(?i){}", r"[\x{0}-\x{10ffff}]".repeat(8)), "classes of characters are too large"),
         (&r"\pL".repeat(300), "more than 64 classes"),
     ] {
         let text = rewrites(&[(source, "")]).err().unwrap_or_default();
         assert!(text.contains("is no regular expression: ") && text.contains(part), "{source}: {text}");
     }
+}
+
+#[test]
+fn many_large_expressions_are_too_much_for_one_policy() -> Result<(), String> {
+    let large = rewrites(&[(r"(?i)[\x{0}-\x{10ffff}]", "")])?;
+    let slow = usize::try_from(Resource::Slow.limit()).unwrap();
+    for (spent, refused) in [(0, false), (slow - 20_000, false), (slow - 7_000, true)] {
+        let work = || {
+            let work = Work::default();
+            work.spend(Resource::Slow, spent).map(|()| work)
+        };
+        let text = large.prove(&work().unwrap()).err().map(|error| error.to_string()).unwrap_or_default();
+        assert_eq!(text.contains("those of find and rewrite counted"), refused, "{spent}: {text}");
+        let used = listed(large.apply(values(&["a"]), &work().unwrap())).err().unwrap_or_default();
+        assert_eq!(used.contains("those of find and rewrite counted"), refused, "{spent}: {used}");
+    }
+    Ok(())
 }
 
 #[test]
@@ -130,7 +147,7 @@ proptest! {
 fn rewritten(steps: &serde_json::Value, found: &[(&str, &str)]) -> Result<String, String> {
     let steps: Vec<Rewrite> = serde_json::from_value(steps.clone()).unwrap();
     let rewrites = Rewrites::parse("rewrite", &steps, KeyConversion::None).map_err(|error| error.to_string())?;
-    rewrites.prove().map_err(|error| error.to_string())?;
+    rewrites.prove(&Work::default()).map_err(|error| error.to_string())?;
     let values = found.iter().map(|(name, value)| ((*name).to_owned(), SecretBytes::from(*value))).collect();
     listed(rewrites.apply(values, &Work::default()))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use saphyr_parser::{Event, ScalarStyle, Tag};
+use granit_parser::{Event, ScalarStyle, Tag};
 
 use super::{
     super::{
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::render::{
     template::value::{List, Map, Of, Text, Value},
-    yaml::{self, Events},
+    yaml::{Events, core},
 };
 
 /// A text to read may have this many bytes.
@@ -36,7 +36,6 @@ pub fn from_yaml(call: &Call<'_>) -> Outcome {
     };
     let mut reader = Reader { call, events, left: MAX_STRUCTURE, anchors: BTreeMap::new() };
     match reader.document()? {
-        None if !yaml::is_empty(text) => call.fail(WRONG),
         None | Some(Node::Value(Value::Nil, _)) => Ok(Map::new(Of::Any).into()),
         Some(Node::Value(Value::Map(map), _)) => Ok(map.into()),
         Some(_) => call.fail(WRONG),
@@ -80,7 +79,7 @@ impl<'a> Reader<'a> {
     fn document(&mut self) -> Result<Option<Node>, Failure> {
         loop {
             match self.next()? {
-                Event::StreamStart | Event::DocumentStart(_) | Event::Nothing => {}
+                Event::StreamStart | Event::DocumentStart(..) => {}
                 Event::StreamEnd | Event::DocumentEnd => return Ok(None),
                 event => {
                     let node = self.node(event, MAX_DEPTH)?;
@@ -101,8 +100,8 @@ impl<'a> Reader<'a> {
         self.take(2 * VALUE)?;
         let (node, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => (self.scalar(&text, style, tag.as_deref())?, anchor),
-            Event::SequenceStart(anchor, _) => (self.sequence(depth)?, anchor),
-            Event::MappingStart(anchor, _) => (self.mapping(depth)?, anchor),
+            Event::SequenceStart(_, anchor, _) => (self.sequence(depth)?, anchor),
+            Event::MappingStart(_, anchor, _) => (self.mapping(depth)?, anchor),
             Event::Alias(anchor) => {
                 let Some((node, size)) = self.anchors.get(&anchor).cloned() else { return self.wrong() };
                 self.take(size)?;
@@ -191,8 +190,8 @@ impl<'a> Reader<'a> {
             Plain::Int(whole) => number(whole.to_string())?,
             Plain::Uint(whole) => number(whole.to_string())?,
             Plain::Float(float) => match json::float(float) {
-                // Its digits are kept where JSON would read the same.
-                Some(_) if is_json(text) => (json::number(text)?, Some(text.into())),
+                // Its digits are kept where JSON would read the same, but not in a name.
+                Some(written) if is_json(text) => (json::number(text)?, Some(written.into())),
                 Some(written) => number(written)?,
                 None => return self.wrong(),
             },
@@ -221,9 +220,4 @@ fn is_json(text: &str) -> bool {
     let is_whole = whole == "0" || !whole.is_empty() && !whole.starts_with('0');
     let has_places = rest.strip_prefix('.').is_none_or(|places| places.starts_with(|next: char| next.is_ascii_digit()));
     is_whole && has_places && !rest.contains(['_', '+'])
-}
-
-/// The name of a tag of YAML itself.
-fn core(tag: &Tag) -> Option<&str> {
-    (tag.handle == "tag:yaml.org,2002:").then_some(&tag.suffix)
 }
