@@ -7,7 +7,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-commit=$(git rev-parse --short HEAD)$(git diff --quiet HEAD || echo " with changes")
+commit=$(git rev-parse --short HEAD)$(git diff --quiet HEAD -- . ':!docs/proof.md' || echo " with changes")
 directory="target/prove"
 mkdir -p "$directory"
 
