@@ -185,7 +185,11 @@ impl Consumer<'_> {
             Form::Env => "PASSWORD",
             Form::EnvFrom => "password",
         };
-        node.environment(namespace, &pod).await?.remove(variable).with_context(|| format!("{pod}: no {variable}"))
+        // A process that is just being started still has the environment of its starter.
+        until(&format!("{pod} has {variable}"), || async {
+            Ok(node.environment(namespace, &pod).await?.remove(variable))
+        })
+        .await
     }
 
     /// Waits until it runs on `password` from its `templates`th template, which all see, and stays so.
