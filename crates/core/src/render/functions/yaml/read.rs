@@ -36,6 +36,7 @@ pub fn from_yaml(call: &Call<'_>) -> Outcome {
     };
     let mut reader = Reader { call, events, left: MAX_STRUCTURE, anchors: BTreeMap::new() };
     match reader.document()? {
+        None if !is_blank(text) => call.fail(WRONG),
         None | Some(Node::Value(Value::Nil, _)) => Ok(Map::new(Of::Any).into()),
         Some(Node::Value(Value::Map(map), _)) => Ok(map.into()),
         Some(_) => call.fail(WRONG),
@@ -199,6 +200,13 @@ impl<'a> Reader<'a> {
         };
         Ok(Node::Value(value, name))
     }
+}
+
+/// Whether nothing but comments and starts of documents stand in a text: Go refuses tabs and ends of documents.
+fn is_blank(text: &str) -> bool {
+    text.lines()
+        .map(|line| line.trim_matches([' ', '\r']))
+        .all(|line| matches!(line, "" | "---") || line.starts_with('#'))
 }
 
 /// The same, with dicts of its own: what was read changes only where it is changed. It is as deep as what was read.
