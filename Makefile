@@ -7,7 +7,7 @@ SHELL := /usr/bin/env bash
 # Directory of what is expensive to get: built control planes, Python packages.
 CACHE := $(or $(REKEY_CACHE),$(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME)/rekey,$(HOME)/.cache/rekey))
 
-.PHONY: help demo test unit e2e lint release-checks format crds run bench prove clean
+.PHONY: help demo test unit e2e lint release-checks format crds manifests run bench prove clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,7 +33,7 @@ e2e: ## The tests on real parts: test ground, conformance of the stores, the bui
 	@scripts/needs.sh test
 	@scripts/test.sh "-p rekey-testkit -p rekey-e2e" "-p rekey-providers --test conformance"
 
-lint: ## Format check, clippy with warnings denied, and, if cargo-deny is installed, bans, licences and sources, and advisories where their database can be had
+lint: ## Format check, clippy with warnings denied, and, where Helm and cargo-deny are installed, the chart, bans, licences, sources and advisories
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	@if cargo deny --version >/dev/null 2>&1; then \
@@ -42,6 +42,11 @@ lint: ## Format check, clippy with warnings denied, and, if cargo-deny is instal
 		echo "bans, licences and sources not checked: cargo-deny is not installed (cargo install --locked cargo-deny)"; \
 	fi
 	@scripts/advisories.sh
+	@if "$${HELM:-helm}" version >/dev/null 2>&1; then \
+		scripts/chart.sh; \
+	else \
+		echo "chart not checked: Helm is not installed (or name it by HELM)"; \
+	fi
 
 release-checks: lint ## What a release must pass beside `make test`: lint, and no known advisory about a dependency
 	@scripts/advisories.sh --hard
@@ -51,6 +56,9 @@ format: ## Format the Rust code
 
 crds: ## Write crds/ from the types in crates/api
 	UPDATE_GOLDEN=1 cargo test --locked -p rekey-api --test golden
+
+manifests: ## Write what is made from the chart and crds/: deploy/install.yaml, kustomize, golden renders; needs Helm
+	@scripts/manifests.sh
 
 run: ## Run the operator here, against the current kubeconfig; ARGS="--namespaces=shop" for flags
 	cargo run --locked -p rekey -- run --log-format=text $(ARGS)
