@@ -8,11 +8,14 @@ mod structure;
 
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::{
-    apps::v1::Deployment,
-    core::v1::{Namespace, ServiceAccount},
-    policy::v1::PodDisruptionBudget,
-    rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
+use k8s_openapi::{
+    api::{
+        apps::v1::Deployment,
+        core::v1::{Namespace, Service, ServiceAccount},
+        policy::v1::PodDisruptionBudget,
+        rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
+    },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::core::cel::{ValidationErrors, Validator, apply_defaults};
 use rekey_api::{ClusterRemoteStore, GoDuration, RemoteStore, RotationSchedule, SecretPolicy, crds};
@@ -69,6 +72,8 @@ fn written(document: &Document) -> Result<Value, String> {
         "Role" => round_trip::<Role>(object),
         "RoleBinding" => round_trip::<RoleBinding>(object),
         "Deployment" => round_trip::<Deployment>(object),
+        "Service" => round_trip::<Service>(object),
+        "CustomResourceDefinition" => round_trip::<CustomResourceDefinition>(object),
         "PodDisruptionBudget" => round_trip::<PodDisruptionBudget>(object),
         kind => Err(format!("no type is known for the kind {kind:?}")),
     }
@@ -145,7 +150,7 @@ fn every_example_is_read_without_loss_and_accepted() {
 
 #[test]
 fn every_shipped_manifest_is_read_without_loss() {
-    let documents: Vec<Document> = ["deploy/manifests", "deploy"].into_iter().flat_map(documents).collect();
+    let documents = documents("deploy");
     assert_eq!(faults(&documents), Vec::<String>::new());
     assert!(documents.iter().any(|document| document.kind == "Deployment"));
 }
@@ -165,7 +170,7 @@ fn what_is_unknown_or_refused_is_found() {
 /// The operator has no right on Secrets but by a `RoleBinding`.
 #[test]
 fn no_cluster_wide_right_on_secrets_is_shipped() {
-    let documents = documents("deploy/manifests");
+    let documents = documents("deploy");
     let bound: Vec<&str> = documents
         .iter()
         .filter(|document| document.kind == "ClusterRoleBinding")

@@ -24,7 +24,12 @@ enum Command {
 
 fn main() -> ExitCode {
     let text = match Args::parse().command {
-        Command::Open(options) => open::manifests(&options),
+        Command::Open(options) => {
+            if let Some(text) = open::warning(&options) {
+                writeln!(std::io::stderr(), "kubectl rekey: warning: {text}").ok();
+            }
+            open::manifests(&options)
+        }
     };
     let written = text.map(|text| std::io::stdout().write_all(text.as_bytes()));
     match written {

@@ -19,6 +19,12 @@ pub struct Options {
     /// Also let the operator create tokens for this ServiceAccount of the namespace (can be given several times).
     #[arg(long = "service-account")]
     service_accounts: Vec<String>,
+    /// Also let the operator restart Argo Rollouts. Who is admin of the namespace alone cannot apply this.
+    #[arg(long)]
+    rollouts: bool,
+    /// Also show Gateways as consumers. Who is admin of the namespace alone cannot apply this.
+    #[arg(long)]
+    gateways: bool,
     /// Where the operator runs.
     #[arg(long, default_value = "rekey-system")]
     operator_namespace: String,
@@ -42,7 +48,18 @@ pub fn manifests(options: &Options) -> Result<String, String> {
     if let Some(wrong) = names.into_iter().chain(&options.service_accounts).find(|name| !valid(name)) {
         return Err(format!("{wrong:?} is no Kubernetes name: use lower-case letters, digits, `-` and `.`"));
     }
+    if options.namespace == options.operator_namespace {
+        let why = "its RoleBinding rekey is the operator's own, and credentials there are allowed by name";
+        return Err(format!("{:?} is the operator's namespace: {why}; see deploy/cluster-store-credentials.yaml", options.namespace));
+    }
     let mut text = yaml(&binding(options, "rekey", "ClusterRole", "rekey-namespace"))?;
+    for (is_wanted, name) in [(options.rollouts, "rollouts"), (options.gateways, "gateways")] {
+        if is_wanted {
+            let (name, role) = (format!("rekey-{name}"), format!("rekey-namespace-{name}"));
+            text += "---\n";
+            text += &yaml(&binding(options, &name, "ClusterRole", &role))?;
+        }
+    }
     if !options.service_accounts.is_empty() {
         text += "---\n";
         text += &yaml(&Role {
@@ -59,6 +76,19 @@ pub fn manifests(options: &Options) -> Result<String, String> {
         text += &yaml(&binding(options, TOKENS, "Role", TOKENS))?;
     }
     Ok(text)
+}
+
+/// What to think of before the manifests are applied.
+#[must_use]
+pub fn warning(options: &Options) -> Option<String> {
+    let is_of_the_system = options.namespace == "default" || options.namespace.starts_with("kube-");
+    is_of_the_system.then(|| {
+        format!(
+            "namespace {:?} belongs to the cluster: once it is open, the operator can read and write every Secret there, and \
+             whoever may create a SecretPolicy there uses that",
+            options.namespace
+        )
+    })
 }
 
 fn binding(options: &Options, name: &str, kind: &str, role: &str) -> RoleBinding {
@@ -97,6 +127,8 @@ mod tests {
         Options {
             namespace: namespace.to_owned(),
             service_accounts: accounts.iter().map(|name| (*name).to_owned()).collect(),
+            rollouts: false,
+            gateways: false,
             operator_namespace: "rekey-system".to_owned(),
             operator_account: "rekey".to_owned(),
         }
@@ -116,6 +148,24 @@ mod tests {
         let text = manifests(&options("shop", &["reader", "writer"])).unwrap();
         assert_eq!(text.matches("---").count(), 2);
         assert!(text.contains("resourceNames:\n  - reader\n  - writer"), "{text}");
+    }
+
+    #[test]
+    fn kinds_of_others_have_bindings_of_their_own() {
+        let text = manifests(&Options { rollouts: true, gateways: true, ..options("shop", &[]) }).unwrap();
+        assert_eq!(text.matches("---").count(), 2);
+        for name in ["rekey-namespace", "rekey-namespace-rollouts", "rekey-namespace-gateways"] {
+            assert!(text.lines().any(|line| line == format!("  name: {name}")), "{name} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn namespaces_of_the_cluster_are_warned_about_and_that_of_the_operator_is_refused() {
+        for (namespace, is_warned) in [("shop", false), ("kube-system", true), ("default", true), ("kubernetes", false)] {
+            assert_eq!(warning(&options(namespace, &[])).is_some(), is_warned, "{namespace}");
+        }
+        let said = manifests(&options("rekey-system", &[])).unwrap_err();
+        assert!(said.contains("the operator's namespace"), "{said}");
     }
 
     #[test]

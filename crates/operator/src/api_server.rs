@@ -83,7 +83,7 @@ async fn run(client: Client, server: String, addresses: Addresses, known: onesho
                         if !std::mem::replace(&mut is_reported, true) {
                             tracing::warn!(
                             "the endpoints of the API server may not be read, so only the host that it is reached at is \
-                             refused as a store's address: apply the Role rekey-api-server of deploy/manifests/rbac.yaml"
+                             refused as a store's address: apply the Role rekey-api-server of deploy/install.yaml"
                             );
                         }
                     }

@@ -1,5 +1,6 @@
 //! The command line. Every flag is also an environment variable, `REKEY_` and its name; nothing else of the
-//! environment is read, but for what names the cluster (`KUBECONFIG`, or the files of a pod).
+//! environment is read, but for what names the cluster (`KUBECONFIG`, or the files of a pod) and where the system keeps its
+//! certificates (`SSL_CERT_DIR`, `SSL_CERT_FILE`, by the TLS library).
 
 #![expect(clippy::doc_markdown, reason = "these comments are printed by --help")]
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 use rekey_testkit::plane::{Audit, Counts, Mark};
 use serde_json::{Value, json};
 
-use crate::{Operator, Scene, operator::Options};
+use crate::{Operator, Scene, operator::Options, shipped::NAMESPACE_ROLES};
 
 const GROUPS: [&str; 2] = ["system:serviceaccounts", "system:serviceaccounts:rekey-system"];
 
@@ -28,13 +28,14 @@ impl Account {
     pub async fn new(scene: &Scene) -> Result<Self> {
         let (plane, name) = (&scene.world.plane, scene.namespace.as_str());
         let subjects = json!([{"kind": "ServiceAccount", "name": name, "namespace": "rekey-system"}]);
-        for (kind, namespace, role_kind, role) in [
+        let own = [
             ("ClusterRoleBinding", None, "ClusterRole", "rekey"),
             ("RoleBinding", Some("rekey-system"), "Role", "rekey"),
             ("RoleBinding", Some("default"), "Role", "rekey-api-server"),
-            ("RoleBinding", Some(name), "ClusterRole", "rekey-namespace"),
-        ] {
-            let mut metadata = json!({"name": name});
+        ];
+        let opened = NAMESPACE_ROLES.map(|(_, role)| ("RoleBinding", Some(name), "ClusterRole", role));
+        for (kind, namespace, role_kind, role) in own.into_iter().chain(opened) {
+            let mut metadata = json!({"name": format!("{name}-{role}")});
             if let Some(namespace) = namespace {
                 metadata["namespace"] = Value::from(namespace);
             }

@@ -19,6 +19,7 @@ use rekey_api::{RemoteStore, SecretPolicy};
 use serde_json::{Value, json};
 
 use crate::{
+    shipped,
     World,
     conditions::{self, check},
     wait::{until, until_equal},
@@ -54,16 +55,27 @@ impl Scene {
         Ok(Self { world: Arc::clone(world), namespace })
     }
 
-    /// Opens the namespace as a user would: with a `RoleBinding`.
+    /// Opens the namespace as a user would: with a `RoleBinding`, and one more for each kind of others that may be a consumer.
+    ///
+    /// # Errors
+    /// When one is refused.
+    pub async fn open(&self) -> Result<()> {
+        for (name, role) in shipped::NAMESPACE_ROLES {
+            self.bind(name, role).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives the operator a `ClusterRole` in the namespace.
     ///
     /// # Errors
     /// When it is refused.
-    pub async fn open(&self) -> Result<()> {
+    pub async fn bind(&self, name: &str, role: &str) -> Result<()> {
         self.apply(json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "RoleBinding",
-            "metadata": {"name": "rekey"},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "rekey-namespace"},
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
             "subjects": [{"kind": "ServiceAccount", "name": "rekey", "namespace": "rekey-system"}],
         }))
         .await

@@ -1,4 +1,4 @@
-//! The objects that an installation makes, read from the CRDs and the shipped manifests.
+//! The objects that an installation makes, read from the CRDs and the install file.
 
 use anyhow::{Context as _, Result};
 use kube::{
@@ -14,6 +14,13 @@ use crate::wait::until;
 
 /// What needs an image, and what is for tools: the tests run the operator as a process.
 const LEFT_OUT: [&str; 3] = ["Deployment", "PodDisruptionBudget", "Kustomization"];
+
+/// What opens a namespace in full: the names of the bindings, and of the `ClusterRole`s.
+pub const NAMESPACE_ROLES: [(&str, &str); 3] = [
+    ("rekey", "rekey-namespace"),
+    ("rekey-rollouts", "rekey-namespace-rollouts"),
+    ("rekey-gateways", "rekey-namespace-gateways"),
+];
 
 /// The CRDs, then every shipped object but those that need an image.
 ///
@@ -42,19 +49,10 @@ pub fn file(name: &str) -> Result<String> {
     std::fs::read_to_string(&path).with_context(|| path.display().to_string())
 }
 
+/// The install file without its CRDs, which come from the types.
 fn manifests() -> Result<Vec<Value>> {
-    let mut all = Vec::new();
-    let directory = repository().join("deploy/manifests");
-    let mut files = std::fs::read_dir(&directory)
-        .with_context(|| format!("list {}", directory.display()))?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<Result<Vec<_>>>()?;
-    files.sort();
-    for file in files.iter().filter(|file| file.extension().is_some_and(|ending| ending == "yaml")) {
-        let text = std::fs::read_to_string(file)?;
-        all.extend(every_document(&text).with_context(|| file.display().to_string())?);
-    }
-    Ok(all)
+    let all = every_document(&file("install.yaml")?).context("deploy/install.yaml")?;
+    Ok(all.into_iter().filter(|object| object["kind"] != "CustomResourceDefinition").collect())
 }
 
 /// Every document of a YAML text but empty ones and those that need an image.

@@ -38,7 +38,9 @@ fn granted() -> Result<BTreeSet<String>> {
         value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
     };
     let mut lines = BTreeSet::new();
-    for role in roles.iter().filter(|object| object["kind"] == "ClusterRole" || object["kind"] == "Role") {
+    let is_of_people = |role: &Value| ["rekey-view", "rekey-edit"].iter().any(|name| role["metadata"]["name"] == *name);
+    let is_role = |object: &&Value| object["kind"] == "ClusterRole" || object["kind"] == "Role";
+    for role in roles.iter().filter(is_role).filter(|role| !is_of_people(role)) {
         let title = format!("{} {}", role["kind"].as_str().context("kind")?, role["metadata"]["name"]);
         for rule in role["rules"].as_array().context("a role without rules")? {
             let (groups, resources, verbs) = (&rule["apiGroups"], &rule["resources"], &rule["verbs"]);
