@@ -7,7 +7,7 @@ SHELL := /usr/bin/env bash
 # Directory of what is expensive to get: built control planes, Python packages.
 CACHE := $(or $(REKEY_CACHE),$(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME)/rekey,$(HOME)/.cache/rekey))
 
-.PHONY: help demo test unit e2e lint release-checks format crds manifests run bench prove clean
+.PHONY: help demo test unit e2e lint release-checks format crds manifests run image image-test plugin bench prove clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,23 @@ manifests: ## Write what is made from the chart and crds/: deploy/install.yaml, 
 
 run: ## Run the operator here, against the current kubeconfig; ARGS="--namespaces=shop" for flags
 	cargo run --locked -p rekey -- run --log-format=text $(ARGS)
+
+# The commit is named, because builds that share a target directory do not notice that it moved.
+PACKED = REKEY_COMMIT=$${REKEY_COMMIT-$$(git rev-parse --short=12 HEAD 2>/dev/null || true)}
+BUILT = $${CARGO_TARGET_DIR:-target}/release
+
+image: ## Build the operator and pack it as an OCI image in target/image, without a container engine (docs/image.md)
+	@scripts/needs.sh image
+	@export $(PACKED); cargo build --release --locked -p rekey && python3 -B scripts/image --program "$(BUILT)/rekey"
+
+image-test: ## Test what packs the image; no network, a few seconds
+	@scripts/needs.sh pack
+	@python3 -B scripts/image/tests
+
+plugin: ## Build kubectl-rekey and pack it for a release in target/plugin, with its checksum
+	@scripts/needs.sh image
+	@export $(PACKED); cargo build --release --locked -p kubectl-rekey && \
+		python3 -B scripts/image/plugin.py --program "$(BUILT)/kubectl-rekey"
 
 bench: ## Measure cost and speed beside a bare client; ARGS="--policies=100 --only=sync" for less, --prove for 10,000
 	@scripts/needs.sh node

@@ -3,6 +3,8 @@
 # installed, without starting any service of theirs; otherwise the line to run is printed.
 #
 #   needs.sh build    Rust and a C compiler
+#   needs.sh pack     Python, and Debian's tools for packages and binaries
+#   needs.sh image    build and pack, and apt-get
 #   needs.sh stores   build, and Python for OpenBao and the AWS emulator
 #   needs.sh node     stores, and Go and the container runtime for a control plane with a node
 #   needs.sh test     node, and PostgreSQL
@@ -23,6 +25,7 @@ has() { PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" command -v "$1" >/dev/null;
 
 present() {
     case "$1" in
+    binutils) has readelf ;;
     build-essential) has cc ;;
     containernetworking-plugins) [ -x /usr/lib/cni/host-local ] ;;
     iproute2) has ip ;;
@@ -42,6 +45,12 @@ python() {
     has python3 || complain "python3 is missing: install Python $PYTHON or newer"
     found=$(python3 -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])')
     at_least "$found" "$PYTHON" || complain "Python $PYTHON or newer is needed, this is $found"
+}
+
+debian() {
+    for tool in "$@"; do
+        has "$tool" || complain "$tool is missing: the image is made of Debian packages; use Debian or Ubuntu, or the Containerfile"
+    done
 }
 
 go_compiler() {
@@ -75,13 +84,15 @@ install() {
 packages=(build-essential)
 case "${1:-}" in
 build) rust ;;
+pack) python && debian dpkg dpkg-deb && packages=(binutils) ;;
+image) rust && python && debian dpkg dpkg-deb apt-get apt-cache && packages+=(binutils) ;;
 stores) rust && python && packages+=(python3-venv) ;;
 node | test)
     rust && python && go_compiler
     packages+=(python3-venv runc containernetworking-plugins util-linux iproute2 iptables)
     [ "$1" = node ] || packages+=(postgresql)
     ;;
-*) complain "needs.sh: name one of build, stores, node, test" ;;
+*) complain "needs.sh: name one of build, pack, image, stores, node, test" ;;
 esac
 
 missing=()
