@@ -23,6 +23,7 @@ demo: ## Show the main job on a real control plane; KEEP=1 leaves it running, CL
 
 test: ## Everything that proves the project: unit, golden, property, conformance, end to end
 	@scripts/needs.sh test
+	@$(MAKE) --no-print-directory image-test
 	@scripts/test.sh --workspace
 
 unit: ## The tests that need neither root nor a control plane

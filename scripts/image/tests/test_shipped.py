@@ -28,7 +28,7 @@ class Shipped(unittest.TestCase):
             self.assertEqual({version for pair in versions for version in pair if version}, {rust}, file.name)
 
     def test_the_manifest_runs_it_as_the_user_of_the_image(self) -> None:
-        manifest = (checkout.ROOT / "deploy/manifests/rekey.yaml").read_text()
+        manifest = (checkout.ROOT / "deploy/install.yaml").read_text()
         self.assertIn(f"runAsUser: {root.USER}\n", manifest)
         self.assertIn("readOnlyRootFilesystem: true\n", manifest)
 
