@@ -1,4 +1,4 @@
-//! The definitions in `crds/` are those that the types generate.
+//! The definitions in `crds/`, and the chart's copy of them, are those that the types generate.
 
 use std::path::PathBuf;
 
@@ -9,36 +9,41 @@ fn rewrite() -> bool {
     std::env::var_os("UPDATE_GOLDEN").is_some()
 }
 
-fn directory() -> PathBuf {
-    PathBuf::from("../../crds") // cargo runs tests in the directory of their package
+/// Where they stand. Cargo runs tests in the directory of their package.
+fn directories() -> [PathBuf; 2] {
+    ["../../crds", "../../deploy/chart/rekey/files/crds"].map(PathBuf::from)
 }
 
 #[test]
 fn committed_definitions_are_those_of_the_types() {
     for (name, content) in crds::files() {
-        let path = directory().join(&name);
-        if rewrite() {
-            std::fs::write(&path, &content).unwrap();
+        for path in directories().map(|directory| directory.join(&name)) {
+            if rewrite() {
+                std::fs::write(&path, &content).unwrap();
+            }
+            let committed = std::fs::read_to_string(&path).unwrap_or_default();
+            let difference = committed.lines().zip(content.lines()).position(|(left, right)| left != right);
+            assert!(
+                committed == content,
+                "{} differs from the types (first in line {difference:?}): run `make crds`",
+                path.display()
+            );
         }
-        let committed = std::fs::read_to_string(&path).unwrap_or_default();
-        let difference = committed.lines().zip(content.lines()).position(|(left, right)| left != right);
-        assert!(
-            committed == content,
-            "crds/{name} differs from the types (first in line {difference:?}): run `UPDATE_GOLDEN=1 cargo test -p rekey-api`"
-        );
     }
 }
 
 #[test]
 fn there_is_no_other_definition() {
-    let mut committed: Vec<String> = std::fs::read_dir(directory())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| std::path::Path::new(name).extension().is_some_and(|extension| extension == "yaml"))
-        .collect();
-    committed.sort();
     let generated: Vec<String> = crds::files().into_iter().map(|(name, _)| name).collect();
-    assert_eq!(committed, generated);
+    for directory in directories() {
+        let mut committed: Vec<String> = std::fs::read_dir(&directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| std::path::Path::new(name).extension().is_some_and(|extension| extension == "yaml"))
+            .collect();
+        committed.sort();
+        assert_eq!(committed, generated, "{}", directory.display());
+    }
 }
 
 #[test]
