@@ -50,7 +50,10 @@ pub fn manifests(options: &Options) -> Result<String, String> {
     }
     if options.namespace == options.operator_namespace {
         let why = "its RoleBinding rekey is the operator's own, and credentials there are allowed by name";
-        return Err(format!("{:?} is the operator's namespace: {why}; see deploy/cluster-store-credentials.yaml", options.namespace));
+        return Err(format!(
+            "{:?} is the operator's namespace: {why}; see deploy/cluster-store-credentials.yaml",
+            options.namespace
+        ));
     }
     let mut text = yaml(&binding(options, "rekey", "ClusterRole", "rekey-namespace"))?;
     for (is_wanted, name) in [(options.rollouts, "rollouts"), (options.gateways, "gateways")] {
@@ -161,7 +164,8 @@ mod tests {
 
     #[test]
     fn namespaces_of_the_cluster_are_warned_about_and_that_of_the_operator_is_refused() {
-        for (namespace, is_warned) in [("shop", false), ("kube-system", true), ("default", true), ("kubernetes", false)] {
+        for (namespace, is_warned) in [("shop", false), ("kube-system", true), ("default", true), ("kubernetes", false)]
+        {
             assert_eq!(warning(&options(namespace, &[])).is_some(), is_warned, "{namespace}");
         }
         let said = manifests(&options("rekey-system", &[])).unwrap_err();

@@ -5,6 +5,7 @@ pub mod bao;
 pub mod cache;
 pub mod checkout;
 pub mod debian;
+pub mod helm;
 mod loopback;
 pub mod moto;
 pub mod node;

@@ -69,14 +69,14 @@ fn install(place: &Path) -> Result<()> {
     let log = place.join("install.log");
     let list = place.join("requirements.txt");
     fs::write(&list, REQUIREMENTS).with_context(|| format!("write {}", list.display()))?;
-    run(Command::new("python3").args(["-m", "venv"]).arg(place), &log)?;
+    execute(Command::new("python3").args(["-m", "venv"]).arg(place), &log)?;
     let mut pip = Command::new(place.join("bin/python"));
     // No package may run code of its own at installation, so only finished wheels are taken.
     pip.args(["-m", "pip", "install", "--require-hashes", "--only-binary", ":all:", "--no-input", "-r"]).arg(&list);
-    run(&mut pip, &log)
+    execute(&mut pip, &log)
 }
 
-fn run(command: &mut Command, log: &Path) -> Result<()> {
+fn execute(command: &mut Command, log: &Path) -> Result<()> {
     let output = File::options().create(true).append(true).open(log)?;
     let program = command.get_program().to_string_lossy().into_owned();
     let status = command
@@ -92,6 +92,16 @@ fn run(command: &mut Command, log: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Runs the Python of the environment; what it says goes into a log in `place`.
+///
+/// # Errors
+/// When it fails, with the end of what it said.
+pub(crate) fn run(place: &Path, with: impl FnOnce(&mut Command) -> &mut Command) -> Result<()> {
+    let mut command = Command::new(environment()?.join("bin/python"));
+    with(&mut command);
+    execute(&mut command, &place.join("install.log"))
+}
+
 /// The directory of the installed packages; its name holds the version of Python.
 fn packages(place: &Path) -> Result<PathBuf> {
     let libraries = place.join("lib");
@@ -104,6 +114,6 @@ fn packages(place: &Path) -> Result<PathBuf> {
 }
 
 /// FNV-1a: names a directory, guards nothing (pip checks the checksums).
-fn fingerprint(text: &str) -> u64 {
+pub(crate) fn fingerprint(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

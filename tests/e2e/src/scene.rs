@@ -19,9 +19,9 @@ use rekey_api::{RemoteStore, SecretPolicy};
 use serde_json::{Value, json};
 
 use crate::{
-    shipped,
     World,
     conditions::{self, check},
+    shipped,
     wait::{until, until_equal},
 };
 

@@ -55,7 +55,8 @@ pub async fn opens(world: Arc<World>) -> Result<()> {
     // The roles for people are part of admin as soon as they are aggregated.
     until("our kinds are part of the role admin", || async { Ok(may(&owner, &policy("db")).await?.then_some(())) })
         .await?;
-    let _operator = world.operator(&scene.namespace, &[&format!("--namespaces={}", scene.namespace), "--leader-elect=false"])?;
+    let _operator =
+        world.operator(&scene.namespace, &[&format!("--namespaces={}", scene.namespace), "--leader-elect=false"])?;
     scene.wait_policy("db", "Stalled=True/NamespaceNotOpened").await?;
     let [whole, others @ ..] = shipped::NAMESPACE_ROLES;
     ensure!(may(&owner, &binding(&scene, whole)).await?, "the owner cannot open the namespace");
