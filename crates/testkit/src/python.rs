@@ -44,24 +44,10 @@ pub fn tools() -> Result<Tools> {
 
 /// The virtual environment for exactly this list; a changed list gets another one.
 fn environment() -> Result<PathBuf> {
-    let name = format!("python-{:016x}", fingerprint(REQUIREMENTS));
-    let place = cache::directory()?.join(&name);
-    let complete = place.join("complete"); // written last, so that a broken installation is never used
-    if complete.exists() {
-        return Ok(place);
-    }
-    let _held = cache::lock(&name)?;
-    if complete.exists() {
-        return Ok(place);
-    }
-    eprintln!("rekey: installing Python packages into {} (once, about a minute)", place.display());
-    if place.exists() {
-        fs::remove_dir_all(&place).with_context(|| format!("remove the unfinished {}", place.display()))?;
-    }
-    fs::create_dir(&place).with_context(|| format!("create {}", place.display()))?;
-    install(&place).context("install the Python packages of tests/e2e/requirements.txt")?;
-    fs::write(&complete, "").with_context(|| format!("write {}", complete.display()))?;
-    Ok(place)
+    cache::once(&format!("python-{:016x}", fingerprint(REQUIREMENTS)), |place| {
+        eprintln!("rekey: installing Python packages into {} (once, about a minute)", place.display());
+        install(place).context("install the Python packages of tests/e2e/requirements.txt")
+    })
 }
 
 fn install(place: &Path) -> Result<()> {

@@ -60,25 +60,10 @@ impl Scene {
     /// # Errors
     /// When one is refused.
     pub async fn open(&self) -> Result<()> {
-        for (name, role) in shipped::NAMESPACE_ROLES {
-            self.bind(name, role).await?;
+        for role in shipped::NAMESPACE_ROLES {
+            self.apply(shipped::binding(&self.namespace, role)).await?;
         }
         Ok(())
-    }
-
-    /// Gives the operator a `ClusterRole` in the namespace.
-    ///
-    /// # Errors
-    /// When it is refused.
-    pub async fn bind(&self, name: &str, role: &str) -> Result<()> {
-        self.apply(json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "RoleBinding",
-            "metadata": {"name": name},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
-            "subjects": [{"kind": "ServiceAccount", "name": "rekey", "namespace": "rekey-system"}],
-        }))
-        .await
     }
 
     /// A key of this test's own in the stores.

@@ -8,7 +8,7 @@ use kube::{
 };
 use rekey_testkit::checkout::repository;
 use serde::Deserialize as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::wait::until;
 
@@ -21,6 +21,18 @@ pub const NAMESPACE_ROLES: [(&str, &str); 3] = [
     ("rekey-rollouts", "rekey-namespace-rollouts"),
     ("rekey-gateways", "rekey-namespace-gateways"),
 ];
+
+/// The `RoleBinding` that gives the operator a `ClusterRole` in a namespace.
+#[must_use]
+pub fn binding(namespace: &str, (name, role): (&str, &str)) -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": name, "namespace": namespace},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+        "subjects": [{"kind": "ServiceAccount", "name": "rekey", "namespace": "rekey-system"}],
+    })
+}
 
 /// The CRDs, then every shipped object but those that need an image.
 ///

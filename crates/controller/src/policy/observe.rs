@@ -38,7 +38,7 @@ pub async fn observe(ctx: &Context, object: &SecretPolicy, policy: &Policy) -> R
     let read = ctx.memory.fetched(&policy.uid);
     let last = ctx.memory.published(&name);
     if let SeenSecret::Ours { published, .. } = &secret
-        && may_be_ours(ctx, &name, published)
+        && published.may_be_ours(last.as_deref(), &ctx.digest_key)
     {
         ctx.memory.set_published(&name, published);
     }
@@ -88,11 +88,6 @@ pub fn served(ctx: &Context, object: &SecretPolicy) -> bool {
     let name = ObjectName::new(object.namespace().unwrap_or_default(), effective_secret(object));
     let row = ctx.known.secrets.get(&name);
     row.as_deref().and_then(SecretRow::managed).is_some_and(|managed| managed.published.policy == object.name_any())
-}
-
-/// Whether the record of a Secret may be ours, by what this process has seen there before.
-fn may_be_ours(ctx: &Context, name: &ObjectName, published: &Published) -> bool {
-    published.may_be_ours(ctx.memory.published(name).as_deref(), &ctx.digest_key)
 }
 
 fn secret_name(policy: &Policy) -> ObjectName {
@@ -193,7 +188,8 @@ async fn ours(
     let recorded = &published.digests;
     let is_as_recorded = digests == *recorded;
     // Digests of a key that was lost tell nothing: that is no reason to take the content for edited.
-    content.is_intact = is_as_recorded || !digests.comparable(recorded) && may_be_ours(ctx, name, &published);
+    let may_be_ours = || published.may_be_ours(ctx.memory.published(name).as_deref(), &ctx.digest_key);
+    content.is_intact = is_as_recorded || !digests.comparable(recorded) && may_be_ours();
     let is_reserved = policy::is_reserved(&content.kind);
     if managed.published.changes.issue.is_some() && policy.makes_tags() {
         // What was issued once cannot be rendered again: it is made anew with the labels that others have changed.

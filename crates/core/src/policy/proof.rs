@@ -8,7 +8,6 @@ use super::{EntryText, Fetched, Item, Lookup, Policy, Set, SetFrom, Source, temp
 use crate::{
     SpecError,
     render::{
-        RenderError,
         property::{self, Part},
         template::{self, Template},
         work::{Resource, Work},
@@ -87,15 +86,14 @@ impl Policy {
     /// # Errors
     /// What is wrong with the first wrong one; `RenderError::Stopped`.
     pub fn prove(&self, stop: &Stop) -> Result<(), SpecError> {
-        let go_on = || if stop.is_stopped() { Err(SpecError::from(RenderError::Stopped)) } else { Ok(()) };
         let work = Work::new(stop);
         if let Source::Remote(remote) = &self.source {
             for item in &remote.items {
-                go_on()?;
+                work.go_on()?;
                 item.part.prove(&format!("spec.source.remote.data[{}].remoteRef", item.secret_key))?;
             }
             for (index, set) in remote.sets.iter().enumerate() {
-                go_on()?;
+                work.go_on()?;
                 let at = format!("spec.source.remote.dataFrom[{index}]");
                 if let SetFrom::Find(search) = &set.from
                     && let Some(name) = &search.name
@@ -107,7 +105,7 @@ impl Policy {
             }
         }
         let check = |at: String, name: &str, text: &str| {
-            go_on()?;
+            work.go_on()?;
             Ok::<_, SpecError>(template::check(&Template { at: &at, ..Template::new(name, text) })?)
         };
         for (index, entry) in self.entries.iter().enumerate() {

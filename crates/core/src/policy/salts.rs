@@ -57,7 +57,7 @@ impl Policy {
             return Ok(Some((dressed, salts(Some(known.clone())))));
         }
         // Of what a record of another key says, all could be somebody's who writes the Secret.
-        let is_proven = published.is_some_and(|published| published.digests.key_id == tools.key.id());
+        let is_proven = published.is_some_and(|published| published.is_by(tools.key));
         let is_believed = |published: &&Published| {
             is_proven
                 || published.may_be_ours(seen.last.as_deref(), tools.key) && Self::is_made_of(seen, tools, attempt)
@@ -77,8 +77,7 @@ impl Policy {
                     if tools.key.of_secret(&self.namespace, &self.secret, &dressed.data) == published.digests {
                         return Ok(Some((dressed, salts(None))));
                     }
-                    let is_known = tools.key.id() == published.digests.key_id;
-                    if let Some(stays) = self.stays(seen, salts(None)).filter(|_| !is_known && is_same_source) {
+                    if let Some(stays) = self.stays(seen, salts(None)).filter(|_| !is_proven && is_same_source) {
                         return Ok(stays);
                     }
                 }

@@ -22,7 +22,7 @@ impl Reads {
     }
 }
 
-/// What a replacement came to.
+/// Why a replacement was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TooMuch {
     /// Searches read more than 64 MiB.

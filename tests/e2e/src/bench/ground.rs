@@ -96,15 +96,8 @@ impl Ground {
     /// When an object is refused.
     pub async fn space(&self, prefix: &str) -> Result<Space> {
         let space = Space { name: self.plane.namespace(prefix).await?, client: self.client.clone() };
-        space
-            .apply(json!({
-                "apiVersion": "rbac.authorization.k8s.io/v1",
-                "kind": "RoleBinding",
-                "metadata": {"name": "rekey"},
-                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "rekey-namespace"},
-                "subjects": [{"kind": "ServiceAccount", "name": "rekey", "namespace": "rekey-system"}],
-            }))
-            .await?;
+        let [whole, ..] = shipped::NAMESPACE_ROLES;
+        space.apply(shipped::binding(&space.name, whole)).await?;
         let token = json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "vault-token"},
             "stringData": {"token": self.bao.token()},

@@ -28,19 +28,9 @@ fn is_forbidden(error: &anyhow::Error) -> bool {
     })
 }
 
-fn binding(scene: &Scene, (name, role): (&str, &str)) -> Value {
-    json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "RoleBinding",
-        "metadata": {"name": name, "namespace": scene.namespace},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
-        "subjects": [{"kind": "ServiceAccount", "name": "rekey", "namespace": "rekey-system"}],
-    })
-}
-
 pub async fn opens(world: Arc<World>) -> Result<()> {
     let scene = Scene::closed(&world, "owned").await?;
-    let mut admin = binding(&scene, ("owner", "admin"));
+    let mut admin = shipped::binding(&scene.namespace, ("owner", "admin"));
     admin["subjects"] = json!([{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": OWNER}]);
     world.apply(admin).await?;
     let owner = world.plane.client_for(OWNER, &[]).await?;
@@ -59,7 +49,7 @@ pub async fn opens(world: Arc<World>) -> Result<()> {
         world.operator(&scene.namespace, &[&format!("--namespaces={}", scene.namespace), "--leader-elect=false"])?;
     scene.wait_policy("db", "Stalled=True/NamespaceNotOpened").await?;
     let [whole, others @ ..] = shipped::NAMESPACE_ROLES;
-    ensure!(may(&owner, &binding(&scene, whole)).await?, "the owner cannot open the namespace");
+    ensure!(may(&owner, &shipped::binding(&scene.namespace, whole)).await?, "the owner cannot open the namespace");
     scene.wait_synced("db").await?;
     let tokens = shipped::documents(&shipped::file("open-namespace.yaml")?)?;
     for mut object in tokens.into_iter().filter(|object| object["metadata"]["name"] == "rekey-tokens") {
@@ -68,7 +58,7 @@ pub async fn opens(world: Arc<World>) -> Result<()> {
     }
     // What admin does not have, it cannot give away.
     for other in others {
-        ensure!(!may(&owner, &binding(&scene, other)).await?, "{other:?}");
+        ensure!(!may(&owner, &shipped::binding(&scene.namespace, other)).await?, "{other:?}");
     }
     let cluster_store = json!({
         "apiVersion": "rekey.dev/v1alpha1",

@@ -111,6 +111,16 @@ pub async fn another_type(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
+/// A Secret with a salted line.
+async fn salted(scene: &Scene) -> Result<Secret> {
+    let key = scene.key("db");
+    scene.world.bao.put(&key, &json!({"password": "one"})).await?;
+    let template = json!({"data": {"line": "{{ htpasswd \"orders\" .password }}"}});
+    scene.policy("db", "vault", &[("password", &key, "password")], json!({"target": {"template": template}})).await?;
+    scene.wait_synced("db").await?;
+    Ok(scene.api::<Secret>().get("db").await?)
+}
+
 /// What is rendered with salts stays as it is when the digest key is lost, and when somebody takes the seed off.
 pub async fn salts(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "salts").await?;
@@ -119,13 +129,8 @@ pub async fn salts(world: Arc<World>) -> Result<()> {
         world.operator(&scene.namespace, &[&only[0], &only[1], "--leader-elect=false"])
     };
     let first = start()?;
-    let key = scene.key("db");
-    world.bao.put(&key, &json!({"password": "one"})).await?;
-    let template = json!({"data": {"line": "{{ htpasswd \"orders\" .password }}"}});
-    scene.policy("db", "vault", &[("password", &key, "password")], json!({"target": {"template": template}})).await?;
-    scene.wait_synced("db").await?;
+    let published = salted(&scene).await?;
     let api = scene.api::<Secret>();
-    let published = api.get("db").await?;
     ensure!(published.annotations().contains_key(names::SEED), "{:?}", published.annotations());
     let as_before = |secret: &Secret| {
         let revision = |secret: &Secret| secret.annotations().get(names::REVISION).cloned();
@@ -167,13 +172,8 @@ pub async fn salts(world: Arc<World>) -> Result<()> {
 pub async fn forged_salts(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "pinned").await?;
     let _operator = scene.operator()?;
-    let key = scene.key("db");
-    world.bao.put(&key, &json!({"password": "one"})).await?;
-    let template = json!({"data": {"line": "{{ htpasswd \"orders\" .password }}"}});
-    scene.policy("db", "vault", &[("password", &key, "password")], json!({"target": {"template": template}})).await?;
-    scene.wait_synced("db").await?;
+    let published = salted(&scene).await?;
     let api = scene.api::<Secret>();
-    let published = api.get("db").await?;
     let record = |name: &str| -> Result<Value> { Ok(serde_json::from_str(&published.annotations()[name])?) };
     let (mut digests, mut changes) = (record(names::DIGESTS)?, record(names::CHANGES)?);
     digests["by"] = json!("0badc0de");
