@@ -9,6 +9,7 @@ mod secrets;
 
 use std::{
     fs,
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -54,11 +55,19 @@ impl OpenBao {
     /// # Errors
     /// When the program cannot be installed or does not become ready.
     pub async fn start() -> Result<Self> {
+        Self::start_at(Ipv4Addr::LOCALHOST).await
+    }
+
+    /// The same at another address of this machine or [network](crate::network).
+    ///
+    /// # Errors
+    /// As [`OpenBao::start`].
+    pub async fn start_at(host: Ipv4Addr) -> Result<Self> {
         let program = python::tools()?.bao;
         let directory = TempDir::with_prefix("rekey-bao-").context("make a directory for OpenBao")?;
-        let address = format!("127.0.0.1:{}", free_port()?);
+        let address = format!("{host}:{}", free_port()?);
         fs::create_dir(directory.path().join("data"))?;
-        let secure = secure(&directory)?;
+        let secure = secure(&directory, host)?;
         fs::write(directory.path().join("bao.hcl"), configuration(&directory, &address, &secure)?)?;
         let process = launch(&program, &directory)?;
         let client = loopback::client()?;
@@ -185,12 +194,12 @@ impl Drop for OpenBao {
 }
 
 /// A free address for TLS, with a certificate and its key in `directory`.
-fn secure(directory: &TempDir) -> Result<Secure> {
-    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).context("make a certificate")?;
+fn secure(directory: &TempDir, host: Ipv4Addr) -> Result<Secure> {
+    let made = rcgen::generate_simple_self_signed([host.to_string()]).context("make a certificate")?;
     let certificate = made.cert.pem();
     fs::write(directory.path().join("tls.crt"), &certificate)?;
     fs::write(directory.path().join("tls.key"), made.signing_key.serialize_pem())?;
-    Ok(Secure { address: format!("https://127.0.0.1:{}", free_port()?), certificate })
+    Ok(Secure { address: format!("https://{host}:{}", free_port()?), certificate })
 }
 
 fn configuration(directory: &TempDir, address: &str, secure: &Secure) -> Result<String> {

@@ -8,6 +8,7 @@ pub mod debian;
 pub mod helm;
 mod loopback;
 pub mod moto;
+pub mod network;
 pub mod node;
 pub mod oracle;
 pub mod plane;

@@ -128,6 +128,41 @@ impl Node {
         file(&self.process(namespace, pod, Some(container)).await?, path)
     }
 
+    /// What the kernel says of the process of the first container of a pod: a file of `/proc/<id>/`, such as `status`.
+    ///
+    /// # Errors
+    /// When the pod has no running container, or there is no such file.
+    pub async fn kernel(&self, namespace: &str, pod: &str, name: &str) -> Result<String> {
+        let path = self.process(namespace, pod, None).await?.join(name);
+        fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
+    }
+
+    /// Makes an image of a docker-archive known to the node, by its tag and by its digest, so that pods can name it in both
+    /// ways.
+    ///
+    /// # Errors
+    /// When containerd does not take it, or it holds no such image.
+    pub fn import(&self, archive: &Path, repository: &str, tag: &str) -> Result<String> {
+        let enclosure = self.enclosure.as_ref().context("the node has stopped")?;
+        self.runtime.control(enclosure, &["images", "import", &archive.to_string_lossy()])?;
+        let name = format!("{repository}:{tag}");
+        let listed = self.runtime.control(enclosure, &["images", "ls", &format!("name=={name}")])?;
+        let digest = listed.split_whitespace().find(|word| word.starts_with("sha256:"));
+        let digest = digest.with_context(|| format!("{} holds no {name}", archive.display()))?;
+        self.runtime.control(enclosure, &["images", "tag", &name, &format!("{repository}@{digest}")])?;
+        Ok(digest.to_owned())
+    }
+
+    /// Ends the first container of a pod as the kernel would (SIGKILL).
+    ///
+    /// # Errors
+    /// When the pod has no running container.
+    pub async fn kill(&self, namespace: &str, pod: &str) -> Result<()> {
+        let container = self.container(namespace, pod, None).await?;
+        let enclosure = self.enclosure.as_ref().context("the node has stopped")?;
+        self.runtime.control(enclosure, &["tasks", "kill", "--signal", "SIGKILL", &container]).map(drop)
+    }
+
     /// The directory of this node; it goes with it.
     #[must_use]
     pub fn directory(&self) -> &Path {
@@ -191,15 +226,16 @@ impl Node {
     }
 
     async fn process(&self, namespace: &str, pod: &str, container: Option<&str>) -> Result<PathBuf> {
-        let found = Api::<Pod>::namespaced(self.client()?, namespace)
-            .get(pod)
-            .await
-            .with_context(|| format!("get the pod {namespace}/{pod}"))?;
-        let id = container_id(&found, container).with_context(|| {
-            format!("the pod {namespace}/{pod} has no running container {}", container.unwrap_or(""))
-        })?;
+        let id = self.container(namespace, pod, container).await?;
         let enclosure = self.enclosure.as_ref().context("the node has stopped")?;
         Ok(enclosure.proc(self.runtime.process_of(&id)?))
+    }
+
+    async fn container(&self, namespace: &str, pod: &str, name: Option<&str>) -> Result<String> {
+        let pods = Api::<Pod>::namespaced(self.client()?, namespace);
+        let found = pods.get(pod).await.with_context(|| format!("get the pod {namespace}/{pod}"))?;
+        container_id(&found, name)
+            .with_context(|| format!("the pod {namespace}/{pod} has no running container {}", name.unwrap_or("")))
     }
 }
 

@@ -45,7 +45,11 @@ pub use self::{
     audit::{Asked, Audit, Counts, Mark},
     certificates::Identity,
 };
-use self::{programs::Group, servers::Servers};
+use self::{
+    programs::Group,
+    servers::{Place, Servers},
+};
+use crate::network::Network;
 
 /// The user of [`Plane::client`] and [`Plane::kubeconfig`], a member of `system:masters`.
 pub const ADMIN: &str = "rekey-test-admin";
@@ -75,19 +79,31 @@ impl Plane {
     /// # Errors
     /// As [`Plane::start`].
     pub async fn start_with(arguments: &[&str]) -> Result<Self> {
+        Self::start_at(Place::Loopback, arguments).await
+    }
+
+    /// Starts a control plane that pods can reach.
+    ///
+    /// # Errors
+    /// As [`Plane::start`].
+    pub async fn start_in(network: &Network) -> Result<Self> {
+        Self::start_at(Place::Network(network), &[]).await
+    }
+
+    async fn start_at(place: Place<'_>, arguments: &[&str]) -> Result<Self> {
         let programs = programs::directory(Group::Plane).await?;
         for _ in 0..2 {
-            match Self::attempt(programs.clone(), arguments).await {
+            match Self::attempt(programs.clone(), place, arguments).await {
                 // Somebody else took a port between its choice and its use.
                 Err(error) if format!("{error:#}").contains("address already in use") => {}
                 outcome => return outcome,
             }
         }
-        Self::attempt(programs, arguments).await
+        Self::attempt(programs, place, arguments).await
     }
 
-    async fn attempt(programs: PathBuf, arguments: &[&str]) -> Result<Self> {
-        let mut servers = Servers::start(programs, arguments).await?;
+    async fn attempt(programs: PathBuf, place: Place<'_>, arguments: &[&str]) -> Result<Self> {
+        let mut servers = Servers::start(programs, place, arguments).await?;
         let kubeconfig = servers.kubeconfig("admin", ADMIN, &["system:masters"])?;
         let config = read_config(&kubeconfig).await?;
         let client = Client::try_from(config.clone()).context("make the client of the administrator")?;

@@ -26,7 +26,8 @@ pub(crate) async fn directory(group: Group) -> Result<PathBuf> {
     tokio::task::spawn_blocking(move || build(group)).await.context("wait for the build")?
 }
 
-fn build(group: Group) -> Result<PathBuf> {
+/// The same, for who has no runtime.
+pub(crate) fn build(group: Group) -> Result<PathBuf> {
     let name = match group {
         Group::Plane => "plane",
         Group::Node => "node",

@@ -17,7 +17,10 @@ use super::{
     scratch::Scratch,
     wait,
 };
-use crate::process::{Process, free_port};
+use crate::{
+    network::Network,
+    process::{Process, free_port},
+};
 
 const STARTS_WITHIN: Duration = Duration::from_mins(1);
 
@@ -34,6 +37,15 @@ pub(crate) struct Servers {
     programs: PathBuf,
 }
 
+/// Where the API server is found.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place<'n> {
+    /// On the loopback address: by programs of this machine, and by no pod.
+    Loopback,
+    /// By pods, too.
+    Network(&'n Network),
+}
+
 /// Files that the API server and the controller manager read.
 struct Files {
     ca: PathBuf,
@@ -46,17 +58,17 @@ struct Files {
 
 impl Servers {
     /// Starts etcd and the API server; `arguments` are added to those of the API server.
-    pub(super) async fn start(programs: PathBuf, arguments: &[&str]) -> Result<Self> {
+    pub(super) async fn start(programs: PathBuf, place: Place<'_>, arguments: &[&str]) -> Result<Self> {
         let scratch = Scratch::new("rekey-plane-")?;
         let authority = Authority::new()?;
         let (etcd, etcd_url) = etcd(&programs, scratch.path()).await?;
-        let port = free_port()?;
+        let port = place.port()?;
         let url = format!("https://127.0.0.1:{port}");
         let mut servers =
             Self { scheduler: None, controllers: None, api: None, etcd: Some(etcd), scratch, authority, url, programs };
-        let files = Files::write(servers.directory(), &servers.authority)?;
-        let mut command = servers.api(&files, &etcd_url, port);
-        command.args(arguments);
+        let files = Files::write(servers.directory(), &servers.authority, &place.names())?;
+        let mut command = servers.api(&files, &etcd_url);
+        command.arg(format!("--secure-port={port}")).args(place.flags()).args(arguments);
         servers.api = Some(Process::spawn("kube-apiserver", &command, servers.directory())?);
         Ok(servers)
     }
@@ -119,13 +131,9 @@ impl Servers {
         Ok(())
     }
 
-    fn api(&self, files: &Files, etcd_url: &str, port: u16) -> Command {
+    fn api(&self, files: &Files, etcd_url: &str) -> Command {
         let mut command = Command::new(self.programs.join("kube-apiserver"));
         command
-            .args(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1"])
-            // The address of the Service `kubernetes` may not be a loopback one, and no pod here can reach this server.
-            .arg("--endpoint-reconciler-type=none")
-            .arg(format!("--secure-port={port}"))
             .arg(format!("--etcd-servers={etcd_url}"))
             .arg(flag("client-ca-file", &files.ca))
             .arg(flag("tls-cert-file", &files.serving.0))
@@ -147,6 +155,40 @@ impl Servers {
     }
 }
 
+impl Place<'_> {
+    fn port(self) -> Result<u16> {
+        match self {
+            Self::Loopback => free_port(),
+            // That of the Service `kubernetes`. No other program is in the network.
+            Self::Network(_) => Ok(443),
+        }
+    }
+
+    fn flags(self) -> Vec<String> {
+        match self {
+            Self::Loopback => vec![
+                "--bind-address=127.0.0.1".to_owned(),
+                "--advertise-address=127.0.0.1".to_owned(),
+                // The address of the Service `kubernetes` may not be a loopback one, and no pod can reach this server.
+                "--endpoint-reconciler-type=none".to_owned(),
+            ],
+            Self::Network(network) => {
+                vec!["--bind-address=0.0.0.0".to_owned(), format!("--advertise-address={}", network.api_server())]
+            }
+        }
+    }
+
+    /// What its certificate is for.
+    fn names(self) -> Vec<String> {
+        let mut names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
+        if let Self::Network(network) = self {
+            names.extend([network.api_server().to_string(), network.api_service().to_string()]);
+            names.push("kubernetes.default.svc".to_owned());
+        }
+        names
+    }
+}
+
 impl Drop for Servers {
     fn drop(&mut self) {
         self.stop().ok();
@@ -154,13 +196,14 @@ impl Drop for Servers {
 }
 
 impl Files {
-    fn write(directory: &Path, authority: &Authority) -> Result<Self> {
+    fn write(directory: &Path, authority: &Authority, names: &[String]) -> Result<Self> {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let files = Self {
             ca: directory.join("ca.crt"),
             signing_key: directory.join("accounts.key"),
             verifying_key: directory.join("accounts.pub"),
             policy: directory.join("audit-policy.json"),
-            serving: authority.server(&["127.0.0.1", "localhost"])?.write(directory, "apiserver")?,
+            serving: authority.server(&names)?.write(directory, "apiserver")?,
             kubelet_client: authority
                 .client("kube-apiserver-kubelet-client", &["system:masters"])?
                 .write(directory, "kubelet-client")?,
