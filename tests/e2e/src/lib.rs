@@ -5,6 +5,7 @@ pub mod account;
 pub mod bench;
 pub mod conditions;
 pub mod demo;
+pub mod document;
 pub mod foreign;
 pub mod kill;
 pub mod kubectl;

@@ -142,17 +142,25 @@ impl Operator {
     /// # Errors
     /// When nobody answers.
     pub async fn get(&self, path: &str) -> Result<(u16, String)> {
-        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let port = if path == "/metrics" { self.metrics } else { self.health };
-        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        tokio::time::timeout(Duration::from_secs(10), stream.read_to_string(&mut answer)).await??;
-        let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).context("no status line")?;
-        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
-        Ok((status, body))
+        get("127.0.0.1", port, path).await
     }
+}
+
+/// The answer of an operator's port: status and text.
+///
+/// # Errors
+/// When nobody answers.
+pub async fn get(host: &str, port: u16, path: &str) -> Result<(u16, String)> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect((host, port)).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    tokio::time::timeout(Duration::from_secs(10), stream.read_to_string(&mut answer)).await??;
+    let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).context("no status line")?;
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
+    Ok((status, body))
 }
 
 /// A binary, and how much it logs.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use kube::{Client, api::DynamicObject};
-use rekey_testkit::{bao::OpenBao, moto::Moto, node::Node, plane::Plane};
+use rekey_testkit::{bao::OpenBao, moto::Moto, network::Network, node::Node, plane::Plane};
 
 use crate::{
     operator::{Operator, Options, Setting},
@@ -45,13 +45,24 @@ impl World {
     /// # Errors
     /// As [`World::start`].
     pub async fn start_with(node: bool, api_server: &[&str]) -> Result<Self> {
-        if rustls::crypto::CryptoProvider::get_default().is_none() {
-            rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
-        }
+        choose_cryptography();
         let (plane, bao, moto) = tokio::try_join!(Plane::start_with(api_server), OpenBao::start(), Moto::start())?;
         let node = if node { Some(Node::start(&plane).await?) } else { None };
         let client = plane.client()?;
         shipped::install(&client, MANAGER).await?;
+        Ok(Self { bao, moto, node, plane, client })
+    }
+
+    /// Starts everything where pods reach the API server and `OpenBao`, with a node, and with nothing of ours installed.
+    ///
+    /// # Errors
+    /// When a part does not start.
+    pub async fn start_in(network: &Network) -> Result<Self> {
+        choose_cryptography();
+        let bao = OpenBao::start_at(network.servers());
+        let (plane, bao, moto) = tokio::try_join!(Plane::start_in(network), bao, Moto::start())?;
+        let node = Some(Node::start(&plane).await?);
+        let client = plane.client()?;
         Ok(Self { bao, moto, node, plane, client })
     }
 
@@ -120,5 +131,11 @@ impl World {
         let stopped = self.node.map_or(Ok(()), Node::stop);
         self.plane.stop()?;
         stopped
+    }
+}
+
+fn choose_cryptography() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
     }
 }

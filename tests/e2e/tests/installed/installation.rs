@@ -1,0 +1,167 @@
+//! The cluster that Rekey is installed in, and its people: who administers it, and who administers the namespace `shop`.
+
+use std::{path::PathBuf, process::Stdio, sync::Arc};
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, ResourceExt as _, api::ListParams};
+use rekey_e2e::{Scene, World, document, operator, shipped, wait::until, world::OPERATOR};
+use rekey_testkit::{
+    checkout::repository,
+    helm::{self, Helms},
+    network::Network,
+    node::IMAGE,
+    plane::Mark,
+    python,
+};
+use serde_json::json;
+use tokio::process::Command;
+
+use super::image::{Image, REPOSITORY};
+
+pub const SYSTEM: &str = "rekey-system";
+pub const SHOP: &str = "shop";
+/// Who administers the namespace `shop`, and has no other right.
+const OWNER: &str = "owner-of-the-shop";
+
+/// Who types a command.
+#[derive(Clone, Copy, Debug)]
+pub enum Who {
+    ClusterAdmin,
+    NamespaceAdmin,
+}
+
+/// See the [module documentation](self).
+pub struct Installation {
+    pub world: Arc<World>,
+    pub helms: Helms,
+    /// The digest of the image.
+    pub digest: String,
+    /// Before anything was installed.
+    pub start: Mark,
+    tag: String,
+    owner: PathBuf,
+    programs: PathBuf,
+    authority: PathBuf,
+}
+
+impl Installation {
+    /// An empty cluster whose node knows the image, and a store that pods reach by TLS.
+    pub async fn start(image: Image, network: Network) -> Result<Self> {
+        let world = World::start_in(&network).await?;
+        let digest = world.node()?.import(&image.archive, REPOSITORY, &image.tag)?;
+        let helms = helm::helms()?;
+        let directory = world.plane.directory();
+        let (programs, authority) = (directory.join("programs"), directory.join("vault-ca.crt"));
+        let tools = python::tools()?;
+        let named = [("kubectl", &tools.kubectl), ("vault", &tools.bao), ("helm", &helms.three)];
+        document::programs(&programs, &named.map(|(name, path)| (name, path.as_path())))?;
+        std::fs::write(&authority, &world.bao.secure().certificate)?;
+        let owner = world.plane.kubeconfig_for("owner", OWNER, &[])?;
+        let start = world.plane.audit()?.mark().await?;
+        let world = Arc::new(world);
+        Ok(Self { world, helms, digest, start, tag: image.tag, owner, programs, authority })
+    }
+
+    /// Runs commands as they stand in a document, from the root of the repository.
+    pub async fn run(&self, who: Who, commands: &str) -> Result<String> {
+        let kubeconfig = match who {
+            Who::ClusterAdmin => self.world.plane.kubeconfig(),
+            Who::NamespaceAdmin => &self.owner,
+        };
+        let output = Command::new("bash")
+            .args(["-euo", "pipefail", "-c", commands])
+            .current_dir(repository())
+            .env_clear()
+            .env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", self.programs.display()))
+            .env("HOME", self.world.plane.directory())
+            .env("KUBECONFIG", kubeconfig)
+            .envs([("IMAGE", REPOSITORY), ("TAG", self.tag.as_str()), ("WEB_IMAGE", IMAGE)])
+            .env("VAULT_ADDR", &self.world.bao.secure().address)
+            .env("VAULT_TOKEN", self.world.bao.token())
+            .env("VAULT_CACERT", &self.authority)
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .context("run bash")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{who:?}:\n{commands}\n{}: {said}", output.status);
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Makes somebody admin of the namespace `shop`, as the built-in role has it, and waits until our kinds are part of that.
+    pub async fn appoint_owner(&self) -> Result<()> {
+        let mut binding = shipped::binding(SHOP, ("owner", "admin"));
+        binding["subjects"] = json!([{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": OWNER}]);
+        self.world.apply(binding).await?;
+        let question = format!("kubectl auth can-i create secretpolicies.rekey.dev -n {SHOP}");
+        until("our kinds are part of the role admin", || async {
+            Ok(self.run(Who::NamespaceAdmin, &question).await.ok())
+        })
+        .await
+        .map(drop)
+    }
+
+    /// The namespace `shop` as a scene.
+    pub fn shop(&self) -> Scene {
+        Scene { world: Arc::clone(&self.world), namespace: SHOP.to_owned() }
+    }
+
+    /// The pods of the operator that are not on their way out, once there are two of them and both are ready.
+    pub async fn replicas(&self) -> Result<Vec<Pod>> {
+        let pods: Api<Pod> = Api::namespaced(self.world.client.clone(), SYSTEM);
+        let label = ListParams::default().labels("app.kubernetes.io/name=rekey");
+        until("two replicas are ready", || async {
+            let mut found = pods.list(&label).await?.items;
+            found.retain(|pod| pod.metadata.deletion_timestamp.is_none());
+            Ok((found.len() == 2 && found.iter().all(is_ready)).then_some(found))
+        })
+        .await
+    }
+
+    /// What one replica says of itself at a port of its pod.
+    pub async fn ask(&self, pod: &Pod, port: u16, path: &str) -> Result<(u16, String)> {
+        let address =
+            pod.status.as_ref().and_then(|status| status.pod_ip.as_deref()).context("a pod without address")?;
+        operator::get(address, port, path).await.with_context(|| format!("{path} of {}", pod.name_any()))
+    }
+
+    /// Which replica leads, by its own word; exactly one does.
+    pub async fn leader(&self) -> Result<Pod> {
+        until("exactly one replica leads", || async {
+            let mut leaders = Vec::new();
+            for pod in self.replicas().await? {
+                let (_, metrics) = self.ask(&pod, 9464, "/metrics").await?;
+                if metrics.lines().any(|line| line == "rekey_leader 1") {
+                    leaders.push(pod);
+                }
+            }
+            Ok(if leaders.len() == 1 { leaders.pop() } else { None })
+        })
+        .await
+    }
+
+    /// Fails when the API server has refused anything to the operator for want of a right.
+    pub async fn nothing_was_refused(&self) -> Result<()> {
+        let audit = self.world.plane.audit()?;
+        let asked = audit.asked_since(&self.start, OPERATOR).await?;
+        ensure!(!asked.is_empty(), "the operator has asked for nothing");
+        let refused: Vec<_> = asked.iter().filter(|asked| asked.status == 403).collect();
+        ensure!(refused.is_empty(), "refused: {refused:?}");
+        Ok(())
+    }
+
+    pub fn keep_logs(&self) -> Result<PathBuf> {
+        self.world.node()?.keep_logs()?;
+        self.world.plane.keep_logs()
+    }
+
+    pub fn stop(self) -> Result<()> {
+        Arc::into_inner(self.world).context("a test still holds the world")?.stop()
+    }
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.is_some_and(|all| all.iter().any(|at| at.type_ == "Ready" && at.status == "True"))
+}

@@ -1,0 +1,40 @@
+//! What happens when the leader is gone without a word.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, ResourceExt as _};
+use rekey_e2e::wait::until;
+use serde_json::json;
+
+use super::installation::{Installation, SYSTEM};
+
+/// From the death of the leader until the other replica has published a value.
+const WITHIN: Duration = Duration::from_secs(20);
+
+pub async fn killed(on: &Installation) -> Result<()> {
+    let shop = on.shop();
+    let (leader, generation) = (on.leader().await?.name_any(), shop.generation("Deployment", "web").await?);
+    on.world.bao.put("shop/web-session", &json!({"key": "after the leader"})).await?;
+    on.world.node()?.kill(SYSTEM, &leader).await?;
+    let death = Instant::now();
+    shop.ask_sync("web-session").await?;
+    shop.wait_data("web-session", &[("key", "after the leader")]).await?;
+    let took = death.elapsed();
+    println!("the other replica has published {:.1} s after the leader was killed", took.as_secs_f64());
+    ensure!(took <= WITHIN, "it took {took:?}");
+    let other = on.leader().await?.name_any();
+    ensure!(other != leader, "the replica that was killed leads again");
+    shop.wait_settled("web-session").await?;
+    ensure!(shop.generation("Deployment", "web").await? == generation + 1, "not restarted exactly once");
+    // The kubelet starts the killed one again, and it waits for its turn.
+    let pods: Api<Pod> = Api::namespaced(on.world.client.clone(), SYSTEM);
+    until("the killed replica is back", || async {
+        let status = pods.get(&leader).await?.status.unwrap_or_default();
+        let containers = status.container_statuses.unwrap_or_default();
+        Ok(containers.iter().any(|container| container.restart_count == 1 && container.ready).then_some(()))
+    })
+    .await?;
+    on.nothing_was_refused().await
+}
