@@ -25,6 +25,7 @@ sources() {
     local paths=(Cargo.toml Cargo.lock rust-toolchain.toml crates)
     case "$1" in
     fuzz) ;;
+    image) paths+=(scripts/image scripts/image-twice.sh Makefile LICENSE) ;;
     templates) paths+=(tests/e2e/oracle README.md CHANGELOG.md docs/adr docs/security.md examples crds) ;;
     bench) paths+=(crds deploy tests/e2e/src tests/e2e/Cargo.toml) ;;
     *) paths+=(crds deploy tests/e2e/src tests/e2e/Cargo.toml "tests/e2e/tests/$1*") ;;
@@ -59,6 +60,8 @@ prove() {
 counts() {
     if [ "$1" = bench ]; then
         echo "$(grep -c '| ok    |' "$2") figures within their target, $(grep -c '| SHORT |' "$2") not (10,000 policies)"
+    elif [ "$1" = image ]; then
+        tail -n 1 "$2"
     elif [ "$1" = templates ]; then
         echo "$(scripts/count.sh "$2"); $(compared <"$2")"
     else
@@ -91,6 +94,8 @@ done
 prove fuzz scripts/test.sh "-p rekey-core --release --test fuzz -- --nocapture"
 # The same templates here and in Go.
 prove templates scripts/test.sh "-p rekey-testkit --release --test templates -- --nocapture"
+# Two builds of the image.
+prove image scripts/image-twice.sh
 prove bench cargo run --release --locked -p rekey-e2e --bin bench -- --prove
 
 {
