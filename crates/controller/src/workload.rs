@@ -28,7 +28,10 @@ use crate::{
 };
 
 /// Labels by which controllers tell the pods of one template from those of another.
-const TEMPLATE_HASHES: [&str; 3] = ["pod-template-hash", "controller-revision-hash", "rollouts-pod-template-hash"];
+const TEMPLATE_HASHES: [&str; 3] = ["pod-template-hash", "controller-revision-hash", ROLLOUT_HASH];
+
+/// The one of Argo Rollouts (<https://argo-rollouts.readthedocs.io/en/stable/features/specification/>).
+pub const ROLLOUT_HASH: &str = "rollouts-pod-template-hash";
 
 /// A time further in the future was written by a clock that was ahead of ours.
 const LONG: TimeDelta = TimeDelta::seconds(10);

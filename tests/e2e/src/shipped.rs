@@ -75,7 +75,11 @@ pub fn documents(text: &str) -> Result<Vec<Value>> {
     Ok(every_document(text)?.into_iter().filter(|object| !left_out(object)).collect())
 }
 
-fn every_document(text: &str) -> Result<Vec<Value>> {
+/// Every document of a YAML text but empty ones.
+///
+/// # Errors
+/// When it is not YAML.
+pub fn every_document(text: &str) -> Result<Vec<Value>> {
     let mut all = Vec::new();
     for document in serde_norway::Deserializer::from_str(text) {
         let value = Value::deserialize(document)?;

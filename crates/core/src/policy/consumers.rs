@@ -174,7 +174,25 @@ fn missing((kind, name): &(Kind, String)) -> ConsumerStatus {
         state: ConsumerState::Failed,
         how: vec![ConsumeForm::Named],
         pods: None,
-        message: Some("does not exist; create it, or take it out of spec.rollout.consumers".to_owned()),
+        message: Some(format!("{}; create it, or take it out of spec.rollout.consumers", unseen(*kind))),
+    }
+}
+
+/// Rollouts and Gateways take a right of their own, and many namespaces are opened without it.
+fn unseen(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Rollout => {
+            "does not exist, or is not shown to the operator (bind the ClusterRole rekey-namespace-rollouts)"
+        }
+        Kind::Gateway => {
+            "does not exist, or is not shown to the operator (bind the ClusterRole rekey-namespace-gateways)"
+        }
+        Kind::Deployment
+        | Kind::StatefulSet
+        | Kind::DaemonSet
+        | Kind::CronJob
+        | Kind::Ingress
+        | Kind::ServiceAccount => "does not exist",
     }
 }
 

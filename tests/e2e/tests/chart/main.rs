@@ -1,6 +1,7 @@
-//! The chart, by Helm 3 and Helm 4: what it renders and refuses, and its life on a real API server. No node runs here, so no pod
+//! The chart, by Helm 3 and Helm 4: what it renders and refuses, and its life on a real API server; and the kustomize bases that are made from it. No node runs here, so no pod
 //! becomes ready.
 
+mod kustomize;
 mod life;
 
 use std::process::{Command, ExitCode};
@@ -18,6 +19,8 @@ fn main() -> ExitCode {
     let trials = vec![
         trial("the_chart_holds_what_it_says_by_helm_3", |helms| checked(&helms.three)),
         trial("the_chart_holds_what_it_says_by_helm_4", |helms| checked(&helms.four)),
+        trial("kustomize_makes_what_the_install_file_holds", |_| kustomize::base()),
+        trial("a_component_opens_the_namespace_that_names_it", |_| kustomize::components()),
         trial("helm_3_installs_upgrades_goes_back_and_uninstalls", |helms| lived(&helms.three)),
         trial("helm_4_installs_upgrades_goes_back_and_uninstalls", |helms| lived(&helms.four)),
     ];

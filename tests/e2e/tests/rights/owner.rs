@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::{
     Api, Client,
-    api::{ApiResource, DynamicObject, GroupVersionKind, ListParams},
+    api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, PostParams},
 };
 use rekey_e2e::{Scene, World, shipped, wait::until};
 use serde_json::{Value, json};
 
 const OWNER: &str = "owner-of-a-namespace";
+const EDITOR: &str = "editor-of-a-namespace";
 
 /// Whether the owner may apply it; an answer other than yes or forbidden is an error.
 async fn may(client: &Client, object: &Value) -> Result<bool> {
@@ -26,6 +28,35 @@ fn is_forbidden(error: &anyhow::Error) -> bool {
         kube::Error::Api(status) => status.code == 403,
         _ => false,
     })
+}
+
+/// Who administers the namespace may approve what cannot be taken back, and who only edits there may not.
+async fn approves(scene: &Scene, owner: &Client) -> Result<()> {
+    let mut edit = shipped::binding(&scene.namespace, ("editor", "edit"));
+    edit["subjects"] = json!([{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": EDITOR}]);
+    scene.world.apply(edit).await?;
+    let editor = scene.world.plane.client_for(EDITOR, &[]).await?;
+    for resource in ["secretpolicies", "rotationschedules"] {
+        let asks = async |client: &Client, verb: &str| -> Result<bool> {
+            let asked = SelfSubjectAccessReviewSpec {
+                resource_attributes: Some(ResourceAttributes {
+                    namespace: Some(scene.namespace.clone()),
+                    group: Some("rekey.dev".to_owned()),
+                    resource: Some(resource.to_owned()),
+                    verb: Some(verb.to_owned()),
+                    ..ResourceAttributes::default()
+                }),
+                ..SelfSubjectAccessReviewSpec::default()
+            };
+            let review = SelfSubjectAccessReview { spec: asked, ..SelfSubjectAccessReview::default() };
+            let answer = Api::all(client.clone()).create(&PostParams::default(), &review).await?;
+            Ok(answer.status.is_some_and(|status| status.allowed))
+        };
+        ensure!(asks(owner, "approve").await?, "the owner may not approve {resource}");
+        ensure!(asks(&editor, "update").await?, "an editor may not change {resource}");
+        ensure!(!asks(&editor, "approve").await?, "an editor may approve {resource}");
+    }
+    Ok(())
 }
 
 pub async fn opens(world: Arc<World>) -> Result<()> {
@@ -60,6 +91,8 @@ pub async fn opens(world: Arc<World>) -> Result<()> {
     for other in others {
         ensure!(!may(&owner, &shipped::binding(&scene.namespace, other)).await?, "{other:?}");
     }
+    ensure!(may(&owner, &shipped::binding(&scene.namespace, ("rekey-jobs", "rekey-namespace-jobs"))).await?, "Jobs");
+    approves(&scene, &owner).await?;
     let cluster_store = json!({
         "apiVersion": "rekey.dev/v1alpha1",
         "kind": "ClusterRemoteStore",

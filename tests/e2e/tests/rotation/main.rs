@@ -27,6 +27,7 @@ fn main() -> Result<ExitCode> {
             test("a_cron_pattern_in_a_time_zone_is_planned", timing::cron),
             test("an_old_token_is_recorded_not_acted_on", timing::old_token),
             test("a_suspended_schedule_waits", waits::suspended),
+            test("a_pod_of_a_rollout_that_is_not_shown_holds_the_rotation_open", waits::unseen_rollout),
             test("a_read_only_store_is_named_and_waited_for", waits::read_only),
             test("a_locked_policy_is_waited_for", waits::locked),
             test("a_rotator_that_is_not_built_is_refused", waits::not_built),

@@ -3,9 +3,15 @@
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
+use k8s_openapi::api::{core::v1::Pod, rbac::v1::RoleBinding};
 use kube::api::DeleteParams;
 use rekey_api::{RotationSchedule, rotation::RotationOutcome};
-use rekey_e2e::World;
+use rekey_e2e::{
+    World,
+    conditions::message,
+    wait::until,
+    workloads::{Form, workload},
+};
 use serde_json::json;
 
 use crate::stage::{Stage, fresh};
@@ -36,6 +42,35 @@ pub async fn suspended(world: Arc<World>) -> Result<()> {
     untouched(&stage).await?;
     stage.change(json!({"suspend": false})).await?;
     proceeds(&stage).await
+}
+
+/// The pod of a Rollout in a namespace that is opened without the right to Rollouts: nobody restarts it, so the rotation
+/// stays open, and says by which right that would change.
+pub async fn unseen_rollout(world: Arc<World>) -> Result<()> {
+    let stage = Stage::new(&world, "unseen").await?;
+    let bindings = stage.scene.api::<RoleBinding>();
+    bindings.delete("rekey-rollouts", &DeleteParams::default()).await?;
+    stage.published().await?;
+    let consumer = workload("Deployment", &stage.scene.namespace, "argo", "db", Form::Env);
+    let mut pod = consumer["spec"]["template"].clone();
+    pod["apiVersion"] = json!("v1");
+    pod["kind"] = json!("Pod");
+    pod["metadata"]["name"] = json!("argo-1");
+    pod["metadata"]["labels"]["rollouts-pod-template-hash"] = json!("1");
+    stage.scene.apply(pod).await?;
+    stage.scene.wait_pod("argo").await?;
+    stage.schedule("vault", &json!({})).await?;
+    stage.ask("token-1").await?;
+    let text = until("it waits for the pod", || async {
+        let status = stage.scene.schedule("db").await?.status.unwrap_or_default();
+        let text = message(&status.conditions, "Rotated");
+        Ok(text.contains("still running with the old value: argo-1").then_some(text))
+    })
+    .await?;
+    ensure!(text.contains("bind the ClusterRole rekey-namespace-rollouts"), "{text}");
+    stage.scene.api::<Pod>().delete("argo-1", &DeleteParams::default().grace_period(0)).await?;
+    ensure!(stage.ended(1).await?[0].outcome == RotationOutcome::Completed);
+    Ok(())
 }
 
 pub async fn read_only(world: Arc<World>) -> Result<()> {

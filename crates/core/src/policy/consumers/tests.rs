@@ -132,6 +132,16 @@ fn one_that_is_named_and_missing_is_said_and_stops_nobody() {
 }
 
 #[test]
+fn one_that_may_be_hidden_says_by_which_right_it_is_shown() {
+    let name = |kind: &str, version: &str| json!({"apiVersion": version, "kind": kind, "name": "ghost"});
+    let rollout = policy(&json!({"consumers": [name("Rollout", "argoproj.io/v1alpha1")]}));
+    let right = "bind the ClusterRole rekey-namespace-rollouts";
+    assert!(shown_at(&rollout, &[], 120)[0].contains(right), "{:?}", shown_at(&rollout, &[], 120));
+    let deployment = policy(&json!({"consumers": [name("Deployment", "apps/v1")]}));
+    assert!(!shown_at(&deployment, &[], 120)[0].contains("ClusterRole"));
+}
+
+#[test]
 fn one_without_a_template_is_said_and_stops_nobody() {
     let name = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "a"});
     let mut borrowing = consumer("a", "");
