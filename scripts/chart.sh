@@ -46,10 +46,20 @@ names=$(awk '
         last = path[depth]; before = depth
     }
     END { print last }
-' "$CHART/values.yaml" | sed -E 's/^(networkPolicy\.dns|resources)\..*/\1/' | sort -u)
+' "$CHART/values.yaml" | sed -E 's/^(networkPolicy\.dns|nodeSelector|resources)\..*/\1/' | sort -u)
 documented=$(awk -F '`' '/^\| `[A-Za-z.]+` \|/ { print $2 }' "$CHART/README.md" | sort -u)
 difference=$(diff <(echo "$names") <(echo "$documented")) ||
     fault "values.yaml (<) and the table of $CHART/README.md (>): $difference"
+
+# A name without a value is no wish: nothing is taken for it.
+while read -r name; do
+    [ "$name" = resources ] && continue # what is not there is not asked for
+    if output=$(render --set "$name=null"); then
+        fault "$name without a value is not refused"
+    elif ! grep -qF -- "${name##*.}" <<<"$output"; then
+        fault "$name without a value: the name is not in: $output"
+    fi
+done <<<"$names"
 
 # A flag that the operator does not have would stop it.
 grep -oE '^- --[a-z-]+' "$CHART/templates/_helpers.tpl" | sed 's/^- --//; y/-/_/' >"$list"

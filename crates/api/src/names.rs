@@ -83,3 +83,8 @@ pub const NEVER_COPIED: [&str; 6] = [
     "meta.helm.sh/",
     "kubectl.kubernetes.io/",
 ];
+
+/// The `ClusterRole` whose binding opens a namespace to the operator.
+pub const ROLE_NAMESPACE: &str = "rekey-namespace";
+/// The one that shows the operator the Argo Rollouts of a namespace, and lets it restart them.
+pub const ROLE_ROLLOUTS: &str = "rekey-namespace-rollouts";

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rekey_api::{condition::Reason, reference::StoreKind};
+use rekey_api::{condition::Reason, names::ROLE_NAMESPACE, reference::StoreKind};
 use rekey_core::{
     SpecError,
     notice::Notice,
@@ -27,7 +27,7 @@ pub enum Error {
     /// The namespace is closed to the operator.
     #[error(
         "namespace {namespace:?} is not opened for Rekey; run `kubectl create rolebinding rekey -n {namespace} \
-         --clusterrole=rekey-namespace {account}`"
+         --clusterrole={ROLE_NAMESPACE} {account}`"
     )]
     NamespaceNotOpened {
         /// The namespace.

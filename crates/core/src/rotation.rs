@@ -26,7 +26,7 @@ pub use pending::{
 pub use proof::{Values, target};
 pub use state::{Begun, Effect, Move, Open, PolicyView, Seen, State, StoreView, Wait, Written};
 pub use status::{Record, begun, ended, failed, outcome_reason, record, refused, stalled, state};
-pub use step::{TRIES, step};
+pub use step::{TRIES, pod_of_unseen_rollout, step};
 
 use crate::{
     SecretBytes, SpecError,

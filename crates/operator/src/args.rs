@@ -81,11 +81,11 @@ pub struct RunOptions {
     /// Use only credential Secrets that name their users in `rekey.dev/usable-by`.
     #[arg(long, env = "REKEY_REQUIRE_CONSENT")]
     pub require_consent: bool,
-    /// Where metrics are served.
-    #[arg(long, env = "REKEY_METRICS_ADDR", default_value = "0.0.0.0:9464")]
+    /// Where metrics are served. `[::]` is every address, of IPv6 and of IPv4.
+    #[arg(long, env = "REKEY_METRICS_ADDR", default_value = "[::]:9464")]
     pub metrics_addr: SocketAddr,
-    /// Where /livez and /readyz are served.
-    #[arg(long, env = "REKEY_HEALTH_ADDR", default_value = "0.0.0.0:8081")]
+    /// Where /livez and /readyz are served. `[::]` is every address, of IPv6 and of IPv4.
+    #[arg(long, env = "REKEY_HEALTH_ADDR", default_value = "[::]:8081")]
     pub health_addr: SocketAddr,
     /// Form of log lines.
     #[arg(long, env = "REKEY_LOG_FORMAT", value_enum, default_value = "json")]

@@ -63,8 +63,15 @@ impl Candidate {
                 Err(error) if forbidden(&error) => return Err(error),
                 Err(error) => tracing::warn!("the Lease could not be taken: {error:#}"),
             }
-            sleep(RETRY).await;
+            sleep(self.pause()).await;
         }
+    }
+
+    /// The time until the next attempt to lead: the Lease of a leader that is gone is taken when it has run out, not up to
+    /// [`RETRY`] later.
+    fn pause(&self) -> Duration {
+        let left = self.seen.as_ref().map_or(RETRY, |(_, since)| DURATION.saturating_sub(since.elapsed()));
+        if left.is_zero() { RETRY } else { left.min(RETRY) }
     }
 
     /// Renews until that fails for too long, or somebody else leads.

@@ -12,7 +12,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     convert::Infallible,
     io,
-    net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     sync::Arc,
     time::Duration,
 };
@@ -26,6 +26,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
+use nix::errno::Errno;
 use tokio::{net::TcpStream, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -69,7 +70,7 @@ pub fn start<A>(name: &str, address: SocketAddr, bounds: Bounds, answer: A) -> R
 where
     A: Fn(&str) -> Reply + Send + Sync + 'static,
 {
-    let listener = TcpListener::bind(address).with_context(|| format!("listen on {address}"))?;
+    let listener = bind(address).with_context(|| format!("listen on {address}"))?;
     listener.set_nonblocking(true)?;
     let stop = CancellationToken::new();
     let server = Server {
@@ -81,6 +82,22 @@ where
     let thread = std::thread::Builder::new().name(name.to_owned());
     thread.spawn(move || runtime.block_on(stop.run_until_cancelled(listen(listener, bounds, answer)))).map(drop)?;
     Ok(server)
+}
+
+/// Listens. On `[::]` Linux takes connections of both families (`net.ipv6.bindv6only` is 0 unless somebody set it); a kernel
+/// without IPv6 has no such address, and then it is IPv4 alone.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    match TcpListener::bind(address) {
+        Err(error) if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && has_no_ipv6(&error) => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port()))
+        }
+        bound => bound,
+    }
+}
+
+/// The address family is not supported, or its addresses are switched off (socket(2), ip6(7)).
+fn has_no_ipv6(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32)
 }
 
 async fn listen<A>(listener: TcpListener, bounds: Bounds, answer: A)
@@ -187,7 +204,11 @@ mod tests {
     const LONG: Duration = Duration::from_mins(10);
 
     fn server(bounds: Bounds) -> Server {
-        start("test", "127.0.0.1:0".parse().unwrap(), bounds, |path| match path {
+        server_at("127.0.0.1:0", bounds)
+    }
+
+    fn server_at(address: &str, bounds: Bounds) -> Server {
+        start("test", address.parse().unwrap(), bounds, |path| match path {
             "/there" => text(StatusCode::OK, "it is\n"),
             _ => text(StatusCode::NOT_FOUND, "it is not\n"),
         })
@@ -209,6 +230,17 @@ mod tests {
             Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "it is not closed"),
         }
         String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn every_address_is_that_of_ipv4_too() {
+        let mut server = server_at("[::]:0", BOUNDS);
+        server.address.set_ip(Ipv4Addr::LOCALHOST.into());
+        let mut answer = String::new();
+        connect(&server, REQUEST).read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+        assert!(has_no_ipv6(&io::Error::from_raw_os_error(Errno::EAFNOSUPPORT as i32)));
+        assert!(!has_no_ipv6(&io::Error::from_raw_os_error(Errno::EADDRINUSE as i32)), "another address would be free");
     }
 
     #[test]

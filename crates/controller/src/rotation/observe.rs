@@ -279,7 +279,11 @@ async fn old_pods(
     };
     let knows_rollouts = workloads.iter().any(|(_, row)| row.0.id.kind == Kind::Rollout);
     let list = pages::Pods { namespace: &plan.namespace, selector: None };
-    let old = |pod: &KubePod| (workload::is_live(pod) && holds_old(pod)).then(|| named(pod, knows_rollouts));
+    let named = |pod: &KubePod| {
+        let is_unseen = !knows_rollouts && pod.labels().contains_key(workload::ROLLOUT_HASH);
+        if is_unseen { rotation::pod_of_unseen_rollout(&pod.name_any()) } else { pod.name_any() }
+    };
+    let old = |pod: &KubePod| (workload::is_live(pod) && holds_old(pod)).then(|| named(pod));
     match list.each(&ctx.client, &ctx.pages, &plan.namespace, old).await {
         // It waits, and whatever ends a rotation that waits still does.
         Err(Error::TooManyPods { most, .. }) => Ok(vec![format!(
@@ -287,15 +291,6 @@ async fn old_pods(
         )]),
         found => found.map(shown),
     }
-}
-
-/// A pod by its name. Who waits for the pod of a Rollout that the operator may not see learns what is missing.
-fn named(pod: &KubePod, knows_rollouts: bool) -> String {
-    let name = pod.name_any();
-    if knows_rollouts || !pod.labels().contains_key(workload::ROLLOUT_HASH) {
-        return name;
-    }
-    format!("{name} (of a Rollout that is not shown to the operator: bind the ClusterRole rekey-namespace-rollouts)")
 }
 
 /// The names of as many pods as a text has room for, and how many there are beside them.

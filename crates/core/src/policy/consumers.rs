@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use rekey_api::{
+    names::ROLE_ROLLOUTS,
     policy::{ConsumeForm, ConsumerState, ConsumerStatus, ConsumersStatus, Restart},
     reference::WorkloadRef,
 };
@@ -178,22 +179,12 @@ fn missing((kind, name): &(Kind, String)) -> ConsumerStatus {
     }
 }
 
-/// Rollouts and Gateways take a right of their own, and many namespaces are opened without it.
-fn unseen(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Rollout => {
-            "does not exist, or is not shown to the operator (bind the ClusterRole rekey-namespace-rollouts)"
-        }
-        Kind::Gateway => {
-            "does not exist, or is not shown to the operator (bind the ClusterRole rekey-namespace-gateways)"
-        }
-        Kind::Deployment
-        | Kind::StatefulSet
-        | Kind::DaemonSet
-        | Kind::CronJob
-        | Kind::Ingress
-        | Kind::ServiceAccount => "does not exist",
+/// Rollouts take a right of their own, and many namespaces are opened without it.
+fn unseen(kind: Kind) -> String {
+    if kind == Kind::Rollout {
+        return format!("does not exist, or is not shown to the operator (bind the ClusterRole {ROLE_ROLLOUTS})");
     }
+    "does not exist".to_owned()
 }
 
 /// `blocking`: the consumer whose restart has failed. Steps of one restart share the state `Progressing`, without a text

@@ -18,6 +18,7 @@ use std::ops::ControlFlow;
 use chrono::{DateTime, Utc};
 use rekey_api::{
     condition::Reason,
+    names::ROLE_ROLLOUTS,
     rotation::{RotationOutcome, RotationReason},
 };
 
@@ -303,6 +304,12 @@ fn settling(open: Open, seen: &Seen) -> Move {
         }
         Some(_) => Move { ended: Some((RotationOutcome::Completed, None)), ..Move::to(State::Idle) },
     }
+}
+
+/// A pod with an older value whose owner is a Rollout, where no Rollout is known: nobody will restart it.
+#[must_use]
+pub fn pod_of_unseen_rollout(name: &str) -> String {
+    format!("{name} (of a Rollout, and none is shown to the operator here: is the ClusterRole {ROLE_ROLLOUTS} bound?)")
 }
 
 /// A value that has leaked is replaced at once, however long the consumers of the present rotation still take.

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::Stdio, sync::Arc};
 
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::{coordination::v1::Lease, core::v1::Pod};
 use kube::{Api, ResourceExt as _, api::ListParams};
 use rekey_e2e::{Scene, World, document, operator, shipped, wait::until, world::OPERATOR};
 use rekey_testkit::{
@@ -37,8 +37,8 @@ pub struct Installation {
     pub helms: Helms,
     /// The digest of the image.
     pub digest: String,
-    /// Before anything was installed.
-    pub start: Mark,
+    // Before anything was installed.
+    start: Mark,
     tag: String,
     owner: PathBuf,
     programs: PathBuf,
@@ -76,7 +76,7 @@ impl Installation {
             .env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", self.programs.display()))
             .env("HOME", self.world.plane.directory())
             .env("KUBECONFIG", kubeconfig)
-            .envs([("IMAGE", REPOSITORY), ("TAG", self.tag.as_str()), ("WEB_IMAGE", IMAGE)])
+            .envs([("OPERATOR_IMAGE", REPOSITORY), ("OPERATOR_TAG", self.tag.as_str()), ("WEB_IMAGE", IMAGE)])
             .env("VAULT_ADDR", &self.world.bao.secure().address)
             .env("VAULT_TOKEN", self.world.bao.token())
             .env("VAULT_CACERT", &self.authority)
@@ -139,6 +139,12 @@ impl Installation {
             Ok(if leaders.len() == 1 { leaders.pop() } else { None })
         })
         .await
+    }
+
+    /// Who has the Lease.
+    pub async fn holder(&self) -> Result<String> {
+        let leases: Api<Lease> = Api::namespaced(self.world.client.clone(), SYSTEM);
+        Ok(leases.get("rekey-leader").await?.spec.and_then(|spec| spec.holder_identity).unwrap_or_default())
     }
 
     /// Fails when the API server has refused anything to the operator for want of a right.

@@ -10,22 +10,24 @@ use serde_json::json;
 
 use super::installation::{Installation, SYSTEM};
 
-/// From the death of the leader until the other replica has published a value.
+/// From the death of the leader until another process has published a value. Its Lease runs out 15 s after the others saw it
+/// renewed, which they ask for each 2 s; the rest is for the lists, and the value.
 const WITHIN: Duration = Duration::from_secs(20);
 
 pub async fn killed(on: &Installation) -> Result<()> {
     let shop = on.shop();
     let (leader, generation) = (on.leader().await?.name_any(), shop.generation("Deployment", "web").await?);
+    let before = on.holder().await?;
     on.world.bao.put("shop/web-session", &json!({"key": "after the leader"})).await?;
     on.world.node()?.kill(SYSTEM, &leader).await?;
     let death = Instant::now();
     shop.ask_sync("web-session").await?;
     shop.wait_data("web-session", &[("key", "after the leader")]).await?;
     let took = death.elapsed();
-    println!("the other replica has published {:.1} s after the leader was killed", took.as_secs_f64());
+    println!("another process has published {:.1} s after the leader was killed", took.as_secs_f64());
     ensure!(took <= WITHIN, "it took {took:?}");
-    let other = on.leader().await?.name_any();
-    ensure!(other != leader, "the replica that was killed leads again");
+    on.leader().await?;
+    ensure!(on.holder().await? != before, "the Lease still names who is dead: {before}");
     shop.wait_settled("web-session").await?;
     ensure!(shop.generation("Deployment", "web").await? == generation + 1, "not restarted exactly once");
     // The kubelet starts the killed one again, and it waits for its turn.

@@ -3,15 +3,19 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::{coordination::v1::Lease, core::v1::Pod, discovery::v1::EndpointSlice};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use k8s_openapi::api::{core::v1::Pod, discovery::v1::EndpointSlice};
 use kube::{
     Api, ResourceExt as _,
-    api::{ListParams, PostParams},
+    api::{DeleteParams, ListParams, PostParams},
 };
 use rekey_e2e::wait::until_equal;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::installation::{Installation, SYSTEM};
+use super::{
+    image::REPOSITORY,
+    installation::{Installation, SYSTEM},
+};
 
 /// Not root, without capabilities, on a file system that is read-only and has no shell; from the image that was packed.
 pub async fn restricted(on: &Installation) -> Result<()> {
@@ -30,9 +34,45 @@ pub async fn restricted(on: &Installation) -> Result<()> {
         let root = mounts.lines().find(|line| line.split(' ').nth(1) == Some("/")).context("no root")?;
         let options = root.split(' ').nth(3).unwrap_or_default();
         ensure!(options.split(',').any(|option| option == "ro"), "{name}: the root can be written to: {root}");
+        // That it can be looked for at all is seen by a file that is there.
+        node.file(SYSTEM, &name, "/etc/ssl/certs/ca-certificates.crt").await.context("the authorities")?;
         ensure!(node.file(SYSTEM, &name, "/bin/sh").await.is_err(), "{name} has a shell");
-        ensure!(node.file(SYSTEM, &name, "/etc/ssl/certs/ca-certificates.crt").await.is_ok(), "{name}: no authorities");
+        let token = node.file(SYSTEM, &name, "/var/run/secrets/kubernetes.io/serviceaccount/token").await?;
+        ensure!(lives(&token)? == 3600, "{name}: its token lives {} s", lives(&token)?);
     }
+    as_any_user(on).await
+}
+
+/// How long a token (RFC 7519) is good for from its making, in seconds.
+fn lives(token: &[u8]) -> Result<u64> {
+    let claims = token.split(|byte| *byte == b'.').nth(1).context("not a token")?;
+    let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims)?)?;
+    let time = |name: &str| claims[name].as_u64().with_context(|| format!("no {name} in {claims}"));
+    Ok(time("exp")? - time("iat")?)
+}
+
+/// Clusters that give each namespace user ids of its own (`OpenShift`) run the image as one of these.
+async fn as_any_user(on: &Installation) -> Result<()> {
+    let mut pod = json!({
+        "metadata": {"name": "any-user"},
+        "spec": {
+            "restartPolicy": "Never",
+            "securityContext": {"runAsNonRoot": true, "runAsUser": 1_000_680_000, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{
+                "name": "rekey",
+                "args": ["--version"],
+                "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+            }],
+        },
+    });
+    pod["spec"]["containers"][0]["image"] = json!(format!("{REPOSITORY}@{}", on.digest));
+    let pods: Api<Pod> = Api::namespaced(on.world.client.clone(), SYSTEM);
+    pods.create(&PostParams::default(), &serde_json::from_value(pod)?).await?;
+    until_equal("what became of it", "Succeeded".to_owned(), async || {
+        Ok(pods.get("any-user").await?.status.and_then(|status| status.phase).unwrap_or_default())
+    })
+    .await?;
+    pods.delete("any-user", &DeleteParams::default()).await?;
     Ok(())
 }
 
@@ -65,8 +105,7 @@ pub async fn serve(on: &Installation) -> Result<()> {
         );
     }
     let leader = on.leader().await?.name_any();
-    let leases: Api<Lease> = Api::namespaced(on.world.client.clone(), SYSTEM);
-    let holder = leases.get("rekey-leader").await?.spec.and_then(|spec| spec.holder_identity).unwrap_or_default();
+    let holder = on.holder().await?;
     ensure!(holder.starts_with(&leader), "{leader} says that it leads, the Lease names {holder}");
     let slices: Api<EndpointSlice> = Api::namespaced(on.world.client.clone(), SYSTEM);
     let of_metrics = ListParams::default().labels("kubernetes.io/service-name=rekey-metrics");

@@ -67,7 +67,7 @@ pub async fn unseen_rollout(world: Arc<World>) -> Result<()> {
         Ok(text.contains("still running with the old value: argo-1").then_some(text))
     })
     .await?;
-    ensure!(text.contains("bind the ClusterRole rekey-namespace-rollouts"), "{text}");
+    ensure!(text.contains("is the ClusterRole rekey-namespace-rollouts bound?"), "{text}");
     stage.scene.api::<Pod>().delete("argo-1", &DeleteParams::default().grace_period(0)).await?;
     ensure!(stage.ended(1).await?[0].outcome == RotationOutcome::Completed);
     Ok(())

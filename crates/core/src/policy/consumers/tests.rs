@@ -135,7 +135,7 @@ fn one_that_is_named_and_missing_is_said_and_stops_nobody() {
 fn one_that_may_be_hidden_says_by_which_right_it_is_shown() {
     let name = |kind: &str, version: &str| json!({"apiVersion": version, "kind": kind, "name": "ghost"});
     let rollout = policy(&json!({"consumers": [name("Rollout", "argoproj.io/v1alpha1")]}));
-    let right = "bind the ClusterRole rekey-namespace-rollouts";
+    let right = "bind the ClusterRole rekey-namespace-rollouts"; // as the chart calls it
     assert!(shown_at(&rollout, &[], 120)[0].contains(right), "{:?}", shown_at(&rollout, &[], 120));
     let deployment = policy(&json!({"consumers": [name("Deployment", "apps/v1")]}));
     assert!(!shown_at(&deployment, &[], 120)[0].contains("ClusterRole"));
