@@ -12,6 +12,7 @@ pub mod kubectl;
 pub mod mask;
 pub mod operator;
 pub mod scene;
+pub mod shell;
 pub mod shipped;
 pub mod suite;
 pub mod vigil;

@@ -1,5 +1,5 @@
-//! The chart, by Helm 3 and Helm 4: what it renders and refuses, and its life on a real API server; and the kustomize bases that are made from it. No node runs here, so no pod
-//! becomes ready.
+//! The chart, by Helm 3 and Helm 4: what it renders and refuses, and its life on a real API server, where no node runs, so no pod
+//! becomes ready. And the kustomize bases that are made from it.
 
 mod kustomize;
 mod life;

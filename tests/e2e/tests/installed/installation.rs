@@ -1,13 +1,12 @@
 //! The cluster that Rekey is installed in, and its people: who administers it, and who administers the namespace `shop`.
 
-use std::{path::PathBuf, process::Stdio, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::Pod};
 use kube::{Api, ResourceExt as _, api::ListParams};
-use rekey_e2e::{Scene, World, document, operator, shipped, wait::until, world::OPERATOR};
+use rekey_e2e::{Scene, World, operator, shell::Shell, shipped, wait::until, world::OPERATOR};
 use rekey_testkit::{
-    checkout::repository,
     helm::{self, Helms},
     network::Network,
     node::IMAGE,
@@ -15,7 +14,6 @@ use rekey_testkit::{
     python,
 };
 use serde_json::json;
-use tokio::process::Command;
 
 use super::image::{Image, REPOSITORY};
 
@@ -39,10 +37,8 @@ pub struct Installation {
     pub digest: String,
     // Before anything was installed.
     start: Mark,
-    tag: String,
     owner: PathBuf,
-    programs: PathBuf,
-    authority: PathBuf,
+    shell: Shell,
 }
 
 impl Installation {
@@ -51,42 +47,31 @@ impl Installation {
         let world = World::start_in(&network).await?;
         let digest = world.node()?.import(&image.archive, REPOSITORY, &image.tag)?;
         let helms = helm::helms()?;
-        let directory = world.plane.directory();
-        let (programs, authority) = (directory.join("programs"), directory.join("vault-ca.crt"));
-        let tools = python::tools()?;
-        let named = [("kubectl", &tools.kubectl), ("vault", &tools.bao), ("helm", &helms.three)];
-        document::programs(&programs, &named.map(|(name, path)| (name, path.as_path())))?;
+        let home = world.plane.directory().join("people");
+        let authority = world.plane.directory().join("vault-ca.crt");
         std::fs::write(&authority, &world.bao.secure().certificate)?;
+        let tools = python::tools()?;
+        let shell = Shell::new(home, &[("kubectl", &tools.kubectl), ("vault", &tools.bao), ("helm", &helms.three)])?
+            .with("OPERATOR_IMAGE", REPOSITORY)
+            .with("OPERATOR_TAG", &image.tag)
+            .with("WEB_IMAGE", IMAGE)
+            .with("VAULT_ADDR", &world.bao.secure().address)
+            .with("VAULT_TOKEN", world.bao.token())
+            .with("VAULT_CACERT", authority.display().to_string());
         let owner = world.plane.kubeconfig_for("owner", OWNER, &[])?;
         let start = world.plane.audit()?.mark().await?;
         let world = Arc::new(world);
-        Ok(Self { world, helms, digest, start, tag: image.tag, owner, programs, authority })
+        Ok(Self { world, helms, digest, start, owner, shell })
     }
 
-    /// Runs commands as they stand in a document, from the root of the repository.
+    /// Runs commands as they stand in a document, and returns what they printed.
     pub async fn run(&self, who: Who, commands: &str) -> Result<String> {
         let kubeconfig = match who {
             Who::ClusterAdmin => self.world.plane.kubeconfig(),
             Who::NamespaceAdmin => &self.owner,
         };
-        let output = Command::new("bash")
-            .args(["-euo", "pipefail", "-c", commands])
-            .current_dir(repository())
-            .env_clear()
-            .env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", self.programs.display()))
-            .env("HOME", self.world.plane.directory())
-            .env("KUBECONFIG", kubeconfig)
-            .envs([("OPERATOR_IMAGE", REPOSITORY), ("OPERATOR_TAG", self.tag.as_str()), ("WEB_IMAGE", IMAGE)])
-            .env("VAULT_ADDR", &self.world.bao.secure().address)
-            .env("VAULT_TOKEN", self.world.bao.token())
-            .env("VAULT_CACERT", &self.authority)
-            .stdin(Stdio::null())
-            .output()
-            .await
-            .context("run bash")?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{who:?}:\n{commands}\n{}: {said}", output.status);
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        let said = self.shell.run(kubeconfig, commands).await.with_context(|| format!("{who:?}"))?;
+        Ok(said.out)
     }
 
     /// Makes somebody admin of the namespace `shop`, as the built-in role has it, and waits until our kinds are part of that.
