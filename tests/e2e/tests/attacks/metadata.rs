@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use futures::{StreamExt as _, TryStreamExt as _};
+use kube::api::PostParams;
+use rekey_api::SecretPolicy;
 use rekey_e2e::{Scene, World, bench::usage, vigil::Vigil};
 use serde_json::json;
 
@@ -23,14 +25,17 @@ pub async fn annotations(world: Arc<World>) -> Result<()> {
     let process = vigil.operator.id();
     let before = usage::memory(process)?.now;
     let note = "x".repeat(ANNOTATION);
-    let create = |number: usize| {
-        let policy = json!({
+    let policies = scene.objects::<SecretPolicy>();
+    let create = async |number: usize| -> Result<()> {
+        let policy = serde_json::from_value(json!({
             "apiVersion": "rekey.dev/v1alpha1",
             "kind": "SecretPolicy",
             "metadata": {"name": format!("noted-{number}"), "annotations": {"example.com/note": note}},
             "spec": {"source": {"generated": {"fields": [{"key": "token", "password": {}}]}}},
-        });
-        scene.apply(policy)
+        }))?;
+        // Made, not applied: the API server has less to do with it, and it is not who is attacked.
+        policies.create(&PostParams::default(), &policy).await?;
+        Ok(())
     };
     let attack = async {
         let creates = futures::stream::iter((0..POLICIES).map(create)).buffer_unordered(AT_ONCE);
