@@ -4,11 +4,13 @@
 #   build.sh plane   etcd, kube-apiserver, kube-controller-manager, kube-scheduler
 #   build.sh node    kubelet, containerd with its shim and ctr, and the consumer that every test pod runs
 #
+# A second argument, newest (the default) or oldest, says which Kubernetes: that of go.mod or that of oldest.mod.
+#
 # The directory is named by a hash of all that goes into it, so a new version is a new directory. Called by Make and by
 # the test kit; two callers may come at once, the second waits for the first. Progress goes to standard error.
 set -eu
 
-readonly GROUP="${1:?name what to build: plane or node}"
+readonly GROUP="${1:?name what to build: plane or node}" RELEASE="${2:-newest}"
 HERE=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 readonly HERE
 readonly CACHE="${REKEY_CACHE:-${XDG_CACHE_HOME:-${HOME:?neither REKEY_CACHE nor HOME is set}/.cache}/rekey}"
@@ -20,16 +22,26 @@ export GOTOOLCHAIN=local
 
 say() { echo "testkit: $*" >&2; }
 
-version() { sed -n "s|^[[:space:]]*\(require \)\{0,1\}$2 v|v|p" "$HERE/$1/go.mod" | head -n 1; }
+case "$RELEASE" in
+newest) PINNED="$HERE/go" ;;
+oldest) PINNED="$HERE/oldest" ;;
+*)
+    say "no Kubernetes is called $RELEASE: newest or oldest"
+    exit 2
+    ;;
+esac
+readonly PINNED
 
-kubernetes=$(version . k8s.io/kubernetes)
-etcd=$(version . go.etcd.io/etcd/server/v3)
-containerd=$(version ../node github.com/containerd/containerd/v2)
+version() { sed -n "s|^[[:space:]]*\(require \)\{0,1\}$2 v|v|p" "$1" | head -n 1; }
+
+kubernetes=$(version "$PINNED.mod" k8s.io/kubernetes)
+etcd=$(version "$PINNED.mod" go.etcd.io/etcd/server/v3)
+containerd=$(version "$HERE/../node/go.mod" github.com/containerd/containerd/v2)
 minor=${kubernetes#v*.}
 stamp=k8s.io/component-base/version
 readonly KUBERNETES_FLAGS="-s -w -X $stamp.gitVersion=$kubernetes -X $stamp.gitMajor=1 -X $stamp.gitMinor=${minor%%.*}"
 
-# One line for each program: name, module, package, tags, linker flags.
+# One line for each program: name, directory, package, tags, linker flags, version.
 recipe() {
     case "$GROUP" in
     plane)
@@ -53,7 +65,7 @@ recipe() {
 }
 
 ingredients() {
-    cat "$HERE/go.mod" "$HERE/go.sum"
+    cat "$PINNED.mod" "$PINNED.sum"
     if [ "$GROUP" = node ]; then
         cat "$HERE/../node/go.mod" "$HERE/../node/go.sum" "$HERE"/consumer/*.go
     fi
@@ -65,7 +77,9 @@ build() {
     started=$(date +%s)
     say "building $1${6:+ }$6 ..."
     temporary="$DIRECTORY/.$1.$$"
-    (cd "$HERE/$2" && go build -tags "$4" -ldflags "$5" -o "$temporary" "$3") >&2
+    modules=
+    [ "$2" != . ] || modules="-modfile=$PINNED.mod"
+    (cd "$HERE/$2" && go build ${modules:+"$modules"} -tags "$4" -ldflags "$5" -o "$temporary" "$3") >&2
     mv "$temporary" "$DIRECTORY/$1"
     say "built $1 in $(($(date +%s) - started)) s"
 }
