@@ -64,8 +64,8 @@ pub fn once(name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBu
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the test kit has no command line; where its cache is comes from the environment"
+    reason = "the test kit has no command line; where its cache is, and which Kubernetes it starts, comes from the environment"
 )]
-fn variable(name: &str) -> Option<OsString> {
+pub(crate) fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }

@@ -11,7 +11,10 @@ use nix::sched::{CloneFlags, unshare};
 
 use crate::{
     helm,
-    plane::programs::{self, Group},
+    plane::{
+        Release,
+        programs::{self, Group},
+    },
     python,
 };
 
@@ -37,8 +40,9 @@ impl Network {
     /// When this is not root, something cannot be fetched, or threads run already: they would stay in the machine's network.
     pub fn enter() -> Result<Self> {
         ensure!(nix::unistd::geteuid().is_root(), "a network namespace needs root: run this test as root");
-        programs::build(Group::Plane)?;
-        programs::build(Group::Node)?;
+        let release = Release::asked()?;
+        programs::build(Group::Plane, release)?;
+        programs::build(Group::Node, release)?;
         python::tools()?;
         helm::helms()?;
         let threads = fs::read_dir("/proc/self/task").context("count the threads")?.count();

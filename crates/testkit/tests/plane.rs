@@ -8,7 +8,7 @@ use std::{fs, process::ExitCode, sync::Arc, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{ConfigMap, Namespace, Pod, Secret, ServiceAccount},
+    core::v1::{ConfigMap, Namespace, Node as NodeObject, Pod, Secret, ServiceAccount},
 };
 use kube::{
     Api,
@@ -16,8 +16,8 @@ use kube::{
 };
 use libtest_mimic::{Arguments, Trial};
 use rekey_testkit::{
-    node::{IMAGE, Node},
-    plane::{ADMIN, Plane},
+    node::{self, IMAGE, Node},
+    plane::{ADMIN, Plane, Release},
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -55,6 +55,7 @@ fn main() -> Result<ExitCode> {
         trial("planes_side_by_side_are_separate", &runtime, &cluster, planes_are_separate),
         trial("the_audit_log_counts_exactly", &runtime, &cluster, audit_counts),
         trial("a_deployment_holds_its_secret", &runtime, &cluster, deployment_holds_secret),
+        trial("server_and_node_are_the_kubernetes_that_was_asked_for", &runtime, &cluster, versions),
     ];
     let conclusion = libtest_mimic::run(&arguments, trials);
     // The trials are done, and nobody else holds it.
@@ -211,6 +212,21 @@ async fn deployment_holds_secret(cluster: &Cluster) -> Result<()> {
         let log = pods.logs(&pod, &LogParams::default()).await?;
         ensure!(log.contains("consumer: started"), "log: {log}");
     }
+    Ok(())
+}
+
+async fn versions(cluster: &Cluster) -> Result<()> {
+    let (plane, _) = cluster.planes().await?;
+    cluster.node().await?;
+    let client = plane.client()?;
+    let asked = Release::asked()?.version()?;
+    let server = client.apiserver_version().await?.git_version;
+    let node = Api::<NodeObject>::all(client).get(node::NAME).await?;
+    let kubelet = node.status.and_then(|status| status.node_info).context("the node says nothing")?.kubelet_version;
+    ensure!(
+        (&server, &kubelet) == (&asked, &asked),
+        "asked for {asked}: the server is {server}, the kubelet {kubelet}"
+    );
     Ok(())
 }
 

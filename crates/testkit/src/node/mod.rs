@@ -57,8 +57,8 @@ impl Node {
     /// Starts a node and waits until pods can run on it. A plane has room for one.
     ///
     /// # Errors
-    /// When this is not root, a package is missing, a program cannot be built, or the node is not ready in time; the
-    /// error holds the end of the log.
+    /// When this is not root, a package is missing, a program cannot be built, the node is not ready in time (the error
+    /// holds the end of the log), or its kubelet is not of the release that was asked for.
     pub async fn start(plane: &Plane) -> Result<Self> {
         if !nix::unistd::geteuid().is_root() {
             bail!(
@@ -67,7 +67,7 @@ impl Node {
             );
         }
         runtime::check_installed()?;
-        let programs = programs::directory(Group::Node).await?;
+        let programs = programs::directory(Group::Node, plane.release()).await?;
         let scratch = Scratch::new("rekey-node-")?;
         let enclosure = Enclosure::start(&programs, scratch.path()).await?;
         let runtime = Runtime::start(&enclosure, &programs, &scratch).await?;
@@ -82,11 +82,13 @@ impl Node {
             _servers: servers,
         };
         let nodes = Api::<NodeObject>::all(node.client()?);
-        wait::until("the node is ready", READY_WITHIN, async || {
+        let ready = wait::until("the node is ready", READY_WITHIN, async || {
             node.alive()?;
-            Ok(nodes.get_opt(NAME).await.ok().flatten().filter(takes_pods).map(drop))
+            Ok(nodes.get_opt(NAME).await.ok().flatten().filter(takes_pods))
         })
         .await?;
+        let about = ready.status.and_then(|status| status.node_info).context("a ready node says what it is")?;
+        plane.release().check("kubelet", &about.kubelet_version)?;
         node.scratch.started();
         Ok(node)
     }

@@ -1,7 +1,8 @@
 //! A real Kubernetes control plane on free loopback ports: etcd, API server (RBAC and Node authorization, audit log),
 //! controller manager and scheduler. Several can run side by side.
 //!
-//! The programs are built on first use (about five minutes on two cores) and kept in the [cache](crate::cache).
+//! The programs are built on first use (about five minutes on two cores) and kept in the [cache](crate::cache). Which
+//! Kubernetes they are, `$REKEY_KUBERNETES` says: see [`Release`].
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
@@ -22,6 +23,7 @@ mod audit;
 mod certificates;
 mod kubeconfig;
 pub(crate) mod programs;
+mod release;
 pub(crate) mod scratch;
 pub(crate) mod servers;
 pub(crate) mod wait;
@@ -44,6 +46,7 @@ use kube::{
 pub use self::{
     audit::{Asked, Audit, Counts, Mark},
     certificates::Identity,
+    release::Release,
 };
 use self::{
     programs::Group,
@@ -62,14 +65,15 @@ pub struct Plane {
     servers: Arc<Servers>,
     kubeconfig: PathBuf,
     config: Config,
+    release: Release,
 }
 
 impl Plane {
     /// Starts a control plane and waits until it serves requests and its controllers work.
     ///
     /// # Errors
-    /// When the programs cannot be built, or one of them ends or is not ready in time; the error holds the end of the
-    /// log.
+    /// When the programs cannot be built, one of them ends or is not ready in time (the error holds the end of the log), or
+    /// the API server is not of the release that was asked for.
     pub async fn start() -> Result<Self> {
         Self::start_with(&[]).await
     }
@@ -91,18 +95,19 @@ impl Plane {
     }
 
     async fn start_at(place: Place<'_>, arguments: &[&str]) -> Result<Self> {
-        let programs = programs::directory(Group::Plane).await?;
+        let release = Release::asked()?;
+        let programs = programs::directory(Group::Plane, release).await?;
         for _ in 0..2 {
-            match Self::attempt(programs.clone(), place, arguments).await {
+            match Self::attempt(programs.clone(), release, place, arguments).await {
                 // Somebody else took a port between its choice and its use.
                 Err(error) if format!("{error:#}").contains("address already in use") => {}
                 outcome => return outcome,
             }
         }
-        Self::attempt(programs, place, arguments).await
+        Self::attempt(programs, release, place, arguments).await
     }
 
-    async fn attempt(programs: PathBuf, place: Place<'_>, arguments: &[&str]) -> Result<Self> {
+    async fn attempt(programs: PathBuf, release: Release, place: Place<'_>, arguments: &[&str]) -> Result<Self> {
         let mut servers = Servers::start(programs, place, arguments).await?;
         let kubeconfig = servers.kubeconfig("admin", ADMIN, &["system:masters"])?;
         let config = read_config(&kubeconfig).await?;
@@ -112,6 +117,8 @@ impl Plane {
             Ok(client.request_text(Request::get("/readyz").body(Vec::new())?).await.ok().map(drop))
         })
         .await?;
+        let served = client.apiserver_version().await.context("ask the API server for its version")?.git_version;
+        release.check("API server", &served)?;
         servers.start_controllers()?;
         wait::until("the controllers make a ServiceAccount", READY_WITHIN, async || {
             servers.alive()?;
@@ -119,7 +126,15 @@ impl Plane {
         })
         .await?;
         servers.scratch.started();
-        Ok(Self { servers: Arc::new(servers), kubeconfig, config })
+        // So that a log says what it was made on.
+        eprintln!("testkit: a plane of Kubernetes {served}");
+        Ok(Self { servers: Arc::new(servers), kubeconfig, config, release })
+    }
+
+    /// Which Kubernetes this is; a node on it is the same.
+    #[must_use]
+    pub fn release(&self) -> Release {
+        self.release
     }
 
     /// Where the API server is.

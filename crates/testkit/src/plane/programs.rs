@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
+use super::Release;
 use crate::{cache, checkout};
 
 const BUILD: &str = "tests/e2e/controlplane/build.sh";
@@ -20,20 +21,20 @@ pub(crate) enum Group {
     Node,
 }
 
-/// The directory with the programs of a group; they are built when they are not there yet, which takes minutes and is
-/// told on standard error.
-pub(crate) async fn directory(group: Group) -> Result<PathBuf> {
-    tokio::task::spawn_blocking(move || build(group)).await.context("wait for the build")?
+/// The directory with the programs of a group in a release; they are built when they are not there yet, which takes
+/// minutes and is told on standard error.
+pub(crate) async fn directory(group: Group, release: Release) -> Result<PathBuf> {
+    tokio::task::spawn_blocking(move || build(group, release)).await.context("wait for the build")?
 }
 
 /// The same, for who has no runtime.
-pub(crate) fn build(group: Group) -> Result<PathBuf> {
+pub(crate) fn build(group: Group, release: Release) -> Result<PathBuf> {
     let name = match group {
         Group::Plane => "plane",
         Group::Node => "node",
     };
     let output = Command::new(checkout::repository().join(BUILD))
-        .arg(name)
+        .args([name, release.name()])
         .env("REKEY_CACHE", cache::directory()?)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
