@@ -35,6 +35,14 @@ for values in "$TESTS"/refused/*.yaml; do
     fi
 done
 
+# So is a Kubernetes before the oldest that is tested.
+older=1.33.99
+if output=$(render --kube-version "$older"); then
+    fault "Kubernetes $older is not refused"
+elif ! grep -qF "requires kubeVersion: >=$KUBERNETES" <<<"$output"; then
+    fault "Kubernetes $older: no kubeVersion in: $output"
+fi
+
 # Dotted names of values.yaml: those without anything below them.
 names=$(awk '
     /^ *(#|-|$)/ { next }

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # What does not fit into `make test`: every end-to-end target with all its kill points instead of a sample, minutes of
-# generated templates instead of seconds, and the bench with ten times the policies. The result of each finished target is
-# kept under target/prove, by a hash of the sources it depends on, so that a run which was stopped goes on where it was, and
-# a change that touches one target's tests repeats no other. At the end the table is written to docs/proof.md; each row
-# names the commit that it was run at. Arguments name the targets to run; the others stand in the table as they are known.
+# generated templates instead of seconds, the bench with ten times the policies, and the oldest supported Kubernetes beside
+# the newest. The result of each finished target is kept under target/prove, by a hash of the sources it depends on, so that
+# a run which was stopped goes on where it was, and a change that touches one target's tests repeats no other. At the end the
+# table is written to docs/proof.md; each row names the commit that it was run at. Arguments name the targets to run; the
+# others stand in the table as they are known.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
+readonly PINNED=tests/e2e/controlplane
 commit=$(git rev-parse --short HEAD)$(git diff --quiet HEAD -- . ':!docs/proof.md' || echo " with changes")
 directory="target/prove"
 mkdir -p "$directory"
@@ -23,12 +25,15 @@ for package in json.load(sys.stdin)["packages"]:
 # The sources that a target depends on, as one short hash.
 sources() {
     local paths=(Cargo.toml Cargo.lock rust-toolchain.toml crates)
+    local ground=(crds deploy tests/e2e/src tests/e2e/Cargo.toml tests/e2e/node "$PINNED/build.sh" "$PINNED/consumer")
+    [[ $1 != *installed ]] || ground+=(README.md scripts/image)
     case "$1" in
     fuzz) ;;
     image) paths+=(scripts/image scripts/image-twice.sh Makefile LICENSE) ;;
     templates) paths+=(tests/e2e/oracle README.md CHANGELOG.md docs/adr docs/security.md examples crds) ;;
-    bench) paths+=(crds deploy tests/e2e/src tests/e2e/Cargo.toml) ;;
-    *) paths+=(crds deploy tests/e2e/src tests/e2e/Cargo.toml "tests/e2e/tests/$1*") ;;
+    bench) paths+=("${ground[@]}" "$PINNED/go.*") ;;
+    oldest-*) paths+=("${ground[@]}" "$PINNED/oldest.*" "tests/e2e/tests/${1#oldest-}*") ;;
+    *) paths+=("${ground[@]}" "$PINNED/go.*" "tests/e2e/tests/$1*") ;;
     esac
     git ls-files -z -- "${paths[@]}" | xargs -0 sha256sum | sha256sum | cut -c1-12
 }
@@ -47,6 +52,7 @@ prove() {
         SECONDS=0
         local status=ok
         REKEY_PROVE=1 "$@" >"$log" 2>&1 || status=FAILED
+        [[ $target != oldest-* ]] || [ "$(kubernetes "$log")" = "$oldest" ] || status=FAILED
         echo "| $target | $status | $(counts "$target" "$log") | $((SECONDS / 60)) min $((SECONDS % 60)) s | $commit |" >"$result"
     fi
     tee -a "$rows" <"$result"
@@ -64,9 +70,16 @@ counts() {
         tail -n 1 "$2"
     elif [ "$1" = templates ]; then
         echo "$(scripts/count.sh "$2"); $(compared <"$2")"
+    elif [[ $1 = oldest-* ]]; then
+        echo "$(scripts/count.sh "$2"); Kubernetes $(kubernetes "$2")"
     else
         scripts/count.sh "$2"
     fi
+}
+
+# Which Kubernetes the planes of a log were.
+kubernetes() {
+    sed -n 's/.*testkit: a plane of Kubernetes //p' "$1" | sort -u | paste -sd ' '
 }
 
 # Adds up what the comparison of templates has printed.
@@ -89,6 +102,11 @@ rows=$(mktemp)
 trap 'rm -f "$rows"' EXIT
 for target in $(targets); do
     prove "$target" scripts/test.sh "--workspace --test $target -- --nocapture"
+done
+# What depends on the API server or the kubelet, once on the oldest minor, with the programs that `make test` takes.
+oldest=$(sed -n 's|^\tk8s.io/kubernetes v|v|p' "$PINNED/oldest.mod")
+for target in api chart installed refusals rights rollout rotation sync; do
+    prove "oldest-$target" env REKEY_PROVE= REKEY_KUBERNETES=oldest scripts/test.sh "--workspace --test $target -- --nocapture"
 done
 # Templates that nobody has written, with a seed that is in the log.
 prove fuzz scripts/test.sh "-p rekey-core --release --test fuzz -- --nocapture"
