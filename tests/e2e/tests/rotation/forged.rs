@@ -210,12 +210,7 @@ pub async fn guarded(world: Arc<World>) -> Result<()> {
         Ok(stage.scene.api::<Secret>().get(&name).await?.metadata.deletion_timestamp)
     })
     .await?;
-    let text = until("the schedule says so", || async {
-        let text = stage.shows("db", "Ready=True/Synced").await?;
-        Ok(text.contains(GUARD).then_some(text))
-    })
-    .await?;
-    ensure!(text.contains(&name), "{text}");
+    says_who_keeps(&stage, &name).await?;
     is_calm(&account).await?;
     stage.ask("token-2").await?;
     until("the next rotation is not hindered", || async {
@@ -229,9 +224,22 @@ pub async fn guarded(world: Arc<World>) -> Result<()> {
         Ok((status.rotation.is_none() && status.history.len() == 2).then_some(()))
     })
     .await?;
+    // The Secret of the second rotation goes first: it stays with nobody.
+    says_who_keeps(&stage, &name).await?;
     is_calm(&account).await?;
     guard::<Secret>(&stage, &name, json!(null)).await?;
     stage.ended(2).await.map(drop)
+}
+
+/// Waits until nothing is left to do but for the owner of the finalizer.
+async fn says_who_keeps(stage: &Stage, name: &str) -> Result<()> {
+    let text = until("the schedule says which finalizer keeps the Secret", || async {
+        let text = stage.shows("db", "Ready=True/Synced").await?;
+        Ok(text.contains(GUARD).then_some(text))
+    })
+    .await?;
+    ensure!(text.contains(name), "{text}");
+    Ok(())
 }
 
 /// A schedule that its deletion does not remove.
