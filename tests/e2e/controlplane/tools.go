@@ -1,6 +1,6 @@
 //go:build tools
 
-// Package controlplane pins, in go.mod, the versions of the programs that the tests run. It is never built itself:
+// Package controlplane pins, in go.mod and oldest.mod, the versions of the programs that the tests run. It is never built itself:
 // build.sh builds the commands it names.
 package controlplane
 
