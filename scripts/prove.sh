@@ -26,7 +26,10 @@ for package in json.load(sys.stdin)["packages"]:
 sources() {
     local paths=(Cargo.toml Cargo.lock rust-toolchain.toml crates)
     local ground=(crds deploy tests/e2e/src tests/e2e/Cargo.toml tests/e2e/node "$PINNED/build.sh" "$PINNED/consumer")
-    [[ $1 != *installed ]] || ground+=(README.md scripts/image)
+    case "$1" in
+    *installed) ground+=(README.md examples scripts/image) ;;
+    *chart) ground+=(scripts/chart.sh scripts/manifests.sh) ;;
+    esac
     case "$1" in
     fuzz) ;;
     image) paths+=(scripts/image scripts/image-twice.sh Makefile LICENSE) ;;
