@@ -11,6 +11,7 @@ pub mod kill;
 pub mod kubectl;
 pub mod mask;
 pub mod operator;
+pub mod release;
 pub mod scene;
 pub mod shell;
 pub mod shipped;
@@ -22,5 +23,6 @@ pub mod world;
 
 pub use account::Account;
 pub use operator::Operator;
+pub use release::Release;
 pub use scene::Scene;
 pub use world::World;

@@ -13,6 +13,8 @@ use rekey_testkit::{
     process::{Process, free_port},
 };
 
+use crate::wait::until;
+
 /// How the operator is started.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -135,6 +137,32 @@ impl Operator {
     /// When it is no longer running.
     pub fn alive(&mut self) -> Result<()> {
         self.process.alive()
+    }
+
+    /// Waits until it is ready: it leads, or could take over.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub async fn wait_ready(&self) -> Result<()> {
+        let ready = || async { Ok(self.get("/readyz").await.is_ok_and(|(status, _)| status == 200).then_some(())) };
+        until("the operator is ready", ready).await
+    }
+
+    /// Whether it leads, as its metrics say; one that does not serve yet does not.
+    ///
+    /// # Errors
+    /// Never.
+    pub async fn leads(&self) -> Result<bool> {
+        let answer = self.get("/metrics").await.ok();
+        Ok(answer.is_some_and(|(_, text)| text.lines().any(|line| line == "rekey_leader 1")))
+    }
+
+    /// Waits until it leads.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn wait_leads(&self) -> Result<()> {
+        until("the operator leads", || async { Ok(self.leads().await?.then_some(())) }).await
     }
 
     /// The answer of `/livez`, `/readyz` or (by the metrics port) `/metrics`: status and text.

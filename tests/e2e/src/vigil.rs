@@ -16,7 +16,7 @@ use kube::Api;
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::{Operator, Scene, World, bench::usage, wait::until};
+use crate::{Operator, Scene, World, bench::usage};
 
 /// The memory limit of the shipped Deployment, in MiB.
 const MEMORY: f64 = 512.0;
@@ -59,7 +59,7 @@ impl Vigil {
         world.bao.put(&key, &json!({"password": "0"})).await?;
         bystander.policy("db", "vault", &[("password", &key, "password")], json!({})).await?;
         bystander.wait_data("db", &[("password", "0")]).await?;
-        until("it is ready", || async { Ok((operator.get("/readyz").await?.0 == 200).then_some(())) }).await?;
+        operator.wait_ready().await?;
         let holder = lease(world).await?.holder_identity.context("nobody leads")?;
         Ok(Self { operator, bystander, holder, slowest: Slowest::default() })
     }

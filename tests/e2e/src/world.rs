@@ -45,11 +45,20 @@ impl World {
     /// # Errors
     /// As [`World::start`].
     pub async fn start_with(node: bool, api_server: &[&str]) -> Result<Self> {
+        let world = Self::bare(node, api_server).await?;
+        shipped::install(&world.client, MANAGER).await?;
+        Ok(world)
+    }
+
+    /// The same with nothing of ours installed.
+    ///
+    /// # Errors
+    /// As [`World::start`].
+    pub async fn bare(node: bool, api_server: &[&str]) -> Result<Self> {
         choose_cryptography();
         let (plane, bao, moto) = tokio::try_join!(Plane::start_with(api_server), OpenBao::start(), Moto::start())?;
         let node = if node { Some(Node::start(&plane).await?) } else { None };
         let client = plane.client()?;
-        shipped::install(&client, MANAGER).await?;
         Ok(Self { bao, moto, node, plane, client })
     }
 

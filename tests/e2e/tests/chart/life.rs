@@ -1,8 +1,8 @@
 //! A release from its start to its end, and again.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use k8s_openapi::{
     api::{
         apps::v1::Deployment,
@@ -15,37 +15,23 @@ use kube::{
     api::{ListParams, PostParams},
 };
 use rekey_api::SecretPolicy;
-use rekey_e2e::wait::until;
+use rekey_e2e::{
+    Release,
+    release::{SYSTEM, chart},
+    wait::until,
+};
 use rekey_testkit::{checkout::repository, plane::Plane};
 use serde_json::json;
-use tokio::process::Command;
 
-const SYSTEM: &str = "rekey-system";
-
-struct Release {
-    helm: PathBuf,
+struct Life {
+    release: Release,
     plane: Plane,
     client: Client,
 }
 
-impl Release {
-    async fn helm(&self, arguments: &[&str]) -> Result<String> {
-        let output = Command::new(&self.helm)
-            .args(arguments)
-            .args(["--namespace", SYSTEM, "--kubeconfig"])
-            .arg(self.plane.kubeconfig())
-            .env("HOME", self.plane.directory())
-            .output()
-            .await?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "helm {}: {said}", arguments.join(" "));
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    }
-
+impl Life {
     async fn install(&self, values: &[&str]) -> Result<String> {
-        let chart = repository().join("deploy/chart/rekey");
-        let chart = chart.to_str().context("the path of the chart")?;
-        self.helm(&[&["upgrade", "--install", "rekey", chart, "--create-namespace"], values].concat()).await
+        self.release.install(&chart(&repository()), values).await
     }
 
     fn system<K>(&self) -> Api<K>
@@ -71,35 +57,35 @@ pub async fn whole(helm: &Path) -> Result<()> {
     let plane = Plane::start().await?;
     let client = plane.client()?;
     let shop = plane.namespace("shop").await?;
-    let release = Release { helm: helm.to_owned(), plane, client };
+    let life = Life { release: Release::new(helm, &plane), plane, client };
     let opened = format!("namespaces[0].name={shop}");
-    let said = release.install(&["--set", &opened]).await?;
+    let said = life.install(&["--set", &opened]).await?;
     ensure!(said.contains("kubectl get secretpolicies"), "the notes say what comes next: {said}");
-    ensure!(release.definitions().await? == 4 && release.replicas().await? == Some(2), "what a release makes");
-    let bindings: Api<RoleBinding> = Api::namespaced(release.client.clone(), &shop);
+    ensure!(life.definitions().await? == 4 && life.replicas().await? == Some(2), "what a release makes");
+    let bindings: Api<RoleBinding> = Api::namespaced(life.client.clone(), &shop);
     ensure!(bindings.get("rekey").await?.role_ref.name == "rekey-namespace", "the namespace is opened");
-    let policy = work(&release, &shop).await?;
+    let policy = work(&life, &shop).await?;
     // Another number of replicas, and back.
-    release.install(&["--set", &opened, "--set", "replicas=3"]).await?;
-    ensure!(release.replicas().await? == Some(3), "upgrade");
-    release.helm(&["rollback", "rekey", "1"]).await?;
-    ensure!(release.replicas().await? == Some(2), "rollback");
+    life.install(&["--set", &opened, "--set", "replicas=3"]).await?;
+    ensure!(life.replicas().await? == Some(3), "upgrade");
+    life.release.helm(&["rollback", "rekey", "1"]).await?;
+    ensure!(life.replicas().await? == Some(2), "rollback");
     // What was made with the kinds stays when the release goes, and is there when it comes back.
-    release.helm(&["uninstall", "rekey"]).await?;
-    until("the Deployment is gone", || async { Ok(release.replicas().await?.is_none().then_some(())) }).await?;
-    let roles: Api<ClusterRole> = Api::all(release.client.clone());
+    life.release.helm(&["uninstall", "rekey"]).await?;
+    until("the Deployment is gone", || async { Ok(life.replicas().await?.is_none().then_some(())) }).await?;
+    let roles: Api<ClusterRole> = Api::all(life.client.clone());
     ensure!(roles.get_opt("rekey-namespace").await?.is_none(), "a role stays");
-    ensure!(release.definitions().await? == 4, "the kinds went with the release");
-    let stays: Api<SecretPolicy> = Api::namespaced(release.client.clone(), &shop);
+    ensure!(life.definitions().await? == 4, "the kinds went with the release");
+    let stays: Api<SecretPolicy> = Api::namespaced(life.client.clone(), &shop);
     ensure!(stays.get("db").await?.metadata.uid == policy.metadata.uid, "the policy went with the release");
-    release.install(&["--set", &opened]).await?;
-    ensure!(release.replicas().await? == Some(2) && release.definitions().await? == 4, "installed again");
-    release.plane.stop()
+    life.install(&["--set", &opened]).await?;
+    ensure!(life.replicas().await? == Some(2) && life.definitions().await? == 4, "installed again");
+    life.plane.stop()
 }
 
 /// A policy of somebody who uses the release.
-async fn work(release: &Release, namespace: &str) -> Result<SecretPolicy> {
-    let policies: Api<SecretPolicy> = Api::namespaced(release.client.clone(), namespace);
+async fn work(life: &Life, namespace: &str) -> Result<SecretPolicy> {
+    let policies: Api<SecretPolicy> = Api::namespaced(life.client.clone(), namespace);
     let policy: SecretPolicy = serde_json::from_value(json!({
         "apiVersion": "rekey.dev/v1alpha1",
         "kind": "SecretPolicy",

@@ -22,15 +22,6 @@ async fn lease(world: &World) -> Result<LeaseSpec> {
     Ok(api.get_opt("rekey-leader").await?.and_then(|lease| lease.spec).unwrap_or_default())
 }
 
-async fn leads(operator: &Operator) -> Result<bool> {
-    let answer = operator.get("/metrics").await.ok(); // it may not serve yet
-    Ok(answer.is_some_and(|(_, text)| text.lines().any(|line| line == "rekey_leader 1")))
-}
-
-async fn wait_leads(operator: &Operator) -> Result<()> {
-    until("it leads", || async { Ok(leads(operator).await?.then_some(())) }).await
-}
-
 /// An operator that reaches the API server through a proxy.
 fn behind(world: &World, proxy: &TcpProxy, only: &str) -> Result<Operator> {
     let url = format!("https://{}", proxy.address());
@@ -61,18 +52,15 @@ pub async fn takes_over(world: Arc<World>) -> Result<()> {
     world.bao.put(&key, &json!({"password": "one"})).await?;
     let items = [("password", key.as_str(), "password")];
     let mut first = start("first")?;
-    wait_leads(&first).await?;
+    first.wait_leads().await?;
     let proxy = TcpProxy::start(world.plane.url().trim_start_matches("https://"))?;
     let mut second = behind(&world, &proxy, &only)?;
-    until("the leader is ready", || async { Ok((first.get("/readyz").await?.0 == 200).then_some(())) }).await?;
-    until("the second is ready to take over", || async {
-        Ok(second.get("/readyz").await.is_ok_and(|(status, _)| status == 200).then_some(()))
-    })
-    .await?;
+    first.wait_ready().await?;
+    second.wait_ready().await?;
     cut_off(&second, &proxy).await?;
     scene.policy("one", "vault", &items, json!({})).await?;
     scene.wait_synced("one").await?;
-    stays("the second waits", false, Duration::from_secs(3), || leads(&second)).await?;
+    stays("the second waits", false, Duration::from_secs(3), || second.leads()).await?;
     let holder = lease(&world).await?.holder_identity.context("nobody leads")?;
 
     first.kill()?;
@@ -90,7 +78,7 @@ pub async fn takes_over(world: Arc<World>) -> Result<()> {
     ensure!(given_back.holder_identity.unwrap_or_default().is_empty(), "the Lease was not given back");
     let third = start("third")?;
     let started = Instant::now();
-    wait_leads(&third).await?;
+    third.wait_leads().await?;
     ensure!(started.elapsed() < Duration::from_secs(10), "a Lease that was given back: {:?}", started.elapsed());
     let transitions = lease(&world).await?.lease_transitions.unwrap_or_default();
     ensure!(transitions >= 3, "{transitions}");
