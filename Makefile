@@ -85,7 +85,7 @@ bench: ## Measure cost and speed beside a bare client; ARGS="--policies=100 --on
 	@scripts/needs.sh node
 	cargo run --release --locked -p rekey-e2e --bin bench -- $(ARGS)
 
-prove: ## Every kill point instead of a sample, and the oldest Kubernetes beside the newest; over an hour; goes on where it was stopped, writes docs/proof.md; ARGS="sync bench" runs these only
+prove: ## Every kill point instead of a sample, the oldest Kubernetes beside the newest, upgrades from the version before; over an hour; goes on where it was stopped, writes docs/proof.md; ARGS="sync bench" runs these only
 	@scripts/needs.sh test
 	@scripts/prove.sh $(ARGS)
 

@@ -38,7 +38,10 @@ sources() {
     oldest-*) paths+=("${ground[@]}" "$PINNED/oldest.*" "tests/e2e/tests/${1#oldest-}*") ;;
     *) paths+=("${ground[@]}" "$PINNED/go.*" "tests/e2e/tests/$1*") ;;
     esac
-    git ls-files -z -- "${paths[@]}" | xargs -0 sha256sum | sha256sum | cut -c1-12
+    {
+        git ls-files -z -- "${paths[@]}" | xargs -0 sha256sum
+        [ "$1" != upgrade ] || scripts/previous.sh # a new tag is another version before this one
+    } | sha256sum | cut -c1-12
 }
 
 # Runs a target unless its result is known, and prints its row.
