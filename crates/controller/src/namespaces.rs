@@ -86,8 +86,7 @@ impl Namespaces {
         own.iter().filter(|(_, kind)| *kind != "ClusterRemoteStore").count() >= watches
     }
 
-    /// A watch was refused: the namespace may have been closed.
-    pub fn refused(&self, namespace: &str) {
+    fn close(&self, namespace: &str) {
         if let Some(entry) = self.state().get_mut(namespace) {
             entry.standing = Standing::Closed;
             entry.tasks.drain(..).for_each(|task| task.abort());
@@ -178,6 +177,12 @@ async fn open(ctx: &Arc<Context>, namespace: &str) -> Result<(), Error> {
         requeue(ctx, namespace);
     }
     Ok(())
+}
+
+/// What needs the binding was refused: the namespace may have been closed.
+pub fn refused(ctx: &Context, namespace: &str) {
+    ctx.namespaces.close(namespace);
+    requeue(ctx, namespace);
 }
 
 /// Wants every object of the namespace looked at again.

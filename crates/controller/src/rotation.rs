@@ -23,7 +23,7 @@ use crate::{
     context::Context,
     drive::{Next, Reconcile},
     error::{Class, Error},
-    namespaces::Standing,
+    namespaces::{self, Standing},
     notify,
     queue::Queue,
     rows::Object,
@@ -76,7 +76,7 @@ impl Reconcile for Schedules {
             let policy = policy.as_ref().and_then(|row| row.parsed.as_ref().ok());
             Ok((object, Plan::parse(object, policy)?))
         });
-        match parsed {
+        let taken = match parsed {
             Ok((object, plan)) => {
                 duplicate(ctx, object, &plan)?;
                 let taken = turn(ctx, object, &plan).await;
@@ -90,6 +90,14 @@ impl Reconcile for Schedules {
             }
             Err(_) if deleted => abandon(ctx, &row).await,
             Err(error) => Err(error),
+        };
+        match taken {
+            // It was closed since, and watches that run do not notice it for minutes.
+            Err(error) if deleted && observe::is_shut_out(&error) => {
+                namespaces::refused(ctx, &key.namespace);
+                Ok(Next::Now)
+            }
+            taken => taken,
         }
     }
 

@@ -372,10 +372,7 @@ fn failed<K, T>(ctx: &Context, feed: &Feed<K, T>, running: &Running, error: &wat
         running.refused();
     }
     match (code, &feed.namespace) {
-        (Some(403), Some(namespace)) if feed.vital => {
-            ctx.namespaces.refused(namespace);
-            namespaces::requeue(ctx, namespace);
-        }
+        (Some(403), Some(namespace)) if feed.vital => namespaces::refused(ctx, namespace),
         // Nobody waits for it.
         (Some(403), Some(namespace)) => (feed.listed)(ctx, Some(namespace), feed.kind),
         // Whoever gives the operator no right to a cluster-wide kind can do without, and is told where it is needed.

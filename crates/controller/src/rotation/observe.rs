@@ -23,7 +23,7 @@ use super::{new_id, read};
 use crate::{
     connections,
     context::Context,
-    error::Error,
+    error::{Error, status},
     pages,
     policy::observe::values,
     rows::{Holder, SecretRow},
@@ -33,6 +33,7 @@ use crate::{
 
 /// Pods that are named in a text.
 const SHOWN: usize = 20;
+const READ_PENDING: &str = "read pending Secret";
 
 /// Looks.
 pub async fn observe(
@@ -115,8 +116,13 @@ async fn store(ctx: &Context, plan: &Plan, pending: &Pending, attempts: u32) -> 
 /// The pending Secret with this name, whoever made it.
 async fn pending(ctx: &Context, owner: &Owner<'_>, name: &str) -> Result<Option<Pending>, Error> {
     let api: Api<Secret> = Api::namespaced(ctx.client.clone(), owner.namespace);
-    let found = api.get_opt(name).await.map_err(Error::api("read pending Secret", name))?;
+    let found = api.get_opt(name).await.map_err(Error::api(READ_PENDING, name))?;
     Ok(found.map(|secret| as_pending(ctx, owner, secret)))
+}
+
+/// Whether the Secrets of the namespace may not even be read.
+pub fn is_shut_out(error: &Error) -> bool {
+    matches!(error, Error::Api { operation: READ_PENDING, source, .. } if status(source) == Some(403))
 }
 
 fn as_pending(ctx: &Context, owner: &Owner<'_>, secret: Secret) -> Pending {

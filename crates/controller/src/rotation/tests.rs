@@ -1,5 +1,7 @@
 //! Schedules on an API server and a store of a few lines: what is asked of them, and that nothing holds a deletion up.
 
+mod closed;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -32,6 +34,8 @@ use crate::{
 struct Server {
     objects: Mutex<BTreeMap<String, Value>>,
     requests: Mutex<Vec<String>>,
+    /// Whether it lets nobody at Secrets.
+    closed: Mutex<bool>,
 }
 
 impl Server {
@@ -41,11 +45,15 @@ impl Server {
         if method == "POST" {
             return (201, body.clone()); // an Event
         }
+        let refusal = |code: u16, reason: &str| {
+            (code, json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason}))
+        };
+        if path.starts_with(SECRETS) && *self.closed.lock().unwrap() {
+            return refusal(403, "Forbidden");
+        }
         let of = path.trim_end_matches("/status");
         let Some(object) = objects.get_mut(of) else {
-            let status =
-                json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404, "reason": "NotFound"});
-            return (404, status);
+            return refusal(404, "NotFound");
         };
         match method {
             "PATCH" => {
