@@ -9,6 +9,7 @@ pub mod document;
 pub mod foreign;
 pub mod kill;
 pub mod kubectl;
+pub mod kubelet;
 pub mod mask;
 pub mod operator;
 pub mod release;

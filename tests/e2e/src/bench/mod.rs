@@ -4,7 +4,6 @@
 mod bare;
 mod crowd;
 mod ground;
-mod kubelet;
 mod report;
 mod restarts;
 mod settings;

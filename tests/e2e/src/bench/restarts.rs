@@ -11,7 +11,6 @@ use super::{
     bare::Bodies,
     crowd,
     ground::{Ground, Space},
-    kubelet::Kubelet,
     put,
     report::{Report, ratio},
     sync::memory,
@@ -20,6 +19,7 @@ use super::{
 };
 use crate::{
     Operator,
+    kubelet::Kubelet,
     workloads::{Form, workload},
 };
 

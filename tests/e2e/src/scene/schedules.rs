@@ -13,13 +13,21 @@ impl Scene {
     /// # Errors
     /// When it is refused.
     pub async fn rotate_password(&self, store: &str, key: &str) -> Result<()> {
+        self.rotate("db", store, key).await
+    }
+
+    /// The same with another name.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn rotate(&self, name: &str, store: &str, key: &str) -> Result<()> {
         let fields = json!([{"property": "password", "password": {"length": 40}}]);
         self.apply(json!({
             "apiVersion": "rekey.dev/v1alpha1",
             "kind": "RotationSchedule",
-            "metadata": {"name": "db"},
+            "metadata": {"name": name},
             "spec": {
-                "policyRef": {"name": "db"},
+                "policyRef": {"name": name},
                 "writeTo": {"storeRef": {"name": store}, "key": key},
                 "rotator": {"generate": {"fields": fields}},
             },
@@ -45,6 +53,18 @@ impl Scene {
         until(&format!("RotationSchedule {schedule} is seen"), || async {
             let status = self.schedule(schedule).await?.status.unwrap_or_default();
             Ok((!status.is_unseen()).then_some(()))
+        })
+        .await
+    }
+
+    /// Waits until the open rotation of a schedule is in this step, and returns what it waits for.
+    ///
+    /// # Errors
+    /// When it does not get there.
+    pub async fn wait_step(&self, schedule: &str, step: &str) -> Result<String> {
+        until(&format!("a rotation of {schedule} in step {step}"), || async {
+            let open = self.schedule(schedule).await?.status.and_then(|status| status.rotation);
+            Ok(open.filter(|open| open.step.as_str() == step).map(|open| open.message.unwrap_or_default()))
         })
         .await
     }

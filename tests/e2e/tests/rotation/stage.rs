@@ -158,11 +158,7 @@ impl Stage {
 
     /// Waits until the open rotation is in this step, and returns what it waits for.
     pub async fn step(&self, wanted: &str) -> Result<String> {
-        until(&format!("a rotation in step {wanted}"), || async {
-            let open = self.scene.schedule("db").await?.status.and_then(|status| status.rotation);
-            Ok(open.filter(|open| open.step.as_str() == wanted).map(|open| open.message.unwrap_or_default()))
-        })
-        .await
+        self.scene.wait_step("db", wanted).await
     }
 
     /// Waits until the schedule shows this condition, and returns the message.
