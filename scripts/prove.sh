@@ -29,6 +29,7 @@ sources() {
     case "$1" in
     *installed) ground+=(README.md examples scripts/image) ;;
     *chart) ground+=(scripts/chart.sh scripts/manifests.sh) ;;
+    uninstall) ground+=(docs/uninstall.md) ;;
     esac
     case "$1" in
     fuzz) ;;

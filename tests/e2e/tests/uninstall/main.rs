@@ -1,0 +1,71 @@
+//! The commands of `docs/uninstall.md` on real control planes, by `kubectl` and Helm 3 and 4, with the operator as a process where
+//! its pods would be. Definitions belong to the whole cluster, so each test has one of its own. The node only pretends: no
+//! container runs, but a restart replaces pods as anywhere.
+
+mod all_at_once;
+mod cluster;
+mod namespace_first;
+mod one_by_one;
+mod runbook;
+mod shop;
+mod stand_in;
+mod with_operator;
+mod without_operator;
+
+use std::{collections::BTreeSet, process::ExitCode, sync::Arc, time::Instant};
+
+use anyhow::{Result, ensure};
+use libtest_mimic::{Arguments, Failed, Trial};
+use rekey_e2e::{World, kubelet::Kubelet};
+use tokio::runtime::Runtime;
+
+/// The blocks that are run, by the tests that run them.
+const RUN: [&[&str]; 4] = [&with_operator::RUNS, &without_operator::RUNS, &namespace_first::RUNS, &all_at_once::RUNS];
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(5); // they wait most of the time
+    let trials = vec![
+        Trial::test("every_command_is_run_by_a_test", || {
+            every_command().map_err(|error| Failed::from(format!("{error:?}")))
+        }),
+        trial("the_namespace_of_the_operator_goes_first", namespace_first::stays),
+        trial("with_the_operator_every_secret_stays", with_operator::keeps),
+        trial("what_goes_while_the_operator_runs", one_by_one::goes),
+        trial("without_the_operator_every_secret_stays", without_operator::keeps),
+        trial("what_hangs_without_the_operator_is_freed", all_at_once::is_freed),
+    ];
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// A test in a world of its own, in which nothing is installed. Its logs are kept when it fails.
+fn trial<F, R>(name: &'static str, test: F) -> Trial
+where
+    F: Fn(Arc<World>) -> R + Send + 'static,
+    R: Future<Output = Result<()>>,
+{
+    Trial::test(name, move || {
+        let run = async {
+            let world = Arc::new(World::bare(false, &[]).await?);
+            let _node = Kubelet::start(&world.client).await?;
+            let started = Instant::now();
+            let tested = test(Arc::clone(&world)).await;
+            eprintln!("{name}: {:.0} s", started.elapsed().as_secs_f64());
+            if tested.is_err() {
+                eprintln!("the logs are kept in {}", world.plane.keep_logs()?.display());
+            }
+            tested
+        };
+        Runtime::new()?.block_on(run).map_err(|error| Failed::from(format!("{error:?}")))
+    })
+}
+
+fn every_command() -> Result<()> {
+    let blocks = runbook::blocks()?;
+    let run: BTreeSet<&str> = RUN.into_iter().flatten().copied().collect();
+    let not_run: Vec<&String> = blocks.keys().filter(|heading| !run.contains(heading.as_str())).collect();
+    ensure!(not_run.is_empty(), "no test runs the blocks of docs/uninstall.md under {not_run:?}");
+    let gone: Vec<&&str> = run.iter().filter(|heading| !blocks.contains_key(**heading)).collect();
+    ensure!(gone.is_empty(), "docs/uninstall.md has no blocks under {gone:?}");
+    Ok(())
+}
