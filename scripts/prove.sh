@@ -29,7 +29,7 @@ sources() {
     case "$1" in
     *installed) ground+=(README.md examples scripts/image) ;;
     *chart) ground+=(scripts/chart.sh scripts/manifests.sh) ;;
-    uninstall) ground+=(docs/uninstall.md) ;;
+    *uninstall) ground+=(docs/uninstall.md) ;;
     esac
     case "$1" in
     fuzz) ;;
@@ -112,7 +112,7 @@ for target in $(targets); do
 done
 # What depends on the API server or the kubelet, once on the oldest minor, with the programs that `make test` takes.
 oldest=$(sed -n 's|^\tk8s.io/kubernetes v|v|p' "$PINNED/oldest.mod")
-for target in api chart installed refusals rights rollout rotation sync; do
+for target in api chart installed refusals rights rollout rotation sync uninstall; do
     prove "oldest-$target" env REKEY_PROVE= REKEY_KUBERNETES=oldest scripts/test.sh "--workspace --test $target -- --nocapture"
 done
 # Templates that nobody has written, with a seed that is in the log.
