@@ -27,13 +27,16 @@ mod network;
 mod origin;
 mod packed;
 mod regexp;
+mod render_error;
 mod request;
+mod rotation_proof;
 mod runes;
 mod secret_bytes;
 mod seed;
 mod spec_error;
 mod unbuilt;
 
+pub use render_error::RenderError;
 pub use secret_bytes::SecretBytes;
 pub use seed::Seed;
 pub use spec_error::SpecError;

@@ -3,7 +3,6 @@
 mod due;
 mod events;
 mod pending;
-mod proof;
 mod state;
 mod status;
 mod step;
@@ -18,12 +17,12 @@ use rekey_api::{
     rotator::Rotator,
 };
 
+pub use crate::rotation_proof::{Values, target};
 pub use due::{Due, due};
 pub use events::notices;
 pub use pending::{
     Leaving, Owner, Pending, Prepared, Stored, Trust, base_digest, candidates, first, lacks, members, merge, stored,
 };
-pub use proof::{Values, target};
 pub use state::{Begun, Effect, Move, Open, PolicyView, Seen, State, StoreView, Wait, Written};
 pub use status::{Record, begun, ended, failed, outcome_reason, record, refused, stalled, state};
 pub use step::{TRIES, pod_of_unseen_rollout, step};

@@ -3,7 +3,7 @@
 use rekey_api::condition::Reason;
 use thiserror::Error;
 
-use crate::render::RenderError;
+use crate::RenderError;
 
 /// One variant a rule; the text names the field and the fix.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -9,7 +9,8 @@ use super::{Fetched, Policy, Request};
 use crate::{
     digest::DigestKey,
     published::{Published, Rotated},
-    rotation::{Values, members, target},
+    render::json,
+    rotation_proof::{Values, target},
     store::{Locator, Pin},
 };
 
@@ -47,7 +48,7 @@ impl OpenRotation {
     /// The record of a publication of what was read, if that has the new values.
     pub(super) fn found(&self, policy: &Policy, fetched: &Fetched, key: &DigestKey) -> Option<Rotated> {
         let (_, read) = fetched.values.iter().find(|(request, _)| self.is_read_by(request))?;
-        let values = members(&self.key, self.properties.iter(), Some(read)).ok()?;
+        let values = json::texts(&read.bytes, &self.key, self.properties.iter()).ok()?;
         let place = Values { namespace: &policy.namespace, target: &target(&self.store, &self.key), id: &self.id };
         Some(place.record(&values, key)).filter(|record| record.digest == self.digest)
     }

@@ -65,6 +65,19 @@ pub fn document<'a>(value: &'a SecretBytes, key: &str) -> Result<&'a RawValue, R
     if depth(parsed.get()) <= MAX_DEPTH { Ok(parsed) } else { Err(not_json(key)) }
 }
 
+/// The named members of an object, as far as it has them, as values of a Secret.
+///
+/// # Errors
+/// As [`pick`].
+pub fn texts<'n>(
+    bytes: &SecretBytes,
+    key: &str,
+    names: impl Iterator<Item = &'n String>,
+) -> Result<BTreeMap<String, SecretBytes>, RenderError> {
+    let names: BTreeSet<&str> = names.map(String::as_str).collect();
+    Ok(pick(bytes, key, &names)?.into_iter().map(|(name, value)| (name.to_owned(), text(value))).collect())
+}
+
 /// A JSON value as the value of a Secret: strings as their text, `null` as nothing, all else as it stands in the store, byte
 /// for byte.
 #[must_use]

@@ -1,16 +1,21 @@
 //! The durable record of an open rotation, and how the store's value relates to it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rekey_api::names;
 
-use super::{
-    Plan,
-    proof::{Claim, Values},
+use super::Plan;
+use crate::{
+    SecretBytes, SpecError,
+    digest::DigestKey,
+    published::Rotated,
+    render::json,
+    rotation_proof::{Claim, Values},
+    store::RemoteValue,
+    time,
 };
-use crate::{SecretBytes, SpecError, digest::DigestKey, published::Rotated, render::json, store::RemoteValue, time};
 
 /// A rotation's pending Secret: private, immutable, and the only place of the new value until the store has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -231,12 +236,7 @@ pub fn members<'a>(
     names: impl Iterator<Item = &'a String>,
     read: Option<&RemoteValue>,
 ) -> Result<BTreeMap<String, SecretBytes>, SpecError> {
-    let Some(read) = read else {
-        return Ok(BTreeMap::new());
-    };
-    let names: BTreeSet<&str> = names.map(String::as_str).collect();
-    let found = json::pick(&read.bytes, key, &names)?;
-    Ok(found.into_iter().map(|(name, value)| (name.to_owned(), json::text(value))).collect())
+    read.map_or_else(|| Ok(BTreeMap::new()), |read| Ok(json::texts(&read.bytes, key, names)?))
 }
 
 fn digest(plan: &Plan, values: &BTreeMap<String, SecretBytes>, key: &DigestKey) -> String {
