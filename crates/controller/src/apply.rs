@@ -28,12 +28,11 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    context::{Context, workload_name},
+    cluster::{Answer, ObjectName, Owner, SecretRow, Version, WorkloadRow, workload_name},
+    context::Context,
     error::{Error, status},
     memory::Verified,
     notify,
-    rows::{Owner, SecretRow, Version, WorkloadRow},
-    table::{Answer, ObjectName},
 };
 
 /// Does one step of a policy's plan.
@@ -350,7 +349,7 @@ pub async fn finalizer(ctx: &Context, schedule: &RotationSchedule, hold: bool) -
         Ok(changed) => {
             let name = ObjectName::new(namespace, name);
             let before = ctx.known.schedules.get(&name);
-            ctx.known.schedules.update(&name, crate::rows::Object::from_object(changed, before.as_deref()));
+            ctx.known.schedules.update(&name, crate::cluster::Object::from_object(changed, before.as_deref()));
             Ok(())
         }
         Err(error) if status(&error) == Some(404) => Ok(()),

@@ -37,14 +37,13 @@ pub use self::{
     grants::grants,
 };
 use crate::{
+    cluster::{NamespaceAccess, ObjectName},
     context::Context,
     credentials::{ClusterCredentials, Place},
     error::Error,
-    namespaces::Standing,
     notify,
     pool::Pool,
-    store::StoreObject,
-    table::ObjectName,
+    store_kind::StoreObject,
 };
 
 /// See the [module documentation](self).
@@ -149,7 +148,7 @@ impl Connections {
 /// store, or that are closed by now. One that is needed again logs in anew.
 pub fn release(ctx: &Context) {
     ctx.connections.keep_used(|store, namespace| {
-        ctx.namespaces.standing(namespace) != Standing::Closed
+        ctx.namespaces.access(namespace) != NamespaceAccess::Closed
             && notify::uses_cluster_store(ctx, namespace, &store.name)
     });
 }

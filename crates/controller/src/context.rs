@@ -6,29 +6,24 @@ use chrono::{DateTime, Utc};
 use kube::Client;
 use rekey_api::{ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy};
 use rekey_core::{
-    chance::Chance,
-    digest::DigestKey,
-    policy::Policy,
-    store::Connect,
-    time::Clock,
-    workload::{Kind, WorkloadId},
+    chance::Chance, digest::DigestKey, policy::Policy, store::Connect, time::Clock, workload::WorkloadId,
 };
 
 use crate::{
+    cluster::{
+        NamespaceAccess, NamespaceRow, Object, ObjectName, Referent, SecretRow, Table, WorkloadRow, listings::Listings,
+        row_name,
+    },
     connections::Connections,
     error::Error,
     events::Events,
-    index::Referent,
-    listings::Listings,
     locks::Locks,
     memory::Memory,
     metrics::Metrics,
-    namespaces::{Namespaces, Standing},
+    namespaces::Namespaces,
     pages::Pages,
     pulse::Pulse,
-    queue::{Key, Queue},
-    rows::{NamespaceRow, Object, SecretRow, WorkloadRow},
-    table::{ObjectName, Table},
+    queue::Queue,
     turns::Turns,
     workshop::Workshop,
 };
@@ -101,24 +96,6 @@ impl Queues {
     }
 }
 
-impl Key for WorkloadId {
-    fn tenant(&self) -> &str {
-        &self.namespace
-    }
-}
-
-/// The name of a workload's row: tables have one name per object, and kinds share theirs.
-#[must_use]
-pub fn workload_name(id: &WorkloadId) -> ObjectName {
-    ObjectName::new(id.namespace.as_str(), row_name(id.kind, &id.name))
-}
-
-/// The same within its namespace.
-#[must_use]
-pub fn row_name(kind: Kind, name: &str) -> String {
-    format!("{}/{name}", kind.as_str())
-}
-
 /// What every reconciler works with.
 pub struct Context {
     /// For reads and writes, with a deadline each.
@@ -175,10 +152,10 @@ impl Context {
     /// # Errors
     /// When it is closed to us.
     pub fn is_open(&self, namespace: &str) -> Result<bool, Error> {
-        match self.namespaces.standing(namespace) {
-            Standing::Open => Ok(true),
-            Standing::Pending => Ok(false),
-            Standing::Closed => Err(Error::NamespaceNotOpened {
+        match self.namespaces.access(namespace) {
+            NamespaceAccess::Open => Ok(true),
+            NamespaceAccess::Pending => Ok(false),
+            NamespaceAccess::Closed => Err(Error::NamespaceNotOpened {
                 namespace: namespace.to_owned(),
                 account: self.settings.account.clone(),
             }),

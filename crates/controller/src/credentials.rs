@@ -22,7 +22,7 @@ use rekey_core::{
     time,
 };
 
-use crate::{context::Context, error::status, rows::owns_annotation};
+use crate::{cluster::owns_annotation, context::Context, error::status};
 
 /// Lifetime asked for; the API server may grant another.
 const TOKEN_SECONDS: i64 = 3600;

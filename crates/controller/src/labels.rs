@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tokio::task::AbortHandle;
 
 use crate::{
+    cluster::listings::{Listing, NAMESPACES},
     connections,
     context::Context,
-    listings::{Listing, NAMESPACES},
     watch,
 };
 

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::OwnedMutexGuard;
 
-use crate::table::ObjectName;
+use crate::cluster::ObjectName;
 
 /// See the [module documentation](self). A lock that nobody holds or waits for is forgotten with the next one that is
 /// taken.

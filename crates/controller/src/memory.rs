@@ -18,10 +18,9 @@ use rekey_core::{
 use tokio::time::Instant;
 
 use crate::{
+    cluster::{ObjectName, Version},
     connections::{ROUND, SMALL},
     pool::Share,
-    rows::Version,
-    table::ObjectName,
 };
 
 /// A marker that is taken off is written once more, and then left: two that disagree would restart it without end.

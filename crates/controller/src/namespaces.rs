@@ -10,23 +10,19 @@ use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessR
 use kube::{Api, api::PostParams};
 use tokio::task::AbortHandle;
 
-use crate::{connections, context::Context, error::Error, queue::Lane, table::ObjectName, watch};
+use crate::{
+    cluster::{NamespaceAccess, ObjectName},
+    connections,
+    context::Context,
+    error::Error,
+    queue::Lane,
+    watch,
+};
 
 /// A closed namespace is tried again after this time.
 const RECHECK: Duration = Duration::from_secs(30);
 /// How often the set of namespaces that hold our objects is compared with the watches.
 const ROUND: Duration = Duration::from_secs(2);
-
-/// How far a namespace is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// It has not been asked about yet, or its first lists are under way.
-    Pending,
-    /// The operator has no rights there.
-    Closed,
-    /// Its Secrets and workloads are known.
-    Open,
-}
 
 /// See the [module documentation](self).
 #[derive(Default)]
@@ -38,7 +34,7 @@ pub struct Namespaces {
 }
 
 struct Entry {
-    standing: Standing,
+    access: NamespaceAccess,
     checked: tokio::time::Instant,
     /// Kinds whose first list is complete.
     listed: BTreeSet<&'static str>,
@@ -48,8 +44,8 @@ struct Entry {
 impl Namespaces {
     /// How far `namespace` is.
     #[must_use]
-    pub fn standing(&self, namespace: &str) -> Standing {
-        self.state().get(namespace).map_or(Standing::Pending, |entry| entry.standing)
+    pub fn access(&self, namespace: &str) -> NamespaceAccess {
+        self.state().get(namespace).map_or(NamespaceAccess::Pending, |entry| entry.access)
     }
 
     /// A new object came: look soon whether its namespace is watched.
@@ -64,9 +60,9 @@ impl Namespaces {
             return false;
         };
         entry.listed.insert(kind); // a watch may fail and list again before the others have listed once
-        let complete = entry.listed.len() == watch::PER_NAMESPACE && entry.standing == Standing::Pending;
+        let complete = entry.listed.len() == watch::PER_NAMESPACE && entry.access == NamespaceAccess::Pending;
         if complete {
-            entry.standing = Standing::Open;
+            entry.access = NamespaceAccess::Open;
         }
         complete
     }
@@ -88,7 +84,7 @@ impl Namespaces {
 
     fn close(&self, namespace: &str) {
         if let Some(entry) = self.state().get_mut(namespace) {
-            entry.standing = Standing::Closed;
+            entry.access = NamespaceAccess::Closed;
             entry.tasks.drain(..).for_each(|task| task.abort());
         }
         self.wake();
@@ -98,7 +94,7 @@ impl Namespaces {
     #[cfg(test)]
     pub fn set_open(&self, namespace: &str) {
         let checked = tokio::time::Instant::now();
-        let entry = Entry { standing: Standing::Open, checked, listed: BTreeSet::new(), tasks: Vec::new() };
+        let entry = Entry { access: NamespaceAccess::Open, checked, listed: BTreeSet::new(), tasks: Vec::new() };
         self.state().insert(namespace.to_owned(), entry);
     }
 
@@ -122,7 +118,7 @@ pub async fn run(ctx: Arc<Context>) {
         for namespace in wanted {
             let due = match ctx.namespaces.state().get(&namespace) {
                 None => true,
-                Some(entry) => entry.standing == Standing::Closed && entry.checked.elapsed() >= RECHECK,
+                Some(entry) => entry.access == NamespaceAccess::Closed && entry.checked.elapsed() >= RECHECK,
             };
             if due && let Err(error) = open(&ctx, &namespace).await {
                 tracing::warn!(namespace, %error, "the namespace could not be asked about");
@@ -164,16 +160,16 @@ fn retire(ctx: &Context, wanted: &BTreeSet<String>) {
 /// Asks once whether the namespace is opened, and starts its watches if so.
 async fn open(ctx: &Arc<Context>, namespace: &str) -> Result<(), Error> {
     let allowed = allowed(ctx, namespace).await?;
-    let standing = if allowed { Standing::Pending } else { Standing::Closed };
-    let was = ctx.namespaces.standing(namespace);
-    let entry = Entry { standing, checked: tokio::time::Instant::now(), listed: BTreeSet::new(), tasks: Vec::new() };
+    let access = if allowed { NamespaceAccess::Pending } else { NamespaceAccess::Closed };
+    let was = ctx.namespaces.access(namespace);
+    let entry = Entry { access, checked: tokio::time::Instant::now(), listed: BTreeSet::new(), tasks: Vec::new() };
     ctx.namespaces.state().insert(namespace.to_owned(), entry);
     if allowed {
         let tasks = watch::namespace(ctx, namespace);
         if let Some(entry) = ctx.namespaces.state().get_mut(namespace) {
             entry.tasks = tasks;
         }
-    } else if was != Standing::Closed {
+    } else if was != NamespaceAccess::Closed {
         requeue(ctx, namespace);
     }
     Ok(())
@@ -236,16 +232,16 @@ mod tests {
     fn a_namespace_is_open_when_every_kind_of_consumer_is_known() {
         let namespaces = Namespaces::default();
         let checked = tokio::time::Instant::now();
-        let entry = Entry { standing: Standing::Pending, checked, listed: BTreeSet::new(), tasks: Vec::new() };
+        let entry = Entry { access: NamespaceAccess::Pending, checked, listed: BTreeSet::new(), tasks: Vec::new() };
         namespaces.state().insert("shop".to_owned(), entry);
         let usual = [Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::CronJob, Kind::Ingress];
         for kind in usual.into_iter().chain([Kind::ServiceAccount, Kind::Gateway]) {
             assert!(!namespaces.listed("shop", kind.as_str()));
         }
         assert!(!namespaces.listed("shop", "Secret"));
-        assert_eq!(namespaces.standing("shop"), Standing::Pending, "a Rollout that is named may exist");
+        assert_eq!(namespaces.access("shop"), NamespaceAccess::Pending, "a Rollout that is named may exist");
         assert!(namespaces.listed("shop", Kind::Rollout.as_str()));
-        assert_eq!(namespaces.standing("shop"), Standing::Open);
+        assert_eq!(namespaces.access("shop"), NamespaceAccess::Open);
         assert!(!namespaces.listed("shop", Kind::Rollout.as_str()), "it is told once");
     }
 }

@@ -6,9 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use rekey_api::{
     RotationSchedule, SecretPolicy,
-    policy::RemoteSource,
-    provider::Provider,
-    reference::{CaBundleKind, StoreKind, StoreRef},
+    reference::{StoreKind, StoreRef},
 };
 use rekey_core::{
     policy::effective_secret,
@@ -16,12 +14,12 @@ use rekey_core::{
 };
 
 use crate::{
+    cluster::{
+        Change, Holder, NamespaceRow, Object, ObjectName, Referent, Row, SecretRow, Table, WorkloadRow, stores_of,
+    },
     context::Context,
-    index::Referent,
     queue::Lane,
-    rows::{Holder, NamespaceRow, Object, SecretRow, WorkloadRow},
-    store::StoreObject,
-    table::{Change, ObjectName, Row, Table},
+    store_kind::StoreObject,
 };
 
 /// A `SecretPolicy`.
@@ -149,13 +147,6 @@ fn stores(row: &Object<SecretPolicy>) -> Vec<StoreRef> {
     let source = &policy.spec.source;
     let engine = source.vault_engine.iter().map(|engine| engine.store_ref.clone());
     source.remote.iter().flat_map(stores_of).chain(engine).collect()
-}
-
-/// The stores that a source names.
-pub fn stores_of(remote: &RemoteSource) -> impl Iterator<Item = StoreRef> {
-    let items = remote.data.iter().filter_map(|item| item.store_ref.clone());
-    let sets = remote.data_from.iter().filter_map(|set| set.store_ref.as_ref().map(StoreRef::from));
-    items.chain(sets).chain([remote.store_ref.clone()])
 }
 
 /// A namespace's labels, which grants may go by.
@@ -294,44 +285,4 @@ fn asks<K: Resource<DynamicType = ()>>(before: Option<&Object<K>>, now: Option<&
 fn wish(metadata: &ObjectMeta) -> impl PartialEq {
     let ObjectMeta { generation, annotations, deletion_timestamp, uid, finalizers, .. } = metadata;
     (generation, annotations, deletion_timestamp.is_some(), uid, finalizers)
-}
-
-/// Names of the Secrets that a store takes its credential, or the certificates it trusts, from.
-#[must_use]
-pub fn credentials(provider: &Provider) -> Vec<&str> {
-    let mut names = Vec::new();
-    if let Some(vault) = &provider.vault {
-        names.extend(vault.auth.token.iter().map(|token| token.secret_ref.name.as_str()));
-        names.extend(vault.auth.app_role.iter().map(|role| role.secret_ref.name.as_str()));
-        let bundle = vault.ca_bundle_ref.iter().filter(|bundle| bundle.kind == CaBundleKind::Secret);
-        names.extend(bundle.map(|bundle| bundle.name.as_str()));
-    }
-    let aws = provider.aws.as_ref().and_then(|aws| aws.auth.as_ref()?.secret_ref.as_ref());
-    if let Some(keys) = aws {
-        names.push(keys.access_key_id.name.as_str());
-        names.push(keys.secret_access_key.name.as_str());
-        names.extend(keys.session_token.iter().map(|key| key.name.as_str()));
-    }
-    names
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn every_secret_that_a_store_needs_is_watched() {
-        let vault = |auth, reference| {
-            let vault = json!({"server": "https://vault", "auth": auth, "caBundleRef": reference});
-            serde_json::from_value::<Provider>(json!({"vault": vault})).unwrap()
-        };
-        let bundle = |kind| json!({"kind": kind, "name": "roots", "key": "ca.crt"});
-        let token = json!({"token": {"secretRef": {"name": "login", "key": "token"}}});
-        let role = json!({"appRole": {"roleId": "r", "secretRef": {"name": "role", "key": "id"}}});
-        assert_eq!(credentials(&vault(token.clone(), bundle("ConfigMap"))), ["login"]);
-        assert_eq!(credentials(&vault(token, bundle("Secret"))), ["login", "roots"]);
-        assert_eq!(credentials(&vault(role, json!(null))), ["role"]);
-    }
 }

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 use crate::{
     apply,
+    cluster::{Object, ObjectName, Table},
     connections::{self, Room},
     context::Context,
     drive::{Next, Reconcile},
@@ -28,9 +29,7 @@ use crate::{
     memory::Read,
     notify,
     queue::Queue,
-    rows::Object,
     settle::{self, Kind},
-    table::{ObjectName, Table},
 };
 
 impl Kind for SecretPolicy {

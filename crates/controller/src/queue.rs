@@ -26,10 +26,11 @@ use std::{
     time::Duration,
 };
 
+use rekey_core::workload::WorkloadId;
 use tokio::{sync::Notify, time::Instant};
 
 use self::pace::Pace;
-use crate::fair::Fair;
+use crate::{cluster::ObjectName, fair::Fair};
 
 /// Every so many turns a routine key goes first.
 const ROUTINE_SHARE: u64 = 4;
@@ -46,6 +47,18 @@ const LATEST: Duration = Duration::from_millis(1024);
 pub trait Key: Clone + Eq + Hash + Send + 'static {
     /// Who shares a turn: the namespace.
     fn tenant(&self) -> &str;
+}
+
+impl Key for ObjectName {
+    fn tenant(&self) -> &str {
+        &self.namespace
+    }
+}
+
+impl Key for WorkloadId {
+    fn tenant(&self) -> &str {
+        &self.namespace
+    }
 }
 
 /// How soon a key is wanted.

@@ -19,16 +19,15 @@ use rekey_core::{
 use uuid::Uuid;
 
 use crate::{
-    apply, connections,
+    apply,
+    cluster::{NamespaceAccess, Object, ObjectName, Table},
+    connections,
     context::Context,
     drive::{Next, Reconcile},
     error::{Class, Error},
-    namespaces::{self, Standing},
-    notify,
+    namespaces, notify,
     queue::Queue,
-    rows::Object,
     settle::{self, Kind},
-    table::{ObjectName, Table},
 };
 
 impl Kind for RotationSchedule {
@@ -58,7 +57,7 @@ impl Reconcile for Schedules {
             return Ok(Next::Change);
         };
         let deleted = row.metadata().deletion_timestamp.is_some();
-        if deleted && ctx.namespaces.standing(&key.namespace) == Standing::Closed {
+        if deleted && ctx.namespaces.access(&key.namespace) == NamespaceAccess::Closed {
             // Its namespace goes, and our rights in it went first: nothing is left that could be finished.
             apply::release(ctx, row.metadata()).await?;
             return Ok(Next::Change);

@@ -8,6 +8,7 @@ use rekey_core::{chance::Chance, digest::DigestKey, store::Connect, time::Clock}
 use tokio::task::JoinHandle;
 
 use crate::{
+    cluster::listings::Listings,
     connections::Connections,
     context::{Context, Known, Queues, Settings},
     digest_key,
@@ -15,7 +16,6 @@ use crate::{
     error::Error,
     events::Events,
     labels,
-    listings::Listings,
     locks::Locks,
     memory::Memory,
     metrics::Metrics,

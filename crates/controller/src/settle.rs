@@ -12,11 +12,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{
+    cluster::{Object, ObjectName, Refers, Table},
     context::Context,
     error::Error,
-    index::Refers,
-    rows::Object,
-    table::{ObjectName, Table},
 };
 
 /// A kind whose status we write.
@@ -95,7 +93,7 @@ pub async fn settle<K>(
     object: &K,
     wanted: &K::Status,
     version: bool,
-    notify: fn(&Context, &crate::table::Change<Object<K>>),
+    notify: fn(&Context, &crate::cluster::Change<Object<K>>),
 ) -> Result<bool, Error>
 where
     K: Kind,

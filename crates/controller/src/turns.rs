@@ -9,7 +9,7 @@ use std::{
 use rekey_core::workload::WorkloadId;
 use tokio::sync::OwnedMutexGuard;
 
-use crate::{locks::Locks, table::ObjectName};
+use crate::{cluster::ObjectName, locks::Locks};
 
 /// See the [module documentation](self). Lost, everybody is looked at again.
 #[derive(Default)]

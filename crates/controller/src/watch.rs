@@ -29,15 +29,16 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 use self::events::Events;
 use crate::{
-    context::{Context, workload_name},
-    index::Refers,
-    listings::{CLUSTER_STORES, Listing, NAMESPACES},
+    cluster::{
+        Change, NamespaceRow, Object, ObjectName, Refers, Row, SecretRow, Table, WorkloadRow,
+        listings::{CLUSTER_STORES, Listing, NAMESPACES},
+        workload_name,
+    },
+    context::Context,
     namespaces, notify,
     pages::{self, Page},
     pulse::Running,
     queue::{Lane, Queue},
-    rows::{NamespaceRow, Object, SecretRow, WorkloadRow},
-    table::{Change, ObjectName, Row, Table},
 };
 
 /// Lists that must be complete before a namespace counts as open. A kind that this cluster does not have counts as

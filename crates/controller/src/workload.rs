@@ -18,13 +18,13 @@ use rekey_core::{
 
 use crate::{
     apply,
-    context::{Context, workload_name},
+    cluster::{NamespaceAccess, ObjectName, workload_name},
+    context::Context,
     drive::{Next, Reconcile},
     error::Error,
     memory::MARKS,
-    namespaces, notify, pages,
+    notify, pages,
     queue::{Lane, Queue},
-    table::ObjectName,
 };
 
 /// Labels by which controllers tell the pods of one template from those of another.
@@ -72,7 +72,7 @@ async fn ensure(ctx: &Context, key: &WorkloadId) -> Result<Next, Error> {
     let Some(row) = ctx.known.workloads.get(&workload_name(key)) else {
         return Ok(Next::Change);
     };
-    if ctx.namespaces.standing(&key.namespace) != namespaces::Standing::Open {
+    if ctx.namespaces.access(&key.namespace) != NamespaceAccess::Open {
         return Ok(Next::Change); // not all of it is known yet; everything is wanted again when it is
     }
     let workload = &row.0;

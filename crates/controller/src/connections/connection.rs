@@ -25,7 +25,7 @@ use super::{
     spec_or_store,
     turns::{Line, Turn},
 };
-use crate::{context::Context, error::Error, notify, queue::Lane, store::StoreObject, table::ObjectName};
+use crate::{cluster::ObjectName, context::Context, error::Error, notify, queue::Lane, store_kind::StoreObject};
 
 /// A key that is taken for a wrong spelling is looked at again after this time: it may be there by then, and a right may
 /// have been given.

@@ -9,11 +9,12 @@ use rekey_core::{
 };
 
 use crate::{
+    cluster::{
+        NamespaceRow, ObjectName,
+        listings::{CLUSTER_STORES, Listing, NAMESPACES},
+    },
     context::Context,
     error::Error,
-    listings::{CLUSTER_STORES, Listing, NAMESPACES},
-    rows::NamespaceRow,
-    table::ObjectName,
 };
 
 /// The grants of one store, seen by one namespace.

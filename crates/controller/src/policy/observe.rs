@@ -17,11 +17,10 @@ use rekey_core::{
 };
 
 use crate::{
+    cluster::{Holder, Managed, ObjectName, SecretRow, Uid, Version, other_annotations, own_tags},
     context::Context,
     error::{Error, status},
     memory::{Read, Verified},
-    rows::{Holder, Managed, SecretRow, Uid, Version, other_annotations, own_tags},
-    table::ObjectName,
 };
 
 /// Looks.

@@ -16,10 +16,10 @@ use rekey_core::{
 use serde::de::DeserializeOwned;
 
 use crate::{
+    cluster::ObjectName,
     context::Context,
     credentials,
     error::{Error, status},
-    table::ObjectName,
 };
 
 /// Reads a template.

@@ -21,13 +21,12 @@ use rekey_core::{
 
 use super::{new_id, read};
 use crate::{
+    cluster::{Holder, ObjectName, SecretRow},
     connections,
     context::Context,
     error::{Error, status},
     pages,
     policy::observe::values,
-    rows::{Holder, SecretRow},
-    table::ObjectName,
     workload,
 };
 

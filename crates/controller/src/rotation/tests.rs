@@ -24,8 +24,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
+    cluster::{NamespaceAccess, SecretRow, Version},
     context::Settings,
-    rows::{SecretRow, Version},
     run::{self, Parts},
 };
 

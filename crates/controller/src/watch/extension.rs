@@ -12,7 +12,10 @@ use rekey_core::workload::Kind;
 use tokio::task::AbortHandle;
 
 use super::{Feed, Presence, consumers, listed, run};
-use crate::{context::Context, rows::WorkloadRow, table::ObjectName};
+use crate::{
+    cluster::{ObjectName, WorkloadRow},
+    context::Context,
+};
 
 /// A kind that not every cluster has is waited for so long: whatever does not answer belongs to somebody's extension.
 const PATIENCE: Duration = Duration::from_secs(30);

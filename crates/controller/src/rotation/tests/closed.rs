@@ -23,7 +23,7 @@ async fn a_deleted_schedule_is_let_go_at_once() {
         let world = closed(deleted(object)).await;
         assert_eq!(finalizers(&world), json!([]), "{what}");
         assert_eq!(world.asked("DELETE"), 0, "{what}: nobody may delete the pending Secret");
-        assert_eq!(world.ctx.namespaces.standing("shop"), Standing::Closed, "{what}");
+        assert_eq!(world.ctx.namespaces.access("shop"), NamespaceAccess::Closed, "{what}");
     }
 }
 
@@ -31,5 +31,5 @@ async fn a_deleted_schedule_is_let_go_at_once() {
 async fn one_that_is_not_deleted_is_not() {
     let world = closed(publishing(schedule("k", &[]))).await;
     assert_eq!(finalizers(&world), json!([names::FINALIZER]));
-    assert_eq!(world.ctx.namespaces.standing("shop"), Standing::Open);
+    assert_eq!(world.ctx.namespaces.access("shop"), NamespaceAccess::Open);
 }

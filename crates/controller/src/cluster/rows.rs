@@ -1,6 +1,5 @@
 //! The rows of the tables: what is kept of each kind.
 
-mod identity;
 mod secret;
 #[cfg(test)]
 mod tests;
@@ -25,15 +24,9 @@ use rekey_core::{SpecError, bounds::Bounded, policy::Policy, workload::Workload}
 use serde::Serialize;
 use serde_json::json;
 
-pub use self::{
-    identity::{Uid, Version},
-    secret::{Holder, Managed, Owner, SecretRow, other_annotations, own_tags},
-};
-use crate::{
-    error::Error,
-    index::{References, Referent, Refers},
-    table::Row,
-};
+pub use self::secret::{Holder, Managed, Owner, SecretRow, other_annotations, own_tags};
+use super::{References, Referent, Refers, Row, Uid, Version};
+use crate::error::Error;
 
 /// The annotations by which people ask for something: of our own kinds only these are read.
 const ASKED: [&str; 6] = [

@@ -10,43 +10,7 @@ use std::{
 
 pub use self::late::Writing;
 use self::late::{Gone, Writes};
-use crate::{
-    index::{Index, References, Referent},
-    rows::Version,
-};
-
-/// An object's name; the namespace is empty for cluster-scoped kinds.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ObjectName {
-    /// Namespace.
-    pub namespace: String,
-    /// Name.
-    pub name: String,
-}
-
-impl ObjectName {
-    /// A name.
-    #[must_use]
-    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
-    }
-}
-
-impl std::fmt::Display for ObjectName {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.namespace.is_empty() {
-            formatter.write_str(&self.name)
-        } else {
-            write!(formatter, "{}/{}", self.namespace, self.name)
-        }
-    }
-}
-
-impl crate::queue::Key for ObjectName {
-    fn tenant(&self) -> &str {
-        &self.namespace
-    }
-}
+use super::{ObjectName, References, Referent, Version, index::Index};
 
 /// What a row must tell.
 pub trait Row: Send + Sync + 'static {

@@ -1,15 +1,20 @@
 //! Finds the rows that refer to an object, without looking at all of them: a namespace may hold thousands of policies
 //! and Secrets, and each Secret that changes asks who is concerned.
 //!
-//! The index of a table is kept by [`Table`](crate::table::Table) where a row comes, changes or goes, and nowhere else.
+//! The index of a table is kept by [`Table`](crate::cluster::Table) where a row comes, changes or goes, and nowhere else.
 
 use std::collections::BTreeSet;
 
 use kube::Resource;
-use rekey_api::{ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy};
+use rekey_api::{
+    ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy,
+    policy::RemoteSource,
+    provider::Provider,
+    reference::{CaBundleKind, StoreRef},
+};
 use rekey_core::{policy::effective_secret, workload::Kind};
 
-use crate::{context::row_name, notify};
+use super::row_name;
 
 /// The kind of an object that rows refer to, by its name in their namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,7 +42,7 @@ impl Refers for SecretPolicy {
     fn references(&self) -> References {
         let mut all = References::from([(Referent::Secret, effective_secret(self))]);
         if let Some(remote) = &self.spec.source.remote {
-            all.extend(notify::stores_of(remote).map(|store| (Referent::Store, store.name)));
+            all.extend(stores_of(remote).map(|store| (Referent::Store, store.name)));
         }
         let named = self.spec.rollout.consumers.iter().filter_map(|at| Some((Kind::named(at)?, &at.name)));
         all.extend(named.map(|(kind, name)| (Referent::Workload, row_name(kind, name))));
@@ -56,7 +61,7 @@ impl Refers for RotationSchedule {
 
 impl Refers for RemoteStore {
     fn references(&self) -> References {
-        notify::credentials(&self.spec.provider).into_iter().map(|name| (Referent::Secret, name.to_owned())).collect()
+        credentials(&self.spec.provider).into_iter().map(|name| (Referent::Secret, name.to_owned())).collect()
     }
 }
 
@@ -64,6 +69,32 @@ impl Refers for ClusterRemoteStore {
     fn references(&self) -> References {
         References::new()
     }
+}
+
+/// The stores that a source names.
+pub fn stores_of(remote: &RemoteSource) -> impl Iterator<Item = StoreRef> {
+    let items = remote.data.iter().filter_map(|item| item.store_ref.clone());
+    let sets = remote.data_from.iter().filter_map(|set| set.store_ref.as_ref().map(StoreRef::from));
+    items.chain(sets).chain([remote.store_ref.clone()])
+}
+
+/// Names of the Secrets that a store takes its credential, or the certificates it trusts, from.
+#[must_use]
+pub fn credentials(provider: &Provider) -> Vec<&str> {
+    let mut names = Vec::new();
+    if let Some(vault) = &provider.vault {
+        names.extend(vault.auth.token.iter().map(|token| token.secret_ref.name.as_str()));
+        names.extend(vault.auth.app_role.iter().map(|role| role.secret_ref.name.as_str()));
+        let bundle = vault.ca_bundle_ref.iter().filter(|bundle| bundle.kind == CaBundleKind::Secret);
+        names.extend(bundle.map(|bundle| bundle.name.as_str()));
+    }
+    let aws = provider.aws.as_ref().and_then(|aws| aws.auth.as_ref()?.secret_ref.as_ref());
+    if let Some(keys) = aws {
+        names.push(keys.access_key_id.name.as_str());
+        names.push(keys.secret_access_key.name.as_str());
+        names.extend(keys.session_token.iter().map(|key| key.name.as_str()));
+    }
+    names
 }
 
 /// See the [module documentation](self). One ordered set: most objects are referred to by one row, and a set for each
@@ -151,5 +182,19 @@ mod tests {
         }}}});
         let store: RemoteStore = serde_json::from_value(store).unwrap();
         assert_eq!(store.references(), references(&[(Referent::Secret, "token")]));
+    }
+
+    #[test]
+    fn every_secret_that_a_store_needs_is_watched() {
+        let vault = |auth, reference| {
+            let vault = json!({"server": "https://vault", "auth": auth, "caBundleRef": reference});
+            serde_json::from_value::<Provider>(json!({"vault": vault})).unwrap()
+        };
+        let bundle = |kind| json!({"kind": kind, "name": "roots", "key": "ca.crt"});
+        let token = json!({"token": {"secretRef": {"name": "login", "key": "token"}}});
+        let role = json!({"appRole": {"roleId": "r", "secretRef": {"name": "role", "key": "id"}}});
+        assert_eq!(credentials(&vault(token.clone(), bundle("ConfigMap"))), ["login"]);
+        assert_eq!(credentials(&vault(token, bundle("Secret"))), ["login", "roots"]);
+        assert_eq!(credentials(&vault(role, json!(null))), ["role"]);
     }
 }

@@ -10,8 +10,7 @@ use rekey_core::{
 };
 use uuid::Uuid;
 
-use super::identity::{Uid, Version};
-use crate::table::Row;
+use super::{Row, Uid, Version};
 
 /// Bytes of an object's name at most. What is longer names nobody.
 const NAME: usize = 253;

@@ -6,8 +6,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use super::ObjectName;
-use crate::rows::Version;
+use crate::cluster::{ObjectName, Version};
 
 /// See the [module documentation](self).
 #[derive(Debug, Default)]

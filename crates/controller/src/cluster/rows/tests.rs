@@ -2,7 +2,7 @@ use k8s_openapi::api::apps::v1::DaemonSet;
 use rekey_core::workload::Project as _;
 
 use super::*;
-use crate::table::{ObjectName, Table};
+use crate::cluster::{ObjectName, Table};
 
 fn policy(metadata: &serde_json::Value) -> Object<SecretPolicy> {
     let policy = json!({"metadata": metadata, "spec": {"source": {}}});
