@@ -66,12 +66,8 @@ words! {
         AllCurrent,
         /// Nobody knows what some consumers held before the first publication; all others are on the published revision.
         Assumed,
-        /// No rotation is open.
-        Idle,
         /// The last rotation completed.
         Rotated,
-        /// The store answers and its credentials are valid.
-        Connected,
         // On the way.
         /// A change is on its way.
         Progressing,
@@ -86,14 +82,8 @@ words! {
         // Waiting on purpose.
         /// `spec.suspend` is true.
         Suspended,
-        /// Waits for `rekey.dev/rotation-approved`.
-        AwaitingApproval,
-        /// Waits for the next window.
-        AwaitingWindow,
         /// Stopped before a step whose safety is not known.
         Held,
-        /// The workload's rollout is paused.
-        WorkloadPaused,
         // Dependencies.
         /// The source is not responding; the last published value is served.
         ServingLastKnown,
@@ -162,8 +152,6 @@ words! {
         AddressNotAllowed,
         /// Another schedule rotates the same policy or the same role.
         DuplicateSchedule,
-        /// The users of an alternating pair are not set up; the message has the statements to run.
-        SlotsNotReady,
         /// The object belongs to another cluster or another owner.
         ForeignOwner,
         // Rotation and rollout.
@@ -171,8 +159,6 @@ words! {
         RotationOverdue,
         /// The new value failed and the old one is back everywhere.
         RolledBack,
-        /// A newer rotation took over.
-        Superseded,
         /// Retries are used up; no more writes until somebody acts.
         Failed,
         /// Somebody else changed the properties that this schedule rotates.
@@ -182,12 +168,6 @@ words! {
         PendingNotProven,
         /// Somebody else removed our marker or reference twice.
         MarkerReverted,
-        /// The old credential cannot be retired yet.
-        RetirementBlocked,
-        /// The clock jumped or differs from the store's.
-        ClockSkew,
-        /// The schedule's period is shorter than one rotation takes.
-        PeriodTooShort,
         /// A consumer did not become healthy before its deadline.
         ConsumerFailed,
         /// The API server refused or failed a request.

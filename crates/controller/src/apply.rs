@@ -30,7 +30,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     cluster::{Answer, ObjectName, Owner, SecretRow, Version, WorkloadRow, workload_name},
     context::Context,
-    error::{Error, status},
+    error::{Error, Operation, status},
     memory::Verified,
     notify,
 };
@@ -86,7 +86,7 @@ async fn data(api: &Api<Secret>, name: &ObjectName, desired: &Desired) -> Result
     let mut params = PatchParams::apply(names::MANAGER);
     params.force = over.is_some();
     let body = Patch::Apply(manifest(desired, over.as_ref()));
-    let applied = api.patch(&desired.name, &params, &body).await.map_err(Error::api("apply Secret", name))?;
+    let applied = api.patch(&desired.name, &params, &body).await.map_err(Error::api(Operation::ApplySecret, name))?;
     if over.is_none() && is_shared(&applied) {
         return withdraw(api, name).await;
     }
@@ -116,7 +116,7 @@ async fn clear(api: &Api<Secret>, name: &ObjectName, desired: &Desired) -> Resul
         (Surplus::Nothing, _) => false,
     };
     let surplus = if is_first {
-        let secret = api.get(&desired.name).await.map_err(Error::api("read Secret", name))?;
+        let secret = api.get(&desired.name).await.map_err(Error::api(Operation::ReadSecret, name))?;
         let keys = secret.data.iter().flatten().map(|(key, _)| key);
         if secret.immutable == Some(true) { Vec::new() } else { desired.surplus(keys) }
     } else {
@@ -151,7 +151,7 @@ async fn take_off(
     }
     let body = Patch::Strategic(json!({"metadata": metadata, "data": gone(keys)}));
     let params = PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() };
-    api.patch(&name.name, &params, &body).await.map_err(Error::api("remove what is not wanted from Secret", name))
+    api.patch(&name.name, &params, &body).await.map_err(Error::api(Operation::TrimSecret, name))
 }
 
 /// Writes the record of a Secret that somebody else makes. No server-side apply: it would take away what an earlier one
@@ -175,7 +175,7 @@ async fn record(ctx: &Context, api: &Api<Secret>, name: &ObjectName, desired: &D
     }
     let params = PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() };
     let body = Patch::Strategic(json!({ "metadata": metadata }));
-    api.patch(&desired.name, &params, &body).await.map_err(Error::api("write the record of Secret", name))
+    api.patch(&desired.name, &params, &body).await.map_err(Error::api(Operation::RecordSecret, name))
 }
 
 /// Deletes a Secret that has not changed since it was looked at.
@@ -187,7 +187,7 @@ async fn remove(ctx: &Context, name: &ObjectName, over: &ObjectVersion) -> Resul
     match api.delete(&name.name, &params).await {
         Ok(_) => Ok(()),
         Err(error) if status(&error) == Some(404) => Ok(()),
-        Err(error) => Err(Error::api("delete Secret", name)(error)),
+        Err(error) => Err(Error::api(Operation::DeleteSecret, name)(error)),
     }
 }
 
@@ -222,7 +222,7 @@ async fn withdraw(api: &Api<Secret>, name: &ObjectName) -> Result<Secret, Error>
     let body = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name.name}});
     api.patch(&name.name, &PatchParams::apply(names::MANAGER).force(), &Patch::Apply(&body))
         .await
-        .map_err(Error::api("withdraw from Secret", name))?;
+        .map_err(Error::api(Operation::WithdrawFromSecret, name))?;
     Err(SpecError::field(
         "spec.target.name",
         format!("Secret {:?} was made by somebody else in this moment", name.name),
@@ -247,7 +247,7 @@ pub async fn marker(ctx: &Context, workload: &Workload, marker: &Marker) -> Resu
         // A marker would replace no pod of theirs, and no decision asks for one.
         Kind::CronJob | Kind::Ingress | Kind::Gateway | Kind::ServiceAccount => return Ok(()),
     };
-    let written = written.map_err(Error::api("write the restart marker of", &workload.id))?;
+    let written = written.map_err(Error::api(Operation::WriteMarker, &workload.id))?;
     // The watch will bring it too; until then other consumers already see that this one is on its way.
     if let Some(change) = ctx.known.workloads.update(&workload_name(&workload.id), WorkloadRow(written)) {
         notify::workload(ctx, &change);
@@ -313,7 +313,7 @@ pub async fn pending(ctx: &Context, plan: &Plan, prepared: &Prepared) -> Result<
     match api.create(&params, &secret).await {
         Ok(_) => Ok(()),
         Err(error) if status(&error) == Some(409) => Ok(()),
-        Err(error) => Err(Error::api("create pending Secret", name)(error)),
+        Err(error) => Err(Error::api(Operation::CreatePending, name)(error)),
     }
 }
 
@@ -330,7 +330,7 @@ pub async fn drop_pending(ctx: &Context, namespace: &str, name: &str, uid: &str)
     match api.delete(name, &params).await {
         Ok(_) => Ok(()),
         Err(error) if matches!(status(&error), Some(404 | 409)) => Ok(()),
-        Err(error) => Err(Error::api("delete pending Secret", name)(error)),
+        Err(error) => Err(Error::api(Operation::DeletePending, name)(error)),
     }
 }
 
@@ -353,7 +353,7 @@ pub async fn finalizer(ctx: &Context, schedule: &RotationSchedule, hold: bool) -
             Ok(())
         }
         Err(error) if status(&error) == Some(404) => Ok(()),
-        Err(error) => Err(Error::api("change the finalizer of", format!("RotationSchedule {name}"))(error)),
+        Err(error) => Err(Error::api(Operation::ChangeFinalizer, format!("RotationSchedule {name}"))(error)),
     }
 }
 
@@ -372,7 +372,7 @@ pub async fn release(ctx: &Context, schedule: &ObjectMeta) -> Result<(), Error> 
     match api.patch_metadata(&name, &params, &body).await {
         Ok(_) => Ok(()),
         Err(error) if status(&error) == Some(404) => Ok(()),
-        Err(error) => Err(Error::api("change the finalizer of", format!("RotationSchedule {name}"))(error)),
+        Err(error) => Err(Error::api(Operation::ChangeFinalizer, format!("RotationSchedule {name}"))(error)),
     }
 }
 

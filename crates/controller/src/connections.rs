@@ -22,11 +22,10 @@ use rekey_api::{
     store::{Access, GrantOperation},
 };
 use rekey_core::{
-    SpecError,
     consent::User,
     grant::{Target, Wish},
     policy::Source,
-    store::{StoreError, StoreErrorKind, provider},
+    store::provider,
 };
 use tokio::sync::OnceCell;
 
@@ -211,8 +210,7 @@ pub async fn connect<K: StoreObject>(ctx: &Context, object: &K, namespace: &str)
         let is_ambient_allowed = K::STORE == StoreKind::ClusterRemoteStore || ctx.settings.allow_ambient_credentials;
         let user = User { label: label.clone(), places: parsed.places };
         let credentials = ClusterCredentials::new(ctx, place, user, is_ambient_allowed);
-        let store =
-            ctx.connect.connect(&spec, credentials).await.map_err(|error| spec_or_store(error, "open", &label))?;
+        let store = ctx.connect.connect(&spec, credentials).await.map_err(Error::store("open", &label))?;
         Ok::<_, Error>(Arc::new(Client::new(
             store,
             &spec.limits,
@@ -224,16 +222,6 @@ pub async fn connect<K: StoreObject>(ctx: &Context, object: &K, namespace: &str)
     let turns = ctx.connections.turns(&name, namespace, ctx.settings.concurrency);
     let (access, namespace) = (spec.access, namespace.to_owned());
     Ok(Connection { label, access, kind: K::STORE, name, namespace, is_own, afresh: false, client, turns })
-}
-
-/// What is not built yet is a matter of the spec, not of the store.
-fn spec_or_store(error: StoreError, operation: &'static str, label: &str) -> Error {
-    match error.text.split_once(" is not supported yet") {
-        Some((field, fix)) if error.kind == StoreErrorKind::Invalid => {
-            SpecError::not_yet(field, fix.trim_start_matches([';', ':', ' '])).into()
-        }
-        _ => Error::store(operation, label)(error),
-    }
 }
 
 /// Whether a policy of `namespace` may use what its source names, by what the stores and their grants say now: keys are

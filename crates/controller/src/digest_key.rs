@@ -7,7 +7,7 @@ use kube::{Api, Client, api::PostParams};
 use rekey_api::names;
 use rekey_core::{SecretBytes, SpecError, chance::Chance, digest::DigestKey};
 
-use crate::error::{Class, Error, status};
+use crate::error::{Class, Error, Operation, status};
 
 const NAME: &str = "rekey-digest-key";
 const FIELD: &str = "key";
@@ -46,15 +46,15 @@ pub async fn wait(client: &Client, namespace: &str, chance: &dyn Chance) -> Resu
 async fn load(client: &Client, namespace: &str, chance: &dyn Chance) -> Result<DigestKey, Error> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let object = || format!("Secret {namespace}/{NAME}");
-    let found = api.get_opt(NAME).await.map_err(Error::api("read the digest key from", object()))?;
+    let found = api.get_opt(NAME).await.map_err(Error::api(Operation::ReadDigestKey, object()))?;
     let secret = match found {
         Some(secret) => secret,
         None => match api.create(&PostParams::default(), &fresh(chance)).await {
             Ok(secret) => secret,
             Err(error) if status(&error) == Some(409) => {
-                api.get(NAME).await.map_err(Error::api("read the digest key from", object()))?
+                api.get(NAME).await.map_err(Error::api(Operation::ReadDigestKey, object()))?
             }
-            Err(error) => return Err(Error::api("create the digest key in", object())(error)),
+            Err(error) => return Err(Error::api(Operation::CreateDigestKey, object())(error)),
         },
     };
     let key = secret.data.and_then(|mut data| data.remove(FIELD)).map(|value| value.0).unwrap_or_default();

@@ -1,5 +1,7 @@
 //! What can go wrong, and the one table that says what follows from it.
 
+mod operation;
+
 use std::time::Duration;
 
 use rekey_api::{condition::Reason, names::ROLE_NAMESPACE, reference::StoreKind};
@@ -11,6 +13,8 @@ use rekey_core::{
     summary::Situation,
 };
 use thiserror::Error;
+
+pub use self::operation::Operation;
 
 /// A failed operation, with the object it was about.
 #[derive(Debug, Error)]
@@ -107,10 +111,10 @@ pub enum Error {
         source: StoreError,
     },
     /// The API server refused or did not answer.
-    #[error("{operation} {object}: {}", explain(operation, source))]
+    #[error("{operation} {object}: {}", explain(*operation, source))]
     Api {
         /// What was tried.
-        operation: &'static str,
+        operation: Operation,
         /// The object.
         object: String,
         /// Why it failed.
@@ -149,15 +153,18 @@ pub enum Class {
 
 impl Error {
     /// An API failure.
-    pub fn api(operation: &'static str, object: impl std::fmt::Display) -> impl FnOnce(kube::Error) -> Self {
+    pub fn api(operation: Operation, object: impl std::fmt::Display) -> impl FnOnce(kube::Error) -> Self {
         let object = object.to_string();
         move |source| Self::Api { operation, object, source: Box::new(source) }
     }
 
-    /// A store failure.
+    /// A store failure. What a provider does not support yet is a matter of the spec, not of the store.
     pub fn store(operation: &'static str, store: impl std::fmt::Display) -> impl FnOnce(StoreError) -> Self {
         let store = store.to_string();
-        move |source| Self::Store { operation, store, source }
+        move |source| match source.kind {
+            StoreErrorKind::NotSupported { field } => SpecError::not_yet(field, &source.text).into(),
+            _ => Self::Store { operation, store, source },
+        }
     }
 
     /// A use of a store that it does not allow.
@@ -192,6 +199,7 @@ impl Error {
                 StoreErrorKind::Unavailable | StoreErrorKind::Conflict => Reason::Unavailable,
                 StoreErrorKind::Invalid => Reason::StoreNotReady,
                 StoreErrorKind::InvalidKey => Reason::InvalidSpec,
+                StoreErrorKind::NotSupported { .. } => Reason::NotSupportedYet,
                 StoreErrorKind::Malformed => Reason::InvalidData,
                 StoreErrorKind::TooMuch => Reason::SecretTooLarge,
             },
@@ -231,7 +239,7 @@ impl Error {
                 Class::Denied
             }
             Self::Store { source, .. } => match source.kind {
-                StoreErrorKind::InvalidKey => Class::Spec,
+                StoreErrorKind::InvalidKey | StoreErrorKind::NotSupported { .. } => Class::Spec,
                 StoreErrorKind::Denied | StoreErrorKind::Invalid => Class::Denied,
                 StoreErrorKind::Conflict => Class::Conflict,
                 StoreErrorKind::NotFound
@@ -357,13 +365,12 @@ pub fn status(error: &kube::Error) -> Option<u16> {
     }
 }
 
-/// What the API server said. Texts about a write that carries values may be anybody's (webhooks, policies) and quote
-/// what was sent: of those only the code, the reason and the fields are told.
-fn explain(operation: &str, error: &kube::Error) -> String {
+/// What the API server said; where values are at stake, the code, the reason and the fields alone.
+fn explain(operation: Operation, error: &kube::Error) -> String {
     let kube::Error::Api(status) = error else {
         return "the API server did not answer as expected".to_owned();
     };
-    if !operation.ends_with("Secret") {
+    if !operation.carries_values() {
         return format!("{} ({})", status.message, status.code);
     }
     let causes = status.details.iter().flat_map(|details| &details.causes);

@@ -14,7 +14,7 @@ use crate::{
     cluster::{NamespaceAccess, ObjectName},
     connections,
     context::Context,
-    error::Error,
+    error::{Error, Operation},
     queue::Lane,
     watch,
 };
@@ -218,7 +218,7 @@ async fn allowed(ctx: &Context, namespace: &str) -> Result<bool, Error> {
     let answer = api
         .create(&PostParams::default(), &review)
         .await
-        .map_err(Error::api("ask for rights in", format!("namespace {namespace}")))?;
+        .map_err(Error::api(Operation::AskForRights, format!("namespace {namespace}")))?;
     Ok(answer.status.is_some_and(|status| status.allowed))
 }
 

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, api::ListParams};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::error::Error;
+use crate::error::{Error, Operation};
 
 /// How much a list asks for at a time.
 #[derive(Clone, Copy, Debug)]
@@ -97,7 +97,7 @@ impl Pods<'_> {
         let (mut found, mut seen) = (Vec::new(), 0);
         loop {
             let turn = pages.turn(POD).await;
-            let page = api.list(&params).await.map_err(Error::api("list the pods of", &object))?;
+            let page = api.list(&params).await.map_err(Error::api(Operation::ListPods, &object))?;
             seen += page.items.len();
             found.extend(page.items.iter().filter_map(&of));
             params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::{
     cluster::{Object, ObjectName, Refers, Table},
     context::Context,
-    error::Error,
+    error::{Error, Operation},
 };
 
 /// A kind whose status we write.
@@ -81,7 +81,7 @@ fn params() -> PatchParams {
 }
 
 fn failed<K: Kind>(name: &ObjectName) -> impl FnOnce(kube::Error) -> Error {
-    Error::api("write the status of", format!("{} {name}", K::kind(&())))
+    Error::api(Operation::WriteStatus, format!("{} {name}", K::kind(&())))
 }
 
 /// As [`status`], and makes the tables and everybody who watches the object know.

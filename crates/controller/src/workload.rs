@@ -108,7 +108,7 @@ async fn ensure(ctx: &Context, key: &WorkloadId) -> Result<Next, Error> {
         Decision::Leave | Decision::LookAtPods => Ok(Next::Change),
         Decision::Gather(until) => Ok(Next::After((until - now).to_std().unwrap_or_default())),
         Decision::Hold(reason) => {
-            tracing::info!(reason, "held on an older value");
+            tracing::info!(%reason, "held on an older value");
             Ok(Next::Change)
         }
         Decision::Restart { marker, because } => {

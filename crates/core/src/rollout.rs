@@ -22,7 +22,7 @@ pub use turn::{Turn, failure, jobs_known, recheck, reloaded, turn};
 
 use crate::{
     published::Published,
-    workload::{Kind, Marker, Progress, Use, Workload},
+    workload::{Kind, Marker, Progress, Use, Waiting, Workload},
 };
 
 /// Changes within this time of the first are rolled out together.
@@ -103,8 +103,8 @@ pub enum Decision {
     LookAtPods,
     /// Not before this time, so that changes that come together cause one restart.
     Gather(DateTime<Utc>),
-    /// It may not be restarted now; the text says why.
-    Hold(String),
+    /// It may not be restarted now.
+    Hold(Waiting),
     /// Write this marker on the pod template.
     Restart {
         /// The whole new marker.
@@ -174,10 +174,8 @@ pub fn decide(workload: &Workload, inputs: &[Input], pods: Option<&[Pod]>, now: 
     let Some(first) = first_change(&outdated) else {
         return Decision::Leave;
     };
-    if let Progress::Waiting(reason) = &workload.progress
-        && reason.contains("paused")
-    {
-        return Decision::Hold(reason.clone());
+    if workload.progress == Progress::Waiting(Waiting::Paused) {
+        return Decision::Hold(Waiting::Paused);
     }
     if let Some(until) = gathering(first, now) {
         return Decision::Gather(until);

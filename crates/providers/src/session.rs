@@ -278,7 +278,8 @@ pub(crate) fn is_passing(kind: StoreErrorKind) -> bool {
         | StoreErrorKind::Denied
         | StoreErrorKind::Conflict
         | StoreErrorKind::Invalid
-        | StoreErrorKind::InvalidKey => false,
+        | StoreErrorKind::InvalidKey
+        | StoreErrorKind::NotSupported { .. } => false,
     }
 }
 

@@ -136,7 +136,9 @@ impl Client {
             Some(StoreErrorKind::Throttled) => "throttled",
             Some(StoreErrorKind::Unavailable) => "unavailable",
             Some(StoreErrorKind::Conflict) => "conflict",
-            Some(StoreErrorKind::Invalid | StoreErrorKind::InvalidKey) => "invalid",
+            Some(StoreErrorKind::Invalid | StoreErrorKind::InvalidKey | StoreErrorKind::NotSupported { .. }) => {
+                "invalid"
+            }
             Some(StoreErrorKind::Malformed) => "malformed",
             Some(StoreErrorKind::TooMuch) => "too_much",
         };

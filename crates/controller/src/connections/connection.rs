@@ -22,7 +22,6 @@ use super::{
     grants::{Granted, without_place},
     may,
     reads::{self, Sharing},
-    spec_or_store,
     turns::{Line, Turn},
 };
 use crate::{cluster::ObjectName, context::Context, error::Error, notify, queue::Lane, store_kind::StoreObject};
@@ -250,7 +249,7 @@ impl Connection {
         let _turn = self.turn(ctx, "ask").await?;
         let answer = self.client.call("call", &self.namespace, |store| store.call(call)).await;
         self.compare(ctx, answer.as_ref().err().map(|error| error.kind));
-        answer.map_err(|error| spec_or_store(error, "ask", &format!("engine path {:?} of {}", call.path, self.label)))
+        answer.map_err(Error::store("ask", format_args!("engine path {:?} of {}", call.path, self.label)))
     }
 
     /// Clears away what a write that was cut short may have left.
@@ -322,6 +321,7 @@ impl Connection {
                 | StoreErrorKind::Conflict
                 | StoreErrorKind::Invalid
                 | StoreErrorKind::InvalidKey
+                | StoreErrorKind::NotSupported { .. }
                 | StoreErrorKind::Malformed
                 | StoreErrorKind::TooMuch,
             ) => return,

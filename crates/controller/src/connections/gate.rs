@@ -305,6 +305,7 @@ impl Pass<'_> {
                 | StoreErrorKind::Conflict
                 | StoreErrorKind::Invalid
                 | StoreErrorKind::InvalidKey
+                | StoreErrorKind::NotSupported { .. }
                 | StoreErrorKind::Malformed
                 | StoreErrorKind::TooMuch => state.answered(now),
             },

@@ -123,6 +123,7 @@ pub fn without_place(error: &StoreError, search: &Search) -> StoreError {
         StoreErrorKind::Invalid => {
             "the store cannot be searched like this: search below a longer find.path; check mount and kvVersion of the store"
         }
+        StoreErrorKind::NotSupported { .. } => "this version cannot search the store like this",
         StoreErrorKind::InvalidKey => {
             "the store cannot be searched like this: check how the path is written, and that the store has tags where \
              find.tags asks for them"

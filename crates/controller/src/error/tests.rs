@@ -6,7 +6,7 @@ fn store(kind: StoreErrorKind) -> Error {
 
 fn api(code: u16) -> Error {
     let status = kube::core::Status { code, ..kube::core::Status::default() };
-    Error::api("apply Secret", "shop/db")(kube::Error::Api(Box::new(status)))
+    Error::api(Operation::ApplySecret, "shop/db")(kube::Error::Api(Box::new(status)))
 }
 
 fn stalled() -> Error {
@@ -47,8 +47,9 @@ fn what_others_say_about_a_write_of_values_is_not_repeated() {
         ..kube::core::Status::default()
     };
     let refused = |operation| Error::api(operation, "shop/db")(kube::Error::Api(Box::new(status.clone()))).to_string();
-    assert_eq!(refused("apply Secret"), "apply Secret shop/db: refused with Invalid (422)");
-    assert!(refused("list the pods of").contains("webhook says"));
+    assert_eq!(refused(Operation::ApplySecret), "apply Secret shop/db: refused with Invalid (422)");
+    assert!(!refused(Operation::CreateDigestKey).contains("hunter2"), "the key of all digests is a value");
+    assert!(refused(Operation::ListPods).contains("webhook says"));
 }
 
 #[test]

@@ -19,7 +19,7 @@ use rekey_core::{
 use crate::{
     cluster::{Holder, Managed, ObjectName, SecretRow, Uid, Version, other_annotations, own_tags},
     context::Context,
-    error::{Error, status},
+    error::{Error, Operation, status},
     memory::{Read, Verified},
 };
 
@@ -282,7 +282,7 @@ async fn content(ctx: &Context, policy: &Policy) -> Result<Option<Content>, Erro
     match api.get(&policy.secret).await {
         Ok(secret) => Ok(Some(read(secret, policy))),
         Err(error) if status(&error) == Some(404) => Ok(None),
-        Err(error) => Err(Error::api("read Secret", secret_name(policy))(error)),
+        Err(error) => Err(Error::api(Operation::ReadSecret, secret_name(policy))(error)),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
     cluster::ObjectName,
     context::Context,
     credentials,
-    error::{Error, status},
+    error::{Error, Operation, status},
 };
 
 /// Reads a template.
@@ -58,8 +58,8 @@ where
             return missing(format!("{kind} {name:?} does not exist; create it, or fix {field}.name"));
         }
         let operation = match reference.kind {
-            TemplateKind::ConfigMap => "read ConfigMap",
-            TemplateKind::Secret => "read Secret",
+            TemplateKind::ConfigMap => Operation::ReadConfigMap,
+            TemplateKind::Secret => Operation::ReadSecret,
         };
         Error::api(operation, ObjectName::new(namespace, name))(error)
     })

@@ -24,7 +24,7 @@ use crate::{
     cluster::{Holder, ObjectName, SecretRow},
     connections,
     context::Context,
-    error::{Error, status},
+    error::{Error, Operation, status},
     pages,
     policy::observe::values,
     workload,
@@ -32,7 +32,6 @@ use crate::{
 
 /// Pods that are named in a text.
 const SHOWN: usize = 20;
-const READ_PENDING: &str = "read pending Secret";
 
 /// Looks.
 pub async fn observe(
@@ -115,13 +114,13 @@ async fn store(ctx: &Context, plan: &Plan, pending: &Pending, attempts: u32) -> 
 /// The pending Secret with this name, whoever made it.
 async fn pending(ctx: &Context, owner: &Owner<'_>, name: &str) -> Result<Option<Pending>, Error> {
     let api: Api<Secret> = Api::namespaced(ctx.client.clone(), owner.namespace);
-    let found = api.get_opt(name).await.map_err(Error::api(READ_PENDING, name))?;
+    let found = api.get_opt(name).await.map_err(Error::api(Operation::ReadPending, name))?;
     Ok(found.map(|secret| as_pending(ctx, owner, secret)))
 }
 
 /// Whether the Secrets of the namespace may not even be read.
 pub fn is_shut_out(error: &Error) -> bool {
-    matches!(error, Error::Api { operation: READ_PENDING, source, .. } if status(source) == Some(403))
+    matches!(error, Error::Api { operation: Operation::ReadPending, source, .. } if status(source) == Some(403))
 }
 
 fn as_pending(ctx: &Context, owner: &Owner<'_>, secret: Secret) -> Pending {
@@ -252,7 +251,7 @@ async fn published_now(ctx: &Context, plan: &Plan, policy: &SecretPolicy) -> Res
     let Ok(parsed) = Policy::try_from(policy) else { return Ok(None) };
     let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &plan.namespace);
     let name = ObjectName::new(plan.namespace.as_str(), parsed.secret.as_str());
-    let Some(secret) = api.get_opt(&parsed.secret).await.map_err(Error::api("read Secret", name))? else {
+    let Some(secret) = api.get_opt(&parsed.secret).await.map_err(Error::api(Operation::ReadSecret, name))? else {
         return Ok(None);
     };
     let Some(published) = Published::read(&secret.metadata).filter(|at| at.policy == plan.policy) else {

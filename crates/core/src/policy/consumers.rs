@@ -229,7 +229,7 @@ fn restarted(workload: &Workload, input: &Input, now: DateTime<Utc>) -> State {
     match &workload.progress {
         Progress::Complete => State::Settled(ConsumerState::Current, None),
         Progress::Underway(_) | Progress::Stuck(_) => State::Settled(ConsumerState::Progressing, None),
-        Progress::Waiting(reason) => held(reason),
+        Progress::Waiting(reason) => held(&reason.to_string()),
     }
 }
 
@@ -244,7 +244,7 @@ fn outdated(consumer: &Consumer, input: &Input, looked: Option<bool>) -> State {
         _ if input.restart == Restart::Never => held("spec.rollout.restart is Never; restart it by hand"),
         _ if workload.never_restart => held("rekey.dev/restart is Never; restart it by hand"),
         _ if consumer.reverted => held(REVERTED),
-        Progress::Waiting(reason) => held(reason),
+        Progress::Waiting(reason) => held(&reason.to_string()),
         Progress::Complete | Progress::Underway(_) | Progress::Stuck(_) => State::Due,
     }
 }

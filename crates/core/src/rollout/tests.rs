@@ -168,7 +168,7 @@ fn never_and_paused_are_respected_and_live_reload_needs_no_restart() {
     stubborn.never_restart = true;
     assert_eq!(decide(&stubborn, &[changed("db")], Some(&pods), at(200)), Decision::Leave);
     let mut paused = workload("");
-    paused.progress = Progress::Waiting("it is paused".to_owned());
+    paused.progress = Progress::Waiting(Waiting::Paused);
     assert!(matches!(decide(&paused, &[changed("db")], Some(&pods), at(200)), Decision::Hold(_)));
     let mut reloading = workload("");
     reloading.live_reload = true;

@@ -21,6 +21,11 @@ pub enum StoreErrorKind {
     Invalid,
     /// The store can never have such a key, version or search: who asks must write another one, and the text says which.
     InvalidKey,
+    /// Part of the API that the provider does not act on yet. The error's text is the fix.
+    NotSupported {
+        /// Path of the field, and what of it.
+        field: &'static str,
+    },
     /// The answer is not in the form the store documents.
     Malformed,
     /// Larger than the [`Allowance`](super::Allowance) of who asked. It says nothing about the store.

@@ -8,7 +8,7 @@ use k8s_openapi::{
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use super::{Kind, Parts, Progress, Workload, assemble};
+use super::{Kind, Parts, Progress, Waiting, Workload, assemble};
 
 /// The projection of a Rollout. One with a `workloadRef` has no template of its own: the Deployment that it refers to is
 /// a consumer like any other.
@@ -61,7 +61,7 @@ fn progress(metadata: &ObjectMeta, status: &Value) -> Progress {
     }
     match status["phase"].as_str() {
         Some("Healthy") => Progress::Complete,
-        Some("Paused") => Progress::Waiting("it is paused".to_owned()),
+        Some("Paused") => Progress::Waiting(Waiting::Paused),
         Some("Degraded") => Progress::Stuck("its phase is Degraded".to_owned()),
         Some(_) | None => Progress::Underway("its phase is not Healthy".to_owned()),
     }

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::apps::v1::DaemonSet;
 
-use super::{Kind, Parts, Progress, Project, Workload, assemble};
+use super::{Kind, Parts, Progress, Project, Replaced, Waiting, Workload, assemble};
 
 impl Project for DaemonSet {
     fn project(&self) -> Workload {
@@ -35,7 +35,7 @@ fn progress(set: &DaemonSet) -> Progress {
         return Progress::Underway("its controller has not seen the change yet".to_owned());
     }
     if updated < wanted && strategy == Some("OnDelete") {
-        return Progress::Waiting(format!("updateStrategy OnDelete: {updated} of {wanted} pods are new"));
+        return Progress::Waiting(Waiting::ByHand(Replaced { new: updated, wanted }));
     }
     if updated < wanted {
         return Progress::Underway(format!("{updated} of {wanted} pods are new"));

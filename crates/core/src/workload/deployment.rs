@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::apps::v1::Deployment;
 
-use super::{Kind, Parts, Progress, Project, Workload, assemble};
+use super::{Kind, Parts, Progress, Project, Waiting, Workload, assemble};
 
 impl Project for Deployment {
     fn project(&self) -> Workload {
@@ -34,7 +34,7 @@ fn progressing(deployment: &Deployment) -> Option<&str> {
 fn progress(deployment: &Deployment) -> Progress {
     let spec = deployment.spec.as_ref();
     if spec.and_then(|spec| spec.paused) == Some(true) {
-        return Progress::Waiting("it is paused".to_owned());
+        return Progress::Waiting(Waiting::Paused);
     }
     let status = deployment.status.clone().unwrap_or_default();
     let wanted = spec.and_then(|spec| spec.replicas).unwrap_or(1);

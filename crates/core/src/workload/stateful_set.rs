@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 
-use super::{Kind, Parts, Progress, Project, Workload, assemble};
+use super::{Kind, Parts, Progress, Project, Replaced, Waiting, Workload, assemble};
 
 impl Project for StatefulSet {
     fn project(&self) -> Workload {
@@ -36,12 +36,12 @@ fn progress(set: &StatefulSet) -> Progress {
         return Progress::Underway("its controller has not seen the change yet".to_owned());
     }
     if updated < wanted && strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("OnDelete") {
-        return Progress::Waiting(format!("updateStrategy OnDelete: {updated} of {wanted} pods are new"));
+        return Progress::Waiting(Waiting::ByHand(Replaced { new: updated, wanted }));
     }
     let partition =
         strategy.and_then(|strategy| strategy.rolling_update.as_ref()?.partition).filter(|partition| *partition > 0);
     if let (true, Some(partition)) = (updated < wanted, partition) {
-        return Progress::Waiting(format!("updateStrategy partition {partition}: {updated} of {wanted} pods are new"));
+        return Progress::Waiting(Waiting::Partition(partition, Replaced { new: updated, wanted }));
     }
     if updated < wanted {
         return Progress::Underway(format!("{updated} of {wanted} pods are new"));

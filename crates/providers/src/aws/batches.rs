@@ -88,6 +88,7 @@ fn is_general(kind: StoreErrorKind) -> bool {
         | StoreErrorKind::Conflict
         | StoreErrorKind::Invalid
         | StoreErrorKind::InvalidKey
+        | StoreErrorKind::NotSupported { .. }
         | StoreErrorKind::Malformed => false,
     }
 }

@@ -118,11 +118,11 @@ impl Vault {
                 format!("could not be revoked and lives until its ttl is over ({hint})")
             }
         };
-        let text = format!(
-            "spec.source.vaultEngine.path: {path} (dynamic credentials with a lease) is not supported yet; use a path that \
-             answers without a lease, like a static role or PKI (the lease that came {fate})"
+        let field = "spec.source.vaultEngine.path (dynamic credentials with a lease)";
+        let fix = format!(
+            "use a path that answers without a lease, like a static role or PKI (the lease that came from {path} {fate})"
         );
-        StoreError::new(StoreErrorKind::Invalid, text)
+        StoreError::new(StoreErrorKind::NotSupported { field }, fix)
     }
 }
 

@@ -132,6 +132,7 @@ impl Server {
             | StoreErrorKind::Conflict
             | StoreErrorKind::Invalid
             | StoreErrorKind::InvalidKey
+            | StoreErrorKind::NotSupported { .. }
             | StoreErrorKind::Malformed
             | StoreErrorKind::TooMuch => {
                 format!("{what} failed ({status}): check that the server is Vault or OpenBao, and the mount")
