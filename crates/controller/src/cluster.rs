@@ -14,7 +14,7 @@ pub use self::{
     identity::{Uid, Version},
     index::{References, Referent, Refers, stores_of},
     name::{ObjectName, row_name, workload_name},
-    namespace::NamespaceAccess,
+    namespace::{NamespaceAccess, Namespaces},
     rows::{
         Holder, Managed, NamespaceRow, Object, Owner, SecretRow, WorkloadRow, other_annotations, own_tags,
         owns_annotation,

@@ -11,8 +11,8 @@ use rekey_core::{
 
 use crate::{
     cluster::{
-        NamespaceAccess, NamespaceRow, Object, ObjectName, Referent, SecretRow, Table, WorkloadRow, listings::Listings,
-        row_name,
+        NamespaceAccess, NamespaceRow, Namespaces, Object, ObjectName, Referent, SecretRow, Table, WorkloadRow,
+        listings::Listings, row_name,
     },
     connections::Connections,
     error::Error,
@@ -20,7 +20,6 @@ use crate::{
     locks::Locks,
     memory::Memory,
     metrics::Metrics,
-    namespaces::Namespaces,
     pages::Pages,
     pulse::Pulse,
     queue::Queue,

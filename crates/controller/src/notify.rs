@@ -286,3 +286,26 @@ fn wish(metadata: &ObjectMeta) -> impl PartialEq {
     let ObjectMeta { generation, annotations, deletion_timestamp, uid, finalizers, .. } = metadata;
     (generation, annotations, deletion_timestamp.is_some(), uid, finalizers)
 }
+
+/// What needs the binding was refused: the namespace may have been closed.
+pub fn refused(ctx: &Context, namespace: &str) {
+    ctx.namespaces.close(namespace);
+    whole_namespace(ctx, namespace);
+}
+
+/// Every object of the namespace is looked at again.
+pub fn whole_namespace(ctx: &Context, namespace: &str) {
+    let name = |name: String| ObjectName::new(namespace, name);
+    for (policy, _) in ctx.known.policies.in_namespace(namespace) {
+        ctx.queues.policies.add(name(policy), Lane::Urgent);
+    }
+    for (schedule, _) in ctx.known.schedules.in_namespace(namespace) {
+        ctx.queues.schedules.add(name(schedule), Lane::Urgent);
+    }
+    for (store, _) in ctx.known.stores.in_namespace(namespace) {
+        ctx.queues.stores.add(name(store), Lane::Urgent);
+    }
+    for (_, row) in ctx.known.workloads.in_namespace(namespace) {
+        ctx.queues.workloads.add(row.0.id.clone(), Lane::Urgent);
+    }
+}

@@ -25,7 +25,7 @@ use crate::{
     context::Context,
     drive::{Next, Reconcile},
     error::{Class, Error},
-    namespaces, notify,
+    notify,
     queue::Queue,
     settle::{self, Kind},
 };
@@ -93,7 +93,7 @@ impl Reconcile for Schedules {
         match taken {
             // It was closed since, and watches that run do not notice it for minutes.
             Err(error) if deleted && observe::is_shut_out(&error) => {
-                namespaces::refused(ctx, &key.namespace);
+                notify::refused(ctx, &key.namespace);
                 Ok(Next::Now)
             }
             taken => taken,

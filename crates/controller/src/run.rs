@@ -8,7 +8,7 @@ use rekey_core::{chance::Chance, digest::DigestKey, store::Connect, time::Clock}
 use tokio::task::JoinHandle;
 
 use crate::{
-    cluster::listings::Listings,
+    cluster::{Namespaces, listings::Listings},
     connections::Connections,
     context::{Context, Known, Queues, Settings},
     digest_key,
@@ -19,7 +19,7 @@ use crate::{
     locks::Locks,
     memory::Memory,
     metrics::Metrics,
-    namespaces::{self, Namespaces},
+    namespaces,
     pages::Pages,
     policy::Policies,
     pulse::Pulse,

@@ -35,15 +35,11 @@ use crate::{
         workload_name,
     },
     context::Context,
-    namespaces, notify,
+    notify,
     pages::{self, Page},
     pulse::Running,
     queue::{Lane, Queue},
 };
-
-/// Lists that must be complete before a namespace counts as open. A kind that this cluster does not have counts as
-/// listed when that is known.
-pub const PER_NAMESPACE: usize = 9;
 
 /// What is done with the events of one watch.
 struct Feed<K, T> {
@@ -193,7 +189,7 @@ fn listed(ctx: &Context, namespace: Option<&str>, kind: &'static str) {
     if let Some(namespace) = namespace
         && ctx.namespaces.listed(namespace, kind)
     {
-        namespaces::requeue(ctx, namespace);
+        notify::whole_namespace(ctx, namespace);
     }
 }
 
@@ -373,7 +369,7 @@ fn failed<K, T>(ctx: &Context, feed: &Feed<K, T>, running: &Running, error: &wat
         running.refused();
     }
     match (code, &feed.namespace) {
-        (Some(403), Some(namespace)) if feed.vital => namespaces::refused(ctx, namespace),
+        (Some(403), Some(namespace)) if feed.vital => notify::refused(ctx, namespace),
         // Nobody waits for it.
         (Some(403), Some(namespace)) => (feed.listed)(ctx, Some(namespace), feed.kind),
         // Whoever gives the operator no right to a cluster-wide kind can do without, and is told where it is needed.

@@ -41,14 +41,13 @@ const FLOORS: [&[&str]; 6] = [
 
 /// Arrows that go up or round, and have to go: a room takes the parts that it needs instead of the whole `Context`. Each that is
 /// gone is taken off this list.
-const LEFT: [(&str, &str); 15] = [
+const LEFT: [(&str, &str); 14] = [
     ("apply", "context"),
     ("connections", "context"),
     ("credentials", "context"),
     ("drive", "context"),
     ("labels", "context"),
     ("namespaces", "context"),
-    ("namespaces", "watch"),
     ("notify", "context"),
     ("policy", "context"),
     ("rotation", "context"),
