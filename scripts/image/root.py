@@ -12,7 +12,7 @@ from debian import Contents, Package
 from refusal import Refusal
 
 PROGRAM = "usr/local/bin/rekey"
-USER = 65532  # deploy/install.yaml runs the operator as this user
+USER = 65532  # a number, so that Kubernetes sees that it is not root (runAsNonRoot)
 
 PASSWD = f"root:x:0:0:root:/nonexistent:/sbin/nologin\nrekey:x:{USER}:{USER}:rekey:/nonexistent:/sbin/nologin\n"
 GROUP = f"root:x:0:\nrekey:x:{USER}:\n"
