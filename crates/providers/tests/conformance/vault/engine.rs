@@ -83,17 +83,20 @@ pub async fn database_roles(bao: Shared) -> Result<()> {
     // The other kind comes with a lease.
     let users = "select count(*) from pg_roles where rolname like 'v-%'";
     let result = call(&store, CallMethod::Get, "database/creds/app-made", &[]).await;
-    let error = refused(&*bao, result, StoreErrorKind::Invalid)?;
-    let (field, fix) = error.text.split_once(" is not supported yet; ").context("the words for what is not built")?;
-    ensure!(field.starts_with("spec.source.vaultEngine.path: database/creds/app-made"), "{error}");
-    ensure!(fix.contains("static role") && fix.contains("was revoked at once"), "{error}");
+    let leased =
+        StoreErrorKind::NotSupported { field: "spec.source.vaultEngine.path (dynamic credentials with a lease)" };
+    let error = refused(&*bao, result, leased)?;
+    ensure!(
+        error.text.contains("static role") && error.text.contains("database/creds/app-made was revoked at once"),
+        "{error}"
+    );
     ensure!(postgres.sql(users)? == "0", "the user that was made is gone");
 
     bao.server.policy("creds", "path \"database/creds/app-made\" { capabilities = [\"read\"] }").await?;
     let limited = opened(&*bao, None).await?;
     limited.keeper.set("vault/token", &bao.server.token_for("creds").await?);
     let result = call(&limited, CallMethod::Get, "database/creds/app-made", &[]).await;
-    let error = refused(&*bao, result, StoreErrorKind::Invalid)?;
+    let error = refused(&*bao, result, leased)?;
     ensure!(error.text.contains("could not be revoked") && error.text.contains("sys/leases/revoke"), "{error}");
     ensure!(!error.text.contains("database/creds/app-made/"), "the id of the lease is not told: {error}");
     Ok(())
