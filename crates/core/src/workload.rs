@@ -9,12 +9,13 @@ mod gateway;
 mod ingress;
 mod kind;
 mod pod_spec;
+mod progress;
 mod service_account;
 mod stateful_set;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::{self, Display, Formatter},
+    fmt,
 };
 
 use chrono::{DateTime, Utc};
@@ -28,6 +29,7 @@ pub use argo_rollout::argo_rollout;
 pub use gateway::gateway;
 pub use kind::Kind;
 pub use pod_spec::uses;
+pub use progress::{Progress, Replaced, Waiting};
 
 use crate::time;
 
@@ -130,55 +132,6 @@ impl Use {
         how.forms.insert(ConsumeForm::Named);
         how.keys = Keys::All;
         Some(how)
-    }
-}
-
-/// How far a workload's pods follow its template.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// Every wanted pod is of the current template and available.
-    Complete,
-    /// Not yet.
-    Underway(String),
-    /// Its own controller has given it up.
-    Stuck(String),
-    /// It will not go on by itself.
-    Waiting(Waiting),
-}
-
-/// Why a workload does not replace its pods by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Waiting {
-    /// Its rollout is paused. A restart would start when it goes on, so it waits, too.
-    Paused,
-    /// Its update strategy is `OnDelete`: pods are new when somebody deletes the old ones.
-    ByHand(Replaced),
-    /// Its update strategy leaves the pods below this ordinal alone.
-    Partition(i32, Replaced),
-}
-
-/// How many pods of a workload are of its current template.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Replaced {
-    /// So many are.
-    pub new: i32,
-    /// Of so many that are wanted.
-    pub wanted: i32,
-}
-
-impl Display for Waiting {
-    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Paused => formatter.write_str("it is paused"),
-            Self::ByHand(pods) => write!(formatter, "updateStrategy OnDelete: {pods}"),
-            Self::Partition(partition, pods) => write!(formatter, "updateStrategy partition {partition}: {pods}"),
-        }
-    }
-}
-
-impl Display for Replaced {
-    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} of {} pods are new", self.new, self.wanted)
     }
 }
 

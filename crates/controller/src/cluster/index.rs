@@ -79,8 +79,7 @@ pub fn stores_of(remote: &RemoteSource) -> impl Iterator<Item = StoreRef> {
 }
 
 /// Names of the Secrets that a store takes its credential, or the certificates it trusts, from.
-#[must_use]
-pub fn credentials(provider: &Provider) -> Vec<&str> {
+fn credentials(provider: &Provider) -> Vec<&str> {
     let mut names = Vec::new();
     if let Some(vault) = &provider.vault {
         names.extend(vault.auth.token.iter().map(|token| token.secret_ref.name.as_str()));
