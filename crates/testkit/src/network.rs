@@ -12,7 +12,7 @@ use nix::sched::{CloneFlags, unshare};
 use crate::{
     helm,
     plane::{
-        Release,
+        Kubernetes,
         programs::{self, Group},
     },
     python,
@@ -40,9 +40,9 @@ impl Network {
     /// When this is not root, something cannot be fetched, or threads run already: they would stay in the machine's network.
     pub fn enter() -> Result<Self> {
         ensure!(nix::unistd::geteuid().is_root(), "a network namespace needs root: run this test as root");
-        let release = Release::asked()?;
-        programs::build(Group::Plane, release)?;
-        programs::build(Group::Node, release)?;
+        let kubernetes = Kubernetes::asked()?;
+        programs::build(Group::Plane, kubernetes)?;
+        programs::build(Group::Node, kubernetes)?;
         python::tools()?;
         helm::helms()?;
         let threads = fs::read_dir("/proc/self/task").context("count the threads")?.count();

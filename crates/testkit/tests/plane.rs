@@ -17,7 +17,7 @@ use kube::{
 use libtest_mimic::{Arguments, Trial};
 use rekey_testkit::{
     node::{self, IMAGE, Node},
-    plane::{ADMIN, Plane, Release},
+    plane::{ADMIN, Kubernetes, Plane},
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -219,7 +219,7 @@ async fn versions(cluster: &Cluster) -> Result<()> {
     let (plane, _) = cluster.planes().await?;
     cluster.node().await?;
     let client = plane.client()?;
-    let asked = Release::asked()?.version()?;
+    let asked = Kubernetes::asked()?.version()?;
     let server = client.apiserver_version().await?.git_version;
     let node = Api::<NodeObject>::all(client).get(node::NAME).await?;
     let kubelet = node.status.and_then(|status| status.node_info).context("the node says nothing")?.kubelet_version;

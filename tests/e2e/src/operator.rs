@@ -154,7 +154,7 @@ impl Operator {
     /// Never.
     pub async fn leads(&self) -> Result<bool> {
         let answer = self.get("/metrics").await.ok();
-        Ok(answer.is_some_and(|(_, text)| text.lines().any(|line| line == "rekey_leader 1")))
+        Ok(answer.is_some_and(|(_, metrics)| says_it_leads(&metrics)))
     }
 
     /// Waits until it leads.
@@ -173,6 +173,12 @@ impl Operator {
         let port = if path == "/metrics" { self.metrics } else { self.health };
         get("127.0.0.1", port, path).await
     }
+}
+
+/// Whether an operator with these metrics leads.
+#[must_use]
+pub fn says_it_leads(metrics: &str) -> bool {
+    metrics.lines().any(|line| line == "rekey_leader 1")
 }
 
 /// The answer of an operator's port: status and text.

@@ -104,6 +104,19 @@ pub async fn install(client: &Client, manager: &str) -> Result<()> {
     for definition in definitions {
         apply(client, manager, definition).await?;
     }
+    served(client).await?;
+    for object in others {
+        apply(client, manager, object).await?;
+    }
+    Ok(())
+}
+
+/// Waits until the API server serves our kinds, from its cache: a definition that is deleted sooner hangs, since Kubernetes fails
+/// to look for objects of it.
+///
+/// # Errors
+/// When it does not.
+pub async fn served(client: &Client) -> Result<()> {
     for kind in ["secretpolicies", "rotationschedules", "remotestores", "clusterremotestores"] {
         until(&format!("{kind} are served"), || async {
             let resource = ApiResource {
@@ -114,12 +127,9 @@ pub async fn install(client: &Client, manager: &str) -> Result<()> {
                 plural: kind.to_owned(),
             };
             let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
-            Ok(api.list(&ListParams::default()).await.ok())
+            Ok(api.list(&ListParams::default().match_any()).await.ok())
         })
         .await?;
-    }
-    for object in others {
-        apply(client, manager, object).await?;
     }
     Ok(())
 }

@@ -11,8 +11,6 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use kube::Api;
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -60,7 +58,7 @@ impl Vigil {
         bystander.policy("db", "vault", &[("password", &key, "password")], json!({})).await?;
         bystander.wait_data("db", &[("password", "0")]).await?;
         operator.wait_ready().await?;
-        let holder = lease(world).await?.holder_identity.context("nobody leads")?;
+        let holder = world.lease().await?.holder_identity.context("nobody leads")?;
         Ok(Self { operator, bystander, holder, slowest: Slowest::default() })
     }
 
@@ -100,7 +98,7 @@ impl Vigil {
         let Slowest { probe, change } = &self.slowest;
         println!("slowest probe {probe:?} ms, slowest change of another namespace {change:?} ms, peak {peak:.0} MiB");
         ensure!(peak < MEMORY, "the operator took {peak:.0} MiB, its limit is {MEMORY} MiB");
-        let lease = lease(&self.bystander.world).await?;
+        let lease = self.bystander.world.lease().await?;
         ensure!(lease.holder_identity.as_ref() == Some(&self.holder), "the Lease went to {:?}", lease.holder_identity);
         let renewed = lease.renew_time.context("the Lease was never renewed")?.0;
         let silent = k8s_openapi::jiff::Timestamp::now().duration_since(renewed).as_secs();
@@ -134,9 +132,4 @@ impl Vigil {
 
 fn longest(of: &AtomicU64, start: Instant) {
     of.fetch_max(u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
-}
-
-async fn lease(world: &World) -> Result<LeaseSpec> {
-    let api: Api<Lease> = Api::namespaced(world.client.clone(), "rekey-system");
-    Ok(api.get_opt("rekey-leader").await?.and_then(|lease| lease.spec).unwrap_or_default())
 }

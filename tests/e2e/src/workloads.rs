@@ -1,5 +1,6 @@
 //! Consumers.
 
+use k8s_openapi::api::core::v1::Pod;
 use rekey_testkit::node::IMAGE;
 use serde_json::{Value, json};
 
@@ -52,4 +53,12 @@ pub fn workload(kind: &str, namespace: &str, name: &str, secret: &str, form: For
         "metadata": {"name": name, "namespace": namespace},
         "spec": spec,
     })
+}
+
+/// Whether a pod is ready, and not on its way out.
+#[must_use]
+pub fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    pod.metadata.deletion_timestamp.is_none()
+        && conditions.into_iter().any(|at| at.type_ == "Ready" && at.status == "True")
 }

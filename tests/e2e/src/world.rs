@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-use kube::{Client, api::DynamicObject};
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use kube::{Api, Client, api::DynamicObject};
 use rekey_testkit::{bao::OpenBao, moto::Moto, network::Network, node::Node, plane::Plane};
 
 use crate::{
     operator::{Operator, Options, Setting},
+    release::SYSTEM,
     shipped,
 };
 
@@ -111,6 +113,15 @@ impl World {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let options = Options { kubeconfig: self.kubeconfig()?, arguments };
         Operator::start_in(setting, name, self.plane.directory(), &options)
+    }
+
+    /// The Lease of who leads; empty when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn lease(&self) -> Result<LeaseSpec> {
+        let leases: Api<Lease> = Api::namespaced(self.client.clone(), SYSTEM);
+        Ok(leases.get_opt("rekey-leader").await?.and_then(|lease| lease.spec).unwrap_or_default())
     }
 
     /// Applies every document of a YAML text with all rights.

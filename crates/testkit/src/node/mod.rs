@@ -58,7 +58,7 @@ impl Node {
     ///
     /// # Errors
     /// When this is not root, a package is missing, a program cannot be built, the node is not ready in time (the error
-    /// holds the end of the log), or its kubelet is not of the release that was asked for.
+    /// holds the end of the log), or its kubelet is not of the Kubernetes that was asked for.
     pub async fn start(plane: &Plane) -> Result<Self> {
         if !nix::unistd::geteuid().is_root() {
             bail!(
@@ -67,7 +67,7 @@ impl Node {
             );
         }
         runtime::check_installed()?;
-        let programs = programs::directory(Group::Node, plane.release()).await?;
+        let programs = programs::directory(Group::Node, plane.kubernetes()).await?;
         let scratch = Scratch::new("rekey-node-")?;
         let enclosure = Enclosure::start(&programs, scratch.path()).await?;
         let runtime = Runtime::start(&enclosure, &programs, &scratch).await?;
@@ -88,7 +88,7 @@ impl Node {
         })
         .await?;
         let about = ready.status.and_then(|status| status.node_info).context("a ready node says what it is")?;
-        plane.release().check("kubelet", &about.kubelet_version)?;
+        plane.kubernetes().check("kubelet", &about.kubelet_version)?;
         node.scratch.started();
         Ok(node)
     }

@@ -251,10 +251,7 @@ impl Counts {
     /// created but change nothing: they are no writes.
     #[must_use]
     pub fn writes(&self) -> u64 {
-        let writes = self.0.iter().filter(|((verb, resource), _)| {
-            matches!(verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
-                && !resource.ends_with("reviews")
-        });
+        let writes = self.0.iter().filter(|((verb, resource), _)| changes(verb) && !resource.ends_with("reviews"));
         writes.map(|(_, count)| count).sum()
     }
 
@@ -268,6 +265,18 @@ impl Counts {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str, u64)> {
         self.0.iter().map(|((verb, resource), count)| (verb.as_str(), resource.as_str(), *count))
     }
+}
+
+impl Asked {
+    /// Whether its verb is one that changes something.
+    #[must_use]
+    pub fn changes(&self) -> bool {
+        changes(&self.verb)
+    }
+}
+
+fn changes(verb: &str) -> bool {
+    matches!(verb, "create" | "update" | "patch" | "delete" | "deletecollection")
 }
 
 impl fmt::Display for Counts {

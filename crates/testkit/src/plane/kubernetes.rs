@@ -11,14 +11,14 @@ const PINNED: &str = "tests/e2e/controlplane";
 
 /// A Kubernetes that the tests can run on. Its version is pinned in a file beside `build.sh`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Release {
+pub enum Kubernetes {
     /// The newest that Rekey is tested with.
     Newest,
     /// The newest patch of the oldest minor that Rekey supports, two before the newest.
     Oldest,
 }
 
-impl Release {
+impl Kubernetes {
     const ALL: [Self; 2] = [Self::Newest, Self::Oldest];
 
     /// The one that `$REKEY_KUBERNETES` names, `newest` or `oldest`; the newest when it is not set.
@@ -33,7 +33,7 @@ impl Release {
         let Some(asked) = asked else {
             return Ok(Self::Newest);
         };
-        let found = Self::ALL.into_iter().find(|release| asked == release.name());
+        let found = Self::ALL.into_iter().find(|kubernetes| asked == kubernetes.name());
         found.with_context(|| {
             let known = Self::ALL.map(Self::name).join(" or ");
             format!("{VARIABLE}={} is not known: leave it out, or say {known}", asked.display())
@@ -78,35 +78,35 @@ mod tests {
 
     #[test]
     fn the_newest_is_taken_unless_another_is_named() {
-        assert_eq!(Release::named(None).unwrap(), Release::Newest);
-        assert_eq!(Release::named(Some("newest".into())).unwrap(), Release::Newest);
-        assert_eq!(Release::named(Some("oldest".into())).unwrap(), Release::Oldest);
+        assert_eq!(Kubernetes::named(None).unwrap(), Kubernetes::Newest);
+        assert_eq!(Kubernetes::named(Some("newest".into())).unwrap(), Kubernetes::Newest);
+        assert_eq!(Kubernetes::named(Some("oldest".into())).unwrap(), Kubernetes::Oldest);
     }
 
     #[test]
     fn an_unknown_name_is_refused_with_the_known_ones() {
-        let refused = Release::named(Some("1.34".into())).unwrap_err().to_string();
+        let refused = Kubernetes::named(Some("1.34".into())).unwrap_err().to_string();
         assert_eq!(refused, "REKEY_KUBERNETES=1.34 is not known: leave it out, or say newest or oldest");
     }
 
     #[test]
     fn a_part_of_another_version_is_refused() {
-        let (newest, oldest) = (Release::Newest.version().unwrap(), Release::Oldest.version().unwrap());
-        Release::Oldest.check("kubelet", &oldest).unwrap();
-        let refused = Release::Oldest.check("kubelet", &newest).unwrap_err().to_string();
+        let (newest, oldest) = (Kubernetes::Newest.version().unwrap(), Kubernetes::Oldest.version().unwrap());
+        Kubernetes::Oldest.check("kubelet", &oldest).unwrap();
+        let refused = Kubernetes::Oldest.check("kubelet", &newest).unwrap_err().to_string();
         assert_eq!(refused, format!("the oldest Kubernetes is {oldest}, but this kubelet is {newest}"));
     }
 
     /// Kubernetes supports three minors.
     #[test]
     fn the_oldest_is_two_minors_before_the_newest_and_the_first_that_the_chart_takes() {
-        let minor = |release: Release| -> u32 {
-            let version = release.version().unwrap();
+        let minor = |kubernetes: Kubernetes| -> u32 {
+            let version = kubernetes.version().unwrap();
             version.split('.').nth(1).unwrap().parse().unwrap()
         };
-        assert_eq!(minor(Release::Oldest) + 2, minor(Release::Newest));
+        assert_eq!(minor(Kubernetes::Oldest) + 2, minor(Kubernetes::Newest));
         let chart = fs::read_to_string(checkout::repository().join("deploy/chart/rekey/Chart.yaml")).unwrap();
-        let taken = format!("\nkubeVersion: \">=1.{}.0-0\"\n", minor(Release::Oldest));
+        let taken = format!("\nkubeVersion: \">=1.{}.0-0\"\n", minor(Kubernetes::Oldest));
         assert!(chart.contains(&taken), "no {taken:?} in:\n{chart}");
     }
 }

@@ -2,7 +2,7 @@
 //! controller manager and scheduler. Several can run side by side.
 //!
 //! The programs are built on first use (about five minutes on two cores) and kept in the [cache](crate::cache). Which
-//! Kubernetes they are, `$REKEY_KUBERNETES` says: see [`Release`].
+//! Kubernetes they are, `$REKEY_KUBERNETES` says: see [`Kubernetes`].
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
@@ -22,8 +22,8 @@
 mod audit;
 mod certificates;
 mod kubeconfig;
+mod kubernetes;
 pub(crate) mod programs;
-mod release;
 pub(crate) mod scratch;
 pub(crate) mod servers;
 pub(crate) mod wait;
@@ -46,7 +46,7 @@ use kube::{
 pub use self::{
     audit::{Asked, Audit, Counts, Mark},
     certificates::Identity,
-    release::Release,
+    kubernetes::Kubernetes,
 };
 use self::{
     programs::Group,
@@ -65,7 +65,7 @@ pub struct Plane {
     servers: Arc<Servers>,
     kubeconfig: PathBuf,
     config: Config,
-    release: Release,
+    kubernetes: Kubernetes,
 }
 
 impl Plane {
@@ -73,7 +73,7 @@ impl Plane {
     ///
     /// # Errors
     /// When the programs cannot be built, one of them ends or is not ready in time (the error holds the end of the log), or
-    /// the API server is not of the release that was asked for.
+    /// the API server is not of the Kubernetes that was asked for.
     pub async fn start() -> Result<Self> {
         Self::start_with(&[]).await
     }
@@ -95,19 +95,19 @@ impl Plane {
     }
 
     async fn start_at(place: Place<'_>, arguments: &[&str]) -> Result<Self> {
-        let release = Release::asked()?;
-        let programs = programs::directory(Group::Plane, release).await?;
+        let kubernetes = Kubernetes::asked()?;
+        let programs = programs::directory(Group::Plane, kubernetes).await?;
         for _ in 0..2 {
-            match Self::attempt(programs.clone(), release, place, arguments).await {
+            match Self::attempt(programs.clone(), kubernetes, place, arguments).await {
                 // Somebody else took a port between its choice and its use.
                 Err(error) if format!("{error:#}").contains("address already in use") => {}
                 outcome => return outcome,
             }
         }
-        Self::attempt(programs, release, place, arguments).await
+        Self::attempt(programs, kubernetes, place, arguments).await
     }
 
-    async fn attempt(programs: PathBuf, release: Release, place: Place<'_>, arguments: &[&str]) -> Result<Self> {
+    async fn attempt(programs: PathBuf, kubernetes: Kubernetes, place: Place<'_>, arguments: &[&str]) -> Result<Self> {
         let mut servers = Servers::start(programs, place, arguments).await?;
         let kubeconfig = servers.kubeconfig("admin", ADMIN, &["system:masters"])?;
         let config = read_config(&kubeconfig).await?;
@@ -118,7 +118,7 @@ impl Plane {
         })
         .await?;
         let served = client.apiserver_version().await.context("ask the API server for its version")?.git_version;
-        release.check("API server", &served)?;
+        kubernetes.check("API server", &served)?;
         servers.start_controllers()?;
         wait::until("the controllers make a ServiceAccount", READY_WITHIN, async || {
             servers.alive()?;
@@ -128,13 +128,13 @@ impl Plane {
         servers.scratch.started();
         // So that a log says what it was made on.
         eprintln!("testkit: a plane of Kubernetes {served}");
-        Ok(Self { servers: Arc::new(servers), kubeconfig, config, release })
+        Ok(Self { servers: Arc::new(servers), kubeconfig, config, kubernetes })
     }
 
     /// Which Kubernetes this is; a node on it is the same.
     #[must_use]
-    pub fn release(&self) -> Release {
-        self.release
+    pub fn kubernetes(&self) -> Kubernetes {
+        self.kubernetes
     }
 
     /// Where the API server is.

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use super::Release;
+use super::Kubernetes;
 use crate::{cache, checkout};
 
 const BUILD: &str = "tests/e2e/controlplane/build.sh";
@@ -21,20 +21,20 @@ pub(crate) enum Group {
     Node,
 }
 
-/// The directory with the programs of a group in a release; they are built when they are not there yet, which takes
+/// The directory with the programs of a group in a version of Kubernetes; they are built when they are not there yet, which takes
 /// minutes and is told on standard error.
-pub(crate) async fn directory(group: Group, release: Release) -> Result<PathBuf> {
-    tokio::task::spawn_blocking(move || build(group, release)).await.context("wait for the build")?
+pub(crate) async fn directory(group: Group, kubernetes: Kubernetes) -> Result<PathBuf> {
+    tokio::task::spawn_blocking(move || build(group, kubernetes)).await.context("wait for the build")?
 }
 
 /// The same, for who has no runtime.
-pub(crate) fn build(group: Group, release: Release) -> Result<PathBuf> {
+pub(crate) fn build(group: Group, kubernetes: Kubernetes) -> Result<PathBuf> {
     let name = match group {
         Group::Plane => "plane",
         Group::Node => "node",
     };
     let output = Command::new(checkout::repository().join(BUILD))
-        .args([name, release.name()])
+        .args([name, kubernetes.name()])
         .env("REKEY_CACHE", cache::directory()?)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())

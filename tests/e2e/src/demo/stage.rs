@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use super::{borrowed::Borrowed, tale::Seen};
-use crate::{Operator, World, shipped};
+use crate::{Operator, World, shipped, workloads::is_ready};
 
 /// The namespace of the demo, which is also the first part of its keys in the stores.
 pub const NAMESPACE: &str = "rekey-demo";
@@ -213,12 +213,6 @@ impl Stage {
     pub async fn deployment(&self, name: &str) -> Result<Deployment> {
         self.api::<Deployment>().get(name).await.with_context(|| format!("get the Deployment {name}"))
     }
-}
-
-fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    pod.metadata.deletion_timestamp.is_none()
-        && conditions.into_iter().any(|at| at.type_ == "Ready" && at.status == "True")
 }
 
 fn described(pod: &Pod) -> String {

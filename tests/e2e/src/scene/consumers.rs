@@ -13,6 +13,7 @@ use super::Scene;
 use crate::{
     conditions::{self, check},
     wait::until,
+    workloads::is_ready,
 };
 
 impl Scene {
@@ -67,12 +68,8 @@ impl Scene {
         until(&format!("one ready pod of {app}"), || async {
             let params = ListParams::default().labels(&format!("app={app}"));
             let pods = self.api::<Pod>().list(&params).await?.items;
-            let ready = |pod: &Pod| {
-                let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-                conditions.is_some_and(|all| all.iter().any(|at| at.type_ == "Ready" && at.status == "True"))
-            };
             Ok(match pods.as_slice() {
-                [pod] if ready(pod) && pod.metadata.deletion_timestamp.is_none() => Some(pod.clone()),
+                [pod] if is_ready(pod) => Some(pod.clone()),
                 _ => None,
             })
         })

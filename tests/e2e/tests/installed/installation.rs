@@ -3,9 +3,11 @@
 use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::{coordination::v1::Lease, core::v1::Pod};
+use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt as _, api::ListParams};
-use rekey_e2e::{Scene, World, operator, shell::Shell, shipped, wait::until, world::OPERATOR};
+use rekey_e2e::{
+    Scene, World, operator, release::SYSTEM, shell::Shell, shipped, wait::until, workloads::is_ready, world::OPERATOR,
+};
 use rekey_testkit::{
     helm::{self, Helms},
     network::Network,
@@ -17,7 +19,6 @@ use serde_json::json;
 
 use super::image::{Image, REPOSITORY};
 
-pub const SYSTEM: &str = "rekey-system";
 pub const SHOP: &str = "shop";
 /// Who administers the namespace `shop`, and has no other right.
 const OWNER: &str = "owner-of-the-shop";
@@ -117,19 +118,13 @@ impl Installation {
             let mut leaders = Vec::new();
             for pod in self.replicas().await? {
                 let (_, metrics) = self.ask(&pod, 9464, "/metrics").await?;
-                if metrics.lines().any(|line| line == "rekey_leader 1") {
+                if operator::says_it_leads(&metrics) {
                     leaders.push(pod);
                 }
             }
             Ok(if leaders.len() == 1 { leaders.pop() } else { None })
         })
         .await
-    }
-
-    /// Who has the Lease.
-    pub async fn holder(&self) -> Result<String> {
-        let leases: Api<Lease> = Api::namespaced(self.world.client.clone(), SYSTEM);
-        Ok(leases.get("rekey-leader").await?.spec.and_then(|spec| spec.holder_identity).unwrap_or_default())
     }
 
     /// Fails when the API server has refused anything to the operator for want of a right.
@@ -150,9 +145,4 @@ impl Installation {
     pub fn stop(self) -> Result<()> {
         Arc::into_inner(self.world).context("a test still holds the world")?.stop()
     }
-}
-
-fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions.is_some_and(|all| all.iter().any(|at| at.type_ == "Ready" && at.status == "True"))
 }

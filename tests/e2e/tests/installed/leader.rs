@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt as _};
-use rekey_e2e::wait::until;
+use rekey_e2e::{release::SYSTEM, wait::until};
 use serde_json::json;
 
-use super::installation::{Installation, SYSTEM};
+use super::installation::Installation;
 
 /// From the death of the leader until another process has published a value. Its Lease runs out 15 s after the others saw it
 /// renewed, which they ask for each 2 s; the rest is for the lists, and the value.
@@ -17,7 +17,7 @@ const WITHIN: Duration = Duration::from_secs(20);
 pub async fn killed(on: &Installation) -> Result<()> {
     let shop = on.shop();
     let (leader, generation) = (on.leader().await?.name_any(), shop.generation("Deployment", "web").await?);
-    let before = on.holder().await?;
+    let before = on.world.lease().await?.holder_identity.context("nobody leads")?;
     on.world.bao.put("shop/web-session", &json!({"key": "after the leader"})).await?;
     on.world.node()?.kill(SYSTEM, &leader).await?;
     let death = Instant::now();
@@ -27,7 +27,10 @@ pub async fn killed(on: &Installation) -> Result<()> {
     println!("another process has published {:.1} s after the leader was killed", took.as_secs_f64());
     ensure!(took <= WITHIN, "it took {took:?}");
     on.leader().await?;
-    ensure!(on.holder().await? != before, "the Lease still names who is dead: {before}");
+    ensure!(
+        on.world.lease().await?.holder_identity.context("nobody leads")? != before,
+        "the Lease still names who is dead: {before}"
+    );
     shop.wait_settled("web-session").await?;
     ensure!(shop.generation("Deployment", "web").await? == generation + 1, "not restarted exactly once");
     // The kubelet starts the killed one again, and it waits for its turn.

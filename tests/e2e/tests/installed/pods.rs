@@ -9,13 +9,10 @@ use kube::{
     Api, ResourceExt as _,
     api::{DeleteParams, ListParams, PostParams},
 };
-use rekey_e2e::wait::until_equal;
+use rekey_e2e::{release::SYSTEM, wait::until_equal};
 use serde_json::{Value, json};
 
-use super::{
-    image::REPOSITORY,
-    installation::{Installation, SYSTEM},
-};
+use super::{image::REPOSITORY, installation::Installation};
 
 /// Not root, without capabilities, on a file system that is read-only and has no shell; from the image that was packed.
 pub async fn restricted(on: &Installation) -> Result<()> {
@@ -105,7 +102,7 @@ pub async fn serve(on: &Installation) -> Result<()> {
         );
     }
     let leader = on.leader().await?.name_any();
-    let holder = on.holder().await?;
+    let holder = on.world.lease().await?.holder_identity.context("nobody leads")?;
     ensure!(holder.starts_with(&leader), "{leader} says that it leads, the Lease names {holder}");
     let slices: Api<EndpointSlice> = Api::namespaced(on.world.client.clone(), SYSTEM);
     let of_metrics = ListParams::default().labels("kubernetes.io/service-name=rekey-metrics");

@@ -4,8 +4,9 @@ use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Secret};
 use kube::{Api, ResourceExt as _};
 use rekey_api::SecretPolicy;
+use rekey_e2e::release::SYSTEM;
 
-use super::installation::{Installation, SYSTEM, Who};
+use super::installation::{Installation, Who};
 
 pub async fn by_the_other_helm(on: &Installation) -> Result<()> {
     let shop = on.shop();

@@ -6,8 +6,6 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use kube::Api;
 use rekey_e2e::{
     Operator, Scene, World,
     operator::Options,
@@ -16,11 +14,6 @@ use rekey_e2e::{
 };
 use rekey_testkit::proxy::TcpProxy;
 use serde_json::{Value, json};
-
-async fn lease(world: &World) -> Result<LeaseSpec> {
-    let api: Api<Lease> = Api::namespaced(world.client.clone(), "rekey-system");
-    Ok(api.get_opt("rekey-leader").await?.and_then(|lease| lease.spec).unwrap_or_default())
-}
 
 /// An operator that reaches the API server through a proxy.
 fn behind(world: &World, proxy: &TcpProxy, only: &str) -> Result<Operator> {
@@ -61,7 +54,7 @@ pub async fn takes_over(world: Arc<World>) -> Result<()> {
     scene.policy("one", "vault", &items, json!({})).await?;
     scene.wait_synced("one").await?;
     stays("the second waits", false, Duration::from_secs(3), || second.leads()).await?;
-    let holder = lease(&world).await?.holder_identity.context("nobody leads")?;
+    let holder = world.lease().await?.holder_identity.context("nobody leads")?;
 
     first.kill()?;
     let killed = Instant::now();
@@ -70,17 +63,17 @@ pub async fn takes_over(world: Arc<World>) -> Result<()> {
     let took = killed.elapsed();
     println!("served {:.1} s after the leader was killed", took.as_secs_f64());
     ensure!(took < Duration::from_secs(20), "it took {took:?}");
-    let now = lease(&world).await?;
+    let now = world.lease().await?;
     ensure!(now.holder_identity.as_ref().is_some_and(|name| *name != holder), "{now:?}");
 
     second.stop()?; // fails unless it ends with 0
-    let given_back = lease(&world).await?;
+    let given_back = world.lease().await?;
     ensure!(given_back.holder_identity.unwrap_or_default().is_empty(), "the Lease was not given back");
     let third = start("third")?;
     let started = Instant::now();
     third.wait_leads().await?;
     ensure!(started.elapsed() < Duration::from_secs(10), "a Lease that was given back: {:?}", started.elapsed());
-    let transitions = lease(&world).await?.lease_transitions.unwrap_or_default();
+    let transitions = world.lease().await?.lease_transitions.unwrap_or_default();
     ensure!(transitions >= 3, "{transitions}");
     Ok(())
 }

@@ -1,21 +1,19 @@
 //! What of Rekey belongs to the cluster.
 
-use std::fmt::Debug;
-
 use anyhow::{Result, ensure};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client,
     api::{DeleteParams, ListParams, PropagationPolicy},
 };
-use rekey_api::{ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy};
+use rekey_api::SecretPolicy;
 use rekey_e2e::{
     Release, World,
     release::chart,
+    shipped,
     wait::{until, until_equal},
 };
 use rekey_testkit::checkout::repository;
-use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::runbook::Admin;
@@ -25,28 +23,10 @@ pub async fn install_by(release: &Release) -> Result<()> {
     release.install(&chart(&repository()), &[]).await.map(drop)
 }
 
-/// Installs without Helm, as README.md says, and waits until the API server serves our kinds from its cache: a definition that
-/// is deleted sooner hangs, since Kubernetes fails to look for objects of it.
+/// Installs without Helm, as README.md says.
 pub async fn install(admin: &Admin, client: &Client) -> Result<()> {
     admin.bash("kubectl apply --server-side -f deploy/install.yaml").await?;
-    until("the kinds are served", || async {
-        let served = tokio::try_join!(
-            list::<SecretPolicy>(client),
-            list::<RotationSchedule>(client),
-            list::<RemoteStore>(client),
-            list::<ClusterRemoteStore>(client),
-        );
-        Ok(served.ok())
-    })
-    .await
-    .map(drop)
-}
-
-async fn list<K>(client: &Client) -> kube::Result<()>
-where
-    K: kube::Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
-{
-    Api::<K>::all(client.clone()).list(&ListParams::default().match_any()).await.map(drop)
+    shipped::served(client).await
 }
 
 /// Deletes the definitions.

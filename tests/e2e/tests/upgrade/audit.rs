@@ -39,7 +39,7 @@ impl Since {
             let line = format!("{} {} {:?} by {}", asked.verb, asked.subject, asked.name, asked.agent);
             if asked.status == 403 {
                 refused.push(line);
-            } else if changes(&asked) && !is_allowed(&asked) {
+            } else if asked.changes() && !is_allowed(&asked) {
                 written.push(line);
             }
             *agents.entry(asked.agent).or_default() += 1;
@@ -53,7 +53,7 @@ impl Since {
     pub async fn helm(&self) -> Result<Vec<String>> {
         let mut kinds: Vec<String> = Vec::new();
         for asked in self.audit.asked_since(&self.kubernetes, ADMIN).await? {
-            if asked.agent.starts_with("Helm") && changes(&asked) && kinds.last() != Some(&asked.subject) {
+            if asked.agent.starts_with("Helm") && asked.changes() && kinds.last() != Some(&asked.subject) {
                 kinds.push(asked.subject);
             }
         }
@@ -88,10 +88,6 @@ pub async fn refreshed(scene: &Scene, keys: &[&str]) -> Result<()> {
         Ok(keys.iter().all(|key| reads.get(*key).is_some_and(|count| *count >= 2)).then_some(()))
     })
     .await
-}
-
-fn changes(asked: &Asked) -> bool {
-    ["create", "update", "patch", "delete", "deletecollection"].contains(&asked.verb.as_str())
 }
 
 fn is_allowed(asked: &Asked) -> bool {
