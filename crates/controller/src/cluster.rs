@@ -5,19 +5,110 @@ pub mod listings;
 
 mod identity;
 mod index;
+mod kind;
 mod name;
 mod namespace;
 mod rows;
 mod table;
+mod users;
 
+use std::sync::Arc;
+
+use rekey_api::{ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy};
+use rekey_core::{policy::Policy, workload::WorkloadId};
+
+use self::listings::Listings;
 pub use self::{
     identity::{Uid, Version},
     index::{References, Referent, Refers, stores_of},
+    kind::Kind,
     name::{ObjectName, row_name, workload_name},
     namespace::{NamespaceAccess, Namespaces},
     rows::{
         Holder, Managed, NamespaceRow, Object, Owner, SecretRow, WorkloadRow, other_annotations, own_tags,
-        owns_annotation,
+        owns_annotation, values,
     },
     table::{Answer, Change, Row, Table},
+    users::Users,
 };
+use crate::error::Error;
+
+/// What is known.
+#[derive(Default)]
+#[expect(clippy::struct_field_names, reason = "`ClusterRemoteStore` is the name of a kind")]
+pub struct Cluster {
+    /// `SecretPolicy`
+    pub policies: Table<Object<SecretPolicy>>,
+    /// `RotationSchedule`
+    pub schedules: Table<Object<RotationSchedule>>,
+    /// `RemoteStore`
+    pub stores: Table<Object<RemoteStore>>,
+    /// `ClusterRemoteStore`
+    pub cluster_stores: Table<Object<ClusterRemoteStore>>,
+    /// Labels of namespaces, while a grant goes by them.
+    pub labels: Table<NamespaceRow>,
+    /// Secrets of opened namespaces.
+    pub secrets: Table<SecretRow>,
+    /// Workloads of opened namespaces; the name carries the kind.
+    pub workloads: Table<WorkloadRow>,
+    /// Which namespaces are opened.
+    pub namespaces: Namespaces,
+    /// How far the cluster-wide lists are.
+    pub listings: Listings,
+    /// The flag of `kubectl create rolebinding` that names the operator, for messages.
+    account: String,
+}
+
+impl Cluster {
+    /// Nothing is known yet. `account`: the flag of `kubectl create rolebinding` that names the operator.
+    #[must_use]
+    pub fn new(account: String) -> Self {
+        Self { account, ..Self::default() }
+    }
+
+    /// Whether the namespace can be worked on; false: it is not known yet, and everything in it is wanted again when it is.
+    ///
+    /// # Errors
+    /// When it is closed to us.
+    pub fn is_open(&self, namespace: &str) -> Result<bool, Error> {
+        match self.namespaces.access(namespace) {
+            NamespaceAccess::Open => Ok(true),
+            NamespaceAccess::Pending => Ok(false),
+            NamespaceAccess::Closed => {
+                Err(Error::NamespaceNotOpened { namespace: namespace.to_owned(), account: self.account.clone() })
+            }
+        }
+    }
+
+    /// The workloads that consume a policy's Secret: those that refer to it, and those that the policy names.
+    #[must_use]
+    pub fn consumers_of(&self, policy: &Policy) -> Vec<Arc<WorkloadRow>> {
+        let referring = self.workloads.referring(&policy.namespace, Referent::Secret, &policy.secret);
+        let mut rows: Vec<Arc<WorkloadRow>> = referring.into_iter().map(|(_, row)| row).collect();
+        for (kind, name) in &policy.named {
+            let name = ObjectName::new(policy.namespace.as_str(), row_name(*kind, name));
+            let row = self.workloads.get(&name).filter(|row| !row.0.uses.contains_key(&policy.secret));
+            rows.extend(row);
+        }
+        rows
+    }
+
+    /// The policies that name a workload, which need not refer to their Secrets.
+    #[must_use]
+    pub fn policies_naming(&self, id: &WorkloadId) -> Vec<(String, Arc<Object<SecretPolicy>>)> {
+        self.policies.referring(&id.namespace, Referent::Workload, &row_name(id.kind, &id.name))
+    }
+
+    /// The schedules of a policy, the one that came first first: it is the one that counts.
+    #[must_use]
+    pub fn schedules_of(&self, namespace: &str, policy: &str) -> Vec<RotationSchedule> {
+        let rows = self.schedules.referring(namespace, Referent::Policy, policy);
+        let mut found: Vec<RotationSchedule> =
+            rows.iter().filter_map(|(_, row)| row.parsed.as_ref().ok()).cloned().collect();
+        found.sort_by_key(|schedule| {
+            let metadata = &schedule.metadata;
+            (metadata.creation_timestamp.as_ref().map(|time| time.0), metadata.name.clone())
+        });
+        found
+    }
+}

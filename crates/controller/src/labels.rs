@@ -6,25 +6,24 @@ use tokio::task::AbortHandle;
 
 use crate::{
     cluster::listings::{Listing, NAMESPACES},
-    connections,
-    context::Context,
-    watch,
+    stores::grants,
+    watch::{self, Watches},
 };
 
 /// Watches namespaces while that is needed. Ends never.
-pub async fn run(ctx: Arc<Context>) {
+pub async fn run(ctx: Arc<Watches>) {
     let mut following: Option<Following> = None;
     loop {
         match (is_wanted(&ctx), &following) {
             (true, None) => following = Some(Following(watch::labels(&ctx))),
             (false, Some(_)) => {
                 following = None;
-                ctx.listings.set(NAMESPACES, Listing::Pending);
-                ctx.known.namespaces.retain(None, |_| false);
+                ctx.cluster.listings.set(NAMESPACES, Listing::Pending);
+                ctx.cluster.labels.retain(None, |_| false);
             }
             (true, Some(_)) | (false, None) => {}
         }
-        ctx.listings.woken().await;
+        ctx.cluster.listings.woken().await;
     }
 }
 
@@ -37,8 +36,8 @@ impl Drop for Following {
     }
 }
 
-fn is_wanted(ctx: &Context) -> bool {
-    let stores = ctx.known.cluster_stores.all();
+fn is_wanted(ctx: &Watches) -> bool {
+    let stores = ctx.cluster.cluster_stores.all();
     let stores = stores.iter().filter_map(|(_, row)| row.parsed.as_ref().ok());
-    stores.filter_map(|store| connections::grants(store).ok()).any(|grants| grants.ask_for_labels())
+    stores.filter_map(|store| grants(store).ok()).any(|grants| grants.ask_for_labels())
 }

@@ -1,38 +1,33 @@
-//! The Kubernetes side of Rekey. Each kind is reconciled in the same four moves: **observe** what is there (tables fed
-//! by watches, fresh reads where it matters), **plan** what should follow (in `rekey-core`, pure), **apply** each step,
-//! and **settle** the status, Events and metrics once.
+//! The Kubernetes side of Rekey: what is known of the cluster, what is to be looked at because it changed, and the kinds that are
+//! reconciled ([`kinds`]).
 
-pub mod context;
-pub mod drive;
 pub mod error;
 pub mod metrics;
-pub mod namespaces;
 pub mod pulse;
 
-mod apply;
 mod cluster;
-mod connections;
-mod credentials;
-mod digest_key;
-mod events;
+mod context;
 mod fair;
+#[cfg(test)]
+mod in_memory;
+mod kinds;
 mod labels;
+mod line;
 mod locks;
 mod memory;
+mod namespaces;
 mod notify;
 mod pages;
-mod policy;
 mod pool;
 mod queue;
-mod rotation;
 mod run;
-mod settle;
-mod store;
-mod store_kind;
-mod turns;
+mod settings;
+mod stores;
 mod watch;
-mod workload;
 mod workshop;
+#[expect(clippy::disallowed_methods, reason = "the room that writes")]
+mod write;
 
-pub use context::Settings;
-pub use run::{Parts, run};
+pub use context::Parts;
+pub use run::run;
+pub use settings::Settings;

@@ -19,8 +19,8 @@ use tokio::time::Instant;
 
 use crate::{
     cluster::{ObjectName, Version},
-    connections::{ROUND, SMALL},
     pool::Share,
+    stores::{ROUND, SMALL},
 };
 
 /// A marker that is taken off is written once more, and then left: two that disagree would restart it without end.
@@ -101,7 +101,7 @@ pub struct Issued {
     /// What was answered.
     pub answer: Answer,
     /// What it takes of the budget.
-    pub share: Share,
+    pub _share: Share,
 }
 
 /// A successful read of a policy's values.

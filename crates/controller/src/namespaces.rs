@@ -7,10 +7,8 @@ use kube::{Api, api::PostParams};
 
 use crate::{
     cluster::NamespaceAccess,
-    connections,
-    context::Context,
     error::{Error, Operation},
-    notify, watch,
+    watch::{self, Watches},
 };
 
 /// A closed namespace is tried again after this time.
@@ -22,16 +20,16 @@ const ROUND: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// Never; failures are tried again.
-pub async fn run(ctx: Arc<Context>) {
-    while !ctx.namespaces.own_known(watch::own_watches(&ctx)) {
-        ctx.namespaces.woken().await;
+pub async fn run(ctx: Arc<Watches>) {
+    while !ctx.cluster.namespaces.own_known(watch::own_watches(&ctx)) {
+        ctx.cluster.namespaces.woken().await;
     }
     loop {
         let wanted = wanted(&ctx);
         retire(&ctx, &wanted);
-        connections::release(&ctx);
+        ctx.stores.release();
         for namespace in wanted {
-            if ctx.namespaces.is_due(&namespace, RECHECK)
+            if ctx.cluster.namespaces.is_due(&namespace, RECHECK)
                 && let Err(error) = open(&ctx, &namespace).await
             {
                 tracing::warn!(namespace, %error, "the namespace could not be asked about");
@@ -39,45 +37,46 @@ pub async fn run(ctx: Arc<Context>) {
         }
         tokio::select! {
             () = tokio::time::sleep(ROUND) => {}
-            () = ctx.namespaces.woken() => {}
+            () = ctx.cluster.namespaces.woken() => {}
         }
     }
 }
 
-fn wanted(ctx: &Context) -> BTreeSet<String> {
-    let mut wanted = ctx.known.policies.namespaces();
-    wanted.extend(ctx.known.schedules.namespaces());
-    wanted.extend(ctx.known.stores.namespaces());
+fn wanted(ctx: &Watches) -> BTreeSet<String> {
+    let mut wanted = ctx.cluster.policies.namespaces();
+    wanted.extend(ctx.cluster.schedules.namespaces());
+    wanted.extend(ctx.cluster.stores.namespaces());
     let only = &ctx.settings.namespaces;
     wanted.retain(|namespace| only.is_empty() || only.contains(namespace));
     wanted
 }
 
-fn retire(ctx: &Context, wanted: &BTreeSet<String>) {
-    for namespace in ctx.namespaces.retire(wanted) {
-        ctx.known.secrets.retain(Some(&namespace), |_| false);
-        ctx.known.workloads.retain(Some(&namespace), |_| false);
+fn retire(ctx: &Watches, wanted: &BTreeSet<String>) {
+    for namespace in ctx.cluster.namespaces.retire(wanted) {
+        ctx.cluster.secrets.retain(Some(&namespace), |_| false);
+        ctx.cluster.workloads.retain(Some(&namespace), |_| false);
     }
 }
 
 /// Asks once whether the namespace is opened, and starts its watches if so.
-async fn open(ctx: &Arc<Context>, namespace: &str) -> Result<(), Error> {
+async fn open(ctx: &Arc<Watches>, namespace: &str) -> Result<(), Error> {
     let allowed = allowed(ctx, namespace).await?;
     let access = if allowed { NamespaceAccess::Pending } else { NamespaceAccess::Closed };
-    let was = ctx.namespaces.access(namespace);
-    ctx.namespaces.asked(namespace, access);
+    let was = ctx.cluster.namespaces.access(namespace);
+    ctx.cluster.namespaces.asked(namespace, access);
     if allowed {
         let tasks = watch::namespace(ctx, namespace);
-        ctx.namespaces.follow(namespace, tasks);
+        ctx.cluster.namespaces.follow(namespace, tasks);
     } else if was != NamespaceAccess::Closed {
-        notify::whole_namespace(ctx, namespace);
+        ctx.notify.whole_namespace(namespace);
     }
     Ok(())
 }
 
 /// Asks the API server whether we may watch Secrets there
 /// (<https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/self-subject-access-review-v1/>).
-async fn allowed(ctx: &Context, namespace: &str) -> Result<bool, Error> {
+#[expect(clippy::disallowed_methods, reason = "a question, of which nothing stays")]
+async fn allowed(ctx: &Watches, namespace: &str) -> Result<bool, Error> {
     let review = SelfSubjectAccessReview {
         spec: SelfSubjectAccessReviewSpec {
             resource_attributes: Some(ResourceAttributes {

@@ -15,9 +15,11 @@
 //! # Caveats
 //! The queue forgets at the end of the process; every key comes again with the first list of its watch.
 
+mod failures;
 mod pace;
 #[cfg(test)]
 mod tests;
+mod worker;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -30,7 +32,11 @@ use rekey_core::workload::WorkloadId;
 use tokio::{sync::Notify, time::Instant};
 
 use self::pace::Pace;
-use crate::{cluster::ObjectName, fair::Fair};
+pub use self::worker::{Crew, Next, Reconcile, workers};
+use crate::{
+    cluster::{ObjectName, Users},
+    fair::Fair,
+};
 
 /// Every so many turns a routine key goes first.
 const ROUTINE_SHARE: u64 = 4;
@@ -68,6 +74,40 @@ pub enum Lane {
     Routine,
     /// Something changed.
     Urgent,
+}
+
+/// The queues.
+pub struct Queues {
+    /// `SecretPolicy`
+    pub policies: Queue<ObjectName>,
+    /// `RotationSchedule`
+    pub schedules: Queue<ObjectName>,
+    /// `RemoteStore`
+    pub stores: Queue<ObjectName>,
+    /// `ClusterRemoteStore`
+    pub cluster_stores: Queue<ObjectName>,
+    /// Workloads.
+    pub workloads: Queue<WorkloadId>,
+}
+
+impl Queues {
+    /// Empty ones, for so many workers each.
+    #[must_use]
+    pub fn new(workers: usize) -> Self {
+        Self {
+            policies: Queue::new(workers),
+            schedules: Queue::new(workers),
+            stores: Queue::new(workers),
+            cluster_stores: Queue::new(workers),
+            workloads: Queue::new(workers),
+        }
+    }
+
+    /// Wants all of these looked at.
+    pub fn add_users(&self, users: Users) {
+        users.policies.into_iter().for_each(|policy| self.policies.add(policy, Lane::Urgent));
+        users.schedules.into_iter().for_each(|schedule| self.schedules.add(schedule, Lane::Urgent));
+    }
 }
 
 /// See the [module documentation](self).
@@ -197,7 +237,7 @@ impl<K: Key> Queue<K> {
     }
 
     /// Keys that are ready and not yet worked on.
-    #[must_use]
+    #[cfg(test)]
     pub fn depth(&self) -> usize {
         self.state().waiting.len()
     }

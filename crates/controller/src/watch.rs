@@ -2,6 +2,7 @@
 
 mod events;
 mod extension;
+mod parts;
 
 use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
 
@@ -28,14 +29,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::task::{AbortHandle, JoinHandle};
 
 use self::events::Events;
+pub use self::parts::Watches;
 use crate::{
     cluster::{
         Change, NamespaceRow, Object, ObjectName, Refers, Row, SecretRow, Table, WorkloadRow,
         listings::{CLUSTER_STORES, Listing, NAMESPACES},
         workload_name,
     },
-    context::Context,
-    notify,
     pages::{self, Page},
     pulse::Running,
     queue::{Lane, Queue},
@@ -52,13 +52,13 @@ struct Feed<K, T> {
     page: Page,
     /// Whether nothing begins before its first list.
     first: bool,
-    table: fn(&Context) -> &Table<T>,
+    table: fn(&Watches) -> &Table<T>,
     row: Box<dyn Fn(K) -> (ObjectName, T) + Send + Sync>,
-    notify: Notify<T>,
-    listed: fn(&Context, Option<&str>, &'static str),
+    notify: Told<T>,
+    listed: fn(&Watches, Option<&str>, &'static str),
 }
 
-type Notify<T> = Box<dyn Fn(&Context, &Change<T>) + Send + Sync>;
+type Told<T> = Box<dyn Fn(&Watches, &Change<T>) + Send + Sync>;
 
 /// Whether a cluster has a kind for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,20 +70,20 @@ enum Presence {
 }
 
 /// How many watches of our own namespaced kinds there are: three in each scope.
-pub fn own_watches(ctx: &Context) -> usize {
+pub fn own_watches(ctx: &Watches) -> usize {
     3 * ctx.settings.namespaces.len().max(1)
 }
 
 /// Starts the watches of our own kinds.
-pub fn own_kinds(ctx: &Arc<Context>) -> Vec<JoinHandle<()>> {
+pub fn own_kinds(ctx: &Arc<Watches>) -> Vec<JoinHandle<()>> {
     let mut tasks = vec![follow_own::<ClusterRemoteStore>(
         ctx,
         Api::all(ctx.watch_client.clone()),
         None,
         CLUSTER_STORES,
-        |ctx| &ctx.known.cluster_stores,
+        |ctx| &ctx.cluster.cluster_stores,
         |ctx| &ctx.queues.cluster_stores,
-        notify::store,
+        |ctx, change| ctx.notify.store(change),
     )];
     let scopes: Vec<Option<String>> = match ctx.settings.namespaces.as_slice() {
         [] => vec![None],
@@ -95,34 +95,34 @@ pub fn own_kinds(ctx: &Arc<Context>) -> Vec<JoinHandle<()>> {
             api(ctx, scope.as_deref()),
             scope.clone(),
             "SecretPolicy",
-            |ctx| &ctx.known.policies,
+            |ctx| &ctx.cluster.policies,
             |ctx| &ctx.queues.policies,
-            notify::policy,
+            |ctx, change| ctx.notify.policy(change),
         ));
         tasks.push(follow_own::<RotationSchedule>(
             ctx,
             api(ctx, scope.as_deref()),
             scope.clone(),
             "RotationSchedule",
-            |ctx| &ctx.known.schedules,
+            |ctx| &ctx.cluster.schedules,
             |ctx| &ctx.queues.schedules,
-            notify::schedule,
+            |ctx, change| ctx.notify.schedule(change),
         ));
         tasks.push(follow_own::<RemoteStore>(
             ctx,
             api(ctx, scope.as_deref()),
             scope.clone(),
             "RemoteStore",
-            |ctx| &ctx.known.stores,
+            |ctx| &ctx.cluster.stores,
             |ctx| &ctx.queues.stores,
-            notify::store,
+            |ctx, change| ctx.notify.store(change),
         ));
     }
     tasks
 }
 
 /// Starts the watches of an opened namespace.
-pub fn namespace(ctx: &Arc<Context>, namespace: &str) -> Vec<AbortHandle> {
+pub fn namespace(ctx: &Arc<Watches>, namespace: &str) -> Vec<AbortHandle> {
     let secrets: Api<PartialObjectMeta<Secret>> = Api::namespaced(ctx.watch_client.clone(), namespace);
     let feed = Feed {
         kind: "Secret",
@@ -131,9 +131,9 @@ pub fn namespace(ctx: &Arc<Context>, namespace: &str) -> Vec<AbortHandle> {
         presence: Presence::Permanent,
         page: pages::METADATA,
         first: false,
-        table: |ctx| &ctx.known.secrets,
+        table: |ctx| &ctx.cluster.secrets,
         row: Box::new(|object: PartialObjectMeta<Secret>| (named(&object), SecretRow::project(object.metadata))),
-        notify: Box::new(notify::secret),
+        notify: Box::new(|ctx, change| ctx.notify.secret(change)),
         listed,
     };
     let secrets = tokio::spawn(run(Arc::clone(ctx), secrets, feed));
@@ -155,7 +155,7 @@ pub fn namespace(ctx: &Arc<Context>, namespace: &str) -> Vec<AbortHandle> {
 }
 
 /// Starts the watch of namespaces, of which only the labels are kept.
-pub fn labels(ctx: &Arc<Context>) -> AbortHandle {
+pub fn labels(ctx: &Arc<Watches>) -> AbortHandle {
     let namespaces: Api<PartialObjectMeta<Namespace>> = Api::all(ctx.watch_client.clone());
     let feed = Feed {
         kind: NAMESPACES,
@@ -164,18 +164,18 @@ pub fn labels(ctx: &Arc<Context>) -> AbortHandle {
         presence: Presence::Permanent,
         page: pages::METADATA,
         first: false,
-        table: |ctx| &ctx.known.namespaces,
+        table: |ctx| &ctx.cluster.labels,
         row: Box::new(|object: PartialObjectMeta<Namespace>| (named(&object), NamespaceRow::project(object.metadata))),
-        notify: Box::new(notify::namespace),
+        notify: Box::new(|ctx, change| ctx.notify.namespace(change)),
         listed: |ctx, _, kind| {
-            ctx.listings.set(kind, Listing::Done);
-            notify::users_of(ctx, StoreKind::ClusterRemoteStore, None, None);
+            ctx.cluster.listings.set(kind, Listing::Done);
+            ctx.notify.users_of(StoreKind::ClusterRemoteStore, None, None);
         },
     };
     tokio::spawn(run(Arc::clone(ctx), namespaces, feed)).abort_handle()
 }
 
-fn api<K>(ctx: &Context, scope: Option<&str>) -> Api<DeserializeGuard<K>>
+fn api<K>(ctx: &Watches, scope: Option<&str>) -> Api<DeserializeGuard<K>>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
 {
@@ -185,22 +185,22 @@ where
     }
 }
 
-fn listed(ctx: &Context, namespace: Option<&str>, kind: &'static str) {
+fn listed(ctx: &Watches, namespace: Option<&str>, kind: &'static str) {
     if let Some(namespace) = namespace
-        && ctx.namespaces.listed(namespace, kind)
+        && ctx.cluster.namespaces.listed(namespace, kind)
     {
-        notify::whole_namespace(ctx, namespace);
+        ctx.notify.whole_namespace(namespace);
     }
 }
 
 fn follow_own<K>(
-    ctx: &Arc<Context>,
+    ctx: &Arc<Watches>,
     api: Api<DeserializeGuard<K>>,
     namespace: Option<String>,
     kind: &'static str,
-    table: fn(&Context) -> &Table<Object<K>>,
-    queue: fn(&Context) -> &Queue<ObjectName>,
-    notify: fn(&Context, &Change<Object<K>>),
+    table: fn(&Watches) -> &Table<Object<K>>,
+    queue: fn(&Watches) -> &Queue<ObjectName>,
+    notify: fn(&Watches, &Change<Object<K>>),
 ) -> JoinHandle<()>
 where
     K: Bounded
@@ -235,8 +235,8 @@ where
             }
         }),
         listed: |ctx, namespace, kind| {
-            ctx.listings.set(kind, Listing::Done);
-            ctx.namespaces.listed_own(namespace, kind);
+            ctx.cluster.listings.set(kind, Listing::Done);
+            ctx.cluster.namespaces.listed_own(namespace, kind);
         },
     };
     tokio::spawn(run(Arc::clone(ctx), api, feed))
@@ -253,7 +253,7 @@ fn is_rewritten<K: HasStatus<Status: PartialEq + Serialize>>(change: &Change<Obj
     }
 }
 
-fn follow_workload<K>(ctx: &Arc<Context>, namespace: &str, kind: Kind) -> AbortHandle
+fn follow_workload<K>(ctx: &Arc<Watches>, namespace: &str, kind: Kind) -> AbortHandle
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Project
@@ -281,9 +281,9 @@ fn consumers<K: 'static>(namespace: &str, kind: Kind, row: fn(K) -> (ObjectName,
         presence: Presence::Permanent,
         page: pages::WHOLE,
         first: false,
-        table: |ctx| &ctx.known.workloads,
+        table: |ctx| &ctx.cluster.workloads,
         row: Box::new(row),
-        notify: Box::new(notify::workload),
+        notify: Box::new(|ctx, change| ctx.notify.workload(change)),
         listed,
     }
 }
@@ -293,7 +293,7 @@ fn named<K: Resource>(object: &K) -> ObjectName {
 }
 
 /// Feeds one watch into its table. Ends only when the kind is removed from the cluster, which only some can be.
-async fn run<K, T: Row>(ctx: Arc<Context>, api: Api<K>, feed: Feed<K, T>)
+async fn run<K, T: Row>(ctx: Arc<Watches>, api: Api<K>, feed: Feed<K, T>)
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
@@ -340,7 +340,7 @@ where
 
 /// Removes the rows that a new list no longer has. Workloads of several kinds share a table: each watch answers for its
 /// own.
-fn forget<K, T: Row>(ctx: &Context, feed: &Feed<K, T>, present: &BTreeSet<ObjectName>) {
+fn forget<K, T: Row>(ctx: &Watches, feed: &Feed<K, T>, present: &BTreeSet<ObjectName>) {
     let own = |name: &ObjectName| match name.name.split_once('/') {
         Some((kind, _)) => kind == feed.kind,
         None => true,
@@ -362,18 +362,18 @@ fn code(error: &watcher::Error) -> Option<u16> {
     }
 }
 
-fn failed<K, T>(ctx: &Context, feed: &Feed<K, T>, running: &Running, error: &watcher::Error) {
+fn failed<K, T>(ctx: &Watches, feed: &Feed<K, T>, running: &Running, error: &watcher::Error) {
     let code = code(error);
     tracing::warn!(kind = feed.kind, namespace = feed.namespace, code, "a watch failed; it is started again");
     if code == Some(403) && !feed.vital {
         running.refused();
     }
     match (code, &feed.namespace) {
-        (Some(403), Some(namespace)) if feed.vital => notify::refused(ctx, namespace),
+        (Some(403), Some(namespace)) if feed.vital => ctx.notify.refused(namespace),
         // Nobody waits for it.
         (Some(403), Some(namespace)) => (feed.listed)(ctx, Some(namespace), feed.kind),
         // Whoever gives the operator no right to a cluster-wide kind can do without, and is told where it is needed.
-        (Some(403), None) => ctx.listings.set(feed.kind, Listing::Refused),
+        (Some(403), None) => ctx.cluster.listings.set(feed.kind, Listing::Refused),
         (Some(_) | None, _) => {}
     }
 }

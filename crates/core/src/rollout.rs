@@ -9,8 +9,6 @@ mod notices;
 pub(crate) mod tests;
 mod turn;
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use rekey_api::{
     GoDuration,
@@ -22,7 +20,7 @@ pub use turn::{Turn, failure, jobs_known, recheck, reloaded, turn};
 
 use crate::{
     published::Published,
-    workload::{Kind, Marker, Progress, Use, Waiting, Workload},
+    workload::{Kind, Marker, Pod, Progress, Use, Waiting, Workload},
 };
 
 /// Changes within this time of the first are rolled out together.
@@ -30,25 +28,6 @@ const GATHER: TimeDelta = TimeDelta::seconds(3);
 
 /// Start times are whole seconds, and the write of a new value takes a moment.
 const EDGE: TimeDelta = TimeDelta::seconds(2);
-
-/// A live pod, as far as it matters here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pod {
-    /// Its name.
-    pub name: String,
-    /// When the first of its running containers started; `None` when none runs yet: it will read the present value.
-    pub started: Option<DateTime<Utc>>,
-    /// The marker it was created with.
-    pub marker: Marker,
-    /// The Secrets it refers to, which are not those of the template when that has been changed since.
-    pub uses: BTreeMap<String, Use>,
-    /// When it was created.
-    pub created: Option<DateTime<Utc>>,
-    /// Which template it was made from: its `pod-template-hash` or `controller-revision-hash`.
-    pub template: Option<String>,
-    /// Whether it is on its way out.
-    pub terminating: bool,
-}
 
 /// The pods of a workload that stay: those that are neither on their way out nor of a template that a rollout under
 /// way, somebody's own for example, is replacing. A restart for the others would be one too many.

@@ -8,6 +8,7 @@ mod deployment;
 mod gateway;
 mod ingress;
 mod kind;
+mod pod;
 mod pod_spec;
 mod progress;
 mod service_account;
@@ -28,6 +29,7 @@ use rekey_api::{names, policy::ConsumeForm};
 pub use argo_rollout::argo_rollout;
 pub use gateway::gateway;
 pub use kind::Kind;
+pub use pod::{Pod, ROLLOUT_HASH, is_live};
 pub use pod_spec::uses;
 pub use progress::{Progress, Replaced, Waiting};
 

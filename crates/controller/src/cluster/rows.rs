@@ -24,7 +24,7 @@ use rekey_core::{SpecError, bounds::Bounded, policy::Policy, workload::Workload}
 use serde::Serialize;
 use serde_json::json;
 
-pub use self::secret::{Holder, Managed, Owner, SecretRow, other_annotations, own_tags};
+pub use self::secret::{Holder, Managed, Owner, SecretRow, other_annotations, own_tags, values};
 use super::{References, Referent, Refers, Row, Uid, Version};
 use crate::error::Error;
 

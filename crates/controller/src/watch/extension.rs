@@ -11,11 +11,8 @@ use kube::{
 use rekey_core::workload::Kind;
 use tokio::task::AbortHandle;
 
-use super::{Feed, Presence, consumers, listed, run};
-use crate::{
-    cluster::{ObjectName, WorkloadRow},
-    context::Context,
-};
+use super::{Feed, Presence, Watches, consumers, listed, run};
+use crate::cluster::{ObjectName, WorkloadRow};
 
 /// A kind that not every cluster has is waited for so long: whatever does not answer belongs to somebody's extension.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -30,7 +27,7 @@ const REMOVED: Duration = Duration::from_mins(5);
 
 /// Follows a kind that not every cluster has. The namespace waits for its first list, but not for ever.
 pub fn follow(
-    ctx: &Arc<Context>,
+    ctx: &Arc<Watches>,
     namespace: &str,
     kind: Kind,
     row: fn(DynamicObject) -> (ObjectName, WorkloadRow),
@@ -57,7 +54,7 @@ async fn no_longer_than(patience: Duration, task: impl Future<Output = ()>, go_o
 /// Follows a kind that not every cluster has, if this one does. It is asked when the namespace is opened, and again when
 /// the kind was there and is removed.
 async fn follow_if_known(
-    ctx: Arc<Context>,
+    ctx: Arc<Watches>,
     namespace: String,
     kind: Kind,
     row: fn(DynamicObject) -> (ObjectName, WorkloadRow),
@@ -98,7 +95,7 @@ where
 }
 
 /// How a kind is reached that not every cluster has.
-async fn resource(ctx: &Context, kind: &GroupVersionKind) -> Option<ApiResource> {
+async fn resource(ctx: &Watches, kind: &GroupVersionKind) -> Option<ApiResource> {
     loop {
         match discovery::pinned_kind(&ctx.client, kind).await {
             Ok((resource, _)) => return Some(resource),

@@ -2,9 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, OwnerReference};
+use k8s_openapi::{
+    ByteString,
+    apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, OwnerReference},
+};
 use rekey_api::names;
 use rekey_core::{
+    SecretBytes,
     policy::{self, ObjectVersion, value_mark},
     published::Published,
 };
@@ -266,6 +270,11 @@ impl Row for SecretRow {
     fn version(&self) -> Version {
         self.version.clone()
     }
+}
+
+/// The data of a Secret, as values.
+pub fn values(data: Option<BTreeMap<String, ByteString>>) -> BTreeMap<String, SecretBytes> {
+    data.unwrap_or_default().into_iter().map(|(key, value)| (key, SecretBytes::new(value.0))).collect()
 }
 
 #[cfg(test)]

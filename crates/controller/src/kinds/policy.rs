@@ -1,0 +1,239 @@
+//! `SecretPolicy`: keeps the Secret of a policy equal to what its source holds.
+
+pub(crate) mod observe;
+mod read;
+mod template;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use kube::Client;
+use rekey_api::{SecretPolicy, SecretPolicyStatus};
+use rekey_core::{
+    SpecError,
+    chance::Chance,
+    digest::DigestKey,
+    policy::{self, Fetch, Fetched, Plan, Policy, Seen, Step, Tools},
+    stop::Stop,
+    summary::conditions,
+    time::{self, Clock},
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    cluster::{Cluster, Object, ObjectName},
+    error::{Class, Error},
+    memory::{Memory, Read},
+    notify::{self, Notify},
+    queue::{Next, Queue, Queues, Reconcile},
+    settings::Settings,
+    stores::{Room, Stores},
+    workshop::Workshop,
+    write::{Over, Writer},
+};
+
+/// Reconciles `SecretPolicy`.
+pub struct Policies {
+    /// Reads what no table holds.
+    pub client: Client,
+    /// Settings.
+    pub settings: Arc<Settings>,
+    /// What is known.
+    pub cluster: Arc<Cluster>,
+    /// The queues.
+    pub queues: Arc<Queues>,
+    /// Who is told of changes.
+    pub notify: Arc<Notify>,
+    /// Open stores.
+    pub stores: Arc<Stores>,
+    /// What writes.
+    pub write: Arc<Writer>,
+    /// Savings of work.
+    pub memory: Arc<Memory>,
+    /// Where templates are rendered.
+    pub workshop: Arc<Workshop>,
+    /// The installation's digest key.
+    pub digest_key: DigestKey,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub chance: Arc<dyn Chance>,
+}
+
+impl Reconcile for Policies {
+    type Key = ObjectName;
+    const KIND: &'static str = "SecretPolicy";
+
+    fn queue(&self) -> &Queue<ObjectName> {
+        &self.queues.policies
+    }
+
+    async fn ensure(&self, key: &ObjectName) -> Result<Next, Error> {
+        let Some(row) = self.cluster.policies.get(key) else {
+            return Ok(Next::Change);
+        };
+        let object = row.object()?;
+        if object.metadata.deletion_timestamp.is_some() {
+            return Ok(Next::Change); // the ownerReference lets the garbage collector do the rest
+        }
+        if !self.cluster.is_open(&key.namespace)? {
+            return Ok(Next::Change);
+        }
+        let parsed = Arc::new(Policy::try_from(object)?);
+        if parsed.suspended {
+            return self.suspended(object, &parsed).await;
+        }
+        self.prove(&row, &parsed).await?;
+        self.keep(object, &parsed).await
+    }
+
+    async fn failed(&self, key: &ObjectName, error: &Error) -> Result<(), Error> {
+        let Some(row) = self.cluster.policies.get(key) else {
+            return Ok(());
+        };
+        let Ok(object) = &row.parsed else {
+            return self.write.malformed::<SecretPolicy>(key, row.metadata(), error, self.clock.now()).await;
+        };
+        let status = self.failure(object, error);
+        if self.write.status(object, &status, Over::Version).await?.tell(|change| self.notify.policy(change)) {
+            self.write.event(object, &error.notice("Sync")).await;
+        }
+        Ok(())
+    }
+}
+
+impl Policies {
+    /// The status of a policy whose reconcile failed.
+    fn failure(&self, object: &SecretPolicy, error: &Error) -> SecretPolicyStatus {
+        let before = object.status.clone().unwrap_or_default();
+        let generation = object.metadata.generation.unwrap_or_default();
+        let situation = error.situation(observe::served(&self.cluster, object));
+        let mut status = match Policy::try_from(object) {
+            Ok(parsed) => {
+                let published = observe::published(&self.cluster, &parsed);
+                let consumers = observe::consumers(self, &parsed);
+                policy::failed(&parsed, &before, (published.as_deref(), &consumers), &situation, self.clock.now())
+            }
+            Err(_) => SecretPolicyStatus {
+                conditions: conditions(&before.conditions, &situation, &[], generation, self.clock.now()),
+                source: policy::shown(object),
+                ..before
+            },
+        };
+        // A new spec is acknowledged only once it was acted on, or refused for good.
+        if matches!(error.class(), Class::Spec | Class::Data) || status.revision.is_none() {
+            status.observed_generation = Some(generation);
+        }
+        status
+    }
+
+    /// Looks at templates and expressions, once for each generation.
+    async fn prove(&self, row: &Object<SecretPolicy>, parsed: &Arc<Policy>) -> Result<(), Error> {
+        if !parsed.has_expressions() {
+            return Ok(());
+        }
+        if let Some(verdict) = row.verdict() {
+            return verdict.map_err(Error::from);
+        }
+        let policy = Arc::clone(parsed);
+        let verdict = self.workshop.run(&parsed.namespace, move |stop| policy.prove(stop)).await?;
+        row.decide(&verdict);
+        verdict.map_err(Error::from)
+    }
+
+    /// Decides; the values are made where that disturbs nobody, if it may take long.
+    async fn plan(&self, parsed: &Arc<Policy>, seen: Seen, fetched: Option<(Fetched, Room)>) -> Result<Planned, Error> {
+        let policy = Arc::clone(parsed);
+        let (key, chance, now) = (self.digest_key.clone(), Arc::clone(&self.chance), self.clock.now());
+        let (fetched, room) = fetched.unzip();
+        let is_quick = parsed.is_quick(fetched.as_ref());
+        // The room goes along: a job that nobody waits for any more still holds what was read.
+        let work = move |stop: &Stop| {
+            let tools = Tools { key: &key, chance: chance.as_ref(), now, stop };
+            let made = policy::make(&policy, &seen, fetched.as_ref(), tools)?;
+            Ok::<_, SpecError>((made, seen, fetched, room))
+        };
+        let made = if is_quick { work(&Stop::default()) } else { self.workshop.run(&parsed.namespace, work).await? };
+        let (made, seen, fetched, room) = made?;
+        // Taken after the read and the rendering, which may be slow: what starts before the new value is written reads the
+        // old one.
+        let (now, stop) = (self.clock.now(), Stop::default());
+        let tools = Tools { key: &self.digest_key, chance: self.chance.as_ref(), now, stop: &stop };
+        let plan = policy::secret(parsed, &seen, fetched.as_ref(), made, tools)?;
+        Ok(Planned { plan, seen, now, room })
+    }
+
+    async fn keep(&self, object: &SecretPolicy, parsed: &Arc<Policy>) -> Result<Next, Error> {
+        let seen = observe::observe(self, object, parsed).await?;
+        policy::admit(parsed, &seen.secret)?;
+        self.stores.may_use(&parsed.namespace, &parsed.source)?; // grants may have been withdrawn
+        let fetched = match policy::fetch(parsed, &seen, self.clock.now()) {
+            Fetch::Due(wanted) => Some(read::read(self, parsed, &wanted).await?),
+            Fetch::NotBefore(_) | Fetch::OnChange => None,
+        };
+        let moment = Instant::now();
+        let Planned { plan, seen, now, room } = self.plan(parsed, seen, fetched).await?;
+        for step in &plan.steps {
+            self.apply(parsed, &seen, step).await?;
+        }
+        self.write.status(object, &plan.status, Over::Object).await?.tell(|change| self.notify.policy(change));
+        if room.is_some() && self.is_known(parsed) {
+            self.memory.set_fetched(&parsed.uid, Read { at: now, moment, next: plan.again }); // only now: what the status could not be told is read again
+        }
+        for notice in &plan.events {
+            self.write.event(object, notice).await;
+        }
+        let published = observe::published(&self.cluster, parsed);
+        if let Some(open) = seen.rotation.as_ref().filter(|open| !open.is_published(published.as_deref())) {
+            tracing::debug!(rotation = open.id, "the rotated values are not published yet");
+            let taken = open.since.map_or(TimeDelta::zero(), |since| now - since);
+            return Ok(Next::After(time::pause(taken).to_std().unwrap_or_default()));
+        }
+        let recheck = published.and_then(|published| parsed.recheck(&published, &seen.consumers, now));
+        let again = plan.again.into_iter().chain(recheck).min();
+        Ok(again.map_or(Next::Change, |again| {
+            Next::After((again - now).max(TimeDelta::zero()).to_std().unwrap_or_default())
+        }))
+    }
+
+    /// Whether the policy is still there. What is remembered of one that has gone meanwhile would stay for good.
+    fn is_known(&self, policy: &Policy) -> bool {
+        let row = self.cluster.policies.get(&ObjectName::new(policy.namespace.as_str(), policy.name.as_str()));
+        row.is_some_and(|row| row.metadata().uid.as_deref() == Some(policy.uid.as_str()))
+    }
+
+    /// Rests: says so, and touches nothing.
+    async fn suspended(&self, object: &SecretPolicy, parsed: &Policy) -> Result<Next, Error> {
+        let status = policy::suspended(parsed, &object.status.clone().unwrap_or_default(), self.clock.now());
+        self.write.status(object, &status, Over::Object).await?.tell(|change| self.notify.policy(change));
+        Ok(Next::Change)
+    }
+
+    /// Does one step of a plan.
+    async fn apply(&self, parsed: &Policy, seen: &Seen, step: &Step) -> Result<(), Error> {
+        let namespace = parsed.namespace.as_str();
+        match step {
+            Step::Apply(desired) => {
+                let change = self.write.secret(namespace, desired).await?;
+                if change.as_ref().is_some_and(notify::has_new_values) {
+                    self.notify.workloads_of(namespace, &desired.name);
+                }
+            }
+            Step::Delete(name, over) => self.write.remove(&ObjectName::new(namespace, name.as_str()), over).await?,
+            Step::Verified => observe::verified(self, parsed, seen),
+        }
+        Ok(())
+    }
+}
+
+/// A decision, and what it was made on.
+struct Planned {
+    plan: Plan,
+    seen: Seen,
+    now: DateTime<Utc>,
+    /// What the values were read into, if they were read for it; it is taken until the Secret is applied.
+    room: Option<Room>,
+}

@@ -1,0 +1,378 @@
+//! What is seen of a policy's surroundings: from the tables, and from the API server where they cannot tell.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, ResourceExt as _};
+use rekey_api::{RotationSchedule, SecretPolicy, names, rotation::RotationStep};
+use rekey_core::{
+    policy::{
+        self, Claims, Consumer, Content, Hold, LastRead, ObjectVersion, OpenRotation, Policy, Seen, SeenSecret,
+        effective_secret,
+    },
+    published::Published,
+    rotation, time,
+};
+
+use super::Policies;
+use crate::{
+    cluster::{Cluster, Holder, Managed, ObjectName, SecretRow, Uid, Version, other_annotations, own_tags, values},
+    error::{Error, Operation, status},
+    memory::{Read, Verified},
+};
+
+/// Looks.
+pub async fn observe(ctx: &Policies, object: &SecretPolicy, policy: &Policy) -> Result<Seen, Error> {
+    let schedules = ctx.cluster.schedules_of(&policy.namespace, &policy.name);
+    let before = object.status.clone().unwrap_or_default();
+    let open = schedules.iter().find_map(|schedule| rotation(schedule, object));
+    let next =
+        schedules.into_iter().next().and_then(|schedule| schedule.status.and_then(|status| status.next_rotation_time));
+    let name = secret_name(policy);
+    let row = ctx.cluster.secrets.get(&name);
+    let is_settled = policy::is_settled(policy, &before);
+    let secret = secret(ctx, policy, row.as_deref(), is_settled).await?;
+    let read = ctx.memory.fetched(&policy.uid);
+    let last = ctx.memory.published(&name);
+    if let SeenSecret::Ours { published, .. } = &secret
+        && published.may_be_ours(last.as_deref(), &ctx.digest_key)
+    {
+        ctx.memory.set_published(&name, published);
+    }
+    let content = match &secret {
+        SeenSecret::Foreign { content, .. } => content.as_ref(),
+        SeenSecret::Ours { .. } | SeenSecret::Absent | SeenSecret::Going => None,
+    };
+    let managed = row.as_deref().and_then(SecretRow::managed).map(|managed| managed.other_annotations);
+    Ok(Seen {
+        other_annotations: content.map(|content| content.other_annotations).or(managed).unwrap_or_default(),
+        secret,
+        over: row.map(|row| row.object_version()),
+        last,
+        last_read: read.map(last_read),
+        rotation: open,
+        next_rotation: next,
+        consumers: consumers(ctx, policy),
+        status: before,
+    })
+}
+
+fn last_read(Read { at, moment, next }: Read) -> LastRead {
+    LastRead { at, age: TimeDelta::from_std(moment.elapsed()).unwrap_or_default(), next }
+}
+
+/// The Secret, as it was read, has been found to hold what it should.
+pub fn verified(ctx: &Policies, policy: &Policy, seen: &Seen) {
+    if let SeenSecret::Ours { content: Some(content), .. } = &seen.secret
+        && let Some(verified) = looked(content, seen.over.as_ref())
+    {
+        ctx.memory.verify(&secret_name(policy), verified);
+    }
+}
+
+/// What is known by a content that was read; nothing if it is that of another version than its record, which is from `row`:
+/// the watch is about to bring that one.
+fn looked(content: &Content, row: Option<&ObjectVersion>) -> Option<Verified> {
+    (row == Some(&content.version)).then(|| Verified {
+        version: Version::new(&content.version.resource_version),
+        immutable: content.immutable,
+        kind: content.kind.as_str().into(),
+    })
+}
+
+/// Whether the Secret of the policy is there with a value of ours: only then is a last known value served.
+pub fn served(cluster: &Cluster, object: &SecretPolicy) -> bool {
+    let name = ObjectName::new(object.namespace().unwrap_or_default(), effective_secret(object));
+    let row = cluster.secrets.get(&name);
+    row.as_deref().and_then(SecretRow::managed).is_some_and(|managed| managed.published.policy == object.name_any())
+}
+
+fn secret_name(policy: &Policy) -> ObjectName {
+    ObjectName::new(policy.namespace.as_str(), policy.secret.as_str())
+}
+
+async fn secret(
+    ctx: &Policies,
+    policy: &Policy,
+    row: Option<&SecretRow>,
+    is_settled: bool,
+) -> Result<SeenSecret, Error> {
+    let Some(row) = row else {
+        return Ok(SeenSecret::Absent);
+    };
+    let text = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
+    let foreign = |adopt_by, policy| SeenSecret::Foreign { adopt_by, policy, content: None };
+    let is_whole = row.managed().is_some_and(|managed| is_whole(policy, managed));
+    let is_restored = match row.managed() {
+        Some(managed) if !is_whole && policy.hold == Hold::Whole => is_restored(ctx, policy, row, managed).await?,
+        Some(_) | None => false,
+    };
+    match &row.holder {
+        Holder::Rotation { .. } => Ok(foreign(None, None)),
+        Holder::Other { adopt_by } if may_read(policy, adopt_by.as_deref()) => {
+            let content = content(ctx, policy).await?;
+            Ok(SeenSecret::Foreign { adopt_by: text(adopt_by), policy: None, content })
+        }
+        Holder::Other { adopt_by } => Ok(foreign(text(adopt_by), None)),
+        Holder::Policy(managed) if managed.is_going => Ok(SeenSecret::Going),
+        Holder::Policy(managed) if managed.published.policy != policy.name => {
+            let owner = ObjectName::new(policy.namespace.as_str(), managed.published.policy.as_str());
+            let alive = ctx.cluster.policies.get(&owner).is_some();
+            if alive {
+                return Ok(foreign(None, Some(managed.published.policy.clone())));
+            }
+            let adopt_by = adopt_by(managed);
+            let content = if may_read(policy, adopt_by.as_deref()) { content(ctx, policy).await? } else { None };
+            Ok(SeenSecret::Foreign { adopt_by, policy: None, content })
+        }
+        Holder::Policy(managed) if orphan(managed, policy) => Ok(SeenSecret::Going),
+        Holder::Policy(managed) if policy.hold == Hold::Whole && !is_whole && !is_restored => {
+            let adopt_by = adopt_by(managed);
+            let content = if may_read(policy, adopt_by.as_deref()) { content(ctx, policy).await? } else { None };
+            Ok(SeenSecret::Foreign { adopt_by, policy: None, content })
+        }
+        Holder::Policy(managed) => {
+            let published = recorded(ctx, policy, managed);
+            let dressed = dressed(policy, managed, &published);
+            // A write of what stands nowhere else takes what stands there.
+            let needs_content = policy.is_only_copy(&published) && !(dressed && is_settled);
+            ours(ctx, policy, (row, managed, published), (dressed, needs_content)).await
+        }
+    }
+}
+
+/// Whether the content of somebody else's Secret is the policy's to read: it may take it over, or governs it.
+fn may_read(policy: &Policy, adopt_by: Option<&str>) -> bool {
+    match policy.hold {
+        Hold::Record => true,
+        Hold::Whole | Hold::Keys => adopt_by == Some(policy.name.as_str()),
+    }
+}
+
+fn adopt_by(managed: &Managed) -> Option<String> {
+    managed.adopt_by.as_deref().map(str::to_owned)
+}
+
+/// Owned by a policy of the same name that is no more: the garbage collector is about to delete it.
+fn orphan(managed: &Managed, policy: &Policy) -> bool {
+    let uid = Uid::new(&policy.uid);
+    managed.owners.iter().any(|owner| *owner.name == *policy.name && owner.uid != uid)
+}
+
+async fn ours(
+    ctx: &Policies,
+    policy: &Policy,
+    (row, managed, published): (&SecretRow, &Managed, Arc<Published>),
+    (dressed, needs_content): (bool, bool),
+) -> Result<SeenSecret, Error> {
+    let name = &secret_name(policy);
+    let ours = |content, Verified { immutable, kind, .. }| SeenSecret::Ours {
+        published: Arc::clone(&published),
+        content,
+        dressed,
+        immutable,
+        kind: kind.to_string(),
+        adopt_by: adopt_by(managed),
+        controller: controller(policy, managed),
+    };
+    if let Some(verified) = ctx.memory.verified(name, &row.version).filter(|_| !needs_content) {
+        return Ok(ours(None, verified));
+    }
+    let Some(mut content) = content(ctx, policy).await? else {
+        return Ok(SeenSecret::Absent);
+    };
+    let digests = policy.digests_of(&ctx.digest_key, &content.data, Some(&published));
+    let recorded = &published.digests;
+    let is_as_recorded = digests == *recorded;
+    // Digests of a key that was lost tell nothing: that is no reason to take the content for edited.
+    let may_be_ours = || published.may_be_ours(ctx.memory.published(name).as_deref(), &ctx.digest_key);
+    content.is_intact = is_as_recorded || !digests.comparable(recorded) && may_be_ours();
+    let is_reserved = policy::is_reserved(&content.kind);
+    if managed.published.changes.issue.is_some() && policy.makes_tags() {
+        // What was issued once cannot be rendered again: it is made anew with the labels that others have changed.
+        content.is_intact &= policy.made_of(&content.tags).mark() == managed.published.changes.tags;
+    }
+    let version = row.version.clone();
+    let found = Verified { version, immutable: content.immutable, kind: content.kind.as_str().into() };
+    if is_as_recorded
+        && !is_reserved
+        && let Some(verified) = looked(&content, Some(&row.object_version()))
+    {
+        ctx.memory.verify(name, verified);
+    }
+    // The type of a Secret that is never written is what `policy::admit` goes by.
+    let is_told = needs_content || !is_as_recorded || is_reserved;
+    Ok(ours(Some(content).filter(|_| is_told), found))
+}
+
+/// What the Secret says about its content, with the seed that it is known to have had: whoever takes that off, or writes
+/// another, changes nothing by it.
+fn recorded(ctx: &Policies, policy: &Policy, managed: &Managed) -> Arc<Published> {
+    let published = &managed.published;
+    let known = ctx.memory.published(&secret_name(policy)).filter(|known| known.revision == published.revision);
+    match known.and_then(|known| known.seed.clone()) {
+        Some(seed) if policy.has_templates() && published.seed.as_ref() != Some(&seed) => {
+            Arc::new(Published { seed: Some(seed), ..Published::clone(published) })
+        }
+        Some(_) | None => Arc::clone(published),
+    }
+}
+
+/// Who controls the Secret beside the policy.
+fn controller(policy: &Policy, managed: &Managed) -> Option<String> {
+    let uid = Uid::new(&policy.uid);
+    let policies = || managed.owners.iter().filter(|_| !is_owned(policy, managed)).find(|owner| owner.uid != uid);
+    let other = managed.controller.as_deref().map(str::to_owned);
+    other.or_else(|| policies().map(|owner| format!("SecretPolicy {}", owner.name)))
+}
+
+/// Whether labels, annotations and owner are as wanted, and none of ours is left from an earlier wish.
+fn dressed(policy: &Policy, managed: &Managed, published: &Published) -> bool {
+    is_tagged(policy, managed, published)
+        && is_owned(policy, managed) == policy.owner.is_some()
+        && (policy.hold == Hold::Whole) == managed.is_labelled
+}
+
+/// Whether labels and annotations are as wanted. What templates have made is known by its mark only.
+fn is_tagged(policy: &Policy, managed: &Managed, published: &Published) -> bool {
+    let (labels, annotations) = (policy.secret_labels(), policy.secret_annotations(published));
+    if !policy.makes_tags() {
+        return managed.labels.are(&labels) && managed.annotations.are(&annotations);
+    }
+    let made = managed.labels.beside(&labels).zip(managed.annotations.beside(&annotations));
+    made.is_some_and(|(labels, annotations)| {
+        policy::mark(labels.into_iter(), annotations.into_iter()) == published.changes.tags
+    })
+}
+
+/// Whether the Secret has been the policy's as a whole: made by our field manager, and ours by label or owner. One that it
+/// has only governed, or written keys into, or that carries a copy of what stands on ours, is its maker's, who has to
+/// consent before it is taken over.
+fn is_whole(policy: &Policy, managed: &Managed) -> bool {
+    managed.is_made_by_us && (managed.is_labelled || is_owned(policy, managed))
+}
+
+/// Whether a Secret that our field manager has not made is one of ours that was put back, from a backup for example: it
+/// carries our mark, and holds just what its record says, by digests of its place that only the digest key can make.
+async fn is_restored(ctx: &Policies, policy: &Policy, row: &SecretRow, managed: &Managed) -> Result<bool, Error> {
+    let (name, published) = (secret_name(policy), &managed.published);
+    let is_marked = published.policy == policy.name && (managed.is_labelled || is_owned(policy, managed));
+    if !is_marked || managed.is_going || published.digests.is_empty() {
+        return Ok(false);
+    }
+    if ctx.memory.verified(&name, &row.version).is_some() {
+        return Ok(true);
+    }
+    let content = content(ctx, policy).await?;
+    Ok(content.is_some_and(|content| {
+        let digests = policy.digests_of(&ctx.digest_key, &content.data, Some(published));
+        digests.comparable(&published.digests) && digests == published.digests
+    }))
+}
+
+fn is_owned(policy: &Policy, managed: &Managed) -> bool {
+    let uid = Uid::new(&policy.uid);
+    managed.owners.iter().any(|owner| owner.uid == uid)
+}
+
+async fn content(ctx: &Policies, policy: &Policy) -> Result<Option<Content>, Error> {
+    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &policy.namespace);
+    match api.get(&policy.secret).await {
+        Ok(secret) => Ok(Some(read(secret, policy))),
+        Err(error) if status(&error) == Some(404) => Ok(None),
+        Err(error) => Err(Error::api(Operation::ReadSecret, secret_name(policy))(error)),
+    }
+}
+
+fn read(secret: Secret, policy: &Policy) -> Content {
+    let others = || {
+        let entries = secret.managed_fields().iter().filter(|entry| entry.manager.as_deref() != Some(names::MANAGER));
+        entries.filter(|entry| entry.fields_v1.as_ref().is_some_and(|fields| fields.0.get("f:data").is_some()))
+    };
+    let edited_by = others().filter_map(|entry| entry.manager.clone()).collect();
+    let created = secret.creation_timestamp().as_ref().map(time::chrono);
+    let edited_at = others().filter_map(|entry| entry.time.as_ref()).map(time::chrono).max();
+    let other_annotations = other_annotations(&secret.metadata);
+    let claims = Claims::of(&secret.metadata, &policy.uid);
+    let tags = own_tags(&secret.metadata);
+    Content {
+        version: ObjectVersion {
+            uid: secret.uid().unwrap_or_default(),
+            resource_version: secret.resource_version().unwrap_or_default(),
+        },
+        data: values(secret.data),
+        kind: secret.type_.unwrap_or_else(|| "Opaque".to_owned()),
+        immutable: secret.immutable == Some(true),
+        edited_by,
+        edited_at,
+        created,
+        other_annotations,
+        claims,
+        tags,
+        is_intact: false,
+    }
+}
+
+/// What the policy's Secret says about its content, if there is one of ours.
+pub fn published(cluster: &Cluster, policy: &Policy) -> Option<Arc<Published>> {
+    let row = cluster.secrets.get(&secret_name(policy))?;
+    let published = &row.managed()?.published;
+    (published.policy == policy.name).then(|| Arc::clone(published))
+}
+
+/// The workloads that consume the policy's Secret.
+pub fn consumers(ctx: &Policies, policy: &Policy) -> Vec<Consumer> {
+    let rows = ctx.cluster.consumers_of(policy);
+    rows.into_iter()
+        .filter_map(|row| {
+            policy.how(&row.0)?;
+            let look = ctx.memory.look(&row.0.uid, &policy.secret);
+            let reverted = ctx.memory.is_reverted(&row.0.uid, &policy.secret, &row.0.marker);
+            Some(Consumer { workload: row.0.clone(), look, reverted })
+        })
+        .collect()
+}
+
+fn rotation(schedule: &RotationSchedule, policy: &SecretPolicy) -> Option<OpenRotation> {
+    let status = schedule.status.as_ref().filter(|status| !matches!(rotation::state(status), rotation::State::Idle))?;
+    let plan = rotation::Plan::parse(schedule, Some(policy)).ok()?;
+    let open = status.rotation.as_ref()?;
+    let live = matches!(open.step, RotationStep::Publishing | RotationStep::RollingOut | RotationStep::Settling);
+    let rotation = OpenRotation {
+        id: open.id.clone(),
+        store: plan.store,
+        key: open.key.clone()?,
+        properties: open.properties.iter().cloned().collect(),
+        digest: open.digest.clone()?,
+        since: open.step_started_at.as_ref().map(time::chrono),
+    };
+    Some(rotation).filter(|_| live && open.version.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_content_is_known_in_the_version_that_was_read_and_in_no_other() {
+        let object = json!({
+            "apiVersion": "rekey.dev/v1alpha1", "kind": "SecretPolicy", "metadata": {"name": "db", "namespace": "shop", "uid": "u"},
+            "spec": {"source": {"existing": {}}},
+        });
+        let object: SecretPolicy = serde_json::from_value(object).unwrap();
+        let secret = json!({"metadata": {"name": "db", "uid": "s", "resourceVersion": "7"}, "immutable": true});
+        let content = read(serde_json::from_value(secret).unwrap(), &Policy::try_from(&object).unwrap());
+        let row = |uid: &str, version: &str| {
+            Some(ObjectVersion { uid: uid.to_owned(), resource_version: version.to_owned() })
+        };
+        let found = |row: Option<ObjectVersion>| looked(&content, row.as_ref()).map(|known| known.version);
+        assert_eq!(found(row("s", "7")), Some(Version::new("7")));
+        assert!(looked(&content, row("s", "7").as_ref()).unwrap().immutable);
+        for other in [row("s", "6"), row("s", "8"), row("another", "7"), None] {
+            assert_eq!(found(other), None, "the record that it was compared with is not its own");
+        }
+    }
+}

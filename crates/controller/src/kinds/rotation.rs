@@ -1,0 +1,323 @@
+//! `RotationSchedule`: takes a rotation from one step to the next. See `rekey_core::rotation` for the steps; here is
+//! what they see and what they do.
+
+mod observe;
+#[cfg(test)]
+mod tests;
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use kube::{Client, ResourceExt as _};
+use rekey_api::{RotationSchedule, RotationScheduleStatus, names};
+use rekey_core::{
+    SpecError,
+    chance::Chance,
+    digest::DigestKey,
+    rotation::{self, Due, Effect, Move, Owner, Plan, Prepared, Record, Seen, State, StoreView, Stored, TRIES, Wait},
+    store::Write,
+    time::{self, Clock},
+};
+use uuid::Uuid;
+
+use crate::{
+    cluster::{Cluster, NamespaceAccess, Object, ObjectName},
+    error::{Class, Error},
+    memory::Memory,
+    notify::Notify,
+    pages::Pages,
+    queue::{Next, Queue, Queues, Reconcile},
+    stores::Stores,
+    write::{Finalizer, Over, Writer},
+};
+
+/// Reconciles `RotationSchedule`.
+pub struct Schedules {
+    /// Reads what no table holds.
+    pub client: Client,
+    /// What is known.
+    pub cluster: Arc<Cluster>,
+    /// The queues.
+    pub queues: Arc<Queues>,
+    /// Who is told of changes.
+    pub notify: Arc<Notify>,
+    /// Open stores.
+    pub stores: Arc<Stores>,
+    /// What writes.
+    pub write: Arc<Writer>,
+    /// Savings of work.
+    pub memory: Arc<Memory>,
+    /// Lists take turns.
+    pub pages: Arc<Pages>,
+    /// The installation's digest key.
+    pub digest_key: DigestKey,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub chance: Arc<dyn Chance>,
+}
+
+impl Reconcile for Schedules {
+    type Key = ObjectName;
+    const KIND: &'static str = "RotationSchedule";
+
+    fn queue(&self) -> &Queue<ObjectName> {
+        &self.queues.schedules
+    }
+
+    async fn ensure(&self, key: &ObjectName) -> Result<Next, Error> {
+        let Some(row) = self.cluster.schedules.get(key) else {
+            self.memory.forget_effect(key);
+            return Ok(Next::Change);
+        };
+        let deleted = row.metadata().deletion_timestamp.is_some();
+        if deleted && self.cluster.namespaces.access(&key.namespace) == NamespaceAccess::Closed {
+            // Its namespace goes, and our rights in it went first: nothing is left that could be finished.
+            self.write.release(row.metadata()).await?;
+            return Ok(Next::Change);
+        }
+        let object = match row.object() {
+            Err(error) if !deleted => return Err(error),
+            object => object,
+        };
+        if !self.cluster.is_open(&key.namespace)? {
+            return Ok(Next::Change);
+        }
+        let parsed = object.and_then(|object| {
+            let policy = ObjectName::new(key.namespace.as_str(), object.spec.policy_ref.name.as_str());
+            let policy = self.cluster.policies.get(&policy);
+            let policy = policy.as_ref().and_then(|row| row.parsed.as_ref().ok());
+            Ok((object, Plan::parse(object, policy)?))
+        });
+        let taken = match parsed {
+            Ok((object, plan)) => {
+                self.duplicate(object, &plan)?;
+                let taken = self.turn(object, &plan).await;
+                if let Err(error) = &taken
+                    && plan.deleted
+                    && is_busy(error)
+                {
+                    self.failed(key, error).await?; // it counts, though nobody would be told of it otherwise
+                }
+                taken
+            }
+            Err(_) if deleted => self.abandon(&row).await,
+            Err(error) => Err(error),
+        };
+        match taken {
+            // It was closed since, and watches that run do not notice it for minutes.
+            Err(error) if deleted && observe::is_shut_out(&error) => {
+                self.notify.refused(&key.namespace);
+                Ok(Next::Now)
+            }
+            taken => taken,
+        }
+    }
+
+    async fn failed(&self, key: &ObjectName, error: &Error) -> Result<(), Error> {
+        let Some(row) = self.cluster.schedules.get(key) else {
+            return Ok(());
+        };
+        let Ok(object) = &row.parsed else {
+            return self.write.malformed::<RotationSchedule>(key, row.metadata(), error, self.clock.now()).await;
+        };
+        let before = object.status.clone().unwrap_or_default();
+        let generation = object.metadata.generation.unwrap_or_default();
+        let requested = object.annotations().get(names::ROTATE_REQUESTED).map(String::as_str);
+        let status = match error {
+            // Of a schedule that is being deleted each failure counts as a try: it does not wait without end.
+            Error::Spec(error) if object.metadata.deletion_timestamp.is_none() => {
+                rotation::refused(&before, requested, error, generation, self.clock.now())
+            }
+            // Whoever waits for the object is told that it was looked at.
+            Error::NamespaceNotOpened { .. } if before.is_unseen() => {
+                rotation::stalled(&before, requested, &error.situation(false), generation, self.clock.now())
+            }
+            _ => rotation::failed(&before, &error.situation(false), generation, self.clock.now()),
+        };
+        let news = condition_reason(&before) != condition_reason(&status);
+        self.settle(object, &status).await?;
+        if news && !matches!(error.class(), Class::Conflict) {
+            self.write.event(object, &error.notice("Rotate")).await;
+        }
+        Ok(())
+    }
+}
+
+impl Schedules {
+    /// The second schedule of a policy does nothing; what it has open it may finish.
+    fn duplicate(&self, object: &RotationSchedule, plan: &Plan) -> Result<(), Error> {
+        let open = object.status.as_ref().is_some_and(|status| !matches!(rotation::state(status), State::Idle));
+        let first = self.cluster.schedules_of(&plan.namespace, &plan.policy).into_iter().next();
+        match first.and_then(|first| first.metadata.name) {
+            Some(other) if other != plan.name && !open && !plan.deleted => {
+                Err(SpecError::DuplicateSchedule { policy: plan.policy.clone(), other }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets go of a schedule that is being deleted and that cannot be read, or whose spec says nothing that could be acted on
+    /// any more.
+    async fn abandon(&self, row: &Object<RotationSchedule>) -> Result<Next, Error> {
+        let metadata = row.metadata();
+        if !metadata.finalizers.iter().flatten().any(|name| name == names::FINALIZER) {
+            return Ok(Next::Change);
+        }
+        let namespace = metadata.namespace.as_deref().unwrap_or_default();
+        let owner = Owner { namespace, uid: metadata.uid.as_deref().unwrap_or_default() };
+        let status = row.parsed.as_ref().ok().and_then(|object| object.status.as_ref());
+        let open = status.and_then(|status| status.rotation.as_ref()).map(|open| open.id.as_str());
+        for pending in observe::left(self, &owner, open).await? {
+            if pending.leaving.is_none() {
+                self.write.drop_pending(namespace, &pending.name, &pending.uid).await?;
+            }
+        }
+        self.write.release(metadata).await?;
+        Ok(Next::Change)
+    }
+
+    /// One step: look, decide, persist the next state, then do what it asks for.
+    async fn turn(&self, object: &RotationSchedule, plan: &Plan) -> Result<Next, Error> {
+        let before = object.status.clone().unwrap_or_default();
+        let (key, now) = (ObjectName::new(plan.namespace.as_str(), plan.name.as_str()), self.clock.now());
+        let state = rotation::state(&before);
+        let (due, handled) = rotation::due(plan, &before, now);
+        let seen = observe::observe(self, &before, (object, plan), &state, due.clone()).await?;
+        let left = self.tidy(plan, &state, &seen).await?;
+        let decided = rotation::step(state, &seen, now);
+        let decided = left.iter().fold(decided, |decided, left| decided.adding(&left.text));
+        let record = Record { plan, status: &before, decided: &decided, due: &due, handled: handled.as_deref(), now };
+        let status = rotation::record(&record);
+        if self.settle(object, &status).await? {
+            for notice in rotation::notices(plan, &decided, &before, left.as_ref()) {
+                self.write.event(object, &notice).await;
+            }
+            return Ok(Next::Now);
+        }
+        let Some(effect) = &decided.effect else {
+            self.memory.forget_effect(&key);
+            return Ok(wait(&decided, &seen, &status, now));
+        };
+        let pause = self.memory.pause(&key, effect, now);
+        if !pause.is_zero() {
+            return Ok(Next::After(pause));
+        }
+        self.memory.count_effect(&key, effect, now);
+        self.perform(object, plan, &seen, effect).await?;
+        Ok(Next::Now)
+    }
+
+    /// Clears away what the write has left beside the new value. A schedule that is being deleted waits for it as long as for
+    /// any write; else a refusal holds nothing up. Returns what stays, and why.
+    async fn tidy(&self, plan: &Plan, state: &State, seen: &Seen) -> Result<Option<Wait>, Error> {
+        let (State::Publishing(_), StoreView::Holds(Stored::Ours { version })) = (state, &seen.store) else {
+            return Ok(None);
+        };
+        let tidied = match self.stores.open(&plan.namespace, &plan.store).await {
+            Ok(store) => store.finish(&plan.key, version).await,
+            Err(error) => Err(error),
+        };
+        match tidied {
+            Ok(()) => Ok(None),
+            Err(error) if is_worth_waiting(&error, plan.deleted, seen.attempts) => Err(error),
+            Err(error) => {
+                let text = format!("what the write may have left beside the new value stays: {error}");
+                Ok(Some(Wait::new(error.reason(), text)))
+            }
+        }
+    }
+
+    async fn perform(&self, object: &RotationSchedule, plan: &Plan, seen: &Seen, effect: &Effect) -> Result<(), Error> {
+        match effect {
+            Effect::Hold => self.write.finalizer(object, Finalizer::On).await,
+            Effect::Release => self.write.finalizer(object, Finalizer::Off).await,
+            Effect::DropPending { name, uid } => self.write.drop_pending(&plan.namespace, name, uid).await,
+            Effect::MakePending { id } => {
+                let read = self.read(plan).await?;
+                let prepared = Prepared {
+                    id: id.clone(),
+                    base: read.as_ref().map(|read| read.version.clone()),
+                    base_digest: rotation::base_digest(plan, read.as_ref(), &self.digest_key)?,
+                    values: plan.make(self.chance.as_ref()),
+                };
+                self.write.pending(plan, &prepared, &self.digest_key).await
+            }
+            Effect::WriteStore { base } => {
+                let Some(pending) = &seen.pending else {
+                    return Ok(());
+                };
+                let read = self.read(plan).await?;
+                if read.as_ref().map(|read| &read.version) != base.as_ref() {
+                    return Ok(()); // it has moved: decide again
+                }
+                let write = Write {
+                    key: plan.key.clone(),
+                    base: base.clone(),
+                    token: token(&pending.id, base.as_deref(), pending.base.as_deref()),
+                    bytes: rotation::merge(plan, pending, read.as_ref())?,
+                };
+                let connection = self.stores.open(&plan.namespace, &plan.store).await?;
+                connection.write(&write).await.map(drop)
+            }
+        }
+    }
+
+    async fn read(&self, plan: &Plan) -> Result<Option<rekey_core::store::RemoteValue>, Error> {
+        let locator = rekey_core::store::Locator { key: plan.key.clone(), pin: rekey_core::store::Pin::Current };
+        self.stores.open(&plan.namespace, &plan.store).await?.afresh().find(&locator).await
+    }
+
+    /// The id of a rotation that begins now.
+    fn new_id(&self) -> String {
+        rekey_core::chance::rotation_id(self.chance.as_ref(), self.clock.now()).to_string()
+    }
+
+    /// Writes the status, unless the schedule has it already. Whether it was written.
+    async fn settle(&self, object: &RotationSchedule, status: &RotationScheduleStatus) -> Result<bool, Error> {
+        let written = self.write.status(object, status, Over::Version).await?;
+        Ok(written.tell(|change| self.notify.schedule(change)))
+    }
+}
+
+/// Whether others keep the store from us: quiet, since it is soon over. A schedule that is being deleted counts it all the
+/// same: others may keep a store busy for as long as they like.
+fn is_busy(error: &Error) -> bool {
+    matches!(error, Error::StoreBusy { .. } | Error::NoRoom)
+}
+
+fn condition_reason(status: &RotationScheduleStatus) -> Option<(String, String)> {
+    let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready")?;
+    Some((ready.reason.clone(), ready.message.clone()))
+}
+
+/// Whether clearing away is tried again before anything else is done.
+fn is_worth_waiting(error: &Error, deleted: bool, attempts: u32) -> bool {
+    match error.class() {
+        _ if deleted => attempts < TRIES,
+        Class::Denied | Class::Spec | Class::Data => false,
+        Class::Transient | Class::Conflict | Class::Bug => is_busy(error) || attempts < TRIES,
+    }
+}
+
+fn wait(decided: &Move, seen: &Seen, status: &RotationScheduleStatus, now: DateTime<Utc>) -> Next {
+    let quarter = |since: DateTime<Utc>| Next::After(time::pause(now - since).to_std().unwrap_or_default());
+    let leaving = seen.pending.as_ref().and_then(|pending| pending.leaving.as_ref());
+    match (&decided.state, &seen.due, leaving) {
+        (State::Idle, Due::At(at), _) if leaving.is_none() || *at <= now + time::SELDOM => {
+            Next::After((*at - now).max(TimeDelta::zero()).to_std().unwrap_or_default())
+        }
+        (State::Idle, _, Some(leaving)) => quarter(leaving.since),
+        (State::Idle, Due::Now { .. } | Due::At(_), None) => Next::After(Duration::from_secs(30)),
+        (State::Idle, Due::OnRequest, None) => Next::Change,
+        (State::Preparing(_) | State::Publishing(_) | State::RollingOut(_) | State::Settling(_), _, _) => {
+            quarter(rotation::begun(status).map_or(now, |begun| begun.step))
+        }
+    }
+}
+
+/// The token of a write: the rotation's id, and another one when the same values are merged over a later version.
+fn token(id: &str, base: Option<&str>, first_base: Option<&str>) -> Uuid {
+    let id = Uuid::parse_str(id).unwrap_or_default();
+    if base == first_base { id } else { Uuid::new_v5(&id, base.unwrap_or_default().as_bytes()) }
+}

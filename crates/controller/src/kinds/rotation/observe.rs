@@ -1,0 +1,302 @@
+//! What a rotation sees: freshly read wherever a step is decided by it.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Pod as KubePod, Secret};
+use kube::{Api, ResourceExt as _};
+use rekey_api::{
+    RotationSchedule, RotationScheduleStatus, SecretPolicy,
+    condition::{ConditionType, Reason},
+    names,
+    policy::ConsumerState,
+};
+use rekey_core::{
+    policy::{Policy, Refresh, Source, effective_secret},
+    published::Published,
+    rollout,
+    rotation::{self, Due, Owner, Pending, Plan, PolicyView, Seen, State, StoreView, TRIES, Trust, Wait},
+    store::StoreErrorKind,
+    workload::{Kind, Pod, ROLLOUT_HASH, is_live, uses},
+};
+
+use super::Schedules;
+use crate::{
+    cluster::{Holder, ObjectName, SecretRow, values},
+    error::{Error, Operation, status},
+    pages,
+};
+
+/// Pods that are named in a text.
+const SHOWN: usize = 20;
+
+/// Looks.
+pub async fn observe(
+    ctx: &Schedules,
+    status: &RotationScheduleStatus,
+    (object, plan): (&RotationSchedule, &Plan),
+    state: &State,
+    due: Due,
+) -> Result<Seen, Error> {
+    let finalizer = object.finalizers().iter().any(|name| name == names::FINALIZER);
+    let pending = match state {
+        State::Idle if !finalizer => None, // without the finalizer there is no pending Secret
+        State::Idle => leftover(ctx, plan, status).await?,
+        State::Preparing(open) | State::Publishing(open) | State::RollingOut(open) | State::Settling(open) => {
+            pending(ctx, &plan.owner(), &Pending::name(&open.id)).await?
+        }
+    };
+    let attempts = status.rotation.as_ref().map_or(0, |open| open.attempts);
+    let store = match (state, &pending) {
+        (State::Publishing(_) | State::RollingOut(_) | State::Settling(_), Some(pending)) => {
+            store(ctx, plan, pending, attempts).await?
+        }
+        _ => StoreView::NotAsked,
+    };
+    let policy = ctx.cluster.policies.get(&ObjectName::new(plan.namespace.as_str(), plan.policy.as_str()));
+    let policy = policy.as_ref().and_then(|row| row.parsed.as_ref().ok());
+    let published = match (state, policy) {
+        (State::Settling(_), Some(policy)) => published_now(ctx, plan, policy).await?,
+        (_, Some(policy)) => published(ctx, plan, policy),
+        (_, None) => None,
+    };
+    let seen_policy = match policy {
+        Some(policy) => {
+            let view = PolicyView { unable: kept(ctx, plan, policy, state, &due).await?, ..view(policy) };
+            let record = published.as_ref().and_then(|published| published.changes.rotation.clone());
+            PolicyView { record, ..view }
+        }
+        None => missing(),
+    };
+    let old_pods = match (state, policy, &published) {
+        (State::Settling(_), Some(policy), Some(published)) => Some(old_pods(ctx, plan, policy, published).await?),
+        _ => None,
+    };
+    Ok(Seen {
+        due,
+        new_id: ctx.new_id(),
+        pending_ended: pending.as_ref().is_some_and(|pending| rotation::ended(status, &pending.id)),
+        is_named: pending.as_ref().is_some_and(|pending| pending.is_named_by(plan)),
+        pending,
+        finalizer,
+        store,
+        policy: seen_policy,
+        old_pods,
+        attempts,
+        begun: rotation::begun(status),
+        suspended: plan.suspended,
+        deleted: plan.deleted,
+    })
+}
+
+/// How the store's value relates to the pending one. A schedule that is being deleted does not wait without end for a
+/// store that cannot be read, and not at all once nothing is left to be written.
+async fn store(ctx: &Schedules, plan: &Plan, pending: &Pending, attempts: u32) -> Result<StoreView, Error> {
+    let looked = match ctx.read(plan).await {
+        Ok(read) => rotation::stored(plan, pending, read.as_ref(), &ctx.digest_key).map_err(Error::from),
+        Err(error) => Err(error),
+    };
+    match looked {
+        Ok(stored) => Ok(StoreView::Holds(stored)),
+        Err(Error::StoreNotFound { .. }) if plan.deleted => Ok(StoreView::Gone),
+        // No time helps, and nobody can edit what is being deleted.
+        Err(Error::Store { source, .. }) if plan.deleted && source.kind == StoreErrorKind::InvalidKey => {
+            Ok(StoreView::Refused)
+        }
+        Err(_) if plan.deleted && attempts >= TRIES => Ok(StoreView::Refused), // the status has told why, each time
+        Err(error) => Err(error),
+    }
+}
+
+/// The pending Secret with this name, whoever made it.
+async fn pending(ctx: &Schedules, owner: &Owner<'_>, name: &str) -> Result<Option<Pending>, Error> {
+    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), owner.namespace);
+    let found = api.get_opt(name).await.map_err(Error::api(Operation::ReadPending, name))?;
+    Ok(found.map(|secret| as_pending(ctx, owner, secret)))
+}
+
+/// Whether the Secrets of the namespace may not even be read.
+pub fn is_shut_out(error: &Error) -> bool {
+    matches!(error, Error::Api { operation: Operation::ReadPending, source, .. } if status(source) == Some(403))
+}
+
+fn as_pending(ctx: &Schedules, owner: &Owner<'_>, secret: Secret) -> Pending {
+    Pending::read(owner, &secret.metadata, values(secret.data), &ctx.digest_key)
+}
+
+/// The pending Secrets that are proven to be this schedule's: that of the rotation that it knows of, and those that the
+/// watch has seen with its label. Read one at a time: anybody can put that label on Secrets of any size.
+pub async fn left(ctx: &Schedules, owner: &Owner<'_>, known: Option<&str>) -> Result<Vec<Pending>, Error> {
+    let is_labelled = |row: &SecretRow| match &row.holder {
+        Holder::Rotation { schedule } => schedule.as_ref() == owner.uid,
+        Holder::Policy(_) | Holder::Other { .. } => false,
+    };
+    let rows = ctx.cluster.secrets.in_namespace(owner.namespace).into_iter();
+    let labelled = rows.filter(|(_, row)| is_labelled(row)).map(|(name, _)| name);
+    let mut found = Vec::new();
+    for name in rotation::candidates(known, labelled) {
+        let pending = pending(ctx, owner, &name).await?;
+        found.extend(pending.filter(|pending| pending.trust == Trust::Proven));
+    }
+    Ok(found)
+}
+
+/// A pending Secret of the schedule's own that is there although no rotation is open: that of the last one, or one whose
+/// status was lost.
+async fn leftover(ctx: &Schedules, plan: &Plan, status: &RotationScheduleStatus) -> Result<Option<Pending>, Error> {
+    let last = status.history.first().map(|last| last.id.as_str());
+    left(ctx, &plan.owner(), last).await.map(rotation::first)
+}
+
+fn missing() -> PolicyView {
+    let text = "the SecretPolicy of spec.policyRef does not exist, or cannot be read";
+    PolicyView { unable: Some(Wait::new(Reason::PolicyNotReady, text)), ..PolicyView::default() }
+}
+
+fn view(policy: &SecretPolicy) -> PolicyView {
+    let status = policy.status.clone().unwrap_or_default();
+    let current = status.observed_generation == policy.metadata.generation;
+    let consumers = status.consumers.iter().flat_map(|consumers| &consumers.items);
+    let behind = consumers
+        .filter(|item| !matches!(item.state, ConsumerState::Current | ConsumerState::Assumed))
+        .map(|item| format!("{} {} ({:?})", item.kind, item.name, item.state))
+        .collect();
+    PolicyView { unable: None, record: None, behind: current.then_some(behind) }
+}
+
+/// What keeps a rotation from its start, or a new value that the store has from being published.
+async fn kept(
+    ctx: &Schedules,
+    plan: &Plan,
+    policy: &SecretPolicy,
+    state: &State,
+    due: &Due,
+) -> Result<Option<Wait>, Error> {
+    match (state, due) {
+        (State::Idle, Due::Now { .. }) if !plan.deleted => unable(ctx, plan, policy).await,
+        (State::Idle, Due::Now { .. } | Due::At(_) | Due::OnRequest) | (State::Preparing(_), _) => Ok(None),
+        (State::Publishing(_) | State::RollingOut(_) | State::Settling(_), _) => {
+            Ok(refusal(plan, policy).map(|text| Wait::new(Reason::PolicyNotReady, text)))
+        }
+    }
+}
+
+/// Why a new value could not be written and published now: all that would keep the rotation from being finished is
+/// asked before it begins.
+async fn unable(ctx: &Schedules, plan: &Plan, policy: &SecretPolicy) -> Result<Option<Wait>, Error> {
+    match ctx.stores.may_write(&plan.namespace, &plan.store, &plan.key) {
+        Ok(()) => {}
+        Err(error @ Error::StoreNotAllowed { .. }) => {
+            return Ok(Some(Wait::new(Reason::StoreNotAllowed, error.to_string())));
+        }
+        Err(error) => return Err(error),
+    }
+    if let Some(text) = refusal(plan, policy) {
+        return Ok(Some(Wait::new(Reason::PolicyNotReady, text)));
+    }
+    let status = policy.status.clone().unwrap_or_default();
+    let is = |kind: ConditionType| status.conditions.iter().any(|at| at.type_ == kind.as_str() && at.status == "True");
+    let seen = status.observed_generation == policy.metadata.generation;
+    if seen && is(ConditionType::Ready) {
+        return Ok(None);
+    }
+    // A policy that has never published may be waiting for the very value that this rotation makes.
+    if seen && status.revision.is_none() && !is(ConditionType::Stalled) {
+        let read = ctx.read(plan).await?;
+        if rotation::lacks(plan, read.as_ref())? {
+            return Ok(None);
+        }
+    }
+    Ok(Some(Wait::new(Reason::PolicyNotReady, format!("SecretPolicy {} is not Ready", policy.name_any()))))
+}
+
+/// What in the policy's spec keeps it from publishing a new value.
+fn refusal(plan: &Plan, policy: &SecretPolicy) -> Option<String> {
+    let name = policy.name_any();
+    let Ok(parsed) = Policy::try_from(policy) else {
+        return Some(format!("SecretPolicy {name} is not valid; see its status"));
+    };
+    if parsed.suspended {
+        return Some(format!("SecretPolicy {name} is suspended"));
+    }
+    if parsed.locked {
+        return Some(format!("SecretPolicy {name} is Locked: a new value could not be published"));
+    }
+    let Source::Remote(remote) = &parsed.source else {
+        return Some(format!("SecretPolicy {name} does not read a store: its source is {}", parsed.source.text()));
+    };
+    if remote.refresh == Refresh::Once {
+        return Some(format!("SecretPolicy {name} is CreatedOnce: a new value would not be read"));
+    }
+    match remote.follows(&plan.store, &plan.key) {
+        None => Some(format!("SecretPolicy {name} does not read key {:?} of {}", plan.key, plan.store.name)),
+        Some(false) => Some(format!("SecretPolicy {name} pins a version of key {:?}", plan.key)),
+        Some(true) => None,
+    }
+}
+
+/// What the policy's Secret says of its content, as far as it is known here.
+fn published(ctx: &Schedules, plan: &Plan, policy: &SecretPolicy) -> Option<Arc<Published>> {
+    let secret = effective_secret(policy);
+    let row = ctx.cluster.secrets.get(&ObjectName::new(plan.namespace.as_str(), secret.as_str()))?;
+    let published = &row.managed()?.published;
+    (published.policy == plan.policy).then(|| Arc::clone(published))
+}
+
+/// The same from the API server, where it counts only if the content is what it says: the end of a rotation rests on it.
+async fn published_now(ctx: &Schedules, plan: &Plan, policy: &SecretPolicy) -> Result<Option<Arc<Published>>, Error> {
+    let Ok(parsed) = Policy::try_from(policy) else { return Ok(None) };
+    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &plan.namespace);
+    let name = ObjectName::new(plan.namespace.as_str(), parsed.secret.as_str());
+    let Some(secret) = api.get_opt(&parsed.secret).await.map_err(Error::api(Operation::ReadSecret, name))? else {
+        return Ok(None);
+    };
+    let Some(published) = Published::read(&secret.metadata).filter(|at| at.policy == plan.policy) else {
+        return Ok(None);
+    };
+    let is_as_recorded =
+        parsed.digests_of(&ctx.digest_key, &values(secret.data), Some(&published)) == published.digests;
+    Ok(is_as_recorded.then(|| Arc::new(published)))
+}
+
+/// Live pods that still hold an older value of the policy's Secret, whoever made them.
+async fn old_pods(
+    ctx: &Schedules,
+    plan: &Plan,
+    policy: &SecretPolicy,
+    published: &Published,
+) -> Result<Vec<String>, Error> {
+    let secret = effective_secret(policy);
+    let workloads = ctx.cluster.workloads.in_namespace(&plan.namespace);
+    let live_reload = workloads.iter().any(|(_, row)| row.0.live_reload && row.0.uses.contains_key(&secret));
+    let holds_old = |pod: &KubePod| {
+        let Some(how) = pod.spec.as_ref().and_then(|spec| uses(spec).remove(&secret)) else {
+            return false;
+        };
+        let wanted = published.consumed(&how.keys);
+        let changed = published.changed(&how.keys);
+        !how.refreshes(live_reload)
+            && changed.is_some_and(|changed| rollout::holds_old(&Pod::of(pod), &secret, &wanted, changed))
+    };
+    let knows_rollouts = workloads.iter().any(|(_, row)| row.0.id.kind == Kind::Rollout);
+    let list = pages::Pods { namespace: &plan.namespace, selector: None };
+    let named = |pod: &KubePod| {
+        let is_unseen = !knows_rollouts && pod.labels().contains_key(ROLLOUT_HASH);
+        if is_unseen { rotation::pod_of_unseen_rollout(&pod.name_any()) } else { pod.name_any() }
+    };
+    let old = |pod: &KubePod| (is_live(pod) && holds_old(pod)).then(|| named(pod));
+    match list.each(&ctx.client, &ctx.pages, &plan.namespace, old).await {
+        // It waits, and whatever ends a rotation that waits still does.
+        Err(Error::TooManyPods { most, .. }) => Ok(vec![format!(
+            "perhaps one of more than {most} pods, which are too many to look at (delete those that are not needed)"
+        )]),
+        found => found.map(shown),
+    }
+}
+
+/// The names of as many pods as a text has room for, and how many there are beside them.
+fn shown(mut pods: Vec<String>) -> Vec<String> {
+    let more = pods.len().saturating_sub(SHOWN);
+    pods.truncate(SHOWN);
+    pods.extend((more > 0).then(|| format!("{more} more")));
+    pods
+}

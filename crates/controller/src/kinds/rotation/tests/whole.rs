@@ -1,0 +1,95 @@
+//! A rotation from its request to its end, with the policy that publishes the new value.
+
+use super::*;
+use crate::kinds::policy::Policies;
+
+struct Pair {
+    world: World,
+    policies: Policies,
+}
+
+impl Pair {
+    /// The value is published, and a rotation is asked for.
+    async fn new() -> Self {
+        let world = World::new(&schedule("k", &[]));
+        world.ground.values.refuse("write", None);
+        world.ground.values.refuse("tidy up", None);
+        let source = json!({"remote": {"storeRef": {"name": "vault"}, "dataFrom": [{"extract": {"key": "k"}}]}});
+        world.ground.apply::<SecretPolicy>(&json!({
+            "apiVersion": "rekey.dev/v1alpha1", "kind": "SecretPolicy",
+            "metadata": {"name": "db", "namespace": "shop", "uid": "y", "generation": 1, "resourceVersion": "1"},
+            "spec": {"source": source},
+        }));
+        let policies = world.ground.context.policies();
+        let pair = Self { world, policies };
+        pair.rounds(2).await; // a request that stands on a schedule at first sight is no request
+        let mut object = pair.world.object();
+        object["metadata"]["annotations"] = json!({names::ROTATE_REQUESTED: "now"});
+        object["metadata"]["resourceVersion"] = json!("500");
+        pair.world.ground.apply::<RotationSchedule>(&object);
+        pair
+    }
+
+    async fn rounds(&self, count: usize) {
+        for _ in 0..count {
+            let _ = self.policies.ensure(&self.world.key).await;
+            let _ = self.world.round().await;
+            self.world.ground.clock.pass(TimeDelta::seconds(1));
+            self.pending_is_seen();
+        }
+    }
+
+    /// The watch brings what was written.
+    fn pending_is_seen(&self) {
+        let name = self.world.status().rotation.map(|open| format!("{}{}", names::PENDING_PREFIX, open.id));
+        let secret = name.and_then(|name| Some((self.world.ground.server.get(&format!("{SECRETS}{name}"))?, name)));
+        if let Some((secret, name)) = secret {
+            let row = SecretRow::project(serde_json::from_value(secret["metadata"].clone()).unwrap());
+            self.world.schedules.cluster.secrets.set(&ObjectName::new("shop", name), row);
+        }
+    }
+
+    fn stored(&self) -> String {
+        self.world.ground.values.get("k").unwrap()
+    }
+
+    fn published(&self) -> Value {
+        self.world.ground.server.get(&format!("{SECRETS}db")).unwrap()["data"]["password"].clone()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotation_is_taken_to_its_end() {
+    let pair = Pair::new().await;
+    let (stored, published) = (pair.stored(), pair.published());
+    pair.rounds(30).await;
+    let status = pair.world.status();
+    assert_eq!(status.rotation, None, "{status:?}");
+    assert_eq!(status.history[0].outcome, RotationOutcome::Completed);
+    assert_eq!(status.last_handled_rotate.as_deref(), Some("now"));
+    assert!(pair.stored() != stored && pair.published() != published);
+    assert_eq!(pair.world.object()["metadata"]["finalizers"], json!([]));
+    assert!(!pair.world.ground.server.has(&format!("{SECRETS}{}", names::PENDING_PREFIX)));
+    let writes = pair.world.ground.server.writes();
+    pair.rounds(3).await;
+    assert_eq!(pair.world.ground.server.writes(), writes, "and rests");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_refuses_the_write_keeps_the_old_value_everywhere() {
+    let pair = Pair::new().await;
+    let (stored, published) = (pair.stored(), pair.published());
+    pair.world.ground.values.refuse("write", Some(StoreErrorKind::Denied));
+    pair.rounds(10).await;
+    assert_eq!((pair.stored(), pair.published()), (stored.clone(), published.clone()));
+    let open = pair.world.status().rotation.unwrap();
+    assert!(open.attempts > 0, "each refusal counts");
+    assert!(pair.world.ground.server.has(&format!("{SECRETS}{}", names::PENDING_PREFIX)), "the new value is kept");
+    pair.world.ground.values.refuse("write", None);
+    for _ in 0..5 {
+        pair.world.ground.clock.pass(TimeDelta::minutes(2));
+        pair.rounds(10).await;
+    }
+    assert_eq!(pair.world.status().history[0].outcome, RotationOutcome::Completed);
+    assert!(pair.stored() != stored && pair.published() != published);
+}

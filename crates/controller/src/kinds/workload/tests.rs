@@ -1,0 +1,182 @@
+//! Workloads on a cluster that is nothing but rows: who is restarted, how often, and who is not.
+
+use chrono::TimeDelta;
+use k8s_openapi::api::apps::v1::Deployment;
+use rekey_api::SecretPolicy;
+use rekey_core::workload::Project as _;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    cluster::WorkloadRow,
+    in_memory::{Ground, SHOP},
+};
+
+const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/shop/deployments/web";
+const PODS: &str = "/api/v1/namespaces/shop/pods";
+
+struct World {
+    ground: Ground,
+    workloads: Workloads,
+    id: WorkloadId,
+}
+
+fn deployment(change: impl FnOnce(&mut Value)) -> Value {
+    let container = json!({"name": "app", "envFrom": [{"secretRef": {"name": "db"}}]});
+    let template = json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [container]}});
+    let mut object = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": SHOP, "uid": "w", "generation": 1, "resourceVersion": "1"},
+        "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}, "template": template},
+        "status": {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1},
+    });
+    change(&mut object);
+    object
+}
+
+impl World {
+    /// A policy has published its Secret at 08:00:00; the workload has one pod, which started at this time.
+    async fn new(object: &Value, started: &str) -> Self {
+        let ground = Ground::new();
+        ground.values.put("k", r#"{"password": "first"}"#);
+        let remote = json!({"storeRef": {"name": "vault"}, "dataFrom": [{"extract": {"key": "k"}}]});
+        ground.apply::<SecretPolicy>(&json!({
+            "apiVersion": "rekey.dev/v1alpha1", "kind": "SecretPolicy",
+            "metadata": {"name": "db", "namespace": SHOP, "uid": "u", "generation": 1, "resourceVersion": "1"},
+            "spec": {"source": {"remote": remote}},
+        }));
+        let policies = ground.context.policies();
+        let key = ObjectName::new(SHOP, "db");
+        policies.ensure(&key).await.unwrap();
+        // A first publication leaves open what those who were there hold; a second one does not.
+        ground.values.put("k", r#"{"password": "second"}"#);
+        ground.clock.pass(TimeDelta::hours(2));
+        tokio::time::advance(Duration::from_hours(2)).await;
+        policies.ensure(&key).await.unwrap();
+        ground.clock.pass(TimeDelta::seconds(30));
+        let workloads = ground.context.workloads();
+        let id = WorkloadId { kind: Kind::Deployment, namespace: SHOP.to_owned(), name: "web".to_owned() };
+        let world = Self { ground, workloads, id };
+        world.seen(object);
+        world.pod(started);
+        world
+    }
+
+    /// As the API server has it and the watch brings it.
+    fn seen(&self, object: &Value) {
+        self.ground.server.put(DEPLOYMENT, object.clone());
+        let row = serde_json::from_value::<Deployment>(object.clone()).unwrap().project();
+        self.workloads.cluster.workloads.set(&workload_name(&self.id), WorkloadRow(row));
+    }
+
+    fn pod(&self, started: &str) {
+        let running = json!([{"name": "app", "image": "", "imageID": "", "ready": true, "restartCount": 0,
+                              "state": {"running": {"startedAt": started}}}]);
+        let object = self.ground.server.get(DEPLOYMENT).unwrap();
+        self.ground.server.put(
+            &format!("{PODS}/web-1"),
+            json!({
+                "apiVersion": "v1", "kind": "Pod",
+                "metadata": {"name": "web-1", "namespace": SHOP, "labels": {"app": "web"}, "creationTimestamp": started},
+                "spec": object["spec"]["template"]["spec"],
+                "status": {"phase": "Running", "containerStatuses": running},
+            }),
+        );
+    }
+
+    async fn round(&self) -> Result<Next, Error> {
+        self.workloads.ensure(&self.id).await
+    }
+
+    fn marker(&self) -> Option<String> {
+        let object = self.ground.server.get(DEPLOYMENT)?;
+        let marker = &object["spec"]["template"]["metadata"]["annotations"]["rekey.dev/consumed"];
+        marker.as_str().map(str::to_owned)
+    }
+
+    fn restarts(&self) -> usize {
+        self.ground.server.asked(&format!("PATCH {DEPLOYMENT}"))
+    }
+
+    /// Another tool takes the marker off.
+    fn revert(&self) {
+        let mut object = self.ground.server.get(DEPLOYMENT).unwrap();
+        let version: u64 = object["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+        object["metadata"]["resourceVersion"] = json!((version + 100).to_string());
+        object["spec"]["template"]["metadata"]["annotations"] = json!({});
+        self.seen(&object);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_started_before_the_value_is_restarted_once() {
+    let world = World::new(&deployment(|_| {}), "2027-01-15T07:00:00Z").await;
+    world.round().await.unwrap();
+    assert_eq!(world.restarts(), 1);
+    assert!(world.marker().unwrap().starts_with("db="), "{:?}", world.marker());
+    for _ in 0..3 {
+        world.round().await.unwrap();
+    }
+    assert_eq!(world.restarts(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_started_after_it_is_left_alone() {
+    let world = World::new(&deployment(|_| {}), "2027-01-15T10:00:20Z").await;
+    world.round().await.unwrap();
+    assert_eq!((world.restarts(), world.marker()), (0, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_not_to_be_restarted_is_not() {
+    let never = deployment(|object| object["metadata"]["annotations"] = json!({"rekey.dev/restart": "Never"}));
+    let world = World::new(&never, "2027-01-15T07:00:00Z").await;
+    world.round().await.unwrap();
+    assert_eq!(world.restarts(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_workload_is_held_and_restarted_when_it_goes_on() {
+    let world = World::new(&deployment(|object| object["spec"]["paused"] = json!(true)), "2027-01-15T07:00:00Z").await;
+    world.round().await.unwrap();
+    assert_eq!(world.restarts(), 0);
+    world.seen(&deployment(|object| object["metadata"]["resourceVersion"] = json!("2")));
+    world.round().await.unwrap();
+    assert_eq!(world.restarts(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_look_at_the_pods_nobody_is_restarted() {
+    let world = World::new(&deployment(|_| {}), "2027-01-15T07:00:00Z").await;
+    world.ground.server.refuse(&format!("GET {PODS}"), 500);
+    assert_eq!(world.round().await.unwrap_err().reason().as_str(), "ApiError");
+    assert_eq!(world.restarts(), 0);
+    world.ground.server.allow();
+    world.round().await.unwrap();
+    assert_eq!(world.restarts(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_workload_that_has_changed_meanwhile_is_looked_at_again() {
+    let world = World::new(&deployment(|_| {}), "2027-01-15T07:00:00Z").await;
+    let newer = deployment(|object| object["metadata"]["resourceVersion"] = json!("7"));
+    world.ground.server.put(DEPLOYMENT, newer.clone());
+    assert!(world.round().await.unwrap_err().is_quiet(), "a conflict, which is nobody's to act on");
+    assert_eq!(world.marker(), None);
+    world.seen(&newer);
+    world.round().await.unwrap();
+    assert!(world.marker().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_marker_that_is_taken_off_is_written_once_more_and_then_left() {
+    let world = World::new(&deployment(|_| {}), "2027-01-15T07:00:00Z").await;
+    let events = || world.ground.server.asked("POST /apis/events.k8s.io/v1/namespaces/shop/events");
+    let before = events();
+    for _ in 0..6 {
+        world.round().await.unwrap();
+        world.revert();
+    }
+    assert_eq!(world.restarts(), 2);
+    assert_eq!(events() - before, 3, "restarted twice, and why not again");
+}

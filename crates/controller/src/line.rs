@@ -1,0 +1,141 @@
+//! Whose turn it is to be restarted: workloads that wait for other consumers of the same Secret, and decisions that wait
+//! for one another. Whoever ends a rollout calls those that come next; the rest need not ask.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use rekey_core::workload::WorkloadId;
+use tokio::sync::OwnedMutexGuard;
+
+use crate::{cluster::ObjectName, locks::Locks};
+
+/// See the [module documentation](self). Lost, everybody is looked at again.
+#[derive(Default)]
+pub struct RestartLine {
+    lines: Mutex<HashMap<ObjectName, Line>>,
+    deciding: Locks,
+}
+
+/// Who waits for one Secret.
+#[derive(Default)]
+struct Line {
+    waiting: BTreeSet<WorkloadId>,
+    /// They are about to ask again.
+    called: BTreeSet<WorkloadId>,
+}
+
+impl RestartLine {
+    /// One restart decision at a time for each of these Secrets, so that those who restart for the same one keep to
+    /// `rollout.concurrency`. Workloads without a common Secret do not wait for each other: a restart is a request to the
+    /// API server, and hundreds in a namespace may be due at once.
+    pub async fn decide(&self, secrets: &BTreeSet<ObjectName>) -> Vec<OwnedMutexGuard<()>> {
+        self.deciding.hold(secrets).await
+    }
+
+    /// `workload` waits for its turn with `secret`. Say so before asking whose turn it is: a rollout may end in between.
+    pub fn wait(&self, secret: &ObjectName, workload: &WorkloadId) {
+        let mut lines = self.state();
+        let line = lines.entry(secret.clone()).or_default();
+        line.called.remove(workload);
+        line.waiting.insert(workload.clone());
+    }
+
+    /// It waits no longer.
+    pub fn leave(&self, secret: &ObjectName, workload: &WorkloadId) {
+        self.change(secret, |line| line.waiting.remove(workload));
+    }
+
+    /// Calls the next ones, as many as are `allowed` to be on their way; the rest stay in line.
+    pub fn call(&self, secret: &ObjectName, allowed: usize) -> Vec<WorkloadId> {
+        self.change(secret, |line| {
+            let free = allowed.saturating_sub(line.called.len());
+            let next: Vec<WorkloadId> = line.waiting.iter().take(free).cloned().collect();
+            for workload in &next {
+                line.waiting.remove(workload);
+                line.called.insert(workload.clone());
+            }
+            next
+        })
+        .unwrap_or_default()
+    }
+
+    /// `workload` was looked at. The Secrets for which it had been called and does not wait any more: the next ones are to
+    /// be called, whether it has taken its turn or not.
+    pub fn answered(&self, workload: &WorkloadId) -> Vec<ObjectName> {
+        let mut lines = self.state();
+        let of = lines.iter_mut().filter_map(|(secret, line)| {
+            (secret.namespace == workload.namespace && line.called.remove(workload)).then(|| secret.clone())
+        });
+        let secrets = of.collect();
+        lines.retain(|_, line| !line.is_empty());
+        secrets
+    }
+
+    fn change<T>(&self, secret: &ObjectName, change: impl FnOnce(&mut Line) -> T) -> Option<T> {
+        let mut lines = self.state();
+        let line = lines.get_mut(secret)?;
+        let changed = change(line);
+        if line.is_empty() {
+            lines.remove(secret);
+        }
+        Some(changed)
+    }
+
+    fn state(&self) -> MutexGuard<'_, HashMap<ObjectName, Line>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Line {
+    fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.called.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rekey_core::workload::Kind;
+
+    use super::*;
+
+    fn id(name: &str) -> WorkloadId {
+        WorkloadId { kind: Kind::Deployment, namespace: "shop".to_owned(), name: name.to_owned() }
+    }
+
+    #[test]
+    fn as_many_as_are_allowed_are_called_and_the_rest_stay_in_line() {
+        let turns = RestartLine::default();
+        let (db, cache) = (ObjectName::new("shop", "db"), ObjectName::new("shop", "cache"));
+        for (secret, name) in [(&db, "c"), (&db, "b"), (&db, "a"), (&db, "d"), (&cache, "a")] {
+            turns.wait(secret, &id(name));
+        }
+        assert_eq!(turns.call(&db, 1), [id("a")]);
+        assert!(turns.call(&db, 1).is_empty(), "it has not answered yet");
+        assert_eq!(turns.call(&db, 2), [id("b")]);
+        turns.leave(&db, &id("c"));
+        assert_eq!(turns.answered(&id("a")), std::slice::from_ref(&db));
+        turns.wait(&db, &id("b"));
+        assert!(turns.answered(&id("b")).is_empty(), "somebody else was faster: that one calls it again");
+        assert_eq!(turns.call(&db, 3), [id("b"), id("d")]);
+        turns.answered(&id("b"));
+        turns.answered(&id("d"));
+        turns.leave(&cache, &id("a"));
+        assert!(turns.state().is_empty());
+    }
+
+    /// 200 wait, one is restarted at a time: each is called once.
+    #[test]
+    fn nobody_is_called_without_need() {
+        let turns = RestartLine::default();
+        let db = ObjectName::new("shop", "db");
+        (0..200).for_each(|index| turns.wait(&db, &id(&format!("app-{index}"))));
+        let mut calls = 0;
+        while let [next] = turns.call(&db, 1).as_slice() {
+            calls += 1;
+            assert_eq!(turns.answered(next), std::slice::from_ref(&db));
+        }
+        assert_eq!(calls, 200);
+    }
+}

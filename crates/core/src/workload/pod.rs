@@ -1,0 +1,68 @@
+//! What a pod holds, and since when.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use k8s_openapi::api::core::v1::Pod as KubePod;
+use kube::ResourceExt as _;
+use rekey_api::names;
+
+use super::{Marker, Use, uses};
+use crate::time;
+
+/// The label by which Argo Rollouts tells the pods of one template from those of another
+/// (<https://argo-rollouts.readthedocs.io/en/stable/features/specification/>).
+pub const ROLLOUT_HASH: &str = "rollouts-pod-template-hash";
+
+/// Such labels of all controllers.
+const TEMPLATE_HASHES: [&str; 3] = ["pod-template-hash", "controller-revision-hash", ROLLOUT_HASH];
+
+/// A live pod, as far as it matters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// Its name.
+    pub name: String,
+    /// When the first of its running containers started; `None` when none runs yet: it will read the present value.
+    pub started: Option<DateTime<Utc>>,
+    /// The marker it was created with.
+    pub marker: Marker,
+    /// The Secrets it refers to, which are not those of the template when that has been changed since.
+    pub uses: BTreeMap<String, Use>,
+    /// When it was created.
+    pub created: Option<DateTime<Utc>>,
+    /// Which template it was made from: its `pod-template-hash` or `controller-revision-hash`.
+    pub template: Option<String>,
+    /// Whether it is on its way out.
+    pub terminating: bool,
+}
+
+impl Pod {
+    /// What matters of a pod. Containers that restart read their environment anew, so the oldest running one counts.
+    #[must_use]
+    pub fn of(pod: &KubePod) -> Self {
+        let status = pod.status.clone().unwrap_or_default();
+        // Init containers that run are sidecars (https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/).
+        let usual = status.container_statuses.into_iter().chain(status.init_container_statuses);
+        let containers = usual.chain(status.ephemeral_container_statuses).flatten();
+        let started = containers
+            .filter_map(|container| container.state?.running?.started_at)
+            .map(|started| time::chrono(&started))
+            .min();
+        Self {
+            name: pod.name_any(),
+            started,
+            marker: Marker::parse(pod.annotations().get(names::CONSUMED).map(String::as_str)),
+            uses: pod.spec.as_ref().map(uses).unwrap_or_default(),
+            created: pod.creation_timestamp().map(|created| time::chrono(&created)),
+            template: TEMPLATE_HASHES.iter().find_map(|label| pod.labels().get(*label).cloned()),
+            terminating: pod.metadata.deletion_timestamp.is_some(),
+        }
+    }
+}
+
+/// Whether a pod may still use what it has read.
+#[must_use]
+pub fn is_live(pod: &KubePod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    !matches!(phase, Some("Succeeded" | "Failed"))
+}
