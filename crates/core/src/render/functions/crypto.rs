@@ -101,9 +101,9 @@ fn rsa_decrypt(call: &Call<'_>) -> Outcome {
     };
     call.slow(RSA)?;
     let block = certificate::private_key(call.bytes(3)?).filter(|block| !certificate::is_encrypted(block));
-    let der = block.map(|block| match block.tag() {
-        "RSA PRIVATE KEY" => SecretBytes::new(jwk::pkcs8(jwk::RSA, None, block.contents())),
-        _ => SecretBytes::new(block.into_contents()),
+    let der = block.and_then(|block| match block.tag() {
+        "RSA PRIVATE KEY" => jwk::of_rsa(block.contents()).ok().map(SecretBytes::new),
+        _ => Some(SecretBytes::new(block.into_contents())),
     });
     let key = der.and_then(|der| PrivateDecryptingKey::from_pkcs8(der.expose()).ok());
     let Some(key) = key.and_then(|key| OaepPrivateDecryptingKey::new(key).ok()) else {

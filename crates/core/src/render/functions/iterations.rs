@@ -3,7 +3,8 @@
 //! behind the salt; what is encrypted is decrypted here to look further.
 
 use cbc::cipher::{BlockCipherDecrypt, BlockModeDecrypt as _, KeyInit, KeyIvInit as _, block_padding::Pkcs7};
-use pkcs5::{der::Decode as _, pbes2};
+use der::Decode as _;
+use pkcs5::pbes2;
 use pkcs12::kdf::{Pkcs12KeyType, derive_key_utf8};
 use sha1::Sha1;
 use zeroize::Zeroizing;
@@ -200,7 +201,7 @@ mod tests {
     use std::cell::Cell;
 
     use cbc::cipher::{BlockCipherEncrypt, BlockModeEncrypt as _};
-    use pkcs5::der::Encode as _;
+    use der::Encode as _;
 
     use super::*;
 

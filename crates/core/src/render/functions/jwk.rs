@@ -3,7 +3,14 @@
 use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use yasna::{DERWriterSeq, Tag, models::ObjectIdentifier};
+use der::{
+    Encode as _, Sequence,
+    asn1::{AnyRef, BitStringRef, Null, ObjectIdentifier, OctetStringRef, UintRef},
+};
+use pkcs8::{
+    PrivateKeyInfoRef,
+    spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef},
+};
 
 use super::{
     Entry,
@@ -18,30 +25,41 @@ pub const TABLE: &[Entry] = &[
     ("jwkPrivateKeyPem", takes(&[Text]), |call| pem(call, true)),
 ];
 
-/// `rsaEncryption`.
-pub const RSA: &[u64] = &[1, 2, 840, 113_549, 1, 1, 1];
-/// `id-ecPublicKey`.
-pub const EC: &[u64] = &[1, 2, 840, 10045, 2, 1];
-const ED25519: &[u64] = &[1, 3, 101, 112];
+const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 
-/// A DER sequence.
-pub fn sequence(write: impl FnOnce(&mut DERWriterSeq<'_>)) -> Vec<u8> {
-    yasna::construct_der(|writer| writer.write_sequence(write))
+/// Of RFC 5915; the curve stands around it.
+#[derive(Sequence)]
+struct EcPrivateKey<'a> {
+    version: u8,
+    number: &'a OctetStringRef,
+    #[asn1(context_specific = "1", tag_mode = "EXPLICIT")]
+    point: BitStringRef<'a>,
 }
 
-/// A private key in PKCS#8. Without a curve the parameters of the algorithm are null, as RSA has them.
-pub fn pkcs8(algorithm: &[u64], curve: Option<&ObjectIdentifier>, key: &[u8]) -> Vec<u8> {
-    sequence(|writer| {
-        writer.next().write_u8(0);
-        writer.next().write_sequence(|writer| {
-            writer.next().write_oid(&ObjectIdentifier::from_slice(algorithm));
-            match curve {
-                Some(curve) => writer.next().write_oid(curve),
-                None => writer.next().write_null(),
-            }
-        });
-        writer.next().write_bytes(key);
-    })
+/// What was written in DER. It cannot be if it is too long.
+pub fn written<T>(call: &Call<'_>, result: der::Result<T>) -> Result<T, Failure> {
+    result.or_else(|_| call.fail("it cannot be written in DER"))
+}
+
+/// A private key of RSA in PKCS#8.
+pub fn of_rsa(key: &[u8]) -> der::Result<Vec<u8>> {
+    private(RSA, Some(Null.into()), key)
+}
+
+/// A private key on this curve in PKCS#8.
+pub fn of_curve(curve: &ObjectIdentifier, key: &[u8]) -> der::Result<Vec<u8>> {
+    private(EC, Some(curve.into()), key)
+}
+
+fn private(oid: ObjectIdentifier, parameters: Option<AnyRef<'_>>, key: &[u8]) -> der::Result<Vec<u8>> {
+    PrivateKeyInfoRef::new(AlgorithmIdentifierRef { oid, parameters }, OctetStringRef::new(key)?).to_der()
+}
+
+fn public(oid: ObjectIdentifier, parameters: Option<AnyRef<'_>>, key: &[u8]) -> der::Result<Vec<u8>> {
+    let subject_public_key = BitStringRef::from_bytes(key)?;
+    SubjectPublicKeyInfoRef { algorithm: AlgorithmIdentifierRef { oid, parameters }, subject_public_key }.to_der()
 }
 
 /// The members of a key; numbers are base64url.
@@ -87,70 +105,52 @@ fn pem(call: &Call<'_>, private: bool) -> Outcome {
     Ok(encoded(if private { "PRIVATE KEY" } else { "PUBLIC KEY" }, [der.as_slice()]))
 }
 
-fn public(algorithm: &[u64], parameters: impl FnOnce(&mut DERWriterSeq<'_>), key: &[u8]) -> Vec<u8> {
-    sequence(|writer| {
-        writer.next().write_sequence(|writer| {
-            writer.next().write_oid(&ObjectIdentifier::from_slice(algorithm));
-            parameters(writer);
-        });
-        writer.next().write_bitvec_bytes(key, key.len() * 8);
-    })
+/// The members of these names as a sequence of numbers, after `version` if there is one: that is what keys of RSA are
+/// (RFC 8017, with two primes).
+fn rsa_numbers(key: &Key<'_>, version: Option<&[u8]>, names: &[&str]) -> Result<Vec<u8>, Failure> {
+    let members: Vec<Vec<u8>> = names.iter().map(|name| key.bytes(name)).collect::<Result<_, _>>()?;
+    let numbers = version.into_iter().chain(members.iter().map(Vec::as_slice)).map(UintRef::new);
+    written(key.call, numbers.collect::<der::Result<Vec<_>>>().and_then(|numbers| numbers.to_der()))
 }
 
 fn rsa_public(key: &Key<'_>) -> Result<Vec<u8>, Failure> {
-    let (modulus, exponent) = (key.bytes("n")?, key.bytes("e")?);
-    let numbers = sequence(|writer| {
-        writer.next().write_bigint_bytes(&modulus, true);
-        writer.next().write_bigint_bytes(&exponent, true);
-    });
-    Ok(public(RSA, |writer| writer.next().write_null(), &numbers))
+    let numbers = rsa_numbers(key, None, &["n", "e"])?;
+    written(key.call, public(RSA, Some(Null.into()), &numbers))
 }
 
 fn rsa_private(key: &Key<'_>) -> Result<Vec<u8>, Failure> {
-    let numbers: Vec<Vec<u8>> =
-        ["n", "e", "d", "p", "q", "dp", "dq", "qi"].iter().map(|name| key.bytes(name)).collect::<Result<_, _>>()?;
-    let inner = sequence(|writer| {
-        writer.next().write_u8(0);
-        for number in &numbers {
-            writer.next().write_bigint_bytes(number, true);
-        }
-    });
-    Ok(pkcs8(RSA, None, &inner))
+    let numbers = rsa_numbers(key, Some(&[0]), &["n", "e", "d", "p", "q", "dp", "dq", "qi"])?;
+    written(key.call, of_rsa(&numbers))
 }
 
 fn elliptic(key: &Key<'_>, private: bool) -> Result<Vec<u8>, Failure> {
-    let (curve, length): (&[u64], usize) = match key.text("crv") {
-        "P-256" => (&[1, 2, 840, 10045, 3, 1, 7], 32),
-        "P-384" => (&[1, 3, 132, 0, 34], 48),
-        "P-521" => (&[1, 3, 132, 0, 35], 66),
+    let (curve, length) = match key.text("crv") {
+        "P-256" => ("1.2.840.10045.3.1.7", 32),
+        "P-384" => ("1.3.132.0.34", 48),
+        "P-521" => ("1.3.132.0.35", 66),
         _ => return key.call.fail("the member \"crv\" must be P-256, P-384 or P-521"),
     };
-    let curve = ObjectIdentifier::from_slice(curve);
+    let curve = ObjectIdentifier::new_unwrap(curve);
     let point = [vec![4], key.sized("x", length)?, key.sized("y", length)?].concat();
     if !private {
-        return Ok(public(EC, |writer| writer.next().write_oid(&curve), &point));
+        return written(key.call, public(EC, Some((&curve).into()), &point));
     }
     let number = key.sized("d", length)?;
-    let inner = sequence(|writer| {
-        writer.next().write_u8(1);
-        writer.next().write_bytes(&number);
-        writer.next().write_tagged(Tag::context(1), |writer| writer.write_bitvec_bytes(&point, point.len() * 8));
-    });
-    Ok(pkcs8(EC, Some(&curve), &inner))
+    let write = || {
+        let (number, point) = (OctetStringRef::new(&number)?, BitStringRef::from_bytes(&point)?);
+        of_curve(&curve, &EcPrivateKey { version: 1, number, point }.to_der()?)
+    };
+    written(key.call, write())
 }
 
-fn edwards(key: &Key<'_>, private: bool) -> Result<Vec<u8>, Failure> {
+fn edwards(key: &Key<'_>, is_private: bool) -> Result<Vec<u8>, Failure> {
     if key.text("crv") != "Ed25519" {
         return key.call.fail("the member \"crv\" must be Ed25519");
     }
-    if !private {
-        return Ok(public(ED25519, |_| (), &key.sized("x", 32)?));
+    if !is_private {
+        return written(key.call, public(ED25519, None, &key.sized("x", 32)?));
     }
     let seed = key.sized("d", 32)?;
-    let inner = yasna::construct_der(|writer| writer.write_bytes(&seed));
-    Ok(sequence(|writer| {
-        writer.next().write_u8(0);
-        writer.next().write_sequence(|writer| writer.next().write_oid(&ObjectIdentifier::from_slice(ED25519)));
-        writer.next().write_bytes(&inner);
-    }))
+    let write = || private(ED25519, None, &OctetStringRef::new(&seed)?.to_der()?);
+    written(key.call, write())
 }

@@ -1,18 +1,35 @@
 //! PKCS#12 (RFC 7292), as in External Secrets: AES-256, PBKDF2 and HMAC with SHA-256. Salts follow from the seed of the
 //! execution, so that equal keys and certificates give equal files.
 
+use std::slice;
+
+use der::{
+    Any, Decode as _, Encode as _, Sequence, Tag,
+    asn1::{ObjectIdentifier, OctetString, SetOfVec},
+};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use p12_keystore::{CertificateBag, Pkcs12Archive};
-use pkcs5::{EncryptionScheme, der::Encode as _, pbes2};
+use pkcs5::{EncryptionScheme, pbes2};
+use pkcs8::spki::AlgorithmIdentifierOwned;
+use pkcs12::{
+    CertBag, DigestInfo, MacData, PKCS_12_CERT_BAG_OID, PKCS_12_PKCS8_KEY_BAG_OID, PKCS_12_X509_CERT_OID, Pfx,
+    cms::{
+        content_info::{CmsVersion, ContentInfo},
+        encrypted_data::EncryptedData,
+        enveloped_data::EncryptedContentInfo,
+    },
+    pbe_params::EncryptedPrivateKeyInfo,
+    pfx::Version,
+};
 use sha1::Digest as _;
 use sha2::Sha256;
-use yasna::{DERWriter, Tag, models::ObjectIdentifier};
+use x509_cert::attr::Attribute;
 
 use super::{
     Entry,
     call::{Call, Failure, MAX_RESULT, Outcome},
     iterations::{Refused, Survey},
-    jwk::{self, sequence},
+    jwk::{self, written},
     pem::encoded,
     signature::{Type::Text, takes},
 };
@@ -37,17 +54,14 @@ const ROUNDS: u16 = 10_000;
 /// A file to read may have this many bytes.
 const MAX_FILE: usize = MAX_RESULT / 4;
 
-const DATA: &[u64] = &[1, 2, 840, 113_549, 1, 7, 1];
-const ENCRYPTED_DATA: &[u64] = &[1, 2, 840, 113_549, 1, 7, 6];
-const KEY_BAG: &[u64] = &[1, 2, 840, 113_549, 1, 12, 10, 1, 2];
-const CERTIFICATE_BAG: &[u64] = &[1, 2, 840, 113_549, 1, 12, 10, 1, 3];
-const X509: &[u64] = &[1, 2, 840, 113_549, 1, 9, 22, 1];
-const FRIENDLY_NAME: &[u64] = &[1, 2, 840, 113_549, 1, 9, 20];
-const LOCAL_KEY_ID: &[u64] = &[1, 2, 840, 113_549, 1, 9, 21];
-const SHA256: &[u64] = &[2, 16, 840, 1, 101, 3, 4, 2, 1];
+const DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.1");
+const ENCRYPTED_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.6");
+const FRIENDLY_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.20");
+const LOCAL_KEY_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.21");
+const SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.1");
 /// How Java marks a certificate as trusted, and that it is for all uses.
-const TRUSTED: &[u64] = &[2, 16, 840, 1, 113_894, 746_875, 1, 1];
-const ANY_USE: &[u64] = &[2, 5, 29, 37, 0];
+const TRUSTED: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.113894.746875.1.1");
+const ANY_USE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37.0");
 
 fn open(call: &Call<'_>, password: Option<usize>, file: usize) -> Result<Pkcs12Archive, Failure> {
     let bytes = call.bytes(file)?;
@@ -97,31 +111,15 @@ fn archive(call: &Call<'_>, full: bool, with_password: bool) -> Outcome {
     }
     let key = pkcs8(call, &chain[0], call.bytes(1)?)?;
     let password = if with_password { call.text(2)? } else { "".into() };
-    let id = sha1::Sha1::digest(&chain[0]).to_vec();
-    let certificates = sequence(|writer| {
-        for (position, der) in chain.iter().enumerate() {
-            let id = (position == 0).then_some(id.as_slice());
-            bag(
-                writer.next(),
-                CERTIFICATE_BAG,
-                |writer| certificate_value(writer, der),
-                |writer| {
-                    local_key_id(writer, id);
-                },
-            );
-        }
+    let id = written(call, local_key_id(&sha1::Sha1::digest(&chain[0])))?;
+    let certificates = chain.iter().enumerate().map(|(position, der)| {
+        let attributes = if position == 0 { slice::from_ref(&id) } else { &[] };
+        Bag::of_certificate(der, attributes)
     });
-    let (algorithm, encrypted) = encrypt(call, "key", &password, &key)?;
-    let shrouded = sequence(|writer| {
-        let value = |writer: DERWriter<'_>| {
-            writer.write_sequence(|writer| {
-                writer.next().write_der(&algorithm);
-                writer.next().write_bytes(&encrypted);
-            });
-        };
-        bag(writer.next(), KEY_BAG, value, |writer| local_key_id(writer, Some(&id)));
-    });
-    finish(call, &password, &certificates, Some(&shrouded))
+    let certificates = written(call, certificates.collect())?;
+    let key = encrypt(call, "key", &password, &key)?;
+    let shrouded = written(call, Bag::of_key(key, slice::from_ref(&id)))?;
+    finish(call, &password, &certificates, Some(vec![shrouded]))
 }
 
 fn trust_store(call: &Call<'_>, with_password: bool) -> Outcome {
@@ -129,25 +127,15 @@ fn trust_store(call: &Call<'_>, with_password: bool) -> Outcome {
         return call.fail("its first argument holds no certificates in PEM");
     };
     let password = if with_password { call.text(1)? } else { "".into() };
-    let certificates = sequence(|writer| {
-        for der in &trusted {
-            let name = certificate::parse(der).map(|parsed| parsed.subject().to_string()).unwrap_or_default();
-            let attributes = |writer: DERWriter<'_>| {
-                writer.write_set(|writer| {
-                    attribute(writer.next(), FRIENDLY_NAME, |writer| writer.write_bmp_string(&name));
-                    attribute(writer.next(), TRUSTED, |writer| writer.write_oid(&oid(ANY_USE)));
-                });
-            };
-            bag(
-                writer.next(),
-                CERTIFICATE_BAG,
-                |writer| certificate_value(writer, der),
-                |writer| {
-                    attributes(writer.next());
-                },
-            );
-        }
+    let certificates = trusted.iter().map(|der| {
+        let name = certificate::parse(der).map(|parsed| parsed.subject().to_string()).unwrap_or_default();
+        // Not `BmpString`, which has no characters beyond the first 65,536.
+        let name: Vec<u8> = name.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        let attributes =
+            [attribute(FRIENDLY_NAME, Any::new(Tag::BmpString, name)?)?, attribute(TRUSTED, ANY_USE.into())?];
+        Bag::of_certificate(der, &attributes)
     });
+    let certificates = written(call, certificates.collect())?;
     finish(call, &password, &certificates, None)
 }
 
@@ -161,45 +149,41 @@ fn pkcs8(call: &Call<'_>, certificate: &[u8], key: &[u8]) -> Result<Vec<u8>, Fai
         return call.fail("the private key is not that of the certificate");
     }
     let curve = parsed.and_then(|parsed| certificate::curve(&parsed)).unwrap_or_default();
-    let curve: Vec<u64> = curve.split('.').filter_map(|part| part.parse().ok()).collect();
-    Ok(match block.tag() {
-        "RSA PRIVATE KEY" => jwk::pkcs8(jwk::RSA, None, block.contents()),
-        "EC PRIVATE KEY" => jwk::pkcs8(jwk::EC, Some(&oid(&curve)), block.contents()),
-        _ => block.into_contents(),
-    })
+    let made = match block.tag() {
+        "RSA PRIVATE KEY" => jwk::of_rsa(block.contents()),
+        "EC PRIVATE KEY" => ObjectIdentifier::new(&curve)
+            .map_err(der::Error::from)
+            .and_then(|curve| jwk::of_curve(&curve, block.contents())),
+        _ => Ok(block.into_contents()),
+    };
+    written(call, made)
 }
 
-fn encrypt(call: &Call<'_>, purpose: &str, password: &str, data: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Failure> {
+/// What is encrypted, and how.
+struct Encrypted {
+    algorithm: AlgorithmIdentifierOwned,
+    bytes: OctetString,
+}
+
+fn encrypt(call: &Call<'_>, purpose: &str, password: &str, data: &[u8]) -> Result<Encrypted, Failure> {
     let salt: [u8; 16] = call.salt(&format!("{purpose} salt"))?;
     let vector: [u8; 16] = call.salt(&format!("{purpose} vector"))?;
     let parameters = pbes2::Parameters::generate_pbkdf2_sha256_aes256cbc(ROUNDS.into(), &salt, vector);
     let done = parameters.ok().and_then(|parameters| {
-        let encrypted = parameters.encrypt(password.as_bytes(), data).ok()?;
-        Some((EncryptionScheme::Pbes2(parameters).to_der().ok()?, encrypted))
+        let bytes = OctetString::new(parameters.encrypt(password.as_bytes(), data).ok()?).ok()?;
+        let algorithm = EncryptionScheme::Pbes2(parameters).to_der().ok()?;
+        Some(Encrypted { algorithm: AlgorithmIdentifierOwned::from_der(&algorithm).ok()?, bytes })
     });
     done.map_or_else(|| call.fail("it cannot be encrypted"), Ok)
 }
 
 /// Puts the parts together: certificates encrypted, the key as it is, a code of authenticity over both.
-fn finish(call: &Call<'_>, password: &str, certificates: &[u8], key: Option<&[u8]>) -> Outcome {
+fn finish(call: &Call<'_>, password: &str, certificates: &Vec<Bag>, keys: Option<Vec<Bag>>) -> Outcome {
     // Two keys and a code.
     call.slow(3 * usize::from(ROUNDS))?;
-    let (algorithm, encrypted) = encrypt(call, "certificates", password, certificates)?;
-    let safe = sequence(|writer| {
-        content(writer.next(), ENCRYPTED_DATA, |writer| {
-            writer.write_sequence(|writer| {
-                writer.next().write_u8(0);
-                writer.next().write_sequence(|writer| {
-                    writer.next().write_oid(&oid(DATA));
-                    writer.next().write_der(&algorithm);
-                    writer.next().write_tagged_implicit(Tag::context(0), |writer| writer.write_bytes(&encrypted));
-                });
-            });
-        });
-        if let Some(key) = key {
-            content(writer.next(), DATA, |writer| writer.write_bytes(key));
-        }
-    });
+    let certificates = written(call, certificates.to_der())?;
+    let encrypted = encrypt(call, "certificates", password, &certificates)?;
+    let safe = written(call, safe(encrypted, keys))?;
     let salt: [u8; 16] = call.salt("code salt")?;
     let mac_key =
         pkcs12::kdf::derive_key_utf8::<Sha256>(password, &salt, pkcs12::kdf::Pkcs12KeyType::Mac, ROUNDS.into(), 32);
@@ -207,65 +191,79 @@ fn finish(call: &Call<'_>, password: &str, certificates: &[u8], key: Option<&[u8
         return call.fail("the password cannot be used");
     };
     mac.update(&safe);
-    let code = mac.finalize().into_bytes();
-    let file = sequence(|writer| {
-        writer.next().write_u8(3);
-        content(writer.next(), DATA, |writer| writer.write_bytes(&safe));
-        writer.next().write_sequence(|writer| {
-            writer.next().write_sequence(|writer| {
-                writer.next().write_sequence(|writer| {
-                    writer.next().write_oid(&oid(SHA256));
-                    writer.next().write_null();
-                });
-                writer.next().write_bytes(&code);
-            });
-            writer.next().write_bytes(&salt);
-            writer.next().write_u16(ROUNDS);
-        });
-    });
+    let file = written(call, file(&safe, &mac.finalize().into_bytes(), &salt))?;
     Ok(base64::Engine::encode(&base64::engine::general_purpose::STANDARD, file).into())
 }
 
-fn content(writer: DERWriter<'_>, kind: &[u64], value: impl FnOnce(DERWriter<'_>)) {
-    writer.write_sequence(|writer| {
-        writer.next().write_oid(&oid(kind));
-        writer.next().write_tagged(Tag::context(0), value);
-    });
+fn safe(certificates: Encrypted, keys: Option<Vec<Bag>>) -> der::Result<Vec<u8>> {
+    let encrypted = EncryptedData {
+        version: CmsVersion::V0,
+        enc_content_info: EncryptedContentInfo {
+            content_type: DATA,
+            content_enc_alg: certificates.algorithm,
+            encrypted_content: Some(certificates.bytes),
+        },
+        unprotected_attrs: None,
+    };
+    let mut contents = vec![ContentInfo { content_type: ENCRYPTED_DATA, content: Any::encode_from(&encrypted)? }];
+    if let Some(keys) = keys {
+        contents.push(data(&keys.to_der()?)?);
+    }
+    contents.to_der()
 }
 
-fn bag(
-    writer: DERWriter<'_>,
-    kind: &[u64],
-    value: impl FnOnce(DERWriter<'_>),
-    attributes: impl FnOnce(&mut yasna::DERWriterSeq<'_>),
-) {
-    writer.write_sequence(|writer| {
-        writer.next().write_oid(&oid(kind));
-        writer.next().write_tagged(Tag::context(0), value);
-        attributes(writer);
-    });
+fn file(safe: &[u8], code: &[u8], salt: &[u8]) -> der::Result<Vec<u8>> {
+    let algorithm = AlgorithmIdentifierOwned { oid: SHA256, parameters: Some(Any::null()) };
+    let mac = MacData {
+        mac: DigestInfo { algorithm, digest: OctetString::new(code)? },
+        mac_salt: OctetString::new(salt)?,
+        iterations: ROUNDS.into(),
+    };
+    Pfx { version: Version::V3, auth_safe: data(safe)?, mac_data: Some(mac) }.to_der()
 }
 
-fn certificate_value(writer: DERWriter<'_>, der: &[u8]) {
-    writer.write_sequence(|writer| {
-        writer.next().write_oid(&oid(X509));
-        writer.next().write_tagged(Tag::context(0), |writer| writer.write_bytes(der));
-    });
+fn data(bytes: &[u8]) -> der::Result<ContentInfo> {
+    Ok(ContentInfo { content_type: DATA, content: Any::encode_from(&OctetString::new(bytes)?)? })
 }
 
-fn local_key_id(writer: &mut yasna::DERWriterSeq<'_>, id: Option<&[u8]>) {
-    if let Some(id) = id {
-        writer.next().write_set(|writer| attribute(writer.next(), LOCAL_KEY_ID, |writer| writer.write_bytes(id)));
+/// A `SafeBag`. Its attributes stand in the order in which they are given, not in that of DER as `pkcs12::SafeBag` has
+/// them: nobody minds, and what earlier versions wrote stays as it is.
+#[derive(Sequence)]
+struct Bag {
+    id: ObjectIdentifier,
+    #[asn1(context_specific = "0", tag_mode = "EXPLICIT")]
+    value: Any,
+    attributes: Option<Any>,
+}
+
+impl Bag {
+    fn of_certificate(der: &[u8], attributes: &[Attribute]) -> der::Result<Self> {
+        let bag = CertBag { cert_id: PKCS_12_X509_CERT_OID, cert_value: OctetString::new(der)? };
+        Self::new(PKCS_12_CERT_BAG_OID, Any::encode_from(&bag)?, attributes)
+    }
+
+    fn of_key(key: Encrypted, attributes: &[Attribute]) -> der::Result<Self> {
+        let key = EncryptedPrivateKeyInfo { encryption_algorithm: key.algorithm, encrypted_data: key.bytes };
+        Self::new(PKCS_12_PKCS8_KEY_BAG_OID, Any::encode_from(&key)?, attributes)
+    }
+
+    fn new(id: ObjectIdentifier, value: Any, attributes: &[Attribute]) -> der::Result<Self> {
+        let mut set = Vec::new();
+        for attribute in attributes {
+            attribute.encode_to_vec(&mut set)?;
+        }
+        let attributes = if set.is_empty() { None } else { Some(Any::new(Tag::Set, set)?) };
+        Ok(Self { id, value, attributes })
     }
 }
 
-fn attribute(writer: DERWriter<'_>, kind: &[u64], value: impl FnOnce(DERWriter<'_>)) {
-    writer.write_sequence(|writer| {
-        writer.next().write_oid(&oid(kind));
-        writer.next().write_set(|writer| value(writer.next()));
-    });
+fn local_key_id(id: &[u8]) -> der::Result<Attribute> {
+    attribute(LOCAL_KEY_ID, Any::encode_from(&OctetString::new(id)?)?)
 }
 
-fn oid(parts: &[u64]) -> ObjectIdentifier {
-    ObjectIdentifier::from_slice(parts)
+fn attribute(oid: ObjectIdentifier, value: Any) -> der::Result<Attribute> {
+    Ok(Attribute { oid, values: SetOfVec::try_from([value])? })
 }
+
+#[cfg(test)]
+mod tests;
