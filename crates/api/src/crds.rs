@@ -88,5 +88,7 @@ fn from_value(value: Value) -> CustomResourceDefinition {
     reason = "a definition is plain data, made from types alone: a golden test proves it for all of them"
 )]
 fn to_yaml(value: &Value) -> String {
-    serde_norway::to_string(value).expect("JSON is YAML")
+    // A text is one line: what has changed is found by line.
+    let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+    serde_saphyr::to_string_with_options(value, options).expect("JSON is YAML")
 }

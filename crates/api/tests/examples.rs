@@ -19,7 +19,7 @@ use k8s_openapi::{
 };
 use kube::core::cel::{ValidationErrors, Validator, apply_defaults};
 use rekey_api::{ClusterRemoteStore, GoDuration, RemoteStore, RotationSchedule, SecretPolicy, crds};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 /// An object of a file.
@@ -42,10 +42,11 @@ fn documents(directory: &str) -> Vec<Document> {
 fn read(path: &Path) -> Vec<Document> {
     let name = path.file_name().unwrap().to_string_lossy().into_owned();
     let text = std::fs::read_to_string(path).unwrap();
-    let documents = serde_norway::Deserializer::from_str(&text).enumerate();
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
     documents
-        .map(|(position, document)| {
-            let object = Value::deserialize(document).unwrap();
+        .into_iter()
+        .enumerate()
+        .map(|(position, object)| {
             let kind = object["kind"].as_str().unwrap_or_default().to_owned();
             Document { title: format!("{name}, document {position} ({kind})"), kind, object }
         })

@@ -112,7 +112,7 @@ fn metadata(options: &Options, name: &str) -> ObjectMeta {
 }
 
 fn yaml<K: Resource + Serialize>(object: &K) -> Result<String, String> {
-    serde_norway::to_string(object).map_err(|error| error.to_string())
+    serde_saphyr::to_string(object).map_err(|error| error.to_string())
 }
 
 /// A DNS subdomain name (RFC 1123).

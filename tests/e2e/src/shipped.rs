@@ -7,7 +7,6 @@ use kube::{
     core::GroupVersionKind,
 };
 use rekey_testkit::checkout::repository;
-use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use crate::wait::until;
@@ -80,14 +79,7 @@ pub fn documents(text: &str) -> Result<Vec<Value>> {
 /// # Errors
 /// When it is not YAML.
 pub fn every_document(text: &str) -> Result<Vec<Value>> {
-    let mut all = Vec::new();
-    for document in serde_norway::Deserializer::from_str(text) {
-        let value = Value::deserialize(document)?;
-        if !value.is_null() {
-            all.push(value);
-        }
-    }
-    Ok(all)
+    Ok(serde_saphyr::from_multiple(text)?)
 }
 
 fn left_out(object: &Value) -> bool {

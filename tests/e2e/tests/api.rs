@@ -18,6 +18,7 @@ use rekey_e2e::{
     World,
     kubectl::{headings, kubectl},
     operator::binary,
+    shipped::every_document,
     suite,
 };
 use rekey_testkit::checkout::repository;
@@ -110,10 +111,10 @@ async fn every_case(world: Arc<World>) -> Result<()> {
 async fn definitions(world: Arc<World>) -> Result<()> {
     let printed = tokio::process::Command::new(binary()?).arg("crds").output().await?;
     ensure!(printed.status.success(), "rekey crds ended with {}", printed.status);
-    let printed = documents(&String::from_utf8(printed.stdout)?)?;
+    let printed = every_document(&String::from_utf8(printed.stdout)?)?;
     let mut committed = Vec::new();
     for entry in std::fs::read_dir(repository().join("crds"))? {
-        committed.extend(documents(&std::fs::read_to_string(entry?.path())?)?);
+        committed.extend(every_document(&std::fs::read_to_string(entry?.path())?)?);
     }
     let named = |all: Vec<Value>| -> BTreeMap<String, Value> {
         all.into_iter().map(|crd| (crd["metadata"]["name"].as_str().unwrap_or_default().to_owned(), crd)).collect()
@@ -137,12 +138,6 @@ async fn definitions(world: Arc<World>) -> Result<()> {
         ensure!(!doubts, "{name}: {conditions:?}");
     }
     Ok(())
-}
-
-fn documents(text: &str) -> Result<Vec<Value>> {
-    use serde::Deserialize as _;
-    let all: Result<Vec<Value>, _> = serde_norway::Deserializer::from_str(text).map(Value::deserialize).collect();
-    Ok(all?.into_iter().filter(|document| !document.is_null()).collect())
 }
 
 /// `kubectl explain` shows what the server publishes as its `OpenAPI` document, so every field in it is looked at.

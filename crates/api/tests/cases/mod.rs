@@ -59,7 +59,7 @@ pub fn all() -> Vec<Case> {
 }
 
 fn read(name: &str, text: &str) -> Vec<Case> {
-    let file: File = serde_norway::from_str(text).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let file: File = serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{name}: {error}"));
     let bases: Vec<Entry> = file
         .bases
         .keys()

@@ -26,7 +26,7 @@ struct Case {
 
 /// What Go gives, what Rekey gives and what is right are the same.
 pub fn cases(oracle: &Oracle) -> Result<()> {
-    let cases: Vec<Case> = serde_norway::from_str(include_str!("cases.yaml"))?;
+    let cases: Vec<Case> = serde_saphyr::from_str(include_str!("cases.yaml"))?;
     let mut counts = Counts::default();
     for case in cases {
         let data = case.data.into_iter().map(|(name, value)| (name, value.into_bytes())).collect();
@@ -71,7 +71,7 @@ fn templates(path: &Path, text: &str) -> BTreeSet<String> {
     let is_yaml = path.extension().is_some_and(|end| end == "yaml");
     let blocks: Vec<&str> = if is_yaml { vec![text] } else { text.split("```").skip(1).step_by(2).collect() };
     for document in blocks.iter().flat_map(|block| block.trim_start_matches("yaml").split("\n---")) {
-        if let Ok(value) = serde_norway::from_str(document) {
+        if let Ok(value) = serde_saphyr::from_str(document) {
             texts(&value, &mut found);
         }
     }

@@ -79,7 +79,7 @@ impl Borrowed {
         let named = kubeconfig.auth_infos.first_mut().context("the context names no user")?;
         named.auth_info = Some(AuthInfo { token: Some(token.into()), ..AuthInfo::default() });
         let path = self.directory().join("operator.kubeconfig");
-        fs::write(&path, serde_norway::to_string(&kubeconfig)?)?; // into a directory that only its owner can read
+        fs::write(&path, serde_saphyr::to_string(&kubeconfig)?)?; // into a directory that only its owner can read
         Operator::start("operator", self.directory(), &Options { kubeconfig: path, arguments })
     }
 

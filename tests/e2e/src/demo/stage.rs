@@ -18,7 +18,7 @@ use k8s_openapi::api::{
 };
 use kube::{Api, Client, ResourceExt as _, api::ListParams};
 use rekey_testkit::{bao::OpenBao, moto::Moto, node::IMAGE, python};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::process::Command;
 
 use super::{borrowed::Borrowed, tale::Seen};
@@ -114,8 +114,7 @@ impl Stage {
     /// # Errors
     /// When one is refused.
     pub async fn apply(&self, manifest: &str) -> Result<()> {
-        for document in serde_norway::Deserializer::from_str(manifest) {
-            let mut object: Value = serde::Deserialize::deserialize(document)?;
+        for mut object in shipped::every_document(manifest)? {
             object["metadata"]["namespace"] = json!(NAMESPACE);
             shipped::apply(self.client(), MANAGER, object).await?;
         }

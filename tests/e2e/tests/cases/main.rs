@@ -53,7 +53,7 @@ struct Case {
 }
 
 async fn run(world: Arc<World>, cases: &str) -> Result<()> {
-    let cases: Vec<Case> = serde_norway::from_str(cases).context("read the cases")?;
+    let cases: Vec<Case> = serde_saphyr::from_str(cases).context("read the cases")?;
     let scene = Scene::new(&world, "cases").await?;
     scene.parameter_store("ssm").await?;
     let _operator = scene.operator()?;
