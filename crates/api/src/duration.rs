@@ -3,16 +3,21 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use regex_lite::Regex;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-const NANOS_PER_SECOND: u64 = 1_000_000_000;
-const UNITS: [(&str, u64); 4] =
-    [("h", 3600 * NANOS_PER_SECOND), ("ms", 1_000_000), ("m", 60 * NANOS_PER_SECOND), ("s", NANOS_PER_SECOND)];
+/// How the schema bounds a duration. The parser is held to the same bounds: with so few digits, which cannot be negative, no
+/// term and no sum is beyond what a [`Duration`] holds, where the parser of kube would panic.
+const PATTERN: &str = r"^([0-9]{1,9}(\.[0-9]{1,9})?(h|m|s|ms))+$";
+const MAX_LENGTH: usize = 32;
+#[expect(clippy::expect_used, reason = "it is a constant, which every test of this file compiles")]
+static COMPILED: LazyLock<Regex> = LazyLock::new(|| Regex::new(PATTERN).expect("a pattern"));
 /// What Go's `time.Duration` can hold, about 292 years.
-const MAX_NANOS: u64 = i64::MAX as u64;
+const MAX: Duration = Duration::from_nanos(i64::MAX as u64);
 
 /// A length of time, written as Go does: numbers with the units `h`, `m`, `s`, `ms`. The schema asks for at least 1s.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,48 +77,13 @@ impl FromStr for GoDuration {
     type Err = ParseDurationError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        nanos(text)
-            .filter(|nanos| *nanos <= MAX_NANOS)
-            .map(|nanos| Self(Duration::from_nanos(nanos)))
+        let is_plain = text.len() <= MAX_LENGTH && COMPILED.is_match(text);
+        let read = is_plain.then(|| text.parse::<kube::core::Duration>().ok()).flatten();
+        read.map(Duration::from)
+            .filter(|duration| *duration <= MAX)
+            .map(Self)
             .ok_or_else(|| ParseDurationError(text.chars().take(64).collect()))
     }
-}
-
-/// Sum of all terms in nanoseconds; none for an empty text, an unknown unit or an overflow.
-fn nanos(text: &str) -> Option<u64> {
-    let mut rest = text;
-    let mut sum = 0_u64;
-    while !rest.is_empty() {
-        let (value, tail) = term(rest)?;
-        sum = sum.checked_add(value)?;
-        rest = tail;
-    }
-    (!text.is_empty()).then_some(sum)
-}
-
-/// The first term in nanoseconds, and what follows it.
-fn term(text: &str) -> Option<(u64, &str)> {
-    let (whole, text) = digits(text);
-    let (fraction, text) = match text.strip_prefix('.') {
-        Some(text) => {
-            let (fraction, text) = digits(text);
-            (Some(fraction).filter(|digits| !digits.is_empty())?, text)
-        }
-        None => ("", text),
-    };
-    let (unit, text) = UNITS.iter().find_map(|(name, nanos)| text.strip_prefix(name).map(|tail| (*nanos, tail)))?;
-    let mut value = whole.parse::<u64>().ok()?.checked_mul(unit)?;
-    let mut weight = unit;
-    for digit in fraction.bytes() {
-        weight /= 10;
-        value = value.checked_add(u64::from(digit - b'0') * weight)?;
-    }
-    Some((value, text))
-}
-
-fn digits(text: &str) -> (&str, &str) {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    text.split_at(end)
 }
 
 /// Hours, minutes and seconds.
@@ -170,8 +140,8 @@ impl JsonSchema for GoDuration {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "maxLength": 32,
-            "pattern": r"^([0-9]{1,9}(\.[0-9]{1,9})?(h|m|s|ms))+$",
+            "maxLength": MAX_LENGTH,
+            "pattern": PATTERN,
             "x-kubernetes-validations": [{
                 "rule": "duration(self) >= duration('1s')",
                 "message": "write a duration of at least 1s, for example 30s, 5m or 1h30m",
@@ -198,6 +168,9 @@ mod tests {
             ("1m30.25s", 90_250),
             ("2160h", 7_776_000_000),
             ("0s", 0),
+            ("0.001s", 1),
+            ("1ms1s1m", 61_001),
+            ("2562047h47m16.854s", 9_223_372_036_854),
         ];
         for (text, millis) in cases {
             assert_eq!(text.parse(), Ok(GoDuration(Duration::from_millis(millis))), "{text}");
@@ -208,9 +181,17 @@ mod tests {
     fn refuses_what_is_no_duration() {
         for text in
             ["", "5", "m", "5 m", "-5m", "+5m", "1d", "1h-5m", "1.s", ".5s", "5M", "3000000h", "99999999999999999999s"]
+                .into_iter()
+                .chain(["0", "1h0", "5ns", "1us", "1hm", "inf", "NaNs", "1e3s", "2562047h48m", "5s\n"])
         {
             assert!(text.parse::<GoDuration>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn the_longest_is_that_of_go() {
+        assert_eq!("2562047h47m16.854775807s".parse(), Ok(GoDuration(MAX)));
+        assert!("2562047h47m16.854775808s".parse::<GoDuration>().is_err());
     }
 
     #[test]
@@ -238,13 +219,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_again(nanos in 0..=MAX_NANOS) {
+        fn what_is_written_is_read_again(nanos in 0..=i64::MAX.unsigned_abs()) {
             let duration = GoDuration(Duration::from_nanos(nanos));
             prop_assert_eq!(duration.to_string().parse(), Ok(duration));
         }
 
         #[test]
-        fn no_text_makes_it_panic(text in "[0-9hms.]{0,24}") {
+        fn no_text_makes_it_panic(text in "[0-9hmsun.+-]{0,40}") {
+            let _ = text.parse::<GoDuration>();
+        }
+
+        #[test]
+        fn no_number_makes_it_panic(text in "([0-9]{1,12}(\\.[0-9]{1,12})?(h|m|s|ms)){1,12}") {
             let _ = text.parse::<GoDuration>();
         }
     }
