@@ -1,24 +1,25 @@
 //! The `ServiceAccount`s that a store logs in as: from which namespace they are, and whom their tokens may be for.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use rekey_api::{
-    provider::Provider,
-    reference::{NamespaceFrom, ServiceAccountRef, StoreKind},
-};
+use rekey_api::reference::{NamespaceFrom, ServiceAccountRef, StoreKind};
 use serde_json::Value;
 
 use crate::{SecretBytes, SpecError};
 
-/// Checks the `ServiceAccount`s of a store, and says whose namespace they are from. `known`: audiences of the API server
-/// beside its usual ones.
+/// Checks the `ServiceAccount`s of a store, each with the path of its field, and says whose namespace they are from. `known`:
+/// audiences of the API server beside its usual ones.
 ///
 /// A token for an audience of the API server would let whoever is shown it act as the `ServiceAccount`.
 ///
 /// # Errors
 /// For an audience of the API server, and for accounts of consumers where the store itself is theirs.
-pub fn check(kind: StoreKind, provider: &Provider, known: &[String]) -> Result<NamespaceFrom, SpecError> {
+pub fn check<'a>(
+    kind: StoreKind,
+    accounts: impl Iterator<Item = (&'static str, &'a ServiceAccountRef)>,
+    known: &[String],
+) -> Result<NamespaceFrom, SpecError> {
     let mut from = NamespaceFrom::Operator;
-    for (field, account) in accounts(provider) {
+    for (field, account) in accounts {
         if let Some(audience) = account.audiences.iter().find(|audience| is_api_server(audience, known)) {
             let fix = format!("{audience:?} is an audience of the API server; name the store's own, for example vault");
             return Err(SpecError::field(&format!("{field}.audiences"), fix));
@@ -50,22 +51,6 @@ pub fn audiences(token: &SecretBytes) -> Vec<String> {
     [texts(&claims["aud"]), texts(&claims["iss"])].concat()
 }
 
-/// References to `ServiceAccount`s, with the paths of their fields.
-fn accounts(provider: &Provider) -> Vec<(&'static str, &ServiceAccountRef)> {
-    let vault = provider.vault.as_ref().map(|vault| &vault.auth);
-    let kubernetes = vault.and_then(|auth| auth.kubernetes.as_ref()).map(|login| &login.service_account_ref);
-    let jwt = vault.and_then(|auth| auth.jwt.as_ref()).map(|login| &login.service_account_ref);
-    let aws = provider.aws.as_ref().and_then(|aws| aws.auth.as_ref()?.service_account_ref.as_ref());
-    [
-        ("spec.provider.vault.auth.kubernetes.serviceAccountRef", kubernetes),
-        ("spec.provider.vault.auth.jwt.serviceAccountRef", jwt),
-        ("spec.provider.aws.auth.serviceAccountRef", aws),
-    ]
-    .into_iter()
-    .filter_map(|(field, account)| Some((field, account?)))
-    .collect()
-}
-
 /// How the API server calls itself where nobody says otherwise
 /// (<https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/>, `--api-audiences`: by default
 /// the issuer of its tokens, `https://kubernetes.default.svc` with the cluster's domain).
@@ -85,34 +70,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    fn checked(kind: StoreKind, account: &Value) -> Result<NamespaceFrom, String> {
-        let login = json!({"role": "shop", "serviceAccountRef": account});
-        let vault = json!({"vault": {"server": "https://bao", "auth": {"kubernetes": login}}});
-        check(kind, &serde_json::from_value(vault).unwrap(), &[]).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn accounts_are_of_the_operator_or_the_consumer() {
-        let account = |from: Option<&str>| json!({"name": "reader", "audiences": ["vault"], "namespaceFrom": from});
-        let cluster = StoreKind::ClusterRemoteStore;
-        assert_eq!(checked(cluster, &account(None)), Ok(NamespaceFrom::Operator));
-        assert_eq!(checked(cluster, &account(Some("Operator"))), Ok(NamespaceFrom::Operator));
-        assert_eq!(checked(cluster, &account(Some("Consumer"))), Ok(NamespaceFrom::Consumer));
-        assert_eq!(checked(StoreKind::RemoteStore, &account(None)), Ok(NamespaceFrom::Operator));
-        let refused = checked(StoreKind::RemoteStore, &account(Some("Consumer"))).unwrap_err();
-        assert!(
-            refused.starts_with("spec.provider.vault.auth.kubernetes.serviceAccountRef.namespaceFrom: "),
-            "{refused}"
-        );
-    }
-
-    #[test]
-    fn a_token_for_the_api_server_is_refused_by_field() {
-        let account = json!({"name": "reader", "audiences": ["vault", "https://kubernetes.default.svc"]});
-        let refused = checked(StoreKind::RemoteStore, &account).unwrap_err();
-        assert!(refused.starts_with("spec.provider.vault.auth.kubernetes.serviceAccountRef.audiences: "), "{refused}");
-    }
 
     #[test]
     fn a_token_tells_audiences_and_issuer() {

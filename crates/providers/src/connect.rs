@@ -3,16 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use k8s_openapi::ByteString;
-use rekey_api::{
-    provider::Provider,
-    reference::{CaBundleKind, CaBundleRef},
-    store::RemoteStoreSpec,
-};
+use rekey_api::{provider::Chosen, store::RemoteStoreSpec};
 use rekey_core::store::{Connect, Credentials, Network, Store, StoreError, StoreErrorKind};
 use tokio::sync::OnceCell;
 
-use crate::{aws, http, rights::Rights};
+use crate::{http, rights::Rights};
 
 /// Opens the stores of this crate, within what the operator's settings allow.
 pub struct Stores {
@@ -45,38 +40,14 @@ impl Connect for Stores {
     ) -> Result<Arc<dyn Store>, StoreError> {
         let rights = Rights(spec.access);
         let open = async {
-            match &spec.provider {
-                Provider { vault: Some(vault), aws: None } => self.vault(vault, rights, credentials).await,
-                Provider { vault: None, aws: Some(aws) } => {
-                    aws::open(aws, rights, credentials, &self.network, self.client(None).await?)
-                }
-                Provider { vault: None, aws: None } | Provider { vault: Some(_), aws: Some(_) } => {
-                    Err(invalid("spec.provider must have exactly one of vault, aws"))
-                }
+            match spec.provider.chosen() {
+                Some(Chosen::Vault(vault)) => self.vault(vault, rights, credentials).await,
+                Some(Chosen::Aws(aws)) => self.aws(aws, rights, credentials).await,
+                None => Err(invalid("spec.provider must have exactly one of vault, aws")),
             }
         };
         http::within("opening the store", open).await
     }
-}
-
-/// The certificates to trust, if not the system's.
-pub(crate) async fn roots(
-    inline: Option<&ByteString>,
-    reference: Option<&CaBundleRef>,
-    credentials: &dyn Credentials,
-) -> Result<Option<String>, StoreError> {
-    let bytes = match (inline, reference) {
-        (None, None) => return Ok(None),
-        (Some(bundle), None) => bundle.0.clone(),
-        (None, Some(CaBundleRef { kind: CaBundleKind::ConfigMap, name, key })) => {
-            return credentials.config(name, key).await.map(Some);
-        }
-        (None, Some(CaBundleRef { kind: CaBundleKind::Secret, name, key })) => {
-            credentials.secret(name, key).await?.expose().to_vec()
-        }
-        (Some(_), Some(_)) => return Err(invalid("caBundle and caBundleRef exclude each other")),
-    };
-    String::from_utf8(bytes).map(Some).map_err(|_| invalid("the CA bundle is not PEM"))
 }
 
 pub(crate) fn invalid(text: &str) -> StoreError {

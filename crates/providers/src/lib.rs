@@ -11,6 +11,7 @@ mod http;
 mod json;
 mod number;
 mod rights;
+mod roots;
 mod session;
 mod vault;
 

@@ -4,6 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::only;
 use crate::field;
 use crate::reference::{SecretKeyRef, ServiceAccountRef};
 
@@ -70,6 +71,26 @@ pub struct AwsAuth {
     /// `eks.amazonaws.com/role-arn`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account_ref: Option<ServiceAccountRef>,
+}
+
+/// The member of an [`AwsAuth`] that is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AwsLogin<'a> {
+    /// A key pair from Secrets.
+    KeyPair(&'a AwsSecretRef),
+    /// Web identity.
+    Account(&'a ServiceAccountRef),
+}
+
+impl AwsAuth {
+    /// The one member that is set; `None` when there are none or both.
+    #[must_use]
+    pub fn chosen(&self) -> Option<AwsLogin<'_>> {
+        only([
+            self.secret_ref.as_ref().map(AwsLogin::KeyPair),
+            self.service_account_ref.as_ref().map(AwsLogin::Account),
+        ])
+    }
 }
 
 /// Where the parts of a key pair are.

@@ -5,6 +5,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::only;
 use crate::field;
 use crate::reference::{CaBundleRef, SecretKeyRef, SecretKeySource, ServiceAccountRef};
 
@@ -75,6 +76,32 @@ pub struct VaultAuth {
     /// JWT auth method: Vault checks the signature of the `ServiceAccount`'s token itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwt: Option<JwtAuth>,
+}
+
+/// The member of a [`VaultAuth`] that is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VaultLogin<'a> {
+    /// Kubernetes auth method.
+    Kubernetes(&'a KubernetesAuth),
+    /// A token from a Secret.
+    Token(&'a SecretKeySource),
+    /// `AppRole` auth method.
+    AppRole(&'a AppRoleAuth),
+    /// JWT auth method.
+    Jwt(&'a JwtAuth),
+}
+
+impl VaultAuth {
+    /// The one member that is set; `None` when there are none or several.
+    #[must_use]
+    pub fn chosen(&self) -> Option<VaultLogin<'_>> {
+        only([
+            self.kubernetes.as_ref().map(VaultLogin::Kubernetes),
+            self.token.as_ref().map(VaultLogin::Token),
+            self.app_role.as_ref().map(VaultLogin::AppRole),
+            self.jwt.as_ref().map(VaultLogin::Jwt),
+        ])
+    }
 }
 
 /// Login with a `ServiceAccount` by the Kubernetes auth method.

@@ -7,12 +7,13 @@ use std::collections::BTreeSet;
 
 use kube::Resource;
 use rekey_api::{
-    ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy,
-    policy::RemoteSource,
-    provider::Provider,
-    reference::{CaBundleKind, StoreRef},
+    ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy, policy::RemoteSource, reference::StoreRef,
 };
-use rekey_core::{policy::effective_secret, workload::Kind};
+use rekey_core::{
+    policy::effective_secret,
+    store::provider::{self, Reference},
+    workload::Kind,
+};
 
 use super::row_name;
 
@@ -61,7 +62,8 @@ impl Refers for RotationSchedule {
 
 impl Refers for RemoteStore {
     fn references(&self) -> References {
-        credentials(&self.spec.provider).into_iter().map(|name| (Referent::Secret, name.to_owned())).collect()
+        let secrets = provider::references(&self.spec.provider).into_iter().filter_map(Reference::secret);
+        secrets.map(|name| (Referent::Secret, name.to_owned())).collect()
     }
 }
 
@@ -76,24 +78,6 @@ pub fn stores_of(remote: &RemoteSource) -> impl Iterator<Item = StoreRef> {
     let items = remote.data.iter().filter_map(|item| item.store_ref.clone());
     let sets = remote.data_from.iter().filter_map(|set| set.store_ref.as_ref().map(StoreRef::from));
     items.chain(sets).chain([remote.store_ref.clone()])
-}
-
-/// Names of the Secrets that a store takes its credential, or the certificates it trusts, from.
-fn credentials(provider: &Provider) -> Vec<&str> {
-    let mut names = Vec::new();
-    if let Some(vault) = &provider.vault {
-        names.extend(vault.auth.token.iter().map(|token| token.secret_ref.name.as_str()));
-        names.extend(vault.auth.app_role.iter().map(|role| role.secret_ref.name.as_str()));
-        let bundle = vault.ca_bundle_ref.iter().filter(|bundle| bundle.kind == CaBundleKind::Secret);
-        names.extend(bundle.map(|bundle| bundle.name.as_str()));
-    }
-    let aws = provider.aws.as_ref().and_then(|aws| aws.auth.as_ref()?.secret_ref.as_ref());
-    if let Some(keys) = aws {
-        names.push(keys.access_key_id.name.as_str());
-        names.push(keys.secret_access_key.name.as_str());
-        names.extend(keys.session_token.iter().map(|key| key.name.as_str()));
-    }
-    names
 }
 
 /// See the [module documentation](self). One ordered set: most objects are referred to by one row, and a set for each
@@ -187,13 +171,16 @@ mod tests {
     fn every_secret_that_a_store_needs_is_watched() {
         let vault = |auth, reference| {
             let vault = json!({"server": "https://vault", "auth": auth, "caBundleRef": reference});
-            serde_json::from_value::<Provider>(json!({"vault": vault})).unwrap()
+            let store = json!({"metadata": {"name": "vault"}, "spec": {"provider": {"vault": vault}}});
+            serde_json::from_value::<RemoteStore>(store).unwrap().references()
         };
         let bundle = |kind| json!({"kind": kind, "name": "roots", "key": "ca.crt"});
         let token = json!({"token": {"secretRef": {"name": "login", "key": "token"}}});
         let role = json!({"appRole": {"roleId": "r", "secretRef": {"name": "role", "key": "id"}}});
-        assert_eq!(credentials(&vault(token.clone(), bundle("ConfigMap"))), ["login"]);
-        assert_eq!(credentials(&vault(token, bundle("Secret"))), ["login", "roots"]);
-        assert_eq!(credentials(&vault(role, json!(null))), ["role"]);
+        let (login, roots, role_id) =
+            ((Referent::Secret, "login"), (Referent::Secret, "roots"), (Referent::Secret, "role"));
+        assert_eq!(vault(token.clone(), bundle("ConfigMap")), references(&[login]));
+        assert_eq!(vault(token, bundle("Secret")), references(&[login, roots]));
+        assert_eq!(vault(role, json!(null)), references(&[role_id]));
     }
 }

@@ -1,9 +1,12 @@
 //! A provider's spec, parsed: what schema and CEL say of it is checked again, since an object may be older than the rule,
-//! and its places are known before any credential is read.
+//! and its places and what it takes from other objects are known before any credential is read. One file a provider.
+
+mod aws;
+mod vault;
 
 use rekey_api::{
-    provider::{AwsAuth, AwsProvider, AwsService, Provider, VaultAuth, VaultProvider},
-    reference::{NamespaceFrom, StoreKind},
+    provider::{Chosen, Provider},
+    reference::{CaBundleKind, CaBundleRef, NamespaceFrom, SecretKeyRef, ServiceAccountRef, StoreKind},
 };
 
 use super::place::Place;
@@ -18,10 +21,68 @@ pub struct Parsed {
     pub places: Vec<Place>,
 }
 
-/// Whether a slash before a key of the store counts for nothing. AWS has names that begin with one, and others that do not.
+/// Another object that a store needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reference<'a> {
+    /// A key of a Secret with a credential.
+    Credential(&'a SecretKeyRef),
+    /// A key of a Secret or a `ConfigMap` with the certificates to trust.
+    Roots(&'a CaBundleRef),
+    /// A `ServiceAccount` to log in as, and the path of the field that names it.
+    Account {
+        /// Of the object, for messages.
+        field: &'static str,
+        /// Which one, and for whom its tokens are.
+        account: &'a ServiceAccountRef,
+    },
+}
+
+impl<'a> Reference<'a> {
+    /// The name of the Secret, if it is one.
+    #[must_use]
+    pub fn secret(self) -> Option<&'a str> {
+        match self {
+            Self::Credential(key) => Some(&key.name),
+            Self::Roots(CaBundleRef { kind: CaBundleKind::Secret, name, .. }) => Some(name),
+            Self::Roots(CaBundleRef { kind: CaBundleKind::ConfigMap, .. }) | Self::Account { .. } => None,
+        }
+    }
+}
+
+/// What the spec of one kind of store says of itself.
+trait StoreSpec {
+    /// Where its credentials are sent, in order, each place once.
+    ///
+    /// # Errors
+    /// Names the field that cannot work.
+    fn places(&self) -> Result<Vec<Place>, SpecError>;
+
+    /// Every object that is read to open it or to log in.
+    fn references(&self) -> Vec<Reference<'_>>;
+
+    /// Whether a slash before a key counts for nothing.
+    fn is_slash_dropped(&self) -> bool;
+}
+
+/// One arm a provider.
+fn spec(provider: &Provider) -> Option<&dyn StoreSpec> {
+    Some(match provider.chosen()? {
+        Chosen::Vault(vault) => vault,
+        Chosen::Aws(aws) => aws,
+    })
+}
+
+/// Whether a slash before a key of the store counts for nothing.
 #[must_use]
 pub fn is_slash_dropped(provider: &Provider) -> bool {
-    provider.vault.is_some()
+    spec(provider).is_some_and(StoreSpec::is_slash_dropped)
+}
+
+/// Every object that a store needs to be opened and to log in. Nothing for a provider that [`parse()`] refuses because it has
+/// none or several members: its store is never opened.
+#[must_use]
+pub fn references(provider: &Provider) -> Vec<Reference<'_>> {
+    spec(provider).map(StoreSpec::references).unwrap_or_default()
 }
 
 /// Checks the provider of a store of this kind. `audiences`: those of the API server beside its usual ones.
@@ -29,63 +90,15 @@ pub fn is_slash_dropped(provider: &Provider) -> bool {
 /// # Errors
 /// Names the field that cannot work.
 pub fn parse(kind: StoreKind, provider: &Provider, audiences: &[String]) -> Result<Parsed, SpecError> {
-    let places = match provider {
-        Provider { vault: Some(vault), aws: None } => of_vault(vault)?,
-        Provider { vault: None, aws: Some(aws) } => of_aws(aws)?,
-        Provider { vault: None, aws: None } | Provider { vault: Some(_), aws: Some(_) } => {
-            return Err(SpecError::field("spec.provider", "set exactly one of vault, aws"));
-        }
+    let Some(spec) = spec(provider) else {
+        return Err(SpecError::field("spec.provider", "set exactly one of vault, aws"));
     };
-    Ok(Parsed { accounts: account::check(kind, provider, audiences)?, places })
-}
-
-fn of_vault(spec: &VaultProvider) -> Result<Vec<Place>, SpecError> {
-    if spec.ca_bundle.is_some() && spec.ca_bundle_ref.is_some() {
-        return Err(SpecError::field("spec.provider.vault", "set at most one of caBundle, caBundleRef"));
-    }
-    let VaultAuth { kubernetes, token, app_role, jwt } = &spec.auth;
-    let set = [kubernetes.is_some(), token.is_some(), app_role.is_some(), jwt.is_some()];
-    if set.into_iter().filter(|set| *set).count() != 1 {
-        return Err(SpecError::field("spec.provider.vault.auth", "set exactly one of kubernetes, token, appRole, jwt"));
-    }
-    Place::of_url("spec.provider.vault.server", &spec.server).map(|place| vec![place])
-}
-
-/// STS is always one of the places: each try of a store asks it who we are, and a role is assumed there. An `endpoint`
-/// stands for all services.
-fn of_aws(spec: &AwsProvider) -> Result<Vec<Place>, SpecError> {
-    if let Some(AwsAuth { secret_ref, service_account_ref }) = &spec.auth
-        && secret_ref.is_some() == service_account_ref.is_some()
-    {
-        return Err(SpecError::field("spec.provider.aws.auth", "set exactly one of secretRef, serviceAccountRef"));
-    }
-    if let Some(endpoint) = &spec.endpoint {
-        return Place::of_url("spec.provider.aws.endpoint", endpoint).map(|place| vec![place]);
-    }
-    let region = &spec.region;
-    if region.is_empty() || !region.bytes().all(|letter| letter.is_ascii_alphanumeric() || letter == b'-') {
-        return Err(SpecError::field("spec.provider.aws.region", "it is not the name of a region, like eu-west-1"));
-    }
-    let service = match spec.service {
-        AwsService::SecretsManager => "secretsmanager",
-        AwsService::ParameterStore => "ssm",
-    };
-    let at = |service: &str| Place::new(format!("{service}.{region}.{}", suffix(region)), 443);
-    Ok(vec![at(service), at("sts")])
-}
-
-/// The domain of the services in a region, by its partition (<https://github.com/boto/botocore/blob/develop/botocore/data/partitions.json>).
-/// A test of `rekey-providers` compares with what the SDK connects to.
-fn suffix(region: &str) -> &'static str {
-    const PARTITIONS: [(&str, &str); 6] = [
-        ("cn-", "amazonaws.com.cn"),
-        ("eusc-", "amazonaws.eu"),
-        ("us-iso-", "c2s.ic.gov"),
-        ("us-isob-", "sc2s.sgov.gov"),
-        ("us-isof-", "csp.hci.ic.gov"),
-        ("eu-isoe-", "cloud.adc-e.uk"),
-    ];
-    PARTITIONS.iter().find(|(prefix, _)| region.starts_with(prefix)).map_or("amazonaws.com", |(_, suffix)| suffix)
+    let places = spec.places()?;
+    let accounts = spec.references().into_iter().filter_map(|reference| match reference {
+        Reference::Account { field, account } => Some((field, account)),
+        Reference::Credential(_) | Reference::Roots(_) => None,
+    });
+    Ok(Parsed { accounts: account::check(kind, accounts, audiences)?, places })
 }
 
 #[cfg(test)]
@@ -122,6 +135,73 @@ mod tests {
             (aws(json!({"endpoint": "https://vpce-1.vpce.amazonaws.com"})), vec!["vpce-1.vpce.amazonaws.com:443"]),
         ] {
             assert_eq!(places(provider.clone()), Ok(expected.into_iter().map(str::to_owned).collect()), "{provider}");
+        }
+    }
+
+    fn checked(kind: StoreKind, account: &Value) -> Result<NamespaceFrom, String> {
+        let login = json!({"role": "shop", "serviceAccountRef": account});
+        let vault = json!({"vault": {"server": "https://bao", "auth": {"kubernetes": login}}});
+        let parsed = parse(kind, &serde_json::from_value(vault).unwrap(), &[]);
+        parsed.map(|parsed| parsed.accounts).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn accounts_are_of_the_operator_or_the_consumer() {
+        let account = |from: Option<&str>| json!({"name": "reader", "audiences": ["vault"], "namespaceFrom": from});
+        let cluster = StoreKind::ClusterRemoteStore;
+        assert_eq!(checked(cluster, &account(None)), Ok(NamespaceFrom::Operator));
+        assert_eq!(checked(cluster, &account(Some("Operator"))), Ok(NamespaceFrom::Operator));
+        assert_eq!(checked(cluster, &account(Some("Consumer"))), Ok(NamespaceFrom::Consumer));
+        assert_eq!(checked(StoreKind::RemoteStore, &account(None)), Ok(NamespaceFrom::Operator));
+        let refused = checked(StoreKind::RemoteStore, &account(Some("Consumer"))).unwrap_err();
+        assert!(
+            refused.starts_with("spec.provider.vault.auth.kubernetes.serviceAccountRef.namespaceFrom: "),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn a_token_for_the_api_server_is_refused_by_field() {
+        let account = json!({"name": "reader", "audiences": ["vault", "https://kubernetes.default.svc"]});
+        let refused = checked(StoreKind::RemoteStore, &account).unwrap_err();
+        assert!(refused.starts_with("spec.provider.vault.auth.kubernetes.serviceAccountRef.audiences: "), "{refused}");
+    }
+
+    #[test]
+    fn every_provider_names_what_it_refers_to() {
+        let key = |name: &str| json!({"name": name, "key": "k"});
+        let account = json!({"name": "reader", "audiences": ["store"]});
+        let vault =
+            |auth: Value, roots: Value| json!({"vault": {"server": "https://bao", "auth": auth, "caBundleRef": roots}});
+        let roots = |kind: &str| json!({"kind": kind, "name": "roots", "key": "ca.crt"});
+        let aws = |auth: Value| json!({"aws": {"service": "ParameterStore", "region": "eu-west-1", "auth": auth}});
+        let login = |method: &str| json!({method: {"role": "shop", "serviceAccountRef": account}});
+        for (provider, expected) in [
+            (vault(json!({"token": {"secretRef": key("token")}}), roots("Secret")), "Secret token, Secret roots"),
+            (
+                vault(json!({"appRole": {"roleId": "r", "secretRef": key("id")}}), roots("ConfigMap")),
+                "Secret id, ConfigMap roots",
+            ),
+            (vault(login("kubernetes"), json!(null)), "spec.provider.vault.auth.kubernetes.serviceAccountRef reader"),
+            (vault(login("jwt"), json!(null)), "spec.provider.vault.auth.jwt.serviceAccountRef reader"),
+            (
+                aws(
+                    json!({"secretRef": {"accessKeyId": key("a"), "secretAccessKey": key("b"), "sessionToken": key("c")}}),
+                ),
+                "Secret a, Secret b, Secret c",
+            ),
+            (aws(json!({"serviceAccountRef": account})), "spec.provider.aws.auth.serviceAccountRef reader"),
+            (aws(json!(null)), ""),
+            (json!({}), ""),
+        ] {
+            let parsed: Provider = serde_json::from_value(provider.clone()).unwrap();
+            let all = references(&parsed).into_iter().map(|reference| match (reference, reference.secret()) {
+                (_, Some(name)) => format!("Secret {name}"),
+                (Reference::Account { field, account }, None) => format!("{field} {}", account.name),
+                (Reference::Roots(bundle), None) => format!("ConfigMap {}", bundle.name),
+                (Reference::Credential(key), None) => format!("not a Secret: {}", key.name),
+            });
+            assert_eq!(all.collect::<Vec<_>>().join(", "), expected, "{provider}");
         }
     }
 }

@@ -13,8 +13,6 @@ mod service;
 mod tags;
 mod transport;
 
-pub(crate) use self::open::open;
-
 /// When a version was made, as far as the service says it.
 fn time(date: Option<aws_smithy_types::DateTime>) -> Option<chrono::DateTime<chrono::Utc>> {
     let date = date?;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use aws_config::Region;
 use rekey_api::{
-    provider::{AwsAuth, AwsProvider, AwsRole, AwsService},
+    provider::{AwsAuth, AwsLogin, AwsProvider, AwsRole, AwsService},
     reference::SecretKeyRef,
 };
-use rekey_core::store::{Credentials, Network, Store, StoreError, StoreErrorKind};
+use rekey_core::store::{Credentials, Network, Store, StoreError};
 
 use super::{
     clients::Connection,
@@ -18,15 +18,28 @@ use super::{
 };
 use crate::{
     address,
+    connect::{Stores, invalid},
     http::{self, Client},
     rights::Rights,
 };
 
+impl Stores {
+    /// Opens a store of AWS.
+    ///
+    /// # Errors
+    /// `Invalid` when the spec cannot work.
+    pub(crate) async fn aws(
+        &self,
+        spec: &AwsProvider,
+        rights: Rights,
+        credentials: Arc<dyn Credentials>,
+    ) -> Result<Arc<dyn Store>, StoreError> {
+        open(spec, rights, credentials, &self.network, self.client(None).await?)
+    }
+}
+
 /// The store that `spec` describes; its calls go over `client`.
-///
-/// # Errors
-/// `Invalid`, naming the field that cannot work.
-pub(crate) fn open(
+fn open(
     spec: &AwsProvider,
     rights: Rights,
     credentials: Arc<dyn Credentials>,
@@ -63,21 +76,19 @@ fn source(auth: Option<&AwsAuth>, credentials: &dyn Credentials, network: &Netwo
              use a ClusterRemoteStore, or run the operator with --allow-ambient-credentials",
         ));
     };
-    match (&auth.secret_ref, &auth.service_account_ref) {
-        (Some(keys), None) => Ok(Source::KeyPair(Places {
+    match auth.chosen() {
+        Some(AwsLogin::KeyPair(keys)) => Ok(Source::KeyPair(Places {
             access_key_id: place(&keys.access_key_id),
             secret_access_key: place(&keys.secret_access_key),
             session_token: keys.session_token.as_ref().map(place),
         })),
-        (None, Some(account)) if account.audiences.is_empty() => {
+        Some(AwsLogin::Account(account)) if account.audiences.is_empty() => {
             Err(invalid("spec.provider.aws.auth.serviceAccountRef.audiences must not be empty"))
         }
-        (None, Some(account)) => {
+        Some(AwsLogin::Account(account)) => {
             Ok(Source::Account { name: account.name.clone(), audiences: account.audiences.clone() })
         }
-        (None, None) | (Some(_), Some(_)) => {
-            Err(invalid("spec.provider.aws.auth must have exactly one of secretRef, serviceAccountRef"))
-        }
+        None => Err(invalid("spec.provider.aws.auth must have exactly one of secretRef, serviceAccountRef")),
     }
 }
 
@@ -93,10 +104,6 @@ fn place(reference: &SecretKeyRef) -> Place {
     Place { name: reference.name.clone(), key: reference.key.clone() }
 }
 
-fn invalid(text: &str) -> StoreError {
-    StoreError::new(StoreErrorKind::Invalid, text)
-}
-
 #[cfg(test)]
 mod tests {
     use async_trait::async_trait;
@@ -106,7 +113,7 @@ mod tests {
     use rekey_api::store::Access;
     use rekey_core::{
         SecretBytes,
-        store::{AccountToken, provider},
+        store::{AccountToken, StoreErrorKind, provider},
     };
     use serde_json::{Value, json};
 

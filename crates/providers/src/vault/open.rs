@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rekey_api::{
-    provider::{VaultAuth, VaultProvider},
+    provider::{VaultAuth, VaultLogin, VaultProvider},
     reference::{SecretKeyRef, ServiceAccountRef},
 };
 use rekey_core::store::{Credentials, Store, StoreError};
@@ -16,8 +16,9 @@ use super::{
 };
 use crate::{
     address,
-    connect::{Stores, invalid, roots},
+    connect::{Stores, invalid},
     rights::Rights,
+    roots::roots,
 };
 
 impl Stores {
@@ -42,26 +43,24 @@ impl Stores {
 }
 
 fn method(auth: &VaultAuth) -> Result<Method, StoreError> {
-    match auth {
-        VaultAuth { kubernetes: Some(kubernetes), token: None, app_role: None, jwt: None } => Ok(Method::Kubernetes {
+    match auth.chosen() {
+        Some(VaultLogin::Kubernetes(kubernetes)) => Ok(Method::Kubernetes {
             mount: mount("spec.provider.vault.auth.kubernetes.mount", &kubernetes.mount)?,
             role: kubernetes.role.clone(),
             account: account("kubernetes", &kubernetes.service_account_ref)?,
         }),
-        VaultAuth { kubernetes: None, token: Some(token), app_role: None, jwt: None } => {
-            Ok(Method::Token { place: place(&token.secret_ref) })
-        }
-        VaultAuth { kubernetes: None, token: None, app_role: Some(app_role), jwt: None } => Ok(Method::AppRole {
+        Some(VaultLogin::Token(token)) => Ok(Method::Token { place: place(&token.secret_ref) }),
+        Some(VaultLogin::AppRole(app_role)) => Ok(Method::AppRole {
             mount: mount("spec.provider.vault.auth.appRole.mount", &app_role.mount)?,
             role_id: app_role.role_id.clone(),
             place: place(&app_role.secret_ref),
         }),
-        VaultAuth { kubernetes: None, token: None, app_role: None, jwt: Some(jwt) } => Ok(Method::Jwt {
+        Some(VaultLogin::Jwt(jwt)) => Ok(Method::Jwt {
             mount: mount("spec.provider.vault.auth.jwt.mount", &jwt.mount)?,
             role: jwt.role.clone(),
             account: account("jwt", &jwt.service_account_ref)?,
         }),
-        _ => Err(invalid("spec.provider.vault.auth must have exactly one of kubernetes, token, appRole, jwt")),
+        None => Err(invalid("spec.provider.vault.auth must have exactly one of kubernetes, token, appRole, jwt")),
     }
 }
 
