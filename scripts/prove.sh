@@ -27,14 +27,17 @@ sources() {
     local paths=(Cargo.toml Cargo.lock rust-toolchain.toml crates)
     local ground=(crds deploy tests/e2e/src tests/e2e/Cargo.toml tests/e2e/node "$PINNED/build.sh" "$PINNED/consumer")
     case "$1" in
-    *installed) ground+=(README.md examples scripts/image) ;;
+    *installed) ground+=(docs/quick-start.md examples scripts/image) ;;
     *chart) ground+=(scripts/chart.sh scripts/manifests.sh) ;;
     *uninstall) ground+=(docs/uninstall.md) ;;
     esac
     case "$1" in
-    fuzz) ;;
+    fuzz) paths+=(docs/reference/templates.md) ;;
     image) paths+=(scripts/image scripts/image-twice.sh Makefile LICENSE) ;;
-    templates) paths+=(tests/e2e/oracle README.md CHANGELOG.md docs/adr docs/security.md examples crds) ;;
+    templates)
+        paths+=(tests/e2e/oracle README.md CHANGELOG.md docs/operations.md docs/quick-start.md docs/security.md)
+        paths+=(docs/adr docs/reference examples crds)
+        ;;
     bench) paths+=("${ground[@]}" "$PINNED/go.*") ;;
     oldest-*) paths+=("${ground[@]}" "$PINNED/oldest.*" "tests/e2e/tests/${1#oldest-}*") ;;
     *) paths+=("${ground[@]}" "$PINNED/go.*" "tests/e2e/tests/$1*") ;;

@@ -41,8 +41,11 @@ fn documents(directory: &str) -> Vec<Document> {
 
 fn read(path: &Path) -> Vec<Document> {
     let name = path.file_name().unwrap().to_string_lossy().into_owned();
-    let text = std::fs::read_to_string(path).unwrap();
-    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+    parsed(&name, &std::fs::read_to_string(path).unwrap())
+}
+
+fn parsed(name: &str, text: &str) -> Vec<Document> {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(text).unwrap();
     documents
         .into_iter()
         .enumerate()
@@ -149,6 +152,16 @@ fn every_example_is_read_without_loss_and_accepted() {
         let found = documents.iter().filter(|document| document.kind == kind).count();
         assert!(found >= least, "{found} examples of {kind}");
     }
+}
+
+#[test]
+fn what_the_readme_shows_is_read_without_loss_and_accepted() {
+    let readme = std::fs::read_to_string("../../README.md").unwrap();
+    let blocks = readme.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let documents: Vec<Document> = blocks.flat_map(|block| parsed("README.md", block)).collect();
+    assert_eq!(faults(&documents), Vec::<String>::new());
+    let kinds: Vec<&str> = documents.iter().map(|document| document.kind.as_str()).collect();
+    assert_eq!(kinds, ["SecretPolicy", "RotationSchedule"]);
 }
 
 #[test]

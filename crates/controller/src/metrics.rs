@@ -88,3 +88,41 @@ impl Metrics {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// `name{label,label}` of each metric, as the reference lists them.
+    fn documented() -> BTreeSet<String> {
+        let rows = include_str!("../../../docs/reference/metrics.md").lines();
+        rows.filter_map(|row| row.strip_prefix("| `")?.split_once("` |").map(|(name, _)| name.to_owned())).collect()
+    }
+
+    /// The same of what is served: a histogram is known by its sum.
+    fn served(text: &str) -> BTreeSet<String> {
+        let samples = text.lines().filter(|line| !line.starts_with('#') && !line.contains("_bucket"));
+        let named = samples.filter_map(|sample| {
+            let (name, rest) = sample.split_at(sample.find(['{', ' '])?);
+            let name = name.strip_suffix("_sum").unwrap_or(name);
+            let labels = rest.strip_prefix('{').and_then(|rest| rest.split_once('}')).map(|(labels, _)| labels);
+            let labels: Vec<&str> =
+                labels.unwrap_or_default().split(',').filter_map(|label| Some(label.split_once('=')?.0)).collect();
+            let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+            Some(format!("{name}{labels}"))
+        });
+        named.filter(|name| !name.contains("_count")).collect()
+    }
+
+    #[test]
+    fn every_metric_is_documented_with_its_labels() {
+        let metrics = Metrics::default();
+        metrics.reconciled("SecretPolicy", "ok", 0.1);
+        metrics.store_request("read", "ok");
+        metrics.restarted();
+        metrics.leads(true);
+        assert_eq!(served(&metrics.text()), documented());
+    }
+}

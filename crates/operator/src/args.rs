@@ -112,9 +112,9 @@ mod tests {
 
     use super::*;
 
-    /// The rows of the README's table of settings: flag and default.
+    /// The rows of the reference's table of flags: flag and default.
     fn documented() -> BTreeMap<String, String> {
-        let rows = include_str!("../../../README.md").lines().filter(|line| line.starts_with("| `--"));
+        let rows = include_str!("../../../docs/reference/flags.md").lines().filter(|line| line.starts_with("| `--"));
         rows.map(|row| {
             let mut cells = row.split('|').map(|cell| cell.trim().trim_matches('`').to_owned()).skip(1);
             (cells.next().unwrap_or_default(), cells.next().unwrap_or_default())
@@ -133,11 +133,11 @@ mod tests {
             assert_eq!(argument.get_env().and_then(|name| name.to_str()), Some(variable.as_str()));
             assert!(argument.get_help().is_some(), "--{flag} has no help");
             let default = documented.remove(&format!("--{flag}"));
-            let default = default.unwrap_or_else(|| panic!("--{flag} is not in the README"));
+            let default = default.unwrap_or_else(|| panic!("--{flag} is not in docs/reference/flags.md"));
             if let [known] = argument.get_default_values() {
                 assert_eq!(Some(default.as_str()), known.to_str(), "--{flag}");
             }
         }
-        assert_eq!(documented, BTreeMap::new(), "the README has flags that are not there");
+        assert_eq!(documented, BTreeMap::new(), "the reference has flags that are not there");
     }
 }

@@ -9,6 +9,8 @@ mod choices;
 mod crypto;
 mod decimals;
 mod dicts;
+#[cfg(test)]
+mod documented;
 mod durations;
 mod encoding;
 mod equality;
@@ -115,7 +117,7 @@ pub fn refusal(name: &str) -> String {
         "it would give something else each time, so every look would be a new value; take the value from a store, or use \
          source.generated or a rotation"
     } else {
-        "README, \"Template functions\", lists those there are"
+        "docs/reference/templates.md lists those there are"
     };
     format!("there is no function {name:?}: {why}")
 }

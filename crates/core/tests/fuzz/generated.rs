@@ -17,10 +17,10 @@ use crate::{
     world::{read, rendered},
 };
 
-/// The functions, as the README lists them.
+/// The functions, as the reference lists them.
 fn functions() -> Vec<&'static str> {
-    let readme = include_str!("../../../../README.md");
-    let table = readme.split("## Template functions").nth(1).unwrap().split("What differs").next().unwrap();
+    let reference = include_str!("../../../../docs/reference/templates.md");
+    let table = reference.split("## What differs").next().unwrap();
     let mut names: Vec<&str> = table
         .split('`')
         .filter(|name| template::check(&template::Template::new("t", &format!("{{{{ {name} }}}}"))).is_ok())

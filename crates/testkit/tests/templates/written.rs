@@ -52,8 +52,9 @@ pub fn compared(oracle: &Oracle) -> Result<()> {
 
 fn documents() -> Result<Vec<PathBuf>> {
     let root = checkout::repository();
-    let mut found = vec![root.join("README.md"), root.join("CHANGELOG.md"), root.join("docs/security.md")];
-    for directory in ["docs/adr", "examples", "crates/api/tests/cases", "crds"] {
+    let alone = ["README.md", "CHANGELOG.md", "docs/operations.md", "docs/quick-start.md", "docs/security.md"];
+    let mut found: Vec<PathBuf> = alone.iter().map(|path| root.join(path)).collect();
+    for directory in ["docs/adr", "docs/reference", "examples", "crates/api/tests/cases", "crds"] {
         for entry in fs::read_dir(root.join(directory))? {
             let path = entry?.path();
             if path.extension().is_some_and(|end| end == "md" || end == "yaml") {

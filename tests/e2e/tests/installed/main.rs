@@ -1,4 +1,4 @@
-//! The shipped image on a real node, installed as the README says: two replicas, a value that comes in, one restart, and what
+//! The shipped image on a real node, installed as docs/quick-start.md says: two replicas, a value that comes in, one restart, and what
 //! happens when the leader is gone. The steps stand on each other: a test runs those before its own, and says which one failed.
 
 mod image;
@@ -24,7 +24,7 @@ use self::{image::Image, installation::Installation};
 type Step = fn(&Installation) -> Pin<Box<dyn Future<Output = Result<()>> + '_>>;
 
 const STEPS: [(&str, Step); 5] = [
-    ("the_quick_start_of_the_readme_ends_in_one_restart", |on| Box::pin(quick_start::walk(on))),
+    ("the_quick_start_ends_in_one_restart", |on| Box::pin(quick_start::walk(on))),
     ("two_replicas_keep_the_restricted_standard", |on| Box::pin(pods::restricted(on))),
     ("probes_and_metrics_are_served_to_the_cluster", |on| Box::pin(pods::serve(on))),
     ("another_process_works_soon_after_the_leader_was_killed", |on| Box::pin(leader::killed(on))),

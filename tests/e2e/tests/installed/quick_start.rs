@@ -1,4 +1,4 @@
-//! The quick start of README, by its own commands.
+//! The quick start on a cluster, by its own commands.
 
 use std::collections::BTreeSet;
 
@@ -13,10 +13,10 @@ use super::installation::{Installation, SHOP, Who};
 const KEY: &str = "shop/web-session";
 
 pub async fn walk(on: &Installation) -> Result<()> {
-    let readme = document::sections("README.md")?;
+    let document = document::sections("docs/quick-start.md")?;
     let run = async |who: Who, heading: &str| -> Result<String> {
         let mut printed = String::new();
-        for block in document::blocks(&readme, heading)? {
+        for block in document::blocks(&document, heading)? {
             printed = on.run(who, block).await.with_context(|| heading.to_owned())?;
         }
         Ok(printed)

@@ -23,7 +23,7 @@ pub async fn install_by(release: &Release) -> Result<()> {
     release.install(&chart(&repository()), &[]).await.map(drop)
 }
 
-/// Installs without Helm, as README.md says.
+/// Installs without Helm, as docs/operations.md says.
 pub async fn install(admin: &Admin, client: &Client) -> Result<()> {
     admin.bash("kubectl apply --server-side -f deploy/install.yaml").await?;
     shipped::served(client).await

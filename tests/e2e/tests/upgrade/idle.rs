@@ -44,7 +44,7 @@ pub async fn back(world: Arc<World>) -> Result<()> {
     moved(&world, &helms.three, Way::Back).await.map(drop)
 }
 
-/// Changes the version in the order of the README; returns in which order Helm has written what.
+/// Changes the version in the order of docs/operations.md; returns in which order Helm has written what.
 async fn moved(world: &Arc<World>, helm: &Path, way: Way) -> Result<Vec<String>> {
     let ground = Ground::new(world, helm, way).await?;
     let mut leaving = ground.start(&ground.from).await?;
