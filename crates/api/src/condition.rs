@@ -1,4 +1,4 @@
-//! Condition types and reasons: the words in which status, events and metrics tell what is the case.
+//! Condition types and reasons: the words with which status, events and metrics say what is the case.
 
 use std::fmt;
 
@@ -71,7 +71,7 @@ words! {
         // On the way.
         /// A change is on its way.
         Progressing,
-        /// Something needed is not there; tried again with backoff.
+        /// Something needed is missing; Rekey retries with backoff.
         ProgressingWithRetry,
         /// Consumers are being restarted.
         Restarting,
@@ -82,14 +82,14 @@ words! {
         // Waiting on purpose.
         /// `spec.suspend` is true.
         Suspended,
-        /// Stopped before a step whose safety is not known.
+        /// A consumer stays on an older value, or a step waits because Rekey does not know that it is safe.
         Held,
         // Dependencies.
-        /// The source is not responding; the last published value is served.
+        /// The source is not responding; Rekey serves the last published value.
         ServingLastKnown,
-        /// The last published value is older than `maxStaleness`.
+        /// Rekey has served the last value for longer than `maxStaleness`.
         TooStale,
-        /// The store gives a version from before the one that is published.
+        /// The store gives an older version than the published one.
         StoreWentBack,
         /// The store object does not exist.
         StoreNotFound,
@@ -109,24 +109,24 @@ words! {
         PropertyNotFound,
         /// The object in the store has no members, or only nulls; nothing is changed.
         EmptyAnswer,
-        /// The store limits our requests.
+        /// Rekey is rate-limited.
         Throttled,
         /// The store or the database is not responding.
         Unavailable,
         /// The schedule's policy does not exist or is not ready.
         PolicyNotReady,
-        /// The Secret that the policy governs does not exist.
+        /// The Secret that another tool makes does not exist.
         SecretNotFound,
-        /// The Secret is being deleted; it is made anew when it is gone.
+        /// The Secret is being deleted; Rekey makes it anew when it is gone.
         SecretTerminating,
-        /// The operator does the work of others first.
+        /// Other policies take so much of the operator's memory or time at the moment that this one waits.
         OperatorBusy,
-        /// There are more pods than are looked at.
+        /// A workload has more pods than Rekey looks at.
         TooManyPods,
         // Refused.
         /// The spec contradicts itself or breaks a rule.
         InvalidSpec,
-        /// The spec is valid, this version cannot do it.
+        /// The spec is valid, but this version cannot do it.
         NotSupportedYet,
         /// The template does not parse or does not render.
         TemplateError,
@@ -136,13 +136,13 @@ words! {
         WrongType,
         /// The Secret would be larger than 1 MiB, or its annotations than 256 KiB.
         SecretTooLarge,
-        /// The Secret exists and does not carry `rekey.dev/adopt-by`, or a credential does not carry `rekey.dev/usable-by`.
+        /// The Secret exists and does not have `rekey.dev/adopt-by`, or a credential does not have `rekey.dev/usable-by`.
         NoConsent,
         /// Another policy publishes the same Secret.
         TargetConflict,
         /// The Secret is locked and the source has another value.
         LockedAndChanged,
-        /// Somebody else changed the Secret; it was repaired.
+        /// Another tool changed the Secret; Rekey repaired it.
         Drifted,
         /// The operator has no rights in the namespace.
         NamespaceNotOpened,
@@ -152,21 +152,21 @@ words! {
         AddressNotAllowed,
         /// Another schedule rotates the same policy or the same role.
         DuplicateSchedule,
-        /// The object belongs to another cluster or another owner.
+        /// Another tool made an object of its own the owner of the Secret.
         ForeignOwner,
         // Rotation and rollout.
         /// The rotation is later than `overdueAfter`.
         RotationOverdue,
         /// The new value failed and the old one is back everywhere.
         RolledBack,
-        /// Retries are used up; no more writes until somebody acts.
+        /// Rekey gave the rotation up; it writes no more until the next one.
         Failed,
-        /// Somebody else changed the properties that this schedule rotates.
+        /// Another tool changed the properties that this schedule rotates.
         ForeignRotation,
-        /// The pending Secret of a rotation does not prove that it is the schedule's: somebody else has made or changed it,
-        /// or the digest key was lost.
+        /// The pending Secret of a rotation does not prove that it is the schedule's: another tool made or changed it, or the
+        /// digest key was lost.
         PendingNotProven,
-        /// Somebody else removed our marker or reference twice.
+        /// Another tool removed the restart marker twice.
         MarkerReverted,
         /// A consumer did not become healthy before its deadline.
         ConsumerFailed,

@@ -51,7 +51,7 @@ fn cleaned(crd: &CustomResourceDefinition, without: &[&str]) -> CustomResourceDe
             for property in without {
                 schema::remove_property(root, property);
             }
-            // Who asks whether an object is done is told that nobody has looked at it yet.
+            // Tools that wait for an object then see that the operator has not looked at it yet.
             if let Some(Value::Object(status)) = root.pointer_mut("/properties/status") {
                 status.insert("default".to_owned(), json!({"observedGeneration": -1}));
             }

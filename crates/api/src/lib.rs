@@ -25,7 +25,7 @@ pub use policy::{SecretPolicy, SecretPolicySpec, SecretPolicyStatus};
 pub use rotation::{RotationSchedule, RotationScheduleSpec, RotationScheduleStatus};
 pub use store::{ClusterRemoteStore, ClusterRemoteStoreSpec, RemoteStore, RemoteStoreSpec, RemoteStoreStatus};
 
-/// Whether a status speaks of no generation at all: it is absent, or the CRD's default, so nobody has looked at the object yet.
+/// Whether a status is about no generation at all: it is absent, or the CRD's default, so the operator has not looked at the object yet.
 #[must_use]
 pub fn is_unseen(observed_generation: Option<i64>) -> bool {
     observed_generation.is_none_or(|generation| generation < 0)

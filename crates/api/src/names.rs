@@ -15,16 +15,16 @@ pub const MANAGED_BY_VALUE: &str = "rekey";
 pub const CHANGES: &str = "rekey.dev/changes";
 /// What the name of a rotation's pending Secret starts with; its id follows.
 pub const PENDING_PREFIX: &str = "rekey-pending-";
-/// On a rotation's pending Secret: keyed digest over schedule, rotation, target, base and values. Without it nothing that
-/// the Secret says counts.
+/// On a rotation's pending Secret: keyed digest over schedule, rotation, target, base and values. Without it Rekey uses
+/// nothing of the Secret.
 pub const PROOF: &str = "rekey.dev/proof";
 /// On a rotation's pending Secret: the rotation's id.
 pub const ROTATION: &str = "rekey.dev/rotation";
 /// On a rotation's pending Secret: uid of its schedule (label, so that a schedule finds it).
 pub const SCHEDULE_UID: &str = "rekey.dev/schedule-uid";
-/// On a rotation's pending Secret: the store's version that was current when the rotation began.
+/// On a rotation's pending Secret: the store's version that was current when the rotation started.
 pub const BASE_VERSION: &str = "rekey.dev/base-version";
-/// On a rotation's pending Secret: digests of the rotated properties as they were when the rotation began.
+/// On a rotation's pending Secret: digests of the rotated properties as they were when the rotation started.
 pub const BASE_DIGESTS: &str = "rekey.dev/base-digests";
 /// On a rotation's pending Secret: the store and key that the value is meant for.
 pub const WRITES_TO: &str = "rekey.dev/writes-to";
@@ -48,7 +48,7 @@ pub const SYNC_REQUESTED: &str = "rekey.dev/sync-requested";
 pub const ROTATE_REQUESTED: &str = "rekey.dev/rotate-requested";
 /// Annotation on a schedule, with [`ROTATE_REQUESTED`]: why.
 pub const ROTATE_REASON: &str = "rekey.dev/rotate-reason";
-/// Value of [`ROTATE_REASON`]: the next rotation begins at once, also while another one still rolls out.
+/// Value of [`ROTATE_REASON`]: the next rotation starts at once, also while another one still rolls out.
 pub const ROTATE_REASON_LEAKED: &str = "Leaked";
 /// Annotation on a schedule: id of the rotation that may go on.
 pub const ROTATION_APPROVED: &str = "rekey.dev/rotation-approved";
@@ -57,9 +57,9 @@ pub const UNLOCK: &str = "rekey.dev/unlock";
 /// Annotation on a policy: revision to publish again.
 pub const ROLLBACK_TO: &str = "rekey.dev/rollback-to";
 
-/// Annotation on somebody else's Secret: the policy that may take it over.
+/// Annotation on a Secret of another tool: the policy that may take it over.
 pub const ADOPT_BY: &str = "rekey.dev/adopt-by";
-/// Annotation on a credential Secret: who may use it and where it may be sent, as
+/// Annotation on a credential Secret: who may use it and where Rekey may send it, as
 /// `RemoteStore/vault@bao.infra:8200, RotationSchedule/orders-db@db.shop:5432|replica.shop:5432`.
 pub const USABLE_BY: &str = "rekey.dev/usable-by";
 /// Annotation on a workload: `"true"` when it reads mounted files again by itself.

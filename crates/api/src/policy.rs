@@ -1,4 +1,4 @@
-//! `SecretPolicy`: what a Secret holds, how it may change and who is restarted.
+//! `SecretPolicy`: what a Secret holds, how it may change and which workloads are restarted.
 
 pub mod data_from;
 pub mod rollout;
@@ -30,13 +30,13 @@ pub use target::{
     TemplateYields,
 };
 
-/// Kubernetes cannot change the type of a Secret. Where each value is a new Secret, and where somebody else makes it, the type is not
-/// fixed.
+/// Kubernetes cannot change the type of a Secret. Where each value is a new Secret, and where another tool makes the Secret, the type is
+/// not fixed.
 const TYPE_STAYS: &str = "self.spec.immutability == 'Versioned' || has(self.spec.source.existing) || has(oldSelf.spec.source.existing) \
     || self.spec.target.ownership == 'Merge' || oldSelf.spec.target.ownership == 'Merge' \
     || (has(self.spec.target.type) ? self.spec.target.type : 'Opaque') == (has(oldSelf.spec.target.type) ? oldSelf.spec.target.type : 'Opaque')";
 
-/// Where a value comes from, which Secret it becomes and how consumers follow.
+/// Where a value comes from, which Secret it becomes and how consumers get it.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "rekey.dev",
@@ -46,7 +46,7 @@ const TYPE_STAYS: &str = "self.spec.immutability == 'Versioned' || has(self.spec
     namespaced,
     shortname = "secpol",
     category = "rekey",
-    doc = "SecretPolicy says where a value comes from, which Secret it becomes, how it may change and which workloads follow.",
+    doc = "SecretPolicy says where a value comes from, which Secret it becomes, how it may change and which workloads Rekey restarts when it does.",
     status = "SecretPolicyStatus",
     derive = "PartialEq",
     validation = Rule::new(
@@ -74,11 +74,11 @@ const TYPE_STAYS: &str = "self.spec.immutability == 'Versioned' || has(self.spec
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.source.existing) || !has(self.target.type)")
-        .message("target.type: remove it; with source.existing somebody else makes the Secret"),
+        .message("target.type: remove it; with source.existing another tool makes the Secret"),
     validation = Rule::new("!has(self.source.existing) || !has(self.target.template)")
-        .message("target.template: remove it; with source.existing somebody else makes the Secret"),
+        .message("target.template: remove it; with source.existing another tool makes the Secret"),
     validation = Rule::new("!has(self.source.existing) || !has(self.target.onPolicyDelete)")
-        .message("target.onPolicyDelete: remove it; with source.existing the Secret is never deleted"),
+        .message("target.onPolicyDelete: remove it; with source.existing Rekey never deletes the Secret"),
     validation = Rule::new("self.immutability != 'Versioned' || (has(self.versions) && has(self.versions.references))")
         .message("versions.references: set Publish or Move; immutability Versioned gives each value a new name"),
     validation = Rule::new("!has(self.rollout.canary) || self.immutability == 'Versioned'")
@@ -90,19 +90,19 @@ pub struct SecretPolicySpec {
     /// The Secret it becomes.
     #[serde(default)]
     pub target: Target,
-    /// `None` (default): the Secret changes in place, edits by others are repaired. `Locked`: it is made immutable, a new value at the
-    /// source is reported and not published (`rekey.dev/unlock` and a change to another mode are refused in this version). `Versioned`:
-    /// each value is a new immutable Secret, and `versions.references` says how consumers learn its name. Not supported yet:
-    /// `Versioned`.
+    /// `None` (default): the Secret changes in place, and Rekey repairs it when another tool changed it. `Locked`: Rekey makes the Secret
+    /// immutable, and reports a new value at the source instead of publishing it (`rekey.dev/unlock` and a change to another mode are
+    /// refused in this version). `Versioned`: each value is a new immutable Secret, and `versions.references` says how consumers learn its
+    /// name. Not supported yet: `Versioned`.
     #[serde(default)]
     pub immutability: Immutability,
-    /// How many earlier values are kept, and how references to versions are made. Not supported yet.
+    /// How many earlier values Rekey keeps, and how consumers learn the name of a version. Not supported yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub versions: Option<Versions>,
-    /// How consumers are brought onto a new value.
+    /// How Rekey brings consumers onto a new value.
     #[serde(default)]
     pub rollout: Rollout,
-    /// Stop reading the source, writing the Secret and restarting consumers. What is published stays. Default false.
+    /// True: Rekey stops reading the source, writing the Secret and restarting consumers. What is published stays. Default false.
     #[serde(default)]
     pub suspend: bool,
 }
@@ -113,7 +113,7 @@ pub enum Immutability {
     /// Changed in place.
     #[default]
     None,
-    /// Immutable; another value is published on request only.
+    /// Immutable; Rekey publishes another value on request only.
     Locked,
     /// Each value is a new immutable Secret.
     Versioned,
@@ -123,12 +123,12 @@ pub enum Immutability {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Versions {
-    /// How many earlier values stay readable, as private immutable Secrets. Default 3 with `Versioned`, else 0. A version that a pod
-    /// still needs is kept in any case.
+    /// How many earlier values stay readable, as private immutable Secrets. Default 3 with `Versioned`, else 0. Rekey always keeps a
+    /// version that a pod still needs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 20))]
     pub keep: Option<u32>,
-    /// Obligatory with `Versioned`. `Publish`: the current name stands in `status.secretName` only, somebody else puts it into
+    /// Required with `Versioned`. `Publish`: the current name is in `status.secretName` only, and you or another tool put it into
     /// workloads. `Move`: the operator rewrites the references of consumers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "VersionReferences")] // keeps the description of the field
@@ -138,7 +138,7 @@ pub struct Versions {
 /// Who puts the name of the current version into workloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum VersionReferences {
-    /// Somebody else, from `status.secretName`.
+    /// You or another tool, from `status.secretName`.
     Publish,
     /// The operator.
     Move,

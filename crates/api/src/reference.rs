@@ -13,7 +13,7 @@ pub enum StoreKind {
     /// A store of the same namespace.
     #[default]
     RemoteStore,
-    /// A store of the cluster, usable where its grants say so.
+    /// A store of the cluster, for the namespaces that its grants name.
     ClusterRemoteStore,
 }
 
@@ -59,7 +59,7 @@ impl From<&ListedStoreRef> for StoreRef {
     }
 }
 
-/// Names an object of a kind that the field says, in the same namespace.
+/// Names an object in the same namespace; the field says of which kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LocalRef {
@@ -96,8 +96,8 @@ pub struct ConfigMapKeyRef {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretKeySource {
-    /// The Secret and its key. If it carries the annotation `rekey.dev/usable-by`, this object must be named
-    /// there, with every address that the credential is sent to.
+    /// The Secret and its key. If the Secret has the annotation `rekey.dev/usable-by`, that must name this object,
+    /// with every address that Rekey sends the credential to.
     pub secret_ref: SecretKeyRef,
 }
 
@@ -105,12 +105,12 @@ pub struct SecretKeySource {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretSource {
-    /// The Secret. If it carries the annotation `rekey.dev/usable-by`, this object must be named
-    /// there, with every address that the credential is sent to.
+    /// The Secret. If it has the annotation `rekey.dev/usable-by`, that must name this object, with every
+    /// address that Rekey sends the credential to.
     pub secret_ref: LocalRef,
 }
 
-/// Where a `ServiceAccount` that a `ClusterRemoteStore` names is looked up.
+/// Where Rekey looks up a `ServiceAccount` that a `ClusterRemoteStore` names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum NamespaceFrom {
     /// In the operator's namespace.
@@ -120,7 +120,7 @@ pub enum NamespaceFrom {
     Consumer,
 }
 
-/// Names a `ServiceAccount` whose short-lived token proves who asks.
+/// Names a `ServiceAccount`. Rekey logs in with a short-lived token of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceAccountRef {
@@ -166,7 +166,7 @@ pub struct CaBundleRef {
     pub key: String,
 }
 
-/// How far a database connection is verified.
+/// What Rekey checks of the server's certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum TlsMode {
     /// Certificate chain and host name.
@@ -174,7 +174,7 @@ pub enum TlsMode {
     VerifyFull,
     /// Certificate chain only.
     VerifyCa,
-    /// No TLS: refused unless the operator runs with `--allow-insecure-stores`.
+    /// No TLS; Rekey refuses it unless the operator runs with `--allow-insecure-stores`.
     Disable,
 }
 
@@ -184,8 +184,8 @@ pub enum TlsMode {
 #[x_kube(validation = Rule::new("!(has(self.caBundle) && has(self.caBundleRef))")
     .message("tls: set at most one of caBundle, caBundleRef"))]
 pub struct Tls {
-    /// `VerifyFull` (default) checks chain and host name, `VerifyCa` the chain only; `Disable` speaks plain text and is refused unless
-    /// the operator runs with `--allow-insecure-stores`. There is no silent fallback.
+    /// `VerifyFull` (default) checks the certificate chain and the host name, `VerifyCa` the chain only. `Disable` uses no TLS; Rekey
+    /// refuses it unless the operator runs with `--allow-insecure-stores`. There is no silent fallback.
     #[serde(default)]
     pub mode: TlsMode,
     /// Certificates to trust, PEM in base64. Default the system's.

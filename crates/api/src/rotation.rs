@@ -1,4 +1,4 @@
-//! `RotationSchedule`: when a credential is replaced, how, and how carefully.
+//! `RotationSchedule`: when Rekey replaces a credential, and how.
 
 pub mod status;
 
@@ -27,7 +27,7 @@ pub use status::{
     namespaced,
     shortname = "rotsched",
     category = "rekey",
-    doc = "RotationSchedule says when the credential of a SecretPolicy is replaced and how the new one is made, proven and the old one retired.",
+    doc = "RotationSchedule says when Rekey replaces the credential of a SecretPolicy, how it makes and proves the new one, and how it retires the old one.",
     status = "RotationScheduleStatus",
     derive = "PartialEq",
     printcolumn(name = "Policy", type_ = "string", json_path = ".spec.policyRef.name"),
@@ -67,7 +67,7 @@ pub use status::{
 pub struct RotationScheduleSpec {
     /// The policy whose value is rotated. A policy has at most one schedule.
     pub policy_ref: LocalRef,
-    /// When. Absent: only on request, by the annotation `rekey.dev/rotate-requested`. Refused for rotators that follow.
+    /// When Rekey rotates. Absent: only on request, by the annotation `rekey.dev/rotate-requested`. Refused for rotators with `mode: Follow`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
     /// A rotation starts only inside one of these windows. Default at any time. Not supported yet.
@@ -80,29 +80,29 @@ pub struct RotationScheduleSpec {
     /// policy's source is `generated`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub write_to: Option<WriteTo>,
-    /// How the new value is made, and the old one retired. Exactly one member.
+    /// How Rekey makes the new value and retires the old one. Exactly one member.
     pub rotator: Rotator,
-    /// Grace between the moment when the last consumer is current and the retirement of the old credential. Default 10m.
+    /// How long Rekey waits after the last consumer is current before it retires the old credential. Default 10m.
     #[serde(default = "ten_minutes")]
     pub retire_after: GoDuration,
-    /// A rotation that is later than this turns `Ready` False with reason `RotationOverdue`. Default 24h.
+    /// If a rotation has not started or not ended after this time, `Ready` turns False with reason `RotationOverdue`. Default 24h.
     #[serde(default = "a_day")]
     pub overdue_after: GoDuration,
     /// `Automatic` (default), or `Manual`: each rotation waits for the annotation `rekey.dev/rotation-approved` with its id. Not
     /// supported yet: `Manual`.
     #[serde(default)]
     pub approval: Approval,
-    /// Start no rotation. One that is open goes on to its end. Default false.
+    /// True: Rekey starts no rotation. An open rotation goes on to its end. Default false.
     #[serde(default)]
     pub suspend: bool,
 }
 
-/// The grace before retirement when none is set.
+/// How long to wait before retirement if the schedule does not say.
 fn ten_minutes() -> GoDuration {
     GoDuration::minutes(10)
 }
 
-/// The delay that counts as overdue when none is set.
+/// The delay that counts as overdue if the schedule does not say.
 fn a_day() -> GoDuration {
     GoDuration::hours(24)
 }
@@ -127,15 +127,15 @@ pub struct Schedule {
     #[serde(default = "utc")]
     #[schemars(schema_with = "field::time_zone")]
     pub time_zone: String,
-    /// Each rotation is put off by a time up to this one, fixed per schedule object. Default none.
+    /// Rekey puts each rotation off by up to this time, so that schedules spread; the delay is fixed for a schedule object. Default none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jitter: Option<GoDuration>,
-    /// Rotate once as soon as the schedule exists. Default false: the first rotation is the first one that is due.
+    /// True: Rekey rotates once as soon as the schedule exists. Default false: the first rotation starts when it is due.
     #[serde(default)]
     pub rotate_on_create: bool,
 }
 
-/// Where a new value is written.
+/// Where Rekey writes a new value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WriteTo {
@@ -146,7 +146,7 @@ pub struct WriteTo {
     pub key: String,
 }
 
-/// Whether a rotation waits for somebody.
+/// Whether a rotation waits for an approval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Approval {
     /// It does not.

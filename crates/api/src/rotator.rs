@@ -25,7 +25,7 @@ pub use redis::{PasswordProperties, RedisRotator};
 pub use ssh_key_pair::{SshAlgorithm, SshEndpoint, SshKeyPairProperties, SshKeyPairRotator};
 pub use vault::VaultStaticRoleRotator;
 
-/// How a new value is made. Exactly one member is set.
+/// How Rekey makes a new value. Exactly one member is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(
@@ -42,7 +42,7 @@ pub struct Rotator {
     /// Users of a `MySQL` or `MariaDB` server. Not supported yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mysql: Option<MysqlRotator>,
-    /// The password of a user of a Redis or Valkey server; it has two passwords while consumers move. Not supported yet.
+    /// The password of a user of a Redis or Valkey server; the user has two passwords while consumers move. Not supported yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redis: Option<RedisRotator>,
     /// An SSH key pair. Not supported yet.
@@ -51,7 +51,7 @@ pub struct Rotator {
     /// A TLS certificate, from a CA in a Secret or from Vault PKI. Not supported yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateRotator>,
-    /// An access key of an IAM user; it has two keys while consumers move. Not supported yet.
+    /// An access key of an IAM user; the user has two keys while consumers move. Not supported yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aws_access_key: Option<AwsAccessKeyRotator>,
     /// AWS Secrets Manager rotates by its own function. Not supported yet.
@@ -71,14 +71,14 @@ pub struct Rotator {
 /// Who decides when a store rotates a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum FollowMode {
-    /// The schedule: the store is asked to rotate.
+    /// The schedule: Rekey asks the store to rotate.
     #[default]
     Request,
-    /// The store: a change is noticed, verified, published and rolled out.
+    /// The store: Rekey notices a change, verifies and publishes it, and rolls it out.
     Follow,
 }
 
-/// An address where a new credential must work, too: a replica, a pooler, a server with the certificate.
+/// Another address where a new credential must work: a replica, a pooler, a server with the certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Endpoint {

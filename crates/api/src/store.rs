@@ -42,7 +42,7 @@ pub struct RemoteStoreSpec {
     /// `ReadOnly` (default) or `ReadWrite`. A rotation that writes a new value needs `ReadWrite`.
     #[serde(default)]
     pub access: Access,
-    /// How fast the store may be asked. Counts for all policies and schedules that share the store's identity.
+    /// How fast Rekey may ask the store. All policies and schedules that share the store's identity share these limits.
     #[serde(default)]
     pub limits: Limits,
     /// What kind of store it is, where it is and how to log in. Exactly one of `vault`, `aws`.
@@ -79,37 +79,37 @@ pub struct ClusterRemoteStoreSpec {
     /// `ReadOnly` (default) or `ReadWrite`. A rotation that writes a new value needs `ReadWrite` and a grant with `Write`.
     #[serde(default)]
     pub access: Access,
-    /// How fast the store may be asked. Counts for all policies and schedules that share the store's identity.
+    /// How fast Rekey may ask the store. All policies and schedules that share the store's identity share these limits.
     #[serde(default)]
     pub limits: Limits,
-    /// What kind of store it is, where it is and how to log in. Exactly one of `vault`, `aws`. Secrets and `ConfigMap`s named here are
-    /// looked up in the operator's namespace only.
+    /// What kind of store it is, where it is and how to log in. Exactly one of `vault`, `aws`. Rekey looks up Secrets
+    /// and `ConfigMap`s named here in the operator's namespace only.
     pub provider: Provider,
-    /// Who may use the store, for which keys and how. Default nobody. One grant that fits is enough.
+    /// Which namespaces may use the store, for which keys and how. Default none. One matching grant is enough.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub grants: Vec<Grant>,
 }
 
-/// What may be done with a store.
+/// What Rekey may do with a store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Access {
-    /// Values are read, never written.
+    /// Read values, never write them.
     #[default]
     ReadOnly,
-    /// Rotations may write new values.
+    /// Read values; rotations may write new ones.
     ReadWrite,
 }
 
-/// How fast a store may be asked.
+/// How fast Rekey may ask a store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Limits {
-    /// Requests per second in the long run. Default 200.
+    /// Requests per second on average. Default 200.
     #[schemars(range(min = 1, max = 10_000))]
     pub requests_per_second: u32,
-    /// Requests that may go out at once after a pause. Default 400.
+    /// Requests that Rekey may send at once after a pause. Default 400.
     #[schemars(range(min = 1, max = 20_000))]
     pub burst: u32,
 }
@@ -120,11 +120,11 @@ impl Default for Limits {
     }
 }
 
-/// What is known about a store.
+/// What Rekey knows about a store.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RemoteStoreStatus {
-    /// Generation of the spec that this status speaks of.
+    /// Generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::generation")]
     pub observed_generation: Option<i64>,
@@ -132,11 +132,11 @@ pub struct RemoteStoreStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "field::conditions")]
     pub conditions: Vec<Condition>,
-    /// As whom the operator is logged in, for example `role shop at bao.infra`.
+    /// The identity with which Rekey is logged in, for example `role shop at bao.infra`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::message")]
     pub identity: Option<String>,
-    /// What the identity was seen to be able to do.
+    /// What Rekey saw that this identity can do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Set)]

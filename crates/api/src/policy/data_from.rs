@@ -25,10 +25,10 @@ pub struct DataFrom {
     /// Every property of one stored object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extract: Option<Extract>,
-    /// Every stored value that fits.
+    /// Every stored value that matches a search.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub find: Option<Find>,
-    /// Changes of the names, one after the other, before they become keys of the Secret.
+    /// Changes to the names, one after the other, before they become keys of the Secret.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
@@ -50,11 +50,11 @@ pub struct Extract {
     /// Key in the store, for example `shop/orders-db`.
     #[schemars(schema_with = "field::remote_key")]
     pub key: String,
-    /// Property whose members are taken: the literal key if there is one, else a dotted path. Default the members of the whole object.
+    /// Property whose members become keys: the literal key if there is one, else a dotted path. Default the members of the whole object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::property")]
     pub property: Option<String>,
-    /// Version to stay on, for example `"3"`. Default the current one.
+    /// Version to stay on, for example `"3"`. Default the current version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub version: Option<String>,
@@ -62,22 +62,22 @@ pub struct Extract {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub stage: Option<String>,
-    /// Decoding of every property, after `rewrite`: `None` (default), `Base64`, `Base64URL`, or `Auto`: whichever of the two fits, else the value as it is.
+    /// Decoding of every property, after `rewrite`: `None` (default), `Base64`, `Base64URL`, or `Auto`: base64 or base64url, whichever fits, else the value as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Decoding")] // keeps the description of the field
     pub decoding: Option<Decoding>,
-    /// `None` (default): the value itself. `Fetch`: the metadata that the store keeps of it (custom metadata of KV version 2, tags of AWS).
+    /// `None` (default): the value itself. `Fetch`: the metadata that the store keeps with it (custom metadata of KV version 2, tags of AWS).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "MetadataPolicy")] // keeps the description of the field
     pub metadata_policy: Option<MetadataPolicy>,
-    /// What becomes of a character that a key of a Secret cannot have, after `rewrite`. `None` (default): the name is refused.
-    /// `Underscore`: it becomes `_`. `Unicode`: it becomes its number, `/` for example `_U002f_`.
+    /// What happens to a character that a key of a Secret cannot have, after `rewrite`. `None` (default): Rekey refuses the name.
+    /// `Underscore`: the character becomes `_`. `Unicode`: it becomes its number, `/` for example `_U002f_`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "KeyConversion")] // keeps the description of the field
     pub key_conversion: Option<KeyConversion>,
 }
 
-/// A search in the store. What is set must all fit.
+/// A search in the store. A value must match everything that is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.path) || has(self.nameRegexp) || has(self.tags)")
@@ -91,25 +91,25 @@ pub struct Find {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::expression")]
     pub name_regexp: Option<String>,
-    /// Tags the value must carry, all of them.
+    /// Tags that the value must have, all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::tags")]
     pub tags: Option<BTreeMap<String, String>>,
-    /// Decoding of every value, after `rewrite`: `None` (default), `Base64`, `Base64URL`, or `Auto`: whichever of the two fits, else the value as it is.
+    /// Decoding of every value, after `rewrite`: `None` (default), `Base64`, `Base64URL`, or `Auto`: base64 or base64url, whichever fits, else the value as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Decoding")] // keeps the description of the field
     pub decoding: Option<Decoding>,
-    /// What becomes of a character that a key of a Secret cannot have, after `rewrite`. `Underscore` (default): it becomes `_`.
-    /// `Unicode`: it becomes its number, `/` for example `_U002f_`. `None`: the name is refused.
+    /// What happens to a character that a key of a Secret cannot have, after `rewrite`. `Underscore` (default): it becomes `_`.
+    /// `Unicode`: it becomes its number, `/` for example `_U002f_`. `None`: Rekey refuses the name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "KeyConversion")] // keeps the description of the field
     pub key_conversion: Option<KeyConversion>,
 }
 
-/// What becomes of characters that a key of a Secret cannot have.
+/// What happens to characters that a key of a Secret cannot have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum KeyConversion {
-    /// The name is refused.
+    /// Rekey refuses the name.
     #[default]
     None,
     /// Each becomes `_`.
@@ -118,7 +118,7 @@ pub enum KeyConversion {
     Unicode,
 }
 
-/// A change of names. Exactly one of `regexp`, `transform`, `merge` is set.
+/// A change to names. Exactly one of `regexp`, `transform`, `merge` is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("[has(self.regexp), has(self.transform), has(self.merge)].exists_one(set, set)")
@@ -130,12 +130,12 @@ pub struct Rewrite {
     /// By template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transform: Option<TransformRewrite>,
-    /// Makes one object of the values, each of which is a JSON object itself.
+    /// Makes one object of all values, each of which must be a JSON object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merge: Option<MergeRewrite>,
 }
 
-/// A change of names by regular expression.
+/// A change to names by regular expression.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RegexpRewrite {
@@ -147,7 +147,7 @@ pub struct RegexpRewrite {
     pub target: String,
 }
 
-/// A change of names by template.
+/// A change to names by template.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TransformRewrite {
@@ -162,8 +162,8 @@ pub struct TransformRewrite {
 #[x_kube(validation = Rule::new("!(has(self.strategy) && self.strategy == 'JSON') || has(self.into)")
     .message("merge.into: name the key that gets the merged object; strategy JSON needs it"))]
 pub struct MergeRewrite {
-    /// `Extract` (default): the members of the merged object are what there is from here on. `JSON`: the object becomes the value of the
-    /// key `into`, beside those that it is made of.
+    /// `Extract` (default): the members of the merged object replace the values that it is made of. `JSON`: the merged object becomes the
+    /// value of the key `into`, and the values that it is made of stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "MergeStrategy")] // keeps the description of the field
     pub strategy: Option<MergeStrategy>,
@@ -171,7 +171,7 @@ pub struct MergeRewrite {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::property")]
     pub into: Option<String>,
-    /// Several values have the same member: `Error` (default) refuses that, `Ignore` takes the one that comes last.
+    /// What to do when several values have the same member: `Error` (default) refuses that, `Ignore` takes the one that comes last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "MergeConflictPolicy")] // keeps the description of the field
     pub conflict_policy: Option<MergeConflictPolicy>,
@@ -180,7 +180,7 @@ pub struct MergeRewrite {
     #[schemars(length(max = 64), inner(length(min = 1, max = 2048)))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub priority: Vec<String>,
-    /// A name of `priority` is not there: `Strict` (default) refuses that, `IgnoreNotFound` goes on without it.
+    /// What to do when a name of `priority` does not exist: `Strict` (default) refuses that, `IgnoreNotFound` goes on without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "MergePriorityPolicy")] // keeps the description of the field
     pub priority_policy: Option<MergePriorityPolicy>,
@@ -197,22 +197,22 @@ pub enum MergeStrategy {
     Json,
 }
 
-/// What two equal members mean.
+/// What to do when two values have the same member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum MergeConflictPolicy {
-    /// They are refused.
+    /// Refuse it.
     #[default]
     Error,
-    /// The last one counts.
+    /// Take the last one.
     Ignore,
 }
 
-/// What a name of `priority` means that is not there.
+/// What to do when a name of `priority` does not exist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum MergePriorityPolicy {
-    /// It is refused.
+    /// Refuse it.
     #[default]
     Strict,
-    /// Nothing.
+    /// Go on without it.
     IgnoreNotFound,
 }

@@ -7,19 +7,20 @@ use crate::duration::GoDuration;
 use crate::reference::WorkloadRef;
 use crate::schedule::Window;
 
-/// How consumers follow a change.
+/// How consumers get a changed value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Rollout {
-    /// `Published` (default): `Ready` speaks of the Secret, and a workload that does not become healthy shows in its reason.
+    /// `Published` (default): `Ready` is about the Secret, and its reason shows a workload that does not become healthy.
     /// `ConsumersHealthy`: `Ready` waits for the consumers, and is false when one of them does not become healthy.
     pub ready_when: ReadyWhen,
-    /// How long no container of a new pod may have restarted before its workload counts as healthy; `minReadySeconds` wins when it is
-    /// larger. Default 10s. Not supported yet: another value than the default, and to wait for more than `minReadySeconds`.
+    /// How long the containers of a new pod must run without a restart before the workload counts as healthy; `minReadySeconds` wins if
+    /// it is larger. Default 10s. Not supported yet: another value than the default, and waiting for more than `minReadySeconds`.
     pub stable_for: GoDuration,
-    /// `Auto` (default): consumers that would not see the change otherwise. `Always`: all consumers. `Never`: none; they are reported.
+    /// Which consumers Rekey restarts. `Auto` (default): those that would not see the change otherwise. `Always`: all. `Never`: none; the
+    /// status shows them.
     pub restart: Restart,
-    /// Workloads of the same namespace in addition to those that refer to the Secret. At most 20.
+    /// Workloads of the same namespace that use the Secret without referring to it. At most 20.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = crate::bounds::NAMED_CONSUMERS),
@@ -30,15 +31,15 @@ pub struct Rollout {
     /// yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canary: Option<WorkloadRef>,
-    /// How many workloads are restarted at the same time. Default 1.
+    /// How many workloads Rekey restarts at the same time. Default 1.
     #[schemars(range(min = 1, max = 100))]
     pub concurrency: u32,
     /// How long a restarted workload may take to become healthy. Default 10m.
     pub progress_deadline: GoDuration,
     /// After this time a consumer that reads mounted files again by itself counts as current. Default 2m.
     pub live_reload_grace: GoDuration,
-    /// A consumer did not become healthy: `Hold` (default), go no further and wait for somebody; `RollBack`, publish the previous value
-    /// again. Not supported yet: `RollBack`.
+    /// What to do when a consumer does not become healthy. `Hold` (default): stop and wait until you fix it. `RollBack`: publish the
+    /// previous value again. Not supported yet: `RollBack`.
     pub on_failure: OnFailure,
     /// Restarts start only inside one of these windows. Default at any time. Not supported yet.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -46,7 +47,7 @@ pub struct Rollout {
     pub windows: Vec<Window>,
 }
 
-/// How long a container must not have restarted, when nothing else is said.
+/// How long a container must run without a restart, if the policy does not say.
 pub const STABLE_FOR: GoDuration = GoDuration::seconds(10);
 
 impl Default for Rollout {
@@ -72,11 +73,11 @@ pub enum ReadyWhen {
     /// The Secret.
     #[default]
     Published,
-    /// The consumers, too.
+    /// The Secret and its consumers.
     ConsumersHealthy,
 }
 
-/// Which consumers are restarted.
+/// Which consumers Rekey restarts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Restart {
     /// Those that would not see the change otherwise.
@@ -88,10 +89,10 @@ pub enum Restart {
     Never,
 }
 
-/// What follows when a consumer does not become healthy.
+/// What to do when a consumer does not become healthy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum OnFailure {
-    /// Go no further.
+    /// Stop and wait.
     #[default]
     Hold,
     /// Publish the previous value again.

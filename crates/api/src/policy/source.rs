@@ -20,22 +20,22 @@ use crate::rotator::PasswordSpec;
 )
 .message("source: set exactly one of remote, existing, generated, vaultEngine"))]
 pub struct Source {
-    /// Keys of a store, read again at an interval.
+    /// Keys of a store, which Rekey reads again at an interval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<RemoteSource>,
-    /// Somebody else makes the Secret named in `target` (cert-manager, kubectl, sealed-secrets). Its data is never written; the policy
-    /// governs it and rolls its consumers. `target.type`, `target.template` and `target.onPolicyDelete` are refused.
+    /// Another tool makes the Secret named in `target` (cert-manager, kubectl, sealed-secrets). Rekey never writes its data; it watches the
+    /// Secret and restarts its consumers. `target.type`, `target.template` and `target.onPolicyDelete` are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub existing: Option<Existing>,
-    /// Made once in the cluster, no store needed. A `RotationSchedule` with `generate: {}` rotates it.
+    /// Random values that Rekey makes once in the cluster; needs no store. A `RotationSchedule` with `generate: {}` rotates them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generated: Option<Generated>,
-    /// An answer of a Vault engine: static and dynamic credentials, PKI, any engine. Leases are renewed and replaced ahead of time.
+    /// An answer of a Vault engine: static and dynamic credentials, PKI, any engine. Rekey renews leases, and replaces them before they end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vault_engine: Option<VaultEngineSource>,
 }
 
-/// A Secret that somebody else makes. It has no settings.
+/// A Secret that another tool makes. It has no settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Existing {}
 
@@ -49,21 +49,22 @@ pub struct Existing {}
 pub struct RemoteSource {
     /// The store to read from.
     pub store_ref: StoreRef,
-    /// `Periodic` (default): every `refreshInterval`. `OnChange`: when the spec changes or `rekey.dev/sync-requested` asks.
-    /// `CreatedOnce`: until the Secret exists, then never again.
+    /// When Rekey reads the source. `Periodic` (default): every `refreshInterval`. `OnChange`: when the spec changes or
+    /// `rekey.dev/sync-requested` asks. `CreatedOnce`: until the Secret exists, then never again.
     #[serde(default)]
     pub refresh_policy: RefreshPolicy,
-    /// How often the source is read with `Periodic`. At least 10s, default 1h. The actual times are spread; equal keys are read together.
+    /// How often Rekey reads the source with `Periodic`. At least 10s, default 1h. The actual times are spread; Rekey reads equal keys
+    /// together.
     #[serde(default = "hourly")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('10s')")
         .message("source.remote.refreshInterval: write at least 10s"))]
     pub refresh_interval: GoDuration,
-    /// How long the last known value may be served, from the moment when `Fresh` turned False, before `Ready` turns False as well.
-    /// Default 24h; `Unlimited` says never. Where `onMissing: Keep` is written out, a missing key does not age.
+    /// How long Rekey may serve the last known value, from the moment when `Fresh` turned False, before `Ready` turns False as well.
+    /// Default 24h; `Unlimited` means forever. If you write `onMissing: Keep`, a missing key does not count.
     #[serde(default)]
     pub max_staleness: MaxStaleness,
-    /// The remote value is gone: `Keep` (default) the Secret, or `Delete` it. `Keep` that is written out also says that a missing key
-    /// is no reason to report the value as too old.
+    /// What to do when the remote value is gone: `Keep` (default) the Secret, or `Delete` it. If you write `Keep`, Rekey does not report
+    /// the value as too old because of a missing key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "OnMissing")] // keeps the description of the field
     pub on_missing: Option<OnMissing>,
@@ -72,20 +73,20 @@ pub struct RemoteSource {
     #[schemars(length(max = crate::bounds::FIELDS))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["secretKey".to_owned()]))]
     pub data: Vec<RemoteData>,
-    /// Whole objects and searches: as many keys of the Secret as they have. A later entry overwrites an earlier one, `data` overwrites
-    /// all.
+    /// Whole objects and searches: each makes as many keys of the Secret as it has. A later entry overwrites an earlier one, and `data`
+    /// overwrites all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub data_from: Vec<DataFrom>,
 }
 
-/// The refresh interval when none is set.
+/// The refresh interval if the policy sets none.
 fn hourly() -> GoDuration {
     GoDuration::hours(1)
 }
 
-/// When the source is read.
+/// When Rekey reads the source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum RefreshPolicy {
     /// At an interval.
@@ -97,13 +98,13 @@ pub enum RefreshPolicy {
     CreatedOnce,
 }
 
-/// What a missing remote value means.
+/// What to do when a remote value is missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum OnMissing {
-    /// The Secret stays.
+    /// Keep the Secret.
     #[default]
     Keep,
-    /// The Secret is deleted.
+    /// Delete the Secret.
     Delete,
 }
 
@@ -146,7 +147,7 @@ pub struct RemoteRef {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::expression")]
     pub jmes_path: Option<String>,
-    /// Version to stay on, for example `"3"`. Default the current one.
+    /// Version to stay on, for example `"3"`. Default the current version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub version: Option<String>,
@@ -154,31 +155,31 @@ pub struct RemoteRef {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub stage: Option<String>,
-    /// Decoding of the value: `None` (default), `Base64`, `Base64URL`, or `Auto`: whichever of the two fits, else the value as it is.
+    /// Decoding of the value: `None` (default), `Base64`, `Base64URL`, or `Auto`: base64 or base64url, whichever fits, else the value as it is.
     #[serde(default)]
     pub decoding: Decoding,
-    /// `None` (default): the value itself. `Fetch`: the metadata that the store keeps of it (custom metadata of KV version 2, tags of AWS),
-    /// as an object of texts.
+    /// `None` (default): the value itself. `Fetch`: the metadata that the store keeps with it (custom metadata of KV version 2, tags of
+    /// AWS), as an object of texts.
     #[serde(default)]
     pub metadata_policy: MetadataPolicy,
 }
 
-/// How a stored value is decoded.
+/// How Rekey decodes a stored value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Decoding {
-    /// Taken as it is.
+    /// Not at all.
     #[default]
     None,
-    /// Decoded from base64.
+    /// From base64.
     Base64,
-    /// Decoded from base64 with the alphabet for addresses.
+    /// From base64 with the alphabet for URLs.
     #[serde(rename = "Base64URL")]
     Base64Url,
-    /// Decoded from whichever of the two it is in, else taken as it is.
+    /// From base64 or base64url, whichever fits, else not at all.
     Auto,
 }
 
-/// What is read of a stored value.
+/// What Rekey reads of a stored value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum MetadataPolicy {
     /// The value.
@@ -226,11 +227,11 @@ pub struct VaultEngineSource {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "field::parameters")]
     pub parameters: BTreeMap<String, String>,
-    /// Share of the lifetime after which a lease is renewed or the value replaced, in percent. Default 67.
+    /// When Rekey renews a lease or replaces the value, in percent of its lifetime. Default 67.
     #[serde(default = "two_thirds")]
     #[schemars(range(min = 10, max = 95))]
     pub renew_at_percent: u32,
-    /// The old lease, when no consumer needs it any more: `Revoke` (default) it, or `Keep` it until its time is over.
+    /// What to do with the old lease when no consumer needs it any more: `Revoke` (default) it, or `Keep` it until it ends.
     #[serde(default)]
     pub on_replace: OnReplace,
 }
@@ -239,13 +240,13 @@ fn two_thirds() -> u32 {
     67
 }
 
-/// What becomes of a lease that was replaced.
+/// What to do with a lease that was replaced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum OnReplace {
-    /// It is revoked when no consumer needs it.
+    /// Revoke it when no consumer needs it.
     #[default]
     Revoke,
-    /// It ends by itself.
+    /// Let it end by itself.
     Keep,
 }
 

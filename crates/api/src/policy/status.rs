@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{field, is_unseen};
 
-/// What was observed of a policy, its Secret and its consumers.
+/// What Rekey saw of a policy, its Secret and its consumers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretPolicyStatus {
-    /// Generation of the spec that this status speaks of.
+    /// Generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::generation")]
     pub observed_generation: Option<i64>,
@@ -39,7 +39,7 @@ pub struct SecretPolicyStatus {
     /// When the published content changed last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_change_time: Option<Time>,
-    /// When the value is rotated next, by the policy's `RotationSchedule` or by its source.
+    /// When the policy's `RotationSchedule`, or its source, rotates the value next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::future_time")]
     pub next_rotation_time: Option<String>,
@@ -58,25 +58,25 @@ pub struct SecretPolicyStatus {
     #[schemars(length(max = crate::bounds::STATUS_HISTORY))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub history: Vec<PolicyHistory>,
-    /// Revisions whose credential is retired: they are not published again, whoever asks.
+    /// Revisions whose credential is retired: Rekey does not publish them again, even on request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = crate::bounds::DEAD_REVISIONS), inner(length(max = 256)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub dead_revisions: Vec<String>,
-    /// The revision that consumers are held on by a deliberate act; absent when nothing is held.
+    /// The revision on which Rekey or you deliberately hold consumers; absent when nothing is held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Held>,
-    /// Requests by annotation that were handled last.
+    /// The requests by annotation that Rekey handled last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled: Option<LastHandled>,
-    /// Deprecated: the earlier place of `lastHandled.sync`. It is read where that is absent, and not written any more.
+    /// Deprecated: the earlier place of `lastHandled.sync`. Rekey reads it where that is absent, and no longer writes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::token")]
     pub last_handled_sync: Option<String>,
 }
 
 impl SecretPolicyStatus {
-    /// Whether nobody has looked at the object yet: a request that stands on it may be one of another life of it.
+    /// Whether the operator has not looked at the object yet: a request on it may come from an earlier object of this name.
     #[must_use]
     pub fn is_unseen(&self) -> bool {
         is_unseen(self.observed_generation)
@@ -100,7 +100,7 @@ impl SecretPolicyStatus {
     }
 }
 
-/// What consumers are held on.
+/// The revision on which consumers are held.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Held {
@@ -120,7 +120,7 @@ pub enum HeldReason {
     RollbackTo,
 }
 
-/// Requests by annotation that were handled last.
+/// The requests by annotation that Rekey handled last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LastHandled {
@@ -171,7 +171,7 @@ pub struct PublishedRotation {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConsumersStatus {
-    /// Current and all consumers, for example `3/3`.
+    /// How many consumers are current, of how many, for example `3/3`.
     #[schemars(length(max = 32))]
     pub summary: String,
     /// How many there are.
@@ -186,7 +186,7 @@ pub struct ConsumersStatus {
     /// How many did not become healthy on it.
     #[schemars(schema_with = "field::count")]
     pub failed: u32,
-    /// How many were seen for the first time, so that nobody knows which revision they run on.
+    /// How many Rekey saw for the first time, so that nobody knows which revision they run on.
     #[serde(default)]
     #[schemars(schema_with = "field::count")]
     pub assumed: u32,
@@ -210,14 +210,14 @@ pub struct ConsumerStatus {
     /// Name of the workload.
     #[schemars(length(max = crate::bounds::NAME))]
     pub name: String,
-    /// How far it is.
+    /// How far it is on the way to the published revision.
     pub state: ConsumerState,
     /// In which forms it consumes the Secret.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub how: Vec<ConsumeForm>,
-    /// How many of its pods hold what, as far as that was looked at.
+    /// How many of its pods hold which revision, as far as Rekey looked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods: Option<PodCounts>,
     /// Why it is not current.
@@ -236,7 +236,7 @@ pub struct PodCounts {
     /// Those that hold an earlier one.
     #[schemars(schema_with = "field::count")]
     pub old: u32,
-    /// Those of which that cannot be told.
+    /// Those that may hold either.
     #[schemars(schema_with = "field::count")]
     pub unknown: u32,
 }
@@ -246,17 +246,17 @@ pub struct PodCounts {
 pub enum ConsumerState {
     /// Its pods hold the published revision and are healthy.
     Current,
-    /// Its pods hold an earlier revision; its turn has not come.
+    /// Its pods hold an earlier revision; it waits for its turn, or because another consumer has failed.
     Outdated,
-    /// It was restarted and is not healthy yet.
+    /// Rekey restarted it, and it is not healthy yet.
     Progressing,
     /// It did not become healthy before the deadline.
     Failed,
-    /// Seen for the first time: not restarted, and not proven to be current either.
+    /// Rekey saw it for the first time: it did not restart it, and cannot prove that it is current.
     Assumed,
-    /// Not restarted on purpose: paused, `restart: Never`, a bare pod.
+    /// Rekey does not restart it, on purpose: paused, `restart: Never`, a bare pod.
     Held,
-    /// What its pods hold cannot be told.
+    /// Rekey cannot tell what its pods hold.
     Unknown,
 }
 
@@ -279,7 +279,7 @@ pub enum ConsumeForm {
     ImagePull,
     /// The certificate of an Ingress or Gateway.
     Tls,
-    /// Named in the policy, without a reference.
+    /// None that can be seen: the policy names the workload.
     Named,
 }
 
@@ -301,16 +301,16 @@ pub struct PolicyHistory {
 pub enum ChangeReason {
     /// The Secret did not exist.
     Created,
-    /// A Secret of somebody else was taken over with consent.
+    /// Rekey took over a Secret of another tool, with consent.
     Adopted,
     /// The source has another value.
     SourceChanged,
-    /// The spec makes other content of the same value.
+    /// The spec now makes other content of the same value.
     SpecChanged,
     /// A rotation made a new value.
     Rotated,
-    /// A lease or certificate was replaced ahead of its end.
+    /// Rekey replaced a lease or certificate before its end.
     Renewed,
-    /// The previous value was published again.
+    /// Rekey published the previous value again.
     RolledBack,
 }

@@ -26,40 +26,40 @@ pub struct Target {
     )
     .message("target.type: use Opaque, kubernetes.io/dockercfg, dockerconfigjson, basic-auth, ssh-auth or tls, or a type outside kubernetes.io; service account and bootstrap tokens are refused"))]
     pub secret_type: Option<String>,
-    /// `Owner` (default): the whole Secret is the policy's. `Merge`: the policy writes its keys into somebody else's Secret, which must
-    /// consent by the annotation `rekey.dev/adopt-by`. Of no effect with `source.existing`.
+    /// `Owner` (default): the whole Secret belongs to the policy. `Merge`: the policy writes its keys into a Secret of another tool, whose
+    /// owner must consent by the annotation `rekey.dev/adopt-by`. No effect with `source.existing`.
     #[serde(default)]
     pub ownership: Ownership,
-    /// Metadata and data made from the values that were read.
+    /// Metadata and data that templates make from the values that Rekey read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<Template>,
-    /// What becomes of the Secret when the policy is deleted: `Delete` (default, by ownerReference) or `Retain`.
+    /// What happens to the Secret when you delete the policy: `Delete` (default, by ownerReference) or `Retain`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "OnPolicyDelete")] // keeps the description of the field
     pub on_policy_delete: Option<OnPolicyDelete>,
 }
 
-/// Whose Secret it is.
+/// Whom the Secret belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Ownership {
-    /// The policy's.
+    /// The policy.
     #[default]
     Owner,
-    /// Somebody else's; the policy writes its own keys only.
+    /// Another tool; the policy writes its own keys only.
     Merge,
 }
 
-/// What becomes of the Secret when the policy goes.
+/// What happens to the Secret when you delete the policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum OnPolicyDelete {
-    /// It is deleted.
+    /// Kubernetes deletes it.
     #[default]
     Delete,
     /// It stays.
     Retain,
 }
 
-/// Metadata and data of the Secret. Values are Go templates with the values that were read as fields, `{{ .username }}`.
+/// Metadata and data of the Secret. Each entry is a Go template; the values that Rekey read are its fields, `{{ .username }}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!(has(self.mergePolicy) && has(self.include) && self.mergePolicy == 'Merge' && self.include == 'Replace')")
@@ -72,7 +72,7 @@ pub struct Template {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "field::template_data")]
     pub data: BTreeMap<String, String>,
-    /// Further templates, in this order: a later one counts over an earlier one, and `data` and `metadata` over both.
+    /// More templates, in this order: a later one overwrites an earlier one, and `data` and `metadata` overwrite both.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
     #[x_kube(
@@ -83,31 +83,32 @@ pub struct Template {
         .message("template.from: two entries become the same key; give each another `as`")
     )]
     pub from: Vec<TemplateFrom>,
-    /// `Replace`: the Secret has the templated values only. `Merge`: those that were read, too. Default `Replace` for the sources `remote`
-    /// and `vaultEngine` when `data` is set or an entry of `from` makes data, else `Merge`; values that are generated are always kept.
+    /// `Replace`: the Secret has the templated values only. `Merge`: it also has the values that Rekey read. Default `Replace` for the
+    /// sources `remote` and `vaultEngine` when `data` is set or an entry of `from` makes data, else `Merge`. Rekey always keeps generated
+    /// values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "MergePolicy")] // keeps the description of the field
     pub merge_policy: Option<MergePolicy>,
-    /// Deprecated: the earlier name of `mergePolicy`, with the same choices `Merge` and `Replace`. It counts where `mergePolicy` is
+    /// Deprecated: the earlier name of `mergePolicy`, with the same choices `Merge` and `Replace`. Rekey reads it where `mergePolicy` is
     /// absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Include")] // keeps the description of the field
     pub include: Option<Include>,
 }
 
-/// Which values the Secret has beside the templated ones.
+/// Which values the Secret has besides the templated ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum MergePolicy {
     /// None.
     Replace,
-    /// Those that were read, too.
+    /// Those that Rekey read.
     Merge,
 }
 
 /// The earlier form of [`MergePolicy`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Include {
-    /// Those that were read, too.
+    /// Those that Rekey read.
     Merge,
     /// None.
     Replace,
@@ -117,20 +118,20 @@ pub enum Include {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TemplateMetadata {
-    /// Labels; their values may be templates. Those under `rekey.dev/` and `app.kubernetes.io/managed-by` are refused. What a template
-    /// makes of a secret value is shown by tools that hide the data of a Secret, and kept in audit logs.
+    /// Labels; their values may be templates. Rekey refuses those under `rekey.dev/` and `app.kubernetes.io/managed-by`. A label that a
+    /// template makes of a secret value is visible: tools that hide the data of a Secret show it, and audit logs keep it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "field::secret_labels")]
     pub labels: BTreeMap<String, String>,
-    /// Annotations; their values may be templates. Those under `kubernetes.io/` and `rekey.dev/` are refused. What a template makes of a
-    /// secret value is shown by tools that hide the data of a Secret, and kept in audit logs.
+    /// Annotations; their values may be templates. Rekey refuses those under `kubernetes.io/` and `rekey.dev/`. An annotation that a
+    /// template makes of a secret value is visible: tools that hide the data of a Secret show it, and audit logs keep it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "field::secret_annotations")]
     pub annotations: BTreeMap<String, String>,
 }
 
-/// A further template. Exactly one of `configMapRef`, `secretRef`, `literal` is set. The list is atomic, so its schema has
-/// no defaults: what is left out has its default where it is read.
+/// One more template. Exactly one of `configMapRef`, `secretRef`, `literal` is set. The list is atomic, so its schema has
+/// no defaults: Rekey applies them when it reads an entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -145,7 +146,7 @@ pub struct TemplateFrom {
     /// A `ConfigMap` and its key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_ref: Option<ConfigMapKeyRef>,
-    /// A Secret and its key. If it carries the annotation `rekey.dev/usable-by`, this policy must be named there, as
+    /// A Secret and its key. If the Secret has the annotation `rekey.dev/usable-by`, that must name this policy, as
     /// `SecretPolicy/orders-db`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretKeyRef>,
@@ -153,16 +154,16 @@ pub struct TemplateFrom {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 65536))]
     pub literal: Option<String>,
-    /// Key of the Secret that the rendered text becomes, or name of the label or annotation with `into`.
+    /// Key of the Secret that gets the rendered text; with `into`, name of the label or annotation.
     #[serde(default, rename = "as", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::templated_name")]
     pub name: Option<String>,
     /// `Value` (default): the rendered text is one value. `KeysAndValues`: it is a YAML mapping of keys and values; each value is the text
-    /// that stands there, also where YAML reads a number or a truth value.
+    /// as written, also where YAML reads a number or a boolean.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "TemplateYields")] // keeps the description of the field
     pub yields: Option<TemplateYields>,
-    /// Where it goes: `Data` (default), `Labels` or `Annotations`, under the rules of `metadata`.
+    /// Where it goes: `Data` (default), `Labels` or `Annotations`. The rules of `metadata` apply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "TemplateInto")] // keeps the description of the field
     pub into: Option<TemplateInto>,

@@ -17,12 +17,12 @@ pub struct AwsProvider {
     /// Region, for example `eu-west-1`.
     #[schemars(length(min = 1, max = 32), regex(pattern = r"^[a-z]{2,6}(-[a-z0-9]+)+$"))]
     pub region: String,
-    /// Address to use instead of the service's own, for example a VPC endpoint. No user information, no query. Plain http is refused
-    /// unless the operator runs with `--allow-insecure-stores`.
+    /// Address to use instead of the service's own, for example a VPC endpoint. It has no user information and no query. Rekey refuses
+    /// plain http unless the operator runs with `--allow-insecure-stores`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::url")]
     pub endpoint: Option<String>,
-    /// Role to assume after login. Default none.
+    /// Role to assume after the login. Default none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<AwsRole>,
     /// How to log in: exactly one of `secretRef`, `serviceAccountRef`. Absent: the operator's own credentials, which only a

@@ -15,8 +15,8 @@ use crate::reference::{CaBundleRef, SecretKeyRef, SecretKeySource, ServiceAccoun
 #[x_kube(validation = Rule::new("!(has(self.caBundle) && has(self.caBundleRef))")
     .message("vault: set at most one of caBundle, caBundleRef"))]
 pub struct VaultProvider {
-    /// Address of the server, for example `https://vault.infra:8200`. No user information, no query. Plain http is refused unless the
-    /// operator runs with `--allow-insecure-stores`.
+    /// Address of the server, for example `https://vault.infra:8200`. It has no user information and no query. Rekey refuses plain http
+    /// unless the operator runs with `--allow-insecure-stores`.
     #[schemars(schema_with = "field::url")]
     pub server: String,
     /// Vault or `OpenBao` namespace to work in, for example `team-shop`. Default the root namespace. (Not a Kubernetes namespace.)
@@ -27,8 +27,8 @@ pub struct VaultProvider {
     #[serde(default = "secret")]
     #[schemars(schema_with = "field::vault_path")]
     pub mount: String,
-    /// Version of the key-value engine: `V1` or `V2` (default). With `V1`, a write of a rotation cannot see what somebody else writes at
-    /// the same moment.
+    /// Version of the key-value engine: `V1` or `V2` (default). With `V1`, a rotation cannot see what another client writes at the same
+    /// moment.
     #[serde(default)]
     pub kv_version: KvVersion,
     /// Certificates to trust, PEM in base64. Default the system's.
@@ -67,7 +67,7 @@ pub struct VaultAuth {
     /// Kubernetes auth method: Vault asks the API server whether the `ServiceAccount`'s token is genuine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<KubernetesAuth>,
-    /// A token from a Secret. It is renewed at two thirds of its ttl, if the server allows that.
+    /// A token from a Secret. Rekey renews it at two thirds of its ttl, if the server allows that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<SecretKeySource>,
     /// `AppRole` auth method.
@@ -115,7 +115,7 @@ pub struct KubernetesAuth {
     /// Role to log in to.
     #[schemars(schema_with = "field::property")]
     pub role: String,
-    /// The `ServiceAccount` whose token is shown.
+    /// The `ServiceAccount` whose token Rekey shows to Vault.
     pub service_account_ref: ServiceAccountRef,
 }
 
@@ -153,7 +153,7 @@ pub struct JwtAuth {
     /// Role to log in to.
     #[schemars(schema_with = "field::property")]
     pub role: String,
-    /// The `ServiceAccount` whose token is shown.
+    /// The `ServiceAccount` whose token Rekey shows to Vault.
     pub service_account_ref: ServiceAccountRef,
 }
 

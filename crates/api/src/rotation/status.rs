@@ -1,4 +1,4 @@
-//! What is known about a schedule and its rotations.
+//! What Rekey knows about a schedule and its rotations.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{field, is_unseen};
 
-/// What was observed of a schedule.
+/// What Rekey saw of a schedule.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RotationScheduleStatus {
-    /// Generation of the spec that this status speaks of.
+    /// Generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::generation")]
     pub observed_generation: Option<i64>,
@@ -34,7 +34,7 @@ pub struct RotationScheduleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::future_time")]
     pub next_rotation_time: Option<String>,
-    /// Value of `rekey.dev/rotate-requested` that was handled last.
+    /// Value of `rekey.dev/rotate-requested` that Rekey handled last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::token")]
     pub last_handled_rotate: Option<String>,
@@ -49,14 +49,14 @@ pub struct RotationScheduleStatus {
 }
 
 impl RotationScheduleStatus {
-    /// Whether nobody has looked at the object yet: a request that stands on it may be one of another life of it.
+    /// Whether the operator has not looked at the object yet: a request on it may come from an earlier object of this name.
     #[must_use]
     pub fn is_unseen(&self) -> bool {
         is_unseen(self.observed_generation)
     }
 }
 
-/// The open rotation. A copy for people and for the policy: what a step relies on is read afresh.
+/// The open rotation. A copy for people and for the policy: Rekey reads again what a step relies on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RotationProgress {
@@ -70,17 +70,17 @@ pub struct RotationProgress {
     /// When the step in progress started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step_started_at: Option<Time>,
-    /// How often the step in progress was tried.
+    /// How often Rekey has tried the step in progress.
     #[serde(default)]
     #[schemars(schema_with = "field::count")]
     pub attempts: u32,
-    /// When the step is tried again, after a failure.
+    /// When Rekey retries the step, after a failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::future_time")]
     pub next_attempt_time: Option<String>,
-    /// Why the rotation was started.
+    /// Why the rotation started.
     pub reason: RotationReason,
-    /// Who asked for it: the field manager that set the annotation. Absent when the schedule did.
+    /// Who requested it: the field manager that set the annotation. Absent when the schedule started it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::token")]
     pub requested_by: Option<String>,
@@ -88,11 +88,11 @@ pub struct RotationProgress {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::message")]
     pub message: Option<String>,
-    /// Key in the store that gets the new value: the policy reads it at once when `version` is set.
+    /// Key in the store that gets the new value. When `version` is set, the policy reads it at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = crate::bounds::REMOTE_KEY))]
     pub key: Option<String>,
-    /// Version of the key that holds the new value, set when it is the store's current one.
+    /// Version of the key that holds the new value, set when it is the store's current version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::token")]
     pub version: Option<String>,
@@ -105,39 +105,39 @@ pub struct RotationProgress {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::token")]
     pub digest: Option<String>,
-    /// Revision with the credential that goes; the policy acknowledges its end in `deadRevisions` before the credential is retired.
+    /// Revision with the old credential. Before Rekey retires the credential, the policy acknowledges that in `deadRevisions`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::token")]
     pub retiring_revision: Option<String>,
-    /// Steps so far, the first first.
+    /// Steps so far, the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = crate::bounds::ROTATION_STEPS))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub steps: Vec<RotationStepRecord>,
 }
 
-/// A step of a rotation. It is complete only when its effect was observed.
+/// A step of a rotation. It is complete only when Rekey has seen its effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum RotationStep {
-    /// The new value is made and recorded, and lives nowhere yet.
+    /// Rekey makes the new value and records it; nothing uses it yet.
     Preparing,
-    /// The target system gets the new value.
+    /// Rekey gives the new value to the target system.
     Applying,
-    /// The operator logs in with it.
+    /// Rekey logs in with it.
     Verifying,
-    /// The store gets it, and the policy publishes it.
+    /// Rekey writes it to the store, and the policy publishes it.
     Publishing,
     /// Consumers move to it.
     RollingOut,
-    /// Nothing uses the old value any more; the grace runs.
+    /// Rekey checks that no pod uses the old value any more, and waits `retireAfter` where there is something to retire.
     Settling,
-    /// The old value is taken out of use.
+    /// Rekey retires the old value.
     Retiring,
     /// Waits for an approval.
     AwaitingApproval,
     /// Waits for a window.
     AwaitingWindow,
-    /// Waits for somebody: the next step is not known to be safe.
+    /// Waits for you: Rekey does not know that the next step is safe.
     Held,
     /// The old value is back in consumers, Secret and store.
     RolledBack,
@@ -179,7 +179,7 @@ pub struct RotationStepRecord {
     pub started_at: Time,
 }
 
-/// Why a rotation was started.
+/// Why a rotation started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum RotationReason {
     /// It was due.
@@ -188,9 +188,9 @@ pub enum RotationReason {
     CatchUp,
     /// The schedule was created with `rotateOnCreate`.
     Created,
-    /// Somebody asked for it.
+    /// A user requested it.
     Requested,
-    /// Somebody asked for it since the value leaked.
+    /// A user requested it because the value leaked.
     Leaked,
     /// The value was about to expire.
     Expiry,
@@ -205,9 +205,9 @@ pub struct RotationHistory {
     /// Id of the rotation (`UUIDv7`).
     #[schemars(schema_with = "field::token")]
     pub id: String,
-    /// Why it was started.
+    /// Why it started.
     pub reason: RotationReason,
-    /// Who asked for it: the field manager that set the annotation. Absent when the schedule did.
+    /// Who requested it: the field manager that set the annotation. Absent when the schedule started it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::token")]
     pub requested_by: Option<String>,
@@ -218,11 +218,11 @@ pub struct RotationHistory {
     pub finished_at: Option<Time>,
     /// How it ended.
     pub outcome: RotationOutcome,
-    /// What there is to say about the outcome.
+    /// More about the outcome.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::message")]
     pub message: Option<String>,
-    /// Its steps, the first first.
+    /// Its steps, the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = crate::bounds::ROTATION_STEPS))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
@@ -238,7 +238,7 @@ pub enum RotationOutcome {
     RolledBack,
     /// A newer rotation took over.
     Superseded,
-    /// Given up before anything was changed.
+    /// Rekey gave it up before it changed anything.
     Abandoned,
     /// Retries are used up.
     Failed,

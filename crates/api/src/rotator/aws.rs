@@ -43,6 +43,6 @@ impl Default for AwsAccessKeyProperties {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AwsRotationRotator {
-    /// `Request`: the schedule asks Secrets Manager to rotate. `Follow`: Secrets Manager rotates when it wants to; no schedule.
+    /// `Request`: the schedule asks Secrets Manager to rotate. `Follow`: Secrets Manager decides when; set no schedule.
     pub mode: FollowMode,
 }

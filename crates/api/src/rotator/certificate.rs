@@ -17,11 +17,11 @@ use crate::reference::{SecretSource, StoreRef};
 pub struct CertificateRotator {
     /// Who signs. Exactly one of `ca`, `vaultPki`.
     pub issuer: CertificateIssuer,
-    /// Common name of the subject. Servers are checked by `dnsNames`.
+    /// Common name of the subject. Clients check a server by `dnsNames`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub common_name: Option<String>,
-    /// DNS names the certificate is for; `*.` may lead.
+    /// DNS names that the certificate is for; a name may start with `*.`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 100),
@@ -39,7 +39,7 @@ pub struct CertificateRotator {
     /// Algorithm of the key: `EcdsaP256` (default), `EcdsaP384`, `Ed25519`, `Rsa2048` or `Rsa4096`.
     #[serde(default)]
     pub key_algorithm: KeyAlgorithm,
-    /// Servers that must show the new certificate before the old one counts as retired.
+    /// Servers that must present the new certificate before the old one counts as retired.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = crate::bounds::ENDPOINTS))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["host".to_owned(), "port".to_owned()]))]

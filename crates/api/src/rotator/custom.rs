@@ -12,7 +12,7 @@ use crate::reference::{CaBundleRef, LocalRef, SecretKeySource, SecretSource};
 /// Whether the old credential works beside the new one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Overlap {
-    /// It does not: cut-over, recovery only forward.
+    /// It does not: the new one replaces it at once, and there is no way back.
     #[default]
     None,
     /// It does, until it is retired.
@@ -43,8 +43,8 @@ fn ten_minutes() -> GoDuration {
 #[x_kube(validation = Rule::new("!(has(self.caBundle) && has(self.caBundleRef))")
     .message("webhook: set at most one of caBundle, caBundleRef"))]
 pub struct WebhookRotator {
-    /// Address of the service, for example `https://rotate.infra/orders`. No user information, no query. Plain http is refused unless
-    /// the operator runs with `--allow-insecure-stores`.
+    /// Address of the service, for example `https://rotate.infra/orders`. It has no user information and no query. Rekey refuses plain http
+    /// unless the operator runs with `--allow-insecure-stores`.
     #[schemars(schema_with = "field::url")]
     pub url: String,
     /// Signs each request with a shared key.

@@ -10,8 +10,8 @@ use crate::field;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GenerateRotator {
-    /// One generated value per property of the object at `writeTo`. Absent when the policy's source is `generated`: its fields count.
-    /// Not supported yet: to leave it out.
+    /// One generated value per property of the object at `writeTo`. Leave it out when the policy's source is `generated`: then the fields
+    /// of the policy count. Not supported yet: leaving it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = crate::bounds::PROPERTIES))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["property".to_owned()]))]
@@ -36,11 +36,11 @@ pub struct PasswordSpec {
     /// Number of characters. Default 32.
     #[schemars(range(min = 8, max = 4096))]
     pub length: u32,
-    /// Characters that must not occur, for example `"@/\`.
+    /// Characters that the password must not have, for example `"@/\`.
     #[serde(skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 128))]
     pub exclude: String,
-    /// Classes of characters to choose from; at least one character of each occurs. Default `Lowercase`, `Uppercase`, `Digits` and
+    /// Classes of characters to choose from; the password has at least one character of each. Default `Lowercase`, `Uppercase`, `Digits` and
     /// `Punctuation`.
     #[schemars(length(min = 1, max = 4), extend("x-kubernetes-list-type" = "set"))]
     pub classes: Vec<CharacterClass>,

@@ -8,7 +8,7 @@ use super::{Endpoint, LoginProperties};
 use crate::field;
 use crate::reference::{LocalRef, Tls};
 
-/// Rotates users of a `MySQL` or `MariaDB` server. All connection facts come from here, never from a stored value.
+/// Rotates users of a `MySQL` or `MariaDB` server. Rekey takes the address and everything else about the connection from here, never from a stored value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MysqlRotator {
@@ -28,7 +28,7 @@ pub struct MysqlRotator {
     /// How the connection is protected. Default `VerifyFull` with the system's certificates.
     #[serde(default)]
     pub tls: Tls,
-    /// The users that are rotated. Exactly one of `alternating`, `single`.
+    /// The users to rotate. Exactly one of `alternating`, `single`.
     pub users: MysqlUsers,
     /// Other addresses where a new login must work: replicas, poolers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -50,10 +50,10 @@ fn port() -> u16 {
 #[x_kube(validation = Rule::new("[has(self.alternating), has(self.single)].exists_one(set, set)")
     .message("mysql.users: set exactly one of alternating, single"))]
 pub struct MysqlUsers {
-    /// Two users take turns: both logins work while consumers move, no gap.
+    /// Two users take turns: both logins work while consumers move, so there is no gap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alternating: Option<MysqlAlternatingUsers>,
-    /// One user whose password is replaced: between the change and the restart a consumer cannot log in.
+    /// One user whose password Rekey replaces: between the change and its restart a consumer cannot log in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub single: Option<MysqlSingleUser>,
 }
@@ -70,7 +70,7 @@ pub struct MysqlAlternatingUsers {
     /// The other user.
     #[schemars(schema_with = "field::mysql_user")]
     pub second: String,
-    /// The user of today, if it is neither `first` nor `second`.
+    /// The user that is in use today, if it is neither `first` nor `second`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::mysql_user")]
     pub from: Option<String>,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::field;
 use crate::reference::{LocalRef, Tls};
 
-/// Rotates the password of one user: the new one is added, consumers move, the old one is removed.
+/// Rotates the password of one user: Rekey adds the new password, moves the consumers, and removes the old password.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RedisRotator {
@@ -22,7 +22,7 @@ pub struct RedisRotator {
     /// How the connection is protected. Default `VerifyFull` with the system's certificates.
     #[serde(default)]
     pub tls: Tls,
-    /// The user whose password is rotated.
+    /// The user whose password Rekey rotates.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Za-z0-9_][-A-Za-z0-9_.]*$"))]
     pub user: String,
     /// Property of the stored value that holds the password. Default `password`.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::field;
 
-/// Makes SSH key pairs. Servers learn the public keys from the stored value, which holds the old and the new one while consumers move.
+/// Makes SSH key pairs. Servers learn the public keys from the stored value, which holds the old and the new key while consumers move.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SshKeyPairRotator {
@@ -20,7 +20,7 @@ pub struct SshKeyPairRotator {
     /// Properties of the stored value that hold the keys.
     #[serde(default)]
     pub properties: SshKeyPairProperties,
-    /// Servers where a login with the new key must work before the old one goes.
+    /// Servers where a login with the new key must work before Rekey retires the old one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = crate::bounds::ENDPOINTS))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["host".to_owned(), "port".to_owned(), "user".to_owned()]))]

@@ -17,7 +17,7 @@ pub struct VaultStaticRoleRotator {
     /// Name of the static role.
     #[schemars(schema_with = "field::property")]
     pub role: String,
-    /// `Request`: the schedule asks Vault to rotate. `Follow`: Vault rotates when it wants to; no schedule.
+    /// `Request`: the schedule asks Vault to rotate. `Follow`: Vault decides when; set no schedule.
     pub mode: FollowMode,
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::field;
 
-/// Lets some namespaces use some keys of the store, and some engines beside it.
+/// Lets some namespaces use some keys of the store, and some other Vault engines.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(
@@ -17,8 +17,8 @@ use crate::field;
 pub struct Grant {
     /// Which namespaces: those named, and those the selector selects.
     pub namespaces: GrantNamespaces,
-    /// Which keys of the store's own mount, as globs, for example `shop/*`: `*` stands for any characters, `/` among them, and every
-    /// other character for itself. The whole key has to fit. A key never opens an engine.
+    /// Which keys of the store's own mount, as globs, for example `shop/*`: `*` stands for any characters, also `/`, and every other
+    /// character for itself. A glob must match the whole key. A key never opens an engine.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 2048)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
@@ -29,7 +29,7 @@ pub struct Grant {
     #[schemars(length(max = 64), inner(length(min = 1, max = 2048)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub engine_paths: Vec<String>,
-    /// What may be done with them: `Read`, `Write`. A rotation needs both. A request to an engine needs `Read`; with `method: Post` it
+    /// What these namespaces may do: `Read`, `Write`. A rotation needs both. A request to an engine needs `Read`; with `method: Post` it
     /// needs `Write` and a store whose `access` is `ReadWrite`.
     #[schemars(length(min = 1, max = 2))]
     #[x_kube(merge_strategy = ListMerge::Set)]
@@ -53,7 +53,7 @@ pub struct GrantNamespaces {
     #[schemars(length(max = 256), inner(length(min = 1, max = 63), regex(pattern = field::NAMESPACE_NAME)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub names: Vec<String>,
-    /// Selects namespaces by their labels. An empty selector is refused. Whoever may label a namespace decides here.
+    /// Selects namespaces by their labels. An empty selector is refused. Whoever may label a namespace can give it this grant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::label_selector")]
     pub selector: Option<LabelSelector>,

@@ -56,7 +56,7 @@ pub fn contradictions(object: &SecretPolicy, source: &Source, hold: Hold) -> Res
     match source {
         Source::Existing if template.is_some() => Err(SpecError::field(
             "spec.target.template",
-            "remove it; with source.existing somebody else makes the Secret",
+            "remove it; with source.existing another tool makes the Secret",
         )),
         Source::Generated(recipes) => {
             match recipes.keys().find(|name| template.is_some_and(|template| templated(template, name))) {
