@@ -117,7 +117,7 @@ words! {
         PolicyNotReady,
         /// The Secret that another tool makes does not exist.
         SecretNotFound,
-        /// The Secret is being deleted; Rekey makes it anew when it is gone.
+        /// The Secret is being deleted; Rekey makes it again when it is gone.
         SecretTerminating,
         /// Other policies take so much of the operator's memory or time at the moment that this one waits.
         OperatorBusy,
