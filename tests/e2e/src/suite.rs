@@ -3,7 +3,7 @@
 
 use std::{future::Future, pin::Pin, process::ExitCode, sync::Arc};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::{runtime::Runtime, sync::OnceCell};
 
@@ -18,6 +18,14 @@ pub struct Test {
     run: Run,
 }
 
+/// The tests that these functions are, each called by its path: a test has one name. `make; paths` makes something else than
+/// a [`Test`] of each name and function.
+#[macro_export]
+macro_rules! tests {
+    ($make:path; $($run:path),+ $(,)?) => { vec![$($make(stringify!($run), $run)),+] };
+    ($($run:path),+ $(,)?) => { $crate::tests![$crate::suite::test; $($run),+] };
+}
+
 /// Makes a test of an async function.
 pub fn test<F, R>(name: &'static str, run: F) -> Test
 where
@@ -25,6 +33,11 @@ where
     R: Future<Output = Result<()>> + 'static,
 {
     Test { name, run: Box::new(move |world| Box::pin(run(world))) }
+}
+
+/// A test that makes its own surroundings, for a target whose tests share no world.
+pub fn trial(name: &str, test: impl FnOnce() -> Result<()> + Send + 'static) -> Trial {
+    Trial::test(name, move || test().map_err(|error| Failed::from(format!("{error:?}"))))
 }
 
 /// Runs the tests in one world, which is started by the first that needs it.
@@ -52,11 +65,10 @@ fn run(arguments: &Arguments, node: bool, tests: Vec<Test>) -> Result<ExitCode> 
         .into_iter()
         .map(|test| {
             let (runtime, world) = (Arc::clone(&runtime), Arc::clone(&world));
-            Trial::test(test.name, move || {
+            trial(test.name, move || {
                 runtime.block_on(async {
                     let world = world.get_or_try_init(|| async { World::start(node).await.map(Arc::new) }).await;
-                    let world = world.map_err(|error| Failed::from(format!("the world did not start: {error:?}")))?;
-                    (test.run)(Arc::clone(world)).await.map_err(|error| Failed::from(format!("{error:?}")))
+                    (test.run)(Arc::clone(world.context("the world did not start")?)).await
                 })
             })
         })

@@ -19,7 +19,7 @@ use rekey_e2e::{
     kubectl::{headings, kubectl},
     operator::binary,
     shipped::every_document,
-    suite,
+    suite, tests,
 };
 use rekey_testkit::checkout::repository;
 use serde_json::{Value, json};
@@ -34,13 +34,13 @@ const KINDS: [(&str, &str); 4] = [
 fn main() -> Result<ExitCode> {
     suite::main(
         false,
-        vec![
-            suite::test("every_case_is_accepted_or_refused_by_the_api_server", every_case),
-            suite::test("the_binary_prints_the_definitions_that_are_installed", definitions),
-            suite::test("every_field_is_documented", every_field_is_documented),
-            suite::test("kubectl_explain_documents_the_fields", explain),
-            suite::test("kubectl_get_prints_the_columns", columns),
-            suite::test("two_who_apply_the_same_policy_do_not_conflict", applied_twice),
+        tests![
+            every_case_is_accepted_or_refused_by_the_api_server,
+            the_binary_prints_the_definitions_that_are_installed,
+            every_field_is_documented,
+            kubectl_explain_documents_the_fields,
+            kubectl_get_prints_the_columns,
+            two_who_apply_the_same_policy_do_not_conflict,
         ],
     )
 }
@@ -84,7 +84,7 @@ async fn verdict(client: &Client, case: &Case, namespace: &str) -> Result<Option
     Ok(said)
 }
 
-async fn every_case(world: Arc<World>) -> Result<()> {
+async fn every_case_is_accepted_or_refused_by_the_api_server(world: Arc<World>) -> Result<()> {
     let namespace = world.plane.namespace("cases").await?;
     let (mut wrong, mut accepted, mut refused) = (Vec::new(), 0, 0);
     for case in cases::all() {
@@ -108,7 +108,7 @@ async fn every_case(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
-async fn definitions(world: Arc<World>) -> Result<()> {
+async fn the_binary_prints_the_definitions_that_are_installed(world: Arc<World>) -> Result<()> {
     let printed = tokio::process::Command::new(binary()?).arg("crds").output().await?;
     ensure!(printed.status.success(), "rekey crds ended with {}", printed.status);
     let printed = every_document(&String::from_utf8(printed.stdout)?)?;
@@ -170,7 +170,7 @@ fn walk(path: &str, schema: &Value, fields: &mut usize, silent: &mut Vec<String>
     }
 }
 
-async fn explain(world: Arc<World>) -> Result<()> {
+async fn kubectl_explain_documents_the_fields(world: Arc<World>) -> Result<()> {
     let said = kubectl(&world, &["explain", "secretpolicy.spec.source.remote.data"]).await?;
     for text in ["secretKey", "remoteRef", "storeRef", "Key of the Secret", "Another store for this value"] {
         ensure!(said.contains(text), "no {text:?} in:\n{said}");
@@ -188,7 +188,7 @@ async fn explain(world: Arc<World>) -> Result<()> {
 }
 
 /// Server-side, with every list that is merged as a whole; and what the object is until somebody has looked at it.
-async fn applied_twice(world: Arc<World>) -> Result<()> {
+async fn two_who_apply_the_same_policy_do_not_conflict(world: Arc<World>) -> Result<()> {
     let namespace = world.plane.namespace("twice").await?;
     let policy = json!({
         "apiVersion": "rekey.dev/v1alpha1",
@@ -214,7 +214,7 @@ async fn applied_twice(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
-async fn columns(world: Arc<World>) -> Result<()> {
+async fn kubectl_get_prints_the_columns(world: Arc<World>) -> Result<()> {
     let namespace = world.plane.namespace("columns").await?;
     for case in cases::all().iter().filter(|case| case.refused.is_none() && case.title.ends_with("as it is")) {
         let mut object = case.object.clone();

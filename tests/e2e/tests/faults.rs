@@ -16,7 +16,7 @@ use rekey_e2e::{
     Scene, World,
     kill::{self, Rig, Scenario},
     mask::Mask,
-    suite,
+    suite, tests,
     wait::{until, until_equal},
     workloads::{Form, workload},
 };
@@ -31,17 +31,17 @@ fn main() -> Result<ExitCode> {
     suite::main_at_once(
         3,
         true,
-        vec![
-            suite::test("kill_9_at_any_write_of_a_sync_and_a_restart_ends_the_same", killed),
-            suite::test("an_api_server_that_is_away_during_a_change_is_caught_up_with", away),
-            suite::test("an_operator_that_starts_while_the_api_server_is_away_works_when_it_is_back", away_at_start),
-            suite::test("a_conflict_on_a_write_ends_the_same", conflict),
-            suite::test("watches_that_have_expired_lose_nothing", expired),
+        tests![
+            kill_9_at_any_write_of_a_sync_and_a_restart_ends_the_same,
+            an_api_server_that_is_away_during_a_change_is_caught_up_with,
+            an_operator_that_starts_while_the_api_server_is_away_works_when_it_is_back,
+            a_conflict_on_a_write_ends_the_same,
+            watches_that_have_expired_lose_nothing,
         ],
     )
 }
 
-async fn killed(world: Arc<World>) -> Result<()> {
+async fn kill_9_at_any_write_of_a_sync_and_a_restart_ends_the_same(world: Arc<World>) -> Result<()> {
     kill::prove(&world, &Change).await
 }
 
@@ -72,7 +72,7 @@ impl Scenario for Change {
 }
 
 /// Restarts are not prevented by the API server's absence, nor made twice.
-async fn away(world: Arc<World>) -> Result<()> {
+async fn an_api_server_that_is_away_during_a_change_is_caught_up_with(world: Arc<World>) -> Result<()> {
     let rig = Rig::new(&world, "away").await?;
     rig.start_ready().await?;
     put(&rig.scene, "one").await?;
@@ -90,7 +90,7 @@ async fn away(world: Arc<World>) -> Result<()> {
 }
 
 /// Nothing of a start is tried only once: the digest key, the lists, the identity.
-async fn away_at_start(world: Arc<World>) -> Result<()> {
+async fn an_operator_that_starts_while_the_api_server_is_away_works_when_it_is_back(world: Arc<World>) -> Result<()> {
     let rig = Rig::new(&world, "away-start").await?;
     rig.kubernetes.down();
     rig.start()?;
@@ -105,7 +105,7 @@ async fn away_at_start(world: Arc<World>) -> Result<()> {
     rig.alive()
 }
 
-async fn conflict(world: Arc<World>) -> Result<()> {
+async fn a_conflict_on_a_write_ends_the_same(world: Arc<World>) -> Result<()> {
     let undisturbed = conflicted(&world, None).await.context("undisturbed")?;
     for (number, write) in [(1, "/secrets/db"), (2, "/secretpolicies/db/status")] {
         let disturbed = conflicted(&world, Some((number, write))).await.with_context(|| write.to_owned())?;
@@ -150,7 +150,7 @@ async fn conflicted(world: &Arc<World>, refused: Option<(usize, &str)>) -> Resul
 }
 
 /// Both ways in which an API server can say that a watch is too old: what happened meanwhile is seen, once.
-async fn expired(world: Arc<World>) -> Result<()> {
+async fn watches_that_have_expired_lose_nothing(world: Arc<World>) -> Result<()> {
     let rig = Rig::new(&world, "expired").await?;
     rig.start_ready().await?;
     put(&rig.scene, "one").await?;

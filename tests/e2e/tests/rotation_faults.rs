@@ -12,7 +12,7 @@ use rekey_api::{RotationSchedule, SecretPolicy, names};
 use rekey_e2e::{
     Scene, World,
     kill::{self, Rig, Scenario},
-    suite,
+    suite, tests,
     wait::until,
     workloads::{Form, workload},
 };
@@ -23,18 +23,20 @@ const REST: Duration = Duration::from_secs(4);
 const OLD: &str = "the old password";
 
 fn main() -> Result<ExitCode> {
-    let tests = vec![
-        suite::test("kill_9_at_any_write_of_a_rotation_in_openbao_ends_the_same", killed_with_vault),
-        suite::test("kill_9_at_any_write_of_a_rotation_in_secrets_manager_ends_the_same", killed_with_aws),
-    ];
-    suite::main(true, tests)
+    suite::main(
+        true,
+        tests![
+            kill_9_at_any_write_of_a_rotation_in_openbao_ends_the_same,
+            kill_9_at_any_write_of_a_rotation_in_secrets_manager_ends_the_same,
+        ],
+    )
 }
 
-async fn killed_with_vault(world: Arc<World>) -> Result<()> {
+async fn kill_9_at_any_write_of_a_rotation_in_openbao_ends_the_same(world: Arc<World>) -> Result<()> {
     kill::prove(&world, &Rotation { store: "vault" }).await
 }
 
-async fn killed_with_aws(world: Arc<World>) -> Result<()> {
+async fn kill_9_at_any_write_of_a_rotation_in_secrets_manager_ends_the_same(world: Arc<World>) -> Result<()> {
     kill::prove(&world, &Rotation { store: "aws" }).await
 }
 

@@ -18,7 +18,7 @@ const FROM: [u8; 4] = [127, 0, 0, 2];
 /// How long they are held: longer than the health server allows a connection.
 const HELD: Duration = Duration::from_secs(12);
 
-pub async fn half_open(world: Arc<World>) -> Result<()> {
+pub async fn half_open_connections_keep_nobody_from_health_and_metrics(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "half-open").await?;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     let needed = u64::try_from(2 * CONNECTIONS + 1_000)?;

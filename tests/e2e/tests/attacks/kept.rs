@@ -17,7 +17,7 @@ const LASTING: Duration = Duration::from_secs(15);
 const TAKEN: f64 = 6.0;
 
 /// Published Secrets with a finalizer of another tool are deleted, and their policies come to their next round.
-pub async fn secrets(world: Arc<World>) -> Result<()> {
+pub async fn secrets_that_are_deleted_and_stay_stop_nobody(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "kept").await?;
     world.bao.put(&scene.key("db"), &json!({"password": "one"})).await?;
     let mut vigil = Vigil::start(&world, "kept", &[&scene], &[]).await?;

@@ -20,7 +20,7 @@ const AT_ONCE: usize = 1;
 const TAKEN: f64 = 110.0;
 
 /// Policies are watched also where the operator has no rights: anybody who may make one there could fill its memory.
-pub async fn annotations(world: Arc<World>) -> Result<()> {
+pub async fn annotations_of_policies_do_not_fill_the_memory(world: Arc<World>) -> Result<()> {
     let scene = Scene::closed(&world, "metadata").await?;
     let mut vigil = Vigil::start(&world, "metadata", &[&scene], &[]).await?;
     let process = vigil.operator.id();

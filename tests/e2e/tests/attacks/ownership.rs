@@ -59,7 +59,7 @@ async fn rotate(scene: &Scene, count: usize) -> Result<()> {
 }
 
 /// Secrets that look like pending ones in number, made before and while a rotation is open.
-pub async fn pending(world: Arc<World>) -> Result<()> {
+pub async fn forged_pending_secrets_stop_nobody(world: Arc<World>) -> Result<()> {
     let scene = Scene::closed(&world, "forger").await?;
     scene.open().await?;
     let mut vigil = Vigil::start(&world, "forger", &[&scene], &[]).await?;
@@ -104,7 +104,7 @@ pub async fn pending(world: Arc<World>) -> Result<()> {
 }
 
 /// Statuses that say what is not so, without end.
-pub async fn statuses(world: Arc<World>) -> Result<()> {
+pub async fn forged_statuses_stop_nobody(world: Arc<World>) -> Result<()> {
     let scene = Scene::closed(&world, "liar").await?;
     scene.open().await?;
     let mut vigil = Vigil::start(&world, "liar", &[&scene], &[]).await?;
@@ -143,7 +143,7 @@ pub async fn statuses(world: Arc<World>) -> Result<()> {
 }
 
 /// A store whose address moves without end: the credential goes to none that it was not meant for.
-pub async fn addresses(world: Arc<World>) -> Result<()> {
+pub async fn a_store_that_moves_takes_no_credential_with_it(world: Arc<World>) -> Result<()> {
     let scene = Scene::closed(&world, "mover").await?;
     scene.open().await?;
     let mut vigil = Vigil::start(&world, "mover", &[&scene], &[]).await?;

@@ -14,7 +14,7 @@ use tokio::time::sleep;
 const SYSTEM: &str = "rekey-system";
 
 /// Eight policies search a folder that holds more than the operator may use.
-pub async fn huge(world: Arc<World>) -> Result<()> {
+pub async fn a_search_for_more_than_the_memory_is_refused(world: Arc<World>) -> Result<()> {
     const KEYS: usize = 600;
     const POLICIES: usize = 8;
     let scene = Scene::new(&world, "huge").await?;
@@ -46,7 +46,7 @@ pub async fn huge(world: Arc<World>) -> Result<()> {
 }
 
 /// One namespace searches a shared store without end; another one uses the store, too.
-pub async fn flood(world: Arc<World>) -> Result<()> {
+pub async fn a_flood_of_searches_leaves_a_shared_store_to_others(world: Arc<World>) -> Result<()> {
     const POLICIES: usize = 12;
     const FOLDERS: usize = 15;
     let scene = Scene::new(&world, "flood").await?;

@@ -16,7 +16,7 @@ const SLOW: usize = 16;
 /// How long an end on request may take, with all of them on their way.
 const END: Duration = Duration::from_secs(5);
 
-pub async fn slow_templates(world: Arc<World>) -> Result<()> {
+pub async fn slow_templates_stop_nobody_else(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "rendering").await?;
     let key = scene.key("db");
     world.bao.put(&key, &json!({"password": "0"})).await?;

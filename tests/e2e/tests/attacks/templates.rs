@@ -26,7 +26,7 @@ async fn scene(world: &Arc<World>, name: &str) -> Result<Scene> {
 
 /// A chain of links, each one level of a parser that calls itself: 15 KB that ended the process, and again as often as it was
 /// started, also where the operator has no rights. It is no nesting, and renders; blocks inside of each other are refused.
-pub async fn chain(world: Arc<World>) -> Result<()> {
+pub async fn a_chain_of_else_if_is_refused_in_opened_and_closed_namespaces(world: Arc<World>) -> Result<()> {
     let closed = Scene::closed(&world, "chain-closed").await?;
     let opened = scene(&world, "chain-opened").await?;
     let chained = format!("{{{{if \"\"}}}}{}{{{{else}}}}end{{{{end}}}}", "{{else if not \"{{end\"}}".repeat(1_100));
@@ -57,7 +57,7 @@ pub async fn chain(world: Arc<World>) -> Result<()> {
 }
 
 /// Each template is small; what they print in all was kept until the last of them was done.
-pub async fn memory(world: Arc<World>) -> Result<()> {
+pub async fn many_templates_do_not_fill_the_memory(world: Arc<World>) -> Result<()> {
     let scene = scene(&world, "memory").await?;
     let mut vigil = Vigil::start(&world, "memory", &[&scene], &[]).await?;
     let templates = many(256, "{{ repeat 1000000 \"a\" }}");

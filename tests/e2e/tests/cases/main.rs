@@ -5,10 +5,7 @@ use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
 
 use anyhow::{Context as _, Result, ensure};
 use futures::{StreamExt as _, stream};
-use rekey_e2e::{
-    Scene, World,
-    suite::{self, test},
-};
+use rekey_e2e::{Scene, World, suite, tests};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -18,12 +15,20 @@ const AT_ONCE: usize = 16;
 fn main() -> Result<ExitCode> {
     suite::main(
         false,
-        vec![
-            test("templates_are_those_of_go", |world| run(world, include_str!("templates.yaml"))),
-            test("stored_values_arrive_as_they_are", |world| run(world, include_str!("values.yaml"))),
-            test("values_of_aws_arrive_as_they_are", |world| run(world, include_str!("aws.yaml"))),
-        ],
+        tests![templates_are_those_of_go, stored_values_arrive_as_they_are, values_of_aws_arrive_as_they_are],
     )
+}
+
+async fn templates_are_those_of_go(world: Arc<World>) -> Result<()> {
+    run(world, include_str!("templates.yaml")).await
+}
+
+async fn stored_values_arrive_as_they_are(world: Arc<World>) -> Result<()> {
+    run(world, include_str!("values.yaml")).await
+}
+
+async fn values_of_aws_arrive_as_they_are(world: Arc<World>) -> Result<()> {
+    run(world, include_str!("aws.yaml")).await
 }
 
 /// One case. Its id is the name of the policy.

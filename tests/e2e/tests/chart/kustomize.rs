@@ -33,7 +33,7 @@ fn sorted(mut objects: Vec<Value>) -> Vec<Value> {
 }
 
 /// The base with an image is the install file with that image.
-pub fn base() -> Result<()> {
+pub fn kustomize_makes_what_the_install_file_holds() -> Result<()> {
     let overlay = "resources: [HERE/base]\nimages:\n- name: registry.example.com/rekey\n  newName: ghcr.io/you/rekey\n  newTag: 1.2.3\n";
     let expected =
         shipped::file("install.yaml")?.replace("registry.example.com/rekey:0.1.0", "ghcr.io/you/rekey:1.2.3");
@@ -46,7 +46,7 @@ pub fn base() -> Result<()> {
 }
 
 /// Each component opens the namespace of the kustomization that names it, and no other one.
-pub fn components() -> Result<()> {
+pub fn a_component_opens_the_namespace_that_names_it() -> Result<()> {
     for (component, (name, role)) in
         ["namespace", "namespace-rollouts", "namespace-gateways"].into_iter().zip(shipped::NAMESPACE_ROLES)
     {

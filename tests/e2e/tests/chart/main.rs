@@ -7,28 +7,39 @@ mod life;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Result, ensure};
-use libtest_mimic::{Arguments, Failed, Trial};
-use rekey_testkit::{
-    checkout::repository,
-    helm::{Helms, helms},
-};
+use libtest_mimic::Arguments;
+use rekey_e2e::{suite, tests};
+use rekey_testkit::{checkout::repository, helm::helms};
 use tokio::runtime::Runtime;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let trials = vec![
-        trial("the_chart_holds_what_it_says_by_helm_3", |helms| checked(&helms.three)),
-        trial("the_chart_holds_what_it_says_by_helm_4", |helms| checked(&helms.four)),
-        trial("kustomize_makes_what_the_install_file_holds", |_| kustomize::base()),
-        trial("a_component_opens_the_namespace_that_names_it", |_| kustomize::components()),
-        trial("helm_3_installs_upgrades_goes_back_and_uninstalls", |helms| lived(&helms.three)),
-        trial("helm_4_installs_upgrades_goes_back_and_uninstalls", |helms| lived(&helms.four)),
+    let trials = tests![
+        suite::trial;
+        the_chart_holds_what_it_says_by_helm_3,
+        the_chart_holds_what_it_says_by_helm_4,
+        kustomize::kustomize_makes_what_the_install_file_holds,
+        kustomize::a_component_opens_the_namespace_that_names_it,
+        helm_3_installs_upgrades_goes_back_and_uninstalls,
+        helm_4_installs_upgrades_goes_back_and_uninstalls,
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-fn trial(name: &str, test: fn(Helms) -> Result<()>) -> Trial {
-    Trial::test(name, move || helms().and_then(test).map_err(|error| Failed::from(format!("{error:?}"))))
+fn the_chart_holds_what_it_says_by_helm_3() -> Result<()> {
+    checked(&helms()?.three)
+}
+
+fn the_chart_holds_what_it_says_by_helm_4() -> Result<()> {
+    checked(&helms()?.four)
+}
+
+fn helm_3_installs_upgrades_goes_back_and_uninstalls() -> Result<()> {
+    lived(&helms()?.three)
+}
+
+fn helm_4_installs_upgrades_goes_back_and_uninstalls() -> Result<()> {
+    lived(&helms()?.four)
 }
 
 /// Lint, refused values, the table of values, flags, definitions; and all that is made from the chart is as it was made last.

@@ -14,7 +14,7 @@ use super::installation::Installation;
 /// renewed, which they ask for each 2 s; the rest is for the lists, and the value.
 const WITHIN: Duration = Duration::from_secs(20);
 
-pub async fn killed(on: &Installation) -> Result<()> {
+pub async fn another_process_works_soon_after_the_leader_was_killed(on: &Installation) -> Result<()> {
     let shop = on.shop();
     let (leader, generation) = (on.leader().await?.name_any(), shop.generation("Deployment", "web").await?);
     let before = on.world.lease().await?.holder_identity.context("nobody leads")?;

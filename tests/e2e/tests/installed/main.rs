@@ -15,21 +15,37 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::Arguments;
+use rekey_e2e::{suite, tests};
 use rekey_testkit::network::Network;
 use tokio::runtime::Runtime;
 
 use self::{image::Image, installation::Installation};
 
-type Step = fn(&Installation) -> Pin<Box<dyn Future<Output = Result<()>> + '_>>;
+struct Step {
+    name: &'static str,
+    run: Run,
+}
 
-const STEPS: [(&str, Step); 5] = [
-    ("the_quick_start_ends_in_one_restart", |on| Box::pin(quick_start::walk(on))),
-    ("two_replicas_keep_the_restricted_standard", |on| Box::pin(pods::restricted(on))),
-    ("probes_and_metrics_are_served_to_the_cluster", |on| Box::pin(pods::serve(on))),
-    ("another_process_works_soon_after_the_leader_was_killed", |on| Box::pin(leader::killed(on))),
-    ("helm_4_upgrades_and_uninstalls_what_helm_3_has_installed", |on| Box::pin(removal::by_the_other_helm(on))),
-];
+type Run = Box<dyn Fn(&Installation) -> Pin<Box<dyn Future<Output = Result<()>> + '_>> + Send + Sync>;
+
+fn step<F>(name: &'static str, run: F) -> Step
+where
+    F: AsyncFn(&Installation) -> Result<()> + Copy + Send + Sync + 'static,
+{
+    Step { name, run: Box::new(move |on| Box::pin(async move { run(on).await })) }
+}
+
+fn steps() -> Vec<Step> {
+    tests![
+        step;
+        quick_start::the_quick_start_ends_in_one_restart,
+        pods::two_replicas_keep_the_restricted_standard,
+        pods::probes_and_metrics_are_served_to_the_cluster,
+        leader::another_process_works_soon_after_the_leader_was_killed,
+        removal::helm_4_upgrades_and_uninstalls_what_helm_3_has_installed,
+    ]
+}
 
 /// The steps that are done, and the one that failed.
 #[derive(Default)]
@@ -41,9 +57,10 @@ struct Progress {
 fn main() -> Result<ExitCode> {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
+    let steps = Arc::new(steps());
     if arguments.list {
-        let listed = STEPS.map(|(name, _)| Trial::test(name, || Ok(())));
-        return Ok(libtest_mimic::run(&arguments, listed.into()).exit_code());
+        let listed = steps.iter().map(|step| suite::trial(step.name, || Ok(())));
+        return Ok(libtest_mimic::run(&arguments, listed.collect()).exit_code());
     }
     // Building takes the registries, which the network of the test does not reach.
     let image = Image::pack()?;
@@ -51,14 +68,13 @@ fn main() -> Result<ExitCode> {
     let runtime = Arc::new(Runtime::new()?);
     let installation = Arc::new(runtime.block_on(Installation::start(image, network))?);
     let progress: Arc<Mutex<Progress>> = Arc::default();
-    let trials = (0..STEPS.len()).map(|wanted| {
+    let trials = (0..steps.len()).map(|wanted| {
         let (runtime, installation, progress) =
             (Arc::clone(&runtime), Arc::clone(&installation), Arc::clone(&progress));
-        Trial::test(STEPS[wanted].0, move || {
+        let steps = Arc::clone(&steps);
+        suite::trial(steps[wanted].name, move || {
             let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
-            runtime
-                .block_on(go_to(wanted, &mut progress, &installation))
-                .map_err(|error| Failed::from(format!("{error:?}")))
+            runtime.block_on(go_to(&steps[..=wanted], &mut progress, &installation))
         })
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
@@ -70,15 +86,14 @@ fn main() -> Result<ExitCode> {
     Ok(conclusion.exit_code())
 }
 
-/// Does the steps up to this one that are not done yet.
-async fn go_to(wanted: usize, progress: &mut Progress, on: &Installation) -> Result<()> {
-    while progress.done <= wanted {
+/// Does those of the steps that are not done yet.
+async fn go_to(steps: &[Step], progress: &mut Progress, on: &Installation) -> Result<()> {
+    while let Some(step) = steps.get(progress.done) {
         if let Some(failed) = progress.failed {
             bail!("not run, since {failed} failed");
         }
-        let (name, step) = STEPS[progress.done];
-        progress.failed = Some(name);
-        step(on).await?;
+        progress.failed = Some(step.name);
+        (step.run)(on).await?;
         progress.failed = None;
         progress.done += 1;
     }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{image::REPOSITORY, installation::Installation};
 
 /// Not root, without capabilities, on a file system that is read-only and has no shell; from the image that was packed.
-pub async fn restricted(on: &Installation) -> Result<()> {
+pub async fn two_replicas_keep_the_restricted_standard(on: &Installation) -> Result<()> {
     is_enforced(on).await?;
     let node = on.world.node()?;
     for pod in on.replicas().await? {
@@ -87,7 +87,7 @@ async fn is_enforced(on: &Installation) -> Result<()> {
 }
 
 /// Health and metrics at the addresses of the pods, the metrics also by the Service, and the Lease of the one that leads.
-pub async fn serve(on: &Installation) -> Result<()> {
+pub async fn probes_and_metrics_are_served_to_the_cluster(on: &Installation) -> Result<()> {
     let replicas = on.replicas().await?;
     for pod in &replicas {
         for path in ["/livez", "/readyz"] {

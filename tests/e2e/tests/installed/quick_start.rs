@@ -12,7 +12,7 @@ use super::installation::{Installation, SHOP, Who};
 
 const KEY: &str = "shop/web-session";
 
-pub async fn walk(on: &Installation) -> Result<()> {
+pub async fn the_quick_start_ends_in_one_restart(on: &Installation) -> Result<()> {
     let document = document::sections("docs/quick-start.md")?;
     let run = async |who: Who, heading: &str| -> Result<String> {
         let mut printed = String::new();

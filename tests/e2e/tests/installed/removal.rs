@@ -8,7 +8,7 @@ use rekey_e2e::release::SYSTEM;
 
 use super::installation::{Installation, Who};
 
-pub async fn by_the_other_helm(on: &Installation) -> Result<()> {
+pub async fn helm_4_upgrades_and_uninstalls_what_helm_3_has_installed(on: &Installation) -> Result<()> {
     let shop = on.shop();
     let helm = on.helms.four.display();
     let secret = shop.api::<Secret>().get("web-session").await?;

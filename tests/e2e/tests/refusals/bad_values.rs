@@ -123,7 +123,7 @@ fn of_names(scene: &Scene) -> Vec<Bad> {
     ]
 }
 
-pub async fn keep_the_secret(world: Arc<World>) -> Result<()> {
+pub async fn a_value_that_goes_bad_keeps_the_last_good_secret(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "bad").await?;
     let mut operator = scene.operator()?;
     let (own, other) = (world.plane.identity("own", &[])?, world.plane.identity("other", &[])?);

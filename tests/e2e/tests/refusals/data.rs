@@ -23,7 +23,7 @@ async fn store_says(scene: &Scene, store: &str, reason: &str) -> Result<String> 
     Ok(conditions::message(&status.conditions, "Ready"))
 }
 
-pub async fn credentials(world: Arc<World>) -> Result<()> {
+pub async fn wrong_credentials_are_told_by_the_store_and_mended(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "credentials").await?;
     let key = scene.key("db");
     world.bao.put(&key, &json!({"password": "one"})).await?;
@@ -55,7 +55,7 @@ pub async fn credentials(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
-pub async fn missing(world: Arc<World>) -> Result<()> {
+pub async fn what_is_missing_is_waited_for(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "missing").await?;
     let _operator = scene.operator()?;
     let (db, cloud, later) = (scene.key("db"), scene.key("cloud"), scene.key("later"));
@@ -121,7 +121,7 @@ fn unfit_table(key: &str) -> Vec<(&'static str, Value, &'static str, &'static st
     ]
 }
 
-pub async fn unfit(world: Arc<World>) -> Result<()> {
+pub async fn what_cannot_become_a_secret_stalls(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "unfit").await?;
     let mut operator = scene.operator()?;
     let key = scene.key("db");
@@ -158,7 +158,7 @@ pub async fn unfit(world: Arc<World>) -> Result<()> {
     scene.wait_data("syntax", &[("username", "orders"), ("password", "p%ss"), ("url", "orders")]).await
 }
 
-pub async fn later(world: Arc<World>) -> Result<()> {
+pub async fn bad_data_later_keeps_the_last_good_secret(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "later").await?;
     let _operator = scene.operator()?;
     let key = scene.key("db");
@@ -192,7 +192,7 @@ pub async fn later(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
-pub async fn refused_by_the_api(world: Arc<World>) -> Result<()> {
+pub async fn the_api_refuses_what_no_operator_should_see(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "refused").await?;
     let key = scene.key("db");
     let data = |name: &str| json!({"source": {"remote": {"data": [{"secretKey": name, "remoteRef": {"key": key}}]}}});

@@ -105,7 +105,7 @@ fn of_source(key: &str) -> Vec<Edit> {
     ]
 }
 
-pub async fn edited(world: Arc<World>) -> Result<()> {
+pub async fn an_edit_that_cannot_work_keeps_the_last_good_secret(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "edited").await?;
     let mut operator = scene.operator()?;
     let key = scene.key("db");
@@ -137,7 +137,7 @@ pub async fn edited(world: Arc<World>) -> Result<()> {
     operator.alive()
 }
 
-pub async fn nothing_found(world: Arc<World>) -> Result<()> {
+pub async fn a_search_that_finds_nothing_keeps_the_last_good_secret(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "found").await?;
     let _operator = scene.operator()?;
     let key = scene.key("apis/one");
@@ -158,7 +158,7 @@ pub async fn nothing_found(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
-pub async fn without_store(world: Arc<World>) -> Result<()> {
+pub async fn a_store_that_is_not_there_keeps_the_last_good_secret(world: Arc<World>) -> Result<()> {
     let (scene, others) = (Scene::new(&world, "stores").await?, Scene::closed(&world, "others").await?);
     let provider = |scene: &Scene| {
         json!({"vault": {
@@ -201,7 +201,7 @@ pub async fn without_store(world: Arc<World>) -> Result<()> {
     scene.wait_synced("lost").await.map(drop)
 }
 
-pub async fn immutable(world: Arc<World>) -> Result<()> {
+pub async fn an_immutable_secret_of_somebody_else_is_left_alone(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "immutable").await?;
     let _operator = scene.operator()?;
     let key = scene.key("db");

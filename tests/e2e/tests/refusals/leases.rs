@@ -9,7 +9,7 @@ use rekey_e2e::{Scene, World, conditions, wait::stays};
 use rekey_testkit::postgres::Postgres;
 use serde_json::json;
 
-pub async fn engine(world: Arc<World>) -> Result<()> {
+pub async fn credentials_with_a_lease_are_made_once_and_given_back(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "leases").await?;
     let postgres = tokio::task::spawn_blocking(Postgres::start).await??;
     let mount = format!("database-{}", scene.namespace);

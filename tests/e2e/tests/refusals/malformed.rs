@@ -73,7 +73,7 @@ fn stored_before(kind: &str) -> [Value; 2] {
     }
 }
 
-pub async fn objects(_shared: Arc<World>) -> Result<()> {
+pub async fn an_object_that_cannot_be_read_is_told_and_stops_nobody(_shared: Arc<World>) -> Result<()> {
     // The definitions are changed for a while, so this is a world of its own.
     let world = Arc::new(World::start(false).await?);
     let outcome = stored(&world).await;

@@ -25,7 +25,7 @@ async fn synced(scene: &Scene, policy: &str) -> Result<()> {
     Ok(())
 }
 
-pub async fn down(world: Arc<World>) -> Result<()> {
+pub async fn a_store_that_is_down_leaves_the_secret_and_comes_back(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "down").await?;
     let mut bao = OpenBao::start().await?;
     let items = [("password", "db", "password")];
@@ -78,7 +78,7 @@ pub async fn down(world: Arc<World>) -> Result<()> {
     operator.alive()
 }
 
-pub async fn revoked(world: Arc<World>) -> Result<()> {
+pub async fn a_revoked_credential_is_told_and_mended_without_a_restart(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "revoked").await?;
     let policy = format!("reader-{}", scene.namespace);
     world.bao.policy(&policy, r#"path "secret/data/*" { capabilities = ["read"] }"#).await?;
@@ -103,7 +103,7 @@ pub async fn revoked(world: Arc<World>) -> Result<()> {
     synced(&scene, "db").await
 }
 
-pub async fn deleted_key(world: Arc<World>) -> Result<()> {
+pub async fn a_deleted_key_keeps_the_secret(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "gone").await?;
     let _operator = scene.operator()?;
     let key = scene.key("db");

@@ -180,14 +180,14 @@ async fn told(scene: &Scene, operator: &Operator) -> Result<Vec<(String, String)
     Ok(told)
 }
 
-pub async fn canaries(world: Arc<World>) -> Result<()> {
+pub async fn no_value_is_found_in_what_the_operator_tells(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "canaries").await?;
     let operator = scene.operator()?;
     nothing_is_told(&scene, &operator).await
 }
 
 /// The same with everything logged that can be, and every variable set that libraries look at to log more.
-pub async fn at_trace(world: Arc<World>) -> Result<()> {
+pub async fn no_value_is_logged_at_trace_whatever_the_environment_asks_for(world: Arc<World>) -> Result<()> {
     let variables = [
         ("RUST_LOG", "trace"),
         ("RUST_BACKTRACE", "full"),

@@ -37,7 +37,7 @@ async fn conditions(scene: &Scene, kind: &str, name: &str) -> Result<Option<(Vec
     })
 }
 
-pub async fn every_object(world: Arc<World>) -> Result<()> {
+pub async fn every_object_that_the_api_takes_gets_an_answer(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "table").await?;
     let mut operator = scene.operator()?;
     let mut objects = Vec::new();

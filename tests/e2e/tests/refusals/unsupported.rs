@@ -52,7 +52,7 @@ async fn policy_refused(scene: &Scene, name: &str, field: &str) -> Result<()> {
     Ok(())
 }
 
-pub async fn policies(world: Arc<World>) -> Result<()> {
+pub async fn policies_with_what_is_not_built_say_which_field(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "unsupported").await?;
     let _operator = scene.operator()?;
     let key = scene.key("db");
@@ -148,7 +148,7 @@ fn rotators() -> Vec<(Value, &'static str)> {
     ]
 }
 
-pub async fn schedules(world: Arc<World>) -> Result<()> {
+pub async fn schedules_with_what_is_not_built_say_which_field(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "schedules").await?;
     let _operator = scene.operator()?;
     let key = scene.key("db");

@@ -24,7 +24,7 @@ fn plural(object: &Value) -> String {
     format!("{}s", object["kind"].as_str().unwrap_or_default().to_lowercase())
 }
 
-pub async fn restricted(world: Arc<World>) -> Result<()> {
+pub async fn the_shipped_pod_keeps_the_restricted_standard(world: Arc<World>) -> Result<()> {
     let objects = shipped::with_image()?;
     let of = |kind: &str| objects.iter().find(|object| object["kind"] == kind).with_context(|| kind.to_owned());
     let (deployment, budget) = (of("Deployment")?, of("PodDisruptionBudget")?);

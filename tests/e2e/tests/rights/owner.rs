@@ -59,7 +59,7 @@ async fn approves(scene: &Scene, owner: &Client) -> Result<()> {
     Ok(())
 }
 
-pub async fn opens(world: Arc<World>) -> Result<()> {
+pub async fn a_namespaces_admin_opens_it_and_works_there(world: Arc<World>) -> Result<()> {
     let scene = Scene::closed(&world, "owned").await?;
     let mut admin = shipped::binding(&scene.namespace, ("owner", "admin"));
     admin["subjects"] = json!([{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": OWNER}]);

@@ -234,7 +234,7 @@ async fn argo(scene: &Scene) -> Result<()> {
     .await
 }
 
-pub async fn everything(world: Arc<World>) -> Result<()> {
+pub async fn every_right_is_used_and_every_request_is_granted(world: Arc<World>) -> Result<()> {
     let probe = world.plane.namespace("probe").await?;
     for (kind, api_version, name) in [
         (foreign::rollouts(), "argoproj.io/v1alpha1", "Rollout"),

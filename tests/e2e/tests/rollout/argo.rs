@@ -40,7 +40,7 @@ async fn rolled(ground: &Ground, api: &Api<DynamicObject>) -> Result<()> {
     Ok(())
 }
 
-pub async fn rollout(world: Arc<World>) -> Result<()> {
+pub async fn an_argo_rollout_restarts_once(world: Arc<World>) -> Result<()> {
     let probe = world.plane.namespace("argo").await?;
     world.serve(foreign::rollouts(), manifest(&probe)).await?;
     let ground = Ground::new(&world, "argo").await?;
@@ -69,7 +69,7 @@ pub async fn rollout(world: Arc<World>) -> Result<()> {
 }
 
 /// Argo refuses a Rollout that has a template beside its `workloadRef`.
-pub async fn borrowed_template(world: Arc<World>) -> Result<()> {
+pub async fn an_argo_rollout_without_a_template_is_left_alone(world: Arc<World>) -> Result<()> {
     let probe = world.plane.namespace("borrowed").await?;
     world.serve(foreign::rollouts(), manifest(&probe)).await?;
     let mut ground = Ground::new(&world, "borrowed").await?;

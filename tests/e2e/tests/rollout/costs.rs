@@ -7,7 +7,7 @@ use rekey_e2e::{Account, Scene, World, workloads::Form};
 
 use crate::ground::{Ground, REST};
 
-pub async fn restart(world: Arc<World>) -> Result<()> {
+pub async fn a_restart_costs_what_it_should(world: Arc<World>) -> Result<()> {
     let scene = Scene::closed(&world, "costs").await?;
     let account = Account::new(&scene).await?;
     scene.vault_store("ReadOnly").await?;
@@ -41,7 +41,7 @@ pub async fn restart(world: Arc<World>) -> Result<()> {
 }
 
 /// Those that wait for their turn are looked at when the value has changed and when their turn comes.
-pub async fn line(world: Arc<World>) -> Result<()> {
+pub async fn waiting_for_others_costs_nothing(world: Arc<World>) -> Result<()> {
     const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
     const COUNT: u64 = NAMES.len() as u64;
     let scene = Scene::closed(&world, "line").await?;

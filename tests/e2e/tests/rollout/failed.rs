@@ -23,7 +23,7 @@ fn ready_after(seconds: u32) -> Value {
 }
 
 /// The two consumers, of which none can become available in time: the one that fails, and the one that waits.
-pub async fn deadline(world: Arc<World>) -> Result<()> {
+pub async fn a_consumer_that_misses_its_deadline_has_failed_and_the_others_wait(world: Arc<World>) -> Result<()> {
     let ground = Ground::new(&world, "deadline").await?;
     ground.put("db", "orders", "one").await?;
     ground.policy("db", json!({"rollout": {"progressDeadline": "5s"}})).await?;
@@ -80,7 +80,7 @@ pub async fn deadline(world: Arc<World>) -> Result<()> {
 }
 
 /// The old pod stays for long when it is rolled, so that a marker that is taken off at once leads back to it.
-pub async fn marker_reverted(world: Arc<World>) -> Result<()> {
+pub async fn a_marker_taken_off_twice_is_left_off(world: Arc<World>) -> Result<()> {
     let ground = Ground::new(&world, "reverted").await?;
     ground.published().await?;
     let mut manifest = workload("Deployment", &ground.scene.namespace, "app", "db", Form::Env);

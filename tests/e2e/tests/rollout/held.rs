@@ -12,7 +12,7 @@ use crate::ground::{Ground, REST};
 
 const HELD: &str = "ConsumersCurrent=False/Held";
 
-pub async fn never(world: Arc<World>) -> Result<()> {
+pub async fn restart_never_is_held_until_somebody_restarts_it(world: Arc<World>) -> Result<()> {
     let ground = Ground::new(&world, "never").await?;
     ground.published().await?;
     let consumer = ground.consumer("Deployment", "app", Form::Env).await?;
@@ -29,7 +29,7 @@ pub async fn never(world: Arc<World>) -> Result<()> {
     ground.wait_current(1).await
 }
 
-pub async fn never_by_policy(world: Arc<World>) -> Result<()> {
+pub async fn a_policy_without_restarts_holds_its_consumers(world: Arc<World>) -> Result<()> {
     let ground = Ground::new(&world, "never").await?;
     ground.put("db", "orders", "one").await?;
     ground.policy("db", json!({"rollout": {"restart": "Never"}})).await?;
@@ -46,7 +46,7 @@ pub async fn never_by_policy(world: Arc<World>) -> Result<()> {
     ground.wait_current(1).await
 }
 
-pub async fn reloads(world: Arc<World>) -> Result<()> {
+pub async fn a_consumer_that_reloads_is_not_restarted(world: Arc<World>) -> Result<()> {
     let ground = Ground::new(&world, "reload").await?;
     ground.put("db", "orders", "one").await?;
     ground.policy("db", json!({"rollout": {"liveReloadGrace": "5s"}})).await?;
@@ -64,7 +64,7 @@ pub async fn reloads(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
-pub async fn paused(world: Arc<World>) -> Result<()> {
+pub async fn a_paused_deployment_is_picked_up_when_resumed(world: Arc<World>) -> Result<()> {
     let ground = Ground::new(&world, "paused").await?;
     ground.published().await?;
     let consumer = ground.consumer("Deployment", "app", Form::Env).await?;

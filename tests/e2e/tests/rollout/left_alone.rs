@@ -25,7 +25,7 @@ const EDGE: Duration = Duration::from_secs(3);
 
 /// One consumer was restarted by us, one has started after the change: both run on the present value, and one of them
 /// has no marker that says so.
-pub async fn nothing(world: Arc<World>) -> Result<()> {
+pub async fn nothing_but_a_changed_value_restarts_anybody(world: Arc<World>) -> Result<()> {
     let mut ground = Ground::new(&world, "nothing").await?;
     ground.published().await?;
     ground.consumer("Deployment", "early", Form::Env).await?;
@@ -61,7 +61,7 @@ pub async fn nothing(world: Arc<World>) -> Result<()> {
 }
 
 /// Closing and opening the namespace makes the operator list everything anew. Meanwhile the store has no news.
-pub async fn relist(world: Arc<World>) -> Result<()> {
+pub async fn a_relist_restarts_nobody(world: Arc<World>) -> Result<()> {
     let rig = Rig::new(&world, "relist").await?;
     rig.start_ready().await?;
     let scene = &rig.scene;
@@ -98,7 +98,7 @@ async fn restarted(scene: &Scene, name: &str) -> Result<()> {
     .await
 }
 
-pub async fn adoption(world: Arc<World>) -> Result<()> {
+pub async fn adoption_restarts_nobody(world: Arc<World>) -> Result<()> {
     let ground = Ground::new(&world, "adopt").await?;
     ground.put("db", "orders", "one").await?;
     ground.scene.secret("db", &[("username", "orders"), ("password", "one")]).await?;
@@ -113,7 +113,7 @@ pub async fn adoption(world: Arc<World>) -> Result<()> {
 }
 
 /// Pods can run before the Secret is there, when their reference is optional.
-pub async fn first_publication(world: Arc<World>) -> Result<()> {
+pub async fn a_policy_for_running_pods_restarts_nobody(world: Arc<World>) -> Result<()> {
     let ground = Ground::new(&world, "first").await?;
     let mut manifest = workload("Deployment", &ground.scene.namespace, "app", "db", Form::Env);
     manifest["spec"]["template"]["spec"]["containers"][0]["env"][0]["valueFrom"]["secretKeyRef"]["optional"] =
@@ -131,7 +131,7 @@ pub async fn first_publication(world: Arc<World>) -> Result<()> {
 }
 
 /// The pods of the old template are older than the change, but hold nothing of it.
-pub async fn newly_refers(world: Arc<World>) -> Result<()> {
+pub async fn a_template_that_newly_refers_to_the_secret_rolls_once(world: Arc<World>) -> Result<()> {
     let ground = Ground::new(&world, "newly").await?;
     ground.published().await?;
     let refers = slow(&ground, 3);
@@ -151,7 +151,7 @@ pub async fn newly_refers(world: Arc<World>) -> Result<()> {
 
 /// Somebody restarts it before we have come to it: the pods that come have read the new value, and those that go do
 /// not count.
-pub async fn own_rollout(world: Arc<World>) -> Result<()> {
+pub async fn a_rollout_of_somebody_elses_is_not_doubled(world: Arc<World>) -> Result<()> {
     let mut ground = Ground::new(&world, "own").await?;
     ground.published().await?;
     world.apply(slow(&ground, 15)).await?;
@@ -185,7 +185,7 @@ fn slow(ground: &Ground, seconds: u32) -> Value {
     manifest
 }
 
-pub async fn marker_removed(world: Arc<World>) -> Result<()> {
+pub async fn a_removed_marker_leads_to_no_restart(world: Arc<World>) -> Result<()> {
     let ground = Ground::new(&world, "marker").await?;
     ground.published().await?;
     let consumer = ground.consumer("Deployment", "app", Form::Env).await?;

@@ -19,7 +19,7 @@ fn without_reference(ground: &Ground, name: &str) -> Value {
     manifest
 }
 
-pub async fn restarts_once(world: Arc<World>) -> Result<()> {
+pub async fn a_named_consumer_restarts_once_without_a_reference(world: Arc<World>) -> Result<()> {
     let ground = Ground::new(&world, "named").await?;
     ground.put("db", "orders", "one").await?;
     let worker = |name: &str| json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": name});
@@ -54,7 +54,7 @@ pub async fn restarts_once(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
-pub async fn other_kinds(world: Arc<World>) -> Result<()> {
+pub async fn a_kind_that_cannot_be_restarted_is_refused_by_name(world: Arc<World>) -> Result<()> {
     let ground = Ground::new(&world, "unnamed").await?;
     let job = json!({"apiVersion": "batch/v1", "kind": "Job", "name": "once"});
     ground.policy("db", json!({"rollout": {"consumers": [job]}})).await?;

@@ -7,15 +7,15 @@ use rekey_e2e::{World, wait::until_equal, workloads::Form};
 
 use crate::ground::{Ground, REST};
 
-pub async fn deployment(world: Arc<World>) -> Result<()> {
+pub async fn a_deployment_by_env_restarts_once(world: Arc<World>) -> Result<()> {
     restarts_once(&world, "Deployment", Form::Env).await
 }
 
-pub async fn stateful_set(world: Arc<World>) -> Result<()> {
+pub async fn a_stateful_set_by_env_from_restarts_once(world: Arc<World>) -> Result<()> {
     restarts_once(&world, "StatefulSet", Form::EnvFrom).await
 }
 
-pub async fn daemon_set(world: Arc<World>) -> Result<()> {
+pub async fn a_daemon_set_by_volume_restarts_once(world: Arc<World>) -> Result<()> {
     restarts_once(&world, "DaemonSet", Form::Volume).await
 }
 
@@ -43,7 +43,7 @@ async fn restarts_once(world: &Arc<World>, kind: &'static str, form: Form) -> Re
     ground.wait_current(1).await
 }
 
-pub async fn another_key(world: Arc<World>) -> Result<()> {
+pub async fn another_key_of_the_secret_restarts_nobody(world: Arc<World>) -> Result<()> {
     let ground = Ground::new(&world, "key").await?;
     ground.published().await?;
     let one_key = ground.consumer("Deployment", "one-key", Form::Env).await?;
@@ -57,7 +57,7 @@ pub async fn another_key(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
-pub async fn missed(world: Arc<World>) -> Result<()> {
+pub async fn a_change_missed_while_down_is_caught_up_by_one_restart(world: Arc<World>) -> Result<()> {
     let mut ground = Ground::new(&world, "missed").await?;
     ground.published().await?;
     ground.consumer("Deployment", "app", Form::Env).await?;

@@ -37,7 +37,7 @@ fn nightly(ground: &Ground) -> Value {
     })
 }
 
-pub async fn cron_job(world: Arc<World>) -> Result<()> {
+pub async fn a_cron_job_is_held_while_an_older_job_runs_and_never_started(world: Arc<World>) -> Result<()> {
     let mut ground = Ground::new(&world, "cron").await?;
     ground.published().await?;
     ground.scene.apply(nightly(&ground)).await?;
@@ -77,7 +77,7 @@ pub async fn cron_job(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
-pub async fn certificates_and_pull_secrets(world: Arc<World>) -> Result<()> {
+pub async fn certificates_and_pull_secrets_are_shown_and_restart_nobody(world: Arc<World>) -> Result<()> {
     let probe = world.plane.namespace("gateway").await?;
     let gateway = |namespace: &str| {
         json!({

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::ground::{Consumer, Ground};
 
-pub async fn two_secrets(world: Arc<World>) -> Result<()> {
+pub async fn two_secrets_changed_together_cause_one_restart(world: Arc<World>) -> Result<()> {
     let ground = Ground::new(&world, "both").await?;
     ground.published().await?;
     ground.put("cache", "orders", "one").await?;
@@ -42,7 +42,7 @@ pub async fn two_secrets(world: Arc<World>) -> Result<()> {
 }
 
 /// Two rollouts that last some seconds, of which every state is seen.
-pub async fn concurrency(world: Arc<World>) -> Result<()> {
+pub async fn two_consumers_never_roll_at_the_same_time(world: Arc<World>) -> Result<()> {
     let ground = Ground::new(&world, "turns").await?;
     ground.published().await?;
     for name in ["first", "second"] {

@@ -34,7 +34,7 @@ pub async fn held_up(world: &Arc<World>, name: &str, fault: Fault) -> Result<(St
     Ok((stage, proxy))
 }
 
-pub async fn outage(world: Arc<World>) -> Result<()> {
+pub async fn an_outage_while_publishing_ends_in_one_version(world: Arc<World>) -> Result<()> {
     let (stage, proxy) = held_up(&world, "outage", Fault::Drop).await?;
     let pending = stage.pending().await?;
     proxy.down();
@@ -55,7 +55,7 @@ pub async fn outage(world: Arc<World>) -> Result<()> {
     stage.shows("db", "Ready=True/Synced").await.map(drop)
 }
 
-pub async fn foreign(world: Arc<World>) -> Result<()> {
+pub async fn a_foreign_password_stands(world: Arc<World>) -> Result<()> {
     let (stage, proxy) = held_up(&world, "foreign", Fault::Status(503)).await?;
     stage.put(&json!({"username": "orders", "password": "theirs"})).await?;
     proxy.disarm();
@@ -70,7 +70,7 @@ pub async fn foreign(world: Arc<World>) -> Result<()> {
     fresh(&stage.stored().await?.0).map(drop)
 }
 
-pub async fn merged(world: Arc<World>) -> Result<()> {
+pub async fn other_properties_that_move_are_merged(world: Arc<World>) -> Result<()> {
     // The writes reach the store too late to know of it: first the answer is lost, then the base has moved.
     let (stage, proxy) = held_up(&world, "merged", Fault::Drop).await?;
     stage.put(&json!({"username": "orders", "password": OLD, "host": "db.shop"})).await?;
@@ -90,7 +90,7 @@ async fn gone(stage: &Stage) -> Result<()> {
     .await
 }
 
-pub async fn deleted(world: Arc<World>) -> Result<()> {
+pub async fn a_deletion_while_publishing_completes_and_goes(world: Arc<World>) -> Result<()> {
     let (stage, proxy) = held_up(&world, "deleted", Fault::Drop).await?;
     let api = stage.scene.api::<RotationSchedule>();
     api.delete("db", &DeleteParams::default()).await?;
@@ -103,7 +103,7 @@ pub async fn deleted(world: Arc<World>) -> Result<()> {
     stage.scene.wait_data("db", &[("username", "orders"), ("password", &password)]).await
 }
 
-pub async fn deleted_and_refused(world: Arc<World>) -> Result<()> {
+pub async fn a_deletion_with_a_refused_spec_goes(world: Arc<World>) -> Result<()> {
     let (stage, proxy) = held_up(&world, "deleted-refused", Fault::Drop).await?;
     stage.change(json!({"approval": "Manual"})).await?;
     stage.shows("db", "Stalled=True/NotSupportedYet").await?;

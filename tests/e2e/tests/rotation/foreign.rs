@@ -38,11 +38,11 @@ async fn rolling(world: Arc<World>, name: &str, theirs: &str) -> Result<()> {
     superseded(&stage, theirs).await
 }
 
-pub async fn old_value_while_rolling(world: Arc<World>) -> Result<()> {
+pub async fn an_old_value_put_back_while_consumers_follow_supersedes(world: Arc<World>) -> Result<()> {
     rolling(world, "old-rolling", OLD).await
 }
 
-pub async fn foreign_value_while_rolling(world: Arc<World>) -> Result<()> {
+pub async fn a_foreign_value_while_consumers_follow_supersedes(world: Arc<World>) -> Result<()> {
     rolling(world, "foreign-rolling", "theirs").await
 }
 
@@ -67,16 +67,16 @@ async fn publishing(world: Arc<World>, name: &str, theirs: &str) -> Result<()> {
     superseded(&stage, theirs).await
 }
 
-pub async fn old_value_while_publishing(world: Arc<World>) -> Result<()> {
+pub async fn an_old_value_put_back_while_publishing_supersedes(world: Arc<World>) -> Result<()> {
     publishing(world, "old-publishing", OLD).await
 }
 
-pub async fn foreign_value_while_publishing(world: Arc<World>) -> Result<()> {
+pub async fn a_foreign_value_while_publishing_supersedes(world: Arc<World>) -> Result<()> {
     publishing(world, "foreign-publishing", "theirs").await
 }
 
 /// Reads of the key by the operator, from the request to the end, with nobody in the way.
-pub async fn reads(world: Arc<World>) -> Result<()> {
+pub async fn an_undisturbed_rotation_reads_the_store_seldom(world: Arc<World>) -> Result<()> {
     let stage = Stage::new(&world, "reads").await?;
     stage.published().await?;
     stage.consumer("web", "password").await?;

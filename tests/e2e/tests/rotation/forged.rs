@@ -80,7 +80,7 @@ async fn let_go(stage: &Stage) -> Result<()> {
 }
 
 /// A Secret with our labels and an id of its own, made while a rotation is open, so that it is found when that ends.
-pub async fn labelled(world: Arc<World>) -> Result<()> {
+pub async fn a_labelled_secret_of_others_is_not_adopted(world: Arc<World>) -> Result<()> {
     let stage = Stage::new(&world, "labelled").await?;
     stage.held_in_rolling_out().await?;
     let mut metadata = pending(&stage).await?.metadata;
@@ -122,12 +122,12 @@ async fn replaced(world: Arc<World>, name: &str, forge: impl AsyncFn(&Stage, Obj
 }
 
 /// The right proof, and other values.
-pub async fn changed(world: Arc<World>) -> Result<()> {
+pub async fn a_pending_secret_with_other_values_is_not_used(world: Arc<World>) -> Result<()> {
     replaced(world, "changed", async |stage, metadata| make(stage, &metadata, &[("password", THEIRS)]).await).await
 }
 
 /// Nothing of ours but the name.
-pub async fn bare(world: Arc<World>) -> Result<()> {
+pub async fn a_pending_secret_without_a_proof_is_not_used(world: Arc<World>) -> Result<()> {
     replaced(world, "bare", async |stage, mut metadata| {
         metadata.labels = None;
         metadata.annotations = None;
@@ -137,7 +137,7 @@ pub async fn bare(world: Arc<World>) -> Result<()> {
 }
 
 /// The proof and the values of another schedule's rotation, of another namespace.
-pub async fn copied(world: Arc<World>) -> Result<()> {
+pub async fn the_proof_of_another_schedule_proves_nothing(world: Arc<World>) -> Result<()> {
     let (other, proxy) = held_up(&world, "copied-from", Fault::Drop).await?;
     let source = pending(&other).await?;
     let values = other.scene.data(&source.name_any()).await?.unwrap_or_default();
@@ -191,7 +191,7 @@ where
 }
 
 /// A pending Secret that its deletion does not remove.
-pub async fn guarded(world: Arc<World>) -> Result<()> {
+pub async fn a_pending_secret_that_stays_is_not_asked_for_without_end(world: Arc<World>) -> Result<()> {
     let (stage, account) = counted(&world, "guarded").await?;
     stage.consumer("web", "password").await?;
     stage.scene.annotate::<Deployment>("web", names::RESTART, "Never").await?;
@@ -243,7 +243,7 @@ async fn says_who_keeps(stage: &Stage, name: &str) -> Result<()> {
 }
 
 /// A schedule that its deletion does not remove.
-pub async fn guarded_schedule(world: Arc<World>) -> Result<()> {
+pub async fn a_deleted_schedule_that_stays_is_left_alone(world: Arc<World>) -> Result<()> {
     let (stage, account) = counted(&world, "guarded-schedule").await?;
     stage.consumer("web", "password").await?;
     stage.scene.annotate::<Deployment>("web", names::RESTART, "Never").await?;
@@ -269,7 +269,7 @@ pub async fn guarded_schedule(world: Arc<World>) -> Result<()> {
 }
 
 /// A deleted schedule does not wait without end for a store that refuses.
-pub async fn refused_for_good(world: Arc<World>) -> Result<()> {
+pub async fn a_deleted_schedule_gives_up_on_a_store_that_refuses(world: Arc<World>) -> Result<()> {
     let (stage, proxy): (Stage, Proxy) = held_up(&world, "refused", Fault::Status(503)).await?;
     stage.scene.api::<RotationSchedule>().delete("db", &DeleteParams::default()).await?;
     until("the schedule and its pending Secret are gone", || async {

@@ -53,7 +53,7 @@ async fn nothing_was_done(stage: &Stage) -> Result<()> {
 }
 
 /// A policy that says that it has published what it has not: the rotation waits for the Secret.
-pub async fn published(world: Arc<World>) -> Result<()> {
+pub async fn a_policy_that_says_it_has_published_is_not_believed(world: Arc<World>) -> Result<()> {
     let (stage, proxy) = held_up(&world, "says-published", Fault::Drop).await?;
     let suspend = async |suspend: bool| -> Result<()> {
         let body = Patch::Merge(json!({"spec": {"suspend": suspend}}));
@@ -87,7 +87,7 @@ pub async fn published(world: Arc<World>) -> Result<()> {
 }
 
 /// A schedule that says that it is further than it is, or that nothing is open.
-pub async fn further(world: Arc<World>) -> Result<()> {
+pub async fn a_schedule_that_says_it_is_further_is_not_believed(world: Arc<World>) -> Result<()> {
     for step in ["RollingOut", "Settling", "Retiring", "Failed"] {
         let (stage, proxy) = held_up(&world, "says-further", Fault::Drop).await?;
         let open = stage.scene.schedule("db").await?.status.and_then(|status| status.rotation);
@@ -104,7 +104,7 @@ pub async fn further(world: Arc<World>) -> Result<()> {
 }
 
 /// A status that is emptied while a rotation is open: its value is durable, and goes on.
-pub async fn emptied(world: Arc<World>) -> Result<()> {
+pub async fn a_status_that_is_emptied_loses_no_rotation(world: Arc<World>) -> Result<()> {
     let (stage, proxy) = held_up(&world, "says-nothing", Fault::Drop).await?;
     let pending = stage.pending().await?;
     insist::<RotationSchedule>(&stage, &json!({"rotation": null})).await?;
@@ -119,7 +119,7 @@ pub async fn emptied(world: Arc<World>) -> Result<()> {
 }
 
 /// An open rotation that never was.
-pub async fn invented(world: Arc<World>) -> Result<()> {
+pub async fn a_rotation_that_only_a_status_knows_changes_nothing(world: Arc<World>) -> Result<()> {
     let stage = Stage::new(&world, "says-open").await?;
     stage.published().await?;
     stage.schedule("vault", &json!({})).await?;

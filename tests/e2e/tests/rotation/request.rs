@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::stage::{OLD, Stage, fresh};
 
-pub async fn openbao(world: Arc<World>) -> Result<()> {
+pub async fn a_request_rotates_once_on_openbao(world: Arc<World>) -> Result<()> {
     let stage = Stage::new(&world, "request").await?;
     stage.published().await?;
     stage.consumer("web", "password").await?;
@@ -36,7 +36,7 @@ pub async fn openbao(world: Arc<World>) -> Result<()> {
     stage.told_nobody(&password).await
 }
 
-pub async fn secrets_manager(world: Arc<World>) -> Result<()> {
+pub async fn a_request_rotates_once_on_secrets_manager(world: Arc<World>) -> Result<()> {
     let stage = Stage::new(&world, "request-aws").await?;
     let key = stage.key();
     let first = world.moto.create(&key, &json!({"username": "orders", "password": OLD}).to_string()).await?;
@@ -78,7 +78,7 @@ async fn checked(stage: &Stage, token: &str) -> Result<()> {
     Ok(())
 }
 
-pub async fn missing_key(world: Arc<World>) -> Result<()> {
+pub async fn a_key_that_is_missing_is_created(world: Arc<World>) -> Result<()> {
     let stage = Stage::new(&world, "missing").await?;
     let key = stage.key();
     stage.scene.policy("db", "vault", &[("password", &key, "password")], json!({})).await?;
@@ -92,7 +92,7 @@ pub async fn missing_key(world: Arc<World>) -> Result<()> {
     stage.reported(&history[0].id, "1", password).await
 }
 
-pub async fn columns(world: Arc<World>) -> Result<()> {
+pub async fn kubectl_prints_the_truth(world: Arc<World>) -> Result<()> {
     let stage = Stage::new(&world, "columns").await?;
     stage.published().await?;
     stage.schedule("vault", &json!({"schedule": {"every": "720h"}})).await?;

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::stage::{OLD, Stage};
 
-pub async fn every(world: Arc<World>) -> Result<()> {
+pub async fn a_period_rotates_again_and_again(world: Arc<World>) -> Result<()> {
     let stage = Stage::new(&world, "every").await?;
     stage.published().await?;
     stage.schedule("vault", &json!({"schedule": {"every": "5s"}})).await?;
@@ -42,7 +42,7 @@ pub async fn every(world: Arc<World>) -> Result<()> {
     stage.scene.wait_data("db", &[("username", "orders"), ("password", password)]).await
 }
 
-pub async fn cron(world: Arc<World>) -> Result<()> {
+pub async fn a_cron_pattern_in_a_time_zone_is_planned(world: Arc<World>) -> Result<()> {
     let stage = Stage::new(&world, "cron").await?;
     stage.published().await?;
     let timing = json!({"schedule": {"cron": "30 3 * * *", "timeZone": "Asia/Kathmandu"}});
@@ -65,7 +65,7 @@ pub async fn cron(world: Arc<World>) -> Result<()> {
     .context(never)
 }
 
-pub async fn old_token(world: Arc<World>) -> Result<()> {
+pub async fn an_old_token_is_recorded_not_acted_on(world: Arc<World>) -> Result<()> {
     let stage = Stage::new(&world, "token").await?;
     stage.published().await?;
     stage

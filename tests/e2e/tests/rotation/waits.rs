@@ -32,7 +32,7 @@ async fn proceeds(stage: &Stage) -> Result<()> {
     fresh(&value).map(drop)
 }
 
-pub async fn suspended(world: Arc<World>) -> Result<()> {
+pub async fn a_suspended_schedule_waits(world: Arc<World>) -> Result<()> {
     let stage = Stage::new(&world, "suspended").await?;
     stage.published().await?;
     stage.schedule("vault", &json!({"suspend": true})).await?;
@@ -46,7 +46,7 @@ pub async fn suspended(world: Arc<World>) -> Result<()> {
 
 /// The pod of a Rollout in a namespace that is opened without the right to Rollouts: nobody restarts it, so the rotation
 /// stays open, and says by which right that would change.
-pub async fn unseen_rollout(world: Arc<World>) -> Result<()> {
+pub async fn a_pod_of_a_rollout_that_is_not_shown_holds_the_rotation_open(world: Arc<World>) -> Result<()> {
     let stage = Stage::new(&world, "unseen").await?;
     let bindings = stage.scene.api::<RoleBinding>();
     bindings.delete("rekey-rollouts", &DeleteParams::default()).await?;
@@ -73,7 +73,7 @@ pub async fn unseen_rollout(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
-pub async fn read_only(world: Arc<World>) -> Result<()> {
+pub async fn a_read_only_store_is_named_and_waited_for(world: Arc<World>) -> Result<()> {
     let stage = Stage::new(&world, "read-only").await?;
     stage.scene.vault_store("ReadOnly").await?;
     stage.published().await?;
@@ -86,7 +86,7 @@ pub async fn read_only(world: Arc<World>) -> Result<()> {
     proceeds(&stage).await
 }
 
-pub async fn locked(world: Arc<World>) -> Result<()> {
+pub async fn a_locked_policy_is_waited_for(world: Arc<World>) -> Result<()> {
     let stage = Stage::new(&world, "locked").await?;
     stage.put(&json!({"username": "orders", "password": "old"})).await?;
     let key = stage.key();
@@ -99,7 +99,7 @@ pub async fn locked(world: Arc<World>) -> Result<()> {
     untouched(&stage).await
 }
 
-pub async fn not_built(world: Arc<World>) -> Result<()> {
+pub async fn a_rotator_that_is_not_built_is_refused(world: Arc<World>) -> Result<()> {
     let stage = Stage::new(&world, "not-built").await?;
     stage.published().await?;
     let job = json!({"rotator": {"job": {"cronJobRef": {"name": "rotate"}}}});
@@ -113,7 +113,7 @@ pub async fn not_built(world: Arc<World>) -> Result<()> {
     proceeds(&stage).await
 }
 
-pub async fn second_schedule(world: Arc<World>) -> Result<()> {
+pub async fn a_second_schedule_waits_for_its_turn(world: Arc<World>) -> Result<()> {
     let stage = Stage::new(&world, "second").await?;
     stage.published().await?;
     // The first by name, in case both are made in the same second.

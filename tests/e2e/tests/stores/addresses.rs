@@ -35,7 +35,7 @@ pub async fn says(scene: &Scene, name: &str, text: &str) -> Result<()> {
 }
 
 /// TLS with a bundle of certificates works where loopback is allowed; what is not allowed is refused and says why.
-pub async fn secure(world: Arc<World>) -> Result<()> {
+pub async fn without_insecure_stores_tls_works_and_addresses_are_refused(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "secure").await?;
     let audit = world.plane.audit()?;
     let mark = audit.mark().await?;
@@ -95,7 +95,7 @@ pub fn named(agent: &str) -> bool {
 }
 
 /// A store at the address of an API server is refused also when the API server has moved there since the operator began.
-pub async fn moved(world: Arc<World>) -> Result<()> {
+pub async fn an_api_server_that_moves_is_no_store(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "moved").await?;
     let only = format!("--namespaces={}", scene.namespace);
     let arguments = [only.as_str(), "--leader-elect=false", "--allow-addresses=127.0.0.1/32"];

@@ -109,7 +109,7 @@ fn role_commands(name: &str) -> [String; 2] {
     ]
 }
 
-pub async fn credentials(world: Arc<World>) -> Result<()> {
+pub async fn credentials_of_a_cluster_store_are_allowed_by_name(world: Arc<World>) -> Result<()> {
     let scene = Scene::closed(&world, "cluster").await?;
     scene.open().await?;
     let store = ClusterStore::locked(&scene, "ReadWrite").await?;
@@ -150,7 +150,7 @@ async fn released(store: &ClusterStore<'_>) -> Result<()> {
     .await
 }
 
-pub async fn accounts_of_consumers(world: Arc<World>) -> Result<()> {
+pub async fn each_namespace_logs_in_as_its_own_account(world: Arc<World>) -> Result<()> {
     let scene = Scene::closed(&world, "own").await?;
     let other = Scene::closed(&world, "other").await?;
     let (role, policy) = (format!("role-{}", scene.namespace), format!("reader-{}", scene.namespace));

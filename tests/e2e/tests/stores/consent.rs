@@ -57,7 +57,7 @@ async fn scene(world: &Arc<World>, prefix: &str, flags: &[&str]) -> Result<(Scen
     Ok((scene, operator))
 }
 
-pub async fn obligatory(world: Arc<World>) -> Result<()> {
+pub async fn a_credential_can_be_made_to_need_consent(world: Arc<World>) -> Result<()> {
     let (scene, mut operator) = scene(&world, "consent", &["--require-consent", "--allow-ambient-credentials"]).await?;
     let said = wait_said(&scene, "has no annotation rekey.dev/usable-by").await?;
     let entry = format!("RemoteStore/vault@{}", place(&world));
@@ -72,7 +72,7 @@ pub async fn obligatory(world: Arc<World>) -> Result<()> {
 }
 
 /// A store that has consent for one address is edited: not a byte goes to the other one.
-pub async fn moved(world: Arc<World>) -> Result<()> {
+pub async fn a_consented_credential_is_sent_nowhere_else_when_its_store_is_edited(world: Arc<World>) -> Result<()> {
     let (scene, _operator) = scene(&world, "moved", &[]).await?;
     let entry = format!("RemoteStore/vault@{}", place(&world));
     scene.annotate::<Secret>("vault-token", USABLE_BY, &entry).await?;
@@ -99,7 +99,7 @@ pub async fn moved(world: Arc<World>) -> Result<()> {
 }
 
 /// Consent is not a policy's to give.
-pub async fn handed(world: Arc<World>) -> Result<()> {
+pub async fn no_template_gives_consent(world: Arc<World>) -> Result<()> {
     let (scene, _operator) = scene(&world, "handed", &["--require-consent"]).await?;
     let entry = format!("RemoteStore/vault@{}", place(&world));
     let template = json!({"target": {"template": {"metadata": {"annotations": {USABLE_BY: entry}}}}});
@@ -114,7 +114,7 @@ pub async fn handed(world: Arc<World>) -> Result<()> {
 }
 
 /// Consent names the kind, too.
-pub async fn of_a_cluster_store(world: Arc<World>) -> Result<()> {
+pub async fn consent_names_the_kind_of_its_user(world: Arc<World>) -> Result<()> {
     let scene = Scene::closed(&world, "kinds").await?;
     scene.open().await?;
     let store = ClusterStore::new(&scene, "ReadOnly").await?;

@@ -28,7 +28,7 @@ async fn opened(world: &Arc<World>, prefix: &str) -> Result<Scene> {
     Ok(scene)
 }
 
-pub async fn by_name(world: Arc<World>) -> Result<()> {
+pub async fn a_grant_by_name_is_followed_when_it_comes_and_goes(world: Arc<World>) -> Result<()> {
     let scene = opened(&world, "granted").await?;
     let store = ClusterStore::new(&scene, "ReadOnly").await?;
     let (key, others) = (scene.key("db"), "somebody/else");
@@ -71,7 +71,7 @@ pub async fn by_name(world: Arc<World>) -> Result<()> {
     store.delete().await
 }
 
-pub async fn by_label(world: Arc<World>) -> Result<()> {
+pub async fn a_grant_by_label_is_followed_when_the_label_comes_and_goes(world: Arc<World>) -> Result<()> {
     let scene = opened(&world, "labelled").await?;
     let store = ClusterStore::new(&scene, "ReadOnly").await?;
     let label = |value: Option<&str>| {
@@ -100,7 +100,7 @@ pub async fn by_label(world: Arc<World>) -> Result<()> {
     store.delete().await
 }
 
-pub async fn rotation(world: Arc<World>) -> Result<()> {
+pub async fn a_rotation_needs_a_grant_to_write(world: Arc<World>) -> Result<()> {
     let scene = opened(&world, "rotated").await?;
     let store = ClusterStore::new(&scene, "ReadWrite").await?;
     let key = scene.key("db");
@@ -141,7 +141,7 @@ pub async fn rotation(world: Arc<World>) -> Result<()> {
 }
 
 /// Another mount of values beside that of the store, which its login can reach.
-pub async fn engines(world: Arc<World>) -> Result<()> {
+pub async fn a_key_opens_no_engine_and_a_post_needs_a_store_that_may_be_written(world: Arc<World>) -> Result<()> {
     let scene = opened(&world, "engines").await?;
     let mount = format!("other-{}", scene.namespace);
     world.bao.mount(&mount, "kv", &json!({})).await?;

@@ -90,7 +90,7 @@ async fn forward(mut client: TcpStream, heads: Arc<Mutex<Vec<String>>>) -> Optio
 }
 
 /// Tunnels for stores that may be reached, no request at all for those that may not, and none to a proxy of the environment.
-pub async fn tunnels(world: Arc<World>) -> Result<()> {
+pub async fn stores_are_reached_by_the_proxy_and_refused_addresses_are_not_asked_for(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "proxied").await?;
     let (proxy, theirs) = (ForwardProxy::start().await?, ForwardProxy::start().await?);
     let of_environment = theirs.url();
@@ -121,7 +121,7 @@ pub async fn tunnels(world: Arc<World>) -> Result<()> {
 }
 
 /// Each request to a store names the build that sent it.
-pub async fn agents(world: Arc<World>) -> Result<()> {
+pub async fn each_request_to_a_store_names_the_build(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "agents").await?;
     let proxy = ForwardProxy::start().await?;
     let flags = [format!("--namespaces={}", scene.namespace), format!("--store-proxy={}", proxy.url())];

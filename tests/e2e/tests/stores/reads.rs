@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use rekey_e2e::{Scene, World};
 use serde_json::json;
 
-pub async fn shared(world: Arc<World>) -> Result<()> {
+pub async fn equal_reads_of_many_policies_are_few_calls(world: Arc<World>) -> Result<()> {
     const POLICIES: usize = 20;
     let scene = Scene::new(&world, "shared").await?;
     let _operator = scene.operator()?;
@@ -38,7 +38,7 @@ pub async fn shared(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
-pub async fn limits(world: Arc<World>) -> Result<()> {
+pub async fn a_store_is_asked_no_faster_than_its_limits(world: Arc<World>) -> Result<()> {
     const POLICIES: usize = 30;
     let scene = Scene::closed(&world, "limits").await?;
     scene.open().await?;

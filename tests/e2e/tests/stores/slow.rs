@@ -23,7 +23,7 @@ fn seldom() -> Value {
     json!({"source": {"remote": {"refreshInterval": "240h"}}})
 }
 
-pub async fn hanging(world: Arc<World>) -> Result<()> {
+pub async fn a_hanging_store_does_not_slow_the_policies_of_others(world: Arc<World>) -> Result<()> {
     const HANGING: usize = 40;
     let (scene, proxy) = behind_proxy(&world, "hanging").await?;
     let mut operator = scene.operator()?;
@@ -65,7 +65,7 @@ pub async fn hanging(world: Arc<World>) -> Result<()> {
     operator.alive()
 }
 
-pub async fn back(world: Arc<World>) -> Result<()> {
+pub async fn policies_are_fresh_as_soon_as_their_store_is_back(world: Arc<World>) -> Result<()> {
     const POLICIES: usize = 10;
     let (scene, proxy) = behind_proxy(&world, "back").await?;
     let mut operator = scene.operator()?;

@@ -13,7 +13,7 @@ use rekey_e2e::{
 };
 use serde_json::json;
 
-pub async fn arrives(world: Arc<World>) -> Result<()> {
+pub async fn a_value_goes_from_the_store_into_a_secret(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "sync").await?;
     let _operator = scene.operator()?;
     let key = scene.key("db");
@@ -50,7 +50,7 @@ pub async fn arrives(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
-pub async fn dressed(world: Arc<World>) -> Result<()> {
+pub async fn a_secret_is_dressed_as_the_template_says(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "dressed").await?;
     let _operator = scene.operator()?;
     let key = scene.key("db");
@@ -91,7 +91,7 @@ pub async fn dressed(world: Arc<World>) -> Result<()> {
     .await
 }
 
-pub async fn two_stores(world: Arc<World>) -> Result<()> {
+pub async fn values_of_two_stores_meet_in_one_secret(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "two").await?;
     let _operator = scene.operator()?;
     let key = scene.key("db");
@@ -114,7 +114,7 @@ pub async fn two_stores(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
-pub async fn change(world: Arc<World>) -> Result<()> {
+pub async fn a_change_in_the_store_arrives(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "change").await?;
     let _operator = scene.operator()?;
     let key = scene.key("db");
@@ -149,7 +149,7 @@ async fn status_of(scene: &Scene, version: &str) -> Result<rekey_api::SecretPoli
     .await
 }
 
-pub async fn columns(world: Arc<World>) -> Result<()> {
+pub async fn columns_tell_the_truth_and_kubectl_can_wait(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "columns").await?;
     let _operator = scene.operator()?;
     let (key, namespace) = (scene.key("db"), scene.namespace.as_str());

@@ -30,7 +30,7 @@ async fn ready(world: &Arc<World>, prefix: &str) -> Result<(Scene, Account, Oper
     Ok((scene, account, operator))
 }
 
-pub async fn first(world: Arc<World>) -> Result<()> {
+pub async fn a_first_sync_costs_three_requests(world: Arc<World>) -> Result<()> {
     const POLICIES: u64 = 5;
     let (scene, account, _operator) = ready(&world, "first").await?;
     for number in 0..POLICIES {
@@ -58,7 +58,7 @@ pub async fn first(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
-pub async fn change(world: Arc<World>) -> Result<()> {
+pub async fn a_change_costs_two_writes_and_an_event(world: Arc<World>) -> Result<()> {
     let (scene, account, _operator) = ready(&world, "change").await?;
     let key = scene.key("db");
     let items = [("password", key.as_str(), "password")];
@@ -81,7 +81,7 @@ pub async fn change(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
-pub async fn idle(world: Arc<World>) -> Result<()> {
+pub async fn idle_rounds_read_each_key_once_and_ask_the_api_server_nothing(world: Arc<World>) -> Result<()> {
     let (scene, account, _operator) = ready(&world, "idle").await?;
     let (one, two) = (scene.key("one"), scene.key("two"));
     world.bao.put(&one, &json!({"username": "orders", "password": "one"})).await?;
@@ -110,7 +110,7 @@ pub async fn idle(world: Arc<World>) -> Result<()> {
 }
 
 /// A key pair that works is not read again, however long the store is used; an edit of it is followed at once.
-pub async fn key_pair(world: Arc<World>) -> Result<()> {
+pub async fn a_key_pair_is_read_when_it_changes_and_not_while_nothing_does(world: Arc<World>) -> Result<()> {
     let (scene, account, operator) = ready(&world, "pair").await?;
     let key = scene.key("db");
     world.moto.create(&key, r#"{"password": "one"}"#).await?;
@@ -143,7 +143,7 @@ async fn reads_of_stores(operator: &Operator) -> usize {
     count.await.unwrap_or_default()
 }
 
-pub async fn restart(world: Arc<World>) -> Result<()> {
+pub async fn a_restarted_operator_writes_nothing(world: Arc<World>) -> Result<()> {
     const POLICIES: usize = 3;
     let (scene, account, mut operator) = ready(&world, "restart").await?;
     for number in 0..POLICIES {

@@ -47,7 +47,7 @@ async fn told(scene: &Scene, manager: &str) -> Result<()> {
         .await
 }
 
-pub async fn edits(world: Arc<World>) -> Result<()> {
+pub async fn edits_of_a_secret_are_repaired(world: Arc<World>) -> Result<()> {
     let scene = published(&world, "drift").await?;
     let _operator = scene.operator()?;
     let before = scene.wait_synced("db").await?.status.unwrap_or_default();
@@ -69,7 +69,7 @@ pub async fn edits(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
-pub async fn deleted(world: Arc<World>) -> Result<()> {
+pub async fn a_deleted_secret_comes_back(world: Arc<World>) -> Result<()> {
     let scene = published(&world, "deleted").await?;
     let _operator = scene.operator()?;
     scene.wait_synced("db").await?;
@@ -84,7 +84,7 @@ pub async fn deleted(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
-pub async fn marks(world: Arc<World>) -> Result<()> {
+pub async fn marks_of_others_stay(world: Arc<World>) -> Result<()> {
     let scene = published(&world, "marks").await?;
     let _operator = scene.operator()?;
     scene.wait_synced("db").await?;

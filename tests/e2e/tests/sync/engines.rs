@@ -12,7 +12,7 @@ use rekey_testkit::postgres::Postgres;
 use serde_json::{Value, json};
 
 /// A certificate of Vault's PKI: made once, kept over restarts and edits of the policy, and made anew on request.
-pub async fn issued_once(world: Arc<World>) -> Result<()> {
+pub async fn a_certificate_is_issued_once(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "pki").await?;
     let account = Account::new(&scene).await?;
     let mount = format!("pki-{}", scene.namespace);
@@ -60,7 +60,7 @@ pub async fn issued_once(world: Arc<World>) -> Result<()> {
 }
 
 /// An answer that cannot be published is kept until it can: nothing is issued again and again.
-pub async fn unpublished(world: Arc<World>) -> Result<()> {
+pub async fn what_could_not_be_published_is_not_issued_again(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "unpublished").await?;
     let mount = format!("pki-{}", scene.namespace);
     world.bao.enable_pki(&mount, "web").await?;
@@ -90,7 +90,7 @@ pub async fn unpublished(world: Arc<World>) -> Result<()> {
 }
 
 /// A `Post` may be a write to another mount of values: a store that is `ReadOnly` makes none.
-pub async fn read_only(world: Arc<World>) -> Result<()> {
+pub async fn a_read_only_store_posts_to_no_engine(world: Arc<World>) -> Result<()> {
     let scene = Scene::closed(&world, "posts").await?;
     scene.open().await?;
     scene.vault_store("ReadOnly").await?;
@@ -112,7 +112,7 @@ pub async fn read_only(world: Arc<World>) -> Result<()> {
 }
 
 /// A static role of the database engine: its password is followed when it is rotated, and its countdown is no change.
-pub async fn static_role(world: Arc<World>) -> Result<()> {
+pub async fn a_static_role_is_followed(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "static").await?;
     let postgres = Postgres::start()?;
     let mount = format!("database-{}", scene.namespace);
@@ -138,7 +138,7 @@ pub async fn static_role(world: Arc<World>) -> Result<()> {
 }
 
 /// What fits a search becomes keys, in Vault, Secrets Manager and Parameter Store; what is gone goes.
-pub async fn found(world: Arc<World>) -> Result<()> {
+pub async fn what_a_search_finds_becomes_keys(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "find").await?;
     let _operator = scene.operator()?;
     scene.parameter_store("parameters").await?;

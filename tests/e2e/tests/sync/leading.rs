@@ -37,7 +37,7 @@ async fn cut_off(operator: &Operator, proxy: &TcpProxy) -> Result<()> {
     until("it is ready again", || async { Ok((operator.get("/readyz").await?.0 == 200).then_some(())) }).await
 }
 
-pub async fn takes_over(world: Arc<World>) -> Result<()> {
+pub async fn another_replica_takes_over_after_a_kill(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "lease").await?;
     let only = format!("--namespaces={}", scene.namespace);
     let start = |name: &str| world.operator(&format!("{}-{name}", scene.namespace), &[&only]);
@@ -78,7 +78,7 @@ pub async fn takes_over(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
-pub async fn health(world: Arc<World>) -> Result<()> {
+pub async fn health_and_metrics_answer_without_names(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "health").await?;
     let mut operator = scene.operator()?;
     let key = scene.key("very-private-key");
@@ -114,7 +114,7 @@ pub async fn health(world: Arc<World>) -> Result<()> {
     unreachable(&world).await
 }
 
-pub async fn json_logs(world: Arc<World>) -> Result<()> {
+pub async fn json_logs_name_kind_object_and_reason(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "logs").await?;
     let only = format!("--namespaces={}", scene.namespace);
     let operator = world.operator(&scene.namespace, &[&only, "--leader-elect=false", "--log-format=json"])?;

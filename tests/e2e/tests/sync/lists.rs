@@ -31,13 +31,13 @@ fn lists(asked: &[Asked]) -> [usize; 3] {
         .map(|kind| asked.iter().filter(|asked| asked.verb == "list" && asked.subject == kind).count())
 }
 
-pub async fn singly(world: Arc<World>) -> Result<()> {
+pub async fn first_objects_come_one_by_one(world: Arc<World>) -> Result<()> {
     let asked = started(&world).await?;
     ensure!(lists(&asked) == [0; 3], "{asked:?}");
     Ok(())
 }
 
-pub async fn pages(_: Arc<World>) -> Result<()> {
+pub async fn an_api_server_that_cannot_stream_lists_is_asked_for_pages(_: Arc<World>) -> Result<()> {
     let world = Arc::new(World::start_with(false, &["--feature-gates=WatchList=false"]).await?);
     let asked = started(&world).await?;
     ensure!(lists(&asked) == [1; 3], "{asked:?}");

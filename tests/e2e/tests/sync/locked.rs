@@ -39,7 +39,7 @@ async fn stays_as_it_is(scene: &Scene, secret: &Secret) -> Result<()> {
     .await
 }
 
-pub async fn kept(world: Arc<World>) -> Result<()> {
+pub async fn a_locked_secret_stays_and_says_so(world: Arc<World>) -> Result<()> {
     let scene = locked(&world, "locked").await?;
     let _operator = scene.operator()?;
     scene.wait_synced("db").await?;
@@ -71,7 +71,7 @@ pub async fn kept(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
-pub async fn lost(world: Arc<World>) -> Result<()> {
+pub async fn a_lost_locked_secret_comes_back_only_with_its_value(world: Arc<World>) -> Result<()> {
     let scene = locked(&world, "lost").await?;
     let _operator = scene.operator()?;
     scene.wait_synced("db").await?;
@@ -90,7 +90,7 @@ pub async fn lost(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
-pub async fn left(world: Arc<World>) -> Result<()> {
+pub async fn locked_cannot_be_left(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "left").await?;
     let _operator = scene.operator()?;
     put(&scene, "one").await?;

@@ -17,7 +17,7 @@ use rekey_e2e::{
 };
 use serde_json::json;
 
-pub async fn opened_later(world: Arc<World>) -> Result<()> {
+pub async fn a_namespace_opened_later_works_without_a_restart(world: Arc<World>) -> Result<()> {
     let scene = Scene::closed(&world, "closed").await?;
     let operator = scene.operator()?;
     let key = scene.key("db");
@@ -54,7 +54,7 @@ pub async fn opened_later(world: Arc<World>) -> Result<()> {
 
 /// The CRD of an extension goes while the operator runs: to ask for it on and on would cost, and end in a watch that counts as
 /// dead.
-pub async fn kind_removed(world: Arc<World>) -> Result<()> {
+pub async fn a_kind_that_is_removed_is_not_asked_for_any_more(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "kinds").await?;
     let gateway = json!({
         "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",

@@ -13,7 +13,7 @@ use rekey_e2e::{
 };
 use serde_json::json;
 
-pub async fn consent(world: Arc<World>) -> Result<()> {
+pub async fn an_existing_secret_needs_consent(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "consent").await?;
     let _operator = scene.operator()?;
     let key = scene.key("db");
@@ -48,7 +48,7 @@ pub async fn consent(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
-pub async fn conflict(world: Arc<World>) -> Result<()> {
+pub async fn two_policies_cannot_have_one_secret(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "conflict").await?;
     let _operator = scene.operator()?;
     let (one, two) = (scene.key("one"), scene.key("two"));
@@ -72,7 +72,7 @@ pub async fn conflict(world: Arc<World>) -> Result<()> {
 }
 
 /// A copy of a published Secret, with all that stands on it, is not the policy's: whoever has made it must consent.
-pub async fn copied(world: Arc<World>) -> Result<()> {
+pub async fn a_copy_of_a_published_secret_needs_consent(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "copied").await?;
     let key = scene.key("db");
     world.bao.put(&key, &json!({"password": "from the store"})).await?;
@@ -101,7 +101,7 @@ pub async fn copied(world: Arc<World>) -> Result<()> {
 }
 
 /// One that was put back from a backup holds what its record says, so it is the policy's as before.
-pub async fn restored(world: Arc<World>) -> Result<()> {
+pub async fn a_secret_that_was_put_back_from_a_backup_is_the_policys_as_before(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "restored").await?;
     let key = scene.key("db");
     world.bao.put(&key, &json!({"password": "one"})).await?;
@@ -128,7 +128,7 @@ pub async fn restored(world: Arc<World>) -> Result<()> {
 }
 
 /// A credential of the cluster itself is not written, whatever stands on it.
-pub async fn reserved(world: Arc<World>) -> Result<()> {
+pub async fn a_credential_of_the_cluster_is_never_written(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "reserved").await?;
     scene.apply(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "robot"}})).await?;
     let key = scene.key("db");
@@ -170,7 +170,7 @@ pub async fn reserved(world: Arc<World>) -> Result<()> {
 }
 
 /// Pairs of policies with one target each, all of them looked at in the same moment.
-pub async fn race(world: Arc<World>) -> Result<()> {
+pub async fn two_policies_that_make_one_secret_at_once_do_not_overwrite_each_other(world: Arc<World>) -> Result<()> {
     const PAIRS: usize = 10;
     let scene = Scene::new(&world, "race").await?;
     let keys = [scene.key("a"), scene.key("b")];
@@ -202,7 +202,7 @@ pub async fn race(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
-pub async fn deletion(world: Arc<World>) -> Result<()> {
+pub async fn a_secret_goes_or_stays_with_its_policy(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "deletion").await?;
     let _operator = scene.operator()?;
     let key = scene.key("db");

@@ -25,7 +25,7 @@ async fn said(scene: &Scene, kind: &str, wanted: &str) -> Result<String> {
 
 /// 1,000 keys of 100 characters that all change at once, in a Secret of 1.2 MB: by name their record would need 350 KB. They are
 /// read from AWS, since `OpenBao` takes 1,000 texts in a request.
-pub async fn fits(world: Arc<World>) -> Result<()> {
+pub async fn a_thousand_long_keys_change_at_once_and_too_many_are_refused(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "many").await?;
     let _operator = scene.operator()?;
     let key = scene.key("db");
@@ -67,7 +67,7 @@ pub async fn fits(world: Arc<World>) -> Result<()> {
 }
 
 /// The store's place is taken by one that was left behind: an older copy, a restored backup.
-pub async fn went_back(world: Arc<World>) -> Result<()> {
+pub async fn a_store_that_went_back_is_not_followed_unless_asked(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "back").await?;
     let operator = scene.operator()?;
     let (key, mount) = (scene.key("db"), format!("copy-{}", scene.namespace));
@@ -117,7 +117,7 @@ pub async fn went_back(world: Arc<World>) -> Result<()> {
 }
 
 /// A key that is deleted with all its versions and made again counts from 1, and is newer all the same.
-pub async fn counted_anew(world: Arc<World>) -> Result<()> {
+pub async fn a_key_that_is_counted_anew_is_followed(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "anew").await?;
     let _operator = scene.operator()?;
     let key = scene.key("db");

@@ -33,7 +33,7 @@ async fn handled(scene: &Scene, token: &str) -> Result<()> {
     .await
 }
 
-pub async fn once(world: Arc<World>) -> Result<()> {
+pub async fn a_request_is_handled_exactly_once(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "request").await?;
     let _operator = scene.operator()?;
     let key = scene.key("db");
@@ -56,7 +56,7 @@ pub async fn once(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
-pub async fn old(world: Arc<World>) -> Result<()> {
+pub async fn an_old_request_is_only_recorded(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "recorded").await?;
     let _operator = scene.operator()?;
     let key = scene.key("db");
@@ -79,7 +79,7 @@ pub async fn old(world: Arc<World>) -> Result<()> {
     stays("reads of the store", 1, Duration::from_secs(2), || async { reads(&world, mark, &key) }).await
 }
 
-pub async fn edit(world: Arc<World>) -> Result<()> {
+pub async fn an_edit_of_the_policy_is_followed_at_once(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "edit").await?;
     let _operator = scene.operator()?;
     let (key, other) = (scene.key("db"), scene.key("other"));
@@ -98,7 +98,7 @@ pub async fn edit(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
-pub async fn suspended(world: Arc<World>) -> Result<()> {
+pub async fn suspended_nothing_happens(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "suspended").await?;
     let _operator = scene.operator()?;
     let key = scene.key("db");

@@ -35,7 +35,7 @@ fn generated(keys: &[&str]) -> Value {
     json!({"source": {"generated": {"fields": fields}}})
 }
 
-pub async fn made_in_the_cluster(world: Arc<World>) -> Result<()> {
+pub async fn generated_values_are_made_once(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "generated").await?;
     let operator = scene.operator()?;
     scene.policy_of("token", generated(&["token"])).await?;
@@ -60,7 +60,7 @@ pub async fn made_in_the_cluster(world: Arc<World>) -> Result<()> {
     scene.wait_synced("token").await.map(drop)
 }
 
-pub async fn somebody_elses(world: Arc<World>) -> Result<()> {
+pub async fn an_existing_secret_is_governed(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "existing").await?;
     let _operator = scene.operator()?;
     scene.policy_of("governed", json!({"source": {"existing": {}}, "target": {"name": "web-tls"}})).await?;
@@ -89,7 +89,7 @@ pub async fn somebody_elses(world: Arc<World>) -> Result<()> {
 }
 
 /// A Secret goes from hand to hand by edits of its policy: never without its maker's consent, and never with a loss.
-pub async fn changes_hands(world: Arc<World>) -> Result<()> {
+pub async fn a_secret_changes_hands_by_consent_and_without_loss(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "hands").await?;
     let _operator = scene.operator()?;
     let key = scene.key("db");
@@ -130,7 +130,7 @@ pub async fn changes_hands(world: Arc<World>) -> Result<()> {
     stays("the Secret outlives the policy", true, A_WHILE, stays_there).await
 }
 
-pub async fn merged(world: Arc<World>) -> Result<()> {
+pub async fn keys_are_merged_by_consent(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "merge").await?;
     let _operator = scene.operator()?;
     let key = scene.key("db");
@@ -151,7 +151,7 @@ pub async fn merged(world: Arc<World>) -> Result<()> {
     stays("the Secret outlives the policy", true, A_WHILE, stays_there).await
 }
 
-pub async fn whole_objects_and_templates(world: Arc<World>) -> Result<()> {
+pub async fn whole_objects_and_templates_from_config_maps(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "sets").await?;
     let _operator = scene.operator()?;
     let key = scene.key("db");
@@ -189,7 +189,7 @@ pub async fn whole_objects_and_templates(world: Arc<World>) -> Result<()> {
     scene.wait_data("db", &wanted("port=5432")).await
 }
 
-pub async fn refresh_policies(world: Arc<World>) -> Result<()> {
+pub async fn refresh_policies_say_when_the_store_is_read(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "refresh").await?;
     let operator = scene.operator()?;
     let key = scene.key("db");
@@ -213,7 +213,7 @@ pub async fn refresh_policies(world: Arc<World>) -> Result<()> {
     scene.wait_data("once", &[("password", "one")]).await
 }
 
-pub async fn missing(world: Arc<World>) -> Result<()> {
+pub async fn a_missing_value_keeps_or_deletes_as_the_policy_says(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "missing").await?;
     let _operator = scene.operator()?;
     let key = scene.key("db");

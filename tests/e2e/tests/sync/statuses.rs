@@ -46,7 +46,7 @@ async fn restored<K: Resource<DynamicType = ()>>(
     Ok(())
 }
 
-pub async fn forged(world: Arc<World>) -> Result<()> {
+pub async fn a_status_that_others_wrote_into_is_put_right(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "statuses").await?;
     let account = Account::new(&scene).await?;
     let _operator = account.operator("first")?;

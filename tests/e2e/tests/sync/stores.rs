@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 const READS: &str = r#"path "secret/data/*" { capabilities = ["read"] }"#;
 
-pub async fn token(world: Arc<World>) -> Result<()> {
+pub async fn a_store_with_a_token_says_who_it_is(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "token").await?;
     let limited = format!("reader-{}", scene.namespace);
     world.bao.policy(&limited, READS).await?;
@@ -36,7 +36,7 @@ pub async fn token(world: Arc<World>) -> Result<()> {
     scene.wait_data("db", &[("password", "one")]).await
 }
 
-pub async fn key_pair(world: Arc<World>) -> Result<()> {
+pub async fn a_store_with_a_key_pair_gives_json_properties(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "aws").await?;
     let _operator = scene.operator()?;
     let key = scene.key("db");
@@ -57,7 +57,7 @@ pub async fn key_pair(world: Arc<World>) -> Result<()> {
 }
 
 /// The emulator goes on taking the old pair: it is the change of its Secret that ends its use.
-pub async fn key_pair_changes(world: Arc<World>) -> Result<()> {
+pub async fn a_key_pair_that_changes_is_not_used_any_more(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "pair").await?;
     let _operator = scene.operator()?;
     scene.wait_store("aws", "Ready=True/Synced").await?;
@@ -71,7 +71,7 @@ pub async fn key_pair_changes(world: Arc<World>) -> Result<()> {
     scene.wait_store("aws", "Ready=True/Synced").await.map(drop)
 }
 
-pub async fn kubernetes_login(world: Arc<World>) -> Result<()> {
+pub async fn kubernetes_login_needs_the_role_and_then_works(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "login").await?;
     scene.kubernetes_login().await?;
     let (policy, role) = (format!("reader-{}", scene.namespace), format!("shop-{}", scene.namespace));

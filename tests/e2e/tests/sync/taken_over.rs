@@ -17,7 +17,7 @@ use rekey_e2e::{
 use serde_json::{Value, json};
 
 /// Keys that are dropped go, although their maker's field manager holds them too: it has applied the same bytes.
-pub async fn dropped(world: Arc<World>) -> Result<()> {
+pub async fn dropped_keys_go_though_their_maker_holds_them_too(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "dropped").await?;
     let _operator = scene.operator()?;
     let key = scene.key("db");
@@ -46,7 +46,7 @@ fn external(name: &str, namespace: &str) -> Value {
 }
 
 /// The Secret of an `ExternalSecret`, with all that External Secrets puts on it, outlives that once it is taken over.
-pub async fn migrated(world: Arc<World>) -> Result<()> {
+pub async fn a_secret_of_external_secrets_is_taken_over_and_outlives_its_object(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "migrated").await?;
     let _operator = scene.operator()?;
     let key = scene.key("db");
@@ -91,7 +91,7 @@ pub async fn migrated(world: Arc<World>) -> Result<()> {
 }
 
 /// The type of a Secret cannot be changed, so that one of another type is in the way, and says how it is got out of it.
-pub async fn another_type(world: Arc<World>) -> Result<()> {
+pub async fn a_secret_of_another_type_is_in_the_way_and_says_so(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "types").await?;
     let _operator = scene.operator()?;
     let key = scene.key("db");
@@ -122,7 +122,7 @@ async fn salted(scene: &Scene) -> Result<Secret> {
 }
 
 /// What is rendered with salts stays as it is when the digest key is lost, and when somebody takes the seed off.
-pub async fn salts(world: Arc<World>) -> Result<()> {
+pub async fn salts_stay_when_the_digest_key_or_the_seed_is_lost(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "salts").await?;
     let start = || {
         let only = [format!("--namespaces={}", scene.namespace), format!("--operator-namespace={}", scene.namespace)];
@@ -169,7 +169,7 @@ pub async fn salts(world: Arc<World>) -> Result<()> {
 
 /// Whoever may write the Secret pins a salted value by a record that looks like one from before the digest key was lost: not where the
 /// operator has seen its own.
-pub async fn forged_salts(world: Arc<World>) -> Result<()> {
+pub async fn a_forged_record_pins_no_salts(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "pinned").await?;
     let _operator = scene.operator()?;
     let published = salted(&scene).await?;

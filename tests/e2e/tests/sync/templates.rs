@@ -8,7 +8,7 @@ use kube::ResourceExt as _;
 use rekey_e2e::{Scene, World, conditions, wait::until};
 use serde_json::{Value, json};
 
-pub async fn all_together(world: Arc<World>) -> Result<()> {
+pub async fn templates_make_names_keys_labels_and_annotations(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "templates").await?;
     let _operator = scene.operator()?;
     put(&world, &scene, "orders").await?;
@@ -43,7 +43,7 @@ pub async fn all_together(world: Arc<World>) -> Result<()> {
 }
 
 /// A Secret that says who may use it is no template for others.
-pub async fn consent(world: Arc<World>) -> Result<()> {
+pub async fn a_template_in_a_secret_needs_its_consent(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "consent").await?;
     let _operator = scene.operator()?;
     put(&world, &scene, "orders").await?;

@@ -21,7 +21,7 @@ fn extract(key: &str) -> Value {
     json!({"source": {"remote": {"storeRef": {"name": "vault"}, "refreshInterval": "10s", "dataFrom": from}}})
 }
 
-pub async fn as_they_stand(world: Arc<World>) -> Result<()> {
+pub async fn values_arrive_as_they_stand_in_the_store(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "as-they-stand").await?;
     scene.parameter_store("ssm").await?;
     let _operator = scene.operator()?;
@@ -51,7 +51,7 @@ pub async fn as_they_stand(world: Arc<World>) -> Result<()> {
     scene.wait_data("parts", &expected).await
 }
 
-pub async fn emptied(world: Arc<World>) -> Result<()> {
+pub async fn an_object_that_is_emptied_changes_nothing(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "emptied").await?;
     let _operator = scene.operator()?;
     let key = scene.key("db");
@@ -78,7 +78,7 @@ pub async fn emptied(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
-pub async fn spelt(world: Arc<World>) -> Result<()> {
+pub async fn a_key_works_or_is_refused_with_its_right_spelling(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "spelt").await?;
     scene.parameter_store("ssm").await?;
     let _operator = scene.operator()?;
@@ -118,7 +118,7 @@ pub async fn spelt(world: Arc<World>) -> Result<()> {
 }
 
 /// What stores keep beside a value is read by itself: it follows its own changes, and the value its own.
-pub async fn metadata(world: Arc<World>) -> Result<()> {
+pub async fn metadata_of_a_key_follows_its_own_changes(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "metadata").await?;
     let _operator = scene.operator()?;
     let (key, cloud) = (scene.key("db"), scene.key("cloud"));

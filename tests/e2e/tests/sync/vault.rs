@@ -11,7 +11,7 @@ use serde_json::json;
 const MOUNT: &str = "plain";
 
 /// A value of KV version 1, read and rotated with an `AppRole`.
-pub async fn app_role_and_version_1(world: Arc<World>) -> Result<()> {
+pub async fn an_app_role_reads_and_rotates_kv_version_1(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "plain").await?;
     world.bao.mount(MOUNT, "kv", &json!({"version": "1"})).await?;
     let rights = format!("path \"{MOUNT}/*\" {{ capabilities = [\"create\", \"read\", \"update\"] }}");

@@ -20,7 +20,7 @@ use crate::{
 pub const RUNS: [&str; 5] =
     ["See what hangs", "Free what hangs", "Look for pending Secrets", "Delete pending Secrets", "By the install file"];
 
-pub async fn is_freed(world: Arc<World>) -> Result<()> {
+pub async fn what_hangs_without_the_operator_is_freed(world: Arc<World>) -> Result<()> {
     let admin = Admin::new(&world, &helms()?.four, &RUNS)?;
     cluster::install(&admin, &world.client).await?;
     let stand_in = StandIn::begin(&world, world.kubeconfig()?);

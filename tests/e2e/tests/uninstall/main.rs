@@ -15,8 +15,8 @@ mod without_operator;
 use std::{collections::BTreeSet, process::ExitCode, sync::Arc, time::Instant};
 
 use anyhow::{Result, ensure};
-use libtest_mimic::{Arguments, Failed, Trial};
-use rekey_e2e::{World, kubelet::Kubelet};
+use libtest_mimic::{Arguments, Trial};
+use rekey_e2e::{World, kubelet::Kubelet, suite, tests};
 use tokio::runtime::Runtime;
 
 /// The blocks that are run, by the tests that run them.
@@ -25,16 +25,15 @@ const RUN: [&[&str]; 4] = [&with_operator::RUNS, &without_operator::RUNS, &names
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(5); // they wait most of the time
-    let trials = vec![
-        Trial::test("every_command_is_run_by_a_test", || {
-            every_command().map_err(|error| Failed::from(format!("{error:?}")))
-        }),
-        trial("the_namespace_of_the_operator_goes_first", namespace_first::stays),
-        trial("with_the_operator_every_secret_stays", with_operator::keeps),
-        trial("what_goes_while_the_operator_runs", one_by_one::goes),
-        trial("without_the_operator_every_secret_stays", without_operator::keeps),
-        trial("what_hangs_without_the_operator_is_freed", all_at_once::is_freed),
+    let mut trials = tests![
+        trial;
+        namespace_first::the_namespace_of_the_operator_goes_first,
+        with_operator::with_the_operator_every_secret_stays,
+        one_by_one::what_goes_while_the_operator_runs,
+        without_operator::without_the_operator_every_secret_stays,
+        all_at_once::what_hangs_without_the_operator_is_freed,
     ];
+    trials.extend(tests![suite::trial; every_command_is_run_by_a_test]);
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -44,7 +43,7 @@ where
     F: Fn(Arc<World>) -> R + Send + 'static,
     R: Future<Output = Result<()>>,
 {
-    Trial::test(name, move || {
+    suite::trial(name, move || {
         let run = async {
             let world = Arc::new(World::bare(false, &[]).await?);
             let _node = Kubelet::start(&world.client).await?;
@@ -56,11 +55,11 @@ where
             }
             tested
         };
-        Runtime::new()?.block_on(run).map_err(|error| Failed::from(format!("{error:?}")))
+        Runtime::new()?.block_on(run)
     })
 }
 
-fn every_command() -> Result<()> {
+fn every_command_is_run_by_a_test() -> Result<()> {
     let blocks = runbook::blocks()?;
     let run: BTreeSet<&str> = RUN.into_iter().flatten().copied().collect();
     let not_run: Vec<&String> = blocks.keys().filter(|heading| !run.contains(heading.as_str())).collect();

@@ -23,7 +23,7 @@ pub const RUNS: [&str; 5] = [
 
 const DELETE: &str = "kubectl delete namespace rekey-system --timeout=1m";
 
-pub async fn stays(world: Arc<World>) -> Result<()> {
+pub async fn the_namespace_of_the_operator_goes_first(world: Arc<World>) -> Result<()> {
     let program = helms()?.four;
     let release = Release::new(&program, &world.plane);
     let admin = Admin::new(&world, &program, &RUNS)?;

@@ -18,7 +18,7 @@ use crate::{
     stand_in::StandIn,
 };
 
-pub async fn goes(world: Arc<World>) -> Result<()> {
+pub async fn what_goes_while_the_operator_runs(world: Arc<World>) -> Result<()> {
     let admin = Admin::new(&world, &helms()?.four, &[])?;
     cluster::install(&admin, &world.client).await?;
     let stand_in = StandIn::begin(&world, world.kubeconfig()?);

@@ -26,7 +26,7 @@ pub const RUNS: [&str; 13] = [
     "Delete pending Secrets",
 ];
 
-pub async fn keeps(world: Arc<World>) -> Result<()> {
+pub async fn with_the_operator_every_secret_stays(world: Arc<World>) -> Result<()> {
     let program = helms()?.four;
     let release = Release::new(&program, &world.plane);
     let admin = Admin::new(&world, &program, &RUNS)?;

@@ -42,7 +42,7 @@ pub const RUNS: [&str; 12] = [
     "Delete pending Secrets",
 ];
 
-pub async fn keeps(world: Arc<World>) -> Result<()> {
+pub async fn without_the_operator_every_secret_stays(world: Arc<World>) -> Result<()> {
     let program = helms()?.three;
     let release = Release::new(&program, &world.plane);
     let admin = Admin::new(&world, &program, &RUNS)?;

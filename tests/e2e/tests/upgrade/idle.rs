@@ -25,7 +25,7 @@ const KEYS: [&str; 6] = ["db", "locked", "many", "merged", "shared", "templated"
 /// Those who hold the password of `db`.
 const CONSUMERS: [&str; 3] = ["deployment", "statefulset", "daemonset"];
 
-pub async fn upgrade(world: Arc<World>) -> Result<()> {
+pub async fn an_upgrade_writes_nothing_and_restarts_nobody(world: Arc<World>) -> Result<()> {
     let helms = tokio::task::spawn_blocking(helms).await??;
     let kinds = moved(&world, &helms.four, Way::Upgrade).await?;
     // Helm 4 writes every object of a release.
@@ -39,7 +39,7 @@ pub async fn upgrade(world: Arc<World>) -> Result<()> {
 }
 
 /// What the new version has written is read by the old one.
-pub async fn back(world: Arc<World>) -> Result<()> {
+pub async fn the_way_back_writes_nothing_and_restarts_nobody(world: Arc<World>) -> Result<()> {
     let helms = tokio::task::spawn_blocking(helms).await??;
     moved(&world, &helms.three, Way::Back).await.map(drop)
 }

@@ -11,23 +11,21 @@ mod version;
 use std::{future::Future, process::ExitCode, sync::Arc};
 
 use anyhow::{Context as _, Result};
-use libtest_mimic::{Arguments, Failed, Trial};
-use rekey_e2e::World;
+use libtest_mimic::{Arguments, Trial};
+use rekey_e2e::{World, suite, tests};
 use tokio::runtime::Runtime;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Each has a plane of its own.
     arguments.test_threads.get_or_insert(1);
-    let trials = vec![
-        trial("an_upgrade_writes_nothing_and_restarts_nobody", idle::upgrade),
-        trial("the_way_back_writes_nothing_and_restarts_nobody", idle::back),
-        trial("a_rotation_that_rolls_out_is_finished_by_the_new_version", open::upgrade),
-        trial("a_rotation_that_rolls_out_is_finished_by_the_old_version_on_the_way_back", open::back),
-        trial(
-            "a_write_to_the_store_that_the_old_version_never_heard_of_is_not_repeated_by_the_new_one",
-            open::unanswered,
-        ),
+    let trials = tests![
+        trial;
+        idle::an_upgrade_writes_nothing_and_restarts_nobody,
+        idle::the_way_back_writes_nothing_and_restarts_nobody,
+        open::a_rotation_that_rolls_out_is_finished_by_the_new_version,
+        open::a_rotation_that_rolls_out_is_finished_by_the_old_version_on_the_way_back,
+        open::a_write_to_the_store_that_the_old_version_never_heard_of_is_not_repeated_by_the_new_one,
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
 }
@@ -37,7 +35,7 @@ where
     F: Fn(Arc<World>) -> R + Send + 'static,
     R: Future<Output = Result<()>>,
 {
-    Trial::test(name, move || run(&test).map_err(|error| Failed::from(format!("{error:?}"))))
+    suite::trial(name, move || run(&test))
 }
 
 /// Runs it in a world in which nothing of ours is installed yet.

@@ -20,11 +20,11 @@ use crate::{
     ground::{Ground, Way},
 };
 
-pub async fn upgrade(world: Arc<World>) -> Result<()> {
+pub async fn a_rotation_that_rolls_out_is_finished_by_the_new_version(world: Arc<World>) -> Result<()> {
     rolling_out(&world, Way::Upgrade).await
 }
 
-pub async fn back(world: Arc<World>) -> Result<()> {
+pub async fn a_rotation_that_rolls_out_is_finished_by_the_old_version_on_the_way_back(world: Arc<World>) -> Result<()> {
     rolling_out(&world, Way::Back).await
 }
 
@@ -57,7 +57,9 @@ async fn rolling_out(world: &Arc<World>, way: Way) -> Result<()> {
 }
 
 /// The store has taken the new value, and the operator died before it heard so.
-pub async fn unanswered(world: Arc<World>) -> Result<()> {
+pub async fn a_write_to_the_store_that_the_old_version_never_heard_of_is_not_repeated_by_the_new_one(
+    world: Arc<World>,
+) -> Result<()> {
     let ground = Ground::new(&world, &tokio::task::spawn_blocking(helms).await??.four, Way::Upgrade).await?;
     let leaving: Arc<Mutex<Operator>> = Arc::new(Mutex::new(ground.start(&ground.from).await?));
     let proxy = Proxy::http(world.bao.address())?;
