@@ -21,7 +21,7 @@ use rekey_testkit::{bao::OpenBao, moto::Moto, node::IMAGE, python};
 use serde_json::json;
 use tokio::process::Command;
 
-use super::{borrowed::Borrowed, tale::Seen};
+use super::{current_cluster::CurrentCluster, walkthrough::Seen};
 use crate::{Operator, World, shipped, workloads::is_ready};
 
 /// The namespace of the demo, which is also the first part of its keys in the stores.
@@ -44,7 +44,7 @@ pub enum Ground {
     /// Made for this run.
     Own(Box<World>),
     /// That of the current kubeconfig.
-    Borrowed(Box<Borrowed>),
+    Current(Box<CurrentCluster>),
 }
 
 impl Stage {
@@ -54,19 +54,12 @@ impl Stage {
         Self { ground, operator: OnceLock::new(), ready: AtomicBool::new(false) }
     }
 
-    /// See [`NAMESPACE`].
-    #[must_use]
-    #[expect(clippy::unused_self, reason = "reads like the other properties of a stage")]
-    pub fn namespace(&self) -> &'static str {
-        NAMESPACE
-    }
-
     /// A client with all rights.
     #[must_use]
     pub fn client(&self) -> &Client {
         match &self.ground {
             Ground::Own(world) => &world.client,
-            Ground::Borrowed(borrowed) => &borrowed.visit.client,
+            Ground::Current(current) => &current.cluster.client,
         }
     }
 
@@ -75,7 +68,7 @@ impl Stage {
     pub fn bao(&self) -> &OpenBao {
         match &self.ground {
             Ground::Own(world) => &world.bao,
-            Ground::Borrowed(borrowed) => &borrowed.bao,
+            Ground::Current(current) => &current.bao,
         }
     }
 
@@ -84,7 +77,7 @@ impl Stage {
     pub fn moto(&self) -> &Moto {
         match &self.ground {
             Ground::Own(world) => &world.moto,
-            Ground::Borrowed(borrowed) => &borrowed.moto,
+            Ground::Current(current) => &current.moto,
         }
     }
 
@@ -93,7 +86,7 @@ impl Stage {
     pub fn image(&self) -> &str {
         match &self.ground {
             Ground::Own(_) => IMAGE,
-            Ground::Borrowed(borrowed) => &borrowed.image,
+            Ground::Current(current) => &current.image,
         }
     }
 
@@ -105,7 +98,7 @@ impl Stage {
                 world.node().and_then(rekey_testkit::node::Node::keep_logs).ok();
                 world.plane.keep_logs().ok()
             }
-            Ground::Borrowed(borrowed) => Some(borrowed.keep_logs()),
+            Ground::Current(current) => Some(current.keep_logs()),
         }
     }
 
@@ -157,9 +150,9 @@ impl Stage {
             Ground::Own(world) => command
                 .arg(format!("--kubeconfig={}", world.plane.kubeconfig().display()))
                 .arg(format!("--cache-dir={}", world.plane.directory().join("kubectl").display())),
-            Ground::Borrowed(borrowed) => command
-                .arg(format!("--context={}", borrowed.visit.context))
-                .arg(format!("--cache-dir={}", borrowed.directory().join("kubectl").display())),
+            Ground::Current(current) => command
+                .arg(format!("--context={}", current.cluster.context))
+                .arg(format!("--cache-dir={}", current.directory().join("kubectl").display())),
         };
         command.arg(format!("--namespace={NAMESPACE}")).args(arguments).stdin(Stdio::null()).kill_on_drop(true);
         let output = command.output().await.context("run kubectl")?;
@@ -201,7 +194,7 @@ impl Stage {
     pub async fn environment(&self, pod: &Pod) -> Result<Option<BTreeMap<String, String>>> {
         match &self.ground {
             Ground::Own(world) => Ok(Some(world.node()?.environment(NAMESPACE, &pod.name_any()).await?)),
-            Ground::Borrowed(_) => Ok(None),
+            Ground::Current(_) => Ok(None),
         }
     }
 

@@ -12,14 +12,12 @@ use rekey_testkit::{cache, debian, python};
 use serde_json::json;
 
 use super::{
-    borrowed::Borrowed,
-    build, inventory,
-    narrator::{Narrator, continued},
-    removal,
+    current_cluster::{Cluster, CurrentCluster, inventory, removal},
+    operator_build,
+    output::{Output, continued},
     settings::Settings,
     stage::{Ground, MANAGER, NAMESPACE, Stage},
-    tale::{Seen, Tale, eventually},
-    visit::Visit,
+    walkthrough::{Seen, Walkthrough, eventually},
 };
 use crate::{Operator, World, shipped};
 
@@ -27,7 +25,7 @@ use crate::{Operator, World, shipped};
 ///
 /// # Errors
 /// When something is missing or does not start.
-pub async fn open(settings: &Settings, out: &mut Narrator) -> Result<Option<Stage>> {
+pub async fn open(settings: &Settings, out: &mut Output) -> Result<Option<Stage>> {
     out.heading("Rekey: from a secret store into Kubernetes, and rotated");
     out.say(
         "This shows what Rekey does, on real parts. Each line that begins with ok is a check that passed; the time in \
@@ -45,8 +43,8 @@ pub async fn open(settings: &Settings, out: &mut Narrator) -> Result<Option<Stag
         debian::ensure(debian::NODE)?;
     }
     first_time(node, out)?;
-    let visit = if node { None } else { Visit::agreed(settings, out).await? };
-    if !node && visit.is_none() {
+    let cluster = if node { None } else { Cluster::agreed(settings, out).await? };
+    if !node && cluster.is_none() {
         return Ok(None);
     }
     out.heading("Starting");
@@ -55,10 +53,10 @@ pub async fn open(settings: &Settings, out: &mut Narrator) -> Result<Option<Stag
     } else {
         "The operator, OpenBao and an AWS emulator, as processes on this machine ..."
     });
-    build::operator()?;
+    operator_build::build()?;
     let began = Instant::now();
-    let ground = match visit {
-        Some(visit) => Ground::Borrowed(Box::new(Borrowed::start(visit, &settings.image).await?)),
+    let ground = match cluster {
+        Some(cluster) => Ground::Current(Box::new(CurrentCluster::start(cluster, &settings.image).await?)),
         None => Ground::Own(Box::new(World::start(true).await?)),
     };
     let stage = Stage::new(ground);
@@ -70,19 +68,19 @@ pub async fn open(settings: &Settings, out: &mut Narrator) -> Result<Option<Stag
 }
 
 /// Installs Rekey, opens the namespace of the demo to it, and starts the operator.
-pub async fn operator(tale: &mut Tale<'_>) -> Option<()> {
-    let stage = tale.stage;
-    tale.check("Rekey's CRDs and roles are installed", async { installed(stage).await.map(|()| (String::new(), ())) })
+pub async fn operator(walk: &mut Walkthrough<'_>) -> Option<()> {
+    let stage = walk.stage;
+    walk.check("Rekey's CRDs and roles are installed", async { installed(stage).await.map(|()| (String::new(), ())) })
         .await?;
-    tale.out.say("The operator touches no Secret in a namespace that was not opened to it. This opens one:");
+    walk.out.say("The operator touches no Secret in a namespace that was not opened to it. This opens one:");
     let account = "--serviceaccount=rekey-system:rekey";
-    tale.kubectl(&["create", "rolebinding", "rekey", "--clusterrole=rekey-namespace", account]).await?;
-    tale.check("The operator runs: rekey run, as a process with the rights of the shipped roles", started(stage)).await
+    walk.kubectl(&["create", "rolebinding", "rekey", "--clusterrole=rekey-namespace", account]).await?;
+    walk.check("The operator runs: rekey run, as a process with the rights of the shipped roles", started(stage)).await
 }
 
 async fn installed(stage: &Stage) -> Result<()> {
     let client = stage.client();
-    if let Ground::Borrowed(_) = &stage.ground {
+    if let Ground::Current(_) = &stage.ground {
         shipped::install(client, MANAGER).await?;
     }
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
@@ -93,7 +91,7 @@ async fn started(stage: &Stage) -> Result<(String, ())> {
     let arguments = format!("--namespaces={NAMESPACE}");
     let operator = match &stage.ground {
         Ground::Own(world) => world.operator("operator", &[&arguments])?,
-        Ground::Borrowed(borrowed) => borrowed.operator(vec![arguments]).await?,
+        Ground::Current(current) => current.operator(vec![arguments]).await?,
     };
     let operator: &Operator = stage.operator.get_or_init(|| operator);
     eventually(async || {
@@ -109,7 +107,7 @@ async fn started(stage: &Stage) -> Result<(String, ())> {
 ///
 /// # Errors
 /// When something does not end, or is left behind.
-pub async fn close(stage: Stage, out: &Narrator) -> Result<String> {
+pub async fn close(stage: Stage, out: &Output) -> Result<String> {
     let Stage { ground, operator, .. } = stage;
     match ground {
         Ground::Own(world) => {
@@ -120,16 +118,16 @@ pub async fn close(stage: Stage, out: &Narrator) -> Result<String> {
             ensure!(left.is_empty(), "left behind: {left:?}");
             Ok("Every process is stopped, every file removed".to_owned())
         }
-        Ground::Borrowed(borrowed) => {
+        Ground::Current(current) => {
             out.say("If this is interrupted, the rest is removed by:");
-            out.block(&by_hand(&borrowed.visit.context)?);
+            out.block(&by_hand(&current.cluster.context)?);
             let removed = async {
-                removal::schedules(&borrowed.visit.client).await?;
+                removal::schedules(&current.cluster.client).await?;
                 drop(operator);
-                removal::all(&borrowed.visit.client, &borrowed.visit.before).await
+                removal::all(&current.cluster.client, &current.cluster.before).await
             }
             .await;
-            borrowed.close();
+            current.close();
             Ok(format!("The cluster is as it was: {}", removed?.0))
         }
     }
@@ -151,7 +149,7 @@ pub fn kubectl_hint() -> String {
 }
 
 /// Tells what takes long, and only once.
-fn first_time(node: bool, out: &Narrator) -> Result<()> {
+fn first_time(node: bool, out: &Output) -> Result<()> {
     let cache = cache::directory()?;
     let names: Vec<String> =
         std::fs::read_dir(&cache)?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();

@@ -14,7 +14,7 @@ use crate::operator::target;
 ///
 /// # Errors
 /// When it does not build.
-pub fn operator() -> Result<()> {
+pub fn build() -> Result<()> {
     let mut cargo = Command::new("cargo")
         .args(["build", "--package", "rekey", "--target-dir"])
         .arg(target()?)

@@ -8,9 +8,11 @@ use serde_json::json;
 
 use super::{
     policies::{synced, url},
-    stage::{Ground, Stage},
     stores::{FIRST, MAIL_KEY, key},
-    tale::{Seen, Tale, eventually},
+};
+use crate::demo::{
+    stage::{Ground, Stage},
+    walkthrough::{Seen, Walkthrough, eventually},
 };
 
 /// The second password in `OpenBao`.
@@ -51,15 +53,15 @@ spec:
 }
 
 /// Tells how it starts. Returns how it stands then.
-pub async fn starts(tale: &mut Tale<'_>) -> Option<Before> {
-    let stage = tale.stage;
-    tale.out.chapter("A consumer: an ordinary Deployment");
-    tale.apply("Applied; nothing in it speaks of Rekey:", &manifest(stage.image())).await?;
+pub async fn starts(walk: &mut Walkthrough<'_>) -> Option<Before> {
+    let stage = walk.stage;
+    walk.out.chapter("A consumer: an ordinary Deployment");
+    walk.apply("Applied; nothing in it speaks of Rekey:", &manifest(stage.image())).await?;
     let claim = match stage.ground {
         Ground::Own(_) => "Its pod runs; the environment of its process holds both values",
-        Ground::Borrowed(_) => "Its pod runs",
+        Ground::Current(_) => "Its pod runs",
     };
-    tale.check(claim, async {
+    walk.check(claim, async {
         let pod = eventually(async || stage.pod(NAME).await).await?;
         let seen = match stage.environment(&pod).await? {
             None => "it is ready, so both Secrets were found when it started".to_owned(),
@@ -76,16 +78,16 @@ pub async fn starts(tale: &mut Tale<'_>) -> Option<Before> {
 }
 
 /// Tells how a change in the store reaches it. Returns how it stands then.
-pub async fn follows(tale: &mut Tale<'_>, before: Before) -> Option<Before> {
-    let stage = tale.stage;
-    tale.out.chapter("The value changes in the store");
-    tale.out.say(
+pub async fn follows(walk: &mut Walkthrough<'_>, before: Before) -> Option<Before> {
+    let stage = walk.stage;
+    walk.out.chapter("The value changes in the store");
+    walk.out.say(
         "Somebody writes another password to OpenBao. The policy looks every 10 s (refreshInterval). A restart waits \
          3 s for further changes, so that several cause one restart.",
     );
-    tale.out.block(&format!("bao kv put secret/rekey-demo/db username=orders password={SECOND}"));
+    walk.out.block(&format!("bao kv put secret/rekey-demo/db username=orders password={SECOND}"));
     let written = stage.bao().put(&key("db"), &json!({"username": "orders", "password": SECOND})).await;
-    tale.check("Secret db follows", async {
+    walk.check("Secret db follows", async {
         written?;
         let url = url(SECOND);
         eventually(async || {
@@ -97,8 +99,8 @@ pub async fn follows(tale: &mut Tale<'_>, before: Before) -> Option<Before> {
         Ok((format!("url is {url}"), ()))
     })
     .await?;
-    let now = restarted(tale, before, "postgres://orders:demo-p%40ssword-2@db/orders", true).await;
-    tale.check("The policy reports 1 of 1 consumers current", async {
+    let now = restarted(walk, before, "postgres://orders:demo-p%40ssword-2@db/orders", true).await;
+    walk.check("The policy reports 1 of 1 consumers current", async {
         let status = synced(stage, "db").await?.status.unwrap_or_default();
         let consumers = status.consumers.unwrap_or_default();
         ensure!(consumers.summary == "1/1" && consumers.outdated == 0, "consumers: {consumers:?}");
@@ -109,9 +111,9 @@ pub async fn follows(tale: &mut Tale<'_>, before: Before) -> Option<Before> {
 }
 
 /// Checks that it was restarted once since, and runs with this `DATABASE_URL`; `shown`: whether that may be printed.
-pub async fn restarted(tale: &mut Tale<'_>, before: Before, url: &str, shown: bool) -> Option<Before> {
-    let stage = tale.stage;
-    let pod = tale
+pub async fn restarted(walk: &mut Walkthrough<'_>, before: Before, url: &str, shown: bool) -> Option<Before> {
+    let stage = walk.stage;
+    let pod = walk
         .check("The consumer is restarted: a new pod is ready, the old one is gone", async {
             let pod = eventually(async || {
                 Ok(match stage.pod(NAME).await? {
@@ -127,9 +129,9 @@ pub async fn restarted(tale: &mut Tale<'_>, before: Before, url: &str, shown: bo
         .await?;
     let claim = match stage.ground {
         Ground::Own(_) => "The new pod really holds the new value",
-        Ground::Borrowed(_) => "The new pod belongs to the new value",
+        Ground::Current(_) => "The new pod belongs to the new value",
     };
-    tale.check(claim, async {
+    walk.check(claim, async {
         match stage.environment(&pod).await? {
             None => Ok((marked(stage, &pod).await?, ())),
             Some(environment) => {
@@ -143,7 +145,7 @@ pub async fn restarted(tale: &mut Tale<'_>, before: Before, url: &str, shown: bo
         }
     })
     .await;
-    tale.check("It was restarted exactly once", async {
+    walk.check("It was restarted exactly once", async {
         eventually(async || Ok(complete(&stage.deployment(NAME).await?))).await?;
         let now = self::before(stage, &pod).await?;
         let changes = now.generation - before.generation;
@@ -154,9 +156,9 @@ pub async fn restarted(tale: &mut Tale<'_>, before: Before, url: &str, shown: bo
 }
 
 /// Checks at the end that nothing but the changed values restarted it.
-pub async fn stayed(tale: &mut Tale<'_>, first: &Before, now: &Before, changes: i64) {
-    let stage = tale.stage;
-    tale.check("Nothing else has restarted the consumer since it was made", async {
+pub async fn stayed(walk: &mut Walkthrough<'_>, first: &Before, now: &Before, changes: i64) {
+    let stage = walk.stage;
+    walk.check("Nothing else has restarted the consumer since it was made", async {
         let deployment = stage.deployment(NAME).await?;
         let seen = deployment.metadata.generation.unwrap_or_default() - first.generation;
         ensure!(seen == changes, "{changes} changes of its value, {seen} changes of its pod template");

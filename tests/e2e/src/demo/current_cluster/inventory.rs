@@ -14,8 +14,7 @@ use kube::{Api, Client, ResourceExt as _, api::ListParams};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::stage::NAMESPACE;
-use crate::shipped;
+use crate::{demo::stage::NAMESPACE, shipped};
 
 /// `Kind name`, for each object.
 pub type Inventory = BTreeSet<String>;

@@ -6,11 +6,13 @@ use rekey_api::RemoteStore;
 use rekey_testkit::moto::REGION;
 use serde_json::json;
 
-use super::{
-    stage::{NAMESPACE, Stage},
-    tale::{Seen, Tale, eventually},
+use crate::{
+    conditions,
+    demo::{
+        stage::{NAMESPACE, Stage},
+        walkthrough::{Seen, Walkthrough, eventually},
+    },
 };
-use crate::conditions;
 
 /// The first password in `OpenBao`. It has a character that a URL must not hold.
 pub const FIRST: &str = "demo-p@ssword-1";
@@ -26,10 +28,10 @@ pub fn key(name: &str) -> String {
 }
 
 /// Tells it.
-pub async fn tell(tale: &mut Tale<'_>) {
-    tale.out.chapter("Stores: where the values are kept");
-    let stage = tale.stage;
-    tale.check("OpenBao and AWS Secrets Manager (emulated) hold values", filled(stage)).await;
+pub async fn tell(walk: &mut Walkthrough<'_>) {
+    walk.out.chapter("Stores: where the values are kept");
+    let stage = walk.stage;
+    walk.check("OpenBao and AWS Secrets Manager (emulated) hold values", filled(stage)).await;
     let manifest = format!(
         "apiVersion: rekey.dev/v1alpha1
 kind: RemoteStore
@@ -44,11 +46,11 @@ spec:
       auth: {{token: {{secretRef: {{name: bao-token, key: token}}}}}}",
         stage.bao().address()
     );
-    tale.apply("Applied, with a token for rekey-demo/* alone in the Secret bao-token:", &manifest).await;
-    tale.check("RemoteStore bao is Ready", ready(stage, "bao")).await;
-    tale.out.say("RemoteStore aws is applied in the same way, with a key pair.");
+    walk.apply("Applied, with a token for rekey-demo/* alone in the Secret bao-token:", &manifest).await;
+    walk.check("RemoteStore bao is Ready", ready(stage, "bao")).await;
+    walk.out.say("RemoteStore aws is applied in the same way, with a key pair.");
     let applied = stage.apply(&aws(stage)).await;
-    tale.check("RemoteStore aws is Ready", async {
+    walk.check("RemoteStore aws is Ready", async {
         applied?;
         ready(stage, "aws").await
     })

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use anyhow::{Result, ensure};
 use rekey_api::SecretPolicy;
 
-use super::{
-    stage::Stage,
-    stores::{FIRST, MAIL_KEY},
-    tale::{Seen, Tale, eventually},
+use super::stores::{FIRST, MAIL_KEY};
+use crate::{
+    conditions,
+    demo::{
+        stage::Stage,
+        walkthrough::{Seen, Walkthrough, eventually},
+    },
 };
-use crate::conditions;
 
 const DB: &str = r"apiVersion: rekey.dev/v1alpha1
 kind: SecretPolicy
@@ -40,19 +42,19 @@ spec:
       - {secretKey: key, remoteRef: {key: rekey-demo/mail, property: key}}";
 
 /// Tells it.
-pub async fn tell(tale: &mut Tale<'_>) {
-    let stage = tale.stage;
-    tale.out.chapter("Policies: from the stores into Secrets");
-    tale.apply("Applied: two properties from OpenBao, and a URL made of them.", DB).await;
-    tale.check("Secret db is there", async {
+pub async fn tell(walk: &mut Walkthrough<'_>) {
+    let stage = walk.stage;
+    walk.out.chapter("Policies: from the stores into Secrets");
+    walk.apply("Applied: two properties from OpenBao, and a URL made of them.", DB).await;
+    walk.check("Secret db is there", async {
         synced(stage, "db").await?;
         let url = url(FIRST);
         holds(stage, "db", &[("username", "orders"), ("password", FIRST), ("url", &url)]).await?;
         Ok((format!("url is {url}"), ()))
     })
     .await;
-    tale.apply("Applied: one property from AWS Secrets Manager.", MAIL).await;
-    tale.check("Secret mail is there", async {
+    walk.apply("Applied: one property from AWS Secrets Manager.", MAIL).await;
+    walk.check("Secret mail is there", async {
         synced(stage, "mail").await?;
         holds(stage, "mail", &[("key", MAIL_KEY)]).await?;
         Ok((format!("key is {MAIL_KEY}"), ()))

@@ -8,7 +8,7 @@ const INDENT: &str = "   ";
 
 /// See the [module documentation](self).
 #[derive(Debug, Default)]
-pub struct Narrator {
+pub struct Output {
     colour: bool,
     chapters: usize,
     passed: usize,
@@ -23,7 +23,7 @@ enum Style {
     Red,
 }
 
-impl Narrator {
+impl Output {
     /// Speaks to standard output.
     #[must_use]
     pub fn new(colour: bool) -> Self {
@@ -48,7 +48,7 @@ impl Narrator {
     }
 
     /// A paragraph.
-    #[expect(clippy::unused_self, reason = "whoever speaks needs the narrator")]
+    #[expect(clippy::unused_self, reason = "whoever speaks needs the output")]
     pub fn say(&self, text: &str) {
         let hanging = if text.starts_with("- ") { 2 } else { 0 };
         for (at, line) in wrapped(text, WIDTH - INDENT.len() - hanging).iter().enumerate() {
@@ -70,7 +70,7 @@ impl Narrator {
     }
 
     /// An empty line.
-    #[expect(clippy::unused_self, reason = "whoever speaks needs the narrator")]
+    #[expect(clippy::unused_self, reason = "whoever speaks needs the output")]
     pub fn pause(&self) {
         put("");
     }

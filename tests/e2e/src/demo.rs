@@ -1,22 +1,14 @@
 //! The demo: Rekey's main job on real parts, told and checked step by step.
 
-mod borrowed;
-mod build;
-mod consumer;
-mod inventory;
-mod locked;
-mod narrator;
-mod opening;
-mod policies;
-mod removal;
-mod rotation;
+mod chapters;
+mod current_cluster;
+mod operator_build;
+mod output;
 mod settings;
 mod signals;
 mod stage;
-mod stores;
-mod tables;
-mod tale;
-mod visit;
+mod start_and_stop;
+mod walkthrough;
 
 use std::{
     process::ExitCode,
@@ -27,11 +19,11 @@ use anyhow::Result;
 use tokio::{runtime::Runtime, time::timeout};
 
 use self::{
-    narrator::{Narrator, give_up, put},
+    output::{Output, give_up, put},
     settings::Settings,
     signals::Signals,
-    stage::{Ground, Stage},
-    tale::Tale,
+    stage::{Ground, NAMESPACE, Stage},
+    walkthrough::Walkthrough,
 };
 
 /// What a program returns that was ended by Ctrl-C.
@@ -59,10 +51,10 @@ pub fn main() -> ExitCode {
 
 async fn run(settings: &Settings) -> Result<ExitCode> {
     let began = Instant::now();
-    let mut out = Narrator::new(settings.colour);
+    let mut out = Output::new(settings.colour);
     let mut signals = Signals::new()?;
     let opened = tokio::select! {
-        opened = opening::open(settings, &mut out) => opened,
+        opened = start_and_stop::open(settings, &mut out) => opened,
         () = signals.next() => return Ok(interrupted()),
     };
     // Ctrl-C reaches a build, too: that it failed is then no news.
@@ -74,9 +66,9 @@ async fn run(settings: &Settings) -> Result<ExitCode> {
         put("Nothing was changed.");
         return Ok(ExitCode::SUCCESS);
     };
-    let mut tale = Tale { stage: &stage, out: &mut out };
+    let mut walk = Walkthrough { stage: &stage, out: &mut out };
     let whole = tokio::select! {
-        () = tell(&mut tale) => true,
+        () = chapters::tell(&mut walk) => true,
         () = signals.next() => false,
     };
     if whole && settings.keep {
@@ -98,58 +90,31 @@ async fn run(settings: &Settings) -> Result<ExitCode> {
     Ok(if out.failures() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The chapters. One that cannot go on is left out, and those that need it.
-async fn tell(tale: &mut Tale<'_>) {
-    if opening::operator(tale).await.is_none() {
-        return;
-    }
-    stores::tell(tale).await;
-    policies::tell(tale).await;
-    let first = consumer::starts(tale).await;
-    let second = match first.clone() {
-        Some(first) => consumer::follows(tale, first).await,
-        None => None,
-    };
-    let third = if let Some(second) = second {
-        rotation::tell(tale, second).await
-    } else {
-        tale.out.chapter("The rotation is left out: its consumer did not get so far");
-        None
-    };
-    locked::tell(tale).await;
-    tables::tell(tale).await;
-    if let (Some(first), Some(third)) = (first, third) {
-        tale.out.pause();
-        consumer::stayed(tale, &first, &third, 2).await;
-    }
-}
-
 /// Says how to look around.
-fn hold(stage: &Stage, out: &Narrator) {
+fn hold(stage: &Stage, out: &Output) {
     out.heading(&format!("Everything is left running; {} so far. In another terminal:", out.counted()));
     match &stage.ground {
         Ground::Own(world) => out.block(&format!("export KUBECONFIG={}", world.plane.kubeconfig().display())),
-        Ground::Borrowed(borrowed) => out.block(&format!("kubectl config use-context {}", borrowed.visit.context)),
+        Ground::Current(current) => out.block(&format!("kubectl config use-context {}", current.cluster.context)),
     }
-    out.block(&opening::kubectl_hint());
+    out.block(&start_and_stop::kubectl_hint());
     out.pause();
     out.say("Look around; rotate once more (and look again at the pods); read what the operator says about it:");
-    let namespace = stage.namespace();
     out.block(&format!(
-        "kubectl get secretpolicies,rotationschedules,remotestores,pods -n {namespace}
-kubectl annotate rotationschedule db -n {namespace} --overwrite rekey.dev/rotate-requested=again
-kubectl describe rotationschedule db -n {namespace}"
+        "kubectl get secretpolicies,rotationschedules,remotestores,pods -n {NAMESPACE}
+kubectl annotate rotationschedule db -n {NAMESPACE} --overwrite rekey.dev/rotate-requested=again
+kubectl describe rotationschedule db -n {NAMESPACE}"
     ));
     out.pause();
     out.say("It runs in the foreground here, until you press Ctrl-C: that stops everything and removes it.");
 }
 
 /// Stops and removes what the demo made.
-async fn leave(stage: Stage, out: &mut Narrator, whole: bool) {
+async fn leave(stage: Stage, out: &mut Output, whole: bool) {
     out.heading(if whole { "Cleaning up" } else { "Interrupted. Cleaning up" });
     let began = Instant::now();
     let logs = (out.failures() > 0).then(|| stage.logs()).flatten();
-    match opening::close(stage, out).await {
+    match start_and_stop::close(stage, out).await {
         Ok(detail) => out.passed(&detail, began.elapsed()),
         Err(error) => out.failed("everything is stopped and removed", began.elapsed(), &format!("{error:#}"), None),
     }

@@ -11,12 +11,16 @@ use rekey_api::{
 };
 
 use super::{
-    consumer::{Before, restarted},
-    stage::Stage,
+    consumer_restart::{Before, restarted},
     stores::key,
-    tale::{Seen, Tale, eventually},
 };
-use crate::conditions;
+use crate::{
+    conditions,
+    demo::{
+        stage::Stage,
+        walkthrough::{Seen, Walkthrough, eventually},
+    },
+};
 
 const LENGTH: usize = 24;
 const SCHEDULE: &str = r#"apiVersion: rekey.dev/v1alpha1
@@ -33,20 +37,20 @@ spec:
         password: {length: 24, classes: [Lowercase, Uppercase, Digits]}"#;
 
 /// Tells it. Returns how the consumer stands then.
-pub async fn tell(tale: &mut Tale<'_>, before: Before) -> Option<Before> {
-    let stage = tale.stage;
-    tale.out.chapter("A schedule rotates it");
-    tale.apply("Applied: a new password each Sunday at 02:00 in Berlin.", SCHEDULE).await?;
-    tale.check("The schedule is Ready, and says when", scheduled(stage)).await?;
+pub async fn tell(walk: &mut Walkthrough<'_>, before: Before) -> Option<Before> {
+    let stage = walk.stage;
+    walk.out.chapter("A schedule rotates it");
+    walk.apply("Applied: a new password each Sunday at 02:00 in Berlin.", SCHEDULE).await?;
+    walk.check("The schedule is Ready, and says when", scheduled(stage)).await?;
     let old = password(stage).await;
-    tale.out.say(
+    walk.out.say(
         "A rotation keeps the new password safe first, writes it to OpenBao, publishes it, restarts the consumers, and \
          is done when no pod runs with the old one. We do not wait until Sunday and ask for one now:",
     );
     let request = format!("{}=first", names::ROTATE_REQUESTED);
-    tale.kubectl(&["annotate", "rotationschedule", "db", &request]).await?;
-    let done = tale.check("The rotation is completed", completed(stage)).await;
-    let url = tale
+    walk.kubectl(&["annotate", "rotationschedule", "db", &request]).await?;
+    let done = walk.check("The rotation is completed", completed(stage)).await;
+    let url = walk
         .check("OpenBao has the new password", async {
             let new = password(stage).await?;
             ensure!(new != old?, "the password is still the old one");
@@ -59,16 +63,16 @@ pub async fn tell(tale: &mut Tale<'_>, before: Before) -> Option<Before> {
         })
         .await;
     let (url, new) = url?;
-    tale.check("Secret db holds the same, and the url made of it", async {
+    walk.check("Secret db holds the same, and the url made of it", async {
         let (_, data) = stage.secret("db").await?;
         ensure!(data.get("password") == Some(&new), "its password is not the one in OpenBao");
         ensure!(data.get("url") == Some(&url), "its url is not made of the password in OpenBao");
         Ok((String::new(), ()))
     })
     .await;
-    let now = restarted(tale, before, &url, false).await;
+    let now = restarted(walk, before, &url, false).await;
     if done.is_some() {
-        tale.check("Nothing is left behind: no pending Secret, no finalizer", cleaned(stage)).await;
+        walk.check("Nothing is left behind: no pending Secret, no finalizer", cleaned(stage)).await;
     }
     now
 }

@@ -1,24 +1,27 @@
-//! What the chapters have in common: a stage, a narrator, and checks.
+//! What the chapters have in common: a stage, an output, and checks.
 
 use std::{future::Future, time::Duration};
 
 use anyhow::{Result, bail};
 use tokio::time::{Instant, sleep};
 
-use super::{narrator::Narrator, stage::Stage};
+use super::{
+    output::Output,
+    stage::{NAMESPACE, Stage},
+};
 
 /// How long a check waits for what should come soon. A cluster that is not ours may have to fetch an image.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// See the [module documentation](self).
-pub struct Tale<'a> {
+pub struct Walkthrough<'a> {
     /// Where it happens.
     pub stage: &'a Stage,
-    /// Who tells it.
-    pub out: &'a mut Narrator,
+    /// Where it is told.
+    pub out: &'a mut Output,
 }
 
-impl<'a> Tale<'a> {
+impl<'a> Walkthrough<'a> {
     /// Checks a claim, and tells how it went and how long it took. What the check returns is added to the claim, and
     /// handed on when it passed.
     pub async fn check<T>(&mut self, claim: &str, check: impl Future<Output = Result<(String, T)>>) -> Option<T> {
@@ -53,7 +56,7 @@ impl<'a> Tale<'a> {
     /// Shows a kubectl command and runs it.
     pub async fn kubectl(&mut self, arguments: &[&str]) -> Option<String> {
         let stage: &'a Stage = self.stage;
-        let shown = format!("kubectl {} -n {}", arguments.join(" "), stage.namespace());
+        let shown = format!("kubectl {} -n {}", arguments.join(" "), NAMESPACE);
         match stage.kubectl(arguments).await {
             Ok(printed) => {
                 self.out.command(&shown, &printed);

@@ -9,15 +9,15 @@ use kube::{
 };
 use serde_json::Value;
 
-use super::{
-    inventory::{self, Inventory},
-    narrator::{Narrator, put},
+use super::inventory::{self, Inventory};
+use crate::demo::{
+    output::{Output, put},
     settings::Settings,
     stage::NAMESPACE,
 };
 
 /// See the [module documentation](self).
-pub struct Visit {
+pub struct Cluster {
     /// A client with the rights of the kubeconfig.
     pub client: Client,
     /// The context of the kubeconfig.
@@ -28,12 +28,12 @@ pub struct Visit {
     pub before: Inventory,
 }
 
-impl Visit {
+impl Cluster {
     /// Looks at the cluster and asks; `None` when the answer is no.
     ///
     /// # Errors
     /// When the cluster cannot be reached, or Rekey is there already.
-    pub async fn agreed(settings: &Settings, out: &Narrator) -> Result<Option<Self>> {
+    pub async fn agreed(settings: &Settings, out: &Output) -> Result<Option<Self>> {
         let kubeconfig = Kubeconfig::read().context("read the kubeconfig (KUBECONFIG, else ~/.kube/config)")?;
         let context = kubeconfig.current_context.clone().context("the kubeconfig has no current context")?;
         let config = Config::from_custom_kubeconfig(kubeconfig.clone(), &KubeConfigOptions::default()).await?;
@@ -64,7 +64,7 @@ fn refuse(before: &Inventory, ours: &[Value], context: &str) -> Result<()> {
     Ok(())
 }
 
-fn announce(out: &Narrator, ours: &[Value], image: &str) {
+fn announce(out: &Output, ours: &[Value], image: &str) {
     out.say("These will be made there, and removed again at the end:");
     let mut kinds: Vec<&str> = ours.iter().filter_map(|object| object["kind"].as_str()).collect();
     kinds.sort_unstable();

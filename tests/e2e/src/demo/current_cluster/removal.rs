@@ -12,11 +12,8 @@ use rekey_api::{RotationSchedule, names};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::{
-    inventory::{self, Inventory},
-    stage::NAMESPACE,
-};
-use crate::shipped;
+use super::inventory::{self, Inventory};
+use crate::{demo::stage::NAMESPACE, shipped};
 
 /// How long the operator gets to end an open rotation.
 const GRACE: Duration = Duration::from_secs(15);

@@ -1,5 +1,9 @@
 //! The cluster of the current kubeconfig, with the stores and the operator as processes beside it.
 
+mod agreement;
+pub mod inventory;
+pub mod removal;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -15,16 +19,16 @@ use kube::{Api, api::PostParams, config::AuthInfo};
 use rekey_testkit::{bao::OpenBao, moto::Moto};
 use tempfile::TempDir;
 
-use super::visit::Visit;
+pub use self::agreement::Cluster;
 use crate::{Operator, operator::Options};
 
 /// How long the operator's token is good: longer than somebody looks around.
 const TOKEN_SECONDS: i64 = 48 * 3600;
 
 /// See the [module documentation](self).
-pub struct Borrowed {
+pub struct CurrentCluster {
     /// The cluster, as it was before.
-    pub visit: Visit,
+    pub cluster: Cluster,
     /// What the consumer runs.
     pub image: String,
     /// `OpenBao`.
@@ -35,15 +39,15 @@ pub struct Borrowed {
     keep: AtomicBool,
 }
 
-impl Borrowed {
+impl CurrentCluster {
     /// Starts the stores beside the cluster.
     ///
     /// # Errors
     /// When one does not start.
-    pub async fn start(visit: Visit, image: &str) -> Result<Self> {
+    pub async fn start(cluster: Cluster, image: &str) -> Result<Self> {
         let (bao, moto) = tokio::try_join!(OpenBao::start(), Moto::start())?;
         let directory = TempDir::with_prefix("rekey-demo-").context("make a directory for logs")?;
-        Ok(Self { visit, image: image.to_owned(), bao, moto, directory, keep: AtomicBool::new(false) })
+        Ok(Self { cluster, image: image.to_owned(), bao, moto, directory, keep: AtomicBool::new(false) })
     }
 
     /// Where the demo's own files are.
@@ -64,7 +68,7 @@ impl Borrowed {
     /// # Errors
     /// When it gets no token, or does not start.
     pub async fn operator(&self, arguments: Vec<String>) -> Result<Operator> {
-        let accounts: Api<ServiceAccount> = Api::namespaced(self.visit.client.clone(), "rekey-system");
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.cluster.client.clone(), "rekey-system");
         let spec = TokenRequestSpec { expiration_seconds: Some(TOKEN_SECONDS), ..TokenRequestSpec::default() };
         let asked = TokenRequest { spec, ..TokenRequest::default() };
         let answer = accounts
@@ -72,8 +76,8 @@ impl Borrowed {
             .await
             .context("get a token for the operator's ServiceAccount")?;
         let token = answer.status.context("no token in the answer")?.token;
-        let mut kubeconfig = self.visit.kubeconfig.clone();
-        let current = kubeconfig.contexts.iter().find(|named| named.name == self.visit.context);
+        let mut kubeconfig = self.cluster.kubeconfig.clone();
+        let current = kubeconfig.contexts.iter().find(|named| named.name == self.cluster.context);
         let user = current.and_then(|named| named.context.as_ref()?.user.clone());
         kubeconfig.auth_infos.retain(|named| Some(&named.name) == user.as_ref());
         let named = kubeconfig.auth_infos.first_mut().context("the context names no user")?;

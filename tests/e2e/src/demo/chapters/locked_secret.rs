@@ -7,11 +7,15 @@ use serde_json::json;
 
 use super::{
     policies::{holds, synced},
-    stage::Stage,
     stores::{SIGNING_KEY, key},
-    tale::{Seen, Tale, eventually},
 };
-use crate::conditions;
+use crate::{
+    conditions,
+    demo::{
+        stage::Stage,
+        walkthrough::{Seen, Walkthrough, eventually},
+    },
+};
 
 const POLICY: &str = r"apiVersion: rekey.dev/v1alpha1
 kind: SecretPolicy
@@ -25,11 +29,11 @@ spec:
   immutability: Locked";
 
 /// Tells it.
-pub async fn tell(tale: &mut Tale<'_>) {
-    let stage = tale.stage;
-    tale.out.chapter("A locked Secret refuses to change");
-    tale.apply("Applied: a key that must never change under its name.", POLICY).await;
-    let secret = tale
+pub async fn tell(walk: &mut Walkthrough<'_>) {
+    let stage = walk.stage;
+    walk.out.chapter("A locked Secret refuses to change");
+    walk.apply("Applied: a key that must never change under its name.", POLICY).await;
+    let secret = walk
         .check("Secret sign is there, and immutable for everybody", async {
             synced(stage, "sign").await?;
             holds(stage, "sign", &[("key", SIGNING_KEY)]).await?;
@@ -38,18 +42,18 @@ pub async fn tell(tale: &mut Tale<'_>) {
             Ok((format!("key is {SIGNING_KEY}"), secret))
         })
         .await;
-    tale.out.say("Somebody writes another key to OpenBao. We ask for a look at once, since the policy reads hourly:");
-    tale.out.block("bao kv put secret/rekey-demo/sign key=demo-signing-key-2");
+    walk.out.say("Somebody writes another key to OpenBao. We ask for a look at once, since the policy reads hourly:");
+    walk.out.block("bao kv put secret/rekey-demo/sign key=demo-signing-key-2");
     let written = stage.bao().put(&key("sign"), &json!({"key": "demo-signing-key-2"})).await;
     let request = format!("{}=first", names::SYNC_REQUESTED);
-    tale.kubectl(&["annotate", "secretpolicy", "sign", &request]).await;
-    tale.check("The policy is Stalled and says why", async {
+    walk.kubectl(&["annotate", "secretpolicy", "sign", &request]).await;
+    walk.check("The policy is Stalled and says why", async {
         written?;
         stalled(stage).await
     })
     .await;
     if let Some(before) = secret {
-        tale.check("The Secret was not touched", untouched(stage, &before)).await;
+        walk.check("The Secret was not touched", untouched(stage, &before)).await;
     }
 }
 

@@ -2,8 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::tale::Tale;
-use crate::kubectl::table;
+use crate::{demo::walkthrough::Walkthrough, kubectl::table};
 
 /// A row that must be there: the object, and what stands in some of its columns.
 type Row = (&'static str, &'static [(&'static str, &'static str)]);
@@ -22,11 +21,11 @@ const TABLES: [(&str, &[Row]); 3] = [
 ];
 
 /// Tells it.
-pub async fn tell(tale: &mut Tale<'_>) {
-    tale.out.chapter("Looking back, with kubectl");
+pub async fn tell(walk: &mut Walkthrough<'_>) {
+    walk.out.chapter("Looking back, with kubectl");
     for (kind, rows) in TABLES {
-        let Some(printed) = tale.kubectl(&["get", kind]).await else { continue };
-        tale.check(&format!("kubectl get {kind} agrees with what was checked above"), async {
+        let Some(printed) = walk.kubectl(&["get", kind]).await else { continue };
+        walk.check(&format!("kubectl get {kind} agrees with what was checked above"), async {
             checked(&printed, rows)
         })
         .await;
