@@ -1,7 +1,9 @@
 //! The demo: Rekey's main job on real parts, told and checked step by step.
 
+mod background;
 mod chapters;
 mod current_cluster;
+mod left_running;
 mod operator_build;
 mod output;
 mod settings;
@@ -20,9 +22,9 @@ use tokio::{runtime::Runtime, time::timeout};
 
 use self::{
     output::{Output, give_up, put},
-    settings::Settings,
+    settings::{Keep, Settings},
     signals::Signals,
-    stage::{Ground, NAMESPACE, Stage},
+    stage::Stage,
     walkthrough::Walkthrough,
 };
 
@@ -34,8 +36,13 @@ const INTERRUPTED: u8 = 130;
 pub fn main() -> ExitCode {
     rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
     let ended = Settings::read().and_then(|settings| {
+        if matches!(settings.keep, Keep::Background(_)) {
+            background::leave_terminal()?;
+        }
         let runtime = Runtime::new()?;
-        let ended = runtime.block_on(run(&settings));
+        let ended = runtime.block_on(async {
+            if settings.keep == Keep::InBackground { background::show(&settings).await } else { run(&settings).await }
+        });
         // A build that was interrupted may still hold a thread.
         runtime.shutdown_timeout(Duration::from_secs(1));
         ended
@@ -71,9 +78,8 @@ async fn run(settings: &Settings) -> Result<ExitCode> {
         () = chapters::tell(&mut walk) => true,
         () = signals.next() => false,
     };
-    if whole && settings.keep {
-        hold(&stage, &out);
-        signals.next().await;
+    if whole && settings.keep != Keep::Not {
+        hold(&stage, &settings.keep, &mut out, &mut signals).await;
     }
     tokio::select! {
         () = leave(stage, &mut out, whole) => {}
@@ -83,30 +89,32 @@ async fn run(settings: &Settings) -> Result<ExitCode> {
         return Ok(interrupted());
     }
     out.pause();
-    let (whole, kept) =
-        (began.elapsed().as_secs_f64(), if settings.keep { ", the time to look around included" } else { "" });
+    let (whole, kept) = (
+        began.elapsed().as_secs_f64(),
+        if settings.keep == Keep::Not { "" } else { ", the time to look around included" },
+    );
     out.say(&format!("All of it took {whole:.0} s{kept}."));
     out.sum();
     Ok(if out.failures() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Says how to look around.
-fn hold(stage: &Stage, out: &Output) {
-    out.heading(&format!("Everything is left running; {} so far. In another terminal:", out.counted()));
-    match &stage.ground {
-        Ground::Own(world) => out.block(&format!("export KUBECONFIG={}", world.plane.kubeconfig().display())),
-        Ground::Current(current) => out.block(&format!("kubectl config use-context {}", current.cluster.context)),
+/// Leaves everything running until somebody has seen enough.
+async fn hold(stage: &Stage, keep: &Keep, out: &mut Output, signals: &mut Signals) {
+    let told = left_running::tell(stage, keep, out);
+    let left = told.and_then(|()| match keep {
+        Keep::Background(log) => background::leave_running(log),
+        Keep::Not | Keep::Foreground | Keep::InBackground => Ok(()),
+    });
+    if let Err(error) = left {
+        return out.failed("everything is left running", Duration::ZERO, &format!("{error:#}"), None);
     }
-    out.block(&start_and_stop::kubectl_hint());
-    out.pause();
-    out.say("Look around; rotate once more (and look again at the pods); read what the operator says about it:");
-    out.block(&format!(
-        "kubectl get secretpolicies,rotationschedules,remotestores,pods -n {NAMESPACE}
-kubectl annotate rotationschedule db -n {NAMESPACE} --overwrite rekey.dev/rotate-requested=again
-kubectl describe rotationschedule db -n {NAMESPACE}"
-    ));
-    out.pause();
-    out.say("It runs in the foreground here, until you press Ctrl-C: that stops everything and removes it.");
+    if let Keep::Background(log) = keep {
+        out.without_colour();
+        signals.next().await;
+        background::end(log);
+    } else {
+        signals.next().await;
+    }
 }
 
 /// Stops and removes what the demo made.

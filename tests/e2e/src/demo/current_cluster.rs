@@ -67,7 +67,7 @@ impl CurrentCluster {
     ///
     /// # Errors
     /// When it gets no token, or does not start.
-    pub async fn operator(&self, arguments: Vec<String>) -> Result<Operator> {
+    pub async fn operator(&self) -> Result<Operator> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.cluster.client.clone(), "rekey-system");
         let spec = TokenRequestSpec { expiration_seconds: Some(TOKEN_SECONDS), ..TokenRequestSpec::default() };
         let asked = TokenRequest { spec, ..TokenRequest::default() };
@@ -84,7 +84,7 @@ impl CurrentCluster {
         named.auth_info = Some(AuthInfo { token: Some(token.into()), ..AuthInfo::default() });
         let path = self.directory().join("operator.kubeconfig");
         fs::write(&path, serde_saphyr::to_string(&kubeconfig)?)?; // into a directory that only its owner can read
-        Operator::start("operator", self.directory(), &Options { kubeconfig: path, arguments })
+        Operator::start("operator", self.directory(), &Options { kubeconfig: path, arguments: Vec::new() })
     }
 
     /// Keeps the logs if somebody wanted them.

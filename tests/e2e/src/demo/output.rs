@@ -30,6 +30,11 @@ impl Output {
         Self { colour, ..Self::default() }
     }
 
+    /// Speaks to something that shows no colour from now on.
+    pub fn without_colour(&mut self) {
+        self.colour = false;
+    }
+
     /// How many checks failed.
     #[must_use]
     pub fn failures(&self) -> usize {

@@ -1,18 +1,32 @@
 //! What the environment asks for. Nothing else of the demo reads it.
 
-use std::io::IsTerminal as _;
+use std::{io::IsTerminal as _, path::PathBuf};
 
 use anyhow::{Result, bail};
+
+use super::background;
 
 /// What the consumer runs in a cluster that is not ours.
 const PAUSE: &str = "registry.k8s.io/pause:3.10";
 
+/// What happens when everything was shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// It is removed.
+    Not,
+    /// It is left running until Ctrl-C.
+    Foreground,
+    /// As [`Keep::Background`], in another process, which this one starts and shows.
+    InBackground,
+    /// It is left running until this process is asked to end; this is its log.
+    Background(PathBuf),
+}
+
 /// See the [module documentation](self).
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Settings {
-    /// Leave everything running until Ctrl-C (`REKEY_DEMO_KEEP`).
-    pub keep: bool,
+    /// What becomes of it (`REKEY_DEMO_KEEP`: `1` or `background`).
+    pub keep: Keep,
     /// Use the cluster of the current kubeconfig (`REKEY_DEMO_CLUSTER=current`).
     pub current: bool,
     /// Do not ask (`REKEY_DEMO_YES`).
@@ -34,13 +48,22 @@ impl Settings {
             Some("current") => true,
             Some(other) => bail!("CLUSTER={other} is not known: leave it out, or say CLUSTER=current"),
         };
+        let keep = match variable("REKEY_DEMO_KEEP").as_deref() {
+            None | Some("0") => Keep::Not,
+            Some("1") => Keep::Foreground,
+            Some("background") => {
+                variable(background::LOG).map_or(Keep::InBackground, |log| Keep::Background(log.into()))
+            }
+            Some(other) => bail!("KEEP={other} is not known: say KEEP=1 or KEEP=background"),
+        };
         let on = |name: &str| variable(name).is_some_and(|value| value != "0");
         Ok(Self {
-            keep: on("REKEY_DEMO_KEEP"),
+            keep,
             current,
             yes: on("REKEY_DEMO_YES"),
             image: variable("REKEY_DEMO_IMAGE").unwrap_or_else(|| PAUSE.to_owned()),
-            colour: std::io::stdout().is_terminal() && variable("NO_COLOR").is_none(),
+            colour: variable(background::COLOUR).is_some()
+                || std::io::stdout().is_terminal() && variable("NO_COLOR").is_none(),
         })
     }
 }

@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Error, Result, anyhow, ensure};
+use http::Method;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{Pod, Secret},
@@ -35,6 +36,8 @@ pub struct Stage {
     pub ground: Ground,
     /// The operator, once it was started.
     pub operator: OnceLock<Operator>,
+    /// What opens the part of `OpenBao` that the demo uses, once it was made.
+    token: OnceLock<String>,
     /// Whether it was ready once.
     ready: AtomicBool,
 }
@@ -51,7 +54,7 @@ impl Stage {
     /// Without an operator yet.
     #[must_use]
     pub fn new(ground: Ground) -> Self {
-        Self { ground, operator: OnceLock::new(), ready: AtomicBool::new(false) }
+        Self { ground, operator: OnceLock::new(), token: OnceLock::new(), ready: AtomicBool::new(false) }
     }
 
     /// A client with all rights.
@@ -100,6 +103,29 @@ impl Stage {
             }
             Ground::Current(current) => Some(current.keep_logs()),
         }
+    }
+
+    /// The token for the demo's own keys in `OpenBao`.
+    ///
+    /// # Errors
+    /// When it was not made.
+    pub fn token(&self) -> Result<&str> {
+        self.token.get().map(String::as_str).context("OpenBao has made no token")
+    }
+
+    /// Makes the token for the demo's own keys in `OpenBao`; it outlives a day of looking around.
+    ///
+    /// # Errors
+    /// When `OpenBao` refuses.
+    pub async fn make_token(&self) -> Result<&str> {
+        let bao = self.bao();
+        let rules =
+            format!("path \"secret/data/{NAMESPACE}/*\" {{ capabilities = [\"create\", \"read\", \"update\"] }}");
+        bao.policy(NAMESPACE, &rules).await?;
+        let asked = json!({"policies": [NAMESPACE], "display_name": NAMESPACE, "ttl": "48h"});
+        let answer = bao.request(Method::POST, "auth/token/create", Some(&asked)).await?;
+        let token = answer["auth"]["client_token"].as_str().context("no token in OpenBao's answer")?;
+        Ok(self.token.get_or_init(|| token.to_owned()))
     }
 
     /// Applies the documents of a YAML text in the namespace of the demo.

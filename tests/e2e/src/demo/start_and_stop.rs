@@ -1,14 +1,10 @@
 //! Before the first chapter and after the last: gets everything that is needed, starts it, and stops it again.
 
-use std::{
-    path::PathBuf,
-    process::{Command, Stdio},
-    time::Instant,
-};
+use std::{path::PathBuf, time::Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use http::Method;
-use rekey_testkit::{cache, debian, python};
+use rekey_testkit::{cache, debian};
 use serde_json::json;
 
 use super::{
@@ -88,10 +84,9 @@ async fn installed(stage: &Stage) -> Result<()> {
 }
 
 async fn started(stage: &Stage) -> Result<(String, ())> {
-    let arguments = format!("--namespaces={NAMESPACE}");
     let operator = match &stage.ground {
-        Ground::Own(world) => world.operator("operator", &[&arguments])?,
-        Ground::Current(current) => current.operator(vec![arguments]).await?,
+        Ground::Own(world) => world.operator("operator", &[])?,
+        Ground::Current(current) => current.operator().await?,
     };
     let operator: &Operator = stage.operator.get_or_init(|| operator);
     eventually(async || {
@@ -130,21 +125,6 @@ pub async fn close(stage: Stage, out: &Output) -> Result<String> {
             current.close();
             Ok(format!("The cluster is as it was: {}", removed?.0))
         }
-    }
-}
-
-/// How to get at kubectl when there is none.
-#[must_use]
-pub fn kubectl_hint() -> String {
-    let quiet = Command::new("kubectl")
-        .args(["version", "--client"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    match (quiet.is_ok_and(|status| status.success()), python::tools()) {
-        (false, Ok(tools)) => format!("alias kubectl={}", tools.kubectl.display()),
-        _ => String::new(),
     }
 }
 

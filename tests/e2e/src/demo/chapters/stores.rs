@@ -1,7 +1,6 @@
 //! Chapter: two stores with values in them, and the objects that tell the operator how to reach them.
 
-use anyhow::{Context as _, Result};
-use http::Method;
+use anyhow::Result;
 use rekey_api::RemoteStore;
 use rekey_testkit::moto::REGION;
 use serde_json::json;
@@ -82,12 +81,7 @@ async fn filled(stage: &Stage) -> Result<(String, ())> {
     bao.put(&key("db"), &json!({"username": "orders", "password": FIRST})).await?;
     bao.put(&key("sign"), &json!({"key": SIGNING_KEY})).await?;
     stage.moto().create(&key("mail"), &json!({"key": MAIL_KEY}).to_string()).await?;
-    let rules = format!("path \"secret/data/{NAMESPACE}/*\" {{ capabilities = [\"create\", \"read\", \"update\"] }}");
-    bao.policy(NAMESPACE, &rules).await?;
-    // It outlives a day of looking around.
-    let asked = json!({"policies": [NAMESPACE], "display_name": NAMESPACE, "ttl": "48h"});
-    let answer = bao.request(Method::POST, "auth/token/create", Some(&asked)).await?;
-    let token = answer["auth"]["client_token"].as_str().context("no token in OpenBao's answer")?;
+    let token = stage.make_token().await?;
     for (name, data) in [("bao-token", json!({"token": token})), ("aws-key", json!({"id": "demo", "secret": "demo"}))] {
         let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data});
         stage.apply(&secret.to_string()).await?;

@@ -1,11 +1,11 @@
 //! Leaves a cluster as it was: deletes what the demo made, in an order in which nothing gets stuck, and compares.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use k8s_openapi::{NamespaceResourceScope, api::core::v1::Secret};
 use kube::{
-    Api, Client, ResourceExt as _,
+    Api, Client, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 use rekey_api::{RotationSchedule, names};
@@ -13,33 +13,38 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::inventory::{self, Inventory};
-use crate::{demo::stage::NAMESPACE, shipped};
+use crate::shipped;
 
 /// How long the operator gets to end an open rotation.
 const GRACE: Duration = Duration::from_secs(15);
 /// How long an object may take to go.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// Deletes the schedules while the operator runs, which holds a finalizer on them as long as a rotation is open. Takes
-/// the finalizers off if it does not.
+/// Deletes the schedules while the operator runs, which holds a finalizer on them as long as a rotation is open; also those that
+/// somebody has made in other namespaces, since their kind goes. Takes the finalizers off if it does not.
 ///
 /// # Errors
 /// When the API server refuses.
 pub async fn schedules(client: &Client) -> Result<()> {
-    let api: Api<RotationSchedule> = Api::namespaced(client.clone(), NAMESPACE);
-    let Ok(found) = api.list(&ListParams::default()).await else {
+    let everywhere: Api<RotationSchedule> = Api::all(client.clone());
+    let Ok(found) = everywhere.list(&ListParams::default()).await else {
         return Ok(()); // the kind is not there yet
     };
-    if found.items.is_empty() {
-        return Ok(());
+    let namespaces: BTreeSet<String> = found.iter().filter_map(ResourceExt::namespace).collect();
+    let all = ListParams::default();
+    for namespace in &namespaces {
+        let api: Api<RotationSchedule> = Api::namespaced(client.clone(), namespace);
+        api.delete_collection(&DeleteParams::default(), &all).await?;
     }
-    api.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
     let end = Instant::now() + GRACE;
-    while Instant::now() < end && !api.list(&ListParams::default()).await?.items.is_empty() {
+    while Instant::now() < end && !everywhere.list(&all).await?.items.is_empty() {
         sleep(Duration::from_millis(100)).await;
     }
-    release(&api).await?;
-    release(&Api::<Secret>::namespaced(client.clone(), NAMESPACE)).await
+    for namespace in &namespaces {
+        release(&Api::<RotationSchedule>::namespaced(client.clone(), namespace)).await?;
+        release(&Api::<Secret>::namespaced(client.clone(), namespace)).await?;
+    }
+    Ok(())
 }
 
 /// Deletes everything else, the definitions last, and waits until it is gone; then tells what is different from before.
