@@ -16,3 +16,4 @@ pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod python;
+pub mod wait;

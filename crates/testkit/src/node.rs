@@ -32,9 +32,9 @@ use crate::{
         programs::{self, Group},
         scratch::Scratch,
         servers::Servers,
-        wait,
     },
     process::Process,
+    wait,
 };
 
 /// The name of the node object.
@@ -98,20 +98,7 @@ impl Node {
     /// # Errors
     /// When the pod has no running container, or its process cannot be read.
     pub async fn environment(&self, namespace: &str, pod: &str) -> Result<BTreeMap<String, String>> {
-        environment(&self.process(namespace, pod, None).await?)
-    }
-
-    /// The environment that a container was started with; of whatever kind: init, ephemeral or ordinary.
-    ///
-    /// # Errors
-    /// As [`Node::environment`].
-    pub async fn environment_in(
-        &self,
-        namespace: &str,
-        pod: &str,
-        container: &str,
-    ) -> Result<BTreeMap<String, String>> {
-        environment(&self.process(namespace, pod, Some(container)).await?)
+        environment(&self.process(namespace, pod).await?)
     }
 
     /// The content of a file as the first container of a pod sees it.
@@ -119,15 +106,7 @@ impl Node {
     /// # Errors
     /// When the pod has no running container, or it cannot see such a file.
     pub async fn file(&self, namespace: &str, pod: &str, path: &str) -> Result<Vec<u8>> {
-        file(&self.process(namespace, pod, None).await?, path)
-    }
-
-    /// The content of a file as a container sees it.
-    ///
-    /// # Errors
-    /// As [`Node::file`].
-    pub async fn file_in(&self, namespace: &str, pod: &str, container: &str, path: &str) -> Result<Vec<u8>> {
-        file(&self.process(namespace, pod, Some(container)).await?, path)
+        file(&self.process(namespace, pod).await?, path)
     }
 
     /// What the kernel says of the process of the first container of a pod: a file of `/proc/<id>/`, such as `status`.
@@ -135,7 +114,7 @@ impl Node {
     /// # Errors
     /// When the pod has no running container, or there is no such file.
     pub async fn kernel(&self, namespace: &str, pod: &str, name: &str) -> Result<String> {
-        let path = self.process(namespace, pod, None).await?.join(name);
+        let path = self.process(namespace, pod).await?.join(name);
         fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
     }
 
@@ -160,7 +139,7 @@ impl Node {
     /// # Errors
     /// When the pod has no running container.
     pub async fn kill(&self, namespace: &str, pod: &str) -> Result<()> {
-        let container = self.container(namespace, pod, None).await?;
+        let container = self.container(namespace, pod).await?;
         let enclosure = self.enclosure.as_ref().context("the node has stopped")?;
         self.runtime.control(enclosure, &["tasks", "kill", "--signal", "SIGKILL", &container]).map(drop)
     }
@@ -227,17 +206,16 @@ impl Node {
         Ok(())
     }
 
-    async fn process(&self, namespace: &str, pod: &str, container: Option<&str>) -> Result<PathBuf> {
-        let id = self.container(namespace, pod, container).await?;
+    async fn process(&self, namespace: &str, pod: &str) -> Result<PathBuf> {
+        let id = self.container(namespace, pod).await?;
         let enclosure = self.enclosure.as_ref().context("the node has stopped")?;
         Ok(enclosure.proc(self.runtime.process_of(&id)?))
     }
 
-    async fn container(&self, namespace: &str, pod: &str, name: Option<&str>) -> Result<String> {
+    async fn container(&self, namespace: &str, pod: &str) -> Result<String> {
         let pods = Api::<Pod>::namespaced(self.client()?, namespace);
         let found = pods.get(pod).await.with_context(|| format!("get the pod {namespace}/{pod}"))?;
-        container_id(&found, name)
-            .with_context(|| format!("the pod {namespace}/{pod} has no running container {}", name.unwrap_or("")))
+        container_id(&found).with_context(|| format!("the pod {namespace}/{pod} has no running container"))
     }
 }
 
@@ -255,14 +233,11 @@ fn takes_pods(node: &NodeObject) -> bool {
     conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True") && !tainted
 }
 
-/// The id of a running container: the named one, else the first in the order of the pod's own list.
-fn container_id(pod: &Pod, name: Option<&str>) -> Option<String> {
-    let status = pod.status.as_ref()?;
+/// The id of the first container, if it runs.
+fn container_id(pod: &Pod) -> Option<String> {
     let first = pod.spec.as_ref()?.containers.first()?.name.as_str();
-    let name = name.unwrap_or(first);
-    let lists = [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];
-    let mut containers = lists.into_iter().flatten().flatten();
-    let container: &ContainerStatus = containers.find(|container| container.name == name)?;
+    let mut containers = pod.status.as_ref()?.container_statuses.iter().flatten();
+    let container: &ContainerStatus = containers.find(|container| container.name == first)?;
     container.state.as_ref()?.running.as_ref()?;
     Some(container.container_id.as_ref()?.strip_prefix("containerd://")?.to_owned())
 }

@@ -26,7 +26,6 @@ mod kubernetes;
 pub(crate) mod programs;
 pub(crate) mod scratch;
 pub(crate) mod servers;
-pub(crate) mod wait;
 
 use std::{
     path::{Path, PathBuf},
@@ -52,7 +51,7 @@ use self::{
     programs::Group,
     servers::{Place, Servers},
 };
-use crate::network::Network;
+use crate::{network::Network, wait};
 
 /// The user of [`Plane::client`] and [`Plane::kubeconfig`], a member of `system:masters`.
 pub const ADMIN: &str = "rekey-test-admin";

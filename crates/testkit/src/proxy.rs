@@ -15,6 +15,7 @@
 //! # Caveats
 //! Clients get HTTP/1.1 and no upgrades, so `kubectl exec` does not work through it.
 
+mod accept;
 mod call;
 pub mod filter;
 mod serve;

@@ -3,6 +3,7 @@
 use std::{fmt::Debug, future::Future, time::Duration};
 
 use anyhow::{Result, bail};
+use rekey_testkit::wait;
 use tokio::time::{Instant, sleep};
 
 /// How long a test waits for something that should come soon.
@@ -12,21 +13,8 @@ pub const SOON: Duration = Duration::from_mins(1);
 ///
 /// # Errors
 /// When `look` fails, or finds nothing within [`SOON`]; the message tells what was waited for.
-pub async fn until<T, F, L>(what: &str, mut look: L) -> Result<T>
-where
-    L: FnMut() -> F,
-    F: Future<Output = Result<Option<T>>>,
-{
-    let end = Instant::now() + SOON;
-    loop {
-        if let Some(found) = look().await? {
-            return Ok(found);
-        }
-        if Instant::now() >= end {
-            bail!("not seen within {} s: {what}", SOON.as_secs());
-        }
-        sleep(Duration::from_millis(50)).await;
-    }
+pub async fn until<T>(what: &str, look: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
+    wait::until(what, SOON, look).await
 }
 
 /// Looks until what `look` returns equals `wanted`.

@@ -17,7 +17,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{plane::wait, process::Process};
+use crate::{process::Process, wait};
 
 /// Several paths are fixed in containerd, runc and the kubelet: memory of our own lies over them, and what is written to
 /// /var/lib goes there too. The kubelet and the network plugin set kernel parameters of the whole machine unless they

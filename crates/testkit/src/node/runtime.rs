@@ -11,10 +11,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 
 use super::{enclosure::Enclosure, image};
-use crate::{
-    plane::{scratch::Scratch, wait},
-    process::Process,
-};
+use crate::{plane::scratch::Scratch, process::Process, wait};
 
 const PLUGINS: &str = "/usr/lib/cni";
 const STARTS_WITHIN: Duration = Duration::from_secs(30);

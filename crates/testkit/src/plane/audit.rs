@@ -15,7 +15,7 @@ use http::Request;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::MicroTime, jiff::Timestamp};
 use serde::Deserialize;
 
-use super::wait;
+use crate::wait;
 
 /// A policy that records every request once it is answered, without bodies.
 pub(super) const POLICY: &str = r#"{

@@ -15,11 +15,11 @@ use super::{
     certificates::{Authority, signing_key},
     kubeconfig,
     scratch::Scratch,
-    wait,
 };
 use crate::{
     network::Network,
     process::{Process, free_port},
+    wait,
 };
 
 const STARTS_WITHIN: Duration = Duration::from_mins(1);

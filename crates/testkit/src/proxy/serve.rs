@@ -8,7 +8,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use http::{
@@ -33,6 +32,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{
+    accept,
     call::Fault,
     state::{Shared, Ticket},
     tls::Client,
@@ -74,24 +74,11 @@ impl Upstream {
 }
 
 pub(super) async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
-    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
-        return;
-    };
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => match shared.enter() {
-                Some(life) => drop(tokio::spawn(connection(stream, tls.clone(), Arc::clone(&shared), life))),
-                None => refuse(stream),
-            },
-            Err(_) => sleep(Duration::from_millis(10)).await, // out of file descriptors: some will be closed
-        }
-    }
-}
-
-/// Resets a connection, which is as near to a refused one as it gets without giving up the port.
-pub(super) fn refuse(stream: TcpStream) {
-    stream.set_zero_linger().ok();
-    drop(stream);
+    accept::connections(listener, |stream| match shared.enter() {
+        Some(life) => Ok(connection(stream, tls.clone(), Arc::clone(&shared), life)),
+        None => Err(stream),
+    })
+    .await;
 }
 
 async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, shared: Arc<Shared>, mut life: watch::Receiver<u64>) {

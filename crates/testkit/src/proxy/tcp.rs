@@ -19,7 +19,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{runtime, serve::refuse};
+use super::{accept, runtime};
 
 /// A proxy in front of one server, on a free loopback port, until it is dropped.
 pub struct TcpProxy {
@@ -116,18 +116,11 @@ impl Shared {
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
-        return;
-    };
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => match shared.enter() {
-                Some(life) => drop(tokio::spawn(connection(stream, Arc::clone(&shared), life))),
-                None => refuse(stream),
-            },
-            Err(_) => sleep(Duration::from_millis(10)).await, // out of file descriptors: some will be closed
-        }
-    }
+    accept::connections(listener, |stream| match shared.enter() {
+        Some(life) => Ok(connection(stream, Arc::clone(&shared), life)),
+        None => Err(stream),
+    })
+    .await;
 }
 
 async fn connection(client: TcpStream, shared: Arc<Shared>, mut life: watch::Receiver<u64>) {

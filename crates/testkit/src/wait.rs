@@ -6,19 +6,18 @@ use anyhow::{Result, bail};
 
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Tries until there is an answer. `Ok(None)` means not yet; an error ends the waiting.
-pub(crate) async fn until<T>(
-    what: &str,
-    limit: Duration,
-    mut attempt: impl AsyncFnMut() -> Result<Option<T>>,
-) -> Result<T> {
+/// Tries until there is an answer. `Ok(None)` means not yet.
+///
+/// # Errors
+/// What the attempt says, or that there is no answer within `limit`.
+pub async fn until<T>(what: &str, limit: Duration, mut attempt: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
     let end = Instant::now() + limit;
     loop {
         if let Some(answer) = attempt().await? {
             return Ok(answer);
         }
         if Instant::now() >= end {
-            bail!("waited {} s in vain: {what}", limit.as_secs());
+            bail!("not seen within {} s: {what}", limit.as_secs());
         }
         tokio::time::sleep(PAUSE).await;
     }
