@@ -221,6 +221,16 @@ impl Scene {
         Ok(())
     }
 
+    /// Suspends a policy, or lets it go on.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn suspend(&self, policy: &str, suspend: bool) -> Result<()> {
+        let body = Patch::Merge(json!({"spec": {"suspend": suspend}}));
+        self.api::<SecretPolicy>().patch(policy, &PatchParams::default(), &body).await?;
+        Ok(())
+    }
+
     /// A Secret as it stands now: its keys with their values as text; `None` when there is none.
     ///
     /// # Errors
@@ -277,12 +287,24 @@ impl Scene {
     /// # Errors
     /// When it does not get there.
     pub async fn wait_synced(&self, name: &str) -> Result<SecretPolicy> {
-        until(&format!("SecretPolicy {name} is synced"), || async {
+        self.wait_done(name, "Ready=True/Synced").await
+    }
+
+    /// As [`Scene::wait_synced`], whatever it has to say beside being Ready.
+    ///
+    /// # Errors
+    /// When it does not get there.
+    pub async fn wait_settled(&self, name: &str) -> Result<SecretPolicy> {
+        self.wait_done(name, "Ready=True/").await
+    }
+
+    async fn wait_done(&self, name: &str, ready: &str) -> Result<SecretPolicy> {
+        until(&format!("SecretPolicy {name} is {ready} and not on its way"), || async {
             let policy = self.api::<SecretPolicy>().get(name).await?;
             let status = policy.status.clone().unwrap_or_default();
             check(name, &status.conditions)?;
             let shown = conditions::shown(&status.conditions);
-            let done = shown.iter().any(|at| at == "Ready=True/Synced")
+            let done = shown.iter().any(|at| at.starts_with(ready))
                 && !shown.iter().any(|at| at.starts_with("Reconciling"))
                 && status.observed_generation == policy.metadata.generation;
             Ok(done.then_some(policy))
@@ -333,12 +355,22 @@ impl Scene {
     /// # Errors
     /// When they cannot be read.
     pub async fn events(&self, name: &str) -> Result<Vec<String>> {
-        let params = ListParams::default().fields(&format!("involvedObject.name={name}"));
-        let events = self.api::<Event>().list(&params).await?;
-        Ok(events
-            .into_iter()
-            .map(|event| format!("{}: {}", event.reason.unwrap_or_default(), event.message.unwrap_or_default()))
-            .collect())
+        self.events_with(&format!("involvedObject.name={name}")).await
+    }
+
+    /// As [`Scene::events`], of those of type `Warning`.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn warnings(&self, name: &str) -> Result<Vec<String>> {
+        self.events_with(&format!("involvedObject.name={name},type=Warning")).await
+    }
+
+    async fn events_with(&self, fields: &str) -> Result<Vec<String>> {
+        let events = self.api::<Event>().list(&ListParams::default().fields(fields)).await?;
+        let said =
+            |event: Event| format!("{}: {}", event.reason.unwrap_or_default(), event.message.unwrap_or_default());
+        Ok(events.into_iter().map(said).collect())
     }
 }
 

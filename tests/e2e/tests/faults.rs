@@ -65,7 +65,7 @@ impl Scenario for Change {
 
     async fn end(&self, rig: &Rig) -> Result<Value> {
         rig.scene.wait_data("db", &[("password", "two")]).await?;
-        settled(&rig.scene).await?;
+        settled(&rig.scene, "two").await?;
         kill::quiet(rig, REST).await?;
         end(&rig.scene).await
     }
@@ -83,7 +83,7 @@ async fn an_api_server_that_is_away_during_a_change_is_caught_up_with(world: Arc
     sleep(Duration::from_secs(10)).await; // how long it is away is what is tested
     rig.kubernetes.up();
     rig.scene.wait_data("db", &[("password", "two")]).await?;
-    settled(&rig.scene).await?;
+    settled(&rig.scene, "two").await?;
     rig.alive()?;
     ensure!(restarts(&rig.scene).await? == 1, "not one restart");
     Ok(())
@@ -137,7 +137,7 @@ async fn conflicted(world: &Arc<World>, refused: Option<(usize, &str)>) -> Resul
     })
     .await?;
     rig.scene.wait_data("db", &[("password", "two")]).await?;
-    settled(&rig.scene).await?;
+    settled(&rig.scene, "two").await?;
     kill::quiet(&rig, REST).await?;
     if let Some((number, path)) = refused {
         let call = &rig.kubernetes.calls()[before + number - 1];
@@ -170,7 +170,7 @@ async fn watches_that_have_expired_lose_nothing(world: Arc<World>) -> Result<()>
         rig.kubernetes.up();
         expire(&rig, fault).await?;
         rig.scene.wait_data("db", &[("password", value)]).await?;
-        settled_on(&rig.scene, value).await?;
+        settled(&rig.scene, value).await?;
         ensure!(restarts(&rig.scene).await? == before.1 + 1, "not one restart with {fault:?}");
     }
     rig.alive()
@@ -201,20 +201,12 @@ async fn consumer(scene: &Scene) -> Result<()> {
     scene.wait_synced("db").await?;
     scene.world.apply(workload("Deployment", &scene.namespace, "web", "db", Form::Env)).await?;
     scene.wait_pod("web").await?;
-    until("the policy has seen its consumer", || async {
-        let status = scene.wait_synced("db").await?.status.unwrap_or_default();
-        Ok(status.consumers.filter(|consumers| consumers.total == 1 && consumers.outdated + consumers.failed == 0))
-    })
-    .await
-    .map(drop)
+    scene.wait_at_rest("db", "web").await?;
+    scene.wait_synced("db").await.map(drop)
 }
 
-/// Waits until the pod holds the present value and the status says so.
-async fn settled(scene: &Scene) -> Result<()> {
-    settled_on(scene, "two").await
-}
-
-async fn settled_on(scene: &Scene, password: &str) -> Result<()> {
+/// Waits until the pod holds this value and the status says so.
+async fn settled(scene: &Scene, password: &str) -> Result<()> {
     until_equal("PASSWORD in the pod", password.to_owned(), || async {
         Ok(scene.variable("web", "PASSWORD").await.unwrap_or_default())
     })

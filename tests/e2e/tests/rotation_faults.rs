@@ -89,14 +89,10 @@ impl Scenario for Rotation {
         scene.world.apply(workload("Deployment", &scene.namespace, "web", "db", Form::Env)).await?;
         scene.wait_pod("web").await?;
         ensure!(scene.held("web", "PASSWORD").await? == OLD);
-        scene.rotate_password(self.store, &key).await?;
-        until("all is at rest", || async {
-            let consumers = scene.wait_synced("db").await?.status.unwrap_or_default().consumers;
-            let seen = scene.schedule("db").await?.status.and_then(|status| status.observed_generation);
-            Ok((seen.is_some() && consumers.is_some_and(|at| at.total == 1 && at.outdated + at.failed == 0))
-                .then_some(()))
-        })
-        .await?;
+        scene.rotate("db", self.store, &key).await?;
+        scene.wait_seen("db").await?;
+        scene.wait_at_rest("db", "web").await?;
+        scene.wait_synced("db").await?;
         kill::quiet(rig, Duration::from_secs(1)).await
     }
 

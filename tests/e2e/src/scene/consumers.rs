@@ -3,48 +3,26 @@
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::{
     apps::v1::{DaemonSet, Deployment, StatefulSet},
-    core::v1::{Event, Pod},
+    core::v1::Pod,
 };
 use kube::{ResourceExt as _, api::ListParams};
 
-use rekey_api::SecretPolicy;
-
 use super::Scene;
-use crate::{
-    conditions::{self, check},
-    wait::until,
-    workloads::is_ready,
-};
+use crate::{wait::until, workloads::is_ready};
 
 impl Scene {
-    /// Waits until a policy is Ready, whatever it has to say beside, and not on its way any more, with its spec acted on.
+    /// Waits until a policy is settled and knows this consumer, and none of its consumers is behind.
     ///
     /// # Errors
     /// When it does not get there.
-    pub async fn wait_settled(&self, name: &str) -> Result<SecretPolicy> {
-        until(&format!("SecretPolicy {name} is Ready and at rest"), || async {
-            let policy = self.api::<SecretPolicy>().get(name).await?;
-            let status = policy.status.clone().unwrap_or_default();
-            check(name, &status.conditions)?;
-            let shown = conditions::shown(&status.conditions);
-            let done = shown.iter().any(|at| at.starts_with("Ready=True/"))
-                && !shown.iter().any(|at| at.starts_with("Reconciling"))
-                && status.observed_generation == policy.metadata.generation;
-            Ok(done.then_some(policy))
+    pub async fn wait_at_rest(&self, policy: &str, consumer: &str) -> Result<()> {
+        until(&format!("SecretPolicy {policy} knows {consumer}, and its consumers are at rest"), || async {
+            let status = self.wait_settled(policy).await?.status.unwrap_or_default();
+            let consumers = status.consumers.unwrap_or_default();
+            let known = consumers.items.iter().any(|item| item.name == consumer);
+            Ok((known && consumers.outdated + consumers.failed == 0).then_some(()))
         })
         .await
-    }
-
-    /// The Events of type `Warning` about an object: reasons and notes.
-    ///
-    /// # Errors
-    /// When they cannot be read.
-    pub async fn warnings(&self, name: &str) -> Result<Vec<String>> {
-        let params = ListParams::default().fields(&format!("involvedObject.name={name},type=Warning"));
-        let events = self.api::<Event>().list(&params).await?;
-        let said =
-            |event: Event| format!("{}: {}", event.reason.unwrap_or_default(), event.message.unwrap_or_default());
-        Ok(events.into_iter().map(said).collect())
     }
 
     /// How often the pod template of a workload has been changed since it was made, and whether its rollout is done.

@@ -8,15 +8,7 @@ use super::Scene;
 use crate::{conditions::check, wait::until};
 
 impl Scene {
-    /// The schedule `db` of the policy of that name: it writes a password of 40 characters to a key of a store.
-    ///
-    /// # Errors
-    /// When it is refused.
-    pub async fn rotate_password(&self, store: &str, key: &str) -> Result<()> {
-        self.rotate("db", store, key).await
-    }
-
-    /// The same with another name.
+    /// The schedule of the policy of the same name: it writes a password of 40 characters to a key of a store.
     ///
     /// # Errors
     /// When it is refused.

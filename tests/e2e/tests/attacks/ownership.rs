@@ -36,7 +36,7 @@ async fn rotated(scene: &Scene) -> Result<()> {
     scene.vault_store("ReadWrite").await?;
     scene.policy("db", "vault", &[("password", &key, "password")], json!({})).await?;
     scene.wait_synced("db").await?;
-    scene.rotate_password("vault", &key).await?;
+    scene.rotate("db", "vault", &key).await?;
     scene.wait_seen("db").await?;
     rotate(scene, 1).await
 }

@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::apps::v1::Deployment;
 use rekey_api::{names, policy::ConsumerState};
 use rekey_e2e::{
     World,
@@ -87,11 +86,7 @@ pub async fn a_marker_taken_off_twice_is_left_off(world: Arc<World>) -> Result<(
     manifest["spec"]["minReadySeconds"] = json!(20);
     world.apply(manifest).await?;
     let consumer = ground.deployment("app");
-    until("it is available", || async {
-        let status = ground.scene.api::<Deployment>().get("app").await?.status.unwrap_or_default();
-        Ok(status.available_replicas.filter(|count| *count == 1))
-    })
-    .await?;
+    ground.wait_available("app").await?;
     ground.change("two").await?;
     for _ in 0..2 {
         until("the marker is there", || async { consumer.marker().await }).await?;

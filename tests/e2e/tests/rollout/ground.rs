@@ -38,6 +38,14 @@ pub struct Consumer<'a> {
     pub form: Form,
 }
 
+/// What a restart of a consumer changes.
+#[derive(Debug, PartialEq, Eq)]
+struct Standing {
+    templates: usize,
+    generation: i64,
+    pod: String,
+}
+
 impl Ground {
     /// A namespace with the store `vault`, and an operator that has seen it.
     pub async fn new(world: &Arc<World>, prefix: &str) -> Result<Self> {
@@ -137,6 +145,15 @@ impl Ground {
         .await
     }
 
+    /// Waits until the one pod of a Deployment is available.
+    pub async fn wait_available(&self, deployment: &str) -> Result<()> {
+        until("it is available", || async {
+            let status = self.scene.api::<Deployment>().get(deployment).await?.status.unwrap_or_default();
+            Ok((status.available_replicas == Some(1)).then_some(()))
+        })
+        .await
+    }
+
     /// The state of one consumer in the policy's status, with its message.
     pub async fn state(&self, policy: &str, name: &str) -> Result<String> {
         let status = self.scene.api::<SecretPolicy>().get(policy).await?.status.unwrap_or_default();
@@ -201,14 +218,14 @@ impl Consumer<'_> {
             Ok(self.password(&pod).await.unwrap_or_default()) // it may be replaced in this moment
         })
         .await?;
+        let standing = Standing { templates, ..self.standing().await? };
+        stays(&what, standing, REST, || self.standing()).await
+    }
+
+    async fn standing(&self) -> Result<Standing> {
+        let pod = self.ground.scene.wait_pod(self.name).await?.name_any();
         let generation = self.ground.scene.generation(self.kind, self.name).await?;
-        let pod = self.ground.scene.wait_pod(self.name).await?;
-        stays(&what, (templates, generation, pod.name_any()), REST, || async {
-            let pod = self.ground.scene.wait_pod(self.name).await?;
-            let generation = self.ground.scene.generation(self.kind, self.name).await?;
-            Ok((self.templates().await?, generation, pod.name_any()))
-        })
-        .await
+        Ok(Standing { templates: self.templates().await?, generation, pod })
     }
 
     /// It was restarted by us just now: the marker on the template is that of its pod, and its only change.
@@ -224,11 +241,6 @@ impl Consumer<'_> {
 
     /// Stays on the template and pod that it has.
     pub async fn left_alone(&self, why: &str, span: Duration) -> Result<()> {
-        let now = || async {
-            let pod = self.ground.scene.wait_pod(self.name).await?;
-            let generation = self.ground.scene.generation(self.kind, self.name).await?;
-            Ok((self.templates().await?, generation, pod.name_any()))
-        };
-        stays(&format!("{} after {why}", self.name), now().await?, span, now).await
+        stays(&format!("{} after {why}", self.name), self.standing().await?, span, || self.standing()).await
     }
 }

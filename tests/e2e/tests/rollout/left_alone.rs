@@ -156,11 +156,7 @@ pub async fn a_rollout_of_somebody_elses_is_not_doubled(world: Arc<World>) -> Re
     ground.published().await?;
     world.apply(slow(&ground, 15)).await?;
     ground.wait_current(1).await?;
-    until("it is available", || async {
-        let status = ground.scene.api::<Deployment>().get("app").await?.status.unwrap_or_default();
-        Ok(status.available_replicas.filter(|count| *count == 1))
-    })
-    .await?;
+    ground.wait_available("app").await?;
     ground.change("two").await?;
     ground.stop()?; // before the time is over that changes are gathered for
     sleep(EDGE).await;

@@ -3,8 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Result, ensure};
-use kube::api::{Patch, PatchParams};
-use rekey_api::{SecretPolicy, rotation::RotationOutcome};
+use rekey_api::rotation::RotationOutcome;
 use rekey_e2e::{World, wait::stays};
 use rekey_testkit::proxy::Fault;
 use serde_json::json;
@@ -49,12 +48,7 @@ pub async fn a_foreign_value_while_consumers_follow_supersedes(world: Arc<World>
 /// While the policy has not published ours yet.
 async fn publishing(world: Arc<World>, name: &str, theirs: &str) -> Result<()> {
     let (stage, proxy) = held_up(&world, name, Fault::Drop).await?;
-    let suspend = async |suspend: bool| -> Result<()> {
-        let body = Patch::Merge(json!({"spec": {"suspend": suspend}}));
-        stage.scene.api::<SecretPolicy>().patch("db", &PatchParams::default(), &body).await?;
-        Ok(())
-    };
-    suspend(true).await?;
+    stage.scene.suspend("db", true).await?;
     stage.scene.wait_policy("db", "ConsumersCurrent=False/Suspended").await?;
     proxy.disarm();
     rekey_e2e::wait::until("the store has our value", || async {
@@ -63,7 +57,7 @@ async fn publishing(world: Arc<World>, name: &str, theirs: &str) -> Result<()> {
     })
     .await?;
     stage.put(&json!({"username": "orders", "password": theirs})).await?;
-    suspend(false).await?;
+    stage.scene.suspend("db", false).await?;
     superseded(&stage, theirs).await
 }
 

@@ -55,12 +55,7 @@ async fn nothing_was_done(stage: &Stage) -> Result<()> {
 /// A policy that says that it has published what it has not: the rotation waits for the Secret.
 pub async fn a_policy_that_says_it_has_published_is_not_believed(world: Arc<World>) -> Result<()> {
     let (stage, proxy) = held_up(&world, "says-published", Fault::Drop).await?;
-    let suspend = async |suspend: bool| -> Result<()> {
-        let body = Patch::Merge(json!({"spec": {"suspend": suspend}}));
-        stage.scene.api::<SecretPolicy>().patch("db", &PatchParams::default(), &body).await?;
-        Ok(())
-    };
-    suspend(true).await?;
+    stage.scene.suspend("db", true).await?;
     stage.scene.wait_policy("db", "ConsumersCurrent=False/Suspended").await?;
     proxy.disarm();
     let id = rekey_e2e::wait::until("the store has the new value", || async {
@@ -78,7 +73,7 @@ pub async fn a_policy_that_says_it_has_published_is_not_believed(world: Arc<Worl
     let status = stage.scene.schedule("db").await?.status.unwrap_or_default();
     let step = status.rotation.map(|open| open.step.as_str());
     ensure!(step == Some("Publishing") && status.history.is_empty(), "{step:?}, {:?}", status.history);
-    suspend(false).await?;
+    stage.scene.suspend("db", false).await?;
     let history = stage.ended(1).await?;
     ensure!(history[0].id == id && history[0].outcome == RotationOutcome::Completed, "{history:?}");
     let (value, versions) = stage.stored().await?;

@@ -82,13 +82,8 @@ impl Stage {
             json!(key);
         self.scene.world.apply(manifest).await?;
         self.scene.wait_pod(name).await?;
-        until(&format!("the policy knows {name}, which is at rest"), || async {
-            let status = self.scene.wait_synced("db").await?.status.unwrap_or_default();
-            let consumers = status.consumers.unwrap_or_default();
-            let known = consumers.items.iter().any(|item| item.name == name);
-            Ok((known && consumers.outdated + consumers.failed == 0).then_some(()))
-        })
-        .await
+        self.scene.wait_at_rest("db", name).await?;
+        self.scene.wait_synced("db").await.map(drop)
     }
 
     /// The schedule `db`, seen by the operator. `more` is merged over its spec, by its members.

@@ -55,7 +55,7 @@ pub async fn a_status_that_others_wrote_into_is_put_right(world: Arc<World>) -> 
     let seldom = json!({"source": {"remote": {"refreshInterval": "240h"}}});
     scene.policy("db", "vault", &[("password", &key, "password")], seldom).await?;
     scene.wait_synced("db").await?;
-    scene.rotate_password("vault", &key).await?;
+    scene.rotate("db", "vault", &key).await?;
     scene.wait_seen("db").await?;
     scene.wait_store("vault", "Ready=True/Synced").await?;
     sleep(REST).await; // until nothing of the first sync is left to be written

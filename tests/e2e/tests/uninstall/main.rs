@@ -20,7 +20,7 @@ use rekey_e2e::{World, kubelet::Kubelet, suite, tests};
 use tokio::runtime::Runtime;
 
 /// The blocks that are run, by the tests that run them.
-const RUN: [&[&str]; 4] = [&with_operator::RUNS, &without_operator::RUNS, &namespace_first::RUNS, &all_at_once::RUNS];
+const RUN: [&[&str]; 4] = [&with_operator::RUNS, &runbook::EITHER_WAY, &namespace_first::RUNS, &all_at_once::RUNS];
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();

@@ -39,7 +39,7 @@ pub async fn the_namespace_of_the_operator_goes_first(world: Arc<World>) -> Resu
     // Installed again, with another digest key, it goes on as if nothing had been.
     cluster::install_by(&release).await?;
     stand_in.wait(true).await?;
-    shop.suspend("rests", false).await?;
+    shop.scene.suspend("rests", false).await?;
     for name in POLICIES {
         shop.scene.wait_settled(name).await?;
     }

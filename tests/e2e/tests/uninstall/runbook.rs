@@ -16,6 +16,22 @@ use rekey_testkit::{checkout::repository, python};
 
 const DOCUMENT: &str = "docs/uninstall.md";
 
+/// The headings of what is run in the same way with the operator and without it.
+pub const EITHER_WAY: [&str; 12] = [
+    "1. Start no more rotations",
+    "2. See which rotations are open",
+    "4. Let the Secrets stay",
+    "5. See which Secrets would go",
+    "6. Let the rest stay, too",
+    "7. Delete policies and stores",
+    "By Helm",
+    "9. Close the namespaces",
+    "See what hangs",
+    "Free what hangs",
+    "Look for pending Secrets",
+    "Delete pending Secrets",
+];
+
 /// The commands by heading: one block under each, and no block that is no command.
 ///
 /// # Errors

@@ -15,7 +15,7 @@ use kube::{
     Api, ResourceExt as _,
     api::{DeleteParams, ListParams, Patch, PatchParams},
 };
-use rekey_api::{RotationSchedule, SecretPolicy, names};
+use rekey_api::{RotationSchedule, names};
 use rekey_e2e::{
     Scene, World,
     wait::{stays, until, until_equal},
@@ -66,8 +66,10 @@ impl Shop {
         for name in POLICIES {
             self.scene.wait_synced(name).await?;
         }
-        self.settled(CONSUMED).await?;
-        self.suspend("rests", true).await?;
+        for name in CONSUMED {
+            self.scene.wait_at_rest(name, name).await?;
+        }
+        self.scene.suspend("rests", true).await?;
         self.rotate("held").await?;
         self.pause("held").await?;
         self.ask("held").await?;
@@ -126,32 +128,12 @@ impl Shop {
         self.scene.wait_pod(secret).await.map(drop)
     }
 
-    /// Waits until these consumers are on the values of their Secrets, as the policies say.
-    async fn settled(&self, consumers: impl IntoIterator<Item = &str>) -> Result<()> {
-        for name in consumers {
-            until(&format!("the consumer of {name} is at rest"), || async {
-                let status = self.scene.api::<SecretPolicy>().get(name).await?.status.unwrap_or_default();
-                let consumers = status.consumers.unwrap_or_default();
-                let known = consumers.items.iter().any(|item| item.name == name);
-                Ok((known && consumers.outdated + consumers.failed == 0).then_some(()))
-            })
-            .await?;
-        }
-        Ok(())
-    }
-
     /// A rotation of `read` that has its pending Secret; the store, which takes no writes by now, does not get its value.
     pub async fn publishing(&self) -> Result<()> {
         self.rotate("read").await?;
         self.ask("read").await?;
         self.scene.wait_step("read", "Publishing").await?;
         ensure!(self.pending().await?.len() == 2, "one for each rotation");
-        Ok(())
-    }
-
-    pub async fn suspend(&self, policy: &str, suspend: bool) -> Result<()> {
-        let body = Patch::Merge(json!({"spec": {"suspend": suspend}}));
-        self.scene.api::<SecretPolicy>().patch(policy, &PatchParams::default(), &body).await?;
         Ok(())
     }
 
@@ -236,12 +218,14 @@ impl Shop {
     /// changes after that restarts its consumer, so this test would see it.
     pub async fn comes_back(&self, before: &Picture) -> Result<()> {
         self.apply().await?;
-        self.suspend("rests", false).await?;
+        self.scene.suspend("rests", false).await?;
         for name in POLICIES {
             self.scene.wait_settled(name).await?;
         }
         // That of `held` is paused, with an older value.
-        self.settled(CONSUMED.into_iter().filter(|name| *name != "held")).await?;
+        for name in CONSUMED.into_iter().filter(|name| *name != "held") {
+            self.scene.wait_at_rest(name, name).await?;
+        }
         self.unchanged(before).await?;
         for name in OWNED {
             let owners = self.scene.api::<Secret>().get(name).await?.owner_references().len();

@@ -22,30 +22,15 @@ use rekey_testkit::{
 
 use crate::{
     cluster,
-    runbook::Admin,
+    runbook::{Admin, EITHER_WAY},
     shop::{OWNED, Shop},
     stand_in::StandIn,
 };
 
-pub const RUNS: [&str; 12] = [
-    "1. Start no more rotations",
-    "2. See which rotations are open",
-    "4. Let the Secrets stay",
-    "5. See which Secrets would go",
-    "6. Let the rest stay, too",
-    "7. Delete policies and stores",
-    "By Helm",
-    "9. Close the namespaces",
-    "See what hangs",
-    "Free what hangs",
-    "Look for pending Secrets",
-    "Delete pending Secrets",
-];
-
 pub async fn without_the_operator_every_secret_stays(world: Arc<World>) -> Result<()> {
     let program = helms()?.three;
     let release = Release::new(&program, &world.plane);
-    let admin = Admin::new(&world, &program, &RUNS)?;
+    let admin = Admin::new(&world, &program, &EITHER_WAY)?;
     cluster::install_by(&release).await?;
     let identity = world.plane.identity(OPERATOR, &GROUPS)?;
     let (certificate, key) = (&identity.certificate_pem, &identity.key_pem);

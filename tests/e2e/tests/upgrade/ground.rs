@@ -94,7 +94,7 @@ impl Ground {
         let items = [("username", key.as_str(), "username"), ("password", key.as_str(), "password")];
         scene.policy("db", "vault", &items, json!({})).await?;
         scene.wait_synced("db").await?;
-        scene.rotate_password("vault", &key).await?;
+        scene.rotate("db", "vault", &key).await?;
         let nightly = json!({"cron": "0 2 29 2 *", "timeZone": "Europe/Berlin", "jitter": "10m"});
         let schedule = Patch::Merge(json!({"spec": {"schedule": nightly}}));
         scene.api::<RotationSchedule>().patch("db", &PatchParams::default(), &schedule).await?;
@@ -110,12 +110,8 @@ impl Ground {
         let scene = &self.scene;
         scene.world.apply(workload(kind, &scene.namespace, name, "db", Form::Env)).await?;
         scene.wait_pod(name).await?;
-        until(&format!("the policy knows {name}, which is at rest"), || async {
-            let consumers = scene.wait_synced("db").await?.status.unwrap_or_default().consumers.unwrap_or_default();
-            let known = consumers.items.iter().any(|item| item.name == name);
-            Ok((known && consumers.outdated + consumers.failed == 0).then_some(()))
-        })
-        .await
+        scene.wait_at_rest("db", name).await?;
+        scene.wait_synced("db").await.map(drop)
     }
 
     /// Asks for a rotation.
