@@ -18,7 +18,7 @@ fn documents(directory: &Path, found: &mut Vec<PathBuf>) {
             if !name.starts_with('.') && name != "target" {
                 documents(&path, found);
             }
-        } else if name.ends_with(".md") {
+        } else if path.extension().is_some_and(|extension| extension == "md") {
             found.push(path);
         }
     }
