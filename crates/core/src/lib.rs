@@ -16,6 +16,7 @@ pub mod published;
 pub mod render;
 pub mod rollout;
 pub mod rotation;
+pub mod rotator;
 pub mod schedule;
 pub mod stop;
 pub mod store;

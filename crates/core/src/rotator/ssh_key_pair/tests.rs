@@ -1,0 +1,284 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use ssh_key::{PrivateKey, PublicKey, authorized_keys::AuthorizedKeys as Parser};
+
+use super::{
+    authorized_keys::{NEW, OLD},
+    *,
+};
+use crate::chance::tests::Sequence;
+
+const PRIVATE: &str = "ssh-privatekey";
+const PUBLIC: &str = "ssh-publickey";
+const AUTHORIZED: &str = "authorized_keys";
+
+type Values = BTreeMap<String, SecretBytes>;
+
+fn rotator(comment: Option<&str>) -> SshKeyPair {
+    let rotator = SshKeyPairRotator { comment: comment.map(str::to_owned), ..SshKeyPairRotator::default() };
+    SshKeyPair::parse(&rotator).unwrap()
+}
+
+fn values(pairs: &[(&str, &str)]) -> Values {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), SecretBytes::from(*value))).collect()
+}
+
+fn shown<'a>(values: &'a Values, name: &str) -> &'a str {
+    values[name].expose_text().unwrap()
+}
+
+/// A public key, different for each seed.
+fn public(seed: u64) -> String {
+    let made = rotator(Some(&format!("n{seed}"))).make(&Values::new(), &Sequence::from(seed)).unwrap();
+    shown(&made, PUBLIC).to_owned()
+}
+
+/// What the program that servers run would find in the file.
+fn keys(file: &str) -> Vec<PublicKey> {
+    Parser::new(file).map(|entry| entry.unwrap().public_key().clone()).collect()
+}
+
+fn check_pair(made: &Values, comment: &str) -> PrivateKey {
+    let text = shown(made, PRIVATE);
+    assert!(
+        text.starts_with("-----BEGIN OPENSSH PRIVATE KEY-----\n")
+            && text.ends_with("-----END OPENSSH PRIVATE KEY-----\n")
+    );
+    let private = PrivateKey::from_openssh(text).unwrap();
+    let public = PublicKey::from_openssh(shown(made, PUBLIC)).unwrap();
+    assert_eq!((private.public_key(), private.comment(), public.comment()), (&public, comment, comment));
+    assert!(!shown(made, PUBLIC).contains('\n'));
+    private
+}
+
+#[test]
+fn a_key_reads_back_and_follows_from_chance() {
+    for comment in [None, Some("deploy"), Some("a-b_c.d@e+f")] {
+        let rotator = rotator(comment);
+        let made = rotator.make(&Values::new(), &Sequence::from(1)).unwrap();
+        let private = check_pair(&made, comment.unwrap_or_default());
+        assert_eq!(private.algorithm(), ssh_key::Algorithm::Ed25519);
+        assert_eq!(shown(&made, AUTHORIZED), format!("{NEW}\n{}\n", shown(&made, PUBLIC)));
+        assert_eq!(rotator.make(&Values::new(), &Sequence::from(1)).unwrap(), made);
+        assert_ne!(rotator.make(&Values::new(), &Sequence::from(2)).unwrap()[PRIVATE], made[PRIVATE]);
+    }
+}
+
+#[test]
+fn an_rsa_key_has_4096_bits_and_signs() {
+    let rotator = SshKeyPair { algorithm: SshAlgorithm::Rsa4096, ..rotator(Some("deploy")) };
+    let made = rotator.make(&values(&[(PUBLIC, &public(1)), (AUTHORIZED, &public(1))]), &Sequence::from(1)).unwrap();
+    let private = check_pair(&made, "deploy");
+    let pair = private.key_data().rsa().unwrap();
+    let bits = |number: &Mpint| {
+        let bytes = number.as_positive_bytes().unwrap();
+        bytes.len() * 8 - usize::try_from(bytes[0].leading_zeros()).unwrap()
+    };
+    assert_eq!((bits(&pair.public.n), bits(&pair.private.p), bits(&pair.private.q)), (4096, 2048, 2048));
+    let number = |number: &Mpint| num_bigint::BigUint::from_bytes_be(number.as_positive_bytes().unwrap());
+    let (p, q) = (number(&pair.private.p), number(&pair.private.q));
+    assert_eq!(&p * &q, number(&pair.public.n));
+    assert_eq!(number(&pair.private.iqmp) * &q % &p, 1_u8.into());
+    let message = num_bigint::BigUint::from(42_u8);
+    let n = number(&pair.public.n);
+    assert_eq!(message.modpow(&number(&pair.private.d), &n).modpow(&number(&pair.public.e), &n), message);
+    assert_eq!(keys(shown(&made, AUTHORIZED)).len(), 2);
+}
+
+/// The file that is there, the public key that is there, the file while both keys work, the file in the end. `NEW-KEY`
+/// stands for the new key.
+fn cases() -> Vec<(&'static str, String, String, String, String)> {
+    let (old, other, third, left) = (public(1), public(2), public(3), public(4));
+    let both = format!("{OLD}\n{old}\n{NEW}\nNEW-KEY\n");
+    let text = String::from;
+    vec![
+        ("nothing is there", text(""), text(""), format!("{NEW}\nNEW-KEY\n"), text("NEW-KEY\n")),
+        ("the old key alone", format!("{old}\n"), old.clone(), both.clone(), text("NEW-KEY\n")),
+        ("the old key is in no file yet", text(""), format!("{old}\n"), both.clone(), text("NEW-KEY\n")),
+        (
+            "keys of others, a comment, an empty line, no newline at the end",
+            format!("{other}\n# of a person\n{old}\n\n{third}"),
+            old.clone(),
+            format!("{other}\n# of a person\n\n{third}\n{both}"),
+            format!("{other}\n# of a person\n\n{third}\nNEW-KEY\n"),
+        ),
+        (
+            "others without an old key",
+            format!("{other}\n"),
+            text(""),
+            format!("{other}\n{NEW}\nNEW-KEY\n"),
+            format!("{other}\nNEW-KEY\n"),
+        ),
+        (
+            "an unfinished rotation, not yet seen by clients",
+            format!("{other}\n{OLD}\n{old}\n{NEW}\n{left}\n"),
+            old.clone(),
+            format!("{other}\n{both}"),
+            format!("{other}\nNEW-KEY\n"),
+        ),
+        (
+            "an unfinished rotation, whose key is the current one",
+            format!("{OLD}\n{left}\n{NEW}\n{old}\n{other}\n"),
+            old.clone(),
+            format!("{other}\n{both}"),
+            format!("{other}\nNEW-KEY\n"),
+        ),
+        (
+            "markers above a comment and at the end",
+            format!("{OLD}\n# of a person\n{other}\n{NEW}\n"),
+            text(""),
+            format!("# of a person\n{other}\n{NEW}\nNEW-KEY\n"),
+            format!("# of a person\n{other}\nNEW-KEY\n"),
+        ),
+        (
+            "another comment behind the old key",
+            format!("{}x\n", old),
+            old.clone(),
+            format!("{OLD}\n{old}x\n{NEW}\nNEW-KEY\n"),
+            text("NEW-KEY\n"),
+        ),
+        (
+            "lines of another system",
+            format!("{other}\r\n{old}\r\n"),
+            old.clone(),
+            format!("{other}\r\n{both}"),
+            format!("{other}\r\nNEW-KEY\n"),
+        ),
+        (
+            "the new key is restricted as the old one",
+            format!("from=\"10.0.0.0/8\",command=\"a b\" {old}\n"),
+            old.clone(),
+            format!(
+                "{OLD}\nfrom=\"10.0.0.0/8\",command=\"a b\" {old}\n{NEW}\nfrom=\"10.0.0.0/8\",command=\"a b\" NEW-KEY\n"
+            ),
+            text("from=\"10.0.0.0/8\",command=\"a b\" NEW-KEY\n"),
+        ),
+        (
+            "what stands as the public key is none",
+            format!("{other}\n"),
+            format!("no key\n{third}\n"),
+            format!("{other}\n{NEW}\nNEW-KEY\n"),
+            format!("{other}\nNEW-KEY\n"),
+        ),
+        ("of several public keys the first counts", text(""), format!("{old}\n{third}\n"), both, text("NEW-KEY\n")),
+    ]
+}
+
+#[test]
+fn authorized_keys_hold_what_they_should() {
+    let rotator = rotator(None);
+    for (case, file, old, during, after) in cases() {
+        let current = values(&[(PRIVATE, "key"), (PUBLIC, &old), (AUTHORIZED, &file)]);
+        let made = rotator.make(&current, &Sequence::from(9)).unwrap();
+        let new = shown(&made, PUBLIC);
+        assert_eq!(shown(&made, AUTHORIZED), during.replace("NEW-KEY", new), "{case}");
+        let retired = rotator.retired(&made);
+        assert_eq!(shown(&retired, AUTHORIZED), after.replace("NEW-KEY", new), "{case}");
+        assert_eq!((&retired[PRIVATE], &retired[PUBLIC]), (&made[PRIVATE], &made[PUBLIC]), "{case}");
+        // That parser knows no quotes; sshd's own is asked in the test of the login.
+        if !file.contains('"') {
+            let last = keys(shown(&made, AUTHORIZED)).pop().unwrap();
+            assert_eq!(last.key_data(), PublicKey::from_openssh(new).unwrap().key_data(), "{case}");
+        }
+    }
+}
+
+#[test]
+fn an_old_key_without_its_public_half_is_known_by_the_private_one() {
+    let rotator = rotator(Some("deploy"));
+    let mut current = rotator.retired(&rotator.make(&Values::new(), &Sequence::from(1)).unwrap());
+    let old = shown(&current, PUBLIC).to_owned();
+    current.remove(PUBLIC);
+    let made = rotator.make(&current, &Sequence::from(2)).unwrap();
+    assert_eq!(shown(&made, AUTHORIZED), format!("{OLD}\n{old}\n{NEW}\n{}\n", shown(&made, PUBLIC)));
+}
+
+#[test]
+fn clients_keep_their_key_while_servers_learn_the_new_one() {
+    let rotator = rotator(None);
+    let others = values(&[(PUBLIC, &public(1)), (AUTHORIZED, "")]);
+    for private in ["", "the old key"] {
+        let mut current = others.clone();
+        current.insert(PRIVATE.to_owned(), private.into());
+        let made = rotator.make(&current, &Sequence::from(2)).unwrap();
+        let applied = rotator.applied(&current, &made);
+        let mut expected = if private.is_empty() { Values::new() } else { current };
+        expected.insert(AUTHORIZED.to_owned(), made[AUTHORIZED].clone());
+        assert_eq!(applied, expected);
+    }
+}
+
+#[test]
+fn what_cannot_work_is_refused_and_quotes_no_value() {
+    for (at, name) in [("privateKey", PUBLIC), ("publicKey", AUTHORIZED), ("authorizedKeys", PRIVATE)] {
+        let mut written = serde_json::to_value(SshKeyPairRotator::default()).unwrap();
+        written["properties"][at] = name.into();
+        let error = SshKeyPair::parse(&serde_json::from_value(written).unwrap()).unwrap_err().to_string();
+        assert!(error.starts_with("spec.rotator.sshKeyPair.properties: ") && error.contains(name), "{error}");
+    }
+    let current = Values::from([(AUTHORIZED.to_owned(), SecretBytes::new(b"hunter2\xff".to_vec()))]);
+    let error = rotator(None).make(&current, &Sequence::from(1)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "spec.rotator.sshKeyPair.properties.authorizedKeys: the stored property \"authorized_keys\" is no text; correct or remove it"
+    );
+}
+
+#[test]
+fn debug_shows_no_key() {
+    let rotator = rotator(Some("deploy"));
+    let made = rotator.make(&Values::new(), &Sequence::from(1)).unwrap();
+    let text = format!("{rotator:?} {made:?}");
+    let body = shown(&made, PRIVATE).lines().nth(1).unwrap();
+    assert!(!text.contains(&body[..20]) && text.contains("[hidden]"), "{text}");
+}
+
+/// What a stored file may be: lines of others, markers, and keys of ours that are left.
+fn file() -> impl Strategy<Value = String> {
+    let line = prop_oneof![
+        (2_u64..6).prop_map(public),
+        Just(public(1)),
+        Just(OLD.to_owned()),
+        Just(NEW.to_owned()),
+        "# [a-z ]{0,10}",
+        "[a-z =\",]{0,20}",
+        (2_u64..6).prop_map(|seed| format!("restrict {}", public(seed))),
+    ];
+    (proptest::collection::vec(line, 0..12), any::<bool>())
+        .prop_map(|(lines, newline)| lines.join("\n") + if newline { "\n" } else { "" })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_old_key_works_until_it_is_retired_and_no_longer(file in file(), seed in 100_u64..1000) {
+        let rotator = rotator(None);
+        let old = public(1);
+        let current = values(&[(PRIVATE, "key"), (PUBLIC, &old), (AUTHORIZED, &file)]);
+        let made = rotator.make(&current, &Sequence::from(seed)).unwrap();
+        let applied = rotator.applied(&current, &made);
+        let retired = rotator.retired(&made);
+        let lines = |values: &Values, key: &str| shown(values, AUTHORIZED).lines().filter(|line| line.contains(key)).count();
+        let new = shown(&made, PUBLIC);
+        for (values, has_old) in [(&applied, 1), (&made, 1), (&retired, 0)] {
+            prop_assert_eq!((lines(values, &old), lines(values, new)), (has_old, 1));
+            prop_assert!(shown(values, AUTHORIZED).lines().last().unwrap().ends_with(new));
+        }
+        prop_assert!(!shown(&retired, AUTHORIZED).contains(OLD) && !shown(&retired, AUTHORIZED).contains(NEW));
+
+        // Each of them says the same when it is asked again, from whatever is stored by then.
+        prop_assert_eq!(&rotator.applied(&applied, &made), &applied);
+        prop_assert_eq!(&rotator.retired(&retired), &retired);
+        prop_assert_eq!(&rotator.make(&applied, &Sequence::from(seed)).unwrap(), &made);
+
+        // A rotation from there on keeps the same keys of others.
+        let next = rotator.retired(&rotator.make(&retired, &Sequence::from(seed + 1000)).unwrap());
+        let others = |values: &Values| -> Vec<String> {
+            let own = shown(values, PUBLIC);
+            shown(values, AUTHORIZED).lines().filter(|line| !line.contains(own)).map(str::to_owned).collect()
+        };
+        prop_assert_eq!(others(&next), others(&retired));
+    }
+}
