@@ -45,7 +45,7 @@ pub struct Rotator {
     /// The password of a user of a Redis or Valkey server; the user has two passwords while consumers move. Not supported yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redis: Option<RedisRotator>,
-    /// An SSH key pair. Not supported yet.
+    /// An SSH key pair; servers accept two while consumers move.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh_key_pair: Option<SshKeyPairRotator>,
     /// A TLS certificate, from a CA in a Secret or from Vault PKI. Not supported yet.

@@ -3,7 +3,7 @@
 use std::{marker::PhantomData, sync::Arc};
 
 use kube::Client;
-use rekey_core::{chance::Chance, digest::DigestKey, store::Connect, time::Clock};
+use rekey_core::{chance::Chance, digest::DigestKey, rotator::port::Prove, store::Connect, time::Clock};
 
 use crate::{
     cluster::Cluster,
@@ -36,6 +36,8 @@ pub struct Parts {
     pub chance: Arc<dyn Chance>,
     /// Opens stores.
     pub connect: Arc<dyn Connect>,
+    /// Proves new credentials.
+    pub prove: Arc<dyn Prove>,
     /// Metrics.
     pub metrics: Arc<Metrics>,
     /// Signs of life.
@@ -177,6 +179,8 @@ impl Context {
             digest_key: self.digest_key.clone(),
             clock: Arc::clone(&self.parts.clock),
             chance: Arc::clone(&self.parts.chance),
+            prove: Arc::clone(&self.parts.prove),
+            workshop: Arc::clone(&self.workshop),
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::Client;
 use rekey_api::RemoteStore;
-use rekey_core::{SecretBytes, chance::Chance, digest::DigestKey, time::Clock};
+use rekey_core::{SecretBytes, chance::Chance, digest::DigestKey, rotator::port::Prove, time::Clock};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -87,6 +87,7 @@ impl Ground {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             chance: Arc::new(Sevens),
             connect: Arc::new(Opens(Arc::clone(&values))),
+            prove: Arc::clone(&values) as Arc<dyn Prove>,
             metrics: Arc::default(),
             pulse: Arc::default(),
         };

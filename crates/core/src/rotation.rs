@@ -2,6 +2,7 @@
 
 mod due;
 mod events;
+mod overlap;
 mod pending;
 mod state;
 mod status;
@@ -9,30 +10,25 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, TimeDelta, Utc};
-use rekey_api::{
-    RotationSchedule, RotationScheduleSpec, SecretPolicy, names, reference::StoreRef, rotation::Approval,
-    rotator::Rotator,
-};
+use rekey_api::{RotationSchedule, RotationScheduleSpec, SecretPolicy, names, reference::StoreRef, rotation::Approval};
 
 pub use crate::rotation_proof::{Values, target};
 pub use due::{Due, due};
 pub use events::notices;
 pub use pending::{
-    Leaving, Owner, Pending, Prepared, Stored, Trust, base_digest, candidates, first, lacks, members, merge, stored,
+    Leaving, Owner, Pending, Prepared, Stored, Trust, base_digest, candidates, current, first, lacks, members, merge,
+    stored,
 };
-pub use state::{Begun, Effect, Move, Open, PolicyView, Seen, State, StoreView, Wait, Written};
+pub use state::{Begun, Effect, Move, Open, PolicyView, ProofView, Seen, State, StoreView, Wait, Written};
 pub use status::{Record, begun, ended, failed, outcome_reason, record, refused, stalled, state};
 pub use step::{TRIES, pod_of_unseen_rollout, step};
 
 use crate::{
-    SecretBytes, SpecError,
-    chance::Chance,
-    password::Recipe,
+    SpecError,
     policy::Source,
     request,
+    rotator::Rotator,
     schedule::Schedule,
     time,
     unbuilt::{self, Unbuilt},
@@ -66,8 +62,10 @@ pub struct Plan {
     pub store: StoreRef,
     /// Under which key.
     pub key: String,
-    /// How each property is made.
-    pub recipes: BTreeMap<String, Recipe>,
+    /// How the credential is made and retired.
+    pub rotator: Rotator,
+    /// How long the old credential stays valid after the last consumer has left it.
+    pub retire_after: TimeDelta,
     /// How late a rotation may be before the schedule is no longer ready.
     pub overdue_after: TimeDelta,
     /// Whether everything rests.
@@ -93,12 +91,6 @@ impl Plan {
     #[must_use]
     pub fn owner(&self) -> Owner<'_> {
         Owner { namespace: &self.namespace, uid: &self.uid }
-    }
-
-    /// New values for every property.
-    #[must_use]
-    pub fn make(&self, chance: &dyn Chance) -> BTreeMap<String, SecretBytes> {
-        self.recipes.iter().map(|(property, recipe)| (property.clone(), recipe.make(chance))).collect()
     }
 }
 
@@ -132,7 +124,8 @@ impl Plan {
             rotate_on_create: timing.is_some_and(|timing| timing.rotate_on_create),
             store,
             key,
-            recipes: recipes(&spec.rotator)?,
+            rotator: Rotator::parse(&spec.rotator)?,
+            retire_after: delta(spec.retire_after),
             overdue_after: delta(spec.overdue_after),
             suspended: spec.suspend,
             requested: request::token(metadata, names::ROTATE_REQUESTED)?,
@@ -144,11 +137,10 @@ impl Plan {
 }
 
 /// What this version does not act on.
-pub(crate) static UNBUILT: [Unbuilt<RotationScheduleSpec>; 14] = [
+pub(crate) static UNBUILT: [Unbuilt<RotationScheduleSpec>; 13] = [
     Unbuilt::field("spec.rotator.postgres", GENERATE, |spec| spec.rotator.postgres.is_some()),
     Unbuilt::field("spec.rotator.mysql", GENERATE, |spec| spec.rotator.mysql.is_some()),
     Unbuilt::field("spec.rotator.redis", GENERATE, |spec| spec.rotator.redis.is_some()),
-    Unbuilt::field("spec.rotator.sshKeyPair", GENERATE, |spec| spec.rotator.ssh_key_pair.is_some()),
     Unbuilt::field("spec.rotator.certificate", GENERATE, |spec| spec.rotator.certificate.is_some()),
     Unbuilt::field("spec.rotator.awsAccessKey", GENERATE, |spec| spec.rotator.aws_access_key.is_some()),
     Unbuilt::field("spec.rotator.awsRotation", GENERATE, |spec| spec.rotator.aws_rotation.is_some()),
@@ -165,7 +157,7 @@ pub(crate) static UNBUILT: [Unbuilt<RotationScheduleSpec>; 14] = [
     Unbuilt::choice(("spec.approval", "Manual"), "use Automatic", |spec| spec.approval == Approval::Manual),
 ];
 
-const GENERATE: &str = "use generate";
+const GENERATE: &str = "use generate or sshKeyPair";
 
 /// Where the new value goes when the schedule does not say: the one key that its policy reads.
 fn default_target(name: &str, policy: Option<&SecretPolicy>) -> Result<(StoreRef, String), SpecError> {
@@ -201,23 +193,6 @@ fn schedule(object: &RotationSchedule) -> Result<(Schedule, Option<String>), Spe
         }
         _ => Err(SpecError::field("spec.schedule", "set exactly one of cron, every, renewBefore")),
     }
-}
-
-fn recipes(rotator: &Rotator) -> Result<BTreeMap<String, Recipe>, SpecError> {
-    let fields = rotator.generate.iter().flat_map(|generate| generate.fields.iter().flatten());
-    let mut recipes = BTreeMap::new();
-    for field in fields {
-        let at = format!("spec.rotator.generate.fields[{}].password", field.property);
-        let recipe = Recipe::parse(&field.password, &at)?;
-        if recipes.insert(field.property.clone(), recipe).is_some() {
-            let fix = format!("the property {:?} stands twice", field.property);
-            return Err(SpecError::field("spec.rotator.generate.fields", fix));
-        }
-    }
-    if recipes.is_empty() {
-        return Err(SpecError::field("spec.rotator", "set exactly one rotator"));
-    }
-    Ok(recipes)
 }
 
 /// The field manager that owns the request annotation: who asked.

@@ -1,3 +1,168 @@
-//! The rotators: what each of them asks for and makes, pure.
+//! The ways to make a credential and to retire the old one, and how each does it, without doing it: what is to be made, written
+//! and proven is said here, and done by whoever asks.
+//!
+//! A rotator answers five calls: [`inspect`](Rotator::inspect) tells how far a stored value is, [`prepare`](Rotator::prepare)
+//! makes new values, and [`apply`](Rotator::apply), [`verify`](Rotator::verify) and [`retire`](Rotator::retire) say what makes
+//! the new credential valid beside the old one, what proves it, and what ends the old one. Which of them a rotation asks for
+//! follows from the [`Overlap`].
 
+pub mod generate;
+pub mod port;
 pub mod ssh_key_pair;
+
+use std::collections::BTreeMap;
+
+use rekey_api::rotator::{self as api, SshKeyPairProperties};
+
+use self::{generate::Generate, port::Proof, ssh_key_pair::SshKeyPair};
+use crate::{SecretBytes, SpecError, chance::Chance};
+
+/// Properties of a stored value, by name.
+pub type Values = BTreeMap<String, SecretBytes>;
+
+/// A parsed rotator.
+#[derive(Clone, Debug)]
+pub enum Rotator {
+    /// Random values.
+    Generate(Generate),
+    /// An SSH key pair.
+    SshKeyPair(SshKeyPair),
+}
+
+/// Which credentials are valid at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overlap {
+    /// The old one ends where the new one is stored.
+    None,
+    /// Two keys: the new one is made valid before it is used, and the old one stays so until nobody uses it.
+    TwoKeys,
+}
+
+/// How far a stored value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The new credential is valid; the old one is used.
+    Applied,
+    /// The new one is used; the old one is still valid.
+    Live,
+    /// The old one is no longer valid.
+    Retired,
+}
+
+impl Rotator {
+    /// Parses it.
+    ///
+    /// # Errors
+    /// Names the field that cannot work.
+    pub fn parse(spec: &api::Rotator) -> Result<Self, SpecError> {
+        match (&spec.generate, &spec.ssh_key_pair) {
+            (Some(generate), None) => Generate::parse(generate).map(Self::Generate),
+            (None, Some(pair)) => SshKeyPair::parse(pair).map(Self::SshKeyPair),
+            (None, None) | (Some(_), Some(_)) => Err(SpecError::field("spec.rotator", "set exactly one rotator")),
+        }
+    }
+
+    /// Its name in the API.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Generate(_) => "generate",
+            Self::SshKeyPair(_) => "sshKeyPair",
+        }
+    }
+
+    /// Which credentials are valid at the same time.
+    #[must_use]
+    pub fn overlap(&self) -> Overlap {
+        match self {
+            Self::Generate(_) => Overlap::None,
+            Self::SshKeyPair(_) => Overlap::TwoKeys,
+        }
+    }
+
+    /// The properties of the stored value that it makes.
+    #[must_use]
+    pub fn properties(&self) -> Vec<&String> {
+        match self {
+            Self::Generate(generate) => generate.recipes.keys().collect(),
+            Self::SshKeyPair(pair) => {
+                let SshKeyPairProperties { private_key, public_key, authorized_keys } = &pair.properties;
+                vec![private_key, public_key, authorized_keys]
+            }
+        }
+    }
+
+    /// Those of them that make the new credential valid beside the old one, and so stand in the store before the others.
+    #[must_use]
+    pub fn early(&self) -> Vec<&String> {
+        match self {
+            Self::Generate(_) => Vec::new(),
+            Self::SshKeyPair(pair) => vec![&pair.properties.authorized_keys],
+        }
+    }
+
+    /// Whether values that were made earlier are what it would still use them for. One that was edited meanwhile may name more
+    /// properties: those have their turn with the next rotation.
+    #[must_use]
+    pub fn fits(&self, made: &Values) -> bool {
+        match self {
+            Self::Generate(generate) => made.keys().all(|name| generate.recipes.contains_key(name)),
+            Self::SshKeyPair(pair) => pair.fits(made),
+        }
+    }
+
+    /// How far a stored value is, by its properties; `None`: it holds something else.
+    #[must_use]
+    pub fn inspect(&self, stored: &Values, made: &Values) -> Option<Stage> {
+        if stored == made {
+            return Some(Stage::Live);
+        }
+        let early = self.early();
+        if early.is_empty() {
+            return None;
+        }
+        if self.retire(made).as_ref() == Some(stored) {
+            return Some(Stage::Retired);
+        }
+        early.iter().all(|name| stored.get(*name) == made.get(*name)).then_some(Stage::Applied)
+    }
+
+    /// New values. `current`: those of its properties that the store has. An RSA key takes seconds.
+    ///
+    /// # Errors
+    /// When what the store has cannot be gone on from.
+    pub fn prepare(&self, current: &Values, chance: &dyn Chance) -> Result<Values, SpecError> {
+        match self {
+            Self::Generate(generate) => Ok(generate.make(chance)),
+            Self::SshKeyPair(pair) => pair.make(current, chance),
+        }
+    }
+
+    /// What of the new values makes the new credential valid beside the old one.
+    #[must_use]
+    pub fn apply(&self, made: &Values) -> Values {
+        let early = self.early();
+        made.iter()
+            .filter(|(name, _)| early.contains(name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
+    }
+
+    /// What proves the new credential; `None`: nothing has to.
+    #[must_use]
+    pub fn verify(&self, made: &Values) -> Option<Proof> {
+        match self {
+            Self::Generate(_) => None,
+            Self::SshKeyPair(pair) => pair.proof(made),
+        }
+    }
+
+    /// What stands in the store when the old credential is no longer valid; `None`: that needs no write.
+    #[must_use]
+    pub fn retire(&self, made: &Values) -> Option<Values> {
+        match self {
+            Self::Generate(_) => None,
+            Self::SshKeyPair(pair) => Some(pair.retired(made)),
+        }
+    }
+}

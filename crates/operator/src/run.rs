@@ -90,7 +90,8 @@ async fn work(
         settings: settings(&options, account, &instance, &namespace),
         clock: Arc::new(WallClock),
         chance: Arc::new(SystemChance),
-        connect: Arc::new(Stores::new(network)),
+        connect: Arc::new(Stores::new(network.clone())),
+        prove: Arc::new(Proofs::new(network)),
         metrics: Arc::clone(metrics),
         pulse: Arc::clone(pulse),
     };

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use rekey_api::store::RemoteStoreSpec;
 use rekey_core::{
     SecretBytes,
+    rotator::port::{Proof, Prove},
     store::{Connect, Credentials, Locator, Probe, RemoteValue, Store, StoreError, StoreErrorKind, Write},
 };
 
@@ -34,7 +35,7 @@ impl Values {
         self.held.lock().unwrap().get(key).map(|(text, _)| text.clone())
     }
 
-    /// Answers `operation` (`read`, `write` or `tidy up`) like this from now on; `None`: as a store should.
+    /// Answers `operation` (`read`, `write`, `tidy up` or `log in`) like this from now on; `None`: as a store should.
     pub fn refuse(&self, operation: &'static str, kind: Option<StoreErrorKind>) {
         let mut refused = self.refused.lock().unwrap();
         refused.remove(operation);
@@ -59,6 +60,13 @@ pub struct Opens(pub Arc<Values>);
 impl Connect for Opens {
     async fn connect(&self, _: &RemoteStoreSpec, _: Arc<dyn Credentials>) -> Result<Arc<dyn Store>, StoreError> {
         Ok(Arc::clone(&self.0) as Arc<dyn Store>)
+    }
+}
+
+#[async_trait]
+impl Prove for Values {
+    async fn prove(&self, _: &Proof) -> Result<(), StoreError> {
+        self.may("log in")
     }
 }
 

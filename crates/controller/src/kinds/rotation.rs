@@ -15,7 +15,9 @@ use rekey_core::{
     chance::Chance,
     digest::DigestKey,
     rotation::{self, Due, Effect, Move, Owner, Plan, Prepared, Record, Seen, State, StoreView, Stored, TRIES, Wait},
-    store::Write,
+    rotator::{Values, port::Prove},
+    stop::Stop,
+    store::{RemoteValue, Write},
     time::{self, Clock},
 };
 use uuid::Uuid;
@@ -28,6 +30,7 @@ use crate::{
     pages::Pages,
     queue::{Next, Queue, Queues, Reconcile},
     stores::Stores,
+    workshop::Workshop,
     write::{Finalizer, Over, Writer},
 };
 
@@ -55,6 +58,10 @@ pub struct Schedules {
     pub clock: Arc<dyn Clock>,
     /// Chance.
     pub chance: Arc<dyn Chance>,
+    /// Proves new credentials.
+    pub prove: Arc<dyn Prove>,
+    /// Where keys are made.
+    pub workshop: Arc<Workshop>,
 }
 
 impl Reconcile for Schedules {
@@ -239,11 +246,11 @@ impl Schedules {
                     id: id.clone(),
                     base: read.as_ref().map(|read| read.version.clone()),
                     base_digest: rotation::base_digest(plan, read.as_ref(), &self.digest_key)?,
-                    values: plan.make(self.chance.as_ref()),
+                    values: self.made(plan, read.as_ref()).await?,
                 };
                 self.write.pending(plan, &prepared, &self.digest_key).await
             }
-            Effect::WriteStore { base } => {
+            Effect::WriteStore { base, stage } => {
                 let Some(pending) = &seen.pending else {
                     return Ok(());
                 };
@@ -255,12 +262,20 @@ impl Schedules {
                     key: plan.key.clone(),
                     base: base.clone(),
                     token: token(&pending.id, base.as_deref(), pending.base.as_deref()),
-                    bytes: rotation::merge(plan, pending, read.as_ref())?,
+                    bytes: rotation::merge(plan, pending, *stage, read.as_ref())?,
                 };
                 let connection = self.stores.open(&plan.namespace, &plan.store).await?;
                 connection.write(&write).await.map(drop)
             }
         }
+    }
+
+    /// New values. They may take seconds to make, which disturbs nobody where they are made.
+    async fn made(&self, plan: &Plan, read: Option<&RemoteValue>) -> Result<Values, Error> {
+        let current = rotation::current(plan, read)?;
+        let (rotator, chance) = (plan.rotator.clone(), Arc::clone(&self.chance));
+        let make = move |_: &Stop| rotator.prepare(&current, chance.as_ref());
+        self.workshop.run(&plan.namespace, make).await?.map_err(Error::from)
     }
 
     async fn read(&self, plan: &Plan) -> Result<Option<rekey_core::store::RemoteValue>, Error> {
@@ -310,9 +325,17 @@ fn wait(decided: &Move, seen: &Seen, status: &RotationScheduleStatus, now: DateT
         (State::Idle, _, Some(leaving)) => quarter(leaving.since),
         (State::Idle, Due::Now { .. } | Due::At(_), None) => Next::After(Duration::from_secs(30)),
         (State::Idle, Due::OnRequest, None) => Next::Change,
-        (State::Preparing(_) | State::Publishing(_) | State::RollingOut(_) | State::Settling(_), _, _) => {
-            quarter(rotation::begun(status).map_or(now, |begun| begun.step))
-        }
+        (
+            State::Preparing(_)
+            | State::Applying(_)
+            | State::Verifying(_)
+            | State::Publishing(_)
+            | State::RollingOut(_)
+            | State::Settling(_)
+            | State::Retiring(_),
+            _,
+            _,
+        ) => quarter(rotation::begun(status).map_or(now, |begun| begun.step)),
     }
 }
 

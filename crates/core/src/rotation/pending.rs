@@ -12,7 +12,8 @@ use crate::{
     digest::DigestKey,
     published::Rotated,
     render::json,
-    rotation_proof::{Claim, Values},
+    rotation_proof::{self, Claim},
+    rotator::{Stage, Values},
     store::RemoteValue,
     time,
 };
@@ -96,7 +97,7 @@ impl Pending {
         let Owner { namespace, uid } = *owner;
         let claim = Claim { namespace, uid, id: &id, target: &target, base: &base, base_digest: &base_digest };
         let fits = !id.is_empty() && annotation(names::PROOF) == claim.proof(&values, key);
-        let record = Values { namespace, target: &target, id: &id }.record(&values, key);
+        let record = rotation_proof::Values { namespace, target: &target, id: &id }.record(&values, key);
         let finalizers = metadata.finalizers.clone().unwrap_or_default();
         let since = metadata.deletion_timestamp.as_ref().map(time::chrono);
         Self {
@@ -114,11 +115,10 @@ impl Pending {
         }
     }
 
-    /// Whether the schedule still names every property that it has a value for. One that was edited meanwhile may name
-    /// more of them: those have their turn with the next rotation.
+    /// Whether the schedule still names every property that it has a value for, and for the same use.
     #[must_use]
     pub fn is_named_by(&self, plan: &Plan) -> bool {
-        self.values.keys().all(|name| plan.recipes.contains_key(name))
+        plan.rotator.fits(&self.values)
     }
 }
 
@@ -168,11 +168,18 @@ pub enum Stored {
         /// The current version, `None` when the key does not exist.
         version: Option<String>,
     },
+    /// The new credential is valid there beside the old one, which is used.
+    Applied {
+        /// The version that says so.
+        version: String,
+    },
     /// The rotated properties are the new ones.
     Ours {
         /// The version that holds them.
         version: String,
     },
+    /// So they are, and the old credential is no longer valid.
+    Retired,
     /// Somebody else changed or deleted the rotated properties.
     Foreign,
     /// The schedule writes elsewhere by now: what the rotation began with says nothing about that place.
@@ -195,9 +202,13 @@ pub fn stored(
     }
     let version = read.map(|read| read.version.clone());
     let present = members(&plan.key, pending.values.keys(), read)?;
-    Ok(match version {
-        Some(version) if present == pending.values => Stored::Ours { version },
-        version if digest(plan, &present, key) == pending.base_digest => Stored::Before { version },
+    let (whole, late) = pending.base_digest.split_once(LATE).unwrap_or((&pending.base_digest, ""));
+    let is_applied = || digest(plan, &beside_early(plan, &present), key) == late;
+    Ok(match (version, plan.rotator.inspect(&present, &pending.values)) {
+        (Some(version), Some(Stage::Live)) => Stored::Ours { version },
+        (Some(_), Some(Stage::Retired)) => Stored::Retired,
+        (Some(version), Some(Stage::Applied)) if is_applied() => Stored::Applied { version },
+        (version, _) if digest(plan, &present, key) == whole => Stored::Before { version },
         _ => Stored::Foreign,
     })
 }
@@ -207,24 +218,58 @@ pub fn stored(
 /// # Errors
 /// When the stored value is no JSON object.
 pub fn lacks(plan: &Plan, read: Option<&RemoteValue>) -> Result<bool, SpecError> {
-    Ok(members(&plan.key, plan.recipes.keys(), read)?.len() < plan.recipes.len())
+    let names = plan.rotator.properties();
+    Ok(members(&plan.key, names.iter().copied(), read)?.len() < names.len())
 }
 
-/// Digest of the rotated properties of a stored value.
+/// Between the digest of all rotated properties and that of those which change last.
+const LATE: char = '/';
+
+/// Digest of the rotated properties of a stored value. Where some of them are written before the others, a digest of the others
+/// follows: by that the value is known in between.
 ///
 /// # Errors
 /// When the stored value is no JSON object.
 pub fn base_digest(plan: &Plan, read: Option<&RemoteValue>, key: &DigestKey) -> Result<String, SpecError> {
-    Ok(digest(plan, &members(&plan.key, plan.recipes.keys(), read)?, key))
+    let current = current(plan, read)?;
+    let whole = digest(plan, &current, key);
+    Ok(match plan.rotator.early().as_slice() {
+        [] => whole,
+        [..] => format!("{whole}{LATE}{}", digest(plan, &beside_early(plan, &current), key)),
+    })
 }
 
-/// The whole new value: the stored object with the rotated properties replaced, and every other byte of it as it is.
+/// Without those properties that are written before the others.
+fn beside_early(plan: &Plan, values: &Values) -> Values {
+    let early = plan.rotator.early();
+    values.iter().filter(|(name, _)| !early.contains(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// The rotated properties that the store has.
 ///
 /// # Errors
 /// When the stored value is no JSON object.
-pub fn merge(plan: &Plan, pending: &Pending, read: Option<&RemoteValue>) -> Result<SecretBytes, SpecError> {
+pub fn current(plan: &Plan, read: Option<&RemoteValue>) -> Result<Values, SpecError> {
+    members(&plan.key, plan.rotator.properties().into_iter(), read)
+}
+
+/// The whole value of a stage: the stored object with what changes by then replaced, and every other byte of it as it is.
+///
+/// # Errors
+/// When the stored value is no JSON object.
+pub fn merge(
+    plan: &Plan,
+    pending: &Pending,
+    stage: Stage,
+    read: Option<&RemoteValue>,
+) -> Result<SecretBytes, SpecError> {
     let stored = read.map_or_else(|| SecretBytes::from("{}"), |read| read.bytes.clone());
-    Ok(json::with_members(&stored, &plan.key, &pending.values)?)
+    let values = match stage {
+        Stage::Applied => plan.rotator.apply(&pending.values),
+        Stage::Live => pending.values.clone(),
+        Stage::Retired => plan.rotator.retire(&pending.values).unwrap_or_default(),
+    };
+    Ok(json::with_members(&stored, &plan.key, &values)?)
 }
 
 /// The named properties of a stored object, as far as it has them.

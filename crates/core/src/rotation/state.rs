@@ -2,14 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rekey_api::{
     condition::Reason,
     rotation::{RotationOutcome, RotationReason},
 };
 
 use super::{Due, Pending, Stored};
-use crate::published::Rotated;
+use crate::{
+    published::Rotated,
+    rotator::{Overlap, Stage},
+};
 
 /// Where a rotation is; by value, so that each arm names what comes next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,12 +21,18 @@ pub enum State {
     Idle,
     /// The new value is being made durable.
     Preparing(Open),
+    /// The new credential is being made valid beside the old one.
+    Applying(Open),
+    /// It has to work.
+    Verifying(Open),
     /// It is being written to the store, and by the policy to the Secret.
     Publishing(Open),
     /// Consumers are being brought onto it.
     RollingOut(Open),
     /// Nobody may still hold the old one.
     Settling(Open),
+    /// The old one ends.
+    Retiring(Open),
 }
 
 /// An open rotation.
@@ -84,16 +93,22 @@ pub struct Seen {
     pub is_named: bool,
     /// Whether the schedule holds the finalizer.
     pub finalizer: bool,
-    /// The store's value against the pending one, freshly read; from `Publishing` on.
+    /// Which credentials are valid at the same time.
+    pub overlap: Overlap,
+    /// The store's value against the pending one, freshly read; from `Applying` on.
     pub store: StoreView,
+    /// Whether the new credential works, tried just now; before it is used.
+    pub proof: ProofView,
     /// The policy.
     pub policy: PolicyView,
-    /// Live pods that hold an older value, from a fresh list; only in `Settling`.
+    /// Live pods that hold an older value, from a fresh list; from `Settling` on.
     pub old_pods: Option<Vec<String>>,
     /// How often the step in progress has failed.
     pub attempts: u32,
     /// When the open rotation began.
     pub begun: Option<Begun>,
+    /// How long the old credential stays valid after the last consumer has left it.
+    pub retire_after: TimeDelta,
     /// Whether the schedule is suspended.
     pub suspended: bool,
     /// Whether the schedule is being deleted.
@@ -111,6 +126,17 @@ pub enum StoreView {
     Gone,
     /// It was not to be read in as many tries as a schedule that is being deleted waits for.
     Refused,
+}
+
+/// What a try of the new credential has shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProofView {
+    /// It was not tried.
+    NotAsked,
+    /// It works, or nothing has to be proven.
+    Proven,
+    /// It does not work, and why.
+    Refused(String),
 }
 
 /// What matters of the policy.
@@ -149,10 +175,12 @@ pub enum Effect {
         /// Rotation id.
         id: String,
     },
-    /// Write the pending values to the store, over this version.
+    /// Bring the stored value to this stage, over this version.
     WriteStore {
         /// The version to replace.
         base: Option<String>,
+        /// Which stage.
+        stage: Stage,
     },
     /// Put the finalizer on the schedule.
     Hold,

@@ -52,9 +52,12 @@ pub fn state(status: &RotationScheduleStatus) -> State {
     let open = Open { id: progress.id.clone(), reason: progress.reason, written };
     match progress.step {
         RotationStep::Preparing => State::Preparing(open),
-        RotationStep::Publishing | RotationStep::Applying | RotationStep::Verifying => State::Publishing(open),
+        RotationStep::Applying => State::Applying(open),
+        RotationStep::Verifying => State::Verifying(open),
+        RotationStep::Publishing => State::Publishing(open),
         RotationStep::RollingOut => State::RollingOut(open),
-        RotationStep::Settling | RotationStep::Retiring => State::Settling(open),
+        RotationStep::Settling => State::Settling(open),
+        RotationStep::Retiring => State::Retiring(open),
         RotationStep::AwaitingApproval
         | RotationStep::AwaitingWindow
         | RotationStep::Held
@@ -101,7 +104,7 @@ pub fn record(record: &Record<'_>) -> RotationScheduleStatus {
     let Record { plan, status: before, decided, now, .. } = *record;
     let mut status = before.clone();
     status.observed_generation = Some(plan.generation);
-    status.rotator = Some("generate".to_owned());
+    status.rotator = Some(plan.rotator.name().to_owned());
     status.schedule.clone_from(&plan.schedule_text);
     let opened = matches!(state(before), State::Idle);
     if opened {
@@ -125,9 +128,12 @@ pub fn record(record: &Record<'_>) -> RotationScheduleStatus {
             }
         }
         (State::Preparing(open), _) => progress(&mut status, record, open, RotationStep::Preparing),
+        (State::Applying(open), _) => progress(&mut status, record, open, RotationStep::Applying),
+        (State::Verifying(open), _) => progress(&mut status, record, open, RotationStep::Verifying),
         (State::Publishing(open), _) => progress(&mut status, record, open, RotationStep::Publishing),
         (State::RollingOut(open), _) => progress(&mut status, record, open, RotationStep::RollingOut),
         (State::Settling(open), _) => progress(&mut status, record, open, RotationStep::Settling),
+        (State::Retiring(open), _) => progress(&mut status, record, open, RotationStep::Retiring),
     }
     if is_retry(&status, record) {
         return status;

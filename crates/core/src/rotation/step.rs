@@ -1,8 +1,9 @@
 //! The step machine of a rotation.
 //!
 //! # Flow
-//! `Idle -> Preparing -> Publishing -> RollingOut -> Settling -> Idle`; a generated value lives in the store alone, so
-//! there is nothing to apply, to log in with or to retire.
+//! Without overlap: `Idle -> Preparing -> Publishing -> RollingOut -> Settling -> Idle`; such a value lives in the store alone, so
+//! there is nothing to apply, to log in with or to retire. With two keys: `Preparing -> Applying -> Verifying -> Publishing` and
+//! `Settling -> Retiring -> Idle` (see [`overlap`](super::overlap)).
 //!
 //! # Guarantees
 //! - A step names what is in progress. It is complete only when its effect is **seen**: in the pending Secret, in the
@@ -22,8 +23,12 @@ use rekey_api::{
     rotation::{RotationOutcome, RotationReason},
 };
 
-use super::{Begun, Due, Effect, Move, Open, Pending, Seen, State, StoreView, Stored, Trust, Wait};
-use crate::{summary::listed, time};
+use super::{Begun, Due, Effect, Move, Open, Pending, ProofView, Seen, State, StoreView, Stored, Trust, Wait, overlap};
+use crate::{
+    rotator::{Overlap, Stage},
+    summary::listed,
+    time,
+};
 
 /// After so many failed tries the store of a schedule that is being deleted is given up: some 15 s while nobody answers,
 /// two minutes when it refuses. An outage that lasts longer would keep namespaces from being deleted.
@@ -35,9 +40,12 @@ pub fn step(state: State, seen: &Seen, now: DateTime<Utc>) -> Move {
     match state {
         State::Idle => idle(seen),
         State::Preparing(open) => preparing(open, seen, now),
-        State::Publishing(open) => publishing(open, seen, now),
+        State::Applying(open) if seen.overlap == Overlap::TwoKeys => overlap::applying(open, seen, now),
+        State::Verifying(open) if seen.overlap == Overlap::TwoKeys => overlap::verifying(open, seen, now),
+        State::Applying(open) | State::Verifying(open) | State::Publishing(open) => publishing(open, seen, now),
         State::RollingOut(open) => rolling_out(open, seen),
-        State::Settling(open) => settling(open, seen),
+        State::Retiring(open) if seen.overlap == Overlap::TwoKeys => overlap::retiring(open, seen, now),
+        State::Settling(open) | State::Retiring(open) => settling(open, seen),
     }
 }
 
@@ -92,7 +100,10 @@ fn preparing(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
     match &seen.pending {
         _ if seen.deleted => abandoned(),
         Some(pending) => match pending.trust {
-            Trust::Proven => Move::to(State::Publishing(open)),
+            Trust::Proven => Move::to(match seen.overlap {
+                Overlap::None => State::Publishing(open),
+                Overlap::TwoKeys => State::Applying(open),
+            }),
             Trust::NotProven => anew(State::Preparing, open, seen, now, not_proven(pending)),
         },
         None if !seen.finalizer => Move::doing(State::Preparing(open), Effect::Hold),
@@ -103,13 +114,13 @@ fn preparing(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
     }
 }
 
-fn abandoned() -> Move {
+pub(super) fn abandoned() -> Move {
     Move::end(RotationOutcome::Abandoned, "the schedule was deleted before the value was live")
 }
 
 /// Makes a new value under a new id: what there is cannot be used, and nothing of it was written. The other Secret
 /// stays. Who forges each one drives a schedule no faster than the pauses in between.
-fn anew(stay: fn(Open) -> State, open: Open, seen: &Seen, now: DateTime<Utc>, why: Wait) -> Move {
+pub(super) fn anew(stay: fn(Open) -> State, open: Open, seen: &Seen, now: DateTime<Utc>, why: Wait) -> Move {
     let next = |begun: Begun| time::later(begun.step, time::pause(begun.step - begun.rotation));
     let state = if seen.begun.is_some_and(|begun| now < next(begun)) {
         stay(open)
@@ -152,7 +163,15 @@ fn is_known(open: &Open, pending: &Pending, stored: &Stored) -> bool {
         (Stored::Ours { version }, Some(written)) => {
             !version.is_empty() && *version == written.version && pending.values.keys().eq(&written.properties)
         }
-        (Stored::Ours { .. } | Stored::Before { .. } | Stored::Foreign | Stored::Elsewhere, _) => false,
+        (
+            Stored::Ours { .. }
+            | Stored::Applied { .. }
+            | Stored::Retired
+            | Stored::Before { .. }
+            | Stored::Foreign
+            | Stored::Elsewhere,
+            _,
+        ) => false,
     }
 }
 
@@ -165,16 +184,16 @@ fn gone(seen: &Seen) -> Move {
     Move::end(RotationOutcome::Failed, text)
 }
 
-fn foreign(pending: &Pending) -> Move {
+pub(super) fn foreign(pending: &Pending) -> Move {
     let text = format!("another tool changed the rotated properties of {}; what it left there stands", pending.target);
     Move::end(RotationOutcome::Superseded, text)
 }
 
-fn elsewhere() -> Move {
+pub(super) fn elsewhere() -> Move {
     Move::end(RotationOutcome::Superseded, "spec.writeTo has changed meanwhile; nothing is written there")
 }
 
-fn refused(pending: &Pending) -> Move {
+pub(super) fn refused(pending: &Pending) -> Move {
     let text = format!(
         "the schedule was deleted, and {} did not take the new value in {TRIES} tries; what the store holds there is left \
          as it is",
@@ -183,25 +202,49 @@ fn refused(pending: &Pending) -> Move {
     Move::end(RotationOutcome::Failed, text)
 }
 
-fn publishing(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
-    let Some(pending) = &seen.pending else { return gone(seen) };
+/// The pending Secret and what the store holds, if the rotation can go on with them.
+pub(super) fn looked<'s>(
+    stay: fn(Open) -> State,
+    open: &Open,
+    seen: &'s Seen,
+    now: DateTime<Utc>,
+) -> ControlFlow<Move, (&'s Pending, &'s Stored)> {
+    let Some(pending) = &seen.pending else { return ControlFlow::Break(gone(seen)) };
     let stored = match &seen.store {
         StoreView::Holds(stored) => stored,
-        StoreView::NotAsked => return Move::waiting(State::Publishing(open), "reads the store"),
-        StoreView::Refused => return refused(pending),
+        StoreView::NotAsked => return ControlFlow::Break(Move::waiting(stay(open.clone()), "reads the store")),
+        StoreView::Refused => return ControlFlow::Break(refused(pending)),
         StoreView::Gone => {
-            return Move::end(RotationOutcome::Abandoned, "the schedule was deleted, and its store is gone");
+            let text = "the schedule was deleted, and its store is gone";
+            return ControlFlow::Break(Move::end(RotationOutcome::Abandoned, text));
         }
     };
-    if pending.trust == Trust::NotProven && !is_known(&open, pending, stored) {
-        return match &open.written {
-            None if seen.deleted => abandoned(),
-            None => anew(State::Publishing, open, seen, now, not_proven(pending)),
-            Some(_) => held(State::Publishing, open, seen, pending),
-        };
+    if pending.trust == Trust::Proven || is_known(open, pending, stored) {
+        return ControlFlow::Continue((pending, stored));
     }
+    ControlFlow::Break(match &open.written {
+        None if seen.deleted => abandoned(),
+        None => anew(stay, open.clone(), seen, now, not_proven(pending)),
+        Some(_) => held(stay, open.clone(), seen, pending),
+    })
+}
+
+fn publishing(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
+    let (pending, stored) = match looked(State::Publishing, &open, seen, now) {
+        ControlFlow::Continue(looked) => looked,
+        ControlFlow::Break(decided) => return decided,
+    };
     match stored {
-        Stored::Before { .. } if open.written.is_some() => foreign(pending),
+        Stored::Before { .. } | Stored::Applied { .. } if open.written.is_some() => foreign(pending),
+        Stored::Before { .. } if seen.overlap == Overlap::TwoKeys => Move::to(State::Applying(open)),
+        // Whatever the status says: what has not been proven is not used.
+        Stored::Applied { .. } if seen.proof != ProofView::Proven => Move::to(State::Verifying(open)),
+        Stored::Applied { .. } if seen.deleted && seen.attempts >= TRIES => refused(pending),
+        Stored::Applied { version } => {
+            let effect = Effect::WriteStore { base: Some(version.clone()), stage: Stage::Live };
+            Move::doing(State::Publishing(open), effect)
+        }
+        Stored::Retired => overlap::retired(),
         Stored::Before { .. } if !seen.is_named && seen.deleted => abandoned(),
         Stored::Before { .. } if !seen.is_named => {
             let text = "spec.rotator names other properties by now: their values are made under another id";
@@ -209,7 +252,7 @@ fn publishing(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
         }
         Stored::Before { .. } if seen.deleted && seen.attempts >= TRIES => refused(pending),
         Stored::Before { version } => {
-            let effect = Effect::WriteStore { base: version.clone() };
+            let effect = Effect::WriteStore { base: version.clone(), stage: Stage::Live };
             Move::doing(State::Publishing(open), effect)
         }
         Stored::Elsewhere => elsewhere(),
@@ -242,7 +285,7 @@ fn unpublished(state: State, seen: &Seen) -> Move {
 }
 
 /// Whether the store still holds our values, and the policy has published them: asked before each later step.
-fn still_ours(stay: fn(Open) -> State, open: Open, seen: &Seen) -> ControlFlow<Move, Open> {
+pub(super) fn still_ours(stay: fn(Open) -> State, open: Open, seen: &Seen) -> ControlFlow<Move, Open> {
     let Some(pending) = &seen.pending else { return ControlFlow::Break(gone(seen)) };
     let stored = match &seen.store {
         StoreView::Holds(stored) => stored,
@@ -253,7 +296,8 @@ fn still_ours(stay: fn(Open) -> State, open: Open, seen: &Seen) -> ControlFlow<M
         (Trust::NotProven, stored) if !is_known(&open, pending, stored) => {
             ControlFlow::Break(held(stay, open, seen, pending))
         }
-        (_, Stored::Before { .. } | Stored::Foreign) => ControlFlow::Break(foreign(pending)),
+        (_, Stored::Retired) => ControlFlow::Break(overlap::retired()),
+        (_, Stored::Before { .. } | Stored::Applied { .. } | Stored::Foreign) => ControlFlow::Break(foreign(pending)),
         (_, Stored::Elsewhere) => ControlFlow::Break(elsewhere()),
         (_, Stored::Ours { version }) => {
             let open = open.written(version, pending);
@@ -296,14 +340,24 @@ fn settling(open: Open, seen: &Seen) -> Move {
     if seen.deleted {
         return Move::end(RotationOutcome::Completed, "the schedule was deleted while the rotation settled");
     }
-    match &seen.old_pods {
-        None => Move::waiting(State::Settling(open), "lists the pods"),
-        Some(old) if !old.is_empty() => {
-            let text = format!("still running with the old value: {}", listed(old, ", "));
-            Move::waiting(State::Settling(open), text)
-        }
-        Some(_) => Move { ended: Some((RotationOutcome::Completed, None)), ..Move::to(State::Idle) },
+    match (old_pods(seen), seen.overlap) {
+        (Some(text), _) => Move::waiting(State::Settling(open), text),
+        (None, Overlap::None) => completed(),
+        (None, Overlap::TwoKeys) => Move::to(State::Retiring(open)),
     }
+}
+
+/// What is waited for before nobody holds the old value; `None`: nobody does.
+pub(super) fn old_pods(seen: &Seen) -> Option<String> {
+    match &seen.old_pods {
+        None => Some("lists the pods".to_owned()),
+        Some(old) if !old.is_empty() => Some(format!("still running with the old value: {}", listed(old, ", "))),
+        Some(_) => None,
+    }
+}
+
+pub(super) fn completed() -> Move {
+    Move { ended: Some((RotationOutcome::Completed, None)), ..Move::to(State::Idle) }
 }
 
 /// A pod with an older value whose owner is a Rollout, where no Rollout is known: nobody will restart it.
@@ -313,7 +367,7 @@ pub fn pod_of_unseen_rollout(name: &str) -> String {
 }
 
 /// A value that has leaked is replaced at once, however long the consumers of the present rotation still take.
-fn leaked(seen: &Seen) -> Option<Move> {
+pub(super) fn leaked(seen: &Seen) -> Option<Move> {
     let text = "the new value has leaked: the next rotation begins at once";
     (seen.due == Due::Now { reason: RotationReason::Leaked } && !seen.deleted)
         .then(|| Move::end(RotationOutcome::Superseded, text))

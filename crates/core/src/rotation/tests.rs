@@ -8,7 +8,13 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    bounds::fit, chance::rotation_id, chance::tests::Sequence, digest::DigestKey, published::Rotated,
+    SecretBytes,
+    bounds::fit,
+    chance::rotation_id,
+    chance::tests::Sequence,
+    digest::DigestKey,
+    published::Rotated,
+    rotator::{Stage, Values},
     store::RemoteValue,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -41,12 +47,16 @@ struct World {
     object: RotationSchedule,
     /// The status as the operator knows it, when it is behind.
     stale: Option<RotationScheduleStatus>,
-    pending: Vec<(ObjectMeta, BTreeMap<String, SecretBytes>)>,
+    pending: Vec<(ObjectMeta, Values)>,
     store: Option<(u64, Value)>,
     store_gone: bool,
     /// Whether the store tells versions, as all do but KV version 1.
     has_versions: bool,
     unable: Option<Wait>,
+    /// The property that consumers use.
+    used: &'static str,
+    /// Why the new credential does not work, if it does not.
+    refused: Option<String>,
     /// The record on the Secret, and what the Secret and the pod hold.
     record: Option<Rotated>,
     secret: String,
@@ -91,6 +101,8 @@ impl World {
             store_gone: false,
             has_versions: true,
             unable: None,
+            used: "password",
+            refused: None,
             record: None,
             secret: "old".to_owned(),
             pod: "old".to_owned(),
@@ -122,7 +134,7 @@ impl World {
     }
 
     fn password(&self) -> Option<&str> {
-        self.store.as_ref()?.1["password"].as_str()
+        self.store.as_ref()?.1[self.used].as_str()
     }
 
     fn remote(&self) -> Option<RemoteValue> {
@@ -139,7 +151,7 @@ impl World {
 
     /// The pending Secrets as the operator reads them: by what they say of themselves.
     fn read(&self, plan: &Plan) -> Vec<Pending> {
-        let read = |(metadata, values): &(ObjectMeta, BTreeMap<String, SecretBytes>)| {
+        let read = |(metadata, values): &(ObjectMeta, Values)| {
             Pending::read(&plan.owner(), metadata, values.clone(), &self.digest_key)
         };
         self.pending.iter().map(read).collect()
@@ -149,9 +161,13 @@ impl World {
         let found = self.read(plan);
         match state {
             State::Idle => first(found),
-            State::Preparing(open) | State::Publishing(open) | State::RollingOut(open) | State::Settling(open) => {
-                found.into_iter().find(|pending| pending.id == open.id)
-            }
+            State::Preparing(open)
+            | State::Applying(open)
+            | State::Verifying(open)
+            | State::Publishing(open)
+            | State::RollingOut(open)
+            | State::Settling(open)
+            | State::Retiring(open) => found.into_iter().find(|pending| pending.id == open.id),
         }
     }
 
@@ -179,9 +195,12 @@ impl World {
                 record: self.record.clone(),
                 behind: Some(old.iter().cloned().collect()),
             },
-            old_pods: matches!(state, State::Settling(_)).then(|| old.into_iter().collect()),
+            overlap: plan.rotator.overlap(),
+            proof: self.refused.clone().map_or(ProofView::Proven, ProofView::Refused),
+            old_pods: matches!(state, State::Settling(_) | State::Retiring(_)).then(|| old.into_iter().collect()),
             attempts,
             begun: begun(status),
+            retire_after: plan.retire_after,
             suspended: plan.suspended,
             deleted: plan.deleted,
         }
@@ -240,61 +259,6 @@ impl World {
         self.log.push(format!("status    {line}"));
     }
 
-    fn perform(&mut self, plan: &Plan, seen: &Seen, effect: &Effect) {
-        let line = match effect {
-            Effect::Hold => {
-                self.finalizer(true);
-                "puts the finalizer on the schedule".to_owned()
-            }
-            Effect::Release => {
-                self.finalizer(false);
-                "takes the finalizer off the schedule".to_owned()
-            }
-            Effect::MakePending { id } => {
-                let read = self.remote();
-                let made = Prepared {
-                    id: id.clone(),
-                    base: read.as_ref().map(|read| read.version.clone()),
-                    base_digest: base_digest(plan, read.as_ref(), &self.digest_key).unwrap(),
-                    values: plan.make(&self.chance),
-                };
-                let metadata = ObjectMeta {
-                    name: Some(Pending::name(id)),
-                    uid: Some(format!("uid-of-{id}")),
-                    annotations: Some(made.annotations(plan, &self.digest_key)),
-                    ..ObjectMeta::default()
-                };
-                if self.pending.iter().all(|(there, _)| there.name != metadata.name) {
-                    self.made += 1;
-                    self.pending.push((metadata, made.values));
-                }
-                "makes the pending Secret".to_owned()
-            }
-            Effect::WriteStore { base } => {
-                let read = self.remote();
-                let pending = seen.pending.as_ref().unwrap();
-                if read.as_ref().map(|read| &read.version) == base.as_ref() {
-                    let bytes = merge(plan, pending, read.as_ref()).unwrap();
-                    let version = self.store.as_ref().map_or(0, |(version, _)| *version) + 1;
-                    self.store = Some((version, serde_json::from_slice(bytes.expose()).unwrap()));
-                    self.writes += 1;
-                }
-                format!("writes the store over version {}", base.as_deref().unwrap_or("none"))
-            }
-            Effect::DropPending { uid, .. } => {
-                let now = time::kube(self.now);
-                for (metadata, _) in &mut self.pending {
-                    if metadata.uid.as_ref() == Some(uid) && metadata.finalizers.is_some() {
-                        metadata.deletion_timestamp.get_or_insert(now.clone());
-                    }
-                }
-                self.pending.retain(|(at, _)| at.uid.as_ref() != Some(uid) || at.finalizers.is_some());
-                "drops the pending Secret".to_owned()
-            }
-        };
-        self.log.push(format!("effect    {line}"));
-    }
-
     /// The policy publishes what the schedule promises, as far as the store has it, then its consumer follows.
     fn others(&mut self) {
         let open = self.status().rotation;
@@ -319,7 +283,8 @@ impl World {
         let plan = Plan::parse(&self.object, None).unwrap();
         let names = self.status().rotation.map(|open| open.properties).unwrap_or_default();
         let values = members(KEY, names.iter(), self.remote().as_ref()).unwrap();
-        Values { namespace: "shop", target: &plan.target(), id }.record(&values, &self.digest_key)
+        crate::rotation_proof::Values { namespace: "shop", target: &plan.target(), id }
+            .record(&values, &self.digest_key)
     }
 
     /// Until nobody has anything to do.
@@ -385,7 +350,9 @@ impl World {
 }
 
 mod decisions;
+mod effects;
 mod faults;
 mod foreign;
 mod forged;
 mod forged_status;
+mod two_keys;

@@ -1,6 +1,6 @@
 //! `sshKeyPair`: a key pair, and the file of public keys that servers read.
 //!
-//! Three properties change at different times. Servers learn the new key first, beside the old one ([`SshKeyPair::applied`]);
+//! Three properties change at different times. Servers learn the new key first, beside the old one ([`Rotator::apply`](super::Rotator::apply));
 //! then clients get the new private key (what [`SshKeyPair::make`] made); when nobody holds the old one any more, servers
 //! forget it ([`SshKeyPair::retired`]). At every step the private key that is stored is one that the stored
 //! `authorized_keys` lets in.
@@ -26,6 +26,7 @@ use ssh_key::{
 use zeroize::Zeroizing;
 
 use self::authorized_keys::{AuthorizedKeys, Entry};
+use super::port::Proof;
 use crate::{SecretBytes, SpecError, chance::Chance};
 
 /// A parsed `sshKeyPair`.
@@ -94,21 +95,6 @@ impl SshKeyPair {
         ]))
     }
 
-    /// What is stored while servers learn the new key and clients still use the old one: `current`, with the
-    /// `authorized_keys` of `made`. Without a current private key nobody uses an old one, and it is `authorized_keys` alone.
-    #[must_use]
-    pub fn applied(
-        &self,
-        current: &BTreeMap<String, SecretBytes>,
-        made: &BTreeMap<String, SecretBytes>,
-    ) -> BTreeMap<String, SecretBytes> {
-        let has_private_key = current.get(&self.properties.private_key).is_some_and(|value| !value.is_empty());
-        let mut values = if has_private_key { current.clone() } else { BTreeMap::new() };
-        let name = &self.properties.authorized_keys;
-        values.extend(made.get(name).map(|keys| (name.clone(), keys.clone())));
-        values
-    }
-
     /// What is stored in the end: `made`, with nothing of the old key.
     #[must_use]
     pub fn retired(&self, made: &BTreeMap<String, SecretBytes>) -> BTreeMap<String, SecretBytes> {
@@ -119,6 +105,22 @@ impl SshKeyPair {
             *keys = authorized_keys::retired(content).into();
         }
         values
+    }
+
+    /// Whether these are a key pair under the names of today, and not under names that have changed places since.
+    #[must_use]
+    pub fn fits(&self, made: &BTreeMap<String, SecretBytes>) -> bool {
+        let public = made.get(&self.properties.public_key).and_then(|value| Entry::parse(text(value).ok()?));
+        let private = made.get(&self.properties.private_key);
+        let is_private = private.is_some_and(|value| PrivateKey::from_openssh(value.expose()).is_ok());
+        public.is_some() && is_private && made.contains_key(&self.properties.authorized_keys) && made.len() == 3
+    }
+
+    /// What proves the new key; `None`: no server is named where it has to work.
+    #[must_use]
+    pub fn proof(&self, made: &BTreeMap<String, SecretBytes>) -> Option<Proof> {
+        let private_key = made.get(&self.properties.private_key).filter(|_| !self.endpoints.is_empty())?.clone();
+        Some(Proof::SshLogin { private_key, endpoints: self.endpoints.clone() })
     }
 
     /// The public key that servers know of now.

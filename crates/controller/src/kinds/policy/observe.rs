@@ -338,7 +338,10 @@ fn rotation(schedule: &RotationSchedule, policy: &SecretPolicy) -> Option<OpenRo
     let status = schedule.status.as_ref().filter(|status| !matches!(rotation::state(status), rotation::State::Idle))?;
     let plan = rotation::Plan::parse(schedule, Some(policy)).ok()?;
     let open = status.rotation.as_ref()?;
-    let live = matches!(open.step, RotationStep::Publishing | RotationStep::RollingOut | RotationStep::Settling);
+    let live = matches!(
+        open.step,
+        RotationStep::Publishing | RotationStep::RollingOut | RotationStep::Settling | RotationStep::Retiring
+    );
     let rotation = OpenRotation {
         id: open.id.clone(),
         store: plan.store,

@@ -14,7 +14,10 @@ use rekey_core::{
     policy::{Policy, Refresh, Source, effective_secret},
     published::Published,
     rollout,
-    rotation::{self, Due, Owner, Pending, Plan, PolicyView, Seen, State, StoreView, TRIES, Trust, Wait},
+    rotation::{
+        self, Due, Owner, Pending, Plan, PolicyView, ProofView, Seen, State, StoreView, Stored, TRIES, Trust, Wait,
+    },
+    rotator::Values,
     store::StoreErrorKind,
     workload::{Kind, Pod, ROLLOUT_HASH, is_live, uses},
 };
@@ -41,21 +44,31 @@ pub async fn observe(
     let pending = match state {
         State::Idle if !finalizer => None, // without the finalizer there is no pending Secret
         State::Idle => leftover(ctx, plan, status).await?,
-        State::Preparing(open) | State::Publishing(open) | State::RollingOut(open) | State::Settling(open) => {
-            pending(ctx, &plan.owner(), &Pending::name(&open.id)).await?
-        }
+        State::Preparing(open)
+        | State::Applying(open)
+        | State::Verifying(open)
+        | State::Publishing(open)
+        | State::RollingOut(open)
+        | State::Settling(open)
+        | State::Retiring(open) => pending(ctx, &plan.owner(), &Pending::name(&open.id)).await?,
     };
     let attempts = status.rotation.as_ref().map_or(0, |open| open.attempts);
     let store = match (state, &pending) {
-        (State::Publishing(_) | State::RollingOut(_) | State::Settling(_), Some(pending)) => {
-            store(ctx, plan, pending, attempts).await?
-        }
-        _ => StoreView::NotAsked,
+        (State::Idle | State::Preparing(_), _) | (_, None) => StoreView::NotAsked,
+        (_, Some(pending)) => store(ctx, plan, pending, attempts).await?,
+    };
+    let proof = match (state, &store, &pending) {
+        (
+            State::Verifying(_) | State::Publishing(_),
+            StoreView::Holds(Stored::Applied { .. }),
+            Some(Pending { values, trust: Trust::Proven, .. }),
+        ) => proof(ctx, plan, values).await?,
+        _ => ProofView::NotAsked,
     };
     let policy = ctx.cluster.policies.get(&ObjectName::new(plan.namespace.as_str(), plan.policy.as_str()));
     let policy = policy.as_ref().and_then(|row| row.parsed.as_ref().ok());
     let published = match (state, policy) {
-        (State::Settling(_), Some(policy)) => published_now(ctx, plan, policy).await?,
+        (State::Settling(_) | State::Retiring(_), Some(policy)) => published_now(ctx, plan, policy).await?,
         (_, Some(policy)) => published(ctx, plan, policy),
         (_, None) => None,
     };
@@ -68,7 +81,9 @@ pub async fn observe(
         None => missing(),
     };
     let old_pods = match (state, policy, &published) {
-        (State::Settling(_), Some(policy), Some(published)) => Some(old_pods(ctx, plan, policy, published).await?),
+        (State::Settling(_) | State::Retiring(_), Some(policy), Some(published)) => {
+            Some(old_pods(ctx, plan, policy, published).await?)
+        }
         _ => None,
     };
     Ok(Seen {
@@ -78,11 +93,14 @@ pub async fn observe(
         is_named: pending.as_ref().is_some_and(|pending| pending.is_named_by(plan)),
         pending,
         finalizer,
+        overlap: plan.rotator.overlap(),
         store,
+        proof,
         policy: seen_policy,
         old_pods,
         attempts,
         begun: rotation::begun(status),
+        retire_after: plan.retire_after,
         suspended: plan.suspended,
         deleted: plan.deleted,
     })
@@ -104,6 +122,16 @@ async fn store(ctx: &Schedules, plan: &Plan, pending: &Pending, attempts: u32) -
         }
         Err(_) if plan.deleted && attempts >= TRIES => Ok(StoreView::Refused), // the status has told why, each time
         Err(error) => Err(error),
+    }
+}
+
+/// Tries the new credential. What a server has not learned yet, or refuses, is waited for; what cannot be asked is an error.
+async fn proof(ctx: &Schedules, plan: &Plan, made: &Values) -> Result<ProofView, Error> {
+    let Some(proof) = plan.rotator.verify(made) else { return Ok(ProofView::Proven) };
+    match ctx.prove.prove(&proof).await {
+        Ok(()) => Ok(ProofView::Proven),
+        Err(error) if error.kind == StoreErrorKind::Denied => Ok(ProofView::Refused(error.text)),
+        Err(error) => Err(Error::store("prove", format_args!("the new {} credential", plan.rotator.name()))(error)),
     }
 }
 
@@ -174,9 +202,15 @@ async fn kept(
     match (state, due) {
         (State::Idle, Due::Now { .. }) if !plan.deleted => unable(ctx, plan, policy).await,
         (State::Idle, Due::Now { .. } | Due::At(_) | Due::OnRequest) | (State::Preparing(_), _) => Ok(None),
-        (State::Publishing(_) | State::RollingOut(_) | State::Settling(_), _) => {
-            Ok(refusal(plan, policy).map(|text| Wait::new(Reason::PolicyNotReady, text)))
-        }
+        (
+            State::Applying(_)
+            | State::Verifying(_)
+            | State::Publishing(_)
+            | State::RollingOut(_)
+            | State::Settling(_)
+            | State::Retiring(_),
+            _,
+        ) => Ok(refusal(plan, policy).map(|text| Wait::new(Reason::PolicyNotReady, text))),
     }
 }
 

@@ -269,12 +269,12 @@ fn what_is_not_rotated_is_written_back_as_it_stood() {
     let plan = Plan::parse(&schedule(&json!({})), None).unwrap();
     let stored = "{\n \"z\": \"\\u0026\",\"id\": 12345678901234567890123, \"password\": \"old\", \"rate\": 1.10, \"tags\": [ 1e5 ]}\n";
     let read = RemoteValue { bytes: SecretBytes::from(stored), version: "1".to_owned(), created: None };
-    let values: BTreeMap<String, SecretBytes> = [("password".to_owned(), SecretBytes::from("a\"b"))].into();
+    let values: Values = [("password".to_owned(), SecretBytes::from("a\"b"))].into();
     let pending = Pending::read(&plan.owner(), &ObjectMeta::default(), values, &DigestKey::new(SecretBytes::from("k")));
-    let merged = merge(&plan, &pending, Some(&read));
+    let merged = merge(&plan, &pending, Stage::Live, Some(&read));
     let expected = stored.replace("\"old\"", r#""a\"b""#);
     assert_eq!(merged, Ok(SecretBytes::from(expected)));
-    let created = merge(&plan, &pending, None);
+    let created = merge(&plan, &pending, Stage::Live, None);
     assert_eq!(created, Ok(SecretBytes::from(r#"{"password":"a\"b"}"#)));
 }
 

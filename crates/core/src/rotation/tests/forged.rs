@@ -12,7 +12,7 @@ impl World {
     }
 
     /// The pending Secret that is there now, changed by somebody.
-    fn forge(&mut self, change: impl FnOnce(&mut ObjectMeta, &mut BTreeMap<String, SecretBytes>)) {
+    fn forge(&mut self, change: impl FnOnce(&mut ObjectMeta, &mut Values)) {
         let (mut metadata, mut values) = self.pending.remove(0);
         metadata.uid = Some("theirs".to_owned());
         change(&mut metadata, &mut values);
@@ -42,7 +42,7 @@ fn annotate(metadata: &mut ObjectMeta, name: &str, value: &str) {
     metadata.annotations.get_or_insert_default().insert(name.to_owned(), value.to_owned());
 }
 
-type Forgery = (&'static str, fn(&mut ObjectMeta, &mut BTreeMap<String, SecretBytes>));
+type Forgery = (&'static str, fn(&mut ObjectMeta, &mut Values));
 
 const FORGERIES: [Forgery; 8] = [
     ("another value", |_, values| drop(values.insert("password".to_owned(), SecretBytes::from(THEIRS)))),
@@ -194,7 +194,7 @@ fn what_cannot_be_told_from_a_forgery_while_a_value_is_live_waits_for_a_person()
 
 #[test]
 fn a_secret_that_names_other_properties_than_were_written_is_not_believed() {
-    let swap = |values: &mut BTreeMap<String, SecretBytes>, to: &[(&str, &str)]| {
+    let swap = |values: &mut Values, to: &[(&str, &str)]| {
         values.clear();
         values.extend(to.iter().map(|(name, value)| ((*name).to_owned(), SecretBytes::from(*value))));
     };

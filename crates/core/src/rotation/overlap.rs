@@ -1,0 +1,108 @@
+//! The steps that a rotation has only while two credentials are valid at the same time.
+//!
+//! # Guarantees
+//! - The new credential is used by nobody before it was proven in this very look, whatever a status says.
+//! - The old one ends only when a fresh look has shown that every consumer is current and that no pod holds it, and
+//!   `retireAfter` is over.
+
+use std::ops::ControlFlow;
+
+use chrono::{DateTime, Utc};
+use rekey_api::{condition::Reason, rotation::RotationOutcome};
+
+use super::{
+    Effect, Move, Open, ProofView, Seen, State, StoreView, Stored, Wait,
+    step::{abandoned, anew, completed, elsewhere, foreign, leaked, looked, old_pods, still_ours},
+};
+use crate::{rotator::Stage, summary::listed, time};
+
+pub(super) fn applying(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
+    let (pending, stored) = match looked(State::Applying, &open, seen, now) {
+        ControlFlow::Continue(looked) => looked,
+        ControlFlow::Break(decided) => return decided,
+    };
+    match stored {
+        Stored::Before { .. } if seen.deleted => abandoned(),
+        Stored::Before { .. } if !seen.is_named => {
+            let text = "spec.rotator names other properties by now: their values are made under another id";
+            anew(State::Applying, open, seen, now, Wait::new(Reason::Rotating, text))
+        }
+        Stored::Before { version } => {
+            let effect = Effect::WriteStore { base: version.clone(), stage: Stage::Applied };
+            Move::doing(State::Applying(open), effect)
+        }
+        Stored::Applied { .. } => Move::to(State::Verifying(open)),
+        Stored::Ours { .. } => Move::to(State::Publishing(open)),
+        Stored::Retired => retired(),
+        Stored::Elsewhere => elsewhere(),
+        Stored::Foreign => foreign(pending),
+    }
+}
+
+pub(super) fn verifying(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
+    let (pending, stored) = match looked(State::Verifying, &open, seen, now) {
+        ControlFlow::Continue(looked) => looked,
+        ControlFlow::Break(decided) => return decided,
+    };
+    match (stored, &seen.proof) {
+        (Stored::Applied { .. }, ProofView::Proven) | (Stored::Ours { .. }, _) => Move::to(State::Publishing(open)),
+        (Stored::Applied { .. }, ProofView::NotAsked) => Move::waiting(State::Verifying(open), "tries the new key"),
+        (Stored::Applied { .. }, ProofView::Refused(why)) if seen.deleted => {
+            let text = format!(
+                "the schedule was deleted before the new key was proven ({why}); its public key stays in {}, and nobody has \
+                 its private key",
+                pending.target
+            );
+            Move::end(RotationOutcome::Abandoned, text)
+        }
+        (Stored::Applied { .. }, ProofView::Refused(why)) => Move::waiting(State::Verifying(open), why.as_str()),
+        (Stored::Retired, _) => retired(),
+        (Stored::Elsewhere, _) => elsewhere(),
+        (Stored::Before { .. } | Stored::Foreign, _) => foreign(pending),
+    }
+}
+
+pub(super) fn retiring(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
+    if let Some(ended) = leaked(seen) {
+        return ended;
+    }
+    let open = match still_ours(State::Retiring, open, seen) {
+        ControlFlow::Continue(open) => open,
+        ControlFlow::Break(decided) => return decided,
+    };
+    if seen.deleted {
+        let text = "the schedule was deleted before the old key was retired: it stays valid";
+        return Move::end(RotationOutcome::Completed, text);
+    }
+    // Status is no proof: what settled the rotation is asked again.
+    match &seen.policy.behind {
+        None => return Move::waiting(State::Retiring(open), "the policy is behind its spec"),
+        Some(behind) if !behind.is_empty() => {
+            let text = format!("not yet on the new value: {}", listed(behind, ", "));
+            return Move::waiting(State::Retiring(open), text);
+        }
+        Some(_) => {}
+    }
+    if let Some(text) = old_pods(seen) {
+        return Move::waiting(State::Retiring(open), text);
+    }
+    let until = seen.begun.map_or(now, |begun| time::later(begun.step, seen.retire_after));
+    if until > now {
+        let text = format!("nobody uses the old key; it stays valid until {}", time::text(until));
+        return Move::waiting(State::Retiring(open), text);
+    }
+    match &seen.store {
+        StoreView::Holds(Stored::Ours { version }) => {
+            let effect = Effect::WriteStore { base: Some(version.clone()), stage: Stage::Retired };
+            Move::doing(State::Retiring(open), effect)
+        }
+        StoreView::Holds(_) | StoreView::NotAsked | StoreView::Gone | StoreView::Refused => {
+            Move::waiting(State::Retiring(open), "reads the store")
+        }
+    }
+}
+
+/// The store holds the new credential alone, which only this rotation can have written.
+pub(super) fn retired() -> Move {
+    completed()
+}

@@ -1,0 +1,61 @@
+//! What the effects of the operator come to.
+
+use super::*;
+
+impl World {
+    pub fn perform(&mut self, plan: &Plan, seen: &Seen, effect: &Effect) {
+        let line = match effect {
+            Effect::Hold => {
+                self.finalizer(true);
+                "puts the finalizer on the schedule".to_owned()
+            }
+            Effect::Release => {
+                self.finalizer(false);
+                "takes the finalizer off the schedule".to_owned()
+            }
+            Effect::MakePending { id } => {
+                let read = self.remote();
+                let made = Prepared {
+                    id: id.clone(),
+                    base: read.as_ref().map(|read| read.version.clone()),
+                    base_digest: base_digest(plan, read.as_ref(), &self.digest_key).unwrap(),
+                    values: plan.rotator.prepare(&current(plan, read.as_ref()).unwrap(), &self.chance).unwrap(),
+                };
+                let metadata = ObjectMeta {
+                    name: Some(Pending::name(id)),
+                    uid: Some(format!("uid-of-{id}")),
+                    annotations: Some(made.annotations(plan, &self.digest_key)),
+                    ..ObjectMeta::default()
+                };
+                if self.pending.iter().all(|(there, _)| there.name != metadata.name) {
+                    self.made += 1;
+                    self.pending.push((metadata, made.values));
+                }
+                "makes the pending Secret".to_owned()
+            }
+            Effect::WriteStore { base, stage } => {
+                let read = self.remote();
+                let pending = seen.pending.as_ref().unwrap();
+                if read.as_ref().map(|read| &read.version) == base.as_ref() {
+                    let bytes = merge(plan, pending, *stage, read.as_ref()).unwrap();
+                    let version = self.store.as_ref().map_or(0, |(version, _)| *version) + 1;
+                    self.store = Some((version, serde_json::from_slice(bytes.expose()).unwrap()));
+                    self.writes += 1;
+                }
+                let stage = if *stage == Stage::Live { String::new() } else { format!(", {stage:?}") };
+                format!("writes the store over version {}{stage}", base.as_deref().unwrap_or("none"))
+            }
+            Effect::DropPending { uid, .. } => {
+                let now = time::kube(self.now);
+                for (metadata, _) in &mut self.pending {
+                    if metadata.uid.as_ref() == Some(uid) && metadata.finalizers.is_some() {
+                        metadata.deletion_timestamp.get_or_insert(now.clone());
+                    }
+                }
+                self.pending.retain(|(at, _)| at.uid.as_ref() != Some(uid) || at.finalizers.is_some());
+                "drops the pending Secret".to_owned()
+            }
+        };
+        self.log.push(format!("effect    {line}"));
+    }
+}

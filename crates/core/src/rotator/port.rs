@@ -1,0 +1,29 @@
+//! What a rotator asks of the world beside the store.
+
+use async_trait::async_trait;
+use rekey_api::rotator::SshEndpoint;
+
+use crate::{SecretBytes, store::StoreError};
+
+/// What proves a new credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// A login at each of these servers with this private key, in `OpenSSH` format.
+    SshLogin {
+        /// The key.
+        private_key: SecretBytes,
+        /// The servers, in order.
+        endpoints: Vec<SshEndpoint>,
+    },
+}
+
+/// Proves credentials.
+#[async_trait]
+pub trait Prove: Send + Sync + 'static {
+    /// Does what the proof says, once, and changes nothing.
+    ///
+    /// # Errors
+    /// `Denied` when a server does not take the credential, which may not have reached it yet; `Unavailable` when one is not
+    /// responding; `Invalid` for an address that may not be used.
+    async fn prove(&self, proof: &Proof) -> Result<(), StoreError>;
+}

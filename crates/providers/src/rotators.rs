@@ -1,0 +1,37 @@
+//! The wire side of the rotators: where a new credential is tried.
+
+pub mod ssh;
+
+use async_trait::async_trait;
+use rekey_core::{
+    rotator::port::{Proof, Prove},
+    store::{Network, StoreError},
+};
+
+/// Proves new credentials, within what the operator's settings allow.
+pub struct Proofs {
+    network: Network,
+}
+
+impl Proofs {
+    /// With these settings.
+    #[must_use]
+    pub fn new(network: Network) -> Self {
+        Self { network }
+    }
+}
+
+#[async_trait]
+impl Prove for Proofs {
+    async fn prove(&self, proof: &Proof) -> Result<(), StoreError> {
+        match proof {
+            Proof::SshLogin { private_key, endpoints } => {
+                // One after the other: the first that does not take the key spares the others a failed login.
+                for endpoint in endpoints {
+                    ssh::login(private_key, endpoint, &self.network).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
