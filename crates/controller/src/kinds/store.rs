@@ -5,7 +5,10 @@ use std::{marker::PhantomData, sync::Arc, time::Duration};
 use rekey_api::{RemoteStoreStatus, store::RemoteStoreSpec};
 use rekey_core::{
     notice::Notice,
-    store::StoreErrorKind,
+    store::{
+        StoreErrorKind,
+        provider::{self, Reference},
+    },
     summary::{Situation, conditions},
     time::Clock,
 };
@@ -117,6 +120,6 @@ impl<K: StoreObject> Probes<K> {
 /// Whether a store may be out of reach because its client trusts the certificates that `caBundleRef` named when it was
 /// made, and not those it names now.
 fn may_have_new_roots(spec: &RemoteStoreSpec, error: &Error) -> bool {
-    let is_named = spec.provider.vault.as_ref().is_some_and(|vault| vault.ca_bundle_ref.is_some());
+    let is_named = provider::references(&spec.provider).iter().any(|at| matches!(at, Reference::Roots(_)));
     is_named && matches!(error, Error::Store { source, .. } if source.kind == StoreErrorKind::Unavailable)
 }
