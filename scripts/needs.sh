@@ -7,7 +7,7 @@
 #   needs.sh image    build and pack, and apt-get
 #   needs.sh stores   build, and Python for OpenBao and the AWS emulator
 #   needs.sh node     stores, and Go and the container runtime for a control plane with a node
-#   needs.sh test     node, PostgreSQL, and what packs the image
+#   needs.sh test     node, PostgreSQL, an SSH server, and what packs the image
 set -euo pipefail
 
 readonly GO=1.26.6 PYTHON=3.11
@@ -30,6 +30,7 @@ present() {
     containernetworking-plugins) [ -x /usr/lib/cni/host-local ] ;;
     iproute2) has ip ;;
     iptables | openssl | runc) has "$1" ;;
+    openssh-server) has sshd ;;
     postgresql) compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null ;;
     python3-venv) python3 -c 'import venv, ensurepip' 2>/dev/null ;;
     util-linux) has setpriv && has unshare ;;
@@ -90,7 +91,7 @@ stores) rust && python && packages+=(python3-venv) ;;
 node | test)
     rust && python && go_compiler
     packages+=(python3-venv runc containernetworking-plugins util-linux iproute2 iptables)
-    [ "$1" = node ] || { debian dpkg dpkg-deb apt-get apt-cache && packages+=(postgresql binutils openssl); }
+    [ "$1" = node ] || { debian dpkg dpkg-deb apt-get apt-cache && packages+=(postgresql openssh-server binutils openssl); }
     ;;
 *) complain "needs.sh: name one of build, pack, image, stores, node, test" ;;
 esac

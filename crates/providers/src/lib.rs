@@ -12,6 +12,7 @@ mod json;
 mod number;
 mod rights;
 mod roots;
+pub mod rotators;
 mod session;
 mod vault;
 

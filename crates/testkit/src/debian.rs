@@ -1,4 +1,4 @@
-//! The parts that come from the operating system: a database, a container runtime, network plugins.
+//! The parts that come from the operating system: a database, an SSH server, a container runtime, network plugins.
 
 use std::{
     fs,
@@ -13,6 +13,9 @@ use crate::cache;
 
 /// What the tests without a node need.
 pub const DATABASE: &[&str] = &["postgresql", "util-linux"];
+
+/// What a login by SSH needs.
+pub const LOGIN: &[&str] = &["openssh-server", "util-linux"];
 
 /// What a node needs.
 pub const NODE: &[&str] = &["runc", "containernetworking-plugins", "util-linux", "iproute2", "iptables"];
@@ -76,6 +79,7 @@ fn missing<'a>(packages: &[&'a str]) -> Vec<&'a str> {
 fn present(package: &str) -> bool {
     match package {
         "runc" | "iptables" => program(package).is_some(),
+        "openssh-server" => program("sshd").is_some(),
         "iproute2" => program("ip").is_some(),
         "util-linux" => program("setpriv").is_some() && program("unshare").is_some(),
         "postgresql" => postgres_programs().is_some(),

@@ -1,4 +1,4 @@
-//! Everything real that Rekey's tests stand on: a control plane, a node, stores, a database, and a proxy that breaks
+//! Everything real that Rekey's tests stand on: a control plane, a node, stores, a database, an SSH server, and a proxy that breaks
 //! the connections between them at a chosen point. For tests only.
 
 pub mod bao;
@@ -16,4 +16,5 @@ pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod python;
+pub mod sshd;
 pub mod wait;
