@@ -8,7 +8,7 @@ use rekey_core::{
     health::Duty,
     store::{Addresses, Network},
 };
-use rekey_providers::Stores;
+use rekey_providers::{Stores, rotators::Proofs};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::sleep,
