@@ -1,18 +1,37 @@
-//! Clients of the API server: one whose calls end, and one for watches, which do not.
+//! Clients of the API server: one whose calls end, and one for watches, which do not. Each has connections of its own, so
+//! that no call waits behind what a watch is told.
+
+mod answer;
+mod connection;
+mod pool;
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use http::{HeaderValue, header::USER_AGENT};
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
+use hyper_timeout::TimeoutConnector;
+use hyper_util::client::legacy::connect::HttpConnector;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
-use kube::{Api, Client, Config, api::PostParams, client::Body, config::Kubeconfig};
+use kube::{
+    Api, Client, Config,
+    api::PostParams,
+    client::{Body, ConfigExt as _},
+    config::Kubeconfig,
+};
 use rekey_controller::pulse::Pulse;
-use tower::service_fn;
+use rustls::pki_types::ServerName;
+use tower::{ServiceBuilder, service_fn};
 
+use self::pool::Pool;
 use crate::version::AGENT;
 
-/// No call outlives this.
+/// No call waits longer for an answer, or for more of it.
 const DEADLINE: Duration = Duration::from_secs(15);
+/// A new connection is of use within this time, or given up.
+const CONNECT: Duration = Duration::from_secs(5);
 
 /// See the [module documentation](self).
 pub struct Clients {
@@ -32,21 +51,47 @@ pub async fn connect(pulse: &Arc<Pulse>) -> Result<Clients> {
     // Its text holds its causes already.
     let fix = "no access to a cluster: set KUBECONFIG to a kubeconfig file, or run in a pod with a ServiceAccount";
     let mut config = Config::infer().await.map_err(|error| anyhow!("{fix}: {error}"))?;
-    // The library would retry every verb, up to 15 times, for as long as a Retry-After says.
-    config.default_retry = false;
     if !kubeconfig_names_proxy() {
         config.proxy_url = None; // of the environment, which is for other programs
     }
+    clients(config, pulse)
+}
+
+fn clients(mut config: Config, pulse: &Arc<Pulse>) -> Result<Clients> {
+    // Its text may hold a password.
+    ensure!(config.proxy_url.is_none(), "the kubeconfig names a proxy (proxy-url), which is not supported: remove it");
     config.headers.push((USER_AGENT, HeaderValue::from_static(AGENT)));
-    config.connect_timeout = Some(Duration::from_secs(5));
-    config.write_timeout = Some(DEADLINE);
-    let watches = Client::try_from(config.clone()).context("build the client for watches")?;
-    let watches = noted(watches, pulse);
-    let server = address(&config.cluster_url);
-    config.read_timeout = Some(DEADLINE);
-    config.reset_reader_on_write = true;
-    let calls = Client::try_from(config).context("build the client")?;
-    Ok(Clients { calls, watches, server })
+    let watches = client(&config, None).context("build the client for watches")?;
+    let calls = client(&config, Some(DEADLINE)).context("build the client")?;
+    Ok(Clients { calls, watches: noted(watches, pulse), server: address(&config.cluster_url) })
+}
+
+/// A client with connections of its own. What the library brings, but for its retries: it would repeat every verb, up to
+/// 15 times, for as long as a Retry-After says. `patience`: how long the server may say nothing to a request.
+fn client(config: &Config, patience: Option<Duration>) -> Result<Client> {
+    let mut connector = TimeoutConnector::new(tls(config)?);
+    connector.set_connect_timeout(Some(CONNECT));
+    connector.set_write_timeout(Some(DEADLINE));
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .service(Pool::new(connector, CONNECT, patience));
+    Ok(Client::new(service, config.default_namespace.clone()))
+}
+
+/// TLS as the library sets it up from the configuration, and HTTP/2 offered beside HTTP/1.1.
+fn tls(config: &Config) -> Result<HttpsConnector<HttpConnector>> {
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    connector.set_keepalive(Some(connection::PING)); // by HTTP/1.1 there is no other sign of life
+    let mut builder = HttpsConnectorBuilder::new().with_tls_config(config.rustls_client_config()?).https_or_http();
+    if let Some(name) = &config.tls_server_name {
+        let name = ServerName::try_from(name.clone()).context("tls-server-name of the kubeconfig")?;
+        builder = builder.with_server_name_resolver(FixedServerNameResolver::new(name));
+    }
+    Ok(builder.enable_all_versions().wrap_connector(connector))
 }
 
 /// Whether a proxy stands in the kubeconfig: it is not supported, and refused when the client is built.
@@ -109,18 +154,4 @@ pub async fn account(client: &Client) -> Result<String> {
         Some(account) => format!("--serviceaccount={account}"),
         None => format!("--user={user}"),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::newest;
-
-    #[test]
-    fn first_objects_are_the_newest_and_other_requests_stay_as_they_are() {
-        let watch = "/api/v1/secrets?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan";
-        let asked = format!("{watch}&resourceVersion=0").parse().unwrap();
-        assert_eq!(newest(&asked).unwrap().to_string(), watch);
-        let later = "/api/v1/secrets?watch=true&resourceVersion=0".parse().unwrap();
-        assert_eq!(newest(&later), None);
-    }
 }
