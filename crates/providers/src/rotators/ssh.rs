@@ -1,8 +1,9 @@
 //! A login by SSH, to prove that a server accepts a new key (RFC 4251 to 4254).
 //!
-//! This is the part of the protocol that such a proof needs and no more: one key exchange, one authentication, no channel,
-//! so no shell and no command. All cryptography is that of aws-lc-rs. Whoever may write a schedule chooses the server, so
-//! what comes from it is bounded: in bytes, in messages and in time.
+//! A client of our own (`docs/adr/010-an-ssh-client-of-our-own.md`): the part of the protocol that such a proof needs and
+//! no more. There is one key exchange, one authentication and no channel, so no shell and no command. All cryptography is
+//! that of aws-lc-rs. Whoever may write a schedule chooses the server, so what comes from it is bounded: in bytes, in
+//! messages and in time.
 //!
 //! # What it does not prove
 //! The API has no field for the server's host key, so it is not checked: whoever answers at the address is believed. What
@@ -89,8 +90,8 @@ async fn authenticate<S: AsyncRead + AsyncWrite + Unpin>(
         let message = message.string(user.as_bytes()).string(b"ssh-connection").string(b"publickey").boolean(true);
         message.string(signer.algorithm().as_bytes()).string(signer.public())
     };
-    let signed = request(Message::empty().string(&session).byte(kind::USERAUTH_REQUEST));
-    let signature = signer.sign(signed.bytes())?;
+    let proof = request(Message::empty().string(&session).byte(kind::USERAUTH_REQUEST));
+    let signature = signer.sign(proof.bytes())?;
     // With the signature at once: a question before it would count as an attempt of its own.
     transport.send(&request(Message::new(kind::USERAUTH_REQUEST)).string(&signature)).await?;
     let verdict = verdict(&mut transport).await;

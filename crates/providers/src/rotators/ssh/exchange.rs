@@ -124,7 +124,7 @@ fn agree(
     point: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let peer = UnparsedPublicKey::new(algorithm, point);
-    agree_ephemeral(private, &peer, failed(), |secret| {
+    agree_ephemeral(private, peer, failed(), |secret| {
         Ok(Zeroizing::new(Message::empty().positive(secret).bytes().to_vec()))
     })
 }
@@ -156,7 +156,7 @@ mod tests {
 
     fn offer_of(lists: [&[&str]; 4]) -> Vec<u8> {
         let message = Message::new(kind::KEXINIT).raw(&[7; 16]);
-        lists.into_iter().fold(message, |message, list| message.names(list)).bytes().to_vec()
+        lists.into_iter().fold(message, Message::names).bytes().to_vec()
     }
 
     #[test]

@@ -216,7 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
         }
         *sequence = sequence.wrapping_add(1);
         let padding = usize::from(packet[4]);
-        let payload = 5..(4 + length).checked_sub(padding).unwrap_or_default();
+        let payload = 5..(4 + length).saturating_sub(padding);
         packet
             .get(payload)
             .map(|payload| Zeroizing::new(payload.to_vec()))
