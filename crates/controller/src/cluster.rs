@@ -11,6 +11,7 @@ mod namespace;
 mod rows;
 mod table;
 mod users;
+mod wide;
 
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ pub use self::{
     index::{References, Referent, Refers, stores_of},
     kind::Kind,
     name::{ObjectName, row_name, workload_name},
-    namespace::{NamespaceAccess, Namespaces},
+    namespace::{Hint, NamespaceAccess, Namespaces},
     rows::{
         Holder, Managed, NamespaceRow, Object, Owner, SecretRow, WorkloadRow, other_annotations, own_tags,
         owns_annotation, values,

@@ -1,20 +1,29 @@
-//! Which namespaces are opened to the operator, and the watches that exist only there.
+//! Which namespaces are opened to the operator, and the watches that exist only there: what it may see is what its bindings
+//! say.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use futures::{StreamExt as _, stream};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::{Api, api::PostParams};
 
 use crate::{
     cluster::NamespaceAccess,
     error::{Error, Operation},
-    watch::{self, Watches},
+    watch::{
+        self, Watches,
+        opened::{FOLLOWED, Followed, SECRETS},
+    },
 };
 
-/// A closed namespace is tried again after this time.
-const RECHECK: Duration = Duration::from_secs(30);
+/// A closed namespace is tried again after this time: one that is opened is served within 30 s, whatever its binding is called.
+const RECHECK: Duration = Duration::from_secs(25);
 /// How often the set of namespaces that hold our objects is compared with the watches.
 const ROUND: Duration = Duration::from_secs(2);
+/// A watch of one namespace has told what it had to tell that of all namespaces after this time.
+const MET: Duration = Duration::from_secs(30);
+/// Namespaces that are asked about at the same time.
+const ASKED: usize = 16;
 
 /// Keeps the watches of namespaces in step with where our objects are. Ends never.
 ///
@@ -28,15 +37,9 @@ pub async fn run(ctx: Arc<Watches>) {
         let wanted = wanted(&ctx);
         retire(&ctx, &wanted);
         ctx.stores.release();
-        for namespace in wanted {
-            if ctx.cluster.namespaces.is_due(&namespace, RECHECK)
-                && let Err(error) = open(&ctx, &namespace).await
-            {
-                tracing::warn!(namespace, %error, "the namespace could not be asked about");
-            }
-        }
+        round(&ctx, &wanted).await;
         tokio::select! {
-            () = tokio::time::sleep(ROUND) => {}
+            () = tokio::time::sleep(ctx.cluster.namespaces.pause(ROUND)) => {}
             () = ctx.cluster.namespaces.woken() => {}
         }
     }
@@ -58,32 +61,83 @@ fn retire(ctx: &Watches, wanted: &BTreeSet<String>) {
     }
 }
 
-/// Asks once whether the namespace is opened, and starts its watches if so.
-async fn open(ctx: &Arc<Watches>, namespace: &str) -> Result<(), Error> {
-    let allowed = allowed(ctx, namespace).await?;
-    let access = if allowed { NamespaceAccess::Pending } else { NamespaceAccess::Closed };
-    let was = ctx.cluster.namespaces.access(namespace);
-    ctx.cluster.namespaces.asked(namespace, access);
-    if allowed {
-        let tasks = watch::namespace(ctx, namespace);
-        ctx.cluster.namespaces.follow(namespace, tasks);
-    } else if was != NamespaceAccess::Closed {
-        ctx.notify.whole_namespace(namespace);
+/// Asks about the namespaces that are to be asked about, and follows those that are opened.
+async fn round(ctx: &Arc<Watches>, wanted: &BTreeSet<String>) {
+    let due: Vec<&String> = wanted.iter().filter(|namespace| ctx.cluster.namespaces.is_due(namespace, RECHECK)).collect();
+    // Nothing is asked while all that is wanted is open.
+    let asks = ctx.cluster.namespaces.wide.age().is_none_or(|age| age >= RECHECK && !due.is_empty());
+    let mut wide = Vec::new();
+    if asks && !wanted.is_empty() && ctx.settings.namespaces.is_empty() {
+        match everywhere(ctx).await {
+            Ok(allowed) => wide = allowed,
+            Err(error) => tracing::warn!(%error, "the rights in all namespaces could not be asked about"),
+        }
     }
-    Ok(())
+    let all = ctx.cluster.namespaces.wide.has(SECRETS.kind) || wide.iter().any(|followed| followed.kind == SECRETS.kind);
+    let ask = async |namespace: &String| {
+        let answer = if all { Ok(true) } else { allowed(ctx, &SECRETS, Some(namespace)).await };
+        match answer {
+            Ok(allowed) => answered(ctx, namespace, allowed),
+            Err(error) => tracing::warn!(namespace, %error, "the namespace could not be asked about"),
+        }
+    };
+    stream::iter(due).for_each_concurrent(ASKED, ask).await;
+    for followed in wide {
+        followed.everywhere(ctx);
+    }
+    for namespace in ctx.cluster.namespaces.followed() {
+        FOLLOWED.iter().for_each(|followed| follow(ctx, followed, &namespace));
+    }
 }
 
-/// Asks the API server whether we may watch Secrets there
+fn answered(ctx: &Watches, namespace: &str, allowed: bool) {
+    let before = ctx.cluster.namespaces.answered(namespace, allowed);
+    if !allowed && before != NamespaceAccess::Closed {
+        ctx.notify.whole_namespace(namespace);
+    }
+}
+
+/// Sees to it that somebody follows the kind in the namespace.
+fn follow(ctx: &Arc<Watches>, followed: &Followed, namespace: &str) {
+    let (namespaces, kind) = (&ctx.cluster.namespaces, followed.kind);
+    let own = namespaces.has_watch(namespace, kind);
+    if !own && !namespaces.wide.covers(kind, namespace) {
+        followed.in_namespace(ctx, namespace);
+        namespaces.wide.add(kind, namespace);
+    } else if own && namespaces.wide.has_met(kind, namespace, MET) {
+        namespaces.unfollow(namespace, kind, MET);
+    }
+}
+
+/// Asks what may be watched in all namespaces. Watches that may not end; returns the kinds that have none yet.
+async fn everywhere(ctx: &Watches) -> Result<Vec<&'static Followed>, Error> {
+    let mut start = Vec::new();
+    let mut let_in = true;
+    for followed in &FOLLOWED {
+        // Without Secrets there is nothing to do with the others.
+        let allowed = let_in && allowed(ctx, followed, None).await?;
+        let_in &= allowed || followed.kind != SECRETS.kind;
+        if allowed && !ctx.cluster.namespaces.wide.has(followed.kind) {
+            start.push(followed);
+        } else if !allowed && ctx.cluster.namespaces.wide.end(followed.kind) && followed.kind == SECRETS.kind {
+            ctx.cluster.namespaces.doubt();
+        }
+    }
+    ctx.cluster.namespaces.wide.asked();
+    Ok(start)
+}
+
+/// Asks the API server whether we may watch a kind in a namespace, or in all
 /// (<https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/self-subject-access-review-v1/>).
 #[expect(clippy::disallowed_methods, reason = "a question, of which nothing stays")]
-async fn allowed(ctx: &Watches, namespace: &str) -> Result<bool, Error> {
+async fn allowed(ctx: &Watches, followed: &Followed, namespace: Option<&str>) -> Result<bool, Error> {
     let review = SelfSubjectAccessReview {
         spec: SelfSubjectAccessReviewSpec {
             resource_attributes: Some(ResourceAttributes {
-                namespace: Some(namespace.to_owned()),
+                namespace: namespace.map(str::to_owned),
                 verb: Some("watch".to_owned()),
-                resource: Some("secrets".to_owned()),
-                version: Some("v1".to_owned()),
+                group: Some(followed.group.to_owned()),
+                resource: Some(followed.resource.to_owned()),
                 ..ResourceAttributes::default()
             }),
             ..SelfSubjectAccessReviewSpec::default()
@@ -91,9 +145,8 @@ async fn allowed(ctx: &Watches, namespace: &str) -> Result<bool, Error> {
         ..SelfSubjectAccessReview::default()
     };
     let api: Api<SelfSubjectAccessReview> = Api::all(ctx.client.clone());
-    let answer = api
-        .create(&PostParams::default(), &review)
-        .await
-        .map_err(Error::api(Operation::AskForRights, format!("namespace {namespace}")))?;
+    let place = namespace.map_or_else(|| "all namespaces".to_owned(), |namespace| format!("namespace {namespace}"));
+    let answer = api.create(&PostParams::default(), &review).await;
+    let answer = answer.map_err(Error::api(Operation::AskForRights, place))?;
     Ok(answer.status.is_some_and(|status| status.allowed))
 }

@@ -1,30 +1,22 @@
 //! Watches: they keep the tables up to date and say what is to be looked at because of a change.
 
+pub mod opened;
+
+mod bindings;
 mod events;
 mod extension;
 mod parts;
 
 use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
 
-use k8s_openapi::{
-    NamespaceResourceScope,
-    api::{
-        apps::v1::{DaemonSet, Deployment, StatefulSet},
-        batch::v1::CronJob,
-        core::v1::{Namespace, Secret, ServiceAccount},
-        networking::v1::Ingress,
-    },
-};
+use k8s_openapi::{NamespaceResourceScope, api::core::v1::Namespace};
 use kube::{
     Api, Resource, ResourceExt as _,
     core::{DeserializeGuard, PartialObjectMeta, object::HasStatus},
     runtime::watcher::{self, Event},
 };
 use rekey_api::{ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy, reference::StoreKind};
-use rekey_core::{
-    bounds::Bounded,
-    workload::{Kind, Project, Workload, argo_rollout, gateway},
-};
+use rekey_core::bounds::Bounded;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::task::{AbortHandle, JoinHandle};
 
@@ -32,9 +24,8 @@ use self::events::Events;
 pub use self::parts::Watches;
 use crate::{
     cluster::{
-        Change, NamespaceRow, Object, ObjectName, Refers, Row, SecretRow, Table, WorkloadRow,
+        Change, NamespaceRow, Object, ObjectName, Refers, Row, Table,
         listings::{CLUSTER_STORES, Listing, NAMESPACES},
-        workload_name,
     },
     pages::{self, Page},
     pulse::Running,
@@ -44,8 +35,7 @@ use crate::{
 /// What is done with the events of one watch.
 struct Feed<K, T> {
     kind: &'static str,
-    /// The namespace it covers; `None`: all.
-    namespace: Option<String>,
+    reach: Reach,
     /// Whether we can do nothing without it: its namespace is closed to us when it is refused.
     vital: bool,
     presence: Presence,
@@ -56,6 +46,17 @@ struct Feed<K, T> {
     row: Box<dyn Fn(K) -> (ObjectName, T) + Send + Sync>,
     notify: Told<T>,
     listed: fn(&Watches, Option<&str>, &'static str),
+}
+
+/// Which objects a watch answers for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Reach {
+    /// Those of one namespace.
+    Namespace(String),
+    /// All that there are.
+    Cluster,
+    /// All come, and those of namespaces that hold objects of ours are kept.
+    Followed,
 }
 
 type Told<T> = Box<dyn Fn(&Watches, &Change<T>) + Send + Sync>;
@@ -74,7 +75,7 @@ pub fn own_watches(ctx: &Watches) -> usize {
     3 * ctx.settings.namespaces.len().max(1)
 }
 
-/// Starts the watches of our own kinds.
+/// Starts the watches of our own kinds, and that of the bindings which open namespaces.
 pub fn own_kinds(ctx: &Arc<Watches>) -> Vec<JoinHandle<()>> {
     let mut tasks = vec![follow_own::<ClusterRemoteStore>(
         ctx,
@@ -85,6 +86,7 @@ pub fn own_kinds(ctx: &Arc<Watches>) -> Vec<JoinHandle<()>> {
         |ctx| &ctx.queues.cluster_stores,
         |ctx, change| ctx.notify.store(change),
     )];
+    tasks.push(bindings::follow(ctx));
     let scopes: Vec<Option<String>> = match ctx.settings.namespaces.as_slice() {
         [] => vec![None],
         named => named.iter().cloned().map(Some).collect(),
@@ -121,45 +123,12 @@ pub fn own_kinds(ctx: &Arc<Watches>) -> Vec<JoinHandle<()>> {
     tasks
 }
 
-/// Starts the watches of an opened namespace.
-pub fn namespace(ctx: &Arc<Watches>, namespace: &str) -> Vec<AbortHandle> {
-    let secrets: Api<PartialObjectMeta<Secret>> = Api::namespaced(ctx.watch_client.clone(), namespace);
-    let feed = Feed {
-        kind: "Secret",
-        namespace: Some(namespace.to_owned()),
-        vital: true,
-        presence: Presence::Permanent,
-        page: pages::METADATA,
-        first: false,
-        table: |ctx| &ctx.cluster.secrets,
-        row: Box::new(|object: PartialObjectMeta<Secret>| (named(&object), SecretRow::project(object.metadata))),
-        notify: Box::new(|ctx, change| ctx.notify.secret(change)),
-        listed,
-    };
-    let secrets = tokio::spawn(run(Arc::clone(ctx), secrets, feed));
-    vec![
-        secrets.abort_handle(),
-        follow_workload::<Deployment>(ctx, namespace, Kind::Deployment),
-        follow_workload::<StatefulSet>(ctx, namespace, Kind::StatefulSet),
-        follow_workload::<DaemonSet>(ctx, namespace, Kind::DaemonSet),
-        follow_workload::<CronJob>(ctx, namespace, Kind::CronJob),
-        follow_workload::<Ingress>(ctx, namespace, Kind::Ingress),
-        follow_workload::<ServiceAccount>(ctx, namespace, Kind::ServiceAccount),
-        extension::follow(ctx, namespace, Kind::Gateway, |object| {
-            consumer(gateway(&object.metadata, &object.data["spec"]))
-        }),
-        extension::follow(ctx, namespace, Kind::Rollout, |object| {
-            consumer(argo_rollout(&object.metadata, &object.data))
-        }),
-    ]
-}
-
 /// Starts the watch of namespaces, of which only the labels are kept.
 pub fn labels(ctx: &Arc<Watches>) -> AbortHandle {
     let namespaces: Api<PartialObjectMeta<Namespace>> = Api::all(ctx.watch_client.clone());
     let feed = Feed {
         kind: NAMESPACES,
-        namespace: None,
+        reach: Reach::Cluster,
         vital: false,
         presence: Presence::Permanent,
         page: pages::METADATA,
@@ -182,14 +151,6 @@ where
     match scope {
         Some(namespace) => Api::namespaced(ctx.watch_client.clone(), namespace),
         None => Api::all(ctx.watch_client.clone()),
-    }
-}
-
-fn listed(ctx: &Watches, namespace: Option<&str>, kind: &'static str) {
-    if let Some(namespace) = namespace
-        && ctx.cluster.namespaces.listed(namespace, kind)
-    {
-        ctx.notify.whole_namespace(namespace);
     }
 }
 
@@ -221,7 +182,7 @@ where
     };
     let feed = Feed {
         kind,
-        namespace,
+        reach: namespace.map_or(Reach::Cluster, Reach::Namespace),
         vital: kind != CLUSTER_STORES,
         presence: Presence::Permanent,
         page: pages::WHOLE,
@@ -253,41 +214,6 @@ fn is_rewritten<K: HasStatus<Status: PartialEq + Serialize>>(change: &Change<Obj
     }
 }
 
-fn follow_workload<K>(ctx: &Arc<Watches>, namespace: &str, kind: Kind) -> AbortHandle
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Project
-        + Clone
-        + DeserializeOwned
-        + Debug
-        + Send
-        + Sync
-        + 'static,
-{
-    let api: Api<K> = Api::namespaced(ctx.watch_client.clone(), namespace);
-    let row = |object: K| consumer(object.project());
-    tokio::spawn(run(Arc::clone(ctx), api, consumers(namespace, kind, row))).abort_handle()
-}
-
-fn consumer(workload: Workload) -> (ObjectName, WorkloadRow) {
-    (workload_name(&workload.id), WorkloadRow(workload))
-}
-
-fn consumers<K: 'static>(namespace: &str, kind: Kind, row: fn(K) -> (ObjectName, WorkloadRow)) -> Feed<K, WorkloadRow> {
-    Feed {
-        kind: kind.as_str(),
-        namespace: Some(namespace.to_owned()),
-        vital: kind.rolls(), // the others are only shown
-        presence: Presence::Permanent,
-        page: pages::WHOLE,
-        first: false,
-        table: |ctx| &ctx.cluster.workloads,
-        row: Box::new(row),
-        notify: Box::new(|ctx, change| ctx.notify.workload(change)),
-        listed,
-    }
-}
-
 fn named<K: Resource>(object: &K) -> ObjectName {
     ObjectName::new(object.namespace().unwrap_or_default(), object.name_any())
 }
@@ -298,13 +224,16 @@ where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let running = ctx.pulse.watch(api.resource_url(), feed.kind, feed.first);
-    let mut events = Events::of(api, &ctx.pages, feed.page).await;
+    let mut events = Events::of(api, &ctx.pages, feed.page, None).await;
     let table = feed.table;
     let mut present = BTreeSet::new();
     loop {
         match events.next().await {
-            Ok(Event::Init) => present.clear(),
-            Ok(Event::InitApply(object)) => {
+            Ok(Event::Init) => {
+                present.clear();
+                feed.lists(&ctx);
+            }
+            Ok(Event::InitApply(object)) if feed.keeps(&ctx, &object) => {
                 let (name, row) = (feed.row)(object);
                 present.insert(name.clone());
                 if let Some(change) = table(&ctx).set(&name, row) {
@@ -312,25 +241,27 @@ where
                 }
             }
             Ok(Event::InitDone) => {
-                forget(&ctx, &feed, &present);
+                feed.forget(&ctx, &present);
                 present.clear();
                 running.listed();
-                (feed.listed)(&ctx, feed.namespace.as_deref(), feed.kind);
+                feed.complete(&ctx);
             }
-            Ok(Event::Apply(object)) => {
+            Ok(Event::Apply(object)) if feed.keeps(&ctx, &object) => {
                 let (name, row) = (feed.row)(object);
                 if let Some(change) = table(&ctx).set(&name, row) {
                     (feed.notify)(&ctx, &change);
                 }
             }
-            Ok(Event::Delete(object)) => {
+            Ok(Event::Delete(object)) if feed.keeps(&ctx, &object) => {
                 let (name, row) = (feed.row)(object);
                 if let Some(change) = table(&ctx).remove(&name, row.version()) {
                     (feed.notify)(&ctx, &change);
                 }
             }
+            Ok(Event::InitApply(_) | Event::Apply(_) | Event::Delete(_)) => {}
             Err(error) if feed.presence == Presence::Removable && code(&error) == Some(404) => {
-                forget(&ctx, &feed, &BTreeSet::new());
+                feed.forget(&ctx, &BTreeSet::new());
+                ctx.cluster.namespaces.wide.pauses(feed.kind);
                 return;
             }
             Err(error) => failed(&ctx, &feed, &running, &error),
@@ -338,16 +269,54 @@ where
     }
 }
 
-/// Removes the rows that a new list no longer has. Workloads of several kinds share a table: each watch answers for its
-/// own.
-fn forget<K, T: Row>(ctx: &Watches, feed: &Feed<K, T>, present: &BTreeSet<ObjectName>) {
-    let own = |name: &ObjectName| match name.name.split_once('/') {
-        Some((kind, _)) => kind == feed.kind,
-        None => true,
-    };
-    let kept = |name: &ObjectName| present.contains(name) || !own(name);
-    for change in (feed.table)(ctx).retain(feed.namespace.as_deref(), kept) {
-        (feed.notify)(ctx, &change);
+impl<K, T: Row> Feed<K, T> {
+    /// A list begins.
+    fn lists(&self, ctx: &Watches) {
+        if self.reach == Reach::Followed {
+            ctx.cluster.namespaces.wide.lists(self.kind, ctx.cluster.namespaces.followed());
+        }
+    }
+
+    /// A list is complete.
+    fn complete(&self, ctx: &Watches) {
+        match &self.reach {
+            Reach::Namespace(namespace) => (self.listed)(ctx, Some(namespace), self.kind),
+            Reach::Cluster => (self.listed)(ctx, None, self.kind),
+            Reach::Followed => {
+                ctx.cluster.namespaces.wide.listed(self.kind);
+                let covered = ctx.cluster.namespaces.wide.covered(self.kind);
+                covered.iter().for_each(|namespace| (self.listed)(ctx, Some(namespace), self.kind));
+            }
+        }
+    }
+
+    /// Whether there is to be a row of this object.
+    fn keeps(&self, ctx: &Watches, object: &K) -> bool
+    where
+        K: Resource,
+    {
+        let namespace = || object.meta().namespace.as_deref().unwrap_or_default();
+        self.reach != Reach::Followed || ctx.cluster.namespaces.is_followed(namespace())
+    }
+
+    /// Removes the rows that a new list no longer has. Workloads of several kinds share a table: each watch answers for its
+    /// own.
+    fn forget(&self, ctx: &Watches, present: &BTreeSet<ObjectName>) {
+        let own = |name: &ObjectName| match name.name.split_once('/') {
+            Some((kind, _)) => kind == self.kind,
+            None => true,
+        };
+        let (only, covered) = match &self.reach {
+            Reach::Namespace(namespace) => (Some(namespace.as_str()), None),
+            Reach::Cluster => (None, None),
+            // What came meanwhile is known from a watch of its own.
+            Reach::Followed => (None, Some(ctx.cluster.namespaces.wide.covered(self.kind))),
+        };
+        let answers = |name: &ObjectName| covered.as_ref().is_none_or(|covered| covered.contains(&name.namespace));
+        let kept = |name: &ObjectName| present.contains(name) || !own(name) || !answers(name);
+        for change in (self.table)(ctx).retain(only, kept) {
+            (self.notify)(ctx, &change);
+        }
     }
 }
 
@@ -364,16 +333,25 @@ fn code(error: &watcher::Error) -> Option<u16> {
 
 fn failed<K, T>(ctx: &Watches, feed: &Feed<K, T>, running: &Running, error: &watcher::Error) {
     let code = code(error);
-    tracing::warn!(kind = feed.kind, namespace = feed.namespace, code, "a watch failed; it is started again");
+    let namespace = match &feed.reach {
+        Reach::Namespace(namespace) => Some(namespace.as_str()),
+        Reach::Cluster | Reach::Followed => None,
+    };
+    tracing::warn!(kind = feed.kind, namespace, code, "a watch failed; it is started again");
     if code == Some(403) && !feed.vital {
         running.refused();
     }
-    match (code, &feed.namespace) {
-        (Some(403), Some(namespace)) if feed.vital => ctx.notify.refused(namespace),
+    match (code, &feed.reach) {
+        (Some(403), Reach::Namespace(namespace)) if feed.vital => ctx.notify.refused(namespace),
         // Nobody waits for it.
-        (Some(403), Some(namespace)) => (feed.listed)(ctx, Some(namespace), feed.kind),
+        (Some(403), Reach::Namespace(namespace)) => (feed.listed)(ctx, Some(namespace), feed.kind),
         // Whoever gives the operator no right to a cluster-wide kind can do without, and is told where it is needed.
-        (Some(403), None) => ctx.cluster.listings.set(feed.kind, Listing::Refused),
+        (Some(403), Reach::Cluster) => ctx.cluster.listings.set(feed.kind, Listing::Refused),
+        // It may be followed namespace by namespace.
+        (Some(403), Reach::Followed) => {
+            ctx.cluster.namespaces.wide.doubt();
+            ctx.cluster.namespaces.wake();
+        }
         (Some(_) | None, _) => {}
     }
 }

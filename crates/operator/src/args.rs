@@ -28,15 +28,6 @@ pub enum Command {
     Crds,
 }
 
-/// Which namespaces are worked on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Scope {
-    /// Those that a RoleBinding to the ClusterRole `rekey-namespace` opens, one by one.
-    Opened,
-    /// All; the operator needs cluster-wide rights on Secrets and workloads.
-    Cluster,
-}
-
 /// The form of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -60,10 +51,7 @@ pub enum LogLevel {
 #[derive(Debug, Parser)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub struct RunOptions {
-    /// Which namespaces are worked on: those opened one by one, or the whole cluster (not supported yet).
-    #[arg(long, env = "REKEY_SCOPE", value_enum, default_value = "opened")]
-    pub scope: Scope,
-    /// Work on these namespaces only (comma-separated). Default: all in scope.
+    /// Work on these namespaces only (comma-separated). Default: all that its bindings open.
     #[arg(long, env = "REKEY_NAMESPACES", value_delimiter = ',')]
     pub namespaces: Vec<String>,
     /// Allow stores by http and at every address, those of the API server and of metadata services too. For development.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, process::ExitCode, sync::Arc, time::Duration};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use rekey_controller::{Parts, Settings, metrics::Metrics, pulse::Pulse};
 use rekey_core::{
     health::Duty,
@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{
     api_server,
-    args::{RunOptions, Scope},
+    args::RunOptions,
     client::{self, Clients},
     health,
     lease::Candidate,
@@ -43,7 +43,6 @@ pub fn main(options: RunOptions) -> ExitCode {
 }
 
 async fn run(options: RunOptions) -> Result<()> {
-    refuse(&options)?;
     let metrics = Arc::new(Metrics::default());
     let pulse = Arc::new(Pulse::default());
     let _servers = health::start(options.health_addr, options.metrics_addr, &pulse, Arc::clone(&metrics))?;
@@ -61,12 +60,6 @@ async fn run(options: RunOptions) -> Result<()> {
         candidate.release().await;
     }
     result
-}
-
-/// Refuses what the command line offers and this version does not do.
-fn refuse(options: &RunOptions) -> Result<()> {
-    ensure!(options.scope == Scope::Opened, "--scope=cluster is not supported yet; open namespaces one by one");
-    Ok(())
 }
 
 /// Works until a failure. `leader` is the candidate that holds the Lease, as soon as there is one.

@@ -1,16 +1,22 @@
 //! Which namespaces are opened to the operator.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::{task::AbortHandle, time::Instant};
 
+use super::wide::Wide;
+
 /// Lists that must be complete before a namespace counts as open. A kind that this cluster does not have counts as
 /// listed when that is known.
 const PER_NAMESPACE: usize = 9;
+/// A binding has come or gone: the authorizer knows it within this time.
+const HINT: Duration = Duration::from_secs(5);
+/// Until then it is asked this often.
+const EAGER: Duration = Duration::from_millis(500);
 
 /// Whether a namespace is opened to the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,14 +36,32 @@ pub struct Namespaces {
     wake: tokio::sync::Notify,
     /// Lists of our own kinds that are complete, by scope and kind.
     own: Mutex<BTreeSet<(Option<String>, &'static str)>>,
+    /// Namespaces whose bindings have changed, and when.
+    hints: Mutex<HashMap<String, (Hint, Instant)>>,
+    /// What is watched in all namespaces at once.
+    pub wide: Wide,
+}
+
+/// What has become of a binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// It is there.
+    Bound,
+    /// It is gone.
+    Unbound,
 }
 
 struct Entry {
     access: NamespaceAccess,
+    /// When it was opened or closed.
+    since: Instant,
     checked: Instant,
+    /// Whether the answer may be another one by now.
+    doubted: bool,
     /// Kinds whose first list is complete.
     listed: BTreeSet<&'static str>,
-    tasks: Vec<AbortHandle>,
+    /// Its own watches, by kind.
+    watches: BTreeMap<&'static str, AbortHandle>,
 }
 
 impl Namespaces {
@@ -57,34 +81,110 @@ impl Namespaces {
         self.wake.notified().await;
     }
 
-    /// Whether to ask whether `namespace` is opened: nobody has, or it was closed `recheck` ago.
+    /// Whether to ask whether `namespace` is opened: nobody has, it was closed `recheck` ago, or there is reason to think that
+    /// this has changed.
     #[must_use]
     pub fn is_due(&self, namespace: &str, recheck: Duration) -> bool {
+        let hint = self.hint(namespace);
         let state = self.state();
-        state
-            .get(namespace)
-            .is_none_or(|entry| entry.access == NamespaceAccess::Closed && entry.checked.elapsed() >= recheck)
+        let Some(entry) = state.get(namespace) else { return true };
+        let expected = match entry.access {
+            NamespaceAccess::Closed => Hint::Bound,
+            NamespaceAccess::Pending | NamespaceAccess::Open => Hint::Unbound,
+        };
+        let asked = entry.checked.elapsed();
+        let old = entry.access == NamespaceAccess::Closed && asked >= recheck;
+        old || entry.doubted || (hint == Some(expected) && asked >= EAGER)
     }
 
-    /// The API server has said now whether it is opened.
-    pub fn asked(&self, namespace: &str, access: NamespaceAccess) {
-        let entry = Entry { access, checked: Instant::now(), listed: BTreeSet::new(), tasks: Vec::new() };
-        self.state().insert(namespace.to_owned(), entry);
+    /// A binding has come or gone.
+    pub fn hinted(&self, namespace: &str, hint: Hint) {
+        self.hints().insert(namespace.to_owned(), (hint, Instant::now()));
+        self.wake();
     }
 
-    /// These watches are its own, and end with it.
-    pub fn follow(&self, namespace: &str, tasks: Vec<AbortHandle>) {
-        if let Some(entry) = self.state().get_mut(namespace) {
-            entry.tasks = tasks;
+    fn hint(&self, namespace: &str) -> Option<Hint> {
+        let mut hints = self.hints();
+        hints.retain(|_, (_, at)| at.elapsed() < HINT);
+        hints.get(namespace).map(|(hint, _)| *hint)
+    }
+
+    /// When to look again: after `round`, or sooner while bindings change.
+    #[must_use]
+    pub fn pause(&self, round: Duration) -> Duration {
+        if self.hints().is_empty() { round } else { EAGER }
+    }
+
+    /// The API server has said now whether it is opened. Returns what was known before.
+    pub fn answered(&self, namespace: &str, allowed: bool) -> NamespaceAccess {
+        let mut state = self.state();
+        let before = state.get(namespace).map_or(NamespaceAccess::Pending, |entry| entry.access);
+        match state.get_mut(namespace) {
+            Some(entry) if allowed == (entry.access != NamespaceAccess::Closed) => {
+                (entry.checked, entry.doubted) = (Instant::now(), false);
+            }
+            Some(_) | None => {
+                let access = if allowed { NamespaceAccess::Pending } else { NamespaceAccess::Closed };
+                if let Some(old) = state.insert(namespace.to_owned(), Entry::new(access)) {
+                    old.end();
+                    self.wide.forget(namespace);
+                }
+            }
         }
+        before
+    }
+
+    /// Namespaces that are not closed.
+    #[must_use]
+    pub fn followed(&self) -> BTreeSet<String> {
+        let state = self.state();
+        let followed = state.iter().filter(|(_, entry)| entry.access != NamespaceAccess::Closed);
+        followed.map(|(namespace, _)| namespace.clone()).collect()
+    }
+
+    /// Whether it is one of them.
+    #[must_use]
+    pub fn is_followed(&self, namespace: &str) -> bool {
+        self.state().get(namespace).is_some_and(|entry| entry.access != NamespaceAccess::Closed)
+    }
+
+    /// Whether it has a watch of its own for the kind.
+    #[must_use]
+    pub fn has_watch(&self, namespace: &str, kind: &str) -> bool {
+        self.state().get(namespace).is_some_and(|entry| entry.watches.contains_key(kind))
+    }
+
+    /// This watch is its own, and ends with it.
+    pub fn follow(&self, namespace: &str, kind: &'static str, task: AbortHandle) {
+        match self.state().get_mut(namespace) {
+            Some(entry) => drop(entry.watches.insert(kind, task)),
+            None => task.abort(),
+        }
+    }
+
+    /// Ends its own watch of the kind, if it has been open for so long.
+    pub fn unfollow(&self, namespace: &str, kind: &str, since: Duration) {
+        if let Some(entry) = self.state().get_mut(namespace)
+            && entry.access == NamespaceAccess::Open
+            && entry.since.elapsed() >= since
+            && let Some(task) = entry.watches.remove(kind)
+        {
+            task.abort();
+        }
+    }
+
+    /// A right that counts for all namespaces has gone: each is asked about again.
+    pub fn doubt(&self) {
+        self.state().values_mut().for_each(|entry| entry.doubted = true);
     }
 
     /// Forgets all but these, and returns which.
     pub fn retire(&self, wanted: &BTreeSet<String>) -> Vec<String> {
         let mut state = self.state();
         let gone: Vec<String> = state.keys().filter(|name| !wanted.contains(*name)).cloned().collect();
-        for entry in gone.iter().filter_map(|name| state.remove(name)) {
-            entry.tasks.into_iter().for_each(|task| task.abort());
+        for name in &gone {
+            self.wide.forget(name);
+            state.remove(name).into_iter().for_each(Entry::end);
         }
         gone
     }
@@ -98,7 +198,7 @@ impl Namespaces {
         entry.listed.insert(kind); // a watch may fail and list again before the others have listed once
         let complete = entry.listed.len() == PER_NAMESPACE && entry.access == NamespaceAccess::Pending;
         if complete {
-            entry.access = NamespaceAccess::Open;
+            (entry.access, entry.since) = (NamespaceAccess::Open, Instant::now());
         }
         complete
     }
@@ -122,20 +222,36 @@ impl Namespaces {
     /// A right there was refused: it is not opened any more, and its watches end.
     pub fn close(&self, namespace: &str) {
         if let Some(entry) = self.state().get_mut(namespace) {
-            entry.access = NamespaceAccess::Closed;
-            entry.tasks.drain(..).for_each(|task| task.abort());
+            std::mem::replace(entry, Entry::new(NamespaceAccess::Closed)).end();
         }
+        self.wide.forget(namespace);
+        self.wide.doubt();
         self.wake();
     }
 
     /// Takes it as opened.
     #[cfg(test)]
     pub fn set_open(&self, namespace: &str) {
-        self.asked(namespace, NamespaceAccess::Open);
+        self.state().insert(namespace.to_owned(), Entry::new(NamespaceAccess::Open));
+    }
+
+    fn hints(&self) -> MutexGuard<'_, HashMap<String, (Hint, Instant)>> {
+        self.hints.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    fn new(access: NamespaceAccess) -> Self {
+        let now = Instant::now();
+        Self { access, since: now, checked: now, doubted: false, listed: BTreeSet::new(), watches: BTreeMap::new() }
+    }
+
+    fn end(self) {
+        self.watches.into_values().for_each(|task| task.abort());
     }
 }
 
@@ -148,7 +264,7 @@ mod tests {
     #[test]
     fn a_namespace_is_open_when_every_kind_of_consumer_is_known() {
         let namespaces = Namespaces::default();
-        namespaces.asked("shop", NamespaceAccess::Pending);
+        namespaces.answered("shop", true);
         let usual = [Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::CronJob, Kind::Ingress];
         for kind in usual.into_iter().chain([Kind::ServiceAccount, Kind::Gateway]) {
             assert!(!namespaces.listed("shop", kind.as_str()));
@@ -158,5 +274,39 @@ mod tests {
         assert!(namespaces.listed("shop", Kind::Rollout.as_str()));
         assert_eq!(namespaces.access("shop"), NamespaceAccess::Open);
         assert!(!namespaces.listed("shop", Kind::Rollout.as_str()), "it is told once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_namespace_is_asked_about_when_its_binding_changes_and_else_after_a_while() {
+        let (namespaces, recheck) = (Namespaces::default(), Duration::from_secs(30));
+        let is_due = || namespaces.is_due("shop", recheck);
+        assert!(is_due(), "nobody has asked");
+        namespaces.answered("shop", false);
+        assert!(!is_due());
+        namespaces.hinted("shop", Hint::Unbound);
+        tokio::time::advance(EAGER).await;
+        assert!(!is_due(), "it is closed already");
+        namespaces.hinted("shop", Hint::Bound);
+        assert!(is_due());
+        namespaces.answered("shop", false);
+        assert!(!is_due());
+        tokio::time::advance(EAGER).await;
+        assert!(is_due(), "the authorizer may know of it later");
+        namespaces.answered("shop", false);
+        tokio::time::advance(HINT).await;
+        assert!(!is_due(), "it was another binding");
+        tokio::time::advance(recheck).await;
+        assert!(is_due());
+        namespaces.answered("shop", true);
+        tokio::time::advance(recheck).await;
+        assert!(!is_due(), "an open one is not asked about");
+        namespaces.hinted("shop", Hint::Unbound);
+        assert!(is_due());
+        namespaces.answered("shop", true);
+        assert!(!is_due());
+        namespaces.doubt();
+        assert!(is_due());
+        assert_eq!(namespaces.answered("shop", false), NamespaceAccess::Pending);
+        assert!(!namespaces.is_followed("shop") && namespaces.followed().is_empty());
     }
 }

@@ -26,6 +26,8 @@ pub struct Events<'a, K> {
     page: Page,
     stream: BoxStream<'static, Result<Event<K>, Error>>,
     mode: Mode,
+    /// The only name that is asked for.
+    name: Option<&'static str>,
     /// Held until the first objects are known.
     turn: Option<SemaphorePermit<'a>>,
 }
@@ -41,14 +43,14 @@ impl<'a, K> Events<'a, K>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    /// Waits for its turn.
-    pub async fn of(api: Api<K>, pages: &'a Pages, page: Page) -> Self {
+    /// Waits for its turn. `name`: objects of this name only.
+    pub async fn of(api: Api<K>, pages: &'a Pages, page: Page, name: Option<&'static str>) -> Self {
         let mode = if pages.are_needed() { Mode::InPages } else { Mode::Singly };
         let turn = match mode {
             Mode::Singly => pages.turn(SINGLY).await,
             Mode::InPages => None,
         };
-        Self { stream: stream(&api, mode, page), api, pages, page, mode, turn }
+        Self { stream: stream(&api, mode, page, name), api, pages, page, mode, name, turn }
     }
 
     /// The next one. A watch that fails is started again, later and later.
@@ -60,7 +62,7 @@ where
                     self.pages.need();
                     self.turn = None; // those who hold one while they wait for a larger one keep each other waiting
                     self.mode = Mode::InPages;
-                    self.stream = stream(&self.api, self.mode, self.page);
+                    self.stream = stream(&self.api, self.mode, self.page, self.name);
                     continue;
                 }
                 // The list starts when the stream is asked for more.
@@ -73,11 +75,12 @@ where
     }
 }
 
-fn stream<K>(api: &Api<K>, mode: Mode, page: Page) -> BoxStream<'static, Result<Event<K>, Error>>
+fn stream<K>(api: &Api<K>, mode: Mode, page: Page, name: Option<&str>) -> BoxStream<'static, Result<Event<K>, Error>>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    let config = Config::default().timeout(WATCH);
+    let mut config = Config::default().timeout(WATCH);
+    config.field_selector = name.map(|name| format!("metadata.name={name}"));
     let config = match mode {
         Mode::Singly => config.streaming_lists(),
         Mode::InPages => config.page_size(page.objects),
@@ -149,7 +152,7 @@ mod tests {
 
     /// The first events, up to the one after the first objects.
     async fn first(api: Api<ConfigMap>, pages: &Pages) -> Vec<String> {
-        let mut events = Events::of(api, pages, WHOLE).await;
+        let mut events = Events::of(api, pages, WHOLE, None).await;
         let mut seen = Vec::new();
         while seen.len() < 4 {
             seen.push(match events.next().await.unwrap() {

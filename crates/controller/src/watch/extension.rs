@@ -11,8 +11,14 @@ use kube::{
 use rekey_core::workload::Kind;
 use tokio::task::AbortHandle;
 
-use super::{Feed, Presence, Watches, consumers, listed, run};
-use crate::cluster::{ObjectName, WorkloadRow};
+use super::{
+    Feed, Presence,
+    opened::{consumers, listed},
+    run,
+};
+use crate::{
+    cluster::{ObjectName, WorkloadRow},
+};
 
 /// A kind that not every cluster has is waited for so long: whatever does not answer belongs to somebody's extension.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -25,17 +31,21 @@ const UNANSWERED: Duration = Duration::from_secs(30);
 /// nothing.
 const REMOVED: Duration = Duration::from_mins(5);
 
-/// Follows a kind that not every cluster has. The namespace waits for its first list, but not for ever.
+/// Follows a kind that not every cluster has, in one namespace or in all. They wait for its first list, but not for ever.
 pub fn follow(
     ctx: &Arc<Watches>,
-    namespace: &str,
+    namespace: Option<&str>,
     kind: Kind,
     row: fn(DynamicObject) -> (ObjectName, WorkloadRow),
 ) -> AbortHandle {
-    let (ctx, namespace) = (Arc::clone(ctx), namespace.to_owned());
+    let (ctx, namespace) = (Arc::clone(ctx), namespace.map(str::to_owned));
     let task = async move {
         let followed = follow_if_known(Arc::clone(&ctx), namespace.clone(), kind, row);
-        let known = || listed(&ctx, Some(&namespace), kind.as_str());
+        let known = || {
+            let all = || ctx.cluster.namespaces.wide.covered(kind.as_str());
+            let waiting = namespace.clone().map_or_else(all, |namespace| [namespace].into());
+            waiting.iter().for_each(|namespace| listed(&ctx, Some(namespace), kind.as_str()));
+        };
         no_longer_than(PATIENCE, followed, known).await;
     };
     tokio::spawn(task).abort_handle()
@@ -55,7 +65,7 @@ async fn no_longer_than(patience: Duration, task: impl Future<Output = ()>, go_o
 /// the kind was there and is removed.
 async fn follow_if_known(
     ctx: Arc<Watches>,
-    namespace: String,
+    namespace: Option<String>,
     kind: Kind,
     row: fn(DynamicObject) -> (ObjectName, WorkloadRow),
 ) {
@@ -63,9 +73,13 @@ async fn follow_if_known(
     let asked = GroupVersionKind::gvk(group, version, kind.as_str());
     let find = || resource(&ctx, &asked);
     let watch = |resource: ApiResource| {
-        let api: Api<DynamicObject> = Api::namespaced_with(ctx.watch_client.clone(), &namespace, &resource);
+        let client = ctx.watch_client.clone();
+        let api: Api<DynamicObject> = match &namespace {
+            Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+            None => Api::all_with(client, &resource),
+        };
         // Without a right to it its objects are not shown.
-        let feed = Feed { vital: false, presence: Presence::Removable, ..consumers(&namespace, kind, row) };
+        let feed = Feed { vital: false, presence: Presence::Removable, ..consumers(namespace.as_deref(), kind, row) };
         let ctx = Arc::clone(&ctx);
         async move {
             run(Arc::clone(&ctx), api, feed).await;

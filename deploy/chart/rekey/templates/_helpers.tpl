@@ -44,6 +44,21 @@ roleRef:
 {{ include "rekey.subjects" .root }}
 {{- end }}
 
+{{/* The ClusterRoleBinding of the operator to the ClusterRole of the same name: dict "root" $ "name" "". */}}
+{{- define "rekey.clusterRoleBinding" -}}
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata:
+  name: {{ .name }}
+  labels:
+    {{- include "rekey.labels" .root | nindent 4 }}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: ClusterRole
+  name: {{ .name }}
+{{ include "rekey.subjects" .root }}
+{{- end }}
+
 {{/* The flags of `rekey run`. */}}
 {{- define "rekey.args" -}}
 - run

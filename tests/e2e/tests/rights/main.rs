@@ -1,5 +1,6 @@
 //! The shipped manifests: what they let the operator do is what it does, and an API server takes them.
 
+mod bindings;
 mod manifests;
 mod owner;
 mod walk;
@@ -15,6 +16,8 @@ fn main() -> Result<ExitCode> {
         true,
         tests![
             walk::every_right_is_used_and_every_request_is_granted,
+            bindings::a_namespace_is_served_as_soon_as_its_binding_says,
+            bindings::bound_everywhere_one_watch_a_kind_serves_all_namespaces,
             owner::a_namespaces_admin_opens_it_and_works_there,
             manifests::the_shipped_pod_keeps_the_restricted_standard,
         ],
