@@ -86,7 +86,9 @@ async fn round(ctx: &Arc<Watches>, wanted: &BTreeSet<String>) {
         followed.everywhere(ctx);
     }
     for namespace in ctx.cluster.namespaces.followed() {
-        FOLLOWED.iter().for_each(|followed| follow(ctx, followed, &namespace));
+        for followed in &FOLLOWED {
+            follow(ctx, followed, &namespace);
+        }
     }
 }
 

@@ -284,8 +284,9 @@ impl<K, T: Row> Feed<K, T> {
             Reach::Cluster => (self.listed)(ctx, None, self.kind),
             Reach::Followed => {
                 ctx.cluster.namespaces.wide.listed(self.kind);
-                let covered = ctx.cluster.namespaces.wide.covered(self.kind);
-                covered.iter().for_each(|namespace| (self.listed)(ctx, Some(namespace), self.kind));
+                for namespace in ctx.cluster.namespaces.wide.covered(self.kind) {
+                    (self.listed)(ctx, Some(&namespace), self.kind);
+                }
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::{cluster::Hint, pages};
 
 /// The role allows the watch for this name alone.
 const NAME: &str = "rekey";
-/// An operator without that right does without; it may get it with the next version of its ClusterRole.
+/// An operator without that right does without; it may get it with the next version of its role.
 const REFUSED: Duration = Duration::from_mins(10);
 
 /// Follows them. Ends never.

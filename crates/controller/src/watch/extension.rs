@@ -44,7 +44,9 @@ pub fn follow(
         let known = || {
             let all = || ctx.cluster.namespaces.wide.covered(kind.as_str());
             let waiting = namespace.clone().map_or_else(all, |namespace| [namespace].into());
-            waiting.iter().for_each(|namespace| listed(&ctx, Some(namespace), kind.as_str()));
+            for namespace in waiting {
+                listed(&ctx, Some(&namespace), kind.as_str());
+            }
         };
         no_longer_than(PATIENCE, followed, known).await;
     };
