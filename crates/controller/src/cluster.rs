@@ -3,6 +3,7 @@
 
 pub mod listings;
 
+mod extensions;
 mod identity;
 mod index;
 mod kind;

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{task::AbortHandle, time::Instant};
 
-use super::wide::Wide;
+use super::{extensions::Extensions, wide::Wide};
 
 /// Lists that must be complete before a namespace counts as open. A kind that this cluster does not have counts as
 /// listed when that is known.
@@ -40,6 +40,8 @@ pub struct Namespaces {
     hints: Mutex<HashMap<String, (Hint, Instant)>>,
     /// What is watched in all namespaces at once.
     pub wide: Wide,
+    /// Which kinds there are that not every cluster has.
+    pub extensions: Extensions,
 }
 
 /// What has become of a binding.

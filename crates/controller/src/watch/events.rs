@@ -66,7 +66,11 @@ where
                     continue;
                 }
                 // The list starts when the stream is asked for more.
-                Ok(Event::Init) if self.mode == Mode::InPages => self.turn = self.pages.turn(self.page).await,
+                Ok(Event::Init) if self.mode == Mode::InPages => {
+                    drop(event); // else each watch has room for an object all its life
+                    self.turn = self.pages.turn(self.page).await;
+                    return Ok(Event::Init);
+                }
                 Ok(Event::InitDone) | Err(_) => self.turn = None,
                 Ok(Event::Init | Event::InitApply(_) | Event::Apply(_) | Event::Delete(_)) => {}
             }

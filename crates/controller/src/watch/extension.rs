@@ -73,7 +73,7 @@ async fn follow_if_known(
 ) {
     let (group, version) = kind.api_version().split_once('/').unwrap_or_default();
     let asked = GroupVersionKind::gvk(group, version, kind.as_str());
-    let find = || resource(&ctx, &asked);
+    let find = || ctx.namespaces.extensions.find(kind.as_str(), resource(&ctx, &asked));
     let watch = |resource: ApiResource| {
         let client = ctx.watch_client.clone();
         let api: Api<DynamicObject> = match &namespace {
