@@ -12,7 +12,7 @@ use kube::{
     Api, ResourceExt as _,
     api::{ListParams, Patch, PatchParams, PostParams},
 };
-use rekey_api::{SecretPolicy, names};
+use rekey_api::{RemoteStore, SecretPolicy, names};
 use serde_json::{Value, json};
 
 use super::{
@@ -88,6 +88,24 @@ impl Bodies {
         })
         .await?;
         Ok(began.elapsed())
+    }
+
+    /// Writes the status of the space's store, which is nobody's.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn store(&self, ground: &Ground, space: &Space) -> Result<()> {
+        let stores: Api<RemoteStore> = Api::namespaced(ground.bare.clone(), &space.name);
+        let conditions = &self.status["conditions"];
+        let body = json!({
+            "apiVersion": "rekey.dev/v1alpha1",
+            "kind": "RemoteStore",
+            "metadata": {"name": "vault"},
+            "status": {"conditions": conditions},
+        });
+        let params = PatchParams::apply(names::MANAGER_STATUS).force();
+        stores.patch_status("vault", &params, &Patch::Apply(&body)).await?;
+        Ok(())
     }
 
     /// For each of the Deployments `p<number>`: lists its pods, marks its pod template, and tells of it in the policy's

@@ -77,7 +77,7 @@ impl Ground {
         Ok(Self { bao, plane, client, bare, audit, program, raised: AtomicBool::new(true) })
     }
 
-    /// Starts the operator, with its defaults, for these namespaces.
+    /// Starts the operator, with its defaults, for these namespaces; for all that its bindings open if there are none.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -85,7 +85,7 @@ impl Ground {
         let named: Vec<&str> = spaces.iter().map(|space| space.name.as_str()).collect();
         let options = Options {
             kubeconfig: self.plane.kubeconfig_for("operator", OPERATOR, &GROUPS)?,
-            arguments: vec![format!("--namespaces={}", named.join(","))],
+            arguments: if named.is_empty() { Vec::new() } else { vec![format!("--namespaces={}", named.join(","))] },
         };
         Operator::start_shipped(&self.program, name, self.plane.directory(), &options)
     }
@@ -95,9 +95,18 @@ impl Ground {
     /// # Errors
     /// When an object is refused.
     pub async fn space(&self, prefix: &str) -> Result<Space> {
-        let space = Space { name: self.plane.namespace(prefix).await?, client: self.client.clone() };
+        let space = self.closed(prefix).await?;
         let [whole, ..] = shipped::NAMESPACE_ROLES;
         space.apply(shipped::binding(&space.name, whole)).await?;
+        Ok(space)
+    }
+
+    /// The same, not opened.
+    ///
+    /// # Errors
+    /// When an object is refused.
+    pub async fn closed(&self, prefix: &str) -> Result<Space> {
+        let space = Space { name: self.plane.namespace(prefix).await?, client: self.client.clone() };
         let token = json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "vault-token"},
             "stringData": {"token": self.bao.token()},
@@ -121,6 +130,14 @@ impl Ground {
             spec["limits"] = json!({"requestsPerSecond": 10_000, "burst": 20_000});
         }
         json!({"apiVersion": "rekey.dev/v1alpha1", "kind": "RemoteStore", "metadata": {"name": "vault"}, "spec": spec})
+    }
+
+    /// Applies an object that is in no namespace.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn apply(&self, object: Value) -> Result<DynamicObject> {
+        shipped::apply(&self.client, MANAGER, object).await
     }
 
     /// Gives the keys `<space>/<number>` below `count` a value.

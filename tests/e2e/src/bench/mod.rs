@@ -3,6 +3,7 @@
 
 mod bare;
 mod crowd;
+mod fleet;
 mod ground;
 mod report;
 mod restarts;
@@ -63,6 +64,9 @@ async fn measure(ground: &Ground, settings: &Settings, report: &mut Report) -> R
         }
         operator.stop()?;
         others = vec![stage.many, stage.crowd];
+    }
+    if settings.wants("namespaces") {
+        fleet::measure(ground, settings, report, &bodies).await?;
     }
     if settings.wants("same") {
         sync::same(ground, settings, report).await?;

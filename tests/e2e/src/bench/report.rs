@@ -134,7 +134,7 @@ impl Report {
             "machine": machine,
             "settings": {
                 "policies": settings.policies, "unmanagedSecrets": settings.unmanaged,
-                "restarts": settings.restarts, "refreshIntervalSeconds": settings.interval,
+                "restarts": settings.restarts, "namespaces": settings.namespaces, "refreshIntervalSeconds": settings.interval,
             },
             "notes": self.notes,
             "rows": rows,

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 
 /// What can be left out.
-const PARTS: [&str; 4] = ["sync", "same", "memory", "restarts"];
+const PARTS: [&str; 5] = ["sync", "same", "memory", "restarts", "namespaces"];
 
 /// See the [module documentation](self).
 #[derive(Clone, Debug)]
@@ -16,6 +16,8 @@ pub struct Settings {
     pub unmanaged: usize,
     /// Secrets that change at once, each with a Deployment.
     pub restarts: usize,
+    /// Namespaces with a few policies each.
+    pub namespaces: usize,
     /// `refreshInterval` of the policies, in seconds.
     pub interval: u64,
     /// The operator's binary; `None`: it is built from this checkout, for release.
@@ -31,8 +33,15 @@ impl Settings {
     /// When one is not known.
     pub fn read(arguments: impl Iterator<Item = String>) -> Result<Self> {
         let parts = PARTS.map(str::to_owned).into();
-        let mut settings =
-            Self { policies: 1000, unmanaged: 20_000, restarts: 300, interval: 60, operator: None, parts };
+        let mut settings = Self {
+            policies: 1000,
+            unmanaged: 20_000,
+            restarts: 300,
+            namespaces: 200,
+            interval: 60,
+            operator: None,
+            parts,
+        };
         for argument in arguments {
             let (name, value) = argument.split_once('=').unwrap_or((&argument, ""));
             let number = || value.parse().with_context(|| format!("{name} wants a number, as in {name}=100"));
@@ -40,6 +49,7 @@ impl Settings {
                 "--policies" => settings.policies = number()?,
                 "--unmanaged" => settings.unmanaged = number()?,
                 "--restarts" => settings.restarts = number()?,
+                "--namespaces" => settings.namespaces = number()?,
                 "--interval" => settings.interval = u64::try_from(number()?)?,
                 // Ten times as many policies: what 1,000 cannot show is what grows faster than their number.
                 "--prove" => settings.policies = 10_000,
@@ -49,8 +59,8 @@ impl Settings {
                 }
                 "--only" => settings.parts = value.split(',').map(str::to_owned).collect(),
                 _ => bail!(
-                    "{argument} is not known: use --policies=N, --unmanaged=N, --restarts=N, --interval=SECONDS, \
-                     --operator=BINARY, --only={} or --prove",
+                    "{argument} is not known: use --policies=N, --unmanaged=N, --restarts=N, --namespaces=N, \
+                     --interval=SECONDS, --operator=BINARY, --only={} or --prove",
                     PARTS.join(",")
                 ),
             }
@@ -59,7 +69,10 @@ impl Settings {
             ensure!(PARTS.contains(&part.as_str()), "--only={part} is not known: {}", PARTS.join(", "));
         }
         ensure!(settings.interval >= 10, "--interval must be at least 10, as for any policy");
-        ensure!(settings.policies > 0 && settings.restarts > 0, "nothing is measured with none");
+        ensure!(
+            settings.policies > 0 && settings.restarts > 0 && settings.namespaces > 0,
+            "nothing is measured with none"
+        );
         Ok(settings)
     }
 

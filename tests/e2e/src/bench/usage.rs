@@ -1,11 +1,14 @@
 //! What a process has used, from `/proc`.
 
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
 use anyhow::{Context as _, Result};
 
 /// Ticks of `/proc/<pid>/stat` in a second: fixed in the kernel's interface.
 const TICKS: f64 = 100.0;
+
+/// The state of a connection in `/proc/net/tcp`.
+const ESTABLISHED: &str = "01";
 
 /// Seconds of processor time that a process has used since its start, in user and kernel mode.
 ///
@@ -41,6 +44,28 @@ pub fn memory(process: u32) -> Result<Memory> {
         Ok(kib / 1024.0)
     };
     Ok(Memory { now: field("VmRSS:")?, peak: field("VmHWM:")? })
+}
+
+/// Connections of a process to a server on this machine, by the server's `https://address:port`.
+///
+/// # Errors
+/// When the process is gone.
+pub fn connections(process: u32, server: &str) -> Result<u64> {
+    let port: u16 = server.trim_end_matches('/').rsplit(':').next().context("no port")?.parse()?;
+    let of_process: BTreeSet<String> = fs::read_dir(format!("/proc/{process}/fd"))?
+        .filter_map(|entry| Some(fs::read_link(entry.ok()?.path()).ok()?.to_string_lossy().into_owned()))
+        .collect();
+    let mut count = 0;
+    for table in ["tcp", "tcp6"] {
+        let text = fs::read_to_string(format!("/proc/{process}/net/{table}"))?;
+        for line in text.lines().skip(1) {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let [_, _, remote, state, _, _, _, _, _, inode, ..] = fields[..] else { continue };
+            let to_server = remote.ends_with(&format!(":{port:04X}")) && state == ESTABLISHED;
+            count += u64::from(to_server && of_process.contains(&format!("socket:[{inode}]")));
+        }
+    }
+    Ok(count)
 }
 
 /// Cores and memory of this machine.
