@@ -18,7 +18,8 @@ use anyhow::Result;
 use rekey_e2e::{suite, tests};
 
 fn main() -> Result<ExitCode> {
-    suite::main(
+    suite::main_at_once(
+        6, // they mostly wait
         false,
         tests![
             malformed::an_object_that_cannot_be_read_is_told_and_stops_nobody,

@@ -16,7 +16,8 @@ use anyhow::Result;
 use rekey_e2e::{suite, tests};
 
 fn main() -> Result<ExitCode> {
-    suite::main(
+    suite::main_at_once(
+        6, // they mostly wait
         true,
         tests![
             request::a_request_rotates_once_on_openbao,

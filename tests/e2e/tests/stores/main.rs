@@ -15,7 +15,8 @@ use anyhow::Result;
 use rekey_e2e::{suite, tests};
 
 fn main() -> Result<ExitCode> {
-    suite::main(
+    suite::main_at_once(
+        4, // they mostly wait, and some measure how long
         false,
         tests![
             slow::a_hanging_store_does_not_slow_the_policies_of_others,

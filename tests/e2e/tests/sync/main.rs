@@ -28,12 +28,18 @@ use rekey_e2e::{
 };
 
 fn main() -> Result<ExitCode> {
-    suite::main(false, [operation(), contents(), secrets()].into_iter().flatten().collect())
+    suite::main_at_once(
+        6, // they mostly wait
+        false,
+        [operation(), contents(), secrets()].into_iter().flatten().collect(),
+    )
 }
 
 /// How the operator goes about it.
 fn operation() -> Vec<Test> {
     tests![
+        // It takes as long as all the others, so it starts first.
+        cost::a_key_pair_is_read_when_it_changes_and_not_while_nothing_does,
         namespaces::a_namespace_opened_later_works_without_a_restart,
         lists::first_objects_come_one_by_one,
         lists::an_api_server_that_cannot_stream_lists_is_asked_for_pages,
@@ -63,7 +69,6 @@ fn operation() -> Vec<Test> {
         cost::a_first_sync_costs_three_requests,
         cost::a_change_costs_two_writes_and_an_event,
         cost::a_restarted_operator_writes_nothing,
-        cost::a_key_pair_is_read_when_it_changes_and_not_while_nothing_does,
         statuses::a_status_that_others_wrote_into_is_put_right,
         leading::health_and_metrics_answer_without_names,
         leading::json_logs_name_kind_object_and_reason,
