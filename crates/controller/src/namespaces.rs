@@ -63,7 +63,8 @@ fn retire(ctx: &Watches, wanted: &BTreeSet<String>) {
 
 /// Asks about the namespaces that are to be asked about, and follows those that are opened.
 async fn round(ctx: &Arc<Watches>, wanted: &BTreeSet<String>) {
-    let due: Vec<&String> = wanted.iter().filter(|namespace| ctx.cluster.namespaces.is_due(namespace, RECHECK)).collect();
+    let due: Vec<&String> =
+        wanted.iter().filter(|namespace| ctx.cluster.namespaces.is_due(namespace, RECHECK)).collect();
     // Nothing is asked while all that is wanted is open.
     let asks = ctx.cluster.namespaces.wide.age().is_none_or(|age| age >= RECHECK && !due.is_empty());
     let mut wide = Vec::new();
@@ -73,7 +74,8 @@ async fn round(ctx: &Arc<Watches>, wanted: &BTreeSet<String>) {
             Err(error) => tracing::warn!(%error, "the rights in all namespaces could not be asked about"),
         }
     }
-    let all = ctx.cluster.namespaces.wide.has(SECRETS.kind) || wide.iter().any(|followed| followed.kind == SECRETS.kind);
+    let all =
+        ctx.cluster.namespaces.wide.has(SECRETS.kind) || wide.iter().any(|followed| followed.kind == SECRETS.kind);
     let ask = async |namespace: &String| {
         let answer = if all { Ok(true) } else { allowed(ctx, &SECRETS, Some(namespace)).await };
         match answer {

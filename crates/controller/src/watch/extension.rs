@@ -12,13 +12,11 @@ use rekey_core::workload::Kind;
 use tokio::task::AbortHandle;
 
 use super::{
-    Feed, Presence,
+    Feed, Presence, Watches,
     opened::{consumers, listed},
     run,
 };
-use crate::{
-    cluster::{ObjectName, WorkloadRow},
-};
+use crate::cluster::{ObjectName, WorkloadRow};
 
 /// A kind that not every cluster has is waited for so long: whatever does not answer belongs to somebody's extension.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -73,7 +71,7 @@ async fn follow_if_known(
 ) {
     let (group, version) = kind.api_version().split_once('/').unwrap_or_default();
     let asked = GroupVersionKind::gvk(group, version, kind.as_str());
-    let find = || ctx.namespaces.extensions.find(kind.as_str(), resource(&ctx, &asked));
+    let find = || ctx.cluster.namespaces.extensions.find(kind.as_str(), resource(&ctx, &asked));
     let watch = |resource: ApiResource| {
         let client = ctx.watch_client.clone();
         let api: Api<DynamicObject> = match &namespace {
