@@ -6,6 +6,7 @@ mod forged;
 mod forged_status;
 mod kept;
 mod request;
+mod ssh;
 mod stage;
 mod timing;
 mod waits;
@@ -54,6 +55,7 @@ fn main() -> Result<ExitCode> {
             foreign::an_old_value_put_back_while_publishing_supersedes,
             foreign::a_foreign_value_while_publishing_supersedes,
             foreign::an_undisturbed_rotation_reads_the_store_seldom,
+            ssh::a_key_is_used_once_the_server_takes_it_and_the_old_one_ends,
             kept::a_consumer_that_is_never_restarted_keeps_a_rotation_open,
         ],
     )
