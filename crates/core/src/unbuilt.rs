@@ -172,7 +172,6 @@ mod tests {
             rotator("postgres", sql.clone()),
             rotator("mysql", sql),
             rotator("redis", json!({"host": "h", "adminSecretRef": secret, "user": "u"})),
-            rotator("sshKeyPair", json!({})),
             rotator("certificate", json!({"issuer": {"ca": {"secretRef": secret}}, "duration": "24h"})),
             rotator("awsAccessKey", json!({"storeRef": secret, "userName": "u", "properties": keys})),
             rotator("awsRotation", json!({"mode": "Request"})),

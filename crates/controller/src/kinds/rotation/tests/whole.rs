@@ -1,4 +1,5 @@
-//! A rotation from its request to its end, with the policy that publishes the new value.
+//! A rotation from its request to its end, with the policy that publishes the new value. Values are made on a thread, so the time of the
+//! runtime is not paused: it would go on while the thread works.
 
 use super::*;
 use crate::kinds::policy::Policies;
@@ -58,7 +59,7 @@ impl Pair {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_rotation_is_taken_to_its_end() {
     let pair = Pair::new().await;
     let (stored, published) = (pair.stored(), pair.published());
@@ -75,7 +76,7 @@ async fn a_rotation_is_taken_to_its_end() {
     assert_eq!(pair.world.ground.server.writes(), writes, "and rests");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_store_that_refuses_the_write_keeps_the_old_value_everywhere() {
     let pair = Pair::new().await;
     let (stored, published) = (pair.stored(), pair.published());
