@@ -1,5 +1,6 @@
 //! What a `RotationSchedule` asks for, parsed once at the door, and the decisions about it.
 
+mod begin;
 mod due;
 mod events;
 mod overlap;
@@ -14,6 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rekey_api::{RotationSchedule, RotationScheduleSpec, SecretPolicy, names, reference::StoreRef, rotation::Approval};
 
 pub use crate::rotation_proof::{Values, target};
+pub use begin::{Readiness, readiness, refusal};
 pub use due::{Due, due};
 pub use events::notices;
 pub use pending::{

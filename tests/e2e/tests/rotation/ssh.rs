@@ -59,7 +59,11 @@ pub async fn a_key_is_used_once_the_server_takes_it_and_the_old_one_ends(world: 
     ensure!(steps == wanted, "{steps:?}");
     let (second, _) = stage.stored().await?;
     ensure!(second[PRIVATE] != first[PRIVATE] && second[PUBLIC] != first[PUBLIC]);
-    ensure!(text(&second, AUTHORIZED).trim_end() == text(&second, PUBLIC), "one key is left: {}", text(&second, AUTHORIZED));
+    ensure!(
+        text(&second, AUTHORIZED).trim_end() == text(&second, PUBLIC),
+        "one key is left: {}",
+        text(&second, AUTHORIZED)
+    );
     ensure!(stage.scene.held("web", "PASSWORD").await? == text(&second, PRIVATE).trim_end());
     ensure!(stage.restarts("web").await? == 1, "the consumer uses the private key alone");
     let logins = sshd.log()?.matches("Accepted publickey").count();

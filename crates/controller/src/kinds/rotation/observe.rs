@@ -4,18 +4,14 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Pod as KubePod, Secret};
 use kube::{Api, ResourceExt as _};
-use rekey_api::{
-    RotationSchedule, RotationScheduleStatus, SecretPolicy,
-    condition::{ConditionType, Reason},
-    names,
-    policy::ConsumerState,
-};
+use rekey_api::{RotationSchedule, RotationScheduleStatus, SecretPolicy, condition::Reason, names};
 use rekey_core::{
-    policy::{Policy, Refresh, Source, effective_secret},
+    policy::{Policy, effective_secret},
     published::Published,
     rollout,
     rotation::{
-        self, Due, Owner, Pending, Plan, PolicyView, ProofView, Seen, State, StoreView, Stored, TRIES, Trust, Wait,
+        self, Due, Owner, Pending, Plan, PolicyView, ProofView, Readiness, Seen, State, StoreView, Stored, TRIES,
+        Trust, Wait,
     },
     rotator::Values,
     store::StoreErrorKind,
@@ -74,11 +70,11 @@ pub async fn observe(
     };
     let seen_policy = match policy {
         Some(policy) => {
-            let view = PolicyView { unable: kept(ctx, plan, policy, state, &due).await?, ..view(policy) };
+            let view = PolicyView { unable: kept(ctx, plan, policy, state, &due).await?, ..PolicyView::of(policy) };
             let record = published.as_ref().and_then(|published| published.changes.rotation.clone());
             PolicyView { record, ..view }
         }
-        None => missing(),
+        None => PolicyView::missing(),
     };
     let old_pods = match (state, policy, &published) {
         (State::Settling(_) | State::Retiring(_), Some(policy), Some(published)) => {
@@ -175,22 +171,6 @@ async fn leftover(ctx: &Schedules, plan: &Plan, status: &RotationScheduleStatus)
     left(ctx, &plan.owner(), last).await.map(rotation::first)
 }
 
-fn missing() -> PolicyView {
-    let text = "the SecretPolicy of spec.policyRef does not exist, or cannot be read";
-    PolicyView { unable: Some(Wait::new(Reason::PolicyNotReady, text)), ..PolicyView::default() }
-}
-
-fn view(policy: &SecretPolicy) -> PolicyView {
-    let status = policy.status.clone().unwrap_or_default();
-    let current = status.observed_generation == policy.metadata.generation;
-    let consumers = status.consumers.iter().flat_map(|consumers| &consumers.items);
-    let behind = consumers
-        .filter(|item| !matches!(item.state, ConsumerState::Current | ConsumerState::Assumed))
-        .map(|item| format!("{} {} ({:?})", item.kind, item.name, item.state))
-        .collect();
-    PolicyView { unable: None, record: None, behind: current.then_some(behind) }
-}
-
 /// What keeps a rotation from its start, or a new value that the store has from being published.
 async fn kept(
     ctx: &Schedules,
@@ -210,7 +190,7 @@ async fn kept(
             | State::Settling(_)
             | State::Retiring(_),
             _,
-        ) => Ok(refusal(plan, policy).map(|text| Wait::new(Reason::PolicyNotReady, text))),
+        ) => Ok(rotation::refusal(plan, policy)),
     }
 }
 
@@ -224,47 +204,16 @@ async fn unable(ctx: &Schedules, plan: &Plan, policy: &SecretPolicy) -> Result<O
         }
         Err(error) => return Err(error),
     }
-    if let Some(text) = refusal(plan, policy) {
-        return Ok(Some(Wait::new(Reason::PolicyNotReady, text)));
+    if let Some(wait) = rotation::refusal(plan, policy) {
+        return Ok(Some(wait));
     }
-    let status = policy.status.clone().unwrap_or_default();
-    let is = |kind: ConditionType| status.conditions.iter().any(|at| at.type_ == kind.as_str() && at.status == "True");
-    let seen = status.observed_generation == policy.metadata.generation;
-    if seen && is(ConditionType::Ready) {
-        return Ok(None);
-    }
-    // A policy that has never published may be waiting for the very value that this rotation makes.
-    if seen && status.revision.is_none() && !is(ConditionType::Stalled) {
-        let read = ctx.read(plan).await?;
-        if rotation::lacks(plan, read.as_ref())? {
-            return Ok(None);
+    match rotation::readiness(policy) {
+        Readiness::Ready => Ok(None),
+        Readiness::NotReady(wait) => Ok(Some(wait)),
+        Readiness::Unpublished(wait) => {
+            let read = ctx.read(plan).await?;
+            Ok(if rotation::lacks(plan, read.as_ref())? { None } else { Some(wait) })
         }
-    }
-    Ok(Some(Wait::new(Reason::PolicyNotReady, format!("SecretPolicy {} is not Ready", policy.name_any()))))
-}
-
-/// What in the policy's spec keeps it from publishing a new value.
-fn refusal(plan: &Plan, policy: &SecretPolicy) -> Option<String> {
-    let name = policy.name_any();
-    let Ok(parsed) = Policy::try_from(policy) else {
-        return Some(format!("SecretPolicy {name} is not valid; see its status"));
-    };
-    if parsed.suspended {
-        return Some(format!("SecretPolicy {name} is suspended"));
-    }
-    if parsed.locked {
-        return Some(format!("SecretPolicy {name} is Locked: a new value could not be published"));
-    }
-    let Source::Remote(remote) = &parsed.source else {
-        return Some(format!("SecretPolicy {name} does not read a store: its source is {}", parsed.source.text()));
-    };
-    if remote.refresh == Refresh::Once {
-        return Some(format!("SecretPolicy {name} is CreatedOnce: a new value would not be read"));
-    }
-    match remote.follows(&plan.store, &plan.key) {
-        None => Some(format!("SecretPolicy {name} does not read key {:?} of {}", plan.key, plan.store.name)),
-        Some(false) => Some(format!("SecretPolicy {name} pins a version of key {:?}", plan.key)),
-        Some(true) => None,
     }
 }
 

@@ -1,0 +1,158 @@
+//! Whether a rotation may start, and what its policy keeps it from: all that would keep it from being finished is asked before.
+
+use kube::ResourceExt as _;
+use rekey_api::{
+    SecretPolicy,
+    condition::{ConditionType, Reason},
+    policy::ConsumerState,
+};
+
+use super::{Plan, PolicyView, Wait};
+use crate::policy::{Policy, Refresh, Source};
+
+impl PolicyView {
+    /// Of a policy that does not exist, or cannot be read.
+    #[must_use]
+    pub fn missing() -> Self {
+        let text = "the SecretPolicy of spec.policyRef does not exist, or cannot be read";
+        Self { unable: Some(Wait::new(Reason::PolicyNotReady, text)), ..Self::default() }
+    }
+
+    /// What a policy's status says of its consumers.
+    #[must_use]
+    pub fn of(policy: &SecretPolicy) -> Self {
+        let status = policy.status.clone().unwrap_or_default();
+        let is_current = status.observed_generation == policy.metadata.generation;
+        let consumers = status.consumers.iter().flat_map(|consumers| &consumers.items);
+        let behind = consumers
+            .filter(|item| !matches!(item.state, ConsumerState::Current | ConsumerState::Assumed))
+            .map(|item| format!("{} {} ({:?})", item.kind, item.name, item.state))
+            .collect();
+        Self { unable: None, record: None, behind: is_current.then_some(behind) }
+    }
+}
+
+/// Whether a policy could publish a new value now, by its status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// It is Ready.
+    Ready,
+    /// It has never published: it may wait for the very value that this rotation makes.
+    Unpublished(Wait),
+    /// It is not Ready.
+    NotReady(Wait),
+}
+
+/// Whether the policy could publish a new value now, by its status.
+#[must_use]
+pub fn readiness(policy: &SecretPolicy) -> Readiness {
+    let wait = Wait::new(Reason::PolicyNotReady, format!("SecretPolicy {} is not Ready", policy.name_any()));
+    let Some(status) = &policy.status else { return Readiness::NotReady(wait) };
+    let is = |kind: ConditionType| status.conditions.iter().any(|at| at.type_ == kind.as_str() && at.status == "True");
+    if status.observed_generation != policy.metadata.generation {
+        Readiness::NotReady(wait)
+    } else if is(ConditionType::Ready) {
+        Readiness::Ready
+    } else if status.revision.is_none() && !is(ConditionType::Stalled) {
+        Readiness::Unpublished(wait)
+    } else {
+        Readiness::NotReady(wait)
+    }
+}
+
+/// What in the policy's spec keeps it from publishing a new value.
+#[must_use]
+pub fn refusal(plan: &Plan, policy: &SecretPolicy) -> Option<Wait> {
+    let name = policy.name_any();
+    let because = |what: String| Some(Wait::new(Reason::PolicyNotReady, format!("SecretPolicy {name} {what}")));
+    let Ok(parsed) = Policy::try_from(policy) else {
+        return because("is not valid; see its status".to_owned());
+    };
+    if parsed.suspended {
+        return because("is suspended".to_owned());
+    }
+    if parsed.locked {
+        return because("is Locked: a new value could not be published".to_owned());
+    }
+    let Source::Remote(remote) = &parsed.source else {
+        return because(format!("does not read a store: its source is {}", parsed.source.text()));
+    };
+    if remote.refresh == Refresh::Once {
+        return because("is CreatedOnce: a new value would not be read".to_owned());
+    }
+    match remote.follows(&plan.store, &plan.key) {
+        None => because(format!("does not read key {:?} of {}", plan.key, plan.store.name)),
+        Some(false) => because(format!("pins a version of key {:?}", plan.key)),
+        Some(true) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn policy(spec: &Value, status: &Value) -> SecretPolicy {
+        let mut source = json!({"remote": {"storeRef": {"name": "vault"}, "dataFrom": [{"extract": {"key": "k"}}]}});
+        if let Some(remote) = spec.get("remote") {
+            source["remote"] = remote.clone();
+        }
+        let mut object = json!({
+            "apiVersion": "rekey.dev/v1alpha1", "kind": "SecretPolicy",
+            "metadata": {"name": "db", "namespace": "shop", "uid": "u", "generation": 2},
+            "spec": {"source": source}, "status": status,
+        });
+        for (name, value) in spec.as_object().unwrap().iter().filter(|(name, _)| *name != "remote") {
+            object["spec"][name] = value.clone();
+        }
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn plan() -> Plan {
+        let object = json!({
+            "apiVersion": "rekey.dev/v1alpha1", "kind": "RotationSchedule", "metadata": {"name": "db", "namespace": "shop"},
+            "spec": {"policyRef": {"name": "db"}, "writeTo": {"storeRef": {"name": "vault"}, "key": "k"},
+                     "rotator": {"generate": {"fields": [{"property": "p", "password": {}}]}}},
+        });
+        Plan::parse(&serde_json::from_value(object).unwrap(), None).unwrap()
+    }
+
+    #[test]
+    fn a_policy_that_could_not_publish_a_new_value_is_named_with_the_reason() {
+        let remote = |key: &str, more: Value| {
+            let mut item = json!({"secretKey": "p", "remoteRef": {"key": key}});
+            item["remoteRef"].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            json!({"remote": {"storeRef": {"name": "vault"}, "data": [item]}})
+        };
+        for (spec, wanted) in [
+            (json!({}), None),
+            (json!({"suspend": true}), Some("is suspended")),
+            (json!({"immutability": "Locked"}), Some("is Locked")),
+            (remote("other", json!({})), Some("does not read key \"k\" of vault")),
+            (remote("k", json!({"version": "3"})), Some("pins a version of key \"k\"")),
+            (json!({"target": {"type": "kubernetes.io/service-account-token"}}), Some("is not valid")),
+        ] {
+            let said = refusal(&plan(), &policy(&spec, &json!(null))).map(|wait| wait.text);
+            assert_eq!(said.is_some(), wanted.is_some(), "{said:?}");
+            assert!(said.unwrap_or_default().contains(wanted.unwrap_or_default()), "{wanted:?}");
+        }
+    }
+
+    #[test]
+    fn a_status_of_another_generation_says_nothing() {
+        let ready = |status: &str| json!([{"type": "Ready", "status": status, "reason": "Synced", "message": "", "lastTransitionTime": "2026-11-21T02:00:00Z"}]);
+        let stalled = json!([{"type": "Stalled", "status": "True", "reason": "InvalidSpec", "message": "", "lastTransitionTime": "2026-11-21T02:00:00Z"}]);
+        let of = |status: Value| match readiness(&policy(&json!({}), &status)) {
+            Readiness::Ready => "ready",
+            Readiness::Unpublished(_) => "unpublished",
+            Readiness::NotReady(_) => "not ready",
+        };
+        assert_eq!(of(json!({"observedGeneration": 2, "conditions": ready("True")})), "ready");
+        assert_eq!(of(json!({"observedGeneration": 1, "conditions": ready("True")})), "not ready");
+        assert_eq!(of(json!({"observedGeneration": 2, "conditions": ready("False")})), "unpublished");
+        assert_eq!(of(json!({"observedGeneration": 2, "revision": "r", "conditions": ready("False")})), "not ready");
+        assert_eq!(of(json!({"observedGeneration": 2, "conditions": stalled})), "not ready");
+        assert_eq!(of(json!(null)), "not ready");
+    }
+}
