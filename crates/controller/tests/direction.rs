@@ -104,8 +104,8 @@ fn circle(arrows: &Arrows) -> Option<String> {
 /// The arrows between the rooms of a crate: modules right below its root. Tests may import what they like.
 fn arrows(source: &str) -> Arrows {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
-    let root = fs::read_to_string(source.join("lib.rs")).unwrap();
-    let (exported, for_tests) = (exported(&root), for_tests(&root));
+    let text = fs::read_to_string(source.join("lib.rs")).unwrap();
+    let (exported, for_tests) = (exported(&text), for_tests(&text));
     let mut arrows = Arrows::new();
     for file in files(&source) {
         let inside = file.strip_prefix(&source).unwrap().to_owned();
@@ -138,8 +138,8 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 }
 
 /// Rooms that tests alone have.
-fn for_tests(root: &str) -> BTreeSet<String> {
-    let items = syn::parse_str::<File>(root).unwrap().items.into_iter();
+fn for_tests(text: &str) -> BTreeSet<String> {
+    let items = syn::parse_str::<File>(text).unwrap().items.into_iter();
     let rooms = items.filter_map(|item| match item {
         syn::Item::Mod(room) if is_for_tests(&room.attrs) => Some(room.ident.to_string()),
         _ => None,

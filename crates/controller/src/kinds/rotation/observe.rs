@@ -49,18 +49,7 @@ pub async fn observe(
         | State::Retiring(open) => pending(ctx, &plan.owner(), &Pending::name(&open.id)).await?,
     };
     let attempts = status.rotation.as_ref().map_or(0, |open| open.attempts);
-    let store = match (state, &pending) {
-        (State::Idle | State::Preparing(_), _) | (_, None) => StoreView::NotAsked,
-        (_, Some(pending)) => store(ctx, plan, pending, attempts).await?,
-    };
-    let proof = match (state, &store, &pending) {
-        (
-            State::Verifying(_) | State::Publishing(_),
-            StoreView::Holds(Stored::Applied { .. }),
-            Some(Pending { values, trust: Trust::Proven, .. }),
-        ) => proof(ctx, plan, values).await?,
-        _ => ProofView::NotAsked,
-    };
+    let (store, proof) = target(ctx, plan, state, pending.as_ref(), attempts).await?;
     let policy = ctx.cluster.policies.get(&ObjectName::new(plan.namespace.as_str(), plan.policy.as_str()));
     let policy = policy.as_ref().and_then(|row| row.parsed.as_ref().ok());
     let published = match (state, policy) {
@@ -100,6 +89,29 @@ pub async fn observe(
         suspended: plan.suspended,
         deleted: plan.deleted,
     })
+}
+
+/// What the store holds, and whether the new credential works, as far as the step is decided by them.
+async fn target(
+    ctx: &Schedules,
+    plan: &Plan,
+    state: &State,
+    pending: Option<&Pending>,
+    attempts: u32,
+) -> Result<(StoreView, ProofView), Error> {
+    let store = match (state, pending) {
+        (State::Idle | State::Preparing(_), _) | (_, None) => StoreView::NotAsked,
+        (_, Some(pending)) => store(ctx, plan, pending, attempts).await?,
+    };
+    let proof = match (state, &store, pending) {
+        (
+            State::Verifying(_) | State::Publishing(_),
+            StoreView::Holds(Stored::Applied { .. }),
+            Some(Pending { values, trust: Trust::Proven, .. }),
+        ) => proof(ctx, plan, values).await?,
+        _ => ProofView::NotAsked,
+    };
+    Ok((store, proof))
 }
 
 /// How the store's value relates to the pending one. A schedule that is being deleted does not wait without end for a

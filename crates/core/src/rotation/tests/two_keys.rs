@@ -44,7 +44,7 @@ impl World {
                 self.now += TimeDelta::minutes(1);
             }
             assert!(self.lets_in(&self.pod), "the pod is locked out\n{}", self.log.join("\n"));
-            if self.status().history.first().is_some() && self.at_rest() {
+            if !self.status().history.is_empty() && self.at_rest() {
                 return;
             }
         }
