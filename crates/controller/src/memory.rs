@@ -1,5 +1,7 @@
 //! Savings of work. Nothing here matters: after a restart it is found out again.
 
+mod refusals;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -17,6 +19,7 @@ use rekey_core::{
 
 use tokio::time::Instant;
 
+use self::refusals::Refusals;
 use crate::{
     cluster::{ObjectName, Version},
     pool::Share,
@@ -48,6 +51,8 @@ struct Remembered {
     marked: HashMap<String, Marked>,
     /// The last effect of a schedule.
     effects: HashMap<ObjectName, Tried>,
+    /// Servers that have refused the new credential of a rotation.
+    refusals: Refusals,
     /// What a look at the pods has shown, by workload uid and Secret, and what the workload was like at that time.
     looked: HashMap<(String, String), (Look, Stand)>,
 }
@@ -269,9 +274,27 @@ impl Memory {
         state.effects.insert(schedule.clone(), tried);
     }
 
-    /// Forgets the effects of a schedule: there is none to do, or it is gone.
+    /// Forgets the effects of a schedule: there is none to do.
     pub fn forget_effect(&self, schedule: &ObjectName) {
         self.state().effects.remove(schedule);
+    }
+
+    /// Forgets a schedule that is gone.
+    pub fn forget_schedule(&self, schedule: &ObjectName) {
+        let mut state = self.state();
+        state.effects.remove(schedule);
+        state.refusals.forget(schedule);
+    }
+
+    /// Why the new credential of this rotation was refused, while it is too early to try it again.
+    #[must_use]
+    pub fn refusal(&self, schedule: &ObjectName, rotation: &str, now: DateTime<Utc>) -> Option<String> {
+        self.state().refusals.get(schedule, rotation, now)
+    }
+
+    /// Remembers that it was refused.
+    pub fn set_refusal(&self, schedule: &ObjectName, rotation: &str, text: &str, now: DateTime<Utc>) {
+        self.state().refusals.set(schedule, rotation, text, now);
     }
 
     /// Forgets a workload.

@@ -72,7 +72,7 @@ impl Notify {
         }
         let uid = |row: Option<&Object<RotationSchedule>>| row.and_then(|row| row.metadata().uid.clone());
         if uid(before) != uid(now) {
-            self.memory.forget_effect(&change.name);
+            self.memory.forget_schedule(&change.name);
         }
         if now.is_none() {
             // It may have been the first of two, and the second one's turn comes now.

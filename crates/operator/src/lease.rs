@@ -26,6 +26,8 @@ const NAME: &str = "rekey-leader";
 const DURATION: Duration = Duration::from_secs(15);
 /// A leader gives up this long after its last renewal.
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
+/// An attempt takes no longer than this.
+const ATTEMPT: Duration = Duration::from_secs(4);
 /// Time between two attempts.
 const RETRY: Duration = Duration::from_secs(2);
 
@@ -79,13 +81,15 @@ impl Candidate {
         let mut renewed = Instant::now();
         while renewed.elapsed() < RENEW_DEADLINE {
             sleep(RETRY).await;
-            let left = RENEW_DEADLINE.saturating_sub(renewed.elapsed());
+            // An attempt on a connection that is dead leaves time for another one.
+            let left = RENEW_DEADLINE.saturating_sub(renewed.elapsed()).min(ATTEMPT);
             // Others count from when the Lease was written, which is before the answer comes.
             let asked = Instant::now();
             match timeout(left, self.attempt()).await {
                 Ok(Ok(true)) => renewed = asked,
                 Ok(Err(error)) => tracing::warn!("the Lease could not be renewed: {error:#}"),
-                Ok(Ok(false)) | Err(_) => return,
+                Err(_) => tracing::warn!("the API server is not responding to the renewal of the Lease"),
+                Ok(Ok(false)) => return,
             }
         }
     }

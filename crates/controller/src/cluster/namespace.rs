@@ -224,7 +224,9 @@ impl Namespaces {
     /// A right there was refused: it is not opened any more, and its watches end.
     pub fn close(&self, namespace: &str) {
         if let Some(entry) = self.state().get_mut(namespace) {
-            std::mem::replace(entry, Entry::new(NamespaceAccess::Closed)).end();
+            // Asked again at once, unless it was asked just now: a refusal may pass.
+            let closed = Entry { checked: entry.checked, ..Entry::new(NamespaceAccess::Closed) };
+            std::mem::replace(entry, closed).end();
         }
         self.wide.forget(namespace);
         self.wide.doubt();

@@ -148,8 +148,12 @@ impl<T: Row> Table<T> {
         news.map_or(Answer::Known, Answer::News)
     }
 
-    /// Removes a row, whose object has gone in this version.
+    /// Removes a row, whose object has gone in this version. A row of a later one is another object, made since: two watches may
+    /// tell of one object, and one of them late.
     pub fn remove(&self, name: &ObjectName, version: Version) -> Option<Change<T>> {
+        if self.get(name).is_some_and(|row| version.is_before(&row.version())) {
+            return None;
+        }
         self.go(name, Gone::At(version))
     }
 

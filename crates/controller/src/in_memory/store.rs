@@ -20,6 +20,7 @@ pub struct Values {
     /// What it refuses, by operation.
     refused: Mutex<BTreeMap<&'static str, StoreErrorKind>>,
     reads: Mutex<usize>,
+    logins: Mutex<usize>,
 }
 
 impl Values {
@@ -47,6 +48,11 @@ impl Values {
         *self.reads.lock().unwrap()
     }
 
+    /// How often a new credential was tried.
+    pub fn logins(&self) -> usize {
+        *self.logins.lock().unwrap()
+    }
+
     fn may(&self, operation: &'static str) -> Result<(), StoreError> {
         let kind = self.refused.lock().unwrap().get(operation).copied();
         kind.map_or(Ok(()), |kind| Err(StoreError::new(kind, format!("not allowed to {operation}"))))
@@ -66,6 +72,7 @@ impl Connect for Opens {
 #[async_trait]
 impl Prove for Values {
     async fn prove(&self, _: &Proof) -> Result<(), StoreError> {
+        *self.logins.lock().unwrap() += 1;
         self.may("log in")
     }
 }

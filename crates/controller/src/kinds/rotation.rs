@@ -74,7 +74,7 @@ impl Reconcile for Schedules {
 
     async fn ensure(&self, key: &ObjectName) -> Result<Next, Error> {
         let Some(row) = self.cluster.schedules.get(key) else {
-            self.memory.forget_effect(key);
+            self.memory.forget_schedule(key);
             return Ok(Next::Change);
         };
         let deleted = row.metadata().deletion_timestamp.is_some();

@@ -7,8 +7,11 @@
 
 use std::ops::ControlFlow;
 
-use chrono::{DateTime, Utc};
-use rekey_api::{condition::Reason, rotation::RotationOutcome};
+use chrono::{DateTime, TimeDelta, Utc};
+use rekey_api::{
+    condition::Reason,
+    rotation::{RotationOutcome, RotationReason},
+};
 
 use super::{
     Effect, Move, Open, ProofView, Seen, State, StoreView, Stored, Wait,
@@ -58,7 +61,9 @@ pub(super) fn verifying(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
         (Stored::Applied { .. }, ProofView::Refused(why)) => Move::waiting(State::Verifying(open), why.as_str()),
         (Stored::Retired, _) => retired(),
         (Stored::Elsewhere, _) => elsewhere(),
-        (Stored::Before { .. } | Stored::Foreign, _) => foreign(pending),
+        // A look at a store that is behind, or another tool has put the old value back: our write has its condition.
+        (Stored::Before { .. }, _) => Move::to(State::Applying(open)),
+        (Stored::Foreign, _) => foreign(pending),
     }
 }
 
@@ -74,6 +79,10 @@ pub(super) fn retiring(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
         let text = "the schedule was deleted before the old key was retired: it stays valid";
         return Move::end(RotationOutcome::Completed, text);
     }
+    if !seen.is_named {
+        let text = "spec.rotator has changed meanwhile: the old key was not retired and stays valid; remove it by hand";
+        return Move::end(RotationOutcome::Completed, text);
+    }
     // Status is no proof: what settled the rotation is asked again.
     match &seen.policy.behind {
         None => return Move::waiting(State::Retiring(open), "the policy is behind its spec"),
@@ -86,7 +95,9 @@ pub(super) fn retiring(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
     if let Some(text) = old_pods(seen) {
         return Move::waiting(State::Retiring(open), text);
     }
-    let until = seen.begun.map_or(now, |begun| time::later(begun.step, seen.retire_after));
+    // A leaked key has no grace.
+    let grace = if open.reason == RotationReason::Leaked { TimeDelta::zero() } else { seen.retire_after };
+    let until = seen.begun.map_or(now, |begun| time::later(begun.step, grace));
     if until > now {
         let text = format!("nobody uses the old key; it stays valid until {}", time::text(until));
         return Move::waiting(State::Retiring(open), text);

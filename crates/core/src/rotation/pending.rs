@@ -222,8 +222,9 @@ pub fn lacks(plan: &Plan, read: Option<&RemoteValue>) -> Result<bool, SpecError>
     Ok(members(&plan.key, names.iter().copied(), read)?.len() < names.len())
 }
 
-/// Between the digest of all rotated properties and that of those which change last.
-const LATE: char = '/';
+/// Between the digest of all rotated properties and that of those which change last. No digest holds it, whatever properties are
+/// called: their names are written as JSON.
+const LATE: char = '\n';
 
 /// Digest of the rotated properties of a stored value. Where some of them are written before the others, a digest of the others
 /// follows: by that the value is known in between.

@@ -163,6 +163,8 @@ fn is_known(open: &Open, pending: &Pending, stored: &Stored) -> bool {
         (Stored::Ours { version }, Some(written)) => {
             !version.is_empty() && *version == written.version && pending.values.keys().eq(&written.properties)
         }
+        // It only ends the rotation, so that a forgery gains nothing.
+        (Stored::Retired, Some(written)) => pending.values.keys().eq(&written.properties),
         (
             Stored::Ours { .. }
             | Stored::Applied { .. }

@@ -125,12 +125,12 @@ impl SshKeyPair {
 
     /// The public key that servers know of now.
     fn old(&self, current: &BTreeMap<String, SecretBytes>) -> Option<Entry> {
-        let named = current.get(&self.properties.public_key).and_then(|value| Entry::parse(text(value).ok()?));
-        // A stored value that somebody else made may lack it; a key that is not recognised would never be retired.
-        named.or_else(|| {
-            let private = PrivateKey::from_openssh(current.get(&self.properties.private_key)?.expose()).ok()?;
+        // What pods use is the private key; what another tool wrote beside it may be a key of somebody else.
+        let used = current.get(&self.properties.private_key).and_then(|value| {
+            let private = PrivateKey::from_openssh(value.expose()).ok()?;
             Entry::parse(&private.public_key().to_openssh().ok()?)
-        })
+        });
+        used.or_else(|| current.get(&self.properties.public_key).and_then(|value| Entry::parse(text(value).ok()?)))
     }
 
     /// The private key in OpenSSH's format, and the public key as one line.

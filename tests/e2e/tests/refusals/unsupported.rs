@@ -131,7 +131,6 @@ fn rotators() -> Vec<(Value, &'static str)> {
             json!({"redis": {"host": "db", "adminSecretRef": admin, "user": "app", "properties": password}}),
             "spec.rotator.redis",
         ),
-        (json!({"sshKeyPair": {"algorithm": "Ed25519"}}), "spec.rotator.sshKeyPair"),
         (
             json!({"certificate": {"issuer": issuer, "commonName": "web", "duration": "24h"}}),
             "spec.rotator.certificate",

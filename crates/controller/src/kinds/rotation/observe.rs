@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Pod as KubePod, Secret};
 use kube::{Api, ResourceExt as _};
-use rekey_api::{RotationSchedule, RotationScheduleStatus, SecretPolicy, condition::Reason, names};
+use rekey_api::{
+    RotationSchedule, RotationScheduleStatus, SecretPolicy, condition::Reason, names, reference::StoreKind,
+};
 use rekey_core::{
-    policy::{Policy, effective_secret},
+    policy::{Policy, Source, effective_secret},
     published::Published,
     rollout,
     rotation::{
@@ -61,7 +63,8 @@ pub async fn observe(
         Some(policy) => {
             let view = PolicyView { unable: kept(ctx, plan, policy, state, &due).await?, ..PolicyView::of(policy) };
             let record = published.as_ref().and_then(|published| published.changes.rotation.clone());
-            PolicyView { record, ..view }
+            let behind = view.behind.clone().map(|behind| [behind, other_readers(ctx, plan, state, &store)].concat());
+            PolicyView { record, behind, ..view }
         }
         None => PolicyView::missing(),
     };
@@ -107,8 +110,12 @@ async fn target(
         (
             State::Verifying(_) | State::Publishing(_),
             StoreView::Holds(Stored::Applied { .. }),
-            Some(Pending { values, trust: Trust::Proven, .. }),
-        ) => proof(ctx, plan, values).await?,
+            Some(Pending { id, values, trust: Trust::Proven, .. }),
+        ) => match proof(ctx, plan, id, values).await {
+            // As with a store: a deletion does not wait for a server without end.
+            Err(error) if plan.deleted && attempts >= TRIES => ProofView::Refused(error.to_string()),
+            proof => proof?,
+        },
         _ => ProofView::NotAsked,
     };
     Ok((store, proof))
@@ -133,14 +140,49 @@ async fn store(ctx: &Schedules, plan: &Plan, pending: &Pending, attempts: u32) -
     }
 }
 
-/// Tries the new credential. What a server has not learned yet, or refuses, is waited for; what cannot be asked is an error.
-async fn proof(ctx: &Schedules, plan: &Plan, made: &Values) -> Result<ProofView, Error> {
+/// Tries the new credential. What a server has not learned yet, or refuses, is waited for; what cannot be asked is an error. A
+/// refusal is not repeated at each look: servers and their guards count failed logins.
+async fn proof(ctx: &Schedules, plan: &Plan, id: &str, made: &Values) -> Result<ProofView, Error> {
     let Some(proof) = plan.rotator.verify(made) else { return Ok(ProofView::Proven) };
+    let name = ObjectName::new(plan.namespace.as_str(), plan.name.as_str());
+    if let Some(refusal) = ctx.memory.refusal(&name, id, ctx.clock.now()) {
+        return Ok(ProofView::Refused(refusal));
+    }
     match ctx.prove.prove(&proof).await {
         Ok(()) => Ok(ProofView::Proven),
-        Err(error) if error.kind == StoreErrorKind::Denied => Ok(ProofView::Refused(error.text)),
+        Err(error) if error.kind == StoreErrorKind::Denied => {
+            ctx.memory.set_refusal(&name, id, &error.text, ctx.clock.now());
+            Ok(ProofView::Refused(error.text))
+        }
         Err(error) => Err(Error::store("prove", format_args!("the new {} credential", plan.rotator.name()))(error)),
     }
+}
+
+/// Policies beside the schedule's own that read the key and do not show that their consumers run on what it holds now: before the
+/// old credential ends, theirs count like ours. Those of other namespaces are told as a number.
+fn other_readers(ctx: &Schedules, plan: &Plan, state: &State, store: &StoreView) -> Vec<String> {
+    let (State::Retiring(_), StoreView::Holds(Stored::Ours { version })) = (state, store) else { return Vec::new() };
+    let namespace = (plan.store.kind == StoreKind::RemoteStore).then_some(plan.namespace.as_str());
+    let users = ctx.cluster.users(plan.store.kind, Some(&plan.store.name), namespace).policies;
+    let own = ObjectName::new(plan.namespace.as_str(), plan.policy.as_str());
+    let rows =
+        users.into_iter().filter(|name| *name != own).filter_map(|name| Some((ctx.cluster.policies.get(&name)?, name)));
+    let behind = rows.filter(|(row, _)| {
+        let reads = |policy: &Policy| match &policy.source {
+            Source::Remote(remote) => remote.follows(&plan.store, &plan.key).is_some(),
+            Source::Existing | Source::Generated(_) | Source::Engine(_) => false,
+        };
+        let is_current = |object: &SecretPolicy| {
+            let versions = object.status.iter().flat_map(|status| &status.source_versions);
+            let has_read = versions.into_iter().any(|at| at.key == plan.key && at.version == *version);
+            has_read && PolicyView::of(object).behind.is_some_and(|behind| behind.is_empty())
+        };
+        row.policy().is_some_and(|policy| reads(&policy)) && !row.parsed.as_ref().is_ok_and(is_current)
+    });
+    let (here, elsewhere): (Vec<ObjectName>, Vec<_>) =
+        behind.map(|(_, name)| name).partition(|name| name.namespace == plan.namespace);
+    let count = (!elsewhere.is_empty()).then(|| format!("{} policies of other namespaces", elsewhere.len()));
+    here.into_iter().map(|name| format!("SecretPolicy {}", name.name)).chain(count).collect()
 }
 
 /// The pending Secret with this name, whoever made it.

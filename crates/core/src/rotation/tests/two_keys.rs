@@ -147,6 +147,63 @@ fn a_first_key_pair_needs_none_before_it() {
     assert!(world.lets_in(world.password().unwrap()));
 }
 
+/// Another tool ends a rotation while a pod still has the old key: the next one must not take that key off the servers.
+#[test]
+fn a_pod_that_an_unfinished_rotation_left_behind_is_not_locked_out() {
+    let mut world = World::pairs();
+    let old = world.pod.clone();
+    world.until("RollingOut");
+    let servers = world.store.as_ref().unwrap().1["authorized_keys"].as_str().unwrap().to_owned();
+    world.change_store("authorized_keys", &format!("ssh-ed25519 BBBB colleague\n{servers}"));
+    for _ in 0..20 {
+        world.turn(None);
+    }
+    assert_eq!((world.outcomes()[0].0, &world.pod), (RotationOutcome::Superseded, &old));
+    world.ask("again");
+    for _ in 0..40 {
+        world.turn(None);
+        assert!(world.lets_in(&old), "{}", world.log.join("\n"));
+    }
+    for _ in 0..60 {
+        if world.turn(None) == Turn::Waits {
+            world.others();
+            world.now += TimeDelta::minutes(1);
+        }
+        assert!(world.lets_in(&world.pod), "{}", world.log.join("\n"));
+    }
+    assert_eq!(world.outcomes()[0].0, RotationOutcome::Completed, "{}", world.log.join("\n"));
+    assert!(!world.lets_in(&old));
+}
+
+#[test]
+fn a_schedule_that_names_other_properties_by_then_writes_no_more() {
+    let mut world = World::pairs();
+    world.until("RollingOut");
+    world.object.spec.rotator.ssh_key_pair.as_mut().unwrap().properties.authorized_keys = "servers".to_owned();
+    let writes = world.writes;
+    for _ in 0..80 {
+        if world.turn(None) == Turn::Waits {
+            world.others();
+            world.now += TimeDelta::minutes(1);
+        }
+    }
+    let past = &world.status().history[0];
+    assert_eq!((past.outcome, world.writes), (RotationOutcome::Completed, writes), "{}", world.log.join("\n"));
+    assert!(past.message.as_ref().unwrap().contains("the old key was not retired"), "{past:?}");
+}
+
+#[test]
+fn names_of_properties_may_hold_anything() {
+    let spec = json!({"rotator": {"generate": {"fields": [{"property": "db/password", "password": {}}]}}});
+    let mut world = World::new(&spec);
+    world.used = "db/password";
+    world.store = Some((1, json!({"db/password": "old"})));
+    world.settle();
+    world.ask(TOKEN);
+    world.settle();
+    assert_eq!(world.outcomes()[0].0, RotationOutcome::Completed, "{}", world.log.join("\n"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))] // keys are parsed at each turn
 

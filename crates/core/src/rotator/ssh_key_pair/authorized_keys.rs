@@ -57,11 +57,14 @@ fn is_key(algorithm: &str, key: &str) -> bool {
 #[derive(Debug)]
 pub(super) struct AuthorizedKeys<'a> {
     others: Vec<&'a str>,
+    /// Keys of ours that an earlier rotation left: a pod may still hold one of them.
+    left: Vec<&'a str>,
     old: Option<Entry>,
 }
 
 impl<'a> AuthorizedKeys<'a> {
-    /// Reads a file: `old` is the key to be replaced. What an unfinished rotation left goes.
+    /// Reads a file: `old` is the key to be replaced. Keys that an unfinished rotation left stay until this one retires them:
+    /// nobody has proven that no pod holds them.
     pub(super) fn read(text: &'a str, old: Option<&Entry>) -> Self {
         let is_old = |line: &str| old.is_some_and(|old| Entry::parse(line).is_some_and(|entry| entry.key == old.key));
         // The line of the file counts: it may have options.
@@ -69,8 +72,9 @@ impl<'a> AuthorizedKeys<'a> {
             // Of the public key's own text nothing but the key and its comment is taken.
             old.map(|old| Entry { options: String::new(), ..old.clone() })
         });
-        let others = below_markers(text).filter(|(marker, line)| marker.is_none() && !is_old(line));
-        Self { others: others.map(|(_, line)| line).collect(), old: old.clone() }
+        let beside = || below_markers(text).filter(|(_, line)| !is_old(line));
+        let others = beside().filter(|(marker, _)| marker.is_none()).map(|(_, line)| line).collect();
+        Self { others, left: beside().filter(|(marker, _)| marker.is_some()).map(|(_, line)| line).collect(), old }
     }
 
     /// The file with a new key, which the servers allow what they allow the old one.
@@ -79,13 +83,17 @@ impl<'a> AuthorizedKeys<'a> {
             Some(Entry { options, .. }) if !options.is_empty() => format!("{options} {public}"),
             Some(_) | None => public.to_owned(),
         };
+        // Made anew from the same chance, the new key is there already.
+        let is_new =
+            |line: &str| Entry::parse(line).map(|entry| entry.key) == Entry::parse(public).map(|entry| entry.key);
+        let left = self.left.iter().copied().filter(|line| !is_new(line));
         let old = self.old.as_ref().map(Entry::line);
-        let ours = old.iter().flat_map(|old| [OLD, old]).chain([NEW, &new]);
+        let ours = left.chain(old.as_deref()).flat_map(|old| [OLD, old]).chain([NEW, &new]);
         joined(self.others.iter().copied().chain(ours))
     }
 }
 
-/// The file without the markers and without the old key.
+/// The file without the markers and without the old keys.
 pub(super) fn retired(text: &str) -> String {
     joined(below_markers(text).filter(|(marker, _)| *marker != Some(OLD)).map(|(_, line)| line))
 }

@@ -105,6 +105,8 @@ struct Case {
     public: String,
     /// What others have in the file, which stays.
     others: String,
+    /// Lines of ours that an earlier rotation left; they go with the old key.
+    left: Vec<String>,
     /// The line with the old key.
     old: Option<String>,
     /// What stands before the new key.
@@ -114,7 +116,7 @@ struct Case {
 fn case(name: &'static str, stored: (String, &str), others: &str, old: Option<&str>) -> Case {
     let (file, public) = stored;
     let (public, others, old) = (public.to_owned(), others.to_owned(), old.map(str::to_owned));
-    Case { name, file, public, others, old, options: "" }
+    Case { name, file, public, others, left: Vec::new(), old, options: "" }
 }
 
 fn cases() -> Vec<Case> {
@@ -132,8 +134,14 @@ fn cases() -> Vec<Case> {
         case("the old key is in no file yet", (String::new(), &format!("{old}\n")), "", Some(old)),
         case("keys of others", (commented, old), &format!("{other}\n# of a person\n\n{third}\n"), Some(old)),
         case("others without an old key", (others.to_owned(), ""), others, None),
-        case("an unfinished rotation, not yet seen by clients", (unseen, old), others, Some(old)),
-        case("an unfinished rotation, whose key is the current one", (current, old), others, Some(old)),
+        Case {
+            left: vec![left.to_owned()],
+            ..case("an unfinished rotation, not yet seen by clients", (unseen, old), others, Some(old))
+        },
+        Case {
+            left: vec![left.to_owned()],
+            ..case("an unfinished rotation, whose key is the current one", (current, old), others, Some(old))
+        },
         case("markers above a comment and at the end", (strays, ""), &format!("# of a person\n{other}\n"), None),
         case("another comment behind the old key", (format!("{old}x\n"), old), "", Some(&format!("{old}x"))),
         case("lines of another system", (format!("{other}\r\n{old}\r\n"), old), &format!("{other}\r\n"), Some(old)),
@@ -146,11 +154,12 @@ fn cases() -> Vec<Case> {
 #[test]
 fn authorized_keys_hold_what_they_should() {
     let rotator = rotator(None);
-    for Case { name, file, public, others, old, options } in cases() {
+    for Case { name, file, public, others, left, old, options } in cases() {
         let current = values(&[(PRIVATE, "key"), (PUBLIC, &public), (AUTHORIZED, &file)]);
         let made = rotator.make(&current, &Sequence::from(9)).unwrap();
         let new = shown(&made, PUBLIC);
-        let old = old.map(|old| format!("{OLD}\n{old}\n")).unwrap_or_default();
+        let lines: Vec<String> = left.into_iter().chain(old).map(|old| format!("{OLD}\n{old}\n")).collect();
+        let old = lines.concat();
         assert_eq!(shown(&made, AUTHORIZED), format!("{others}{old}{NEW}\n{options}{new}\n"), "{name}");
         let retired = rotator.retired(&made);
         assert_eq!(shown(&retired, AUTHORIZED), format!("{others}{options}{new}\n"), "{name}");

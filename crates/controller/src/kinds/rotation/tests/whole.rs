@@ -94,3 +94,56 @@ async fn a_store_that_refuses_the_write_keeps_the_old_value_everywhere() {
     assert_eq!(pair.world.status().history[0].outcome, RotationOutcome::Completed);
     assert!(pair.stored() != stored && pair.published() != published);
 }
+
+/// A key pair that is about to be proven at a server.
+fn verifying(world: &World) -> Value {
+    let mut object = world.object();
+    object["spec"]["rotator"] = json!({"sshKeyPair": {"endpoints": [{"host": "git.example.com", "user": "deploy"}]}});
+    object["metadata"]["annotations"] = json!({names::ROTATE_REQUESTED: "now"});
+    object["metadata"]["resourceVersion"] = json!("500");
+    object["metadata"]["generation"] = json!(2);
+    object
+}
+
+impl Pair {
+    async fn at_the_server(refusal: StoreErrorKind) -> Self {
+        let pair = Self::new().await;
+        pair.world.ground.values.put("k", "{}");
+        pair.world.ground.values.refuse("log in", Some(refusal));
+        pair.world.ground.apply::<RotationSchedule>(&verifying(&pair.world));
+        for _ in 0..20 {
+            let _ = pair.world.round().await;
+            pair.world.ground.clock.pass(TimeDelta::seconds(1));
+            pair.pending_is_seen();
+        }
+        pair
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_the_key_is_not_asked_at_every_look() {
+    let pair = Pair::at_the_server(StoreErrorKind::Denied).await;
+    let open = pair.world.status().rotation.unwrap();
+    assert_eq!((open.step.as_str(), open.message.as_deref()), ("Verifying", Some("not allowed to log in")));
+    assert!(!pair.stored().contains("OPENSSH"), "the new private key is not used");
+    let logins = pair.world.ground.values.logins();
+    for _ in 0..50 {
+        let _ = pair.world.round().await;
+    }
+    assert_eq!(pair.world.ground.values.logins(), logins, "no time has passed");
+    assert!(logins <= 3, "{logins}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_gone_holds_no_deletion_up_for_ever() {
+    let pair = Pair::at_the_server(StoreErrorKind::Unavailable).await;
+    let mut object = deleted(pair.world.object());
+    object["metadata"]["resourceVersion"] = json!("900");
+    pair.world.ground.apply::<RotationSchedule>(&object);
+    for _ in 0..20 {
+        let _ = pair.world.round().await;
+        pair.pending_is_seen();
+    }
+    assert_eq!(pair.world.status().history[0].outcome, RotationOutcome::Abandoned);
+    assert_eq!(pair.world.object()["metadata"]["finalizers"], json!([]));
+}
