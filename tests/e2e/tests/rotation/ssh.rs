@@ -38,7 +38,7 @@ pub async fn a_key_is_used_once_the_server_takes_it_and_the_old_one_ends(world: 
     stage.scene.policy("db", "vault", &items, json!({})).await?;
     stage.scene.wait_policy("db", "Ready=False/KeyNotFound").await?;
     let endpoint = json!({"host": "127.0.0.1", "port": sshd.port(), "user": sshd.user()});
-    let rotator = json!({"sshKeyPair": {"comment": "deploy", "endpoints": [endpoint]}, "generate": null});
+    let rotator = json!({"sshKeyPair": {"comment": "deploy", "endpoints": [endpoint]}});
     let spec = json!({"rotator": rotator, "retireAfter": "1s", "schedule": {"every": "720h", "rotateOnCreate": true}});
     stage.schedule("vault", &spec).await?;
     learns(&stage, &sshd, &Value::Null).await?;
