@@ -151,16 +151,22 @@ impl<T: Row> Table<T> {
     /// Removes a row, whose object has gone in this version. A row of a later one is another object, made since: two watches may
     /// tell of one object, and one of them late.
     pub fn remove(&self, name: &ObjectName, version: Version) -> Option<Change<T>> {
-        if self.get(name).is_some_and(|row| version.is_before(&row.version())) {
-            return None;
-        }
         self.go(name, Gone::At(version))
     }
 
     fn go(&self, name: &ObjectName, gone: Gone) -> Option<Change<T>> {
         let mut namespaces = self.write();
+        let at = match &gone {
+            Gone::At(version) => Some(version.clone()),
+            Gone::Unlisted => None,
+        };
         self.writes.mark(name, gone);
         let Namespace { rows, index } = namespaces.get_mut(&name.namespace)?;
+        if let Some(at) = at
+            && rows.get(name.name.as_str()).is_some_and(|row| at.is_before(&row.version()))
+        {
+            return None;
+        }
         let before = rows.remove(name.name.as_str())?;
         index.update(&name.name, &before.references(), &References::new());
         if rows.is_empty() {
@@ -269,6 +275,14 @@ mod tests {
             drop(table.set(&ObjectName::new("shop", "db"), Versioned("9")));
         };
         assert_eq!(told(&["5"], &again, "6"), ("late", true), "what is there now stays");
+    }
+
+    #[test]
+    fn a_late_word_of_another_watch_removes_nothing_that_was_made_since() {
+        let (table, name) = (Table::default(), ObjectName::new("shop", "db"));
+        table.set(&name, Versioned("12"));
+        assert!(table.remove(&name, Version::new("10")).is_none() && table.get(&name).is_some());
+        assert!(table.remove(&name, Version::new("12")).is_some() && table.get(&name).is_none());
     }
 
     #[test]
