@@ -8,16 +8,13 @@
 use std::ops::ControlFlow;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rekey_api::{
-    condition::Reason,
-    rotation::{RotationOutcome, RotationReason},
-};
+use rekey_api::rotation::{RotationOutcome, RotationReason};
 
 use super::{
-    Effect, Move, Open, ProofView, Seen, State, StoreView, Stored, Wait,
-    step::{abandoned, anew, completed, elsewhere, foreign, leaked, looked, old_pods, still_ours},
+    Effect, Move, Open, ProofView, Seen, State, Stored,
+    step::{abandoned, behind, completed, elsewhere, foreign, leaked, looked, old_pods, renamed, still_ours},
 };
-use crate::{rotator::Stage, summary::listed, time};
+use crate::{rotator::Stage, time};
 
 pub(super) fn applying(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
     let (pending, stored) = match looked(State::Applying, &open, seen, now) {
@@ -26,17 +23,14 @@ pub(super) fn applying(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
     };
     match stored {
         Stored::Before { .. } if seen.deleted => abandoned(),
-        Stored::Before { .. } if !seen.is_named => {
-            let text = "spec.rotator names other properties by now: their values are made under another id";
-            anew(State::Applying, open, seen, now, Wait::new(Reason::Rotating, text))
-        }
+        Stored::Before { .. } if !seen.is_named => renamed(State::Applying, open, seen, now),
         Stored::Before { version } => {
             let effect = Effect::WriteStore { base: version.clone(), stage: Stage::Applied };
             Move::doing(State::Applying(open), effect)
         }
         Stored::Applied { .. } => Move::to(State::Verifying(open)),
         Stored::Ours { .. } => Move::to(State::Publishing(open)),
-        Stored::Retired => retired(),
+        Stored::Retired => completed(),
         Stored::Elsewhere => elsewhere(),
         Stored::Foreign => foreign(pending),
     }
@@ -59,7 +53,7 @@ pub(super) fn verifying(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
             Move::end(RotationOutcome::Abandoned, text)
         }
         (Stored::Applied { .. }, ProofView::Refused(why)) => Move::waiting(State::Verifying(open), why.as_str()),
-        (Stored::Retired, _) => retired(),
+        (Stored::Retired, _) => completed(),
         (Stored::Elsewhere, _) => elsewhere(),
         // A look at a store that is behind, or another tool has put the old value back: our write has its condition.
         (Stored::Before { .. }, _) => Move::to(State::Applying(open)),
@@ -84,15 +78,7 @@ pub(super) fn retiring(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
         return Move::end(RotationOutcome::Completed, text);
     }
     // Status is no proof: what settled the rotation is asked again.
-    match &seen.policy.behind {
-        None => return Move::waiting(State::Retiring(open), "the policy is behind its spec"),
-        Some(behind) if !behind.is_empty() => {
-            let text = format!("not yet on the new value: {}", listed(behind, ", "));
-            return Move::waiting(State::Retiring(open), text);
-        }
-        Some(_) => {}
-    }
-    if let Some(text) = old_pods(seen) {
+    if let Some(text) = behind(seen).or_else(|| old_pods(seen)) {
         return Move::waiting(State::Retiring(open), text);
     }
     // A leaked key has no grace.
@@ -102,18 +88,6 @@ pub(super) fn retiring(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
         let text = format!("nobody uses the old key; it stays valid until {}", time::text(until));
         return Move::waiting(State::Retiring(open), text);
     }
-    match &seen.store {
-        StoreView::Holds(Stored::Ours { version }) => {
-            let effect = Effect::WriteStore { base: Some(version.clone()), stage: Stage::Retired };
-            Move::doing(State::Retiring(open), effect)
-        }
-        StoreView::Holds(_) | StoreView::NotAsked | StoreView::Gone | StoreView::Refused => {
-            Move::waiting(State::Retiring(open), "reads the store")
-        }
-    }
-}
-
-/// The store holds the new credential alone, which only this rotation can have written.
-pub(super) fn retired() -> Move {
-    completed()
+    let base = open.written.as_ref().map(|written| written.version.clone());
+    Move::doing(State::Retiring(open), Effect::WriteStore { base, stage: Stage::Retired })
 }

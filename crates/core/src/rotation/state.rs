@@ -35,6 +35,23 @@ pub enum State {
     Retiring(Open),
 }
 
+impl State {
+    /// The rotation that is open, if one is.
+    #[must_use]
+    pub fn open(&self) -> Option<&Open> {
+        match self {
+            Self::Idle => None,
+            Self::Preparing(open)
+            | Self::Applying(open)
+            | Self::Verifying(open)
+            | Self::Publishing(open)
+            | Self::RollingOut(open)
+            | Self::Settling(open)
+            | Self::Retiring(open) => Some(open),
+        }
+    }
+}
+
 /// An open rotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Open {

@@ -120,7 +120,7 @@ pub(super) fn abandoned() -> Move {
 
 /// Makes a new value under a new id: what there is cannot be used, and nothing of it was written. The other Secret
 /// stays. Who forges each one drives a schedule no faster than the pauses in between.
-pub(super) fn anew(stay: fn(Open) -> State, open: Open, seen: &Seen, now: DateTime<Utc>, why: Wait) -> Move {
+fn anew(stay: fn(Open) -> State, open: Open, seen: &Seen, now: DateTime<Utc>, why: Wait) -> Move {
     let next = |begun: Begun| time::later(begun.step, time::pause(begun.step - begun.rotation));
     let state = if seen.begun.is_some_and(|begun| now < next(begun)) {
         stay(open)
@@ -128,6 +128,12 @@ pub(super) fn anew(stay: fn(Open) -> State, open: Open, seen: &Seen, now: DateTi
         State::Preparing(Open { id: seen.new_id.clone(), reason: open.reason, written: None })
     };
     Move { waits: Some(why), ..Move::to(state) }
+}
+
+/// The same for a schedule that was edited before anything was written.
+pub(super) fn renamed(stay: fn(Open) -> State, open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
+    let text = "spec.rotator names other properties by now: their values are made under another id";
+    anew(stay, open, seen, now, Wait::new(Reason::Rotating, text))
 }
 
 fn not_proven(pending: &Pending) -> Wait {
@@ -246,12 +252,9 @@ fn publishing(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
             let effect = Effect::WriteStore { base: Some(version.clone()), stage: Stage::Live };
             Move::doing(State::Publishing(open), effect)
         }
-        Stored::Retired => overlap::retired(),
+        Stored::Retired => completed(),
         Stored::Before { .. } if !seen.is_named && seen.deleted => abandoned(),
-        Stored::Before { .. } if !seen.is_named => {
-            let text = "spec.rotator names other properties by now: their values are made under another id";
-            anew(State::Publishing, open, seen, now, Wait::new(Reason::Rotating, text))
-        }
+        Stored::Before { .. } if !seen.is_named => renamed(State::Publishing, open, seen, now),
         Stored::Before { .. } if seen.deleted && seen.attempts >= TRIES => refused(pending),
         Stored::Before { version } => {
             let effect = Effect::WriteStore { base: version.clone(), stage: Stage::Live };
@@ -298,7 +301,7 @@ pub(super) fn still_ours(stay: fn(Open) -> State, open: Open, seen: &Seen) -> Co
         (Trust::NotProven, stored) if !is_known(&open, pending, stored) => {
             ControlFlow::Break(held(stay, open, seen, pending))
         }
-        (_, Stored::Retired) => ControlFlow::Break(overlap::retired()),
+        (_, Stored::Retired) => ControlFlow::Break(completed()),
         (_, Stored::Before { .. } | Stored::Applied { .. } | Stored::Foreign) => ControlFlow::Break(foreign(pending)),
         (_, Stored::Elsewhere) => ControlFlow::Break(elsewhere()),
         (_, Stored::Ours { version }) => {
@@ -322,12 +325,18 @@ fn rolling_out(open: Open, seen: &Seen) -> Move {
     if seen.deleted {
         return Move::end(RotationOutcome::Completed, "the schedule was deleted while consumers were rolling");
     }
+    match behind(seen) {
+        Some(text) => Move::waiting(State::RollingOut(open), text),
+        None => Move::to(State::Settling(open)),
+    }
+}
+
+/// What is waited for before every consumer is current; `None`: all are.
+pub(super) fn behind(seen: &Seen) -> Option<String> {
     match &seen.policy.behind {
-        None => Move::waiting(State::RollingOut(open), "the policy is behind its spec"),
-        Some(behind) if !behind.is_empty() => {
-            Move::waiting(State::RollingOut(open), format!("not yet on the new value: {}", listed(behind, ", ")))
-        }
-        Some(_) => Move::to(State::Settling(open)),
+        None => Some("the policy is behind its spec".to_owned()),
+        Some(behind) if !behind.is_empty() => Some(format!("not yet on the new value: {}", listed(behind, ", "))),
+        Some(_) => None,
     }
 }
 

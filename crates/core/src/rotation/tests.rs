@@ -159,15 +159,9 @@ impl World {
 
     fn pending_seen(&self, plan: &Plan, state: &State) -> Option<Pending> {
         let found = self.read(plan);
-        match state {
-            State::Idle => first(found),
-            State::Preparing(open)
-            | State::Applying(open)
-            | State::Verifying(open)
-            | State::Publishing(open)
-            | State::RollingOut(open)
-            | State::Settling(open)
-            | State::Retiring(open) => found.into_iter().find(|pending| pending.id == open.id),
+        match state.open() {
+            None => first(found),
+            Some(open) => found.into_iter().find(|pending| pending.id == open.id),
         }
     }
 

@@ -39,16 +39,10 @@ pub async fn observe(
     due: Due,
 ) -> Result<Seen, Error> {
     let finalizer = object.finalizers().iter().any(|name| name == names::FINALIZER);
-    let pending = match state {
-        State::Idle if !finalizer => None, // without the finalizer there is no pending Secret
-        State::Idle => leftover(ctx, plan, status).await?,
-        State::Preparing(open)
-        | State::Applying(open)
-        | State::Verifying(open)
-        | State::Publishing(open)
-        | State::RollingOut(open)
-        | State::Settling(open)
-        | State::Retiring(open) => pending(ctx, &plan.owner(), &Pending::name(&open.id)).await?,
+    let pending = match state.open() {
+        Some(open) => pending(ctx, &plan.owner(), &Pending::name(&open.id)).await?,
+        None if !finalizer => None, // without the finalizer there is no pending Secret
+        None => leftover(ctx, plan, status).await?,
     };
     let attempts = status.rotation.as_ref().map_or(0, |open| open.attempts);
     let (store, proof) = target(ctx, plan, state, pending.as_ref(), attempts).await?;
