@@ -92,8 +92,26 @@ pub(super) fn is_code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>
     matches!(error, SdkError::ServiceError(answer) if answer.err().meta().code() == Some(code))
 }
 
+/// What the answer to a probe says of the credential: it asks for what is not there, which AWS refuses to a caller that it knows.
+///
+/// # Errors
+/// The failure, if that says nothing of it.
+pub(super) fn knows_caller<T, E>(
+    answer: Result<T, SdkError<E, HttpResponse>>,
+    attempt: Attempt<'_>,
+) -> Result<bool, StoreError>
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    match answer {
+        Ok(_) => Ok(true),
+        Err(error) if is_known_caller(&error) => Ok(true),
+        Err(error) => Err(translate(&error, attempt)),
+    }
+}
+
 /// Whether AWS knew who we are, and refused only what we asked for. Only its own codes prove that, no status does.
-pub(super) fn is_known_caller<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+fn is_known_caller<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
     ["ResourceNotFoundException", "ParameterNotFound", "AccessDeniedException", "AccessDenied"]
         .iter()
         .any(|code| is_code(error, code))

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use super::{
     batches::{self, Answers, Batches},
     clients::Clients,
-    errors::{is_known_caller, translate},
+    errors::{knows_caller, translate},
     found::Found,
     login::Keys,
     service::Service,
@@ -177,11 +177,7 @@ impl Store for ParameterStore {
         // It refuses to give a parameter that is not there, but not the caller.
         let attempt = self.service.attempt("trying the credential", "ssm:GetParameter");
         let known = |clients: Arc<Clients>| async move {
-            match clients.parameters.get_parameter().name("rekey-probe").send().await {
-                Ok(_) => Ok(true),
-                Err(error) if is_known_caller(&error) => Ok(true),
-                Err(error) => Err(translate(&error, attempt)),
-            }
+            knows_caller(clients.parameters.get_parameter().name("rekey-probe").send().await, attempt)
         };
         self.service.probe(known).await
     }

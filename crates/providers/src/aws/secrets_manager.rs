@@ -24,7 +24,7 @@ use self::stages::CURRENT;
 use super::{
     batches::{self, Batches as _},
     clients::Clients,
-    errors::{is_known_caller, translate},
+    errors::{knows_caller, translate},
     found::Found,
     login::Keys,
     service::Service,
@@ -132,11 +132,7 @@ impl Store for SecretsManager {
         // It refuses to describe a secret that is not there, but not the caller.
         let attempt = self.service.attempt("trying the credential", "secretsmanager:DescribeSecret");
         let known = |clients: Arc<Clients>| async move {
-            match clients.secrets.describe_secret().secret_id("rekey-probe").send().await {
-                Ok(_) => Ok(true),
-                Err(error) if is_known_caller(&error) => Ok(true),
-                Err(error) => Err(translate(&error, attempt)),
-            }
+            knows_caller(clients.secrets.describe_secret().secret_id("rekey-probe").send().await, attempt)
         };
         self.service.probe(known).await
     }
