@@ -17,7 +17,7 @@ mod wide;
 use std::sync::Arc;
 
 use rekey_api::{ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy};
-use rekey_core::{policy::Policy, workload::WorkloadId};
+use rekey_core::{SecretNames, policy::PolicySpec, workload::WorkloadId};
 
 use self::listings::Listings;
 pub use self::{
@@ -84,15 +84,24 @@ impl Cluster {
 
     /// The workloads that consume a policy's Secret: those that refer to it, and those that the policy names.
     #[must_use]
-    pub fn consumers_of(&self, policy: &Policy) -> Vec<Arc<WorkloadRow>> {
-        let referring = self.workloads.referring(&policy.namespace, Referent::Secret, &policy.secret);
+    pub fn consumers_of(&self, policy: &PolicySpec) -> Vec<Arc<WorkloadRow>> {
+        let referring = self.workloads.referring(&policy.namespace, Referent::Secret, policy.names.current());
         let mut rows: Vec<Arc<WorkloadRow>> = referring.into_iter().map(|(_, row)| row).collect();
         for (kind, name) in &policy.named {
             let name = ObjectName::new(policy.namespace.as_str(), row_name(*kind, name));
-            let row = self.workloads.get(&name).filter(|row| !row.0.uses.contains_key(&policy.secret));
+            let row = self.workloads.get(&name).filter(|row| policy.names.covered(&row.0.uses).next().is_none());
             rows.extend(row);
         }
         rows
+    }
+
+    /// The policies whose Secret this is, by its name.
+    #[must_use]
+    pub fn policies_of(&self, namespace: &str, secret: &str) -> Vec<(String, Arc<Object<SecretPolicy>>)> {
+        let rows =
+            SecretNames::bases(secret).flat_map(|base| self.policies.referring(namespace, Referent::Secret, base));
+        let covers = |row: &Object<SecretPolicy>| row.readable().is_some_and(|at| SecretNames::of(at).covers(secret));
+        rows.filter(|(_, row)| covers(row)).collect()
     }
 
     /// The policies that name a workload, which need not refer to their Secrets.
@@ -103,12 +112,11 @@ impl Cluster {
 
     /// The schedules of a policy, the one that came first first: it is the one that counts.
     #[must_use]
-    pub fn schedules_of(&self, namespace: &str, policy: &str) -> Vec<RotationSchedule> {
-        let rows = self.schedules.referring(namespace, Referent::Policy, policy);
-        let mut found: Vec<RotationSchedule> =
-            rows.iter().filter_map(|(_, row)| row.parsed.as_ref().ok()).cloned().collect();
-        found.sort_by_key(|schedule| {
-            let metadata = &schedule.metadata;
+    pub fn schedules_of(&self, namespace: &str, policy: &str) -> Vec<Arc<Object<RotationSchedule>>> {
+        let rows = self.schedules.referring(namespace, Referent::Policy, policy).into_iter();
+        let mut found: Vec<_> = rows.map(|(_, row)| row).filter(|row| row.readable().is_some()).collect();
+        found.sort_by_key(|row| {
+            let metadata = row.metadata();
             (metadata.creation_timestamp.as_ref().map(|time| time.0), metadata.name.clone())
         });
         found

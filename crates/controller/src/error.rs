@@ -172,10 +172,14 @@ impl Error {
         Self::StoreNotAllowed { store: store.to_owned(), text: text.to_string() }
     }
 
-    /// A store whose object cannot be read.
+    /// The failure of a store, for those who use it: a spec that is refused is the store's, not theirs.
     #[must_use]
-    pub fn malformed_store(store: &str, text: &str) -> Self {
-        Self::not_allowed(store, format_args!("the object is malformed: {text}"))
+    pub fn unusable_store(store: &str, error: Self) -> Self {
+        match error {
+            Self::Malformed { text } => Self::not_allowed(store, format_args!("the object is malformed: {text}")),
+            Self::Spec(refused) => Self::not_allowed(store, refused),
+            other => other,
+        }
     }
 
     /// Condition reason, Event reason and metric label at once.

@@ -6,7 +6,6 @@ use tokio::task::AbortHandle;
 
 use crate::{
     cluster::listings::{Listing, NAMESPACES},
-    stores::grants,
     watch::{self, Watches},
 };
 
@@ -38,6 +37,6 @@ impl Drop for Following {
 
 fn is_wanted(ctx: &Watches) -> bool {
     let stores = ctx.cluster.cluster_stores.all();
-    let stores = stores.iter().filter_map(|(_, row)| row.parsed.as_ref().ok());
-    stores.filter_map(|store| grants(store).ok()).any(|grants| grants.ask_for_labels())
+    let mut stores = stores.iter().filter_map(|(_, row)| row.spec().ok());
+    stores.any(|store| store.grants.ask_for_labels())
 }

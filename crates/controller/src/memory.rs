@@ -347,7 +347,8 @@ mod tests {
     fn an_effect_that_changes_nothing_is_tried_ever_more_seldom() {
         let memory = Memory::default();
         let mut now = DateTime::UNIX_EPOCH;
-        let (drop, release) = (Effect::DropPending { name: "p".to_owned(), uid: "u".to_owned() }, Effect::Release);
+        let (drop, release) =
+            (Effect::DropPending { name: "p".to_owned(), uid: "u".to_owned() }, Effect::RemoveFinalizer);
         let [schedule, other] = ["db", "other"].map(|name| ObjectName::new("shop", name));
         let mut pauses = Vec::new();
         for _ in 0..8 {

@@ -4,10 +4,9 @@
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
 use rekey_api::{RotationSchedule, SecretPolicy, reference::StoreKind};
 use rekey_core::{
-    policy::effective_secret,
+    Parse, SecretNames,
     workload::{Kind, WorkloadId},
 };
 
@@ -47,8 +46,8 @@ impl Notify {
         let (before, now) = (change.before.as_deref(), change.now.as_deref());
         if asks(before, now) {
             self.queues.policies.add(change.name.clone(), Lane::Urgent);
-            for object in [before, now].into_iter().flatten().filter_map(|row| row.parsed.as_ref().ok()) {
-                self.workloads_of(&change.name.namespace, &effective_secret(object));
+            for object in [before, now].into_iter().flatten().filter_map(Object::readable) {
+                self.workloads_of(&change.name.namespace, SecretNames::of(object).current());
             }
         }
         let schedules = self.cluster.schedules.referring(&change.name.namespace, Referent::Policy, &change.name.name);
@@ -56,9 +55,9 @@ impl Notify {
             self.queues.schedules.add(ObjectName::new(change.name.namespace.as_str(), name), Lane::Urgent);
         }
         if now.is_none()
-            && let Some(Ok(gone)) = before.map(|row| row.parsed.as_ref())
+            && let Some(gone) = before.and_then(Object::readable)
         {
-            let secret = ObjectName::new(change.name.namespace.as_str(), effective_secret(gone));
+            let secret = ObjectName::new(change.name.namespace.as_str(), SecretNames::of(gone).current());
             self.memory.forget_policy(gone.metadata.uid.as_deref().unwrap_or_default(), &secret);
         }
     }
@@ -81,7 +80,7 @@ impl Notify {
             }
         }
         for row in [before, now].into_iter().flatten() {
-            if let Ok(schedule) = &row.parsed {
+            if let Some(schedule) = row.readable() {
                 let policy = ObjectName::new(change.name.namespace.as_str(), schedule.spec.policy_ref.name.as_str());
                 if self.cluster.policies.get(&policy).is_some() {
                     self.queues.policies.add(policy, Lane::Urgent);
@@ -140,7 +139,7 @@ impl Notify {
                 Holder::Other { .. } => {}
             }
         }
-        for (name, _) in self.cluster.policies.referring(namespace, Referent::Secret, &change.name.name) {
+        for (name, _) in self.cluster.policies_of(namespace, &change.name.name) {
             self.queues.policies.add(ObjectName::new(namespace.as_str(), name), Lane::Urgent);
         }
         for (name, _) in self.cluster.stores.referring(namespace, Referent::Secret, &change.name.name) {
@@ -198,7 +197,7 @@ impl Notify {
             self.cluster.policies.get(&policy)?.policy()
         });
         // Without a policy there is no order to keep.
-        for id in self.line.call(secret, policy.map_or(usize::MAX, |policy| policy.concurrency)) {
+        for id in self.line.call(secret, policy.map_or(usize::MAX, |policy| policy.rollout.concurrency)) {
             self.queues.workloads.add(id, Lane::Urgent);
         }
     }
@@ -217,8 +216,8 @@ impl Notify {
         for (_, row) in self.cluster.workloads.referring(namespace, Referent::Secret, secret) {
             self.queues.workloads.add(row.0.id.clone(), Lane::Urgent);
         }
-        for (_, row) in self.cluster.policies.referring(namespace, Referent::Secret, secret) {
-            let Ok(policy) = &row.parsed else { continue };
+        for (_, row) in self.cluster.policies_of(namespace, secret) {
+            let Some(policy) = row.readable() else { continue };
             for (kind, reference) in policy.spec.rollout.consumers.iter().filter_map(|at| Some((Kind::named(at)?, at)))
             {
                 let id = WorkloadId { kind, namespace: namespace.to_owned(), name: reference.name.clone() };
@@ -263,7 +262,7 @@ fn ended(before: Option<&WorkloadRow>, now: Option<&WorkloadRow>) -> bool {
 }
 
 /// Whether a change is somebody's wish: not a status, which is ours.
-fn asks<K: Resource<DynamicType = ()>>(before: Option<&Object<K>>, now: Option<&Object<K>>) -> bool {
+fn asks<K: Parse>(before: Option<&Object<K>>, now: Option<&Object<K>>) -> bool {
     let (Some(before), Some(now)) = (before, now) else {
         return true;
     };

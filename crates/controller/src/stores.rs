@@ -27,7 +27,7 @@ use rekey_core::{
     consent::User,
     grant::{Target, Wish},
     policy::Source,
-    store::{Connect, provider},
+    store::Connect,
 };
 use tokio::sync::OnceCell;
 
@@ -42,11 +42,10 @@ pub use self::{
     budget::{ROUND, Room, SMALL},
     connection::{Connection, Keys},
     credentials::consent,
-    grants::grants,
     kind::StoreObject,
 };
 use crate::{
-    cluster::{Cluster, NamespaceAccess, ObjectName},
+    cluster::{Cluster, NamespaceAccess, Object, ObjectName},
     error::Error,
     metrics::Metrics,
     pool::Pool,
@@ -207,26 +206,25 @@ impl Stores {
             StoreKind::RemoteStore => Error::StoreNotFound { store: label.clone() },
             StoreKind::ClusterRemoteStore => grants::missing(&self.parts.cluster, &label),
         })?;
-        let store = row.parsed.as_ref().map_err(|malformed| Error::malformed_store(&label, &malformed.text))?;
-        self.connect(store, namespace).await.map_err(|error| match error {
-            // It is the store's spec that is refused, not that of the object that uses it.
-            Error::Spec(error) => Error::not_allowed(&label, error),
-            other => other,
-        })
+        // It is the store's spec that is refused, not that of the object that uses it.
+        self.connect(&row, namespace).await.map_err(|error| Error::unusable_store(&label, error))
     }
 
-    /// The client of `object` for those of `namespace` who use it, made at first need.
+    /// The client of a store for those of `namespace` who use it, made at first need.
     ///
     /// # Errors
     /// When its spec cannot work.
-    pub async fn connect<K: StoreObject>(self: &Arc<Self>, object: &K, namespace: &str) -> Result<Connection, Error> {
-        let metadata = object.meta();
+    pub async fn connect<K: StoreObject>(
+        self: &Arc<Self>,
+        row: &Object<K>,
+        namespace: &str,
+    ) -> Result<Connection, Error> {
+        let (metadata, spec) = (row.metadata(), row.spec()?);
         let name =
             ObjectName::new(metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default());
         let label = label(K::STORE, &name.name);
-        let spec = object.connection();
-        let parsed = provider::parse(K::STORE, &spec.provider, &self.parts.settings.api_audiences)?;
-        let is_own = parsed.accounts == NamespaceFrom::Consumer;
+        spec.refuse_audiences(&self.parts.settings.api_audiences)?;
+        let is_own = spec.accounts == NamespaceFrom::Consumer;
         let identity = Identity { store: name.clone(), consumer: is_own.then(|| namespace.to_owned()) };
         let (uid, generation) = (metadata.uid.as_deref().unwrap_or_default(), metadata.generation.unwrap_or_default());
         let make = || async {
@@ -237,19 +235,24 @@ impl Stores {
             let place = Place { secrets: home.to_owned(), accounts: if is_own { namespace } else { home }.to_owned() };
             let is_ambient_allowed =
                 K::STORE == StoreKind::ClusterRemoteStore || self.parts.settings.allow_ambient_credentials;
-            let user = User { label: label.clone(), places: parsed.places };
+            let user = User { label: label.clone(), places: spec.places.clone() };
             let credentials = ClusterCredentials::new(&self.parts, place, user, is_ambient_allowed);
-            let store = self.parts.connect.connect(&spec, credentials).await.map_err(Error::store("open", &label))?;
+            let store = self
+                .parts
+                .connect
+                .connect(&spec.connection, credentials)
+                .await
+                .map_err(Error::store("open", &label))?;
             Ok::<_, Error>(Arc::new(Client::new(
                 store,
-                &spec.limits,
+                &spec.connection.limits,
                 Arc::clone(&self.parts.metrics),
                 Arc::clone(&self.budget),
             )))
         };
         let client = Arc::clone(self.place(&identity, uid, generation).get_or_try_init(make).await?);
         let slots = self.slots(&name, namespace, self.parts.settings.concurrency);
-        let (access, namespace) = (spec.access, namespace.to_owned());
+        let (access, namespace) = (spec.connection.access, namespace.to_owned());
         Ok(Connection {
             label,
             access,
@@ -298,7 +301,7 @@ impl Stores {
 
     fn access<K: StoreObject>(&self, name: &ObjectName) -> Option<Access> {
         let row = K::table(&self.parts.cluster).get(name)?;
-        row.parsed.as_ref().ok().map(|store| store.connection().access)
+        row.spec().ok().map(|store| store.connection.access)
     }
 
     /// Whether the store and its grants let this be done now.

@@ -16,7 +16,7 @@ use kube::{
     runtime::watcher::{self, Event},
 };
 use rekey_api::{ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy, reference::StoreKind};
-use rekey_core::bounds::Bounded;
+use rekey_core::Parse;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::task::{AbortHandle, JoinHandle};
 
@@ -164,7 +164,7 @@ fn follow_own<K>(
     notify: fn(&Watches, &Change<Object<K>>),
 ) -> JoinHandle<()>
 where
-    K: Bounded
+    K: Parse
         + HasStatus<Status: PartialEq + Serialize>
         + Refers
         + Clone
@@ -204,13 +204,13 @@ where
 }
 
 /// Whether another tool has written into a status. Nothing is done on its word, but people read it.
-fn is_rewritten<K: HasStatus<Status: PartialEq + Serialize>>(change: &Change<Object<K>>) -> bool {
+fn is_rewritten<K: Parse + HasStatus<Status: PartialEq + Serialize>>(change: &Change<Object<K>>) -> bool {
     let (Some(before), Some(now)) = (&change.before, &change.now) else { return false };
-    match (&before.parsed, &now.parsed) {
-        (Ok(one), Ok(other)) => one.status() != other.status() && !now.is_ours(),
+    match (before.readable(), now.readable()) {
+        (Some(one), Some(other)) => one.status() != other.status() && !now.is_ours(),
         // With the same spec it is the status that can be read again, or no longer.
-        (Ok(_), Err(_)) | (Err(_), Ok(_)) => true,
-        (Err(_), Err(_)) => false,
+        (Some(_), None) | (None, Some(_)) => true,
+        (None, None) => false,
     }
 }
 

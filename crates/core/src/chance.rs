@@ -13,10 +13,19 @@ pub trait Chance: Send + Sync {
 /// Letters and digits that are not mistaken for one another, as Kubernetes uses for generated names.
 const SAFE: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
-/// A new id of a Secret's content: ten characters.
+/// Characters of a revision: 27^10 of them are enough for no two to be alike by chance.
+const REVISION: usize = 10;
+
+/// A new id of a Secret's content.
 #[must_use]
 pub fn revision(chance: &dyn Chance) -> String {
-    (0..10).map(|_| char::from(SAFE[below(chance, SAFE.len())])).collect()
+    (0..REVISION).map(|_| char::from(SAFE[below(chance, SAFE.len())])).collect()
+}
+
+/// Whether a text looks like a [`revision`].
+#[must_use]
+pub fn is_revision(text: &str) -> bool {
+    text.len() == REVISION && text.bytes().all(|byte| SAFE.contains(&byte))
 }
 
 /// A new rotation id: UUID version 7 (RFC 9562), so that ids sort by time.

@@ -29,8 +29,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Resource as _;
 use rekey_api::{
-    GoDuration, SecretPolicy, names,
-    policy::{Immutability, OnPolicyDelete, Ownership, ReadyWhen, Restart, Target},
+    SecretPolicy, names,
+    policy::{Immutability, OnPolicyDelete, Ownership, Target},
 };
 
 pub use claims::Claims;
@@ -43,27 +43,27 @@ pub(crate) use refuse::UNBUILT;
 pub use secret::{Content, Desired, Made, ObjectVersion, Plan, Seen, SeenSecret, Step, Surplus, make, secret};
 pub use source::{Engine, Item, Refresh, Remote, Set, SetFrom, Source, shown};
 
-pub use status::{failed, suspended};
+pub use status::{Known, failed, suspended};
 pub use tags::{Tags, mark, value_mark};
 pub use templates::{Entry, EntryText, TemplateKind, TemplateRef};
 pub use values::Tools;
 
 use self::templates::Templates;
-use crate::{SpecError, request, workload::Kind};
+use crate::{SecretNames, SpecError, request, rollout::RolloutSpec, workload::Kind};
 
-/// A parsed policy. Once its expressions are [proven](Policy::prove) too, only data can be refused.
+/// A parsed policy. Once its expressions are [proven](PolicySpec::prove) too, only data can be refused.
 #[derive(Clone, Debug)]
-pub struct Policy {
+pub struct PolicySpec {
     /// Its name.
     pub name: String,
     /// Its namespace.
     pub namespace: String,
     /// Its generation.
     pub generation: i64,
-    /// Name of the Secret.
-    pub secret: String,
+    /// Names of its Secrets.
+    pub names: SecretNames,
     /// Whose the Secret is.
-    pub hold: Hold,
+    pub scope: Scope,
     /// Type of the Secret.
     pub kind: String,
     /// Where the value comes from.
@@ -86,27 +86,19 @@ pub struct Policy {
     pub owner: Option<OwnerReference>,
     /// Uid of the policy.
     pub uid: String,
-    /// When to restart consumers.
-    pub restart: Restart,
-    /// How many consumers may be on their way at the same time.
-    pub concurrency: usize,
+    /// How consumers are restarted.
+    pub rollout: RolloutSpec,
     /// Workloads that consume the Secret without referring to it.
     pub named: BTreeSet<(Kind, String)>,
-    /// How long a restarted consumer may take to become healthy.
-    pub progress_deadline: GoDuration,
-    /// After this time a consumer that reloads by itself counts as current.
-    pub live_reload_grace: GoDuration,
-    /// What `Ready` waits for.
-    pub ready_when: ReadyWhen,
     /// Whether everything rests.
     pub suspended: bool,
     /// The token of `rekey.dev/sync-requested`.
     pub sync_requested: Option<String>,
 }
 
-/// Whose the Secret is, and so what of it is written.
+/// Whose keys the Secret holds, and so what of it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hold {
+pub enum Scope {
     /// The policy's: all of it.
     Whole,
     /// Somebody else's who consents: our keys.
@@ -115,23 +107,23 @@ pub enum Hold {
     Record,
 }
 
-impl TryFrom<&SecretPolicy> for Policy {
+impl TryFrom<&SecretPolicy> for PolicySpec {
     type Error = SpecError;
 
     fn try_from(object: &SecretPolicy) -> Result<Self, SpecError> {
         refuse::unsupported(object)?;
         let spec = &object.spec;
         let source = Source::parse(object)?;
-        let hold = hold(&source, &spec.target, spec.immutability)?;
-        refuse::contradictions(object, &source, hold)?;
+        let scope = scope(&source, &spec.target, spec.immutability)?;
+        refuse::contradictions(object, &source, scope)?;
         let templates = Templates::parse(spec.target.template.as_ref(), &source)?;
         let name = object.metadata.name.clone().unwrap_or_default();
         Ok(Self {
-            secret: effective_secret(object),
+            names: SecretNames::of(object),
             name,
             namespace: object.metadata.namespace.clone().unwrap_or_default(),
             generation: object.metadata.generation.unwrap_or_default(),
-            hold,
+            scope,
             kind: secret_type(spec.target.secret_type.as_deref())?,
             source,
             templates: templates.data,
@@ -141,50 +133,40 @@ impl TryFrom<&SecretPolicy> for Policy {
             annotations: templates.fixed.annotations,
             tags: templates.tags,
             locked: spec.immutability == Immutability::Locked,
-            owner: match (hold, spec.target.on_policy_delete.unwrap_or_default()) {
-                (Hold::Whole, OnPolicyDelete::Delete) => object.controller_owner_ref(&()),
-                (Hold::Whole, OnPolicyDelete::Retain) | (Hold::Keys | Hold::Record, _) => None,
+            owner: match (scope, spec.target.on_policy_delete.unwrap_or_default()) {
+                (Scope::Whole, OnPolicyDelete::Delete) => object.controller_owner_ref(&()),
+                (Scope::Whole, OnPolicyDelete::Retain) | (Scope::Keys | Scope::Record, _) => None,
             },
             uid: object.metadata.uid.clone().unwrap_or_default(),
-            restart: spec.rollout.restart,
-            concurrency: usize::try_from(spec.rollout.concurrency).unwrap_or(1).max(1),
+            rollout: RolloutSpec::from(&spec.rollout),
             named: consumers::named(&spec.rollout.consumers)?,
-            progress_deadline: spec.rollout.progress_deadline,
-            live_reload_grace: spec.rollout.live_reload_grace,
-            ready_when: spec.rollout.ready_when,
             suspended: spec.suspend,
             sync_requested: request::token(&object.metadata, names::SYNC_REQUESTED)?,
         })
     }
 }
 
-/// The name of the Secret a policy publishes: `spec.target.name`, else its own.
-#[must_use]
-pub fn effective_secret(object: &SecretPolicy) -> String {
-    object.spec.target.name.clone().or_else(|| object.metadata.name.clone()).unwrap_or_default()
-}
-
 /// Whose the Secret is. What only its owner may decide is refused for others.
-fn hold(source: &Source, target: &Target, immutability: Immutability) -> Result<Hold, SpecError> {
-    let hold = match (source, target.ownership) {
-        (Source::Existing, _) => Hold::Record,
-        (Source::Remote(_) | Source::Generated(_) | Source::Engine(_), Ownership::Merge) => Hold::Keys,
-        (Source::Remote(_) | Source::Generated(_) | Source::Engine(_), Ownership::Owner) => return Ok(Hold::Whole),
+fn scope(source: &Source, target: &Target, immutability: Immutability) -> Result<Scope, SpecError> {
+    let scope = match (source, target.ownership) {
+        (Source::Existing, _) => Scope::Record,
+        (Source::Remote(_) | Source::Generated(_) | Source::Engine(_), Ownership::Merge) => Scope::Keys,
+        (Source::Remote(_) | Source::Generated(_) | Source::Engine(_), Ownership::Owner) => return Ok(Scope::Whole),
     };
     let maker = "; whoever makes the Secret decides that";
     if target.secret_type.is_some() {
         return Err(SpecError::field("spec.target.type", format!("remove it{maker}")));
     }
-    let fix = match (hold, target.on_policy_delete) {
-        (Hold::Record, Some(OnPolicyDelete::Delete | OnPolicyDelete::Retain)) => Some("remove it"),
-        (Hold::Keys | Hold::Whole, Some(OnPolicyDelete::Delete)) => Some("write Retain, or remove it"),
-        (Hold::Keys | Hold::Whole, Some(OnPolicyDelete::Retain)) | (_, None) => None,
+    let fix = match (scope, target.on_policy_delete) {
+        (Scope::Record, Some(OnPolicyDelete::Delete | OnPolicyDelete::Retain)) => Some("remove it"),
+        (Scope::Keys | Scope::Whole, Some(OnPolicyDelete::Delete)) => Some("write Retain, or remove it"),
+        (Scope::Keys | Scope::Whole, Some(OnPolicyDelete::Retain)) | (_, None) => None,
     };
     if let Some(fix) = fix {
         return Err(SpecError::field("spec.target.onPolicyDelete", format!("{fix}{maker}")));
     }
     match immutability {
-        Immutability::None => Ok(hold),
+        Immutability::None => Ok(scope),
         Immutability::Locked | Immutability::Versioned => {
             Err(SpecError::field("spec.immutability", format!("write None{maker}")))
         }

@@ -9,10 +9,12 @@ mod notices;
 pub(crate) mod tests;
 mod turn;
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use rekey_api::{
     GoDuration,
-    policy::{ConsumeForm, Restart},
+    policy::{ConsumeForm, ReadyWhen, Restart, Rollout},
 };
 
 pub use notices::{restarted, reverted};
@@ -41,6 +43,33 @@ pub fn staying(progress: &Progress, mut pods: Vec<Pod>) -> Vec<Pod> {
     pods
 }
 
+/// How a policy restarts consumers: `spec.rollout`, parsed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RolloutSpec {
+    /// When to restart them.
+    pub restart: Restart,
+    /// How many of them may be on their way at the same time: at least one.
+    pub concurrency: usize,
+    /// How long a restarted one may take to become healthy.
+    pub progress_deadline: GoDuration,
+    /// After this time one that reloads by itself counts as current.
+    pub live_reload_grace: GoDuration,
+    /// What `Ready` waits for.
+    pub ready_when: ReadyWhen,
+}
+
+impl From<&Rollout> for RolloutSpec {
+    fn from(spec: &Rollout) -> Self {
+        Self {
+            restart: spec.restart,
+            concurrency: usize::try_from(spec.concurrency).unwrap_or(1).max(1),
+            progress_deadline: spec.progress_deadline,
+            live_reload_grace: spec.live_reload_grace,
+            ready_when: spec.ready_when,
+        }
+    }
+}
+
 /// A managed Secret that a workload consumes, with what its policy wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
@@ -49,13 +78,9 @@ pub struct Input {
     /// How it is consumed.
     pub how: Use,
     /// What is published in it.
-    pub published: Published,
-    /// The policy's `rollout.restart`.
-    pub restart: Restart,
-    /// The policy's `rollout.progressDeadline`.
-    pub deadline: GoDuration,
-    /// The policy's `rollout.liveReloadGrace`.
-    pub grace: GoDuration,
+    pub published: Arc<Published>,
+    /// How its policy restarts consumers.
+    pub rollout: RolloutSpec,
 }
 
 /// How a workload stands to one Secret.
@@ -110,7 +135,7 @@ pub fn standing(workload: &Workload, input: &Input, pods: Option<&[Pod]>) -> Sta
     if workload.id.kind == Kind::CronJob && workload.jobs.is_empty() {
         return Standing::Current; // its next Job reads the present value
     }
-    if input.restart != Restart::Always && how.refreshes(workload.live_reload) {
+    if input.rollout.restart != Restart::Always && how.refreshes(workload.live_reload) {
         return Standing::Reloads;
     }
     let Some(pods) = pods else {
@@ -136,7 +161,7 @@ pub fn decide(workload: &Workload, inputs: &[Input], pods: Option<&[Pod]>, now: 
     if workload.without_template.is_some() {
         return Decision::Leave;
     }
-    let may = |input: &&Input| input.restart != Restart::Never && !workload.never_restart;
+    let may = |input: &&Input| input.rollout.restart != Restart::Never && !workload.never_restart;
     let stands = |input: &Input| standing(workload, input, pods);
     let first_change =
         |inputs: &[&Input]| inputs.iter().filter_map(|input| input.published.changed(&input.how.keys)).min();

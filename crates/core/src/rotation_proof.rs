@@ -3,19 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use rekey_api::reference::StoreRef;
-
 use crate::{SecretBytes, digest::DigestKey, published::Rotated};
 
 /// No namespace has such a name: the digests of a Secret's keys, which start with theirs, never equal one of these.
 const PENDING: &str = "rekey.dev/pending";
 const PUBLISHED: &str = "rekey.dev/rotation";
-
-/// The store and key that a rotation writes, as one text.
-#[must_use]
-pub fn target(store: &StoreRef, key: &str) -> String {
-    format!("{}/{} {key}", store.kind.as_str(), store.name)
-}
 
 /// What a pending Secret says of itself, beside its values.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +18,7 @@ pub struct Claim<'a> {
     pub uid: &'a str,
     /// The rotation.
     pub id: &'a str,
-    /// The store and key that it is meant for, as [`target`].
+    /// The store and key that it is meant for, as the text of its [`Target`](crate::rotation::Destination).
     pub target: &'a str,
     /// The store's version when the rotation began; empty: none.
     pub base: &'a str,
@@ -45,16 +37,16 @@ impl Claim<'_> {
 
 /// The values of a rotation, wherever they are found: in its pending Secret, or in the store by whom a policy publishes.
 #[derive(Clone, Copy, Debug)]
-pub struct Values<'a> {
+pub struct Publication<'a> {
     /// The namespace of schedule and policy.
     pub namespace: &'a str,
-    /// The store and key, as [`target`].
+    /// The store and key, as the text of its [`Target`](crate::rotation::Destination).
     pub target: &'a str,
     /// The rotation.
     pub id: &'a str,
 }
 
-impl Values<'_> {
+impl Publication<'_> {
     /// The record of a publication of these values.
     #[must_use]
     pub fn record(&self, values: &BTreeMap<String, SecretBytes>, key: &DigestKey) -> Rotated {
@@ -115,11 +107,14 @@ mod tests {
     #[test]
     fn names_and_values_do_not_run_into_one_another() {
         let key = DigestKey::new(SecretBytes::from("k"));
-        let at = Values { namespace: "shop", target: "t", id: "i" };
+        let at = Publication { namespace: "shop", target: "t", id: "i" };
         let record = |pairs: &[(&str, &str)]| at.record(&values(pairs), &key);
         assert_ne!(record(&[("a", "bc")]), record(&[("ab", "c")]));
         assert_ne!(record(&[("a", ""), ("b", "")]), record(&[("a", "b")]));
         assert_eq!(record(&[("a", "b")]).id, "i");
-        assert_ne!(Values { id: "j", ..at }.record(&values(&[("a", "b")]), &key).digest, record(&[("a", "b")]).digest);
+        assert_ne!(
+            Publication { id: "j", ..at }.record(&values(&[("a", "b")]), &key).digest,
+            record(&[("a", "b")]).digest
+        );
     }
 }

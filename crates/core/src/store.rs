@@ -6,6 +6,7 @@ mod error;
 pub mod place;
 pub mod provider;
 mod search;
+mod spec;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -19,6 +20,7 @@ pub use self::{
     engine_path::engine_path,
     error::{StoreError, StoreErrorKind},
     search::{NamePattern, Search},
+    spec::StoreSpec,
 };
 use crate::SecretBytes;
 pub use crate::network::{Addresses, Network};

@@ -75,7 +75,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{policy::Policy, rotation::Plan};
+    use crate::{policy::PolicySpec, rotation::ScheduleSpec};
 
     /// A field that is refused, and the choice of it if it is not refused as a whole.
     type Refused = BTreeSet<(String, Option<String>)>;
@@ -155,7 +155,7 @@ mod tests {
             spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
             let object =
                 json!({"apiVersion": "rekey.dev/v1alpha1", "kind": "SecretPolicy", "metadata": {}, "spec": spec});
-            said(&Policy::try_from(&serde_json::from_value::<SecretPolicy>(object).unwrap()).unwrap_err())
+            said(&PolicySpec::try_from(&serde_json::from_value::<SecretPolicy>(object).unwrap()).unwrap_err())
         };
         assert_eq!(asking.iter().map(refusal).collect::<BTreeSet<_>>(), names(&crate::policy::UNBUILT));
     }
@@ -187,7 +187,7 @@ mod tests {
             spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
             let object =
                 json!({"apiVersion": "rekey.dev/v1alpha1", "kind": "RotationSchedule", "metadata": {}, "spec": spec});
-            said(&Plan::parse(&serde_json::from_value::<RotationSchedule>(object).unwrap(), None).unwrap_err())
+            said(&ScheduleSpec::try_from(&serde_json::from_value::<RotationSchedule>(object).unwrap()).unwrap_err())
         };
         assert_eq!(asking.iter().map(refusal).collect::<BTreeSet<_>>(), names(&crate::rotation::UNBUILT));
     }

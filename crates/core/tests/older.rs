@@ -7,13 +7,10 @@
 mod cases;
 
 use cases::Case;
-use rekey_api::{
-    ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy, condition::Reason, crds, provider::Provider,
-    reference::StoreKind,
-};
-use rekey_core::{SpecError, bounds::Bounded, grant::Grants, policy::Policy, rotation::Plan, store::provider};
+use rekey_api::{ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy, condition::Reason, crds};
+use rekey_core::{Parse, SpecError};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Why an object is refused.
 #[derive(Debug)]
@@ -23,35 +20,20 @@ enum Refusal {
     Spec(SpecError),
 }
 
-fn read<K>(object: &Value, parse: impl Fn(&K) -> Result<(), SpecError>) -> Option<Refusal>
-where
-    K: Bounded + DeserializeOwned,
-{
+fn read<K: Parse + DeserializeOwned>(object: &Value) -> Option<Refusal> {
     match serde_json::from_value::<K>(object.clone()) {
-        Ok(object) => object.within_bounds().and_then(|()| parse(&object)).err().map(Refusal::Spec),
+        Ok(object) => object.within_bounds().and_then(|()| object.parse().map(drop)).err().map(Refusal::Spec),
         Err(_) => Some(Refusal::Malformed),
     }
-}
-
-fn of_store(kind: StoreKind, provider: &Provider) -> Result<(), SpecError> {
-    provider::parse(kind, provider, &[]).map(drop)
 }
 
 /// Why the operator does not work on this object, if it does not.
 fn refusal(kind: &str, object: &Value) -> Option<Refusal> {
     match kind {
-        "SecretPolicy" => read::<SecretPolicy>(object, |policy| Policy::try_from(policy).map(drop)),
-        "RotationSchedule" => read::<RotationSchedule>(object, |schedule| {
-            let remote = json!({"storeRef": {"name": "vault"}, "dataFrom": [{"extract": {"key": "shop/orders-db"}}]});
-            let policy = json!({"metadata": {"name": "orders-db"}, "spec": {"source": {"remote": remote}}});
-            let policy = serde_json::from_value(policy).unwrap();
-            Plan::parse(schedule, Some(&policy)).map(drop)
-        }),
-        "RemoteStore" => read::<RemoteStore>(object, |store| of_store(StoreKind::RemoteStore, &store.spec.provider)),
-        "ClusterRemoteStore" => read::<ClusterRemoteStore>(object, |store| {
-            Grants::parse(&store.spec.grants)?;
-            of_store(StoreKind::ClusterRemoteStore, &store.spec.provider)
-        }),
+        "SecretPolicy" => read::<SecretPolicy>(object),
+        "RotationSchedule" => read::<RotationSchedule>(object),
+        "RemoteStore" => read::<RemoteStore>(object),
+        "ClusterRemoteStore" => read::<ClusterRemoteStore>(object),
         kind => panic!("no parser for {kind}"),
     }
 }

@@ -10,7 +10,7 @@ use rekey_api::{
     ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy, policy::RemoteSource, reference::StoreRef,
 };
 use rekey_core::{
-    policy::effective_secret,
+    SecretNames,
     store::provider::{self, Reference},
     workload::Kind,
 };
@@ -20,7 +20,7 @@ use super::row_name;
 /// The kind of an object that rows refer to, by its name in their namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Referent {
-    /// A Secret: published, consumed, or holding a credential.
+    /// A Secret: published (by the plain name of its policy), consumed, or holding a credential.
     Secret,
     /// A `RemoteStore` or a `ClusterRemoteStore` of this name.
     Store,
@@ -41,7 +41,7 @@ pub trait Refers: Resource<DynamicType = ()> {
 
 impl Refers for SecretPolicy {
     fn references(&self) -> References {
-        let mut all = References::from([(Referent::Secret, effective_secret(self))]);
+        let mut all = References::from([(Referent::Secret, SecretNames::of(self).current().to_owned())]);
         if let Some(remote) = &self.spec.source.remote {
             all.extend(stores_of(remote).map(|store| (Referent::Store, store.name)));
         }

@@ -4,14 +4,14 @@ use std::fmt::Debug;
 
 use kube::{Api, Client, core::object::HasStatus};
 use rekey_api::{ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy};
-use rekey_core::bounds::Bounded;
+use rekey_core::Parse;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Cluster, Object, Refers, Table};
 
 /// A kind of ours.
 pub trait Kind:
-    Bounded
+    Parse
     + HasStatus<Status: DeserializeOwned + Serialize + PartialEq>
     + Refers
     + Clone

@@ -5,22 +5,24 @@ mod secret;
 mod tests;
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fmt::Debug,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, ObjectMeta};
-use kube::{
-    Resource,
-    core::{DeserializeGuard, object::HasStatus},
-};
+use kube::core::{DeserializeGuard, object::HasStatus};
 use rekey_api::{SecretPolicy, bounds::TOKEN, names};
-use rekey_core::{SpecError, bounds::Bounded, policy::Policy, workload::Workload};
+use rekey_core::{
+    Parse, SpecError,
+    policy::{PolicySpec, Source},
+    workload::Workload,
+};
 use serde::Serialize;
 use serde_json::json;
 
@@ -47,16 +49,23 @@ const SAID: usize = 1024;
 /// Bytes of all finalizers of an object. They are kept as they are, since ours is written together with the others.
 const FINALIZERS: usize = 16 * 1024;
 
-/// One of our own objects; of malformed ones the metadata is kept, so that their users can be told.
+/// One of our own objects, with what it asks for; of malformed ones the metadata is kept, so that their users learn of it.
 #[derive(Debug)]
-pub struct Object<K> {
-    /// The object, or why it could not be read.
-    pub parsed: Result<K, Box<Malformed>>,
+pub struct Object<K: Parse> {
+    state: Result<Parsed<K>, Box<Malformed>>,
     /// What was found when its templates and expressions were looked at; that takes time, and is done once for each
     /// generation.
     verdict: OnceLock<Verdict>,
     /// Fingerprint of the status that we write, from before it is sent; 0: of none.
     written: AtomicU64,
+}
+
+/// An object that could be read.
+#[derive(Debug)]
+struct Parsed<K: Parse> {
+    object: K,
+    /// What it asks for, or why that is refused. Parsed here and nowhere else.
+    spec: Result<Arc<K::Spec>, Box<SpecError>>,
 }
 
 /// Nothing, or what is wrong. Boxed: nearly always nothing is.
@@ -71,7 +80,7 @@ pub struct Malformed {
     pub metadata: ObjectMeta,
 }
 
-impl<K: Bounded> Object<K> {
+impl<K: Parse> Object<K> {
     /// From what a watch delivers; `before`: what is known of the object.
     #[must_use]
     pub fn from_guard(guard: DeserializeGuard<K>, before: Option<&Self>) -> Self {
@@ -81,43 +90,69 @@ impl<K: Bounded> Object<K> {
                 let _ = slim(&mut invalid.metadata); // what it says is wrong stands behind what the parser says
                 let text = invalid.error.chars().take(SAID).collect();
                 let malformed = Malformed { text, metadata: invalid.metadata };
-                Self { parsed: Err(Box::new(malformed)), verdict: OnceLock::new(), written: AtomicU64::new(0) }
+                Self::new(Err(Box::new(malformed)))
             }
         }
     }
 
-    /// From an object. A spec that was found within its bounds `before` is not looked at again: most news of an object
-    /// are of its status, and our own.
+    /// From an object. A spec that was found within its bounds `before` is neither looked at nor parsed again: most news of
+    /// an object are of its status, and our own.
     #[must_use]
     pub fn from_object(mut object: K, before: Option<&Self>) -> Self {
         let slimmed = slim(object.meta_mut());
-        let is_known = before.is_some_and(|row| row.parsed.is_ok() && same_spec(row.metadata(), object.meta()));
-        let bounded = |object: &K| if is_known { Ok(()) } else { object.within_bounds() };
-        let parsed = match slimmed.and_then(|()| bounded(&object)) {
-            Ok(()) => Ok(object),
+        let known = before.and_then(|row| row.state.as_ref().ok());
+        let known = known.filter(|known| same_spec(known.object.meta(), object.meta()));
+        let bounded = |object: &K| if known.is_some() { Ok(()) } else { object.within_bounds() };
+        Self::new(match slimmed.and_then(|()| bounded(&object)) {
+            Ok(()) => {
+                let spec = match known.filter(|known| same_requests(known.object.meta(), object.meta())) {
+                    Some(known) => known.spec.clone(),
+                    None => object.parse().map(Arc::new).map_err(Box::new),
+                };
+                Ok(Parsed { object, spec })
+            }
             Err(error) => {
                 let metadata = std::mem::take(object.meta_mut());
                 Err(Box::new(Malformed { text: error.to_string(), metadata }))
             }
-        };
-        Self { parsed, verdict: OnceLock::new(), written: AtomicU64::new(0) }
+        })
     }
-}
 
-impl<K: Resource<DynamicType = ()>> Object<K> {
+    fn new(state: Result<Parsed<K>, Box<Malformed>>) -> Self {
+        Self { state, verdict: OnceLock::new(), written: AtomicU64::new(0) }
+    }
+
+    /// The object, unless it is malformed.
+    #[must_use]
+    pub fn readable(&self) -> Option<&K> {
+        self.state.as_ref().ok().map(|parsed| &parsed.object)
+    }
+
     /// The object.
     ///
     /// # Errors
     /// When it is malformed.
     pub fn object(&self) -> Result<&K, Error> {
-        self.parsed.as_ref().map_err(|malformed| Error::Malformed { text: malformed.text.clone() })
+        Ok(&self.parsed()?.object)
+    }
+
+    /// What it asks for.
+    ///
+    /// # Errors
+    /// When it is malformed, or its spec is refused.
+    pub fn spec(&self) -> Result<&Arc<K::Spec>, Error> {
+        self.parsed()?.spec.as_ref().map_err(|refused| Error::Spec(SpecError::clone(refused)))
+    }
+
+    fn parsed(&self) -> Result<&Parsed<K>, Error> {
+        self.state.as_ref().map_err(|malformed| Error::Malformed { text: malformed.text.clone() })
     }
 
     /// Its metadata.
     #[must_use]
     pub fn metadata(&self) -> &ObjectMeta {
-        match &self.parsed {
-            Ok(object) => object.meta(),
+        match &self.state {
+            Ok(parsed) => parsed.object.meta(),
             Err(malformed) => &malformed.metadata,
         }
     }
@@ -134,7 +169,7 @@ impl<K: Resource<DynamicType = ()>> Object<K> {
     }
 }
 
-impl<K: HasStatus<Status: Serialize>> Object<K> {
+impl<K: Parse + HasStatus<Status: Serialize>> Object<K> {
     /// Keeps which status we are about to write: the watch may bring it before the answer does.
     pub fn writes(&self, status: &K::Status) {
         self.written.store(fingerprint(status), Ordering::Relaxed);
@@ -143,7 +178,7 @@ impl<K: HasStatus<Status: Serialize>> Object<K> {
     /// Whether this is the status that we wrote last.
     #[must_use]
     pub fn is_ours(&self) -> bool {
-        let status = self.parsed.as_ref().ok().and_then(HasStatus::status);
+        let status = self.readable().and_then(HasStatus::status);
         status.is_some_and(|status| fingerprint(status) == self.written.load(Ordering::Relaxed))
     }
 }
@@ -155,17 +190,35 @@ fn fingerprint(status: &impl Serialize) -> u64 {
 }
 
 impl Object<SecretPolicy> {
-    /// The policy, unless it is known to be invalid.
+    /// What the policy asks for, unless it is known to be invalid.
     #[must_use]
-    pub fn policy(&self) -> Option<Policy> {
-        let parsed = Policy::try_from(self.parsed.as_ref().ok()?).ok()?;
-        self.verdict.get().is_none_or(Result::is_ok).then_some(parsed)
+    pub fn policy(&self) -> Option<Arc<PolicySpec>> {
+        let is_proven = self.verdict.get().is_none_or(Result::is_ok);
+        self.spec().ok().filter(|_| is_proven).map(Arc::clone)
+    }
+
+    /// Where the policy's values come from, as far as that can be known: other parts of its spec may be refused.
+    #[must_use]
+    pub fn source(&self) -> Option<Cow<'_, Source>> {
+        let parsed = self.state.as_ref().ok()?;
+        match &parsed.spec {
+            Ok(spec) => Some(Cow::Borrowed(&spec.source)),
+            Err(_) => Source::parse(&parsed.object).ok().map(Cow::Owned),
+        }
     }
 }
 
 /// Whether two versions of an object have the same spec.
 fn same_spec(one: &ObjectMeta, other: &ObjectMeta) -> bool {
     one.generation.is_some() && (&one.uid, one.generation) == (&other.uid, other.generation)
+}
+
+/// Whether two versions of an object with the same spec ask for the same by their annotations, and in the same life.
+fn same_requests(one: &ObjectMeta, other: &ObjectMeta) -> bool {
+    let is_going = |metadata: &ObjectMeta| metadata.deletion_timestamp.is_some();
+    one.annotations == other.annotations
+        && one.managed_fields == other.managed_fields
+        && is_going(one) == is_going(other)
 }
 
 /// Drops what nobody asks the rows for. Tenants write into metadata what they like, up to 1.5 MiB in each object, and our
@@ -205,13 +258,13 @@ fn asked(mut entry: ManagedFieldsEntry) -> Option<ManagedFieldsEntry> {
     Some(entry)
 }
 
-impl<K: Refers + Send + Sync + 'static> Row for Object<K> {
+impl<K: Parse + Refers + Send + Sync + 'static> Row for Object<K> {
     fn version(&self) -> Version {
         Version::new(self.metadata().resource_version.as_deref().unwrap_or_default())
     }
 
     fn references(&self) -> References {
-        self.parsed.as_ref().map(Refers::references).unwrap_or_default()
+        self.readable().map(Refers::references).unwrap_or_default()
     }
 
     fn follow(&mut self, before: &Self) {

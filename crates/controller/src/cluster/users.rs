@@ -65,12 +65,12 @@ fn rows<T: Row>(table: &Table<T>, store: Option<&str>, namespace: Option<&str>) 
 
 /// The store that a schedule names.
 fn written(row: &Object<RotationSchedule>) -> Option<&StoreRef> {
-    row.parsed.as_ref().ok()?.spec.write_to.as_ref().map(|to| &to.store_ref)
+    row.readable()?.spec.write_to.as_ref().map(|to| &to.store_ref)
 }
 
 /// The stores that a policy names.
 fn read(row: &Object<SecretPolicy>) -> Vec<StoreRef> {
-    let Ok(policy) = &row.parsed else {
+    let Some(policy) = row.readable() else {
         return Vec::new();
     };
     let source = &policy.spec.source;

@@ -15,7 +15,7 @@ use rekey_core::{
     SpecError,
     chance::Chance,
     digest::DigestKey,
-    policy::{self, Fetch, Fetched, Plan, Policy, Seen, Step, Tools},
+    policy::{self, Fetch, Fetched, Known, Plan, PolicySpec, Seen, Step, Tools},
     stop::Stop,
     summary::conditions,
     time::{self, Clock},
@@ -82,22 +82,22 @@ impl Reconcile for Policies {
         if !self.cluster.is_open(&key.namespace)? {
             return Ok(Next::Change);
         }
-        let parsed = Arc::new(Policy::try_from(object)?);
-        if parsed.suspended {
-            return self.suspended(object, &parsed).await;
+        let spec = row.spec()?;
+        if spec.suspended {
+            return self.suspended(object, spec).await;
         }
-        self.prove(&row, &parsed).await?;
-        self.keep(object, &parsed).await
+        self.prove(&row, spec).await?;
+        self.keep(object, spec).await
     }
 
     async fn failed(&self, key: &ObjectName, error: &Error) -> Result<(), Error> {
         let Some(row) = self.cluster.policies.get(key) else {
             return Ok(());
         };
-        let Ok(object) = &row.parsed else {
+        let Some(object) = row.readable() else {
             return self.write.malformed::<SecretPolicy>(key, row.metadata(), error, self.clock.now()).await;
         };
-        let status = self.failure(object, error);
+        let status = self.failure(object, row.spec().ok(), error);
         if self.write.status(object, &status, Over::Version).await?.tell(|change| self.notify.policy(change)) {
             self.write.event(object, &error.notice("Sync")).await;
         }
@@ -107,17 +107,18 @@ impl Reconcile for Policies {
 
 impl Policies {
     /// The status of a policy whose reconcile failed.
-    fn failure(&self, object: &SecretPolicy, error: &Error) -> SecretPolicyStatus {
+    fn failure(&self, object: &SecretPolicy, spec: Option<&Arc<PolicySpec>>, error: &Error) -> SecretPolicyStatus {
         let before = object.status.clone().unwrap_or_default();
         let generation = object.metadata.generation.unwrap_or_default();
         let situation = error.situation(observe::served(&self.cluster, object));
-        let mut status = match Policy::try_from(object) {
-            Ok(parsed) => {
-                let published = observe::published(&self.cluster, &parsed);
-                let consumers = observe::consumers(self, &parsed);
-                policy::failed(&parsed, &before, (published.as_deref(), &consumers), &situation, self.clock.now())
+        let mut status = match spec {
+            Some(spec) => {
+                let published = observe::published(&self.cluster, spec);
+                let consumers = observe::consumers(self, spec);
+                let known = Known { published: published.as_ref(), consumers: &consumers };
+                policy::failed(spec, &before, known, &situation, self.clock.now())
             }
-            Err(_) => SecretPolicyStatus {
+            None => SecretPolicyStatus {
                 conditions: conditions(&before.conditions, &situation, &[], generation, self.clock.now()),
                 source: policy::shown(object),
                 ..before
@@ -131,68 +132,73 @@ impl Policies {
     }
 
     /// Looks at templates and expressions, once for each generation.
-    async fn prove(&self, row: &Object<SecretPolicy>, parsed: &Arc<Policy>) -> Result<(), Error> {
-        if !parsed.has_expressions() {
+    async fn prove(&self, row: &Object<SecretPolicy>, spec: &Arc<PolicySpec>) -> Result<(), Error> {
+        if !spec.has_expressions() {
             return Ok(());
         }
         if let Some(verdict) = row.verdict() {
             return verdict.map_err(Error::from);
         }
-        let policy = Arc::clone(parsed);
-        let verdict = self.workshop.run(&parsed.namespace, move |stop| policy.prove(stop)).await?;
+        let policy = Arc::clone(spec);
+        let verdict = self.workshop.run(&spec.namespace, move |stop| policy.prove(stop)).await?;
         row.decide(&verdict);
         verdict.map_err(Error::from)
     }
 
     /// Decides; the values are made where that disturbs nobody, if it may take long.
-    async fn plan(&self, parsed: &Arc<Policy>, seen: Seen, fetched: Option<(Fetched, Room)>) -> Result<Planned, Error> {
-        let policy = Arc::clone(parsed);
+    async fn plan(
+        &self,
+        spec: &Arc<PolicySpec>,
+        seen: Seen,
+        fetched: Option<(Fetched, Room)>,
+    ) -> Result<Planned, Error> {
+        let policy = Arc::clone(spec);
         let (key, chance, now) = (self.digest_key.clone(), Arc::clone(&self.chance), self.clock.now());
         let (fetched, room) = fetched.unzip();
-        let is_quick = parsed.is_quick(fetched.as_ref());
+        let is_quick = spec.is_quick(fetched.as_ref());
         // The room goes along: a job that nobody waits for any more still holds what was read.
         let work = move |stop: &Stop| {
             let tools = Tools { key: &key, chance: chance.as_ref(), now, stop };
             let made = policy::make(&policy, &seen, fetched.as_ref(), tools)?;
             Ok::<_, SpecError>((made, seen, fetched, room))
         };
-        let made = if is_quick { work(&Stop::default()) } else { self.workshop.run(&parsed.namespace, work).await? };
+        let made = if is_quick { work(&Stop::default()) } else { self.workshop.run(&spec.namespace, work).await? };
         let (made, seen, fetched, room) = made?;
         // Taken after the read and the rendering, which may be slow: what starts before the new value is written reads the
         // old one.
         let (now, stop) = (self.clock.now(), Stop::default());
         let tools = Tools { key: &self.digest_key, chance: self.chance.as_ref(), now, stop: &stop };
-        let plan = policy::secret(parsed, &seen, fetched.as_ref(), made, tools)?;
+        let plan = policy::secret(spec, &seen, fetched.as_ref(), made, tools)?;
         Ok(Planned { plan, seen, now, room })
     }
 
-    async fn keep(&self, object: &SecretPolicy, parsed: &Arc<Policy>) -> Result<Next, Error> {
-        let seen = observe::observe(self, object, parsed).await?;
-        policy::admit(parsed, &seen.secret)?;
-        self.stores.may_use(&parsed.namespace, &parsed.source)?; // grants may have been withdrawn
-        let fetched = match policy::fetch(parsed, &seen, self.clock.now()) {
-            Fetch::Due(wanted) => Some(read::read(self, parsed, &wanted).await?),
+    async fn keep(&self, object: &SecretPolicy, spec: &Arc<PolicySpec>) -> Result<Next, Error> {
+        let seen = observe::observe(self, object, spec).await?;
+        policy::admit(spec, &seen.secret)?;
+        self.stores.may_use(&spec.namespace, &spec.source)?; // grants may have been withdrawn
+        let fetched = match policy::fetch(spec, &seen, self.clock.now()) {
+            Fetch::Due(wanted) => Some(read::read(self, spec, &wanted).await?),
             Fetch::NotBefore(_) | Fetch::OnChange => None,
         };
         let moment = Instant::now();
-        let Planned { plan, seen, now, room } = self.plan(parsed, seen, fetched).await?;
+        let Planned { plan, seen, now, room } = self.plan(spec, seen, fetched).await?;
         for step in &plan.steps {
-            self.apply(parsed, &seen, step).await?;
+            self.apply(spec, &seen, step).await?;
         }
         self.write.status(object, &plan.status, Over::Object).await?.tell(|change| self.notify.policy(change));
-        if room.is_some() && self.is_known(parsed) {
-            self.memory.set_fetched(&parsed.uid, Read { at: now, moment, next: plan.again }); // only now: what the status could not be told is read again
+        if room.is_some() && self.is_known(spec) {
+            self.memory.set_fetched(&spec.uid, Read { at: now, moment, next: plan.again }); // only now: what the status could not be told is read again
         }
         for notice in &plan.events {
             self.write.event(object, notice).await;
         }
-        let published = observe::published(&self.cluster, parsed);
+        let published = observe::published(&self.cluster, spec);
         if let Some(open) = seen.rotation.as_ref().filter(|open| !open.is_published(published.as_deref())) {
             tracing::debug!(rotation = open.id, "the rotated values are not published yet");
             let taken = open.since.map_or(TimeDelta::zero(), |since| now - since);
             return Ok(Next::After(time::pause(taken).to_std().unwrap_or_default()));
         }
-        let recheck = published.and_then(|published| parsed.recheck(&published, &seen.consumers, now));
+        let recheck = published.and_then(|published| spec.recheck(&published, &seen.consumers, now));
         let again = plan.again.into_iter().chain(recheck).min();
         Ok(again.map_or(Next::Change, |again| {
             Next::After((again - now).max(TimeDelta::zero()).to_std().unwrap_or_default())
@@ -200,21 +206,21 @@ impl Policies {
     }
 
     /// Whether the policy is still there. What is remembered of one that has gone meanwhile would stay for good.
-    fn is_known(&self, policy: &Policy) -> bool {
+    fn is_known(&self, policy: &PolicySpec) -> bool {
         let row = self.cluster.policies.get(&ObjectName::new(policy.namespace.as_str(), policy.name.as_str()));
         row.is_some_and(|row| row.metadata().uid.as_deref() == Some(policy.uid.as_str()))
     }
 
     /// Rests: says so, and touches nothing.
-    async fn suspended(&self, object: &SecretPolicy, parsed: &Policy) -> Result<Next, Error> {
-        let status = policy::suspended(parsed, &object.status.clone().unwrap_or_default(), self.clock.now());
+    async fn suspended(&self, object: &SecretPolicy, spec: &PolicySpec) -> Result<Next, Error> {
+        let status = policy::suspended(spec, &object.status.clone().unwrap_or_default(), self.clock.now());
         self.write.status(object, &status, Over::Object).await?.tell(|change| self.notify.policy(change));
         Ok(Next::Change)
     }
 
     /// Does one step of a plan.
-    async fn apply(&self, parsed: &Policy, seen: &Seen, step: &Step) -> Result<(), Error> {
-        let namespace = parsed.namespace.as_str();
+    async fn apply(&self, spec: &PolicySpec, seen: &Seen, step: &Step) -> Result<(), Error> {
+        let namespace = spec.namespace.as_str();
         match step {
             Step::Apply(desired) => {
                 let change = self.write.secret(namespace, desired).await?;
@@ -223,7 +229,7 @@ impl Policies {
                 }
             }
             Step::Delete(name, over) => self.write.remove(&ObjectName::new(namespace, name.as_str()), over).await?,
-            Step::Verified => observe::verified(self, parsed, seen),
+            Step::Verified => observe::verified(self, spec, seen),
         }
         Ok(())
     }

@@ -14,7 +14,10 @@ use rekey_core::{
     SpecError,
     chance::Chance,
     digest::DigestKey,
-    rotation::{self, Due, Effect, Move, Owner, Plan, Prepared, Record, Seen, State, StoreView, Stored, TRIES, Wait},
+    rotation::{
+        self, Due, Effect, Move, Owner, PolicySource, Prepared, Record, ScheduleSpec, Seen, State, StoreView, Stored,
+        TRIES, Task, Wait,
+    },
     rotator::{Values, port::Prove},
     stop::Stop,
     store::{RemoteValue, Write},
@@ -90,18 +93,13 @@ impl Reconcile for Schedules {
         if !self.cluster.is_open(&key.namespace)? {
             return Ok(Next::Change);
         }
-        let parsed = object.and_then(|object| {
-            let policy = ObjectName::new(key.namespace.as_str(), object.spec.policy_ref.name.as_str());
-            let policy = self.cluster.policies.get(&policy);
-            let policy = policy.as_ref().and_then(|row| row.parsed.as_ref().ok());
-            Ok((object, Plan::parse(object, policy)?))
-        });
-        let taken = match parsed {
-            Ok((object, plan)) => {
-                self.duplicate(object, &plan)?;
-                let taken = self.turn(object, &plan).await;
+        let task = object.and_then(|object| Ok((object, self.task(row.spec()?)?)));
+        let taken = match task {
+            Ok((object, task)) => {
+                self.duplicate(object, &task)?;
+                let taken = self.turn(object, &task).await;
                 if let Err(error) = &taken
-                    && plan.deleted
+                    && task.spec.deleted
                     && is_busy(error)
                 {
                     self.failed(key, error).await?; // it counts, though nobody would be told of it otherwise
@@ -125,7 +123,7 @@ impl Reconcile for Schedules {
         let Some(row) = self.cluster.schedules.get(key) else {
             return Ok(());
         };
-        let Ok(object) = &row.parsed else {
+        let Some(object) = row.readable() else {
             return self.write.malformed::<RotationSchedule>(key, row.metadata(), error, self.clock.now()).await;
         };
         let before = object.status.clone().unwrap_or_default();
@@ -152,13 +150,26 @@ impl Reconcile for Schedules {
 }
 
 impl Schedules {
+    /// What a schedule does now: where it writes may follow from its policy.
+    fn task(&self, spec: &Arc<ScheduleSpec>) -> Result<Task, Error> {
+        let policy = self.cluster.policies.get(&ObjectName::new(spec.namespace.as_str(), spec.policy.as_str()));
+        let policy = policy.as_ref().filter(|row| row.readable().is_some());
+        let source = policy.map(|row| row.source());
+        let source = match &source {
+            None => PolicySource::Missing,
+            Some(None) => PolicySource::Invalid,
+            Some(Some(source)) => PolicySource::Known(source),
+        };
+        Ok(spec.task(source)?)
+    }
+
     /// The second schedule of a policy does nothing; what it has open it may finish.
-    fn duplicate(&self, object: &RotationSchedule, plan: &Plan) -> Result<(), Error> {
+    fn duplicate(&self, object: &RotationSchedule, task: &Task) -> Result<(), Error> {
         let open = object.status.as_ref().is_some_and(|status| !matches!(rotation::state(status), State::Idle));
-        let first = self.cluster.schedules_of(&plan.namespace, &plan.policy).into_iter().next();
-        match first.and_then(|first| first.metadata.name) {
-            Some(other) if other != plan.name && !open && !plan.deleted => {
-                Err(SpecError::DuplicateSchedule { policy: plan.policy.clone(), other }.into())
+        let first = self.cluster.schedules_of(&task.spec.namespace, &task.spec.policy).into_iter().next();
+        match first.and_then(|first| first.metadata().name.clone()) {
+            Some(other) if other != task.spec.name && !open && !task.spec.deleted => {
+                Err(SpecError::DuplicateSchedule { policy: task.spec.policy.clone(), other }.into())
             }
             _ => Ok(()),
         }
@@ -173,7 +184,7 @@ impl Schedules {
         }
         let namespace = metadata.namespace.as_deref().unwrap_or_default();
         let owner = Owner { namespace, uid: metadata.uid.as_deref().unwrap_or_default() };
-        let status = row.parsed.as_ref().ok().and_then(|object| object.status.as_ref());
+        let status = row.readable().and_then(|object| object.status.as_ref());
         let open = status.and_then(|status| status.rotation.as_ref()).map(|open| open.id.as_str());
         for pending in observe::left(self, &owner, open).await? {
             if pending.leaving.is_none() {
@@ -185,19 +196,19 @@ impl Schedules {
     }
 
     /// One step: look, decide, persist the next state, then do what it asks for.
-    async fn turn(&self, object: &RotationSchedule, plan: &Plan) -> Result<Next, Error> {
+    async fn turn(&self, object: &RotationSchedule, task: &Task) -> Result<Next, Error> {
         let before = object.status.clone().unwrap_or_default();
-        let (key, now) = (ObjectName::new(plan.namespace.as_str(), plan.name.as_str()), self.clock.now());
+        let (key, now) = (ObjectName::new(task.spec.namespace.as_str(), task.spec.name.as_str()), self.clock.now());
         let state = rotation::state(&before);
-        let (due, handled) = rotation::due(plan, &before, now);
-        let seen = observe::observe(self, &before, (object, plan), &state, due.clone()).await?;
-        let left = self.tidy(plan, &state, &seen).await?;
+        let (due, handled) = rotation::due(task, &before, now);
+        let seen = observe::observe(self, &before, (object, task), &state, due.clone()).await?;
+        let left = self.tidy(task, &state, &seen).await?;
         let decided = rotation::step(state, &seen, now);
         let decided = left.iter().fold(decided, |decided, left| decided.adding(&left.text));
-        let record = Record { plan, status: &before, decided: &decided, due: &due, handled: handled.as_deref(), now };
+        let record = Record { task, status: &before, decided: &decided, due: &due, handled: handled.as_deref(), now };
         let status = rotation::record(&record);
         if self.settle(object, &status).await? {
-            for notice in rotation::notices(plan, &decided, &before, left.as_ref()) {
+            for notice in rotation::notices(task, &decided, &before, left.as_ref()) {
                 self.write.event(object, &notice).await;
             }
             return Ok(Next::Now);
@@ -211,23 +222,23 @@ impl Schedules {
             return Ok(Next::After(pause));
         }
         self.memory.count_effect(&key, effect, now);
-        self.perform(object, plan, &seen, effect).await?;
+        self.perform(object, task, &seen, effect).await?;
         Ok(Next::Now)
     }
 
     /// Clears away what the write has left beside the new value. A schedule that is being deleted waits for it as long as for
     /// any write; else a refusal holds nothing up. Returns what stays, and why.
-    async fn tidy(&self, plan: &Plan, state: &State, seen: &Seen) -> Result<Option<Wait>, Error> {
+    async fn tidy(&self, task: &Task, state: &State, seen: &Seen) -> Result<Option<Wait>, Error> {
         let (State::Publishing(_), StoreView::Holds(Stored::Ours { version })) = (state, &seen.store) else {
             return Ok(None);
         };
-        let tidied = match self.stores.open(&plan.namespace, &plan.store).await {
-            Ok(store) => store.finish(&plan.key, version).await,
+        let tidied = match self.stores.open(&task.spec.namespace, &task.to.store).await {
+            Ok(store) => store.finish(&task.to.key, version).await,
             Err(error) => Err(error),
         };
         match tidied {
             Ok(()) => Ok(None),
-            Err(error) if is_worth_waiting(&error, plan.deleted, seen.attempts) => Err(error),
+            Err(error) if is_worth_waiting(&error, task.spec.deleted, seen.attempts) => Err(error),
             Err(error) => {
                 let text = format!("what the write may have left beside the new value stays: {error}");
                 Ok(Some(Wait::new(error.reason(), text)))
@@ -235,52 +246,52 @@ impl Schedules {
         }
     }
 
-    async fn perform(&self, object: &RotationSchedule, plan: &Plan, seen: &Seen, effect: &Effect) -> Result<(), Error> {
+    async fn perform(&self, object: &RotationSchedule, task: &Task, seen: &Seen, effect: &Effect) -> Result<(), Error> {
         match effect {
-            Effect::Hold => self.write.finalizer(object, Finalizer::On).await,
-            Effect::Release => self.write.finalizer(object, Finalizer::Off).await,
-            Effect::DropPending { name, uid } => self.write.drop_pending(&plan.namespace, name, uid).await,
+            Effect::AddFinalizer => self.write.finalizer(object, Finalizer::On).await,
+            Effect::RemoveFinalizer => self.write.finalizer(object, Finalizer::Off).await,
+            Effect::DropPending { name, uid } => self.write.drop_pending(&task.spec.namespace, name, uid).await,
             Effect::MakePending { id } => {
-                let read = self.read(plan).await?;
+                let read = self.read(task).await?;
                 let prepared = Prepared {
                     id: id.clone(),
                     base: read.as_ref().map(|read| read.version.clone()),
-                    base_digest: rotation::base_digest(plan, read.as_ref(), &self.digest_key)?,
-                    values: self.made(plan, read.as_ref()).await?,
+                    base_digest: rotation::base_digest(task, read.as_ref(), &self.digest_key)?,
+                    values: self.made(task, read.as_ref()).await?,
                 };
-                self.write.pending(plan, &prepared, &self.digest_key).await
+                self.write.pending(task, &prepared, &self.digest_key).await
             }
             Effect::WriteStore { base, stage } => {
                 let Some(pending) = &seen.pending else {
                     return Ok(());
                 };
-                let read = self.read(plan).await?;
+                let read = self.read(task).await?;
                 if read.as_ref().map(|read| &read.version) != base.as_ref() {
                     return Ok(()); // it has moved: decide again
                 }
                 let write = Write {
-                    key: plan.key.clone(),
+                    key: task.to.key.clone(),
                     base: base.clone(),
                     token: token(&pending.id, base.as_deref(), pending.base.as_deref()),
-                    bytes: rotation::merge(plan, pending, *stage, read.as_ref())?,
+                    bytes: rotation::merge(task, pending, *stage, read.as_ref())?,
                 };
-                let connection = self.stores.open(&plan.namespace, &plan.store).await?;
+                let connection = self.stores.open(&task.spec.namespace, &task.to.store).await?;
                 connection.write(&write).await.map(drop)
             }
         }
     }
 
     /// New values. They may take seconds to make, which disturbs nobody where they are made.
-    async fn made(&self, plan: &Plan, read: Option<&RemoteValue>) -> Result<Values, Error> {
-        let current = rotation::current(plan, read)?;
-        let (rotator, chance) = (plan.rotator.clone(), Arc::clone(&self.chance));
+    async fn made(&self, task: &Task, read: Option<&RemoteValue>) -> Result<Values, Error> {
+        let current = rotation::current(task, read)?;
+        let (rotator, chance) = (task.spec.rotator.clone(), Arc::clone(&self.chance));
         let make = move |_: &Stop| rotator.prepare(&current, chance.as_ref());
-        self.workshop.run(&plan.namespace, make).await?.map_err(Error::from)
+        self.workshop.run(&task.spec.namespace, make).await?.map_err(Error::from)
     }
 
-    async fn read(&self, plan: &Plan) -> Result<Option<rekey_core::store::RemoteValue>, Error> {
-        let locator = rekey_core::store::Locator { key: plan.key.clone(), pin: rekey_core::store::Pin::Current };
-        self.stores.open(&plan.namespace, &plan.store).await?.afresh().find(&locator).await
+    async fn read(&self, task: &Task) -> Result<Option<rekey_core::store::RemoteValue>, Error> {
+        let locator = rekey_core::store::Locator { key: task.to.key.clone(), pin: rekey_core::store::Pin::Current };
+        self.stores.open(&task.spec.namespace, &task.to.store).await?.afresh().find(&locator).await
     }
 
     /// The id of a rotation that begins now.

@@ -2,13 +2,10 @@
 
 use std::{marker::PhantomData, sync::Arc, time::Duration};
 
-use rekey_api::{RemoteStoreStatus, store::RemoteStoreSpec};
+use rekey_api::RemoteStoreStatus;
 use rekey_core::{
     notice::Notice,
-    store::{
-        StoreErrorKind,
-        provider::{self, Reference},
-    },
+    store::{StoreErrorKind, StoreSpec, provider::Reference},
     summary::{Situation, conditions},
     time::Clock,
 };
@@ -63,9 +60,8 @@ impl<K: StoreObject> Reconcile for Probes<K> {
         if !is_of_cluster && !self.cluster.is_open(&key.namespace)? {
             return Ok(Next::Change);
         }
-        store.check()?;
         let home = if is_of_cluster { &self.operator_namespace } else { &key.namespace };
-        let connection = self.stores.connect(store, home).await?;
+        let connection = self.stores.connect(&row, home).await?;
         let status = if connection.logs_in_by_consumer() {
             let text = "each namespace that uses it logs in as a ServiceAccount of its own, which is not tried here";
             self.found(store, text.to_owned())
@@ -82,10 +78,10 @@ impl<K: StoreObject> Reconcile for Probes<K> {
         let Some(row) = K::table(&self.cluster).get(key) else {
             return Ok(());
         };
-        let Ok(store) = &row.parsed else {
+        let Some(store) = row.readable() else {
             return self.write.malformed::<K>(key, row.metadata(), error, self.clock.now()).await;
         };
-        if may_have_new_roots(&store.connection(), error) {
+        if row.spec().is_ok_and(|spec| may_have_new_roots(spec, error)) {
             self.stores.reopen(key);
         }
         let mut status = store.status().cloned().unwrap_or_default();
@@ -119,7 +115,7 @@ impl<K: StoreObject> Probes<K> {
 
 /// Whether a store may be out of reach because its client trusts the certificates that `caBundleRef` named when it was
 /// made, and not those it names now.
-fn may_have_new_roots(spec: &RemoteStoreSpec, error: &Error) -> bool {
-    let is_named = provider::references(&spec.provider).iter().any(|at| matches!(at, Reference::Roots(_)));
+fn may_have_new_roots(spec: &StoreSpec, error: &Error) -> bool {
+    let is_named = spec.references().iter().any(|at| matches!(at, Reference::Roots(_)));
     is_named && matches!(error, Error::Store { source, .. } if source.kind == StoreErrorKind::Unavailable)
 }

@@ -13,7 +13,8 @@ use k8s_openapi::{
 use kube::{Client, ResourceExt as _};
 use rekey_api::policy::Restart;
 use rekey_core::{
-    policy::{Look, Policy, effective_secret},
+    SecretNames,
+    policy::{Look, PolicySpec},
     rollout::{self, Decision, Input, Standing, Turn, decide, jobs_known, standing, staying, turn, wanted},
     time::Clock,
     workload::{Kind, Marker, Pod, Progress, Use, Workload, WorkloadId, is_live},
@@ -144,13 +145,13 @@ impl Workloads {
             let row = self.cluster.secrets.get(&ObjectName::new(namespace, secret.as_str()))?;
             let published = &row.managed()?.published;
             let parsed = self.policy(namespace, &published.policy)?;
-            let ours = parsed.secret == *secret && !parsed.suspended;
+            let ours = parsed.names.covers(secret) && !parsed.suspended;
             parsed.input(published, workload).filter(|_| ours)
         };
         secrets.iter().filter_map(input).collect()
     }
 
-    fn policy(&self, namespace: &str, name: &str) -> Option<Policy> {
+    fn policy(&self, namespace: &str, name: &str) -> Option<Arc<PolicySpec>> {
         let row = self.cluster.policies.get(&ObjectName::new(namespace, name))?;
         row.policy()
     }
@@ -158,7 +159,7 @@ impl Workloads {
     /// Secrets whose policies name the workload.
     fn naming(&self, id: &WorkloadId) -> Vec<String> {
         let rows = self.cluster.policies_naming(id);
-        rows.iter().filter_map(|(_, row)| row.parsed.as_ref().ok()).map(effective_secret).collect()
+        rows.iter().filter_map(|(_, row)| row.readable()).map(|at| SecretNames::of(at).current().to_owned()).collect()
     }
 
     /// Inputs whose pods were looked at before and found current need no second look.
@@ -195,7 +196,7 @@ impl Workloads {
         if !workload.id.kind.rolls() || !unknown.iter().all(outdated) {
             return None;
         }
-        let may = |input: &Input| input.restart != Restart::Never && !workload.never_restart;
+        let may = |input: &Input| input.rollout.restart != Restart::Never && !workload.never_restart;
         let due: Vec<Input> = unknown.into_iter().filter(may).collect();
         let marker = wanted(inputs);
         if !due.is_empty() && self.memory.marks(&workload.uid, &marker) >= MARKS {
@@ -266,7 +267,13 @@ impl Workloads {
         };
         let rows = self.cluster.consumers_of(&policy);
         let others: Vec<(&Workload, Use)> = rows.iter().filter_map(|row| Some((&row.0, policy.how(&row.0)?))).collect();
-        turn(workload, input, others.iter().map(|(other, how)| (*other, how)), policy.concurrency, self.clock.now())
+        turn(
+            workload,
+            input,
+            others.iter().map(|(other, how)| (*other, how)),
+            policy.rollout.concurrency,
+            self.clock.now(),
+        )
     }
 
     /// The live pods of a workload, from a fresh list, with what matters of them for these inputs.

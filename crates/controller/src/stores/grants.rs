@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use rekey_api::{ClusterRemoteStore, store::GrantOperation};
+use rekey_api::store::GrantOperation;
 use rekey_core::{
-    grant::{Consumer, Grants, Target, Verdict, Wish, refusal, refusal_of_search},
-    store::{Search, StoreError, StoreErrorKind, provider},
+    grant::{Consumer, Target, Verdict, Wish, refusal, refusal_of_search},
+    store::{Search, StoreError, StoreErrorKind, StoreSpec},
 };
 
 use crate::{
@@ -18,11 +18,9 @@ use crate::{
 
 /// The grants of one store, seen by one namespace.
 pub struct Granted<'a> {
-    grants: Grants,
+    store: Arc<StoreSpec>,
     label: &'a str,
     namespace: &'a str,
-    /// Whether a slash before a key counts for nothing.
-    is_slash_dropped: bool,
     row: Option<Arc<NamespaceRow>>,
     labels: Listing,
 }
@@ -34,11 +32,9 @@ impl<'a> Granted<'a> {
     /// When the store is gone or malformed.
     pub fn look(cluster: &Cluster, name: &ObjectName, label: &'a str, namespace: &'a str) -> Result<Self, Error> {
         let row = cluster.cluster_stores.get(name).ok_or_else(|| missing(cluster, label))?;
-        let store = row.parsed.as_ref().map_err(|malformed| Error::malformed_store(label, &malformed.text))?;
-        let grants = grants(store).map_err(|error| Error::not_allowed(label, error))?;
-        let is_slash_dropped = provider::is_slash_dropped(&store.spec.provider);
+        let store = Arc::clone(row.spec().map_err(|error| Error::unusable_store(label, error))?);
         let row = cluster.labels.get(&ObjectName::new("", namespace));
-        Ok(Self { grants, label, namespace, is_slash_dropped, row, labels: cluster.listings.get(NAMESPACES) })
+        Ok(Self { store, label, namespace, row, labels: cluster.listings.get(NAMESPACES) })
     }
 
     /// Whether the namespace may do this.
@@ -50,7 +46,7 @@ impl<'a> Granted<'a> {
             Target::Key(key) => Wish { target: Target::Key(self.plain(key)), ..wish },
             Target::Engine(_) => wish,
         };
-        self.answer(self.grants.judge(self.consumer(), wish), || refusal(self.consumer(), wish))
+        self.answer(self.store.grants.judge(self.consumer(), wish), || refusal(self.consumer(), wish))
     }
 
     /// The parts of a search that may find something to read: it looks nowhere else.
@@ -60,8 +56,8 @@ impl<'a> Granted<'a> {
     pub fn parts(&self, search: &Search) -> Result<Vec<Search>, Error> {
         let path = search.path.as_deref().map(|path| self.plain(path));
         let refused = || refusal_of_search(self.consumer(), path);
-        self.answer(self.grants.judge_any(self.consumer(), GrantOperation::Read), refused)?;
-        let paths = self.grants.search_paths(self.consumer(), path);
+        self.answer(self.store.grants.judge_any(self.consumer(), GrantOperation::Read), refused)?;
+        let paths = self.store.grants.search_paths(self.consumer(), path);
         if paths.is_empty() {
             return Err(Error::not_allowed(self.label, refused()));
         }
@@ -74,13 +70,13 @@ impl<'a> Granted<'a> {
     /// # Errors
     /// When labels would tell that are not known.
     pub fn readable(&self, keys: Vec<String>) -> Result<Vec<String>, Error> {
-        let readable = self.grants.readable(self.consumer(), keys);
+        let readable = self.store.grants.readable(self.consumer(), keys);
         readable.map_or_else(|| self.answer(Verdict::Depends, String::new).map(|()| Vec::new()), Ok)
     }
 
     /// A key or path in the form that globs are written for.
     fn plain<'k>(&self, key: &'k str) -> &'k str {
-        key.strip_prefix('/').filter(|_| self.is_slash_dropped).unwrap_or(key)
+        key.strip_prefix('/').filter(|_| self.store.is_slash_dropped()).unwrap_or(key)
     }
 
     fn consumer(&self) -> Consumer<'_> {
@@ -132,14 +128,6 @@ pub fn without_place(error: &StoreError, search: &Search) -> StoreError {
     };
     let path = search.path.as_deref().unwrap_or_default();
     StoreError::new(error.kind, format!("find.path {path:?}: {why}")).retry_after(error.retry_after)
-}
-
-/// The parsed grants.
-///
-/// # Errors
-/// When they cannot be meant.
-pub fn grants(store: &ClusterRemoteStore) -> Result<Grants, rekey_core::SpecError> {
-    Grants::parse(&store.spec.grants)
 }
 
 /// There is no such store, or none is known yet.

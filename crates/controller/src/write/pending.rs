@@ -10,7 +10,7 @@ use kube::{
 use rekey_api::names;
 use rekey_core::{
     digest::DigestKey,
-    rotation::{Pending, Plan, Prepared},
+    rotation::{Pending, Prepared, Task},
 };
 
 use super::{Writer, bytes};
@@ -21,17 +21,20 @@ impl Writer {
     ///
     /// # Errors
     /// When the API server refuses.
-    pub async fn pending(&self, plan: &Plan, prepared: &Prepared, key: &DigestKey) -> Result<(), Error> {
+    pub async fn pending(&self, task: &Task, prepared: &Prepared, key: &DigestKey) -> Result<(), Error> {
         let name = Pending::name(&prepared.id);
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), &plan.namespace);
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), &task.spec.namespace);
         let pairs = |pairs: &[(&str, &str)]| {
             pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>()
         };
         let secret = Secret {
             metadata: ObjectMeta {
                 name: Some(name.clone()),
-                labels: Some(pairs(&[(names::MANAGED_BY, names::MANAGED_BY_VALUE), (names::SCHEDULE_UID, &plan.uid)])),
-                annotations: Some(prepared.annotations(plan, key)),
+                labels: Some(pairs(&[
+                    (names::MANAGED_BY, names::MANAGED_BY_VALUE),
+                    (names::SCHEDULE_UID, &task.spec.uid),
+                ])),
+                annotations: Some(prepared.annotations(task, key)),
                 ..ObjectMeta::default()
             },
             data: Some(bytes(&prepared.values)),

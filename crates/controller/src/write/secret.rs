@@ -8,7 +8,7 @@ use kube::{
 use rekey_api::names;
 use rekey_core::{
     SpecError,
-    policy::{Claims, Desired, Hold, ObjectVersion, Surplus},
+    policy::{Claims, Desired, ObjectVersion, Scope, Surplus},
 };
 use serde_json::{Map, Value, json};
 
@@ -33,9 +33,9 @@ impl Writer {
         if desired.over.is_none() && self.cluster.secrets.get(&name).is_some() {
             return Err(Error::Overtaken { secret: name.to_string() });
         }
-        let applied = match desired.hold {
-            Hold::Whole | Hold::Keys => data(&api, &name, desired).await?,
-            Hold::Record => self.record(&api, &name, desired).await?,
+        let applied = match desired.scope {
+            Scope::Whole | Scope::Keys => data(&api, &name, desired).await?,
+            Scope::Record => self.record(&api, &name, desired).await?,
         };
         let verified = Verified {
             version: Version::new(applied.metadata.resource_version.as_deref().unwrap_or_default()),
@@ -109,9 +109,9 @@ async fn data(api: &Api<Secret>, name: &ObjectName, desired: &Desired) -> Result
         return withdraw(api, name).await;
     }
     // Renamed keys come before the old ones go. Those that were ours in somebody else's Secret have gone already.
-    let surplus = match desired.hold {
-        Hold::Whole => desired.surplus(applied.data.iter().flatten().map(|(key, _)| key)),
-        Hold::Keys | Hold::Record => Vec::new(),
+    let surplus = match desired.scope {
+        Scope::Whole => desired.surplus(applied.data.iter().flatten().map(|(key, _)| key)),
+        Scope::Keys | Scope::Record => Vec::new(),
     };
     if surplus.is_empty() {
         return Ok(applied);
@@ -128,7 +128,7 @@ async fn data(api: &Api<Secret>, name: &ObjectName, desired: &Desired) -> Result
 /// were ours. Returns what is there then.
 async fn clear(api: &Api<Secret>, name: &ObjectName, desired: &Desired) -> Result<Option<ObjectVersion>, Error> {
     let Some(over) = &desired.over else { return Ok(None) };
-    let is_first = match (&desired.surplus, desired.hold) {
+    let is_first = match (&desired.surplus, desired.scope) {
         (Surplus::Dropped(_), _) => true,
         (Surplus::Others, _) => desired.immutable,
         (Surplus::Nothing, _) => false,

@@ -7,7 +7,7 @@ use kube::{
     api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams},
 };
 use rekey_api::names;
-use rekey_core::bounds::fit;
+use rekey_core::{Parse, bounds::fit};
 use serde_json::{Value, json};
 
 use super::Writer;
@@ -26,14 +26,14 @@ pub enum Over {
 }
 
 /// What has become of a status.
-pub enum Written<K> {
+pub enum Written<K: Parse> {
     /// The object has it already.
     Same,
     /// It is written; the change, unless the watch has told of it before.
     New(Option<Change<Object<K>>>),
 }
 
-impl<K> Written<K> {
+impl<K: Parse> Written<K> {
     /// Whether it was written; `notify` is told of the change.
     pub fn tell(self, notify: impl FnOnce(&Change<Object<K>>)) -> bool {
         match self {

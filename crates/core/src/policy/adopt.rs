@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rekey_api::policy::ChangeReason;
 
 use super::{
-    Claims, Hold,
+    Claims, Scope,
     publish::{Decided, Publishing},
     secret::{Content, Step},
 };
@@ -22,16 +22,16 @@ impl Publishing<'_> {
         if content.immutable && !same {
             let text = format!(
                 "Secret {:?} is immutable and holds another value; use another spec.target.name",
-                policy.secret
+                policy.names.current()
             );
             return Err(SpecError::LockedAndChanged { text });
         }
         let (published, reason) = self.adopted(content, same);
-        let claims = if policy.hold == Hold::Whole { content.claims.clone() } else { Claims::default() };
-        let mut text = match policy.hold {
-            Hold::Whole => format!("took over Secret {}", policy.secret),
-            Hold::Keys => format!("wrote keys into Secret {}", policy.secret),
-            Hold::Record => format!("governs Secret {}", policy.secret),
+        let claims = if policy.scope == Scope::Whole { content.claims.clone() } else { Claims::default() };
+        let mut text = match policy.scope {
+            Scope::Whole => format!("took over Secret {}", policy.names.current()),
+            Scope::Keys => format!("wrote keys into Secret {}", policy.names.current()),
+            Scope::Record => format!("governs Secret {}", policy.names.current()),
         };
         if let Some(taken) = claims.text() {
             text.extend([", and took off what others write or delete it by: ", &taken]);
@@ -63,7 +63,7 @@ impl Publishing<'_> {
             Some(_) | None if same => (self.published(first), Some(ChangeReason::Adopted)),
             Some(_) | None => {
                 let ours = self.ours(&content.data);
-                let held = self.tools.key.of_secret(&self.policy.namespace, &self.policy.secret, &ours);
+                let held = self.tools.key.of_secret(&self.policy.namespace, self.policy.names.current(), &ours);
                 let changes = first.next("adopted", &held, &self.digests, self.tools.now);
                 (self.published(changes), Some(ChangeReason::Adopted))
             }
@@ -74,14 +74,14 @@ impl Publishing<'_> {
     /// record went with it, and its consumers may hold what it held before.
     fn is_made_anew(&self, content: &Content) -> bool {
         let known = self.seen.status.last_change_time.as_ref().map(time::chrono);
-        self.policy.hold == Hold::Record && content.created > known && known.is_some()
+        self.policy.scope == Scope::Record && content.created > known && known.is_some()
     }
 
     /// Of the data that stands there, what is ours to write.
     fn ours(&self, all: &BTreeMap<String, SecretBytes>) -> BTreeMap<String, SecretBytes> {
-        let counts = |name: &String| match self.policy.hold {
-            Hold::Whole | Hold::Record => true,
-            Hold::Keys => self.gathered.data.contains_key(name),
+        let counts = |name: &String| match self.policy.scope {
+            Scope::Whole | Scope::Record => true,
+            Scope::Keys => self.gathered.data.contains_key(name),
         };
         all.iter().filter(|(name, _)| counts(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
     }

@@ -1,6 +1,6 @@
 //! How a policy's consumers stand, as its status shows it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use rekey_api::{
@@ -9,7 +9,7 @@ use rekey_api::{
     reference::WorkloadRef,
 };
 
-use super::Policy;
+use super::PolicySpec;
 use crate::{
     SpecError,
     published::Published,
@@ -38,40 +38,56 @@ pub struct Consumer {
     pub reverted: bool,
 }
 
+/// How the status shows a consumer.
+#[derive(Clone)]
+struct Shown {
+    state: ConsumerState,
+    message: Option<String>,
+}
+
+impl Shown {
+    fn plain(state: ConsumerState) -> Self {
+        Self { state, message: None }
+    }
+
+    fn with(state: ConsumerState, message: String) -> Self {
+        Self { state, message: Some(message) }
+    }
+}
+
 /// How one consumer stands, before the others are considered.
 enum State {
     /// As the status shows it.
-    Settled(ConsumerState, Option<String>),
+    Settled(Shown),
     /// It is to be restarted.
     Due,
     /// Its restart has failed.
     Failed(String),
 }
 
-impl Policy {
+impl PolicySpec {
     /// How `workload` consumes the Secret: what it refers to, and whether the policy names it.
     #[must_use]
     pub fn how(&self, workload: &Workload) -> Option<Use> {
         let named = !self.named.is_empty() && self.named.contains(&(workload.id.kind, workload.id.name.clone()));
-        Use::of(workload.uses.get(&self.secret), named)
+        let referring = self.names.covered(&workload.uses).next().map(|(_, how)| how);
+        Use::of(referring, named)
     }
 
     /// What is published for `workload`, and what the policy wants.
     #[must_use]
-    pub fn input(&self, published: &Published, workload: &Workload) -> Option<Input> {
+    pub fn input(&self, published: &Arc<Published>, workload: &Workload) -> Option<Input> {
         Some(Input {
-            secret: self.secret.clone(),
+            secret: self.names.current().to_owned(),
             how: self.how(workload)?,
-            published: published.clone(),
-            restart: self.restart,
-            deadline: self.progress_deadline,
-            grace: self.live_reload_grace,
+            published: Arc::clone(published),
+            rollout: self.rollout,
         })
     }
 
     /// When time alone changes how a consumer stands.
     #[must_use]
-    pub fn recheck(&self, published: &Published, all: &[Consumer], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    pub fn recheck(&self, published: &Arc<Published>, all: &[Consumer], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let inputs = all.iter().filter_map(|at| Some((&at.workload, self.input(published, &at.workload)?)));
         inputs.filter_map(|(workload, input)| rollout::recheck(workload, &input, now)).min()
     }
@@ -96,8 +112,8 @@ pub fn named(references: &[WorkloadRef]) -> Result<BTreeSet<(Kind, String)>, Spe
 /// The status of all consumers of a policy's Secret, those that are behind first; `None` when there are none.
 #[must_use]
 pub fn consumers(
-    policy: &Policy,
-    published: &Published,
+    policy: &PolicySpec,
+    published: &Arc<Published>,
     all: &[Consumer],
     now: DateTime<Utc>,
 ) -> Option<ConsumersStatus> {
@@ -154,7 +170,7 @@ fn text(id: &WorkloadId) -> String {
     format!("{} {}", id.kind.as_str(), id.name)
 }
 
-fn status(id: &WorkloadId, how: &Use, (state, message): (ConsumerState, Option<String>)) -> ConsumerStatus {
+fn status(id: &WorkloadId, how: &Use, Shown { state, message }: Shown) -> ConsumerStatus {
     ConsumerStatus {
         api_version: id.kind.api_version().to_owned(),
         kind: id.kind.as_str().to_owned(),
@@ -189,31 +205,33 @@ fn unseen(kind: Kind) -> String {
 
 /// `blocking`: the consumer whose restart has failed. Steps of one restart share the state `Progressing`, without a text
 /// that changes: the way of a change costs one status write at its begin and one at its end.
-fn shown(state: &State, blocking: Option<&str>) -> (ConsumerState, Option<String>) {
+fn shown(state: &State, blocking: Option<&str>) -> Shown {
     match (state, blocking) {
-        (State::Settled(state, message), _) => (*state, message.clone()),
-        (State::Failed(message), _) => (ConsumerState::Failed, Some(message.clone())),
-        (State::Due, None) => (ConsumerState::Progressing, None),
-        (State::Due, Some(other)) => (ConsumerState::Outdated, Some(format!("waits for {other}, which has failed"))),
+        (State::Settled(shown), _) => shown.clone(),
+        (State::Failed(message), _) => Shown::with(ConsumerState::Failed, message.clone()),
+        (State::Due, None) => Shown::plain(ConsumerState::Progressing),
+        (State::Due, Some(other)) => {
+            Shown::with(ConsumerState::Outdated, format!("waits for {other}, which has failed"))
+        }
     }
 }
 
 fn state(consumer: &Consumer, input: &Input, now: DateTime<Utc>) -> State {
     let workload = &consumer.workload;
     if let Some(reason) = &workload.without_template {
-        return State::Settled(ConsumerState::Failed, Some(reason.clone()));
+        return State::Settled(Shown::with(ConsumerState::Failed, reason.clone()));
     }
     let changed = input.published.changed(&input.how.keys);
     let looked = consumer.look.filter(|look| look.changed == changed).map(|look| look.current);
     match (standing(workload, input, None), looked) {
-        (Standing::Assumed, _) => State::Settled(ConsumerState::Assumed, None),
+        (Standing::Assumed, _) => State::Settled(Shown::plain(ConsumerState::Assumed)),
         (Standing::Reloads, _) => {
             let over = rollout::reloaded(input).is_none_or(|at| at <= now);
-            State::Settled(if over { ConsumerState::Current } else { ConsumerState::Progressing }, None)
+            State::Settled(Shown::plain(if over { ConsumerState::Current } else { ConsumerState::Progressing }))
         }
         // Its pods were seen to hold the value, so a pause is none of our business.
         (Standing::Unknown, Some(true)) if matches!(workload.progress, Progress::Waiting(_)) => {
-            State::Settled(ConsumerState::Current, None)
+            State::Settled(Shown::plain(ConsumerState::Current))
         }
         (Standing::Current, _) | (Standing::Unknown, Some(true)) => restarted(workload, input, now),
         (Standing::Unknown | Standing::Outdated, _) => outdated(consumer, input, looked),
@@ -223,12 +241,12 @@ fn state(consumer: &Consumer, input: &Input, now: DateTime<Utc>) -> State {
 /// A consumer that runs on the present value, or will when its rollout is done.
 fn restarted(workload: &Workload, input: &Input, now: DateTime<Utc>) -> State {
     let wanted = input.published.consumed(&input.how.keys);
-    if let Some(message) = rollout::failure(workload, (&input.secret, &wanted), input.deadline, now) {
+    if let Some(message) = rollout::failure(workload, input, &wanted, now) {
         return State::Failed(message);
     }
     match &workload.progress {
-        Progress::Complete => State::Settled(ConsumerState::Current, None),
-        Progress::Underway(_) | Progress::Stuck(_) => State::Settled(ConsumerState::Progressing, None),
+        Progress::Complete => State::Settled(Shown::plain(ConsumerState::Current)),
+        Progress::Underway(_) | Progress::Stuck(_) => State::Settled(Shown::plain(ConsumerState::Progressing)),
         Progress::Waiting(reason) => held(&reason.to_string()),
     }
 }
@@ -236,12 +254,14 @@ fn restarted(workload: &Workload, input: &Input, now: DateTime<Utc>) -> State {
 fn outdated(consumer: &Consumer, input: &Input, looked: Option<bool>) -> State {
     let workload = &consumer.workload;
     match &workload.progress {
-        _ if workload.id.kind == Kind::CronJob && looked.is_none() => State::Settled(ConsumerState::Progressing, None),
+        _ if workload.id.kind == Kind::CronJob && looked.is_none() => {
+            State::Settled(Shown::plain(ConsumerState::Progressing))
+        }
         _ if workload.id.kind == Kind::CronJob => {
             let names = workload.jobs.iter().map(|job| job.name.as_str()).collect::<Vec<_>>().join(", ");
             held(&format!("a Job still runs on an older value, among {names}; the next one reads the present"))
         }
-        _ if input.restart == Restart::Never => held("spec.rollout.restart is Never; restart it by hand"),
+        _ if input.rollout.restart == Restart::Never => held("spec.rollout.restart is Never; restart it by hand"),
         _ if workload.never_restart => held("rekey.dev/restart is Never; restart it by hand"),
         _ if consumer.reverted => held(REVERTED),
         Progress::Waiting(reason) => held(&reason.to_string()),
@@ -254,7 +274,7 @@ const REVERTED: &str = "its restart marker was taken off twice; leave the annota
                         template alone, or restart it by hand";
 
 fn held(reason: &str) -> State {
-    State::Settled(ConsumerState::Held, Some(reason.to_owned()))
+    State::Settled(Shown::with(ConsumerState::Held, reason.to_owned()))
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use rekey_api::policy::TemplateInto;
 
 use super::{
-    Hold, Policy, Source, refuse,
-    tags::{MOST, Tags},
+    PolicySpec, Scope, Source, refuse,
+    tags::{MOST, MadeName, Tags},
     templates::{AT, Entry, EntryText, TemplateKind, TemplateRef},
     values::Growing,
 };
@@ -36,14 +36,14 @@ pub struct Dressed {
 
 /// What has been made so far.
 struct Making<'a> {
-    policy: &'a Policy,
+    policy: &'a PolicySpec,
     renderer: Renderer<'a>,
     work: &'a Work,
     data: Growing,
     tags: Tags,
 }
 
-impl Policy {
+impl PolicySpec {
     /// Adds what templates make of the values, and checks that the whole can be a Secret of its type.
     pub(super) fn dress(
         &self,
@@ -56,7 +56,7 @@ impl Policy {
         for (name, value) in values.iter().filter(|_| !self.replace) {
             data.insert(name.clone(), value.clone())?;
         }
-        let seed = Seed::new(seed, &self.namespace, &self.secret);
+        let seed = Seed::new(seed, &self.namespace, self.names.current());
         let renderer = Renderer::new(values, &seed, work);
         let mut making = Making { policy: self, renderer, work, data, tags: Tags::default() };
         for (index, entry) in self.entries.iter().enumerate() {
@@ -71,7 +71,7 @@ impl Policy {
             for (name, text) in self.tags.of(into) {
                 let (at, seed) = (format!("{AT}.metadata.{kind} {name:?}"), format!("{kind}/{name}"));
                 let made = making.renderer.render(&Template { at: &at, ..Template::new(&seed, text) })?;
-                making.tags.insert(&at, into, (name, &format!("{name:?}")), &made)?;
+                making.tags.insert(&at, into, MadeName { name, shown: &format!("{name:?}") }, &made)?;
             }
         }
         let Making { data, tags, .. } = making;
@@ -83,9 +83,9 @@ impl Policy {
                 return Err(RenderError::WrongTag { at: AT.to_owned(), text }.into());
             }
         }
-        match self.hold {
-            Hold::Whole => kinds::check(&self.kind, &data.data)?,
-            Hold::Keys | Hold::Record => kinds::check("Opaque", &data.data)?,
+        match self.scope {
+            Scope::Whole => kinds::check(&self.kind, &data.data)?,
+            Scope::Keys | Scope::Record => kinds::check("Opaque", &data.data)?,
         }
         Ok(Dressed { data: data.data, tags })
     }
@@ -116,7 +116,7 @@ impl Making<'_> {
         let name = entry.name.as_deref().unwrap_or(seed);
         let made = self.renderer.render(&Template { name, at, text, is_secret })?;
         if let Some(name) = &entry.name {
-            return self.insert(at, entry.into, (name, &format!("{name:?}")), made);
+            return self.insert(at, entry.into, MadeName { name, shown: &format!("{name:?}") }, made);
         }
         let failed = |text| RenderError::TemplateFailed { at: at.to_owned(), text };
         for (name, value) in mapping::read(&made, self.work)?.map_err(failed)? {
@@ -125,7 +125,7 @@ impl Making<'_> {
             self.usable(at, entry.into, &name)
                 .map_err(|error| if is_known { error } else { failed(HIDDEN_NAME.to_owned()) })?;
             let shown = if is_known { format!("{name:?}") } else { "a name that it makes".to_owned() };
-            self.insert(at, entry.into, (&name, &shown), value)?;
+            self.insert(at, entry.into, MadeName { name: &name, shown: &shown }, value)?;
         }
         Ok(())
     }
@@ -147,23 +147,21 @@ impl Making<'_> {
         }
     }
 
-    /// Adds a value under a name that can be used; `shown`: what messages call it.
+    /// Adds a value under a name that can be used.
     fn insert(
         &mut self,
         at: &str,
         into: TemplateInto,
-        (name, shown): (&str, &str),
+        made: MadeName<'_>,
         value: SecretBytes,
     ) -> Result<(), SpecError> {
         match into {
-            TemplateInto::Data => Ok(self.data.insert(name.to_owned(), value)?),
-            TemplateInto::Labels | TemplateInto::Annotations => {
-                Ok(self.tags.insert(at, into, (name, shown), &value)?)
-            }
+            TemplateInto::Data => Ok(self.data.insert(made.name.to_owned(), value)?),
+            TemplateInto::Labels | TemplateInto::Annotations => Ok(self.tags.insert(at, into, made, &value)?),
         }
     }
 }
 
-fn is_generated(policy: &Policy, name: &str) -> bool {
+fn is_generated(policy: &PolicySpec, name: &str) -> bool {
     matches!(&policy.source, Source::Generated(recipes) if recipes.contains_key(name))
 }

@@ -10,7 +10,7 @@ use rekey_api::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::{Engine, Policy, Refresh, Remote, Seen, SeenSecret, SetFrom, Source, TemplateRef, dress::Texts};
+use super::{Engine, PolicySpec, Refresh, Remote, Seen, SeenSecret, SetFrom, Source, TemplateRef, dress::Texts};
 use crate::{
     store::{Answer, Call, Locator, RemoteValue, Search},
     time,
@@ -110,7 +110,7 @@ pub enum Fetch {
 /// asked, when the Secret is not as it was published, when a rotation waits to be published, and when their time has
 /// come.
 #[must_use]
-pub fn fetch(policy: &Policy, seen: &Seen, now: DateTime<Utc>) -> Fetch {
+pub fn fetch(policy: &PolicySpec, seen: &Seen, now: DateTime<Utc>) -> Fetch {
     if matches!(seen.secret, SeenSecret::Going) {
         return Fetch::OnChange; // what is made now could not be published
     }
@@ -155,7 +155,7 @@ struct Cause {
 }
 
 impl Cause {
-    fn find(policy: &Policy, seen: &Seen) -> Self {
+    fn find(policy: &PolicySpec, seen: &Seen) -> Self {
         Self {
             asked: is_asked(policy, &seen.status),
             changed: seen.status.observed_generation != Some(policy.generation),
@@ -183,12 +183,12 @@ impl Cause {
 
 /// Whether nothing is open: the last status is of this spec, tells of no failure, and has answered the last request.
 #[must_use]
-pub fn is_settled(policy: &Policy, status: &SecretPolicyStatus) -> bool {
+pub fn is_settled(policy: &PolicySpec, status: &SecretPolicyStatus) -> bool {
     status.observed_generation == Some(policy.generation) && !has_failed(status) && !is_asked(policy, status)
 }
 
 /// A request on an object that nobody has looked at yet is recorded, not acted on: it may be from before a backup.
-fn is_asked(policy: &Policy, status: &SecretPolicyStatus) -> bool {
+fn is_asked(policy: &PolicySpec, status: &SecretPolicyStatus) -> bool {
     policy.sync_requested.is_some() && policy.sync_requested.as_deref() != status.handled_sync() && !status.is_unseen()
 }
 
@@ -211,7 +211,7 @@ enum Renewal {
 /// An answer that lasts is asked for at each first sight. Where each request makes something new, the record on the
 /// Secret says what it was made for and when it has to be replaced; only what is missing, other than it was asked for,
 /// or edited by somebody is made anew.
-fn renewal(policy: &Policy, engine: &Engine, seen: &Seen, now: DateTime<Utc>) -> Renewal {
+fn renewal(policy: &PolicySpec, engine: &Engine, seen: &Seen, now: DateTime<Utc>) -> Renewal {
     let SeenSecret::Ours { published, content, dressed, .. } = &seen.secret else {
         return Renewal::Now;
     };
@@ -251,7 +251,7 @@ impl Engine {
     }
 }
 
-impl Policy {
+impl PolicySpec {
     /// Names everything that the published data depends on beside the engine's answer.
     pub(super) fn fingerprint(&self, engine: &Engine) -> String {
         // Written out, so that another version of the program gives the same for the same wish.
@@ -262,7 +262,7 @@ impl Policy {
 /// The first round of reads after `last`, for policies that have rounds. Rounds of equal intervals are shifted by a hash
 /// of store and key: work spreads, and those who read the same key read it together.
 #[must_use]
-pub fn next_round(policy: &Policy, last: DateTime<Utc>) -> Option<DateTime<Utc>> {
+pub fn next_round(policy: &PolicySpec, last: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let Source::Remote(remote) = &policy.source else { return None };
     let Refresh::Every(interval) = remote.refresh else { return None };
     let interval = interval.num_milliseconds().max(1);

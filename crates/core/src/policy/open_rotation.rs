@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use rekey_api::reference::StoreRef;
 
-use super::{Fetched, Policy, Request};
+use super::{Fetched, PolicySpec, Request};
 use crate::{
     digest::DigestKey,
     published::{Published, Rotated},
     render::json,
-    rotation_proof::{Values, target},
+    rotation::Destination,
+    rotation_proof::Publication,
     store::{Locator, Pin},
 };
 
@@ -20,10 +20,8 @@ use crate::{
 pub struct OpenRotation {
     /// Its id.
     pub id: String,
-    /// The store.
-    pub store: StoreRef,
-    /// Remote key.
-    pub key: String,
+    /// Where its values are.
+    pub from: Destination,
     /// The properties that are rotated.
     pub properties: BTreeSet<String>,
     /// Keyed digest of their new values.
@@ -42,14 +40,14 @@ impl OpenRotation {
 
     pub(super) fn is_read_by(&self, request: &Request) -> bool {
         let Locator { key, pin } = &request.locator;
-        request.store == self.store && *key == self.key && *pin == Pin::Current
+        request.store == self.from.store && *key == self.from.key && *pin == Pin::Current
     }
 
     /// The record of a publication of what was read, if that has the new values.
-    pub(super) fn found(&self, policy: &Policy, fetched: &Fetched, key: &DigestKey) -> Option<Rotated> {
+    pub(super) fn found(&self, policy: &PolicySpec, fetched: &Fetched, key: &DigestKey) -> Option<Rotated> {
         let (_, read) = fetched.values.iter().find(|(request, _)| self.is_read_by(request))?;
-        let values = json::texts(&read.bytes, &self.key, self.properties.iter()).ok()?;
-        let place = Values { namespace: &policy.namespace, target: &target(&self.store, &self.key), id: &self.id };
+        let values = json::texts(&read.bytes, &self.from.key, self.properties.iter()).ok()?;
+        let place = Publication { namespace: &policy.namespace, target: &self.from.to_string(), id: &self.id };
         Some(place.record(&values, key)).filter(|record| record.digest == self.digest)
     }
 }

@@ -1,7 +1,7 @@
 //! Whether a Secret is the policy's to write.
 
 use super::{
-    Hold, Policy, is_reserved,
+    PolicySpec, Scope, is_reserved,
     secret::{Content, SeenSecret},
 };
 use crate::SpecError;
@@ -10,9 +10,9 @@ use crate::SpecError;
 ///
 /// # Errors
 /// When it belongs to somebody else.
-pub fn admit(policy: &Policy, secret: &SeenSecret) -> Result<(), SpecError> {
+pub fn admit(policy: &PolicySpec, secret: &SeenSecret) -> Result<(), SpecError> {
     let no_consent = || SpecError::NoConsent {
-        name: policy.secret.clone(),
+        name: policy.names.current().to_owned(),
         namespace: policy.namespace.clone(),
         policy: policy.name.clone(),
     };
@@ -23,48 +23,53 @@ pub fn admit(policy: &Policy, secret: &SeenSecret) -> Result<(), SpecError> {
     if let Some(Content { kind, .. }) = content.filter(|content| is_reserved(&content.kind)) {
         let fix = format!(
             "Secret {:?} has type {kind:?}, a credential of the cluster itself, which Rekey never writes; name another one",
-            policy.secret
+            policy.names.current()
         );
         return Err(SpecError::field("spec.target.name", fix));
     }
-    match (secret, policy.hold) {
+    match (secret, policy.scope) {
         (SeenSecret::Foreign { policy: Some(other), .. }, _) => {
-            Err(SpecError::TargetConflict { name: policy.secret.clone(), other: other.clone() })
+            Err(SpecError::TargetConflict { name: policy.names.current().to_owned(), other: other.clone() })
         }
-        (SeenSecret::Foreign { adopt_by, .. }, Hold::Whole | Hold::Keys) if adopt_by.as_ref() != Some(&policy.name) => {
+        (SeenSecret::Foreign { adopt_by, .. }, Scope::Whole | Scope::Keys)
+            if adopt_by.as_ref() != Some(&policy.name) =>
+        {
             Err(no_consent())
         }
         // The consent can be taken back: the Secret has stayed its maker's.
-        (SeenSecret::Ours { adopt_by, .. }, Hold::Keys) if adopt_by.as_ref() != Some(&policy.name) => Err(no_consent()),
+        (SeenSecret::Ours { adopt_by, .. }, Scope::Keys) if adopt_by.as_ref() != Some(&policy.name) => {
+            Err(no_consent())
+        }
         (
             SeenSecret::Ours { kind, .. } | SeenSecret::Foreign { content: Some(Content { kind, .. }), .. },
-            Hold::Whole,
+            Scope::Whole,
         ) if *kind != policy.kind => Err(SpecError::WrongType {
-            name: policy.secret.clone(),
+            name: policy.names.current().to_owned(),
             namespace: policy.namespace.clone(),
             has: kind.clone(),
             wants: policy.kind.clone(),
         }),
         // The API server takes no second one, and nobody but people know which of the two is meant.
-        (SeenSecret::Ours { controller: Some(by), .. }, Hold::Whole) if policy.owner.is_some() => {
+        (SeenSecret::Ours { controller: Some(by), .. }, Scope::Whole) if policy.owner.is_some() => {
             Err(SpecError::Controlled {
-                name: policy.secret.clone(),
+                name: policy.names.current().to_owned(),
                 namespace: policy.namespace.clone(),
                 by: by.clone(),
             })
         }
-        (SeenSecret::Absent, Hold::Keys | Hold::Record) => {
-            Err(SpecError::SecretNotFound { name: policy.secret.clone(), namespace: policy.namespace.clone() })
-        }
+        (SeenSecret::Absent, Scope::Keys | Scope::Record) => Err(SpecError::SecretNotFound {
+            name: policy.names.current().to_owned(),
+            namespace: policy.namespace.clone(),
+        }),
         (SeenSecret::Foreign { .. } | SeenSecret::Absent | SeenSecret::Going | SeenSecret::Ours { .. }, _) => Ok(()),
     }
 }
 
 /// What there is to say about a controlling owner that another tool has put on a Secret of ours, where it does not keep us from
 /// writing.
-pub fn shared(policy: &Policy, secret: &SeenSecret) -> Option<String> {
-    match (secret, policy.hold) {
-        (SeenSecret::Ours { controller: Some(by), .. }, Hold::Whole) => {
+pub fn shared(policy: &PolicySpec, secret: &SeenSecret) -> Option<String> {
+    match (secret, policy.scope) {
+        (SeenSecret::Ours { controller: Some(by), .. }, Scope::Whole) => {
             Some(format!("another tool has made {by} its controlling owner: it goes with {by}"))
         }
         (SeenSecret::Ours { .. } | SeenSecret::Foreign { .. } | SeenSecret::Absent | SeenSecret::Going, _) => None,

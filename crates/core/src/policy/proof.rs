@@ -4,7 +4,7 @@
 
 use rekey_api::{policy::Decoding, reference::StoreRef};
 
-use super::{EntryText, Fetched, Item, Lookup, Policy, Set, SetFrom, Source, templates::AT};
+use super::{EntryText, Fetched, Item, Lookup, PolicySpec, Set, SetFrom, Source, templates::AT};
 use crate::{
     SpecError,
     render::{
@@ -22,7 +22,7 @@ const QUICK: usize = 64 * 1024;
 /// What a key that was found takes beside its name.
 const FOUND: usize = 64;
 
-impl Policy {
+impl PolicySpec {
     /// Whether the data is made of what was read within about a millisecond. What is not is made where it disturbs nobody.
     #[must_use]
     pub fn is_quick(&self, fetched: Option<&Fetched>) -> bool {

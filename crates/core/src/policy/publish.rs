@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use rekey_api::{condition::Reason, policy::ChangeReason};
 
 use super::{
-    Claims, Hold, ObjectVersion, Policy, Source,
+    Claims, ObjectVersion, PolicySpec, Scope, Source,
     secret::{Content, Desired, Seen, SeenSecret, Step, Surplus},
     values::{Gathered, Tools},
 };
@@ -45,18 +45,18 @@ impl Decided {
     }
 
     /// What the Secret is made from is gone, and the policy wants the Secret gone too.
-    pub fn deleted(policy: &Policy, what: &str, over: Option<ObjectVersion>) -> Self {
+    pub fn deleted(policy: &PolicySpec, what: &str, over: Option<ObjectVersion>) -> Self {
         let text = Self::gone(policy, what);
-        let steps = over.map(|over| Step::Delete(policy.secret.clone(), over)).into_iter().collect();
+        let steps = over.map(|over| Step::Delete(policy.names.current().to_owned(), over)).into_iter().collect();
         let events = vec![Notice::warning(Reason::KeyNotFound, "Delete", text.as_str())];
         Self { steps, events, ..Self::absent(text) }
     }
 
     /// The text stays the same for as long as the value is gone.
-    pub fn gone(policy: &Policy, what: &str) -> String {
+    pub fn gone(policy: &PolicySpec, what: &str) -> String {
         format!(
             "{what} is gone, and Secret {} was deleted, as spec.source.remote.onMissing says; it comes back with the value",
-            policy.secret
+            policy.names.current()
         )
     }
 
@@ -73,7 +73,7 @@ impl Decided {
 
 /// Everything the decision is made from.
 pub struct Publishing<'a> {
-    pub policy: &'a Policy,
+    pub policy: &'a PolicySpec,
     pub seen: &'a Seen,
     pub gathered: &'a Gathered,
     pub digests: Digests,
@@ -93,7 +93,7 @@ impl Publishing<'_> {
         match &self.seen.secret {
             SeenSecret::Absent => {
                 self.recreatable()?;
-                let text = format!("created Secret {}", policy.secret);
+                let text = format!("created Secret {}", policy.names.current());
                 let (published, reason) = self.recreated();
                 self.write(published, reason, text)
             }
@@ -136,9 +136,9 @@ impl Publishing<'_> {
     /// When the content came to be: somebody else's edit was made before we saw it.
     pub(super) fn since(&self, content: Option<&Content>) -> DateTime<Utc> {
         let now = self.tools.now;
-        match self.policy.hold {
-            Hold::Record => content.and_then(|content| content.edited_at).map_or(now, |at| at.min(now)),
-            Hold::Whole | Hold::Keys => now,
+        match self.policy.scope {
+            Scope::Record => content.and_then(|content| content.edited_at).map_or(now, |at| at.min(now)),
+            Scope::Whole | Scope::Keys => now,
         }
     }
 
@@ -156,9 +156,9 @@ impl Publishing<'_> {
 
     /// Whether the part of the content that is ours is as it should be.
     pub(super) fn is_as_wanted(&self, content: &Content) -> bool {
-        match self.policy.hold {
-            Hold::Whole | Hold::Record => content.data == self.gathered.data,
-            Hold::Keys => self.gathered.data.iter().all(|(name, value)| content.data.get(name) == Some(value)),
+        match self.policy.scope {
+            Scope::Whole | Scope::Record => content.data == self.gathered.data,
+            Scope::Keys => self.gathered.data.iter().all(|(name, value)| content.data.get(name) == Some(value)),
         }
     }
 
@@ -177,7 +177,7 @@ impl Publishing<'_> {
         if same_value
             && intact
             && found.dressed
-            && (found.immutable == policy.locked || policy.hold != Hold::Whole)
+            && (found.immutable == policy.locked || policy.scope != Scope::Whole)
             && published.digests == self.digests
             && published.changes.issue == self.gathered.issue
             && published.changes.tags == self.gathered.tags.mark()
@@ -212,14 +212,14 @@ impl Publishing<'_> {
         let content = found.content.filter(|content| !content.is_intact && !same_value)?;
         let asked = self.seen.status.observed_generation != Some(self.policy.generation);
         (matches!(self.policy.source, Source::Generated(_)) && !asked).then(|| {
-            let (by, name) = (editors(content), &self.policy.secret);
+            let (by, name) = (editors(content), self.policy.names.current());
             format!("{by} changed generated values of Secret {name}; what is there now stands, what is missing was made anew")
         })
     }
 
     /// What is repaired, when it is others who have changed the Secret.
     fn repair(&self, found: &Found<'_>, intact: bool) -> Option<String> {
-        let (policy, name) = (self.policy, &self.policy.secret);
+        let (policy, name) = (self.policy, self.policy.names.current());
         if let Some(content) = found.content.filter(|_| !intact) {
             return Some(format!("repaired Secret {name}, which {} had changed", editors(content)));
         }
@@ -229,9 +229,9 @@ impl Publishing<'_> {
 
     fn check(&self, found: &Found<'_>, before: &Digests) -> Result<(), SpecError> {
         let policy = self.policy;
-        let is_ours = policy.hold == Hold::Whole;
-        if found.immutable && policy.hold == Hold::Keys && *before != self.digests {
-            let text = format!("Secret {:?} is immutable: no key can be written into it", policy.secret);
+        let is_ours = policy.scope == Scope::Whole;
+        if found.immutable && policy.scope == Scope::Keys && *before != self.digests {
+            let text = format!("Secret {:?} is immutable: no key can be written into it", policy.names.current());
             return Err(SpecError::LockedAndChanged { text });
         }
         if found.immutable && !policy.locked && is_ours {
@@ -255,7 +255,7 @@ impl Publishing<'_> {
                 "Secret {:?} is locked, and {} holds another value (keys: {}). The Secret is left untouched. There is no way \
                  out of Locked in this version: set the value back in the store, or make a new policy with another \
                  spec.target.name and move the consumers to it",
-                self.policy.secret,
+                self.policy.names.current(),
                 self.policy.source.text(),
                 names.into_iter().collect::<Vec<_>>().join(", "),
             ),
@@ -269,7 +269,7 @@ impl Publishing<'_> {
 
     fn explain(&self, found: &Found<'_>, same_value: bool, intact: bool) -> (ChangeReason, String) {
         let (policy, status) = (self.policy, &self.seen.status);
-        let name = &policy.secret;
+        let name = policy.names.current();
         if self.is_acknowledgement(found.published) {
             (ChangeReason::Rotated, format!("published the rotated value in Secret {name}"))
         } else if same_value && intact && !found.immutable && policy.locked {
@@ -294,14 +294,14 @@ impl Publishing<'_> {
 
     fn surplus(&self) -> Surplus {
         let wanted = &self.gathered.data;
-        match (self.policy.hold, &self.seen.secret) {
-            (Hold::Whole, _) => Surplus::Others,
-            (Hold::Keys, SeenSecret::Ours { published, .. }) => {
+        match (self.policy.scope, &self.seen.secret) {
+            (Scope::Whole, _) => Surplus::Others,
+            (Scope::Keys, SeenSecret::Ours { published, .. }) => {
                 let before = &published.digests;
                 let stay = wanted.keys().filter(|key| before.contains(key)).count();
                 if before.len() > stay { Surplus::Dropped(before.clone()) } else { Surplus::Nothing }
             }
-            (Hold::Keys | Hold::Record, _) => Surplus::Nothing,
+            (Scope::Keys | Scope::Record, _) => Surplus::Nothing,
         }
     }
 
@@ -313,14 +313,14 @@ impl Publishing<'_> {
     ) -> Result<Decided, SpecError> {
         let policy = self.policy;
         published.changes.tags = self.gathered.tags.mark();
-        let (kind, data) = match policy.hold {
-            Hold::Whole => (Some(policy.kind.clone()), self.gathered.data.clone()),
-            Hold::Keys => (None, self.gathered.data.clone()),
-            Hold::Record => (None, BTreeMap::new()),
+        let (kind, data) = match policy.scope {
+            Scope::Whole => (Some(policy.kind.clone()), self.gathered.data.clone()),
+            Scope::Keys => (None, self.gathered.data.clone()),
+            Scope::Record => (None, BTreeMap::new()),
         };
         let desired = Desired {
-            hold: policy.hold,
-            name: policy.secret.clone(),
+            scope: policy.scope,
+            name: policy.names.current().to_owned(),
             kind,
             data,
             labels: policy.secret_labels().into_iter().chain(self.gathered.tags.labels.clone()).collect(),

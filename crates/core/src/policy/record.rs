@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 use rekey_api::{condition::Reason, names};
 
 use super::{
-    Hold,
+    Scope,
     publish::{Decided, Publishing, Wait},
     secret::Content,
 };
@@ -38,7 +38,7 @@ impl Publishing<'_> {
         let mut annotations = self.policy.secret_annotations(published);
         annotations.extend(self.gathered.tags.annotations.clone());
         let theirs: usize = annotations.iter().map(|(name, value)| name.len() + value.len()).sum();
-        let (others, name) = (self.seen.other_annotations + theirs, self.policy.secret.clone());
+        let (others, name) = (self.seen.other_annotations + theirs, self.policy.names.current().to_owned());
         let needed = names::DIGESTS.len() + names::CHANGES.len() + published.room();
         if others + needed > ANNOTATIONS {
             let keys = published.digests.len();
@@ -46,7 +46,7 @@ impl Publishing<'_> {
         }
         let data = self.gathered.data.iter().map(|(key, value)| value.len() + 2 * key.len() + KEY).sum::<usize>();
         let size = data + others + needed + FRAME;
-        if self.policy.hold != Hold::Record && size > OBJECT {
+        if self.policy.scope != Scope::Record && size > OBJECT {
             return Err(SpecError::ObjectTooLarge { name, keys: self.gathered.data.len(), size });
         }
         annotations.insert(names::DIGESTS.to_owned(), published.digests.to_string());
@@ -75,7 +75,7 @@ impl Publishing<'_> {
              what the store holds now: kubectl annotate secretpolicy {} -n {} --overwrite \
              rekey.dev/sync-requested=\"$(date +%s)\"",
             list(&back, SOURCES, "; "),
-            policy.secret,
+            policy.names.current(),
             policy.name,
             policy.namespace,
         );

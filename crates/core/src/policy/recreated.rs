@@ -24,7 +24,7 @@ impl Publishing<'_> {
                 "the locked Secret {:?} was deleted, and with it the seed of the salts that its templates use: it cannot be \
                  made with the same bytes again, and under the same name pods could read a stale copy: make a new policy \
                  with another spec.target.name",
-                policy.secret,
+                policy.names.current(),
             );
             return Err(SpecError::LockedAndChanged { text });
         }
@@ -32,7 +32,7 @@ impl Publishing<'_> {
             let text = format!(
                 "the locked Secret {:?} was deleted, and the policy or the value in {} has changed since; under the same \
                  name pods could read a stale copy: make a new policy with another spec.target.name",
-                policy.secret,
+                policy.names.current(),
                 policy.source.text(),
             );
             return Err(SpecError::LockedAndChanged { text });

@@ -7,7 +7,7 @@ use rekey_api::{
     policy::{Immutability, OnFailure, Template, TemplateInto, rollout::STABLE_FOR},
 };
 
-use super::{Hold, Source, templates::is_template};
+use super::{Scope, Source, templates::is_template};
 use crate::{
     SpecError,
     unbuilt::{self, Unbuilt},
@@ -44,7 +44,7 @@ pub fn unsupported(object: &SecretPolicy) -> Result<(), SpecError> {
 }
 
 /// Refuses wishes that exclude each other.
-pub fn contradictions(object: &SecretPolicy, source: &Source, hold: Hold) -> Result<(), SpecError> {
+pub fn contradictions(object: &SecretPolicy, source: &Source, scope: Scope) -> Result<(), SpecError> {
     let template = object.spec.target.template.as_ref();
     let templated = |template: &Template, name: &str| {
         template.data.contains_key(name)
@@ -67,7 +67,7 @@ pub fn contradictions(object: &SecretPolicy, source: &Source, hold: Hold) -> Res
                 None => Ok(()),
             }
         }
-        Source::Remote(remote) if remote.delete_when_gone && hold != Hold::Whole => {
+        Source::Remote(remote) if remote.delete_when_gone && scope != Scope::Whole => {
             Err(SpecError::field("spec.source.remote.onMissing", "write Keep; the Secret is somebody else's"))
         }
         Source::Existing | Source::Remote(_) | Source::Engine(_) => Ok(()),

@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Content, Policy, Seen, SeenSecret,
+    Content, PolicySpec, Seen, SeenSecret,
     dress::{Dressed, Texts},
     values::{Tools, kept},
 };
@@ -34,7 +34,7 @@ pub struct Inputs<'a> {
 /// What a Secret holds, and what it was made with.
 pub type Salted = (Dressed, Salts);
 
-impl Policy {
+impl PolicySpec {
     /// Makes the data. `None`: what is published stays, and has not been read.
     pub(super) fn salted(
         &self,
@@ -74,7 +74,7 @@ impl Policy {
                 // Published before there were seeds: nothing has to be written for them.
                 None => {
                     let dressed = attempt(tools.key)?;
-                    if tools.key.of_secret(&self.namespace, &self.secret, &dressed.data) == published.digests {
+                    if tools.key.of_secret(&self.namespace, self.names.current(), &dressed.data) == published.digests {
                         return Ok(Some((dressed, salts(None))));
                     }
                     if let Some(stays) = self.stays(seen, salts(None)).filter(|_| !is_proven && is_same_source) {
@@ -139,7 +139,7 @@ impl Policy {
             add(&reference.name, reference.key.as_bytes());
             add("", template.expose());
         }
-        let digest = key.of(&["inputs", &self.namespace, &self.secret], &SecretBytes::new(all));
+        let digest = key.of(&["inputs", &self.namespace, self.names.current()], &SecretBytes::new(all));
         format!("{}.{digest}", key.id())
     }
 }

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use rekey_api::{SecretPolicyStatus, condition::Reason, names, policy::ConsumerState};
 
 use super::{
-    Claims, Consumer, Fetched, Hold, LastRead, OpenRotation, Policy, Source, Tags, admit, next_round, ownership,
+    Claims, Consumer, Fetched, LastRead, OpenRotation, PolicySpec, Scope, Source, Tags, admit, next_round, ownership,
     publish::{Decided, Publishing},
     status::{Outcome, status},
     values::{Tools, Values, gather},
@@ -133,7 +133,7 @@ impl SeenSecret {
 #[derive(Clone, Debug)]
 pub struct Desired {
     /// What of the Secret is written.
-    pub hold: Hold,
+    pub scope: Scope,
     /// Its name.
     pub name: String,
     /// Its type; `None`: its maker has decided that.
@@ -212,7 +212,7 @@ pub struct Made(Values);
 ///
 /// # Errors
 /// What is wrong with the data, or stands in the way of the Secret.
-pub fn make(policy: &Policy, seen: &Seen, fetched: Option<&Fetched>, tools: Tools<'_>) -> Result<Made, SpecError> {
+pub fn make(policy: &PolicySpec, seen: &Seen, fetched: Option<&Fetched>, tools: Tools<'_>) -> Result<Made, SpecError> {
     if matches!(seen.secret, SeenSecret::Going) {
         return Ok(Made(Values::Unread));
     }
@@ -226,7 +226,7 @@ pub fn make(policy: &Policy, seen: &Seen, fetched: Option<&Fetched>, tools: Tool
 /// # Errors
 /// What stands in the way of the Secret. Nothing was written then.
 pub fn secret(
-    policy: &Policy,
+    policy: &PolicySpec,
     seen: &Seen,
     fetched: Option<&Fetched>,
     made: Made,
@@ -242,7 +242,7 @@ pub fn secret(
 }
 
 /// When to look again. Not for a Secret that is being deleted: its watch tells when it is gone.
-fn again(policy: &Policy, seen: &Seen, outcome: &Outcome<'_>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+fn again(policy: &PolicySpec, seen: &Seen, outcome: &Outcome<'_>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     if matches!(seen.secret, SeenSecret::Going) {
         return None;
     }
@@ -261,7 +261,7 @@ fn again(policy: &Policy, seen: &Seen, outcome: &Outcome<'_>, now: DateTime<Utc>
 }
 
 fn decide<'a>(
-    policy: &Policy,
+    policy: &PolicySpec,
     seen: &Seen,
     fetched: Option<&'a Fetched>,
     Made(values): Made,
@@ -276,7 +276,7 @@ fn decide<'a>(
             if keys > MOST_KEYS {
                 return Err(RenderError::TooManyKeys { keys }.into());
             }
-            let digests = tools.key.of_secret(&policy.namespace, &policy.secret, &gathered.data);
+            let digests = tools.key.of_secret(&policy.namespace, policy.names.current(), &gathered.data);
             let decided = Publishing { policy, seen, gathered: &gathered, digests, tools }.decide()?;
             Ok(Outcome { expires: gathered.expires, next: gathered.next, ..Outcome::of(decided, fetched) })
         }
@@ -312,23 +312,23 @@ fn failures(before: &SecretPolicyStatus, now: &SecretPolicyStatus) -> Option<Not
 }
 
 /// A controlling owner that another tool has put on the Secret since the last status.
-fn claimed(policy: &Policy, seen: &Seen, now: &SecretPolicyStatus) -> Option<Notice> {
+fn claimed(policy: &PolicySpec, seen: &Seen, now: &SecretPolicyStatus) -> Option<Notice> {
     let text = ownership::shared(policy, &seen.secret)?;
     let says = |status: &SecretPolicyStatus| status.conditions.iter().any(|at| at.message.ends_with(&text));
-    let text = format!("Secret {}: {text}", policy.secret);
+    let text = format!("Secret {}: {text}", policy.names.current());
     (says(now) && !says(&seen.status)).then(|| Notice::warning(Reason::ForeignOwner, "Sync", text))
 }
 
-impl Policy {
+impl PolicySpec {
     /// All labels of the Secret beside those that templates make.
     #[must_use]
     pub fn secret_labels(&self) -> BTreeMap<String, String> {
         let mut labels = self.labels.clone();
-        match self.hold {
-            Hold::Whole => {
+        match self.scope {
+            Scope::Whole => {
                 labels.insert(names::MANAGED_BY.to_owned(), names::MANAGED_BY_VALUE.to_owned());
             }
-            Hold::Keys | Hold::Record => {}
+            Scope::Keys | Scope::Record => {}
         }
         labels
     }
@@ -351,13 +351,13 @@ impl Policy {
         data: &BTreeMap<String, SecretBytes>,
         published: Option<&Published>,
     ) -> Digests {
-        match (self.hold, published) {
-            (Hold::Whole | Hold::Record, _) => key.of_secret(&self.namespace, &self.secret, data),
-            (Hold::Keys, published) => {
+        match (self.scope, published) {
+            (Scope::Whole | Scope::Record, _) => key.of_secret(&self.namespace, self.names.current(), data),
+            (Scope::Keys, published) => {
                 let ours = |name: &&String| published.is_some_and(|at| at.digests.contains(name));
                 let data = data.iter().filter(|(name, _)| ours(name));
                 let data = data.map(|(name, value)| (name.clone(), value.clone())).collect();
-                key.of_secret(&self.namespace, &self.secret, &data)
+                key.of_secret(&self.namespace, self.names.current(), &data)
             }
         }
     }

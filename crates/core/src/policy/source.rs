@@ -292,11 +292,8 @@ fn item(data: &RemoteData, default_store: &StoreRef) -> Result<Item, SpecError> 
         store: data.store_ref.clone().unwrap_or_else(|| default_store.clone()),
         locator: Locator {
             key: reference.key.clone(),
-            pin: pin(
-                &format!("{at}[{}].remoteRef", data.secret_key),
-                (reference.version.as_ref(), reference.stage.as_ref()),
-                reference.metadata_policy,
-            )?,
+            pin: Pinned { version: reference.version.as_ref(), stage: reference.stage.as_ref() }
+                .pin(&format!("{at}[{}].remoteRef", data.secret_key), reference.metadata_policy)?,
         },
         part,
         decoding: reference.decoding,
@@ -307,8 +304,8 @@ fn set(index: usize, spec: &DataFrom, default_store: &StoreRef) -> Result<Set, S
     let at = format!("spec.source.remote.dataFrom[{index}]");
     let (from, decoding, conversion) = match (&spec.extract, &spec.find) {
         (Some(extract), None) => {
-            let pins = (extract.version.as_ref(), extract.stage.as_ref());
-            let pin = pin(&format!("{at}.extract"), pins, extract.metadata_policy.unwrap_or_default())?;
+            let pinned = Pinned { version: extract.version.as_ref(), stage: extract.stage.as_ref() };
+            let pin = pinned.pin(&format!("{at}.extract"), extract.metadata_policy.unwrap_or_default())?;
             let part = extract.property.clone().map_or(Part::Whole, Part::Property);
             let from = SetFrom::Extract(Locator { key: extract.key.clone(), pin }, part);
             (from, extract.decoding, extract.key_conversion.unwrap_or(KeyConversion::None))
@@ -338,21 +335,25 @@ fn search(at: &str, spec: &Find) -> Result<Search, SpecError> {
     })
 }
 
-fn pin(
-    at: &str,
-    (version, stage): (Option<&String>, Option<&String>),
-    metadata: MetadataPolicy,
-) -> Result<Pin, SpecError> {
-    match (metadata, version, stage) {
-        (MetadataPolicy::None, None, None) => Ok(Pin::Current),
-        (MetadataPolicy::None, Some(version), None) => Ok(Pin::Version(version.clone())),
-        (MetadataPolicy::None, None, Some(stage)) => Ok(Pin::Stage(stage.clone())),
-        (MetadataPolicy::Fetch, None, None) => Ok(Pin::Metadata),
-        (MetadataPolicy::Fetch, ..) => {
-            let fix = "metadata has no versions: remove version and stage, or write metadataPolicy: None";
-            Err(SpecError::field(at, fix))
+/// Which revision of a remote value a reference asks for.
+struct Pinned<'a> {
+    version: Option<&'a String>,
+    stage: Option<&'a String>,
+}
+
+impl Pinned<'_> {
+    fn pin(&self, at: &str, metadata: MetadataPolicy) -> Result<Pin, SpecError> {
+        match (metadata, self.version, self.stage) {
+            (MetadataPolicy::None, None, None) => Ok(Pin::Current),
+            (MetadataPolicy::None, Some(version), None) => Ok(Pin::Version(version.clone())),
+            (MetadataPolicy::None, None, Some(stage)) => Ok(Pin::Stage(stage.clone())),
+            (MetadataPolicy::Fetch, None, None) => Ok(Pin::Metadata),
+            (MetadataPolicy::Fetch, ..) => {
+                let fix = "metadata has no versions: remove version and stage, or write metadataPolicy: None";
+                Err(SpecError::field(at, fix))
+            }
+            (MetadataPolicy::None, Some(_), Some(_)) => Err(SpecError::field(at, "set at most one of version, stage")),
         }
-        (MetadataPolicy::None, Some(_), Some(_)) => Err(SpecError::field(at, "set at most one of version, stage")),
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the status of a policy says after a decision.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use rekey_api::{
     SecretPolicyStatus,
@@ -8,7 +10,7 @@ use rekey_api::{
 };
 
 use super::{
-    Consumer, Fetched, Policy, Refresh, Remote, Request, Seen, Source, consumers,
+    Consumer, Fetched, PolicySpec, Refresh, Remote, Request, Seen, Source, consumers,
     line::line,
     ownership,
     publish::Decided,
@@ -41,12 +43,12 @@ impl<'a> Outcome<'a> {
     }
 }
 
-pub fn status(policy: &Policy, seen: &Seen, outcome: &Outcome<'_>, now: DateTime<Utc>) -> SecretPolicyStatus {
+pub fn status(policy: &PolicySpec, seen: &Seen, outcome: &Outcome<'_>, now: DateTime<Utc>) -> SecretPolicyStatus {
     let Outcome { decided, fetched, .. } = outcome;
     let mut status = seen.status.clone();
     status.observed_generation = Some(policy.generation);
     status.source = Some(policy.source.text());
-    status.secret_name = Some(policy.secret.clone());
+    status.secret_name = Some(policy.names.current().to_owned());
     status.next_rotation_time.clone_from(&seen.next_rotation);
     let looked = match &policy.source {
         // What is read once has nothing to answer a later request with.
@@ -80,13 +82,13 @@ pub fn status(policy: &Policy, seen: &Seen, outcome: &Outcome<'_>, now: DateTime
     let own = stale(policy, &seen.status, own, now);
     // Of a Secret that is not there, what consumers held last says nothing.
     let consumers = status.consumers.as_ref().filter(|_| decided.published.is_some());
-    let (situation, extras) = line(own, consumers, policy.ready_when);
+    let (situation, extras) = line(own, consumers, policy.rollout.ready_when);
     status.conditions = conditions(&seen.status.conditions, &situation, &extras, policy.generation, now);
     status
 }
 
 /// What the status says of a read.
-fn read(policy: &Policy, fetched: &Fetched, status: &mut SecretPolicyStatus) {
+fn read(policy: &PolicySpec, fetched: &Fetched, status: &mut SecretPolicyStatus) {
     status.source_versions = match (&policy.source, &fetched.answer) {
         (Source::Engine(engine), Some(answer)) => {
             vec![source_version(&engine.call.path, &answer.value.version)]
@@ -103,7 +105,7 @@ fn rotation(seen: &Seen, published: &Published, fetched: Option<&Fetched>) -> Op
     let read = open.and_then(|open| {
         let version = |(_, value): (&Request, &RemoteValue)| value.version.clone();
         let read = fetched?.values.iter().find(|(request, _)| open.is_read_by(request)).map(version)?;
-        Some(PublishedRotation { id: id.clone(), key: Some(open.key.clone()), version: Some(read) })
+        Some(PublishedRotation { id: id.clone(), key: Some(open.from.key.clone()), version: Some(read) })
     });
     Some(read.or(known).unwrap_or_else(|| PublishedRotation { id: id.clone(), ..PublishedRotation::default() }))
 }
@@ -135,7 +137,7 @@ fn reason(published: &Published) -> ChangeReason {
 }
 
 /// Where the policy stands, without its consumers.
-fn own(policy: &Policy, decided: &Decided) -> Situation {
+fn own(policy: &PolicySpec, decided: &Decided) -> Situation {
     if let Some(wait) = &decided.wait {
         return Situation::NotReady(wait.reason, wait.text.clone());
     }
@@ -144,16 +146,16 @@ fn own(policy: &Policy, decided: &Decided) -> Situation {
     }
     Situation::Synced(match &policy.source {
         Source::Remote(_) | Source::Engine(_) => {
-            format!("Secret {} holds the value of {}", policy.secret, policy.source.text())
+            format!("Secret {} holds the value of {}", policy.names.current(), policy.source.text())
         }
-        Source::Existing => format!("Secret {} is governed; another tool makes it", policy.secret),
-        Source::Generated(_) => format!("Secret {} holds generated values", policy.secret),
+        Source::Existing => format!("Secret {} is governed; another tool makes it", policy.names.current()),
+        Source::Generated(_) => format!("Secret {} holds generated values", policy.names.current()),
     })
 }
 
 /// The status of a policy that rests because somebody wants it to.
 #[must_use]
-pub fn suspended(policy: &Policy, before: &SecretPolicyStatus, now: DateTime<Utc>) -> SecretPolicyStatus {
+pub fn suspended(policy: &PolicySpec, before: &SecretPolicyStatus, now: DateTime<Utc>) -> SecretPolicyStatus {
     let text = "spec.suspend is true: nothing is read, written or restarted";
     let (kind, reason) = (ConditionType::ConsumersCurrent, Reason::Suspended);
     let extra = Extra { kind, value: Truth::False, reason, message: text.to_owned() };
@@ -166,29 +168,38 @@ pub fn suspended(policy: &Policy, before: &SecretPolicyStatus, now: DateTime<Utc
     }
 }
 
+/// What is known of a policy's Secret and of who consumes it, whatever else could not be seen.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// What is published; `None`: nothing.
+    pub published: Option<&'a Arc<Published>>,
+    /// The workloads that consume it.
+    pub consumers: &'a [Consumer],
+}
+
 /// The status of a policy that could not be brought further: consumers are looked at all the same, since they go on.
 #[must_use]
 pub fn failed(
-    policy: &Policy,
+    policy: &PolicySpec,
     before: &SecretPolicyStatus,
-    (published, workloads): (Option<&Published>, &[Consumer]),
+    known: Known<'_>,
     situation: &Situation,
     now: DateTime<Utc>,
 ) -> SecretPolicyStatus {
     let mut status = before.clone();
     status.source = Some(policy.source.text());
-    if let Some(published) = published {
-        status.consumers = consumers(policy, published, workloads, now);
+    if let Some(published) = known.published {
+        status.consumers = consumers(policy, published, known.consumers, now);
     }
     let own = stale(policy, before, situation.clone(), now);
-    let (situation, extras) = line(own, status.consumers.as_ref(), policy.ready_when);
+    let (situation, extras) = line(own, status.consumers.as_ref(), policy.rollout.ready_when);
     status.conditions = conditions(&before.conditions, &situation, &extras, policy.generation, now);
     status
 }
 
 /// A last known value that is served for longer than the policy allows is no longer good enough. The time runs from the
 /// first failed read, which the status tells: `Fresh` has been False since then.
-fn stale(policy: &Policy, before: &SecretPolicyStatus, situation: Situation, now: DateTime<Utc>) -> Situation {
+fn stale(policy: &PolicySpec, before: &SecretPolicyStatus, situation: Situation, now: DateTime<Utc>) -> Situation {
     let Source::Remote(Remote { max_staleness: Some(most), keeps_missing, .. }) = &policy.source else {
         return situation;
     };

@@ -12,6 +12,13 @@ use crate::{SecretBytes, render::RenderError};
 /// Labels, or annotations, that a policy gives a Secret at most: as many as its template may name.
 pub const MOST: usize = 64;
 
+/// A name that a template has made, and what messages call it: it may be a value that nobody is to read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MadeName<'a> {
+    pub name: &'a str,
+    pub shown: &'a str,
+}
+
 /// Labels and annotations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tags {
@@ -55,7 +62,7 @@ impl Tags {
         }
     }
 
-    /// Adds what a template has made, under a name that can be used and what messages call it. `at` is where the template stands.
+    /// Adds what a template has made, under a name that can be used. `at` is where the template stands.
     ///
     /// # Errors
     /// `WrongTag`, which never says its value.
@@ -63,9 +70,10 @@ impl Tags {
         &mut self,
         at: &str,
         into: TemplateInto,
-        (name, shown): (&str, &str),
+        made: MadeName<'_>,
         value: &SecretBytes,
     ) -> Result<(), RenderError> {
+        let MadeName { name, shown } = made;
         let wrong = |text: String| RenderError::WrongTag { at: at.to_owned(), text };
         let Some(value) = value.expose_text() else {
             return Err(wrong(format!("the value of {shown} is not UTF-8 text")));

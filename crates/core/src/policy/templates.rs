@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rekey_api::policy::{Include, MergePolicy, Template, TemplateFrom, TemplateInto, TemplateYields};
 
-use super::{Policy, Source, refuse, tags::Tags};
+use super::{PolicySpec, Source, refuse, tags::Tags};
 use crate::{SpecError, render::kinds};
 
 /// Where the template of a policy stands.
@@ -93,7 +93,7 @@ pub fn is_template(text: &str) -> bool {
     text.contains("{{")
 }
 
-impl Policy {
+impl PolicySpec {
     /// Templates that stand elsewhere.
     #[must_use]
     pub fn template_refs(&self) -> BTreeSet<TemplateRef> {

@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// Makes the values and decides, as for a policy without anything slow.
-fn planned(policy: &Policy, seen: &Seen, fetched: Option<&Fetched>, tools: Tools<'_>) -> Result<Plan, SpecError> {
+fn planned(policy: &PolicySpec, seen: &Seen, fetched: Option<&Fetched>, tools: Tools<'_>) -> Result<Plan, SpecError> {
     secret(policy, seen, fetched, make(policy, seen, fetched, tools)?, tools)
 }
 
@@ -99,8 +99,8 @@ impl World {
         }
     }
 
-    fn policy(&self) -> Policy {
-        Policy::try_from(&self.object).unwrap()
+    fn policy(&self) -> PolicySpec {
+        PolicySpec::try_from(&self.object).unwrap()
     }
 
     fn status(&self) -> SecretPolicyStatus {
@@ -188,7 +188,7 @@ impl World {
         };
     }
 
-    fn published(&self) -> &Published {
+    fn published(&self) -> &Arc<Published> {
         match &self.secret {
             SeenSecret::Ours { published, .. } => published,
             other => panic!("no Secret of ours: {other:?}"),

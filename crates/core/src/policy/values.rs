@@ -9,7 +9,7 @@ use rekey_api::{
 };
 
 use super::{
-    Content, Engine, Fetched, Hold, Item, Lookup, Policy, Remote, Request, Seen, SeenSecret, SetFrom, Source,
+    Content, Engine, Fetched, Item, Lookup, PolicySpec, Remote, Request, Scope, Seen, SeenSecret, SetFrom, Source,
     dress::{Dressed, Texts},
     salts::{Inputs, Salted, Salts},
     source::source_text,
@@ -98,12 +98,17 @@ pub struct Tools<'a> {
 }
 
 /// Makes the data of the Secret.
-pub fn gather(policy: &Policy, seen: &Seen, fetched: Option<&Fetched>, tools: Tools<'_>) -> Result<Values, SpecError> {
+pub fn gather(
+    policy: &PolicySpec,
+    seen: &Seen,
+    fetched: Option<&Fetched>,
+    tools: Tools<'_>,
+) -> Result<Values, SpecError> {
     let content = content(&seen.secret);
     match (&policy.source, fetched, content) {
-        (Source::Remote(remote), Some(fetched), _) => of_stores(policy, remote, (seen, fetched), tools),
+        (Source::Remote(remote), Some(fetched), _) => of_stores(policy, remote, seen, fetched, tools),
         (Source::Engine(engine), Some(Fetched { answer: Some(answer), templates, .. }), _) => {
-            of_engine(policy, engine, (seen, answer, templates), tools)
+            of_engine(policy, engine, seen, Material { answer, templates }, tools)
         }
         // Nothing is to be made anew; labels or the owner may have to be written, and that takes all of the data.
         (Source::Engine(_), _, Some(content)) => Ok(Values::Here(kept(policy, seen, content))),
@@ -134,9 +139,10 @@ fn content(secret: &SeenSecret) -> Option<&Content> {
 }
 
 fn of_stores(
-    policy: &Policy,
+    policy: &PolicySpec,
     remote: &Remote,
-    (seen, fetched): (&Seen, &Fetched),
+    seen: &Seen,
+    fetched: &Fetched,
     tools: Tools<'_>,
 ) -> Result<Values, SpecError> {
     if let Some(first) = fetched.missing.first() {
@@ -162,7 +168,7 @@ fn of_stores(
 }
 
 /// Whether the source gives the versions that were published, for the same wish. Without versions nothing is known.
-fn is_same_source(policy: &Policy, seen: &Seen, versions: &[SourceVersion]) -> bool {
+fn is_same_source(policy: &PolicySpec, seen: &Seen, versions: &[SourceVersion]) -> bool {
     let is_known = !versions.is_empty() && versions.iter().all(|at| !at.version.is_empty());
     is_known && seen.status.source_versions == versions && seen.status.observed_generation == Some(policy.generation)
 }
@@ -262,10 +268,18 @@ impl Growing {
     }
 }
 
+/// What the data of an engine's Secret is made from.
+#[derive(Clone, Copy)]
+struct Material<'a> {
+    answer: &'a Answer,
+    templates: &'a Texts,
+}
+
 fn of_engine(
-    policy: &Policy,
+    policy: &PolicySpec,
     engine: &Engine,
-    (seen, answer, templates): (&Seen, &Answer, &Texts),
+    seen: &Seen,
+    Material { answer, templates }: Material<'_>,
     tools: Tools<'_>,
 ) -> Result<Values, SpecError> {
     let (now, work) = (tools.now, Work::shared(tools.stop));
@@ -301,14 +315,14 @@ fn of_engine(
 }
 
 /// What of ours stands in the Secret, with all that is known of it.
-pub(super) fn kept(policy: &Policy, seen: &Seen, content: &Content) -> Gathered {
+pub(super) fn kept(policy: &PolicySpec, seen: &Seen, content: &Content) -> Gathered {
     let published = match &seen.secret {
         SeenSecret::Ours { published, .. } => Some(published),
         SeenSecret::Absent | SeenSecret::Going | SeenSecret::Foreign { .. } => None,
     };
-    let is_ours = |name: &String| match policy.hold {
-        Hold::Whole | Hold::Record => true,
-        Hold::Keys => published.is_some_and(|published| published.digests.contains(name)),
+    let is_ours = |name: &String| match policy.scope {
+        Scope::Whole | Scope::Record => true,
+        Scope::Keys => published.is_some_and(|published| published.digests.contains(name)),
     };
     let data = content.data.iter().filter(|(name, _)| is_ours(name));
     let data = data.map(|(name, value)| (name.clone(), value.clone())).collect();

@@ -36,18 +36,23 @@ fn input(secret: &str, digests: Digests, changes: Changes) -> Input {
     Input {
         secret: secret.to_owned(),
         how: Use { forms: [ConsumeForm::Env].into(), keys: Keys::All },
-        published: Published {
+        published: Arc::new(Published {
             policy: secret.to_owned(),
             revision: "r2".to_owned(),
             digests,
             changes,
             seed: None,
             taken: None,
-        },
-        restart: Restart::Auto,
-        deadline: GoDuration::minutes(10),
-        grace: GoDuration::minutes(2),
+        }),
+        rollout: RolloutSpec::from(&Rollout::default()),
     }
+}
+
+/// Of a Secret that [`changed`], with another wish.
+pub(crate) fn changed_with(wish: impl FnOnce(&mut RolloutSpec)) -> Input {
+    let mut input = changed("db");
+    wish(&mut input.rollout);
+    input
 }
 
 pub(crate) fn workload(marker: &str) -> Workload {
@@ -163,7 +168,7 @@ fn changes_that_come_together_cause_one_restart_that_names_both() {
 #[test]
 fn never_and_paused_are_respected_and_live_reload_needs_no_restart() {
     let pods = [pod(Some(50), "")];
-    let never = Input { restart: Restart::Never, ..changed("db") };
+    let never = changed_with(|wish| wish.restart = Restart::Never);
     assert_eq!(decide(&workload(""), std::slice::from_ref(&never), None, at(200)), Decision::LookAtPods);
     assert_eq!(decide(&workload(""), &[never], Some(&pods), at(200)), Decision::Leave);
     let mut stubborn = workload("");
@@ -177,7 +182,7 @@ fn never_and_paused_are_respected_and_live_reload_needs_no_restart() {
     let mut mounted = changed("db");
     mounted.how.forms = [ConsumeForm::Volume].into();
     assert_eq!(standing(&reloading, &mounted, None), Standing::Reloads);
-    mounted.restart = Restart::Always;
+    mounted.rollout.restart = Restart::Always;
     assert_eq!(standing(&reloading, &mounted, Some(&pods)), Standing::Outdated);
 }
 
@@ -215,7 +220,7 @@ fn who_is_named_is_restarted_without_a_reference() {
 #[test]
 fn certificates_and_pull_secrets_restart_nobody() {
     for form in [ConsumeForm::Tls, ConsumeForm::ImagePull] {
-        let mut input = Input { restart: Restart::Always, ..changed("db") };
+        let mut input = changed_with(|wish| wish.restart = Restart::Always);
         input.how.forms = [form].into();
         assert_eq!(decide(&workload(""), &[input], None, at(200)), Decision::Leave, "{form:?}");
     }
@@ -224,7 +229,7 @@ fn certificates_and_pull_secrets_restart_nobody() {
 #[test]
 fn another_digest_key_restarts_nobody_who_runs_on_the_value() {
     let mut input = changed("db");
-    input.published.digests = DigestKey::new(SecretBytes::from("new key")).of_secret(
+    Arc::make_mut(&mut input.published).digests = DigestKey::new(SecretBytes::from("new key")).of_secret(
         "shop",
         "db",
         &[("password".to_owned(), SecretBytes::from("2"))].into(),

@@ -17,18 +17,15 @@ pub enum Turn {
     Hold(String),
 }
 
-/// Why a restart onto the value whose marker is `wanted` has failed; `None` when it has not, or not yet. The time since
+/// Why a restart for the sake of `input`, onto the value whose marker is `wanted`, has failed; `None` when it has not, or not yet. The time since
 /// is read off the workload.
 #[must_use]
-pub fn failure(
-    workload: &Workload,
-    (secret, wanted): (&str, &str),
-    deadline: GoDuration,
-    now: DateTime<Utc>,
-) -> Option<String> {
-    if workload.completed || workload.outlived || workload.marker.0.get(secret).map(String::as_str) != Some(wanted) {
+pub fn failure(workload: &Workload, input: &Input, wanted: &str, now: DateTime<Utc>) -> Option<String> {
+    let is_on_it = workload.marker.0.get(&input.secret).is_some_and(|entry| entry == wanted);
+    if workload.completed || workload.outlived || !is_on_it {
         return None;
     }
+    let deadline = input.rollout.progress_deadline;
     match &workload.progress {
         Progress::Stuck(reason) => Some(format!("not healthy after its restart: {reason}")),
         // The text stays while pods come and go.
@@ -57,7 +54,7 @@ pub fn turn<'a>(
         if other.marker.0.get(&input.secret) != Some(&wanted) {
             continue;
         }
-        if failure(other, (&input.secret, &wanted), input.deadline, now).is_some() {
+        if failure(other, input, &wanted, now).is_some() {
             return Turn::Hold(other.id.to_string());
         }
         moving.push(other.id.to_string());
@@ -69,7 +66,7 @@ pub fn turn<'a>(
 #[must_use]
 pub fn reloaded(input: &Input) -> Option<DateTime<Utc>> {
     let changed = input.published.changed(&input.how.keys)?;
-    changed.checked_add_signed(TimeDelta::from_std(input.grace.get()).ok()?)
+    changed.checked_add_signed(TimeDelta::from_std(input.rollout.live_reload_grace.get()).ok()?)
 }
 
 /// A Job stands in the status of its `CronJob` a moment after it was made: not before this time can be told which Jobs
@@ -84,8 +81,8 @@ pub fn jobs_known(inputs: &[Input]) -> Option<DateTime<Utc>> {
 pub fn recheck(workload: &Workload, input: &Input, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let wanted = input.published.consumed(&input.how.keys);
     let restarted = workload.marker.0.get(&input.secret) == Some(&wanted);
-    let deadline =
-        overdue(workload, input.deadline).filter(|_| restarted && workload.is_moving() && !workload.outlived);
+    let deadline = overdue(workload, input.rollout.progress_deadline)
+        .filter(|_| restarted && workload.is_moving() && !workload.outlived);
     let reloads = standing(workload, input, None) == Standing::Reloads;
     let grace = reloaded(input).filter(|_| reloads);
     deadline.into_iter().chain(grace).filter(|at| *at > now).min()
@@ -96,7 +93,7 @@ mod tests {
     use rekey_api::policy::ConsumeForm;
 
     use super::{
-        super::tests::{at, changed, workload},
+        super::tests::{at, changed, changed_with, workload},
         *,
     };
 
@@ -118,11 +115,9 @@ mod tests {
 
     #[test]
     fn a_restart_fails_at_its_deadline_or_when_its_own_controller_gives_up() {
-        let input = Input { deadline: GoDuration::seconds(60), ..changed("db") };
+        let input = changed_with(|wish| wish.progress_deadline = GoDuration::seconds(60));
         let wanted = input.published.consumed(&input.how.keys);
-        let failed = |workload: &Workload, second| {
-            failure(workload, (&input.secret, &wanted), input.deadline, at(second)).is_some()
-        };
+        let failed = |workload: &Workload, second| failure(workload, &input, &wanted, at(second)).is_some();
         assert!(!failed(&restarted("a", underway()), 169));
         assert!(failed(&restarted("a", underway()), 170));
         assert!(failed(&restarted("a", Progress::Stuck(String::new())), 111));
@@ -141,7 +136,7 @@ mod tests {
 
     #[test]
     fn others_wait_for_those_on_their_way_and_nobody_follows_a_failed_one() {
-        let input = Input { deadline: GoDuration::seconds(60), ..changed("db") };
+        let input = changed_with(|wish| wish.progress_deadline = GoDuration::seconds(60));
         let me = workload("");
         let turn_with = |others: &[Workload], allowed, second| {
             turn(&me, &input, others.iter().map(|other| (other, &input.how)), allowed, at(second))
@@ -161,7 +156,7 @@ mod tests {
     fn a_consumer_that_reloads_is_current_after_the_grace() {
         let mut reloading = workload("");
         reloading.live_reload = true;
-        let mut input = Input { grace: GoDuration::seconds(30), ..changed("db") };
+        let mut input = changed_with(|wish| wish.live_reload_grace = GoDuration::seconds(30));
         input.how.forms = [ConsumeForm::Volume].into();
         assert_eq!(reloaded(&input), Some(at(130)));
         assert_eq!(recheck(&reloading, &input, at(120)), Some(at(130)));

@@ -7,8 +7,8 @@ use rekey_api::{
     policy::ConsumerState,
 };
 
-use super::{Plan, PolicyView, Wait};
-use crate::policy::{Policy, Refresh, Source};
+use super::{PolicyView, Task, Wait};
+use crate::policy::{PolicySpec, Refresh, Source};
 
 impl PolicyView {
     /// Of a policy that does not exist, or cannot be read.
@@ -60,38 +60,43 @@ pub fn readiness(policy: &SecretPolicy) -> Readiness {
     }
 }
 
-/// What in the policy's spec keeps it from publishing a new value.
+/// What in the policy's spec keeps it from publishing a new value. `None`: the spec is refused.
 #[must_use]
-pub fn refusal(plan: &Plan, policy: &SecretPolicy) -> Option<Wait> {
-    let name = policy.name_any();
+pub fn refusal(task: &Task, policy: Option<&PolicySpec>) -> Option<Wait> {
+    let name = &task.spec.policy;
     let because = |what: String| Some(Wait::new(Reason::PolicyNotReady, format!("SecretPolicy {name} {what}")));
-    let Ok(parsed) = Policy::try_from(policy) else {
+    let Some(policy) = policy else {
         return because("is not valid; see its status".to_owned());
     };
-    if parsed.suspended {
+    if policy.suspended {
         return because("is suspended".to_owned());
     }
-    if parsed.locked {
+    if policy.locked {
         return because("is Locked: a new value could not be published".to_owned());
     }
-    let Source::Remote(remote) = &parsed.source else {
-        return because(format!("does not read a store: its source is {}", parsed.source.text()));
+    let Source::Remote(remote) = &policy.source else {
+        return because(format!("does not read a store: its source is {}", policy.source.text()));
     };
     if remote.refresh == Refresh::Once {
         return because("is CreatedOnce: a new value would not be read".to_owned());
     }
-    match remote.follows(&plan.store, &plan.key) {
-        None => because(format!("does not read key {:?} of {}", plan.key, plan.store.name)),
-        Some(false) => because(format!("pins a version of key {:?}", plan.key)),
+    match remote.follows(&task.to.store, &task.to.key) {
+        None => because(format!("does not read key {:?} of {}", task.to.key, task.to.store.name)),
+        Some(false) => because(format!("pins a version of key {:?}", task.to.key)),
         Some(true) => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::{Value, json};
 
-    use super::*;
+    use super::{
+        super::{PolicySource, ScheduleSpec},
+        *,
+    };
 
     fn policy(spec: &Value, status: &Value) -> SecretPolicy {
         let mut source = json!({"remote": {"storeRef": {"name": "vault"}, "dataFrom": [{"extract": {"key": "k"}}]}});
@@ -109,13 +114,14 @@ mod tests {
         serde_json::from_value(object).unwrap()
     }
 
-    fn plan() -> Plan {
+    fn task() -> Task {
         let object = json!({
             "apiVersion": "rekey.dev/v1alpha1", "kind": "RotationSchedule", "metadata": {"name": "db", "namespace": "shop"},
             "spec": {"policyRef": {"name": "db"}, "writeTo": {"storeRef": {"name": "vault"}, "key": "k"},
                      "rotator": {"generate": {"fields": [{"property": "p", "password": {}}]}}},
         });
-        Plan::parse(&serde_json::from_value(object).unwrap(), None).unwrap()
+        let spec = ScheduleSpec::try_from(&serde_json::from_value(object).unwrap()).unwrap();
+        Arc::new(spec).task(PolicySource::Missing).unwrap()
     }
 
     #[test]
@@ -133,7 +139,8 @@ mod tests {
             (remote("k", json!({"version": "3"})), Some("pins a version of key \"k\"")),
             (json!({"target": {"type": "kubernetes.io/service-account-token"}}), Some("is not valid")),
         ] {
-            let said = refusal(&plan(), &policy(&spec, &json!(null))).map(|wait| wait.text);
+            let said = refusal(&task(), PolicySpec::try_from(&policy(&spec, &json!(null))).ok().as_ref())
+                .map(|wait| wait.text);
             assert_eq!(said.is_some(), wanted.is_some(), "{said:?}");
             assert!(said.unwrap_or_default().contains(wanted.unwrap_or_default()), "{wanted:?}");
         }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use rekey_api::{RotationScheduleStatus, rotation::RotationReason};
 
-use super::Plan;
+use super::Task;
 use crate::{schedule::jitter, time};
 
 /// When the next rotation begins.
@@ -27,28 +27,28 @@ pub enum Due {
 /// Also returns the request token that counts as handled: on first sight of an object an old request is recorded, not
 /// acted on.
 #[must_use]
-pub fn due(plan: &Plan, status: &RotationScheduleStatus, now: DateTime<Utc>) -> (Due, Option<String>) {
+pub fn due(task: &Task, status: &RotationScheduleStatus, now: DateTime<Utc>) -> (Due, Option<String>) {
     let first_sight = status.is_unseen();
-    let handled = if first_sight { plan.requested.clone() } else { status.last_handled_rotate.clone() };
-    let asked = plan.requested.is_some() && plan.requested != handled;
+    let handled = if first_sight { task.spec.requested.clone() } else { status.last_handled_rotate.clone() };
+    let asked = task.spec.requested.is_some() && task.spec.requested != handled;
     if asked {
-        let reason = if plan.leaked { RotationReason::Leaked } else { RotationReason::Requested };
-        return (Due::Now { reason }, plan.requested.clone());
+        let reason = if task.spec.leaked { RotationReason::Leaked } else { RotationReason::Requested };
+        return (Due::Now { reason }, task.spec.requested.clone());
     }
-    if plan.rotate_on_create && status.history.is_empty() && status.last_rotation_time.is_none() {
+    if task.spec.rotate_on_create && status.history.is_empty() && status.last_rotation_time.is_none() {
         return (Due::Now { reason: RotationReason::Created }, handled);
     }
-    let latest = plan.schedule.next(now).map(|slot| time::later(slot, plan.jitter));
+    let latest = task.spec.schedule.next(now).map(|slot| time::later(slot, task.spec.jitter));
     let planned = status.next_rotation_time.as_deref().and_then(time::parse);
     let is_planned = |at: &DateTime<Utc>| {
-        status.observed_generation == Some(plan.generation) && latest.is_some_and(|latest| *at <= latest)
+        status.observed_generation == Some(task.spec.generation) && latest.is_some_and(|latest| *at <= latest)
     };
-    let next = planned.filter(is_planned).or_else(|| next(plan, now));
+    let next = planned.filter(is_planned).or_else(|| next(task, now));
     let due = match next {
         None => Due::OnRequest,
         Some(at) if at > now => Due::At(at),
         Some(at) => {
-            let missed_more = plan.schedule.next(at).is_some_and(|following| following <= now);
+            let missed_more = task.spec.schedule.next(at).is_some_and(|following| following <= now);
             Due::Now { reason: if missed_more { RotationReason::CatchUp } else { RotationReason::Schedule } }
         }
     };
@@ -56,7 +56,7 @@ pub fn due(plan: &Plan, status: &RotationScheduleStatus, now: DateTime<Utc>) -> 
 }
 
 /// The first planned time after `now`, with the object's jitter, in whole seconds as the status keeps it.
-pub fn next(plan: &Plan, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let due = plan.schedule.next(now)?;
-    time::parse(&time::text(time::later(due, jitter(&plan.uid, due, plan.jitter))))
+pub fn next(task: &Task, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let due = task.spec.schedule.next(now)?;
+    time::parse(&time::text(time::later(due, jitter(&task.spec.uid, due, task.spec.jitter))))
 }

@@ -2,7 +2,7 @@
 
 use rekey_api::{RotationScheduleStatus, condition::Reason, rotation::RotationOutcome};
 
-use super::{Move, Plan, State, Wait, outcome_reason};
+use super::{Move, State, Task, Wait, outcome_reason};
 use crate::notice::Notice;
 
 /// What is done when an Event is made.
@@ -11,19 +11,19 @@ const ACTION: &str = "Rotate";
 /// What to tell of a decision that changed the status `before`. `left`: what a write has left beside the new value, and why
 /// it stays.
 #[must_use]
-pub fn notices(plan: &Plan, decided: &Move, before: &RotationScheduleStatus, left: Option<&Wait>) -> Vec<Notice> {
+pub fn notices(task: &Task, decided: &Move, before: &RotationScheduleStatus, left: Option<&Wait>) -> Vec<Notice> {
     // Once the write is done, nothing tries again to clear away what it left.
     let left = left.filter(|_| !matches!(decided.state, State::Publishing(_)));
     let left = left.map(|left| Notice::warning(left.reason, ACTION, left.text.as_str()));
-    step(plan, decided, before).into_iter().chain(left).collect()
+    step(task, decided, before).into_iter().chain(left).collect()
 }
 
-fn step(plan: &Plan, decided: &Move, before: &RotationScheduleStatus) -> Option<Notice> {
+fn step(task: &Task, decided: &Move, before: &RotationScheduleStatus) -> Option<Notice> {
     if let Some((outcome, why)) = &decided.ended {
         let reason = outcome_reason(*outcome);
         return Some(match outcome {
             RotationOutcome::Completed => {
-                let text = why.clone().unwrap_or_else(|| format!("rotated {} in {}", plan.key, plan.store.name));
+                let text = why.clone().unwrap_or_else(|| format!("rotated {} in {}", task.to.key, task.to.store.name));
                 Notice::normal(reason, ACTION, text)
             }
             RotationOutcome::RolledBack

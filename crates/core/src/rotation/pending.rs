@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rekey_api::names;
 
-use super::Plan;
+use super::Task;
 use crate::{
     SecretBytes, SpecError,
     digest::DigestKey,
@@ -29,7 +29,7 @@ pub struct Pending {
     pub uid: String,
     /// The rotation it belongs to.
     pub id: String,
-    /// The store and key that the values are meant for, as [`Plan::target`].
+    /// The store and key that the values are meant for, as [`Task::target`].
     pub target: String,
     /// The store's version when the rotation began; `None`: the key did not exist.
     pub base: Option<String>,
@@ -97,7 +97,7 @@ impl Pending {
         let Owner { namespace, uid } = *owner;
         let claim = Claim { namespace, uid, id: &id, target: &target, base: &base, base_digest: &base_digest };
         let fits = !id.is_empty() && annotation(names::PROOF) == claim.proof(&values, key);
-        let record = rotation_proof::Values { namespace, target: &target, id: &id }.record(&values, key);
+        let record = rotation_proof::Publication { namespace, target: &target, id: &id }.record(&values, key);
         let finalizers = metadata.finalizers.clone().unwrap_or_default();
         let since = metadata.deletion_timestamp.as_ref().map(time::chrono);
         Self {
@@ -117,8 +117,8 @@ impl Pending {
 
     /// Whether the schedule still names every property that it has a value for, and for the same use.
     #[must_use]
-    pub fn is_named_by(&self, plan: &Plan) -> bool {
-        plan.rotator.fits(&self.values)
+    pub fn is_named_by(&self, task: &Task) -> bool {
+        task.spec.rotator.fits(&self.values)
     }
 }
 
@@ -138,11 +138,11 @@ pub struct Prepared {
 impl Prepared {
     /// Its annotations, with the proof that it is this schedule's.
     #[must_use]
-    pub fn annotations(&self, plan: &Plan, key: &DigestKey) -> BTreeMap<String, String> {
-        let target = plan.target();
+    pub fn annotations(&self, task: &Task, key: &DigestKey) -> BTreeMap<String, String> {
+        let target = task.to.to_string();
         let claim = Claim {
-            namespace: &plan.namespace,
-            uid: &plan.uid,
+            namespace: &task.spec.namespace,
+            uid: &task.spec.uid,
             id: &self.id,
             target: &target,
             base: self.base.as_deref().unwrap_or_default(),
@@ -192,23 +192,23 @@ pub enum Stored {
 /// # Errors
 /// When the stored value is no JSON object.
 pub fn stored(
-    plan: &Plan,
+    task: &Task,
     pending: &Pending,
     read: Option<&RemoteValue>,
     key: &DigestKey,
 ) -> Result<Stored, SpecError> {
-    if pending.target != plan.target() {
+    if pending.target != task.to.to_string() {
         return Ok(Stored::Elsewhere);
     }
     let version = read.map(|read| read.version.clone());
-    let present = members(&plan.key, pending.values.keys(), read)?;
+    let present = members(&task.to.key, pending.values.keys(), read)?;
     let (whole, late) = pending.base_digest.split_once(LATE).unwrap_or((&pending.base_digest, ""));
-    let is_applied = || digest(plan, &beside_early(plan, &present), key) == late;
-    Ok(match (version, plan.rotator.inspect(&present, &pending.values)) {
+    let is_applied = || digest(task, &beside_early(task, &present), key) == late;
+    Ok(match (version, task.spec.rotator.inspect(&present, &pending.values)) {
         (Some(version), Some(Stage::Live)) => Stored::Ours { version },
         (Some(_), Some(Stage::Retired)) => Stored::Retired,
         (Some(version), Some(Stage::Applied)) if is_applied() => Stored::Applied { version },
-        (version, _) if digest(plan, &present, key) == whole => Stored::Before { version },
+        (version, _) if digest(task, &present, key) == whole => Stored::Before { version },
         _ => Stored::Foreign,
     })
 }
@@ -217,9 +217,9 @@ pub fn stored(
 ///
 /// # Errors
 /// When the stored value is no JSON object.
-pub fn lacks(plan: &Plan, read: Option<&RemoteValue>) -> Result<bool, SpecError> {
-    let names = plan.rotator.properties();
-    Ok(members(&plan.key, names.iter().copied(), read)?.len() < names.len())
+pub fn lacks(task: &Task, read: Option<&RemoteValue>) -> Result<bool, SpecError> {
+    let names = task.spec.rotator.properties();
+    Ok(members(&task.to.key, names.iter().copied(), read)?.len() < names.len())
 }
 
 /// Between the digest of all rotated properties and that of those which change last. No digest holds it, whatever properties are
@@ -231,18 +231,18 @@ const LATE: char = '\n';
 ///
 /// # Errors
 /// When the stored value is no JSON object.
-pub fn base_digest(plan: &Plan, read: Option<&RemoteValue>, key: &DigestKey) -> Result<String, SpecError> {
-    let current = current(plan, read)?;
-    let whole = digest(plan, &current, key);
-    Ok(match plan.rotator.early().as_slice() {
+pub fn base_digest(task: &Task, read: Option<&RemoteValue>, key: &DigestKey) -> Result<String, SpecError> {
+    let current = current(task, read)?;
+    let whole = digest(task, &current, key);
+    Ok(match task.spec.rotator.early().as_slice() {
         [] => whole,
-        [..] => format!("{whole}{LATE}{}", digest(plan, &beside_early(plan, &current), key)),
+        [..] => format!("{whole}{LATE}{}", digest(task, &beside_early(task, &current), key)),
     })
 }
 
 /// Without those properties that are written before the others.
-fn beside_early(plan: &Plan, values: &Values) -> Values {
-    let early = plan.rotator.early();
+fn beside_early(task: &Task, values: &Values) -> Values {
+    let early = task.spec.rotator.early();
     values.iter().filter(|(name, _)| !early.contains(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
@@ -250,8 +250,8 @@ fn beside_early(plan: &Plan, values: &Values) -> Values {
 ///
 /// # Errors
 /// When the stored value is no JSON object.
-pub fn current(plan: &Plan, read: Option<&RemoteValue>) -> Result<Values, SpecError> {
-    members(&plan.key, plan.rotator.properties().into_iter(), read)
+pub fn current(task: &Task, read: Option<&RemoteValue>) -> Result<Values, SpecError> {
+    members(&task.to.key, task.spec.rotator.properties().into_iter(), read)
 }
 
 /// The whole value of a stage: the stored object with what changes by then replaced, and every other byte of it as it is.
@@ -259,18 +259,18 @@ pub fn current(plan: &Plan, read: Option<&RemoteValue>) -> Result<Values, SpecEr
 /// # Errors
 /// When the stored value is no JSON object.
 pub fn merge(
-    plan: &Plan,
+    task: &Task,
     pending: &Pending,
     stage: Stage,
     read: Option<&RemoteValue>,
 ) -> Result<SecretBytes, SpecError> {
     let stored = read.map_or_else(|| SecretBytes::from("{}"), |read| read.bytes.clone());
     let values = match stage {
-        Stage::Applied => plan.rotator.apply(&pending.values),
+        Stage::Applied => task.spec.rotator.apply(&pending.values),
         Stage::Live => pending.values.clone(),
-        Stage::Retired => plan.rotator.retire(&pending.values).unwrap_or_default(),
+        Stage::Retired => task.spec.rotator.retire(&pending.values).unwrap_or_default(),
     };
-    Ok(json::with_members(&stored, &plan.key, &values)?)
+    Ok(json::with_members(&stored, &task.to.key, &values)?)
 }
 
 /// The named properties of a stored object, as far as it has them.
@@ -285,8 +285,8 @@ pub fn members<'a>(
     read.map_or_else(|| Ok(BTreeMap::new()), |read| Ok(json::texts(&read.bytes, key, names)?))
 }
 
-fn digest(plan: &Plan, values: &BTreeMap<String, SecretBytes>, key: &DigestKey) -> String {
-    let digests = key.of_secret(&plan.namespace, &format!("rotation/{}", plan.key), values);
+fn digest(task: &Task, values: &BTreeMap<String, SecretBytes>, key: &DigestKey) -> String {
+    let digests = key.of_secret(&task.spec.namespace, &format!("rotation/{}", task.to.key), values);
     digests.to_string()
 }
 

@@ -199,10 +199,10 @@ pub enum Effect {
         /// Which stage.
         stage: Stage,
     },
-    /// Put the finalizer on the schedule.
-    Hold,
-    /// Take the finalizer off the schedule.
-    Release,
+    /// Add the finalizer to the schedule.
+    AddFinalizer,
+    /// Remove the finalizer from the schedule.
+    RemoveFinalizer,
     /// Delete the pending Secret.
     DropPending {
         /// Name of the Secret.

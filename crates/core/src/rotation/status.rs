@@ -8,7 +8,7 @@ use rekey_api::{
 };
 use uuid::Uuid;
 
-use super::{Begun, Due, Move, Open, Plan, State, Written, due};
+use super::{Begun, Due, Move, Open, State, Task, Written, due};
 use crate::{
     SpecError,
     summary::{Extra, Situation, Truth, conditions},
@@ -24,7 +24,7 @@ const STEPS: usize = rekey_api::bounds::ROTATION_STEPS as usize;
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
     /// The parsed schedule.
-    pub plan: &'a Plan,
+    pub task: &'a Task,
     /// The status so far.
     pub status: &'a RotationScheduleStatus,
     /// The decision.
@@ -101,11 +101,11 @@ pub fn outcome_reason(outcome: RotationOutcome) -> Reason {
 /// The status after a decision.
 #[must_use]
 pub fn record(record: &Record<'_>) -> RotationScheduleStatus {
-    let Record { plan, status: before, decided, now, .. } = *record;
+    let Record { task, status: before, decided, now, .. } = *record;
     let mut status = before.clone();
-    status.observed_generation = Some(plan.generation);
-    status.rotator = Some(plan.rotator.name().to_owned());
-    status.schedule.clone_from(&plan.schedule_text);
+    status.observed_generation = Some(task.spec.generation);
+    status.rotator = Some(task.spec.rotator.name().to_owned());
+    status.schedule.clone_from(&task.spec.schedule_text);
     let opened = matches!(state(before), State::Idle);
     if opened {
         status.rotation = None; // another tool wrote that one is open
@@ -115,7 +115,7 @@ pub fn record(record: &Record<'_>) -> RotationScheduleStatus {
         written.filter(|at| !time::is_past(time::chrono(at), now)).for_each(|at| *at = time::kube(now));
     }
     match (&decided.state, &decided.ended) {
-        (State::Idle, Some((outcome, why))) => close(&mut status, *outcome, why.as_deref(), plan, now),
+        (State::Idle, Some((outcome, why))) => close(&mut status, *outcome, why.as_deref(), task, now),
         (State::Idle, None) => {
             // A time that has come, and a request, stay until their rotation begins.
             match record.due {
@@ -140,13 +140,13 @@ pub fn record(record: &Record<'_>) -> RotationScheduleStatus {
     }
     if opened && status.rotation.is_some() {
         status.last_handled_rotate = record.handled.map(str::to_owned);
-        status.next_rotation_time = due::next(plan, now).map(time::text);
+        status.next_rotation_time = due::next(task, now).map(time::text);
     }
     if let Some(open) = &mut status.rotation {
         open.message = decided.waits.as_ref().map(|wait| wait.text.clone());
     }
     let (situation, extras) = situation(record, &status);
-    status.conditions = conditions(&before.conditions, &situation, &extras, plan.generation, now);
+    status.conditions = conditions(&before.conditions, &situation, &extras, task.spec.generation, now);
     status
 }
 
@@ -208,7 +208,7 @@ pub fn failed(
 }
 
 fn progress(status: &mut RotationScheduleStatus, record: &Record<'_>, open: &Open, step: RotationStep) {
-    let Record { plan, decided, now, .. } = *record;
+    let Record { task, decided, now, .. } = *record;
     let at = time::kube(now);
     let progress = status.rotation.get_or_insert_with(|| RotationProgress {
         id: open.id.clone(),
@@ -218,9 +218,9 @@ fn progress(status: &mut RotationScheduleStatus, record: &Record<'_>, open: &Ope
         attempts: 0,
         next_attempt_time: None,
         reason: open.reason,
-        requested_by: plan.requested_by.clone().filter(|_| asked(open)),
+        requested_by: task.spec.requested_by.clone().filter(|_| asked(open)),
         message: None,
-        key: Some(plan.key.clone()),
+        key: Some(task.to.key.clone()),
         version: None,
         properties: Vec::new(),
         digest: None,
@@ -258,7 +258,7 @@ fn close(
     status: &mut RotationScheduleStatus,
     outcome: RotationOutcome,
     why: Option<&str>,
-    plan: &Plan,
+    task: &Task,
     now: DateTime<Utc>,
 ) {
     let Some(open) = status.rotation.take() else {
@@ -283,7 +283,7 @@ fn close(
     status.history.insert(0, past);
     status.history.truncate(HISTORY);
     // Periods count from the end of the last rotation; a pattern that came up meanwhile is not made up for.
-    status.next_rotation_time = due::next(plan, now).map(time::text);
+    status.next_rotation_time = due::next(task, now).map(time::text);
 }
 
 fn situation(record: &Record<'_>, status: &RotationScheduleStatus) -> (Situation, Vec<Extra>) {
@@ -293,7 +293,7 @@ fn situation(record: &Record<'_>, status: &RotationScheduleStatus) -> (Situation
         let text = format!("{}{waits}", open.step.as_str());
         let reason = record.decided.waits.as_ref().map_or(Reason::Rotating, |wait| wait.reason);
         let extras = rotated(Truth::False, reason, text.clone());
-        if record.now > time::later(time::chrono(&open.started_at), record.plan.overdue_after) {
+        if record.now > time::later(time::chrono(&open.started_at), record.task.spec.overdue_after) {
             let late = format!("the rotation that began at {} is not finished: {text}", open.started_at.0);
             return (Situation::Late(Reason::RotationOverdue, late), extras);
         }
@@ -314,12 +314,12 @@ fn situation(record: &Record<'_>, status: &RotationScheduleStatus) -> (Situation
         (None, None) => Vec::new(),
     };
     let planned = status.next_rotation_time.as_deref().and_then(time::parse);
-    if let Some(planned) = planned.filter(|planned| record.now > *planned + record.plan.overdue_after) {
+    if let Some(planned) = planned.filter(|planned| record.now > *planned + record.task.spec.overdue_after) {
         let text = format!("the rotation of {} has not happened", time::text(planned));
         return (Situation::Late(Reason::RotationOverdue, text), extras);
     }
-    let text = match (&status.next_rotation_time, &record.plan.schedule_text) {
-        _ if record.plan.suspended => "spec.suspend is true: nothing rotates until it is false".to_owned(),
+    let text = match (&status.next_rotation_time, &record.task.spec.schedule_text) {
+        _ if record.task.spec.suspended => "spec.suspend is true: nothing rotates until it is false".to_owned(),
         (Some(next), _) => format!("the next rotation is at {next}"),
         (None, Some(_)) => "the schedule never comes up again; check spec.schedule.cron".to_owned(),
         (None, None) => "rotates on request: annotate it with rekey.dev/rotate-requested=<a new token>".to_owned(),
@@ -328,7 +328,7 @@ fn situation(record: &Record<'_>, status: &RotationScheduleStatus) -> (Situation
         Some(note) => format!("{text}; {note}"),
         None => text,
     };
-    let situation = match record.plan.suspended {
+    let situation = match record.task.spec.suspended {
         // One that is made with spec.suspend is as its spec wants it, and has no last value to keep.
         true if record.status.conditions.is_empty() => Situation::Noted(Reason::Suspended, text),
         true => Situation::Resting(Reason::Suspended, text),

@@ -55,7 +55,7 @@ fn idle(seen: &Seen) -> Move {
         Some(pending) if seen.pending_ended || seen.deleted => match &pending.leaving {
             None => return Move::doing(State::Idle, drop_pending(pending)),
             // It is deleted already, and nobody but the owners of the finalizers can do more about it.
-            Some(_) if seen.deleted && seen.finalizer => return Move::doing(State::Idle, Effect::Release),
+            Some(_) if seen.deleted && seen.finalizer => return Move::doing(State::Idle, Effect::RemoveFinalizer),
             Some(leaving) => {
                 let kept_by = listed(&leaving.finalizers, ", ");
                 let Pending { name, namespace, .. } = pending;
@@ -71,7 +71,7 @@ fn idle(seen: &Seen) -> Move {
             let open = Open { id: pending.id.clone(), reason: RotationReason::CatchUp, written: None };
             return Move::to(State::Preparing(open));
         }
-        None if seen.finalizer => return Move::doing(State::Idle, Effect::Release),
+        None if seen.finalizer => return Move::doing(State::Idle, Effect::RemoveFinalizer),
         None => {}
     }
     Move { note, ..start(seen) }
@@ -106,7 +106,7 @@ fn preparing(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
             }),
             Trust::NotProven => anew(State::Preparing, open, seen, now, not_proven(pending)),
         },
-        None if !seen.finalizer => Move::doing(State::Preparing(open), Effect::Hold),
+        None if !seen.finalizer => Move::doing(State::Preparing(open), Effect::AddFinalizer),
         None => {
             let effect = Effect::MakePending { id: open.id.clone() };
             Move::doing(State::Preparing(open), effect)

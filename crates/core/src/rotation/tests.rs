@@ -1,21 +1,25 @@
 //! Rotations in a small world: a store, a pending Secret, a policy, a pod and a status, and nothing that a crash would
 //! not leave behind.
 
-use chrono::TimeDelta;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
-use rekey_api::{RotationScheduleStatus, condition::Reason, rotation::RotationOutcome};
+use rekey_api::{RotationSchedule, RotationScheduleStatus, condition::Reason, names, rotation::RotationOutcome};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    SecretBytes,
+    SecretBytes, SpecError,
     bounds::fit,
     chance::rotation_id,
     chance::tests::Sequence,
     digest::DigestKey,
+    policy::Source,
     published::Rotated,
     rotator::{Stage, Values},
     store::RemoteValue,
+    time,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -65,6 +69,11 @@ struct World {
     made: usize,
     writes: usize,
     log: Vec<String>,
+}
+
+/// What a schedule asks for, which says where it writes.
+fn task_of(object: &RotationSchedule) -> Task {
+    Arc::new(ScheduleSpec::try_from(object).unwrap()).task(PolicySource::Missing).unwrap()
 }
 
 fn schedule(spec: &Value) -> RotationSchedule {
@@ -150,29 +159,29 @@ impl World {
     }
 
     /// The pending Secrets as the operator reads them: by what they say of themselves.
-    fn read(&self, plan: &Plan) -> Vec<Pending> {
+    fn read(&self, task: &Task) -> Vec<Pending> {
         let read = |(metadata, values): &(ObjectMeta, Values)| {
-            Pending::read(&plan.owner(), metadata, values.clone(), &self.digest_key)
+            Pending::read(&task.spec.owner(), metadata, values.clone(), &self.digest_key)
         };
         self.pending.iter().map(read).collect()
     }
 
-    fn pending_seen(&self, plan: &Plan, state: &State) -> Option<Pending> {
-        let found = self.read(plan);
+    fn pending_seen(&self, task: &Task, state: &State) -> Option<Pending> {
+        let found = self.read(task);
         match state.open() {
             None => first(found),
             Some(open) => found.into_iter().find(|pending| pending.id == open.id),
         }
     }
 
-    fn seen(&self, plan: &Plan, state: &State, status: &RotationScheduleStatus, due: Due) -> Seen {
-        let pending = self.pending_seen(plan, state);
+    fn seen(&self, task: &Task, state: &State, status: &RotationScheduleStatus, due: Due) -> Seen {
+        let pending = self.pending_seen(task, state);
         let attempts = status.rotation.as_ref().map_or(0, |open| open.attempts);
         let store = match (state, &pending) {
             (State::Idle | State::Preparing(_), _) | (_, None) => StoreView::NotAsked,
-            _ if self.store_gone && plan.deleted => StoreView::Gone,
+            _ if self.store_gone && task.spec.deleted => StoreView::Gone,
             (_, Some(pending)) => {
-                StoreView::Holds(stored(plan, pending, self.remote().as_ref(), &self.digest_key).unwrap())
+                StoreView::Holds(stored(task, pending, self.remote().as_ref(), &self.digest_key).unwrap())
             }
         };
         let old = (self.pod != self.secret).then(|| "web".to_owned());
@@ -180,7 +189,7 @@ impl World {
             due,
             new_id: rotation_id(&self.chance, self.now).to_string(),
             pending_ended: pending.as_ref().is_some_and(|open| ended(status, &open.id)),
-            is_named: pending.as_ref().is_some_and(|pending| pending.is_named_by(plan)),
+            is_named: pending.as_ref().is_some_and(|pending| pending.is_named_by(task)),
             pending,
             finalizer: self.object.metadata.finalizers.is_some(),
             store,
@@ -189,29 +198,29 @@ impl World {
                 record: self.record.clone(),
                 behind: Some(old.iter().cloned().collect()),
             },
-            overlap: plan.rotator.overlap(),
+            overlap: task.spec.rotator.overlap(),
             proof: self.refused.clone().map_or(ProofView::Proven, ProofView::Refused),
             old_pods: matches!(state, State::Settling(_) | State::Retiring(_)).then(|| old.into_iter().collect()),
             attempts,
             begun: begun(status),
-            retire_after: plan.retire_after,
-            suspended: plan.suspended,
-            deleted: plan.deleted,
+            retire_after: task.spec.retire_after,
+            suspended: task.spec.suspended,
+            deleted: task.spec.deleted,
         }
     }
 
     /// One round of the operator, as the controller takes it: the next state is persisted, or else its effect done.
     fn turn(&mut self, fault: Option<Fault>) -> Turn {
         self.now += TimeDelta::seconds(1);
-        let plan = Plan::parse(&self.object, None).unwrap();
+        let task = task_of(&self.object);
         let fresh = self.status();
         let status = self.stale.take().unwrap_or_else(|| fresh.clone());
         let state = state(&status);
-        let (due, handled) = due(&plan, &status, self.now);
-        let seen = self.seen(&plan, &state, &status, due.clone());
+        let (due, handled) = due(&task, &status, self.now);
+        let seen = self.seen(&task, &state, &status, due.clone());
         let decided = step(state, &seen, self.now);
         let next = record(&Record {
-            plan: &plan,
+            task: &task,
             status: &status,
             decided: &decided,
             due: &due,
@@ -232,7 +241,7 @@ impl World {
             self.tell(&next);
             self.object.status = Some(next);
         } else if let Some(effect) = &decided.effect {
-            self.perform(&plan, &seen, effect);
+            self.perform(&task, &seen, effect);
         }
         if fault == Some(Fault::Lost) {
             self.stale = Some(status);
@@ -274,10 +283,10 @@ impl World {
 
     /// What a policy records that publishes what the store holds now.
     fn held(&self, id: &str) -> Rotated {
-        let plan = Plan::parse(&self.object, None).unwrap();
+        let task = task_of(&self.object);
         let names = self.status().rotation.map(|open| open.properties).unwrap_or_default();
         let values = members(KEY, names.iter(), self.remote().as_ref()).unwrap();
-        crate::rotation_proof::Values { namespace: "shop", target: &plan.target(), id }
+        crate::rotation_proof::Publication { namespace: "shop", target: &task.to.to_string(), id }
             .record(&values, &self.digest_key)
     }
 

@@ -94,11 +94,19 @@ pub fn parse(kind: StoreKind, provider: &Provider, audiences: &[String]) -> Resu
         return Err(SpecError::field("spec.provider", "set exactly one of vault, aws"));
     };
     let places = spec.places()?;
-    let accounts = spec.references().into_iter().filter_map(|reference| match reference {
+    Ok(Parsed { accounts: accounts(kind, provider, audiences)?, places })
+}
+
+/// Checks the `ServiceAccount`s of a store: see [`parse()`].
+///
+/// # Errors
+/// Names the field that cannot work.
+pub fn accounts(kind: StoreKind, provider: &Provider, audiences: &[String]) -> Result<NamespaceFrom, SpecError> {
+    let accounts = references(provider).into_iter().filter_map(|reference| match reference {
         Reference::Account { field, account } => Some((field, account)),
         Reference::Credential(_) | Reference::Roots(_) => None,
     });
-    Ok(Parsed { accounts: account::check(kind, accounts, audiences)?, places })
+    account::check(kind, accounts, audiences)
 }
 
 #[cfg(test)]

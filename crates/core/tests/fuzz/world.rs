@@ -8,7 +8,7 @@ use rekey_core::{
     SecretBytes, SpecError,
     chance::Chance,
     digest::DigestKey,
-    policy::{Fetched, Lookup, Policy, Request, Seen, SeenSecret, SetFrom, Source, Step, Tools, make, secret},
+    policy::{Fetched, Lookup, PolicySpec, Request, Seen, SeenSecret, SetFrom, Source, Step, Tools, make, secret},
     stop::Stop,
     store::{Locator, RemoteValue},
 };
@@ -29,7 +29,7 @@ pub fn each(stored: &BTreeMap<String, Vec<u8>>) -> Value {
 }
 
 /// A policy that reads `remote`, and publishes what `templates` make of it and nothing else.
-pub fn policy(remote: &Value, templates: &BTreeMap<String, String>) -> Result<Policy, SpecError> {
+pub fn policy(remote: &Value, templates: &BTreeMap<String, String>) -> Result<PolicySpec, SpecError> {
     let mut remote = remote.clone();
     remote["storeRef"] = json!({"name": "vault"});
     let object = json!({
@@ -38,13 +38,17 @@ pub fn policy(remote: &Value, templates: &BTreeMap<String, String>) -> Result<Po
         "metadata": {"name": "p", "namespace": "shop", "uid": "u", "generation": 1},
         "spec": {"source": {"remote": remote}, "target": {"template": {"data": templates}}},
     });
-    let policy = Policy::try_from(&serde_json::from_value::<SecretPolicy>(object).unwrap())?;
+    let policy = PolicySpec::try_from(&serde_json::from_value::<SecretPolicy>(object).unwrap())?;
     policy.prove(&Stop::default())?;
     Ok(policy)
 }
 
 /// The data that it publishes, or why not.
-pub fn published(policy: &Policy, fetched: &Fetched, stop: &Stop) -> Result<BTreeMap<String, SecretBytes>, SpecError> {
+pub fn published(
+    policy: &PolicySpec,
+    fetched: &Fetched,
+    stop: &Stop,
+) -> Result<BTreeMap<String, SecretBytes>, SpecError> {
     let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
     let seen = Seen {
         status: SecretPolicyStatus::default(),
@@ -69,7 +73,7 @@ pub fn published(policy: &Policy, fetched: &Fetched, stop: &Stop) -> Result<BTre
 }
 
 /// What was read for it: values of the same names, and all of them for each search.
-pub fn fetched(policy: &Policy, stored: &BTreeMap<String, Vec<u8>>) -> Fetched {
+pub fn fetched(policy: &PolicySpec, stored: &BTreeMap<String, Vec<u8>>) -> Fetched {
     let Source::Remote(remote) = &policy.source else { return Fetched::default() };
     let mut fetched = Fetched::default();
     for (key, value) in stored {

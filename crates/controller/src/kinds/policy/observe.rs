@@ -7,28 +7,31 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt as _};
 use rekey_api::{RotationSchedule, SecretPolicy, names, rotation::RotationStep};
 use rekey_core::{
+    SecretNames,
     policy::{
-        self, Claims, Consumer, Content, Hold, LastRead, ObjectVersion, OpenRotation, Policy, Seen, SeenSecret,
-        effective_secret,
+        self, Claims, Consumer, Content, LastRead, ObjectVersion, OpenRotation, PolicySpec, Scope, Seen, SeenSecret,
     },
     published::Published,
-    rotation, time,
+    rotation::{self, Destination, PolicySource},
+    time,
 };
 
 use super::Policies;
 use crate::{
-    cluster::{Cluster, Holder, Managed, ObjectName, SecretRow, Uid, Version, other_annotations, own_tags, values},
+    cluster::{
+        Cluster, Holder, Managed, Object, ObjectName, SecretRow, Uid, Version, other_annotations, own_tags, values,
+    },
     error::{Error, Operation, status},
     memory::{Read, Verified},
 };
 
 /// Looks.
-pub async fn observe(ctx: &Policies, object: &SecretPolicy, policy: &Policy) -> Result<Seen, Error> {
+pub async fn observe(ctx: &Policies, object: &SecretPolicy, policy: &PolicySpec) -> Result<Seen, Error> {
     let schedules = ctx.cluster.schedules_of(&policy.namespace, &policy.name);
     let before = object.status.clone().unwrap_or_default();
-    let open = schedules.iter().find_map(|schedule| rotation(schedule, object));
-    let next =
-        schedules.into_iter().next().and_then(|schedule| schedule.status.and_then(|status| status.next_rotation_time));
+    let open = schedules.iter().find_map(|schedule| rotation(schedule, policy));
+    let first = schedules.first().and_then(|schedule| schedule.readable()?.status.as_ref());
+    let next = first.and_then(|status| status.next_rotation_time.clone());
     let name = secret_name(policy);
     let row = ctx.cluster.secrets.get(&name);
     let is_settled = policy::is_settled(policy, &before);
@@ -63,7 +66,7 @@ fn last_read(Read { at, moment, next }: Read) -> LastRead {
 }
 
 /// The Secret, as it was read, has been found to hold what it should.
-pub fn verified(ctx: &Policies, policy: &Policy, seen: &Seen) {
+pub fn verified(ctx: &Policies, policy: &PolicySpec, seen: &Seen) {
     if let SeenSecret::Ours { content: Some(content), .. } = &seen.secret
         && let Some(verified) = looked(content, seen.over.as_ref())
     {
@@ -83,18 +86,18 @@ fn looked(content: &Content, row: Option<&ObjectVersion>) -> Option<Verified> {
 
 /// Whether the Secret of the policy is there with a value of ours: only then is a last known value served.
 pub fn served(cluster: &Cluster, object: &SecretPolicy) -> bool {
-    let name = ObjectName::new(object.namespace().unwrap_or_default(), effective_secret(object));
+    let name = ObjectName::new(object.namespace().unwrap_or_default(), SecretNames::of(object).current());
     let row = cluster.secrets.get(&name);
     row.as_deref().and_then(SecretRow::managed).is_some_and(|managed| managed.published.policy == object.name_any())
 }
 
-fn secret_name(policy: &Policy) -> ObjectName {
-    ObjectName::new(policy.namespace.as_str(), policy.secret.as_str())
+fn secret_name(policy: &PolicySpec) -> ObjectName {
+    ObjectName::new(policy.namespace.as_str(), policy.names.current())
 }
 
 async fn secret(
     ctx: &Policies,
-    policy: &Policy,
+    policy: &PolicySpec,
     row: Option<&SecretRow>,
     is_settled: bool,
 ) -> Result<SeenSecret, Error> {
@@ -105,7 +108,7 @@ async fn secret(
     let foreign = |adopt_by, policy| SeenSecret::Foreign { adopt_by, policy, content: None };
     let is_whole = row.managed().is_some_and(|managed| is_whole(policy, managed));
     let is_restored = match row.managed() {
-        Some(managed) if !is_whole && policy.hold == Hold::Whole => is_restored(ctx, policy, row, managed).await?,
+        Some(managed) if !is_whole && policy.scope == Scope::Whole => is_restored(ctx, policy, row, managed).await?,
         Some(_) | None => false,
     };
     match &row.holder {
@@ -127,7 +130,7 @@ async fn secret(
             Ok(SeenSecret::Foreign { adopt_by, policy: None, content })
         }
         Holder::Policy(managed) if orphan(managed, policy) => Ok(SeenSecret::Going),
-        Holder::Policy(managed) if policy.hold == Hold::Whole && !is_whole && !is_restored => {
+        Holder::Policy(managed) if policy.scope == Scope::Whole && !is_whole && !is_restored => {
             let adopt_by = adopt_by(managed);
             let content = if may_read(policy, adopt_by.as_deref()) { content(ctx, policy).await? } else { None };
             Ok(SeenSecret::Foreign { adopt_by, policy: None, content })
@@ -143,10 +146,10 @@ async fn secret(
 }
 
 /// Whether the content of somebody else's Secret is the policy's to read: it may take it over, or governs it.
-fn may_read(policy: &Policy, adopt_by: Option<&str>) -> bool {
-    match policy.hold {
-        Hold::Record => true,
-        Hold::Whole | Hold::Keys => adopt_by == Some(policy.name.as_str()),
+fn may_read(policy: &PolicySpec, adopt_by: Option<&str>) -> bool {
+    match policy.scope {
+        Scope::Record => true,
+        Scope::Whole | Scope::Keys => adopt_by == Some(policy.name.as_str()),
     }
 }
 
@@ -155,14 +158,14 @@ fn adopt_by(managed: &Managed) -> Option<String> {
 }
 
 /// Owned by a policy of the same name that is no more: the garbage collector is about to delete it.
-fn orphan(managed: &Managed, policy: &Policy) -> bool {
+fn orphan(managed: &Managed, policy: &PolicySpec) -> bool {
     let uid = Uid::new(&policy.uid);
     managed.owners.iter().any(|owner| *owner.name == *policy.name && owner.uid != uid)
 }
 
 async fn ours(
     ctx: &Policies,
-    policy: &Policy,
+    policy: &PolicySpec,
     (row, managed, published): (&SecretRow, &Managed, Arc<Published>),
     (dressed, needs_content): (bool, bool),
 ) -> Result<SeenSecret, Error> {
@@ -208,7 +211,7 @@ async fn ours(
 
 /// What the Secret says about its content, with the seed that it is known to have had: whoever takes that off, or writes
 /// another, changes nothing by it.
-fn recorded(ctx: &Policies, policy: &Policy, managed: &Managed) -> Arc<Published> {
+fn recorded(ctx: &Policies, policy: &PolicySpec, managed: &Managed) -> Arc<Published> {
     let published = &managed.published;
     let known = ctx.memory.published(&secret_name(policy)).filter(|known| known.revision == published.revision);
     match known.and_then(|known| known.seed.clone()) {
@@ -220,7 +223,7 @@ fn recorded(ctx: &Policies, policy: &Policy, managed: &Managed) -> Arc<Published
 }
 
 /// Who controls the Secret beside the policy.
-fn controller(policy: &Policy, managed: &Managed) -> Option<String> {
+fn controller(policy: &PolicySpec, managed: &Managed) -> Option<String> {
     let uid = Uid::new(&policy.uid);
     let policies = || managed.owners.iter().filter(|_| !is_owned(policy, managed)).find(|owner| owner.uid != uid);
     let other = managed.controller.as_deref().map(str::to_owned);
@@ -228,14 +231,14 @@ fn controller(policy: &Policy, managed: &Managed) -> Option<String> {
 }
 
 /// Whether labels, annotations and owner are as wanted, and none of ours is left from an earlier wish.
-fn dressed(policy: &Policy, managed: &Managed, published: &Published) -> bool {
+fn dressed(policy: &PolicySpec, managed: &Managed, published: &Published) -> bool {
     is_tagged(policy, managed, published)
         && is_owned(policy, managed) == policy.owner.is_some()
-        && (policy.hold == Hold::Whole) == managed.is_labelled
+        && (policy.scope == Scope::Whole) == managed.is_labelled
 }
 
 /// Whether labels and annotations are as wanted. What templates have made is known by its mark only.
-fn is_tagged(policy: &Policy, managed: &Managed, published: &Published) -> bool {
+fn is_tagged(policy: &PolicySpec, managed: &Managed, published: &Published) -> bool {
     let (labels, annotations) = (policy.secret_labels(), policy.secret_annotations(published));
     if !policy.makes_tags() {
         return managed.labels.are(&labels) && managed.annotations.are(&annotations);
@@ -249,13 +252,13 @@ fn is_tagged(policy: &Policy, managed: &Managed, published: &Published) -> bool 
 /// Whether the Secret has been the policy's as a whole: made by our field manager, and ours by label or owner. One that it
 /// has only governed, or written keys into, or that carries a copy of what stands on ours, is its maker's, who has to
 /// consent before it is taken over.
-fn is_whole(policy: &Policy, managed: &Managed) -> bool {
+fn is_whole(policy: &PolicySpec, managed: &Managed) -> bool {
     managed.is_made_by_us && (managed.is_labelled || is_owned(policy, managed))
 }
 
 /// Whether a Secret that our field manager has not made is one of ours that was put back, from a backup for example: it
 /// carries our mark, and holds just what its record says, by digests of its place that only the digest key can make.
-async fn is_restored(ctx: &Policies, policy: &Policy, row: &SecretRow, managed: &Managed) -> Result<bool, Error> {
+async fn is_restored(ctx: &Policies, policy: &PolicySpec, row: &SecretRow, managed: &Managed) -> Result<bool, Error> {
     let (name, published) = (secret_name(policy), &managed.published);
     let is_marked = published.policy == policy.name && (managed.is_labelled || is_owned(policy, managed));
     if !is_marked || managed.is_going || published.digests.is_empty() {
@@ -271,21 +274,21 @@ async fn is_restored(ctx: &Policies, policy: &Policy, row: &SecretRow, managed: 
     }))
 }
 
-fn is_owned(policy: &Policy, managed: &Managed) -> bool {
+fn is_owned(policy: &PolicySpec, managed: &Managed) -> bool {
     let uid = Uid::new(&policy.uid);
     managed.owners.iter().any(|owner| owner.uid == uid)
 }
 
-async fn content(ctx: &Policies, policy: &Policy) -> Result<Option<Content>, Error> {
+async fn content(ctx: &Policies, policy: &PolicySpec) -> Result<Option<Content>, Error> {
     let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &policy.namespace);
-    match api.get(&policy.secret).await {
+    match api.get(policy.names.current()).await {
         Ok(secret) => Ok(Some(read(secret, policy))),
         Err(error) if status(&error) == Some(404) => Ok(None),
         Err(error) => Err(Error::api(Operation::ReadSecret, secret_name(policy))(error)),
     }
 }
 
-fn read(secret: Secret, policy: &Policy) -> Content {
+fn read(secret: Secret, policy: &PolicySpec) -> Content {
     let others = || {
         let entries = secret.managed_fields().iter().filter(|entry| entry.manager.as_deref() != Some(names::MANAGER));
         entries.filter(|entry| entry.fields_v1.as_ref().is_some_and(|fields| fields.0.get("f:data").is_some()))
@@ -315,28 +318,29 @@ fn read(secret: Secret, policy: &Policy) -> Content {
 }
 
 /// What the policy's Secret says about its content, if there is one of ours.
-pub fn published(cluster: &Cluster, policy: &Policy) -> Option<Arc<Published>> {
+pub fn published(cluster: &Cluster, policy: &PolicySpec) -> Option<Arc<Published>> {
     let row = cluster.secrets.get(&secret_name(policy))?;
     let published = &row.managed()?.published;
     (published.policy == policy.name).then(|| Arc::clone(published))
 }
 
 /// The workloads that consume the policy's Secret.
-pub fn consumers(ctx: &Policies, policy: &Policy) -> Vec<Consumer> {
+pub fn consumers(ctx: &Policies, policy: &PolicySpec) -> Vec<Consumer> {
     let rows = ctx.cluster.consumers_of(policy);
     rows.into_iter()
         .filter_map(|row| {
             policy.how(&row.0)?;
-            let look = ctx.memory.look(&row.0.uid, &policy.secret);
-            let reverted = ctx.memory.is_reverted(&row.0.uid, &policy.secret, &row.0.marker);
+            let look = ctx.memory.look(&row.0.uid, policy.names.current());
+            let reverted = ctx.memory.is_reverted(&row.0.uid, policy.names.current(), &row.0.marker);
             Some(Consumer { workload: row.0.clone(), look, reverted })
         })
         .collect()
 }
 
-fn rotation(schedule: &RotationSchedule, policy: &SecretPolicy) -> Option<OpenRotation> {
-    let status = schedule.status.as_ref().filter(|status| !matches!(rotation::state(status), rotation::State::Idle))?;
-    let plan = rotation::Plan::parse(schedule, Some(policy)).ok()?;
+fn rotation(schedule: &Object<RotationSchedule>, policy: &PolicySpec) -> Option<OpenRotation> {
+    let status = schedule.readable()?.status.as_ref();
+    let status = status.filter(|status| !matches!(rotation::state(status), rotation::State::Idle))?;
+    let task = schedule.spec().ok()?.task(PolicySource::Known(&policy.source)).ok()?;
     let open = status.rotation.as_ref()?;
     let live = matches!(
         open.step,
@@ -344,8 +348,7 @@ fn rotation(schedule: &RotationSchedule, policy: &SecretPolicy) -> Option<OpenRo
     );
     let rotation = OpenRotation {
         id: open.id.clone(),
-        store: plan.store,
-        key: open.key.clone()?,
+        from: Destination { key: open.key.clone()?, ..task.to },
         properties: open.properties.iter().cloned().collect(),
         digest: open.digest.clone()?,
         since: open.step_started_at.as_ref().map(time::chrono),
@@ -367,7 +370,7 @@ mod tests {
         });
         let object: SecretPolicy = serde_json::from_value(object).unwrap();
         let secret = json!({"metadata": {"name": "db", "uid": "s", "resourceVersion": "7"}, "immutable": true});
-        let content = read(serde_json::from_value(secret).unwrap(), &Policy::try_from(&object).unwrap());
+        let content = read(serde_json::from_value(secret).unwrap(), &PolicySpec::try_from(&object).unwrap());
         let row = |uid: &str, version: &str| {
             Some(ObjectVersion { uid: uid.to_owned(), resource_version: version.to_owned() })
         };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rekey_api::reference::StoreRef;
 use rekey_core::{
-    policy::{EngineCall, Fetched, Lookup, Policy, Request, Wanted},
+    policy::{EngineCall, Fetched, Lookup, PolicySpec, Request, Wanted},
     store::{Answer, Locator, StoreErrorKind},
 };
 
@@ -17,7 +17,7 @@ use crate::{
 
 /// Reads each distinct key once, into a room that is to be held until what was read is not needed any more. A round that
 /// needs more room than it has reads once more, with all that a round can have.
-pub async fn read(ctx: &Policies, policy: &Policy, wanted: &Wanted) -> Result<(Fetched, Room), Error> {
+pub async fn read(ctx: &Policies, policy: &PolicySpec, wanted: &Wanted) -> Result<(Fetched, Room), Error> {
     let (budget, workers) = (&ctx.stores.budget, ctx.settings.concurrency);
     let mut need = ctx.memory.need(&policy.uid);
     loop {
@@ -41,7 +41,7 @@ pub async fn read(ctx: &Policies, policy: &Policy, wanted: &Wanted) -> Result<(F
 /// Reads it all into this room. `what` says at any time what is being read.
 async fn attempt(
     ctx: &Policies,
-    policy: &Policy,
+    policy: &PolicySpec,
     wanted: &Wanted,
     room: &Room,
     what: &mut String,
@@ -100,7 +100,7 @@ fn found(lookup: &Lookup) -> String {
 /// Connections that are opened at most once in a round.
 struct Stores<'a> {
     ctx: &'a Policies,
-    policy: &'a Policy,
+    policy: &'a PolicySpec,
     room: &'a Room,
     anew: bool,
     open: BTreeMap<StoreRef, Connection>,

@@ -10,7 +10,7 @@ use kube::{Api, Resource};
 use rekey_core::{
     SecretBytes,
     consent::{Credential, Reader},
-    policy::{Policy, TemplateKind, TemplateRef},
+    policy::{PolicySpec, TemplateKind, TemplateRef},
     render::RenderError,
 };
 use serde::de::DeserializeOwned;
@@ -26,7 +26,7 @@ use crate::{
 ///
 /// # Errors
 /// When it is not there, the policy may not use it, or the API server refuses.
-pub async fn read(ctx: &Policies, policy: &Policy, reference: &TemplateRef) -> Result<SecretBytes, Error> {
+pub async fn read(ctx: &Policies, policy: &PolicySpec, reference: &TemplateRef) -> Result<SecretBytes, Error> {
     let key = &reference.key;
     let text = match reference.kind {
         TemplateKind::ConfigMap => {
@@ -46,7 +46,7 @@ pub async fn read(ctx: &Policies, policy: &Policy, reference: &TemplateRef) -> R
     text.ok_or_else(|| missing(format!("{kind} {:?} has no key {key:?}; add it, or fix {field}.key", reference.name)))
 }
 
-async fn get<K>(ctx: &Policies, policy: &Policy, reference: &TemplateRef) -> Result<K, Error>
+async fn get<K>(ctx: &Policies, policy: &PolicySpec, reference: &TemplateRef) -> Result<K, Error>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {

@@ -8,11 +8,12 @@ use rekey_api::{
     RotationSchedule, RotationScheduleStatus, SecretPolicy, condition::Reason, names, reference::StoreKind,
 };
 use rekey_core::{
-    policy::{Policy, Source, effective_secret},
+    SecretNames,
+    policy::{PolicySpec, Source},
     published::Published,
     rollout,
     rotation::{
-        self, Due, Owner, Pending, Plan, PolicyView, ProofView, Readiness, Seen, State, StoreView, Stored, TRIES,
+        self, Due, Owner, Pending, PolicyView, ProofView, Readiness, Seen, State, StoreView, Stored, TRIES, Task,
         Trust, Wait,
     },
     rotator::Values,
@@ -34,37 +35,38 @@ const SHOWN: usize = 20;
 pub async fn observe(
     ctx: &Schedules,
     status: &RotationScheduleStatus,
-    (object, plan): (&RotationSchedule, &Plan),
+    (object, task): (&RotationSchedule, &Task),
     state: &State,
     due: Due,
 ) -> Result<Seen, Error> {
     let finalizer = object.finalizers().iter().any(|name| name == names::FINALIZER);
     let pending = match state.open() {
-        Some(open) => pending(ctx, &plan.owner(), &Pending::name(&open.id)).await?,
+        Some(open) => pending(ctx, &task.spec.owner(), &Pending::name(&open.id)).await?,
         None if !finalizer => None, // without the finalizer there is no pending Secret
-        None => leftover(ctx, plan, status).await?,
+        None => leftover(ctx, task, status).await?,
     };
     let attempts = status.rotation.as_ref().map_or(0, |open| open.attempts);
-    let (store, proof) = target(ctx, plan, state, pending.as_ref(), attempts).await?;
-    let policy = ctx.cluster.policies.get(&ObjectName::new(plan.namespace.as_str(), plan.policy.as_str()));
-    let policy = policy.as_ref().and_then(|row| row.parsed.as_ref().ok());
+    let (store, proof) = target(ctx, task, state, pending.as_ref(), attempts).await?;
+    let policy = ctx.cluster.policies.get(&ObjectName::new(task.spec.namespace.as_str(), task.spec.policy.as_str()));
+    let policy = policy.as_ref().and_then(|row| Some(ThePolicy { object: row.readable()?, spec: row.spec().ok() }));
     let published = match (state, policy) {
-        (State::Settling(_) | State::Retiring(_), Some(policy)) => published_now(ctx, plan, policy).await?,
-        (_, Some(policy)) => published(ctx, plan, policy),
+        (State::Settling(_) | State::Retiring(_), Some(policy)) => published_now(ctx, task, policy).await?,
+        (_, Some(policy)) => published(ctx, task, policy),
         (_, None) => None,
     };
     let seen_policy = match policy {
         Some(policy) => {
-            let view = PolicyView { unable: kept(ctx, plan, policy, state, &due).await?, ..PolicyView::of(policy) };
+            let view =
+                PolicyView { unable: kept(ctx, task, policy, state, &due).await?, ..PolicyView::of(policy.object) };
             let record = published.as_ref().and_then(|published| published.changes.rotation.clone());
-            let behind = view.behind.clone().map(|behind| [behind, other_readers(ctx, plan, state, &store)].concat());
+            let behind = view.behind.clone().map(|behind| [behind, other_readers(ctx, task, state, &store)].concat());
             PolicyView { record, behind, ..view }
         }
         None => PolicyView::missing(),
     };
     let old_pods = match (state, policy, &published) {
         (State::Settling(_) | State::Retiring(_), Some(policy), Some(published)) => {
-            Some(old_pods(ctx, plan, policy, published).await?)
+            Some(old_pods(ctx, task, policy, published).await?)
         }
         _ => None,
     };
@@ -72,42 +74,57 @@ pub async fn observe(
         due,
         new_id: ctx.new_id(),
         pending_ended: pending.as_ref().is_some_and(|pending| rotation::ended(status, &pending.id)),
-        is_named: pending.as_ref().is_some_and(|pending| pending.is_named_by(plan)),
+        is_named: pending.as_ref().is_some_and(|pending| pending.is_named_by(task)),
         pending,
         finalizer,
-        overlap: plan.rotator.overlap(),
+        overlap: task.spec.rotator.overlap(),
         store,
         proof,
         policy: seen_policy,
         old_pods,
         attempts,
         begun: rotation::begun(status),
-        retire_after: plan.retire_after,
-        suspended: plan.suspended,
-        deleted: plan.deleted,
+        retire_after: task.spec.retire_after,
+        suspended: task.spec.suspended,
+        deleted: task.spec.deleted,
     })
+}
+
+/// The policy of a schedule.
+#[derive(Clone, Copy)]
+struct ThePolicy<'a> {
+    object: &'a SecretPolicy,
+    /// What it asks for; `None`: that is refused.
+    spec: Option<&'a Arc<PolicySpec>>,
+}
+
+impl ThePolicy<'_> {
+    /// What in its spec keeps it from publishing a new value.
+    fn refusal(self, task: &Task) -> Option<Wait> {
+        rotation::refusal(task, self.spec.map(Arc::as_ref))
+    }
 }
 
 /// What the store holds, and whether the new credential works, as far as the step is decided by them.
 async fn target(
     ctx: &Schedules,
-    plan: &Plan,
+    task: &Task,
     state: &State,
     pending: Option<&Pending>,
     attempts: u32,
 ) -> Result<(StoreView, ProofView), Error> {
     let store = match (state, pending) {
         (State::Idle | State::Preparing(_), _) | (_, None) => StoreView::NotAsked,
-        (_, Some(pending)) => store(ctx, plan, pending, attempts).await?,
+        (_, Some(pending)) => store(ctx, task, pending, attempts).await?,
     };
     let proof = match (state, &store, pending) {
         (
             State::Verifying(_) | State::Publishing(_),
             StoreView::Holds(Stored::Applied { .. }),
             Some(Pending { id, values, trust: Trust::Proven, .. }),
-        ) => match proof(ctx, plan, id, values).await {
+        ) => match proof(ctx, task, id, values).await {
             // As with a store: a deletion does not wait for a server without end.
-            Err(error) if plan.deleted && attempts >= TRIES => ProofView::Refused(error.to_string()),
+            Err(error) if task.spec.deleted && attempts >= TRIES => ProofView::Refused(error.to_string()),
             proof => proof?,
         },
         _ => ProofView::NotAsked,
@@ -117,28 +134,28 @@ async fn target(
 
 /// How the store's value relates to the pending one. A schedule that is being deleted does not wait without end for a
 /// store that cannot be read, and not at all once nothing is left to be written.
-async fn store(ctx: &Schedules, plan: &Plan, pending: &Pending, attempts: u32) -> Result<StoreView, Error> {
-    let looked = match ctx.read(plan).await {
-        Ok(read) => rotation::stored(plan, pending, read.as_ref(), &ctx.digest_key).map_err(Error::from),
+async fn store(ctx: &Schedules, task: &Task, pending: &Pending, attempts: u32) -> Result<StoreView, Error> {
+    let looked = match ctx.read(task).await {
+        Ok(read) => rotation::stored(task, pending, read.as_ref(), &ctx.digest_key).map_err(Error::from),
         Err(error) => Err(error),
     };
     match looked {
         Ok(stored) => Ok(StoreView::Holds(stored)),
-        Err(Error::StoreNotFound { .. }) if plan.deleted => Ok(StoreView::Gone),
+        Err(Error::StoreNotFound { .. }) if task.spec.deleted => Ok(StoreView::Gone),
         // No time helps, and nobody can edit what is being deleted.
-        Err(Error::Store { source, .. }) if plan.deleted && source.kind == StoreErrorKind::InvalidKey => {
+        Err(Error::Store { source, .. }) if task.spec.deleted && source.kind == StoreErrorKind::InvalidKey => {
             Ok(StoreView::Refused)
         }
-        Err(_) if plan.deleted && attempts >= TRIES => Ok(StoreView::Refused), // the status has told why, each time
+        Err(_) if task.spec.deleted && attempts >= TRIES => Ok(StoreView::Refused), // the status has told why, each time
         Err(error) => Err(error),
     }
 }
 
 /// Tries the new credential. What a server has not learned yet, or refuses, is waited for; what cannot be asked is an error. A
 /// refusal is not repeated at each look: servers and their guards count failed logins.
-async fn proof(ctx: &Schedules, plan: &Plan, id: &str, made: &Values) -> Result<ProofView, Error> {
-    let Some(proof) = plan.rotator.verify(made) else { return Ok(ProofView::Proven) };
-    let name = ObjectName::new(plan.namespace.as_str(), plan.name.as_str());
+async fn proof(ctx: &Schedules, task: &Task, id: &str, made: &Values) -> Result<ProofView, Error> {
+    let Some(proof) = task.spec.rotator.verify(made) else { return Ok(ProofView::Proven) };
+    let name = ObjectName::new(task.spec.namespace.as_str(), task.spec.name.as_str());
     if let Some(refusal) = ctx.memory.refusal(&name, id, ctx.clock.now()) {
         return Ok(ProofView::Refused(refusal));
     }
@@ -148,33 +165,35 @@ async fn proof(ctx: &Schedules, plan: &Plan, id: &str, made: &Values) -> Result<
             ctx.memory.set_refusal(&name, id, &error.text, ctx.clock.now());
             Ok(ProofView::Refused(error.text))
         }
-        Err(error) => Err(Error::store("prove", format_args!("the new {} credential", plan.rotator.name()))(error)),
+        Err(error) => {
+            Err(Error::store("prove", format_args!("the new {} credential", task.spec.rotator.name()))(error))
+        }
     }
 }
 
 /// Policies beside the schedule's own that read the key and do not show that their consumers run on what it holds now: before the
 /// old credential ends, theirs count like ours. Those of other namespaces are told as a number.
-fn other_readers(ctx: &Schedules, plan: &Plan, state: &State, store: &StoreView) -> Vec<String> {
+fn other_readers(ctx: &Schedules, task: &Task, state: &State, store: &StoreView) -> Vec<String> {
     let (State::Retiring(_), StoreView::Holds(Stored::Ours { version })) = (state, store) else { return Vec::new() };
-    let namespace = (plan.store.kind == StoreKind::RemoteStore).then_some(plan.namespace.as_str());
-    let users = ctx.cluster.users(plan.store.kind, Some(&plan.store.name), namespace).policies;
-    let own = ObjectName::new(plan.namespace.as_str(), plan.policy.as_str());
+    let namespace = (task.to.store.kind == StoreKind::RemoteStore).then_some(task.spec.namespace.as_str());
+    let users = ctx.cluster.users(task.to.store.kind, Some(&task.to.store.name), namespace).policies;
+    let own = ObjectName::new(task.spec.namespace.as_str(), task.spec.policy.as_str());
     let rows =
         users.into_iter().filter(|name| *name != own).filter_map(|name| Some((ctx.cluster.policies.get(&name)?, name)));
     let behind = rows.filter(|(row, _)| {
-        let reads = |policy: &Policy| match &policy.source {
-            Source::Remote(remote) => remote.follows(&plan.store, &plan.key).is_some(),
+        let reads = |policy: &PolicySpec| match &policy.source {
+            Source::Remote(remote) => remote.follows(&task.to.store, &task.to.key).is_some(),
             Source::Existing | Source::Generated(_) | Source::Engine(_) => false,
         };
         let is_current = |object: &SecretPolicy| {
             let versions = object.status.iter().flat_map(|status| &status.source_versions);
-            let has_read = versions.into_iter().any(|at| at.key == plan.key && at.version == *version);
+            let has_read = versions.into_iter().any(|at| at.key == task.to.key && at.version == *version);
             has_read && PolicyView::of(object).behind.is_some_and(|behind| behind.is_empty())
         };
-        row.policy().is_some_and(|policy| reads(&policy)) && !row.parsed.as_ref().is_ok_and(is_current)
+        row.policy().is_some_and(|policy| reads(&policy)) && !row.readable().is_some_and(is_current)
     });
     let (here, elsewhere): (Vec<ObjectName>, Vec<_>) =
-        behind.map(|(_, name)| name).partition(|name| name.namespace == plan.namespace);
+        behind.map(|(_, name)| name).partition(|name| name.namespace == task.spec.namespace);
     let count = (!elsewhere.is_empty()).then(|| format!("{} policies of other namespaces", elsewhere.len()));
     here.into_iter().map(|name| format!("SecretPolicy {}", name.name)).chain(count).collect()
 }
@@ -214,21 +233,21 @@ pub async fn left(ctx: &Schedules, owner: &Owner<'_>, known: Option<&str>) -> Re
 
 /// A pending Secret of the schedule's own that is there although no rotation is open: that of the last one, or one whose
 /// status was lost.
-async fn leftover(ctx: &Schedules, plan: &Plan, status: &RotationScheduleStatus) -> Result<Option<Pending>, Error> {
+async fn leftover(ctx: &Schedules, task: &Task, status: &RotationScheduleStatus) -> Result<Option<Pending>, Error> {
     let last = status.history.first().map(|last| last.id.as_str());
-    left(ctx, &plan.owner(), last).await.map(rotation::first)
+    left(ctx, &task.spec.owner(), last).await.map(rotation::first)
 }
 
 /// What keeps a rotation from its start, or a new value that the store has from being published.
 async fn kept(
     ctx: &Schedules,
-    plan: &Plan,
-    policy: &SecretPolicy,
+    task: &Task,
+    policy: ThePolicy<'_>,
     state: &State,
     due: &Due,
 ) -> Result<Option<Wait>, Error> {
     match (state, due) {
-        (State::Idle, Due::Now { .. }) if !plan.deleted => unable(ctx, plan, policy).await,
+        (State::Idle, Due::Now { .. }) if !task.spec.deleted => unable(ctx, task, policy).await,
         (State::Idle, Due::Now { .. } | Due::At(_) | Due::OnRequest) | (State::Preparing(_), _) => Ok(None),
         (
             State::Applying(_)
@@ -238,89 +257,91 @@ async fn kept(
             | State::Settling(_)
             | State::Retiring(_),
             _,
-        ) => Ok(rotation::refusal(plan, policy)),
+        ) => Ok(policy.refusal(task)),
     }
 }
 
 /// Why a new value could not be written and published now: all that would keep the rotation from being finished is
 /// asked before it begins.
-async fn unable(ctx: &Schedules, plan: &Plan, policy: &SecretPolicy) -> Result<Option<Wait>, Error> {
-    match ctx.stores.may_write(&plan.namespace, &plan.store, &plan.key) {
+async fn unable(ctx: &Schedules, task: &Task, policy: ThePolicy<'_>) -> Result<Option<Wait>, Error> {
+    match ctx.stores.may_write(&task.spec.namespace, &task.to.store, &task.to.key) {
         Ok(()) => {}
         Err(error @ Error::StoreNotAllowed { .. }) => {
             return Ok(Some(Wait::new(Reason::StoreNotAllowed, error.to_string())));
         }
         Err(error) => return Err(error),
     }
-    if let Some(wait) = rotation::refusal(plan, policy) {
+    if let Some(wait) = policy.refusal(task) {
         return Ok(Some(wait));
     }
-    match rotation::readiness(policy) {
+    match rotation::readiness(policy.object) {
         Readiness::Ready => Ok(None),
         Readiness::NotReady(wait) => Ok(Some(wait)),
         Readiness::Unpublished(wait) => {
-            let read = ctx.read(plan).await?;
-            Ok(if rotation::lacks(plan, read.as_ref())? { None } else { Some(wait) })
+            let read = ctx.read(task).await?;
+            Ok(if rotation::lacks(task, read.as_ref())? { None } else { Some(wait) })
         }
     }
 }
 
 /// What the policy's Secret says of its content, as far as it is known here.
-fn published(ctx: &Schedules, plan: &Plan, policy: &SecretPolicy) -> Option<Arc<Published>> {
-    let secret = effective_secret(policy);
-    let row = ctx.cluster.secrets.get(&ObjectName::new(plan.namespace.as_str(), secret.as_str()))?;
+fn published(ctx: &Schedules, task: &Task, policy: ThePolicy<'_>) -> Option<Arc<Published>> {
+    let names = SecretNames::of(policy.object);
+    let row = ctx.cluster.secrets.get(&ObjectName::new(task.spec.namespace.as_str(), names.current()))?;
     let published = &row.managed()?.published;
-    (published.policy == plan.policy).then(|| Arc::clone(published))
+    (published.policy == task.spec.policy).then(|| Arc::clone(published))
 }
 
 /// The same from the API server, where it counts only if the content is what it says: the end of a rotation rests on it.
-async fn published_now(ctx: &Schedules, plan: &Plan, policy: &SecretPolicy) -> Result<Option<Arc<Published>>, Error> {
-    let Ok(parsed) = Policy::try_from(policy) else { return Ok(None) };
-    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &plan.namespace);
-    let name = ObjectName::new(plan.namespace.as_str(), parsed.secret.as_str());
-    let Some(secret) = api.get_opt(&parsed.secret).await.map_err(Error::api(Operation::ReadSecret, name))? else {
+async fn published_now(ctx: &Schedules, task: &Task, policy: ThePolicy<'_>) -> Result<Option<Arc<Published>>, Error> {
+    let Some(spec) = policy.spec else { return Ok(None) };
+    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &task.spec.namespace);
+    let name = ObjectName::new(task.spec.namespace.as_str(), spec.names.current());
+    let Some(secret) = api.get_opt(spec.names.current()).await.map_err(Error::api(Operation::ReadSecret, name))? else {
         return Ok(None);
     };
-    let Some(published) = Published::read(&secret.metadata).filter(|at| at.policy == plan.policy) else {
+    let Some(published) = Published::read(&secret.metadata).filter(|at| at.policy == task.spec.policy) else {
         return Ok(None);
     };
-    let is_as_recorded =
-        parsed.digests_of(&ctx.digest_key, &values(secret.data), Some(&published)) == published.digests;
+    let is_as_recorded = spec.digests_of(&ctx.digest_key, &values(secret.data), Some(&published)) == published.digests;
     Ok(is_as_recorded.then(|| Arc::new(published)))
 }
 
 /// Live pods that still hold an older value of the policy's Secret, whoever made them.
 async fn old_pods(
     ctx: &Schedules,
-    plan: &Plan,
-    policy: &SecretPolicy,
+    task: &Task,
+    policy: ThePolicy<'_>,
     published: &Published,
 ) -> Result<Vec<String>, Error> {
-    let secret = effective_secret(policy);
-    let workloads = ctx.cluster.workloads.in_namespace(&plan.namespace);
-    let live_reload = workloads.iter().any(|(_, row)| row.0.live_reload && row.0.uses.contains_key(&secret));
+    let names = SecretNames::of(policy.object);
+    let workloads = ctx.cluster.workloads.in_namespace(&task.spec.namespace);
+    let reloads = workloads.iter().any(|(_, row)| row.0.live_reload && names.covered(&row.0.uses).next().is_some());
     let holds_old = |pod: &KubePod| {
-        let Some(how) = pod.spec.as_ref().and_then(|spec| uses(spec).remove(&secret)) else {
-            return false;
-        };
-        let wanted = published.consumed(&how.keys);
-        let changed = published.changed(&how.keys);
-        !how.refreshes(live_reload)
-            && changed.is_some_and(|changed| rollout::holds_old(&Pod::of(pod), &secret, &wanted, changed))
+        let uses = pod.spec.as_ref().map(uses).unwrap_or_default();
+        names.covered(&uses).filter(|(_, how)| !how.refreshes(reloads)).any(|(secret, how)| {
+            let wanted = published.consumed(&how.keys);
+            let changed = published.changed(&how.keys);
+            changed.is_some_and(|changed| rollout::holds_old(&Pod::of(pod), secret, &wanted, changed))
+        })
     };
     let knows_rollouts = workloads.iter().any(|(_, row)| row.0.id.kind == Kind::Rollout);
-    let list = pages::Pods { namespace: &plan.namespace, selector: None };
-    let named = |pod: &KubePod| {
+    let list = pages::Pods { namespace: &task.spec.namespace, selector: None };
+    let described = |pod: &KubePod| {
         let is_unseen = !knows_rollouts && pod.labels().contains_key(ROLLOUT_HASH);
         if is_unseen { rotation::pod_of_unseen_rollout(&pod.name_any()) } else { pod.name_any() }
     };
-    let old = |pod: &KubePod| (is_live(pod) && holds_old(pod)).then(|| named(pod));
-    match list.each(&ctx.client, &ctx.pages, &plan.namespace, old).await {
-        // It waits, and whatever ends a rotation that waits still does.
-        Err(Error::TooManyPods { most, .. }) => Ok(vec![format!(
+    let old = |pod: &KubePod| (is_live(pod) && holds_old(pod)).then(|| described(pod));
+    list.each(&ctx.client, &ctx.pages, &task.spec.namespace, old).await.map_or_else(unlisted, |found| Ok(shown(found)))
+}
+
+/// Pods that cannot all be listed: a rotation waits, and whatever ends one that waits still does.
+fn unlisted(error: Error) -> Result<Vec<String>, Error> {
+    match error {
+        Error::TooManyPods { most, .. } => Ok(vec![format!(
             "perhaps one of more than {most} pods, which are too many to look at (delete those that are not needed)"
         )]),
-        found => found.map(shown),
+        error => Err(error),
     }
 }
 

@@ -74,8 +74,9 @@ impl World {
     fn pending(&self, value: &str) {
         let row = self.schedules.cluster.schedules.get(&self.key).unwrap();
         let written = row.object().ok().and_then(|object| object.spec.write_to.clone());
-        let key = written.map_or("k".to_owned(), |to| to.key);
-        let plan = Plan::parse(&serde_json::from_value(schedule(&key, &[])).unwrap(), None).unwrap();
+        let object = schedule(&written.map_or("k".to_owned(), |to| to.key), &[]);
+        let spec = ScheduleSpec::try_from(&serde_json::from_value::<RotationSchedule>(object).unwrap()).unwrap();
+        let task = Arc::new(spec).task(PolicySource::Missing).unwrap();
         let values: BTreeMap<String, SecretBytes> = [("password".to_owned(), SecretBytes::from(value))].into();
         let made = Prepared { id: ID.to_owned(), base: Some("1".to_owned()), base_digest: "d".to_owned(), values };
         let name = format!("{}{ID}", names::PENDING_PREFIX);
@@ -84,7 +85,7 @@ impl World {
             namespace: Some("shop".to_owned()),
             uid: Some("p".to_owned()),
             labels: Some([(names::SCHEDULE_UID.to_owned(), "u".to_owned())].into()),
-            annotations: Some(made.annotations(&plan, &self.schedules.digest_key)),
+            annotations: Some(made.annotations(&task, &self.schedules.digest_key)),
             ..ObjectMeta::default()
         };
         let data = json!({"password": k8s_openapi::ByteString(value.as_bytes().to_vec())});
@@ -234,8 +235,8 @@ async fn what_keeps_the_policy_from_publishing_a_value_that_is_in_the_store_is_s
 async fn of_a_schedule_that_is_gone_no_effect_is_remembered() {
     let world = World::new(&schedule("k", &[]));
     let now = world.schedules.clock.now();
-    let count = || world.schedules.memory.count_effect(&world.key, &Effect::Release, now);
-    let pause = || world.schedules.memory.pause(&world.key, &Effect::Release, now);
+    let count = || world.schedules.memory.count_effect(&world.key, &Effect::RemoveFinalizer, now);
+    let pause = || world.schedules.memory.pause(&world.key, &Effect::RemoveFinalizer, now);
     count();
     assert!(!pause().is_zero());
     let change = world.schedules.cluster.schedules.remove(&world.key, Version::new("9")).unwrap();

@@ -27,7 +27,7 @@ fn what_many_consumers_say_is_cut_to_what_the_status_takes() {
     assert_eq!((message.chars().count(), written.items.len(), written.total), (1_024, 100, 300));
 }
 
-fn policy(rollout: &serde_json::Value) -> Policy {
+fn policy(rollout: &serde_json::Value) -> PolicySpec {
     let data = json!([{"secretKey": "password", "remoteRef": {"key": "k"}}]);
     let object = json!({
         "apiVersion": "rekey.dev/v1alpha1",
@@ -35,7 +35,7 @@ fn policy(rollout: &serde_json::Value) -> Policy {
         "metadata": {"name": "db", "namespace": "shop"},
         "spec": {"source": {"remote": {"storeRef": {"name": "vault"}, "data": data}}, "rollout": rollout},
     });
-    Policy::try_from(&serde_json::from_value::<rekey_api::SecretPolicy>(object).unwrap()).unwrap()
+    PolicySpec::try_from(&serde_json::from_value::<rekey_api::SecretPolicy>(object).unwrap()).unwrap()
 }
 
 /// A consumer by env, with this entry in its marker.
@@ -56,7 +56,7 @@ fn restarted(name: &str, progress: Progress) -> Consumer {
     consumer
 }
 
-fn shown_at(policy: &Policy, all: &[Consumer], second: i64) -> Vec<String> {
+fn shown_at(policy: &PolicySpec, all: &[Consumer], second: i64) -> Vec<String> {
     let found = consumers(policy, &changed("db").published, all, at(second)).unwrap();
     let line = |item: &ConsumerStatus| {
         format!("{} {:?} {}", item.name, item.state, item.message.as_deref().unwrap_or_default()).trim().to_owned()
@@ -82,13 +82,17 @@ fn a_failed_one_stops_those_that_wait() {
 fn a_consumer_that_fails_shows_in_the_one_line() {
     use rekey_api::policy::ReadyWhen;
 
-    use crate::{policy::failed, summary::Situation};
+    use crate::{
+        policy::{Known, failed},
+        summary::Situation,
+    };
     let shown = |wanted: ReadyWhen| {
-        let policy = Policy { ready_when: wanted, ..policy(&json!({})) };
+        let mut policy = policy(&json!({}));
+        policy.rollout.ready_when = wanted;
         let all = [restarted("a", Progress::Stuck("its pod is in a back-off".to_owned()))];
         let (published, synced) = (changed("db").published, Situation::Synced(String::new()));
         let before = rekey_api::SecretPolicyStatus::default();
-        let status = failed(&policy, &before, (Some(&published), &all), &synced, at(200));
+        let status = failed(&policy, &before, Known { published: Some(&published), consumers: &all }, &synced, at(200));
         let line = |at: k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| {
             format!("{}={}/{} {}", at.type_, at.status, at.reason, at.message)
         };

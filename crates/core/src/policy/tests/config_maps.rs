@@ -24,7 +24,13 @@ fn read(world: &World, template: &str) -> Fetched {
 fn fail(world: &mut World, error: &SpecError) {
     let situation = Situation::Stalled(error.reason(), error.to_string());
     let policy = world.policy();
-    let mut status = failed(&policy, &world.status(), (Some(world.published()), &[]), &situation, world.now);
+    let mut status = failed(
+        &policy,
+        &world.status(),
+        Known { published: Some(world.published()), consumers: &[] },
+        &situation,
+        world.now,
+    );
     status.observed_generation = Some(policy.generation);
     world.object.status = Some(status);
 }

@@ -78,7 +78,7 @@ fn a_secret_that_was_deleted_comes_back_and_its_consumers_learn_of_what_changed_
         let mut world = World::new();
         world.sync();
         let before = world.published().clone();
-        world.last = Some(Arc::new(before.clone())).filter(|_| remembered);
+        world.last = Some(Arc::clone(&before)).filter(|_| remembered);
         (world.secret, world.data) = (SeenSecret::Absent, BTreeMap::new());
         if change {
             world.change("password", "two");
@@ -115,7 +115,7 @@ fn no_template_may_set_what_rekey_or_kubernetes_act_on() {
     let with = |name: &str| {
         ["annotations", "labels"].map(|part| {
             let more = json!({"target": {"template": {"metadata": {part: {name: "x"}}}}});
-            Policy::try_from(&World::with(&more).object).map(drop).map_err(|error| error.reason())
+            PolicySpec::try_from(&World::with(&more).object).map(drop).map_err(|error| error.reason())
         })
     };
     for name in ["example.com/note", "argocd.argoproj.io/secret-type", "kustomize.toolkit.fluxcd.io/prune"] {
@@ -284,7 +284,7 @@ fn a_locked_secret_that_is_gone_comes_back_with_its_value_whatever_the_status_sa
     {
         let mut world = World::with(&json!({"immutability": "Locked"}));
         world.sync();
-        world.last = Some(Arc::new(world.published().clone()));
+        world.last = Some(Arc::clone(world.published()));
         world.change("password", "two");
         world.secret = SeenSecret::Absent;
         world.object.status = Some(serde_json::from_value(forged).unwrap());

@@ -90,7 +90,7 @@ fn metadata_has_no_versions() {
             (json!({"data": [item("a", &pinned)]}), "spec.source.remote.data[a].remoteRef"),
             (json!({"dataFrom": [{"extract": extract}]}), "spec.source.remote.dataFrom[0].extract"),
         ] {
-            let error = Policy::try_from(&world(&remote).object).unwrap_err();
+            let error = PolicySpec::try_from(&world(&remote).object).unwrap_err();
             assert_eq!(error.reason(), Reason::InvalidSpec, "{remote}");
             let said = error.to_string();
             assert!(said.contains(field) && said.contains("remove version and stage"), "{remote}: {said}");

@@ -50,7 +50,7 @@ fn another_type_than_that_of_the_secret_stops_everything_and_names_the_way_out()
     assert_eq!(refused(&world).reason(), Reason::WrongType);
     // Whose Secret it is decides its type, so that of a policy that writes keys or governs may not name one.
     edit(&mut world, |spec| spec["target"]["ownership"] = json!("Merge"));
-    assert_eq!(Policy::try_from(&world.object).map(|_| ()).unwrap_err().reason(), Reason::InvalidSpec);
+    assert_eq!(PolicySpec::try_from(&world.object).map(|_| ()).unwrap_err().reason(), Reason::InvalidSpec);
     foreign(&mut world, |content| content.kind = "kubernetes.io/basic-auth".to_owned());
     edit(&mut world, |spec| spec["target"] = json!({"ownership": "Merge"}));
     assert_eq!(admit(&world.policy(), &world.secret), Ok(()));

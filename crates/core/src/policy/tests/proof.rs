@@ -1,8 +1,8 @@
 use super::*;
 
 /// A policy with one thing wrong that only shows when it is compiled.
-fn wrong(more: &Value) -> Policy {
-    Policy::try_from(&World::with(more).object).expect("what takes time is not looked at by parsing")
+fn wrong(more: &Value) -> PolicySpec {
+    PolicySpec::try_from(&World::with(more).object).expect("what takes time is not looked at by parsing")
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn expressions_are_proven_apart_from_parsing() {
 }
 
 /// What the policy reads when each of its keys has this value, with the same keys found by each of its searches.
-fn read(policy: &Policy, value: &SecretBytes, found: usize) -> Fetched {
+fn read(policy: &PolicySpec, value: &SecretBytes, found: usize) -> Fetched {
     let value = RemoteValue { bytes: value.clone(), version: String::new(), created: None };
     let Source::Remote(remote) = &policy.source else { return Fetched::default() };
     let requests = remote.reads().map(|(store, locator)| Request { store: store.clone(), locator: locator.clone() });

@@ -238,7 +238,7 @@ fn no_status_outgrows_its_schema_or_etcd() {
     assert!(!versions.is_empty() && size <= 64 * 1024, "{size}");
     assert!(versions.iter().all(|at| at.key.chars().count() <= 2_048 && at.version.chars().count() <= 256));
     world.object.metadata.annotations = Some([(names::SYNC_REQUESTED.to_owned(), "x".repeat(257))].into());
-    let error = Policy::try_from(&world.object).map(|_| ()).unwrap_err();
+    let error = PolicySpec::try_from(&world.object).map(|_| ()).unwrap_err();
     assert!(
         error.to_string().starts_with("metadata.annotations[rekey.dev/sync-requested]: the token is longer"),
         "{error}"

@@ -7,19 +7,12 @@ use crate::rotation;
 
 /// A rotation whose new password is this.
 fn open(world: &World, password: &str) -> OpenRotation {
-    let (store, key) = (StoreRef { name: "vault".to_owned(), ..StoreRef::default() }, "shop/db".to_owned());
+    let store = StoreRef { name: "vault".to_owned(), ..StoreRef::default() };
+    let from = rotation::Destination { store, key: "shop/db".to_owned() };
     let values = [("password".to_owned(), SecretBytes::from(password))].into();
-    let target = rotation::target(&store, &key);
-    let place = rotation::Values { namespace: "shop", target: &target, id: "r" };
+    let place = rotation::Publication { namespace: "shop", target: &from.to_string(), id: "r" };
     let properties = ["password".to_owned()].into();
-    OpenRotation {
-        id: "r".to_owned(),
-        digest: place.record(&values, &world.key).digest,
-        store,
-        key,
-        properties,
-        since: None,
-    }
+    OpenRotation { id: "r".to_owned(), digest: place.record(&values, &world.key).digest, from, properties, since: None }
 }
 
 fn is_due(world: &World) -> bool {
@@ -60,9 +53,9 @@ fn equal_bytes_are_acknowledged_and_restart_nobody() {
     assert_eq!(plan.steps.len(), 1);
     let after = world.published().clone();
     assert_eq!(after.changes.rotation.as_ref().map(|record| record.id.as_str()), Some("r"));
-    let mut without = after;
+    let mut without = Published::clone(&after);
     without.changes.rotation = None;
-    assert_eq!(without, before, "revision, digests and times are as they were");
+    assert_eq!(without, *before, "revision, digests and times are as they were");
     assert!(world.sync().steps.is_empty());
     assert_eq!(world.reasons(), [ChangeReason::Created]);
 }
@@ -73,8 +66,8 @@ fn what_the_status_of_a_schedule_claims_is_recorded_only_if_it_was_read() {
         ("no properties", (|open: &mut OpenRotation| open.properties.clear()) as fn(&mut OpenRotation)),
         ("another digest", |open| open.digest = "theirs".to_owned()),
         ("another rotation", |open| open.id = "other".to_owned()),
-        ("another store", |open| open.store.name = "other".to_owned()),
-        ("another key", |open| open.key = "shop/other".to_owned()),
+        ("another store", |open| open.from.store.name = "other".to_owned()),
+        ("another key", |open| open.from.key = "shop/other".to_owned()),
     ] {
         let mut world = World::new();
         world.change("password", "two");

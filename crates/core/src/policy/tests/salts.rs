@@ -121,7 +121,7 @@ fn a_record_of_another_digest_key_where_ours_stood_keeps_no_salts() {
         let mut world = salted(&json!({}));
         world.sync();
         let (before, seed) = (line(&world), world.published().seed.clone());
-        world.last = knows_ours.then(|| Arc::new(world.published().clone()));
+        world.last = knows_ours.then(|| Arc::clone(world.published()));
         world.data.insert("line".to_owned(), SecretBytes::from("salts of somebody else"));
         let digests = DigestKey::new(SecretBytes::from("forged")).of_secret("shop", "db", &world.data);
         record(&mut world, |published| {
@@ -187,7 +187,7 @@ fn a_secret_that_was_deleted_comes_back_with_its_salts_or_not_at_all_if_it_was_l
         let mut world = salted(&json!({ "immutability": immutability }));
         world.sync();
         let before = line(&world);
-        world.last = Some(Arc::new(world.published().clone()));
+        world.last = Some(Arc::clone(world.published()));
         (world.secret, world.data) = (SeenSecret::Absent, BTreeMap::new());
         world.sync();
         assert_eq!(line(&world), before, "it is remembered");

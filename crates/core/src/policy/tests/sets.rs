@@ -17,7 +17,7 @@ fn read(store: &str, key: &str, value: &str) -> (Request, RemoteValue) {
 fn published(entries: &Value, values: &[(Request, RemoteValue)], found: &[&str]) -> Result<String, String> {
     let source = json!({"remote": {"storeRef": {"name": "vault"}, "dataFrom": entries}});
     let mut world = World::with(&json!({ "source": source }));
-    let policy = Policy::try_from(&world.object).map_err(|error| error.to_string())?;
+    let policy = PolicySpec::try_from(&world.object).map_err(|error| error.to_string())?;
     let Fetch::Due(wanted) = fetch(&policy, &world.seen(), world.now) else { panic!("nothing is due") };
     let keys = |lookup: Lookup| (lookup, found.iter().map(|key| (*key).to_owned()).collect());
     let fetched = Fetched {

@@ -87,7 +87,7 @@ fn a_generated_secret_that_was_deleted_is_another_value_and_says_so() {
         let mut world = generated();
         world.sync_with(None).unwrap();
         let before = world.published().clone();
-        world.last = Some(Arc::new(before.clone())).filter(|_| remembered);
+        world.last = Some(Arc::clone(&before)).filter(|_| remembered);
         (world.secret, world.data) = (SeenSecret::Absent, BTreeMap::new());
         world.sync_with(None).unwrap();
         assert_ne!(world.published().revision, before.revision);
@@ -109,7 +109,7 @@ fn a_template_works_on_generated_values_but_not_in_their_place() {
         json!({"data": {"url": "x"}, "mergePolicy": "Replace"}),
         json!({"data": {PASSWORD: "x"}}),
     ] {
-        let error = Policy::try_from(&with(template).object).unwrap_err();
+        let error = PolicySpec::try_from(&with(template).object).unwrap_err();
         assert_eq!(error.reason(), Reason::InvalidSpec, "{error}");
     }
 }
@@ -145,7 +145,7 @@ fn a_record_that_its_maker_removed_with_a_new_value_is_no_first_sight() {
     let mut world = world(&json!({"existing": {}}));
     foreign(&mut world, "one", None);
     world.sync_with(None).unwrap();
-    world.last = Some(Arc::new(world.published().clone()));
+    world.last = Some(Arc::clone(world.published()));
     foreign(&mut world, "two", None);
     world.sync_with(None).unwrap();
     assert!(world.published().changed(&Keys::All).is_some());
@@ -211,7 +211,7 @@ fn what_only_the_maker_may_decide_is_refused_for_merge() {
         json!({"target": {"ownership": "Merge", "onPolicyDelete": "Delete"}}),
         json!({"target": {"ownership": "Merge"}, "immutability": "Locked"}),
     ] {
-        let error = Policy::try_from(&World::with(&more).object).unwrap_err();
+        let error = PolicySpec::try_from(&World::with(&more).object).unwrap_err();
         assert_eq!(error.reason(), Reason::InvalidSpec, "{more}: {error}");
     }
 }
@@ -269,7 +269,7 @@ fn a_value_that_is_gone_takes_the_secret_along_only_when_the_policy_says_so() {
     );
     world.object.status = Some(plan.status);
     assert_eq!(world.shown(), ["Ready=False/KeyNotFound", "Reconciling=True/ProgressingWithRetry"]);
-    world.last = Some(Arc::new(world.published().clone()));
+    world.last = Some(Arc::clone(world.published()));
     world.secret = SeenSecret::Absent;
     let status = world.status();
     let again = world.sync_with(Some(&gone)).unwrap();
@@ -307,9 +307,10 @@ fn a_last_known_value_is_good_for_as_long_as_the_policy_says() {
     ] {
         let world = remote(&more);
         let away = Situation::LastKnown(reason, "nobody answers".to_owned());
-        let first = failed(&world.policy(), &world.status(), (None, &[]), &away, world.now);
+        let first =
+            failed(&world.policy(), &world.status(), Known { published: None, consumers: &[] }, &away, world.now);
         let now = world.now + TimeDelta::minutes(minutes);
-        let status = failed(&world.policy(), &first, (None, &[]), &away, now);
+        let status = failed(&world.policy(), &first, Known { published: None, consumers: &[] }, &away, now);
         let ready = status.conditions.into_iter().find(|at| at.type_ == "Ready").unwrap();
         assert_eq!(format!("{}/{}", ready.status, ready.reason), expected, "{more} {reason:?} {minutes}");
     }

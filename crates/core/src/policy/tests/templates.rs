@@ -5,7 +5,7 @@ use super::*;
 /// The keys of the Secret with this template, or why there is none.
 fn keys(source: &Value, template: &Value) -> String {
     let mut world = World::with(&json!({"source": source, "target": {"template": template}}));
-    let policy = match Policy::try_from(&world.object) {
+    let policy = match PolicySpec::try_from(&world.object) {
         Ok(policy) => policy,
         Err(error) => return error.to_string(),
     };
@@ -58,7 +58,7 @@ fn an_answer_of_an_engine_is_replaced_by_its_templates() {
 fn a_label_that_kubernetes_refuses_is_refused_by_its_name() {
     let at = |value: &str| {
         let template = json!({"metadata": {"labels": {"team": value}}});
-        Policy::try_from(&World::with(&json!({"target": {"template": template}})).object).map(drop)
+        PolicySpec::try_from(&World::with(&json!({"target": {"template": template}})).object).map(drop)
     };
     for good in ["", "a", "shop-1_b.c", &"a".repeat(63)] {
         assert_eq!(at(good), Ok(()), "{good}");
@@ -82,7 +82,7 @@ fn sync(world: &mut World) -> Result<Plan, String> {
         let at = TemplateRef { kind, name: "app".to_owned(), key: key.to_owned() };
         (at, SecretBytes::from(text))
     };
-    Policy::try_from(&world.object)
+    PolicySpec::try_from(&world.object)
         .map_err(|error| error.to_string())?
         .prove(&Stop::default())
         .map_err(|error| error.to_string())?;

@@ -76,8 +76,10 @@ fn a_new_value_goes_where_the_policy_reads_when_nothing_else_is_said() {
         (Some(source(generated)), Err("reads no key of a store")),
         (None, Err("SecretPolicy \"db\" does not exist")),
     ] {
-        match (Plan::parse(&object, policy.as_ref()), expected) {
-            (Ok(plan), Ok(expected)) => assert_eq!(format!("{} {}", plan.store.name, plan.key), expected),
+        let source = policy.as_ref().map(|policy| Source::parse(policy).unwrap());
+        let source = source.as_ref().map_or(PolicySource::Missing, PolicySource::Known);
+        match (Arc::new(ScheduleSpec::try_from(&object).unwrap()).task(source), expected) {
+            (Ok(task), Ok(expected)) => assert_eq!(format!("{} {}", task.to.store.name, task.to.key), expected),
             (Err(error), Err(part)) => {
                 let said = error.to_string();
                 assert!(said.starts_with("spec.writeTo: name the store") && said.contains(part), "{said}");
@@ -86,7 +88,7 @@ fn a_new_value_goes_where_the_policy_reads_when_nothing_else_is_said() {
         }
     }
     object.spec.write_to = schedule(&json!({})).spec.write_to;
-    assert_eq!(Plan::parse(&object, None).unwrap().key, KEY, "what is said counts");
+    assert_eq!(task_of(&object).to.key, KEY, "what is said counts");
 }
 
 #[test]
@@ -166,11 +168,11 @@ fn rotate_on_create_rotates_once() {
 fn a_key_that_does_not_exist_is_made() {
     let mut world = World::asked();
     world.store = None;
-    let plan = Plan::parse(&world.object, None).unwrap();
-    assert!(lacks(&plan, None).unwrap());
+    let task = task_of(&world.object);
+    assert!(lacks(&task, None).unwrap());
     world.settle();
     assert_eq!(world.store.as_ref().map(|(version, value)| (*version, value.as_object().unwrap().len())), Some((1, 1)));
-    assert!(!lacks(&plan, world.remote().as_ref()).unwrap());
+    assert!(!lacks(&task, world.remote().as_ref()).unwrap());
 }
 
 #[test]
@@ -266,15 +268,16 @@ fn the_history_keeps_the_newest_ten() {
 
 #[test]
 fn what_is_not_rotated_is_written_back_as_it_stood() {
-    let plan = Plan::parse(&schedule(&json!({})), None).unwrap();
+    let task = task_of(&schedule(&json!({})));
     let stored = "{\n \"z\": \"\\u0026\",\"id\": 12345678901234567890123, \"password\": \"old\", \"rate\": 1.10, \"tags\": [ 1e5 ]}\n";
     let read = RemoteValue { bytes: SecretBytes::from(stored), version: "1".to_owned(), created: None };
     let values: Values = [("password".to_owned(), SecretBytes::from("a\"b"))].into();
-    let pending = Pending::read(&plan.owner(), &ObjectMeta::default(), values, &DigestKey::new(SecretBytes::from("k")));
-    let merged = merge(&plan, &pending, Stage::Live, Some(&read));
+    let pending =
+        Pending::read(&task.spec.owner(), &ObjectMeta::default(), values, &DigestKey::new(SecretBytes::from("k")));
+    let merged = merge(&task, &pending, Stage::Live, Some(&read));
     let expected = stored.replace("\"old\"", r#""a\"b""#);
     assert_eq!(merged, Ok(SecretBytes::from(expected)));
-    let created = merge(&plan, &pending, Stage::Live, None);
+    let created = merge(&task, &pending, Stage::Live, None);
     assert_eq!(created, Ok(SecretBytes::from(r#"{"password":"a\"b"}"#)));
 }
 
@@ -330,11 +333,11 @@ fn each_situation_of_a_schedule_has_its_row() {
 #[test]
 fn what_went_as_wanted_is_told_as_such_and_the_rest_as_a_warning() {
     use crate::notice::Severity::{Normal, Warning};
-    let plan = Plan::parse(&schedule(&json!({})), None).unwrap();
+    let task = task_of(&schedule(&json!({})));
     let before = RotationScheduleStatus::default();
     let open = || Open { id: "i".to_owned(), reason: Why::Requested, written: None };
     let told = |decided: &Move, left: Option<&Wait>| {
-        let notices = notices(&plan, decided, &before, left);
+        let notices = notices(&task, decided, &before, left);
         notices.into_iter().map(|notice| (notice.severity, notice.reason)).collect::<Vec<_>>()
     };
     let begun = Move::to(State::Preparing(open()));

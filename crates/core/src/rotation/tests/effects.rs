@@ -3,13 +3,13 @@
 use super::*;
 
 impl World {
-    pub fn perform(&mut self, plan: &Plan, seen: &Seen, effect: &Effect) {
+    pub fn perform(&mut self, task: &Task, seen: &Seen, effect: &Effect) {
         let line = match effect {
-            Effect::Hold => {
+            Effect::AddFinalizer => {
                 self.finalizer(true);
                 "puts the finalizer on the schedule".to_owned()
             }
-            Effect::Release => {
+            Effect::RemoveFinalizer => {
                 self.finalizer(false);
                 "takes the finalizer off the schedule".to_owned()
             }
@@ -18,13 +18,13 @@ impl World {
                 let made = Prepared {
                     id: id.clone(),
                     base: read.as_ref().map(|read| read.version.clone()),
-                    base_digest: base_digest(plan, read.as_ref(), &self.digest_key).unwrap(),
-                    values: plan.rotator.prepare(&current(plan, read.as_ref()).unwrap(), &self.chance).unwrap(),
+                    base_digest: base_digest(task, read.as_ref(), &self.digest_key).unwrap(),
+                    values: task.spec.rotator.prepare(&current(task, read.as_ref()).unwrap(), &self.chance).unwrap(),
                 };
                 let metadata = ObjectMeta {
                     name: Some(Pending::name(id)),
                     uid: Some(format!("uid-of-{id}")),
-                    annotations: Some(made.annotations(plan, &self.digest_key)),
+                    annotations: Some(made.annotations(task, &self.digest_key)),
                     ..ObjectMeta::default()
                 };
                 if self.pending.iter().all(|(there, _)| there.name != metadata.name) {
@@ -37,7 +37,7 @@ impl World {
                 let read = self.remote();
                 let pending = seen.pending.as_ref().unwrap();
                 if read.as_ref().map(|read| &read.version) == base.as_ref() {
-                    let bytes = merge(plan, pending, *stage, read.as_ref()).unwrap();
+                    let bytes = merge(task, pending, *stage, read.as_ref()).unwrap();
                     let version = self.store.as_ref().map_or(0, |(version, _)| *version) + 1;
                     self.store = Some((version, serde_json::from_slice(bytes.expose()).unwrap()));
                     self.writes += 1;

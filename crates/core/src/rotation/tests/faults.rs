@@ -182,14 +182,14 @@ fn an_outage_costs_one_write_an_attempt_and_what_failed_stays_readable() {
     let denied = Situation::NotReady(Reason::AccessDenied, "write key \"shop/db\": not allowed".to_owned());
     for attempt in 1..=3 {
         // The effect is decided and fails: nothing is written before it, and one status after it.
-        let plan = Plan::parse(&world.object, None).unwrap();
+        let task = task_of(&world.object);
         let status = world.status();
-        let seen = world.seen(&plan, &state(&status), &status, Due::OnRequest);
+        let seen = world.seen(&task, &state(&status), &status, Due::OnRequest);
         let decided = step(state(&status), &seen, world.now);
         assert!(matches!(decided.effect, Some(Effect::WriteStore { .. })));
         let due = Due::OnRequest;
         let next = record(&Record {
-            plan: &plan,
+            task: &task,
             status: &status,
             decided: &decided,
             due: &due,

@@ -17,8 +17,8 @@ impl World {
     fn pairs() -> Self {
         let mut world = Self::new(&json!({"rotator": {"sshKeyPair": {}}, "retireAfter": "10m"}));
         world.used = PRIVATE;
-        let plan = Plan::parse(&world.object, None).unwrap();
-        let made = plan.rotator.prepare(&Values::new(), &Sequence::from(3)).unwrap();
+        let task = task_of(&world.object);
+        let made = task.spec.rotator.prepare(&Values::new(), &Sequence::from(3)).unwrap();
         let text = |name: &str| made[name].expose_text().unwrap().to_owned();
         let (private, public) = (text(PRIVATE), text("ssh-publickey"));
         let servers = format!("ssh-ed25519 AAAA somebody\n{public}\n");
