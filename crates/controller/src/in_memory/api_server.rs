@@ -24,6 +24,8 @@ struct Request {
     path: String,
     /// Of the query.
     manager: String,
+    /// Of the query: `key=value`, as far as lists are asked for here.
+    selector: Option<String>,
     /// What kind of patch it is.
     content: String,
     body: Value,
@@ -36,14 +38,16 @@ impl ApiServer {
         let service = tower::service_fn(move |request: http::Request<Body>| {
             let server = Arc::clone(&server);
             async move {
-                let manager = request.uri().query().unwrap_or_default().split('&');
-                let manager = manager.filter_map(|pair| pair.strip_prefix("fieldManager=")).collect();
+                let query = request.uri().query().unwrap_or_default();
+                let of_query = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)).map(str::to_owned);
+                let manager = of_query("fieldManager=").unwrap_or_default();
+                let selector = of_query("labelSelector=").map(|text| text.replace("%3D", "="));
                 let content = request.headers().get("content-type").and_then(|text| text.to_str().ok());
                 let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
                 let content = content.unwrap_or_default().to_owned();
                 let body = request.into_body().collect_bytes().await.unwrap();
                 let body = serde_json::from_slice(&body).unwrap_or_default();
-                let (code, answer) = server.answer(&Request { method, path, manager, content, body });
+                let (code, answer) = server.answer(&Request { method, path, manager, selector, content, body });
                 http::Response::builder().status(code).body(Body::from(answer.to_string().into_bytes()))
             }
         });
@@ -53,6 +57,11 @@ impl ApiServer {
     /// Puts an object there, as it is.
     pub fn put(&self, path: &str, object: Value) {
         self.objects.lock().unwrap().insert(path.to_owned(), object);
+    }
+
+    /// Takes the object at this path away.
+    pub fn remove(&self, path: &str) {
+        self.objects.lock().unwrap().remove(path);
     }
 
     /// The object at this path.
@@ -110,7 +119,7 @@ impl ApiServer {
             "DELETE" => objects.remove(path).map_or_else(|| refusal(404), |gone| (200, gone)),
             _ => match objects.get(path) {
                 Some(object) => (200, object.clone()),
-                None => listed(&objects, path),
+                None => listed(&objects, request),
             },
         }
     }
@@ -171,13 +180,16 @@ fn refusal(code: u16) -> (u16, Value) {
 }
 
 /// What lies right below a path, if it is one of a collection.
-fn listed(objects: &BTreeMap<String, Value>, path: &str) -> (u16, Value) {
+fn listed(objects: &BTreeMap<String, Value>, request: &Request) -> (u16, Value) {
+    let path = &request.path;
+    let label = request.selector.as_deref().and_then(|selector| selector.split_once('='));
+    let is_selected = |object: &Value| label.is_none_or(|(key, value)| object["metadata"]["labels"][key] == value);
     if !path.ends_with('s') {
         return refusal(404);
     }
     let below = format!("{path}/");
-    let items: Vec<&Value> =
-        objects.iter().filter(|(at, _)| at.starts_with(&below)).map(|(_, object)| object).collect();
+    let below = objects.iter().filter(|(at, _)| at.starts_with(&below)).map(|(_, object)| object);
+    let items: Vec<&Value> = below.filter(|object| is_selected(object)).collect();
     (200, json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items}))
 }
 

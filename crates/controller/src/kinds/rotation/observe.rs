@@ -1,6 +1,6 @@
 //! What a rotation sees: freshly read wherever a step is decided by it.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use k8s_openapi::api::core::v1::{Pod as KubePod, Secret};
 use kube::{Api, ResourceExt as _};
@@ -316,9 +316,13 @@ async fn old_pods(
 ) -> Result<Vec<String>, Error> {
     let names = SecretNames::of(policy.object);
     let workloads = ctx.cluster.workloads.in_namespace(&task.spec.namespace);
-    let reloads = workloads.iter().any(|(_, row)| row.0.live_reload && names.covered(&row.0.uses).next().is_some());
+    let reloading = match reloading(ctx, task, &names).await {
+        Err(error) => return unlisted(error),
+        Ok(reloading) => reloading,
+    };
     let holds_old = |pod: &KubePod| {
         let uses = pod.spec.as_ref().map(uses).unwrap_or_default();
+        let reloads = pod.metadata.uid.as_ref().is_some_and(|uid| reloading.contains(uid));
         names.covered(&uses).filter(|(_, how)| !how.refreshes(reloads)).any(|(secret, how)| {
             let wanted = published.consumed(&how.keys);
             let changed = published.changed(&how.keys);
@@ -333,6 +337,22 @@ async fn old_pods(
     };
     let old = |pod: &KubePod| (is_live(pod) && holds_old(pod)).then(|| described(pod));
     list.each(&ctx.client, &ctx.pages, &task.spec.namespace, old).await.map_or_else(unlisted, |found| Ok(shown(found)))
+}
+
+/// The uids of the pods whose workloads read mounted files again by themselves: of each workload its own, since others may mount
+/// the same Secret and never look again.
+async fn reloading(ctx: &Schedules, task: &Task, names: &SecretNames) -> Result<BTreeSet<String>, Error> {
+    let namespace = task.spec.namespace.as_str();
+    let mut found = BTreeSet::new();
+    for (_, row) in ctx.cluster.workloads.in_namespace(namespace) {
+        let workload = &row.0;
+        if workload.live_reload && !workload.selector.is_empty() && names.covered(&workload.uses).next().is_some() {
+            let list = pages::Pods { namespace, selector: Some(&workload.selector) };
+            let uid = |pod: &KubePod| pod.metadata.uid.clone();
+            found.extend(list.each(&ctx.client, &ctx.pages, &task.spec.namespace, uid).await?);
+        }
+    }
+    Ok(found)
 }
 
 /// Pods that cannot all be listed: a rotation waits, and whatever ends one that waits still does.

@@ -1,6 +1,7 @@
 //! Schedules on an API server and a store of a few lines: what is asked of them, and that nothing holds a deletion up.
 
 mod closed;
+mod pods;
 mod whole;
 
 use std::collections::BTreeMap;

@@ -4,14 +4,14 @@
 use super::*;
 use crate::kinds::policy::Policies;
 
-struct Pair {
-    world: World,
+pub struct Pair {
+    pub world: World,
     policies: Policies,
 }
 
 impl Pair {
     /// The value is published, and a rotation is asked for.
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let world = World::new(&schedule("k", &[]));
         world.ground.values.refuse("write", None);
         world.ground.values.refuse("tidy up", None);
@@ -31,7 +31,7 @@ impl Pair {
         pair
     }
 
-    async fn rounds(&self, count: usize) {
+    pub async fn rounds(&self, count: usize) {
         for _ in 0..count {
             let _ = self.policies.ensure(&self.world.key).await;
             let _ = self.world.round().await;
