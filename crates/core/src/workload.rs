@@ -8,9 +8,11 @@ mod deployment;
 mod gateway;
 mod ingress;
 mod kind;
+mod place;
 mod pod;
 mod pod_spec;
 mod progress;
+mod references;
 mod service_account;
 mod stateful_set;
 
@@ -29,9 +31,11 @@ use rekey_api::{names, policy::ConsumeForm};
 pub use argo_rollout::argo_rollout;
 pub use gateway::gateway;
 pub use kind::Kind;
+pub use place::{ContainerList, Driver, MOST as MOST_PLACES, Place, Places};
 pub use pod::{Pod, ROLLOUT_HASH, is_live};
 pub use pod_spec::uses;
 pub use progress::{Progress, Replaced, Waiting};
+use references::References;
 
 use crate::time;
 
@@ -87,6 +91,8 @@ pub struct Use {
     pub forms: BTreeSet<ConsumeForm>,
     /// Which keys.
     pub keys: Keys,
+    /// Where the name of the Secret stands in the object.
+    pub places: Places,
 }
 
 impl Use {
@@ -130,7 +136,8 @@ impl Use {
         if !named {
             return reference.cloned();
         }
-        let mut how = reference.cloned().unwrap_or_else(|| Self { forms: BTreeSet::new(), keys: Keys::All });
+        let nothing = || Self { forms: BTreeSet::new(), keys: Keys::All, places: Places::default() };
+        let mut how = reference.cloned().unwrap_or_else(nothing);
         how.forms.insert(ConsumeForm::Named);
         how.keys = Keys::All;
         Some(how)
@@ -278,14 +285,9 @@ fn assemble(parts: Parts<'_>) -> Workload {
     }
 }
 
-/// What has no pods of its own: it consumes these Secrets in this form, and there is nothing to roll.
-fn without_pods<'a>(
-    kind: Kind,
-    metadata: &ObjectMeta,
-    form: ConsumeForm,
-    secrets: impl Iterator<Item = &'a str>,
-) -> Workload {
-    let mut workload = assemble(Parts {
+/// What has no pods of its own: it refers to these Secrets, and there is nothing to roll.
+fn without_pods(kind: Kind, metadata: &ObjectMeta, references: References<'_>) -> Workload {
+    let assembled = assemble(Parts {
         kind,
         metadata,
         template: None,
@@ -293,9 +295,7 @@ fn without_pods<'a>(
         progress: Progress::Complete,
         completed: true,
     });
-    let how = Use { forms: [form].into(), keys: Keys::All };
-    workload.uses = secrets.filter(|name| !name.is_empty()).map(|name| (name.to_owned(), how.clone())).collect();
-    workload
+    Workload { uses: references.into_uses(), ..assembled }
 }
 
 /// The API server notes when a field manager last changed what it owns

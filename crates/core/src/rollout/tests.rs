@@ -9,7 +9,7 @@ use crate::{
     SecretBytes,
     digest::{DigestKey, Digests},
     published::Changes,
-    workload::{Job, Keys, Kind, WorkloadId},
+    workload::{Job, Keys, Kind, Places, WorkloadId},
 };
 
 pub(crate) fn at(second: i64) -> DateTime<Utc> {
@@ -35,7 +35,7 @@ pub(crate) fn unchanged(secret: &str) -> Input {
 fn input(secret: &str, digests: Digests, changes: Changes) -> Input {
     Input {
         secret: secret.to_owned(),
-        how: Use { forms: [ConsumeForm::Env].into(), keys: Keys::All },
+        how: Use { forms: [ConsumeForm::Env].into(), keys: Keys::All, places: Places::default() },
         published: Arc::new(Published {
             policy: secret.to_owned(),
             revision: "r2".to_owned(),
@@ -77,7 +77,7 @@ pub(crate) fn workload(marker: &str) -> Workload {
 }
 
 fn pod(started: Option<i64>, marker: &str) -> Pod {
-    let how = Use { forms: [ConsumeForm::Env].into(), keys: Keys::All };
+    let how = Use { forms: [ConsumeForm::Env].into(), keys: Keys::All, places: Places::default() };
     Pod {
         name: "web-1".to_owned(),
         started: started.map(at),

@@ -4,23 +4,41 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rekey_api::policy::ConsumeForm;
 use serde_json::Value;
 
-use super::{Kind, Workload, without_pods};
+use super::{
+    Keys, Kind, Workload,
+    place::{Place, index},
+    references::References,
+    without_pods,
+};
 
 /// The projection of a Gateway: the certificates of its listeners that are Secrets of its own namespace
 /// (<https://gateway-api.sigs.k8s.io/reference/api-spec/main/spec/#secretobjectreference>).
 #[must_use]
 pub fn gateway(metadata: &ObjectMeta, spec: &Value) -> Workload {
     let namespace = metadata.namespace.as_deref().unwrap_or_default();
-    let listeners = spec["listeners"].as_array().into_iter().flatten();
-    let references = listeners.flat_map(|listener| listener["tls"]["certificateRefs"].as_array().into_iter().flatten());
-    let text =
-        |reference: &Value, field: &str, standard: &str| reference[field].as_str().unwrap_or(standard).to_owned();
-    let secrets: Vec<String> = references
-        .filter(|reference| text(reference, "group", "").is_empty() && text(reference, "kind", "Secret") == "Secret")
-        .filter(|reference| text(reference, "namespace", namespace) == namespace)
-        .map(|reference| text(reference, "name", ""))
-        .collect();
-    without_pods(Kind::Gateway, metadata, ConsumeForm::Tls, secrets.iter().map(String::as_str))
+    let mut found = References::default();
+    for (at, listener) in entries(&spec["listeners"]) {
+        for (number, reference) in entries(&listener["tls"]["certificateRefs"]) {
+            if is_secret(reference) && text(reference, "namespace", namespace) == namespace {
+                let place = index(at).zip(index(number));
+                let place = place.map(|(listener, reference)| Place::Certificate { listener, reference });
+                found.add(text(reference, "name", ""), ConsumeForm::Tls, Keys::All, place);
+            }
+        }
+    }
+    without_pods(Kind::Gateway, metadata, found)
+}
+
+fn entries(list: &Value) -> impl Iterator<Item = (usize, &Value)> {
+    list.as_array().into_iter().flatten().enumerate()
+}
+
+fn is_secret(reference: &Value) -> bool {
+    text(reference, "group", "").is_empty() && text(reference, "kind", "Secret") == "Secret"
+}
+
+fn text<'a>(reference: &'a Value, field: &str, standard: &'a str) -> &'a str {
+    reference[field].as_str().unwrap_or(standard)
 }
 
 #[cfg(test)]

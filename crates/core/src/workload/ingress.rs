@@ -3,13 +3,22 @@
 use k8s_openapi::api::networking::v1::Ingress;
 use rekey_api::policy::ConsumeForm;
 
-use super::{Kind, Project, Workload, without_pods};
+use super::{
+    Keys, Kind, Project, Workload,
+    place::{Place, index},
+    references::References,
+    without_pods,
+};
 
 impl Project for Ingress {
     fn project(&self) -> Workload {
-        let tls = self.spec.iter().flat_map(|spec| spec.tls.iter().flatten());
-        let secrets = tls.filter_map(|tls| tls.secret_name.as_deref());
-        without_pods(Kind::Ingress, &self.metadata, ConsumeForm::Tls, secrets)
+        let mut found = References::default();
+        let tls = self.spec.as_ref().and_then(|spec| spec.tls.as_deref()).unwrap_or_default();
+        for (at, tls) in tls.iter().enumerate() {
+            let name = tls.secret_name.as_deref().unwrap_or_default();
+            found.add(name, ConsumeForm::Tls, Keys::All, index(at).map(Place::IngressTls));
+        }
+        without_pods(Kind::Ingress, &self.metadata, found)
     }
 }
 

@@ -55,6 +55,16 @@ impl Kind {
         }
     }
 
+    /// The JSON pointer of the pod spec in its objects; `None`: they have none.
+    #[must_use]
+    pub fn pod_spec(self) -> Option<&'static str> {
+        match self {
+            Self::Deployment | Self::StatefulSet | Self::DaemonSet | Self::Rollout => Some("/spec/template/spec"),
+            Self::CronJob => Some("/spec/jobTemplate/spec/template/spec"),
+            Self::Ingress | Self::Gateway | Self::ServiceAccount => None,
+        }
+    }
+
     /// Whether its pods are replaced when its pod template changes.
     #[must_use]
     pub fn rolls(self) -> bool {

@@ -5,15 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, PodSpec, Volume, VolumeMount};
 use rekey_api::policy::ConsumeForm;
 
-use super::{Keys, Use};
+use super::{
+    Keys, Use,
+    place::{ContainerList, Driver, Place, index},
+    references::References,
+};
 
 /// Every reference to a Secret, merged by Secret.
 #[must_use]
 pub fn uses(spec: &PodSpec) -> BTreeMap<String, Use> {
-    let mut found = Found::default();
+    let mut found = References::default();
     let containers = containers(spec);
     for container in &containers {
-        found.environment(container);
+        container.environment(&mut found);
     }
     let by_sub_path: BTreeSet<&str> = containers
         .iter()
@@ -21,17 +25,18 @@ pub fn uses(spec: &PodSpec) -> BTreeMap<String, Use> {
         .filter(|mount| mount.sub_path.is_some() || mount.sub_path_expr.is_some())
         .map(|mount| mount.name.as_str())
         .collect();
-    for volume in spec.volumes.iter().flatten() {
-        found.volume(volume, by_sub_path.contains(volume.name.as_str()));
+    for (at, volume) in spec.volumes.iter().flatten().enumerate() {
+        mounted(&mut found, volume, index(at), by_sub_path.contains(volume.name.as_str()));
     }
-    for reference in spec.image_pull_secrets.iter().flatten() {
-        found.add(&reference.name, ConsumeForm::ImagePull, Keys::All);
-    }
-    found.0
+    found.add_pull_secrets(spec.image_pull_secrets.as_deref().unwrap_or_default());
+    found.into_uses()
 }
 
 /// What containers of every sort have in common.
 struct Container<'a> {
+    list: ContainerList,
+    /// In this list; `None`: out of range.
+    index: Option<u16>,
     variables: &'a [EnvVar],
     sources: &'a [EnvFromSource],
     mounts: &'a [VolumeMount],
@@ -39,12 +44,19 @@ struct Container<'a> {
 
 /// All containers: init containers, of which some are sidecars, and ephemeral ones, which pods have and templates not.
 fn containers(spec: &PodSpec) -> Vec<Container<'_>> {
-    let usual = spec.containers.iter().chain(spec.init_containers.iter().flatten()).map(|container| Container {
+    let main = spec.containers.iter().enumerate().map(|(at, container)| (ContainerList::Containers, at, container));
+    let init = spec.init_containers.iter().flatten().enumerate();
+    let init = init.map(|(at, container)| (ContainerList::InitContainers, at, container));
+    let usual = main.chain(init).map(|(list, at, container)| Container {
+        list,
+        index: index(at),
         variables: container.env.as_deref().unwrap_or_default(),
         sources: container.env_from.as_deref().unwrap_or_default(),
         mounts: container.volume_mounts.as_deref().unwrap_or_default(),
     });
-    let ephemeral = spec.ephemeral_containers.iter().flatten().map(|container| Container {
+    let ephemeral = spec.ephemeral_containers.iter().flatten().enumerate().map(|(at, container)| Container {
+        list: ContainerList::EphemeralContainers,
+        index: index(at),
         variables: container.env.as_deref().unwrap_or_default(),
         sources: container.env_from.as_deref().unwrap_or_default(),
         mounts: container.volume_mounts.as_deref().unwrap_or_default(),
@@ -52,64 +64,66 @@ fn containers(spec: &PodSpec) -> Vec<Container<'_>> {
     usual.chain(ephemeral).collect()
 }
 
-/// The Secret that a volume's driver gets its credential from. Volumes by claim are not among them: what they need
-/// stands in the `PersistentVolume`.
-fn credential(volume: &Volume) -> Option<&str> {
-    let azure = volume.azure_file.as_ref().map(|file| file.secret_name.as_str());
-    let scale_io = volume.scale_io.as_ref().map(|io| &io.secret_ref);
-    let reference = (volume.csi.as_ref().and_then(|csi| csi.node_publish_secret_ref.as_ref()))
-        .or_else(|| volume.cephfs.as_ref()?.secret_ref.as_ref())
-        .or_else(|| volume.cinder.as_ref()?.secret_ref.as_ref())
-        .or_else(|| volume.flex_volume.as_ref()?.secret_ref.as_ref())
-        .or_else(|| volume.iscsi.as_ref()?.secret_ref.as_ref())
-        .or_else(|| volume.rbd.as_ref()?.secret_ref.as_ref())
-        .or_else(|| volume.storageos.as_ref()?.secret_ref.as_ref())
-        .or(scale_io);
-    azure.or(reference.map(|reference| reference.name.as_str()))
+impl<'a> Container<'a> {
+    fn environment(&self, found: &mut References<'a>) {
+        for (at, variable) in self.variables.iter().enumerate() {
+            if let Some(reference) = variable.value_from.as_ref().and_then(|from| from.secret_key_ref.as_ref()) {
+                let keys = Keys::Some([reference.key.clone()].into());
+                found.add(&reference.name, ConsumeForm::Env, keys, self.variable(at));
+            }
+        }
+        for (at, source) in self.sources.iter().enumerate() {
+            if let Some(reference) = &source.secret_ref {
+                found.add(&reference.name, ConsumeForm::EnvFrom, Keys::All, self.source(at));
+            }
+        }
+    }
+
+    fn variable(&self, at: usize) -> Option<Place> {
+        Some(Place::Variable { list: self.list, container: self.index?, variable: index(at)? })
+    }
+
+    fn source(&self, at: usize) -> Option<Place> {
+        Some(Place::Source { list: self.list, container: self.index?, source: index(at)? })
+    }
 }
 
-#[derive(Default)]
-struct Found(BTreeMap<String, Use>);
-
-impl Found {
-    fn add(&mut self, secret: &str, form: ConsumeForm, keys: Keys) {
-        if secret.is_empty() {
-            return;
-        }
-        let entry = self
-            .0
-            .entry(secret.to_owned())
-            .or_insert_with(|| Use { forms: BTreeSet::new(), keys: Keys::Some(BTreeSet::new()) });
-        entry.forms.insert(form);
-        entry.keys.add(keys);
+/// The references of the volume that stands at the index `at`.
+fn mounted<'a>(found: &mut References<'a>, volume: &'a Volume, at: Option<u16>, sub_path: bool) {
+    let form = |plain| if sub_path { ConsumeForm::SubPath } else { plain };
+    if let Some(source) = &volume.secret {
+        let keys = items(source.items.as_deref().map(|items| items.iter().map(|item| &item.key)));
+        let name = source.secret_name.as_deref().unwrap_or_default();
+        found.add(name, form(ConsumeForm::Volume), keys, at.map(Place::Volume));
     }
-
-    fn environment(&mut self, container: &Container<'_>) {
-        for variable in container.variables {
-            if let Some(reference) = variable.value_from.as_ref().and_then(|from| from.secret_key_ref.as_ref()) {
-                self.add(&reference.name, ConsumeForm::Env, Keys::Some([reference.key.clone()].into()));
-            }
-        }
-        for source in container.sources {
-            if let Some(reference) = &source.secret_ref {
-                self.add(&reference.name, ConsumeForm::EnvFrom, Keys::All);
-            }
-        }
+    let projections = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten()).enumerate();
+    for (number, source) in projections.filter_map(|(number, source)| Some((number, source.secret.as_ref()?))) {
+        let keys = items(source.items.as_deref().map(|items| items.iter().map(|item| &item.key)));
+        let place = at.zip(index(number)).map(|(volume, source)| Place::Projection { volume, source });
+        found.add(&source.name, form(ConsumeForm::Projected), keys, place);
     }
-
-    fn volume(&mut self, volume: &Volume, sub_path: bool) {
-        let form = |plain| if sub_path { ConsumeForm::SubPath } else { plain };
-        if let Some(source) = &volume.secret {
-            let keys = items(source.items.as_deref().map(|items| items.iter().map(|item| &item.key)));
-            self.add(source.secret_name.as_deref().unwrap_or_default(), form(ConsumeForm::Volume), keys);
-        }
-        let projections = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
-        for source in projections.filter_map(|source| source.secret.as_ref()) {
-            let keys = items(source.items.as_deref().map(|items| items.iter().map(|item| &item.key)));
-            self.add(&source.name, form(ConsumeForm::Projected), keys);
-        }
-        self.add(credential(volume).unwrap_or_default(), ConsumeForm::MountCredential, Keys::All);
+    for (driver, name) in credentials(volume) {
+        let place = at.map(|volume| Place::Credential { volume, driver });
+        found.add(name, ConsumeForm::MountCredential, Keys::All, place);
     }
+}
+
+/// The Secrets that the drivers of a volume get their credentials from; a volume that pods can be made of has one driver.
+/// Volumes by claim are not among them: what they need stands in the `PersistentVolume`.
+fn credentials(volume: &Volume) -> impl Iterator<Item = (Driver, &str)> {
+    let azure = volume.azure_file.as_ref().map(|file| (Driver::AzureFile, file.secret_name.as_str()));
+    let references = [
+        (Driver::CephFs, volume.cephfs.as_ref().and_then(|source| source.secret_ref.as_ref())),
+        (Driver::Cinder, volume.cinder.as_ref().and_then(|source| source.secret_ref.as_ref())),
+        (Driver::Csi, volume.csi.as_ref().and_then(|source| source.node_publish_secret_ref.as_ref())),
+        (Driver::FlexVolume, volume.flex_volume.as_ref().and_then(|source| source.secret_ref.as_ref())),
+        (Driver::Iscsi, volume.iscsi.as_ref().and_then(|source| source.secret_ref.as_ref())),
+        (Driver::Rbd, volume.rbd.as_ref().and_then(|source| source.secret_ref.as_ref())),
+        (Driver::ScaleIo, volume.scale_io.as_ref().map(|source| &source.secret_ref)),
+        (Driver::StorageOs, volume.storageos.as_ref().and_then(|source| source.secret_ref.as_ref())),
+    ];
+    let named = references.into_iter().filter_map(|(driver, reference)| Some((driver, reference?.name.as_str())));
+    azure.into_iter().chain(named)
 }
 
 fn items<'a>(named: Option<impl Iterator<Item = &'a String>>) -> Keys {
@@ -119,6 +133,7 @@ fn items<'a>(named: Option<impl Iterator<Item = &'a String>>) -> Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workload::Places;
 
     fn spec(value: serde_json::Value) -> PodSpec {
         serde_json::from_value(value).unwrap()
@@ -194,7 +209,11 @@ mod tests {
 
     #[test]
     fn only_refreshed_mounts_of_a_reloading_workload_see_a_change_by_themselves() {
-        let how = |forms: &[ConsumeForm]| Use { forms: forms.iter().copied().collect(), keys: Keys::All };
+        let how = |forms: &[ConsumeForm]| Use {
+            forms: forms.iter().copied().collect(),
+            keys: Keys::All,
+            places: Places::default(),
+        };
         for (forms, live_reload, expected) in [
             (vec![ConsumeForm::Volume], true, true),
             (vec![ConsumeForm::Volume], false, false),

@@ -1,14 +1,14 @@
 //! `v1` `ServiceAccount`: pods that run as it get its pull secrets.
 
 use k8s_openapi::api::core::v1::ServiceAccount;
-use rekey_api::policy::ConsumeForm;
 
-use super::{Kind, Project, Workload, without_pods};
+use super::{Kind, Project, Workload, references::References, without_pods};
 
 impl Project for ServiceAccount {
     fn project(&self) -> Workload {
-        let secrets = self.image_pull_secrets.iter().flatten().map(|secret| secret.name.as_str());
-        without_pods(Kind::ServiceAccount, &self.metadata, ConsumeForm::ImagePull, secrets)
+        let mut found = References::default();
+        found.add_pull_secrets(self.image_pull_secrets.as_deref().unwrap_or_default());
+        without_pods(Kind::ServiceAccount, &self.metadata, found)
     }
 }
 
