@@ -142,7 +142,7 @@ pub fn standing(workload: &Workload, input: &Input, pods: Option<&[Pod]>) -> Sta
         return Standing::Unknown;
     };
     // Who is named reads the Secret in a way that its pods do not tell.
-    let reads = |pod: &Pod| how.forms.contains(&ConsumeForm::Named) || pod.uses.contains_key(&input.secret);
+    let reads = |pod: &Pod| how.forms.contains(&ConsumeForm::Named) || pod.uses.contains(&input.secret);
     let old = |pod: &Pod| reads(pod) && holds_old(pod, &input.secret, &wanted, changed);
     if pods.iter().any(old) { Standing::Outdated } else { Standing::Current }
 }

@@ -301,7 +301,7 @@ fn reference(workload: &Workload) -> ObjectReference {
 /// The pod without what it says about other Secrets, which can be much.
 fn relevant(mut pod: Pod, inputs: &[Input]) -> Pod {
     let concerns = |secret: &String| inputs.iter().any(|input| input.secret == *secret);
-    pod.uses.retain(|secret, _| concerns(secret));
+    pod.uses.retain(concerns);
     pod.marker.0.retain(|secret, _| concerns(secret));
     pod
 }

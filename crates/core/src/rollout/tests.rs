@@ -77,12 +77,11 @@ pub(crate) fn workload(marker: &str) -> Workload {
 }
 
 fn pod(started: Option<i64>, marker: &str) -> Pod {
-    let how = Use { forms: [ConsumeForm::Env].into(), keys: Keys::All, places: Places::default() };
     Pod {
         name: "web-1".to_owned(),
         started: started.map(at),
         marker: Marker::parse(Some(marker)),
-        uses: ["db", "cache", "other"].map(|secret| (secret.to_owned(), how.clone())).into(),
+        uses: ["db", "cache", "other"].map(str::to_owned).into(),
         created: started.map(at),
         template: Some("a".to_owned()),
         terminating: false,

@@ -1,13 +1,13 @@
 //! What a pod holds, and since when.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::Pod as KubePod;
 use kube::ResourceExt as _;
 use rekey_api::names;
 
-use super::{Marker, Use, uses};
+use super::{Marker, uses};
 use crate::time;
 
 /// The label by which Argo Rollouts tells the pods of one template from those of another
@@ -27,7 +27,7 @@ pub struct Pod {
     /// The marker it was created with.
     pub marker: Marker,
     /// The Secrets it refers to, which are not those of the template when that has been changed since.
-    pub uses: BTreeMap<String, Use>,
+    pub uses: BTreeSet<String>,
     /// When it was created.
     pub created: Option<DateTime<Utc>>,
     /// Which template it was made from: its `pod-template-hash` or `controller-revision-hash`.
@@ -52,7 +52,7 @@ impl Pod {
             name: pod.name_any(),
             started,
             marker: Marker::parse(pod.annotations().get(names::CONSUMED).map(String::as_str)),
-            uses: pod.spec.as_ref().map(uses).unwrap_or_default(),
+            uses: pod.spec.as_ref().map(|spec| uses(spec).into_keys().collect()).unwrap_or_default(),
             created: pod.creation_timestamp().map(|created| time::chrono(&created)),
             template: TEMPLATE_HASHES.iter().find_map(|label| pod.labels().get(*label).cloned()),
             terminating: pod.metadata.deletion_timestamp.is_some(),
