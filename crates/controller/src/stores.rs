@@ -40,7 +40,7 @@ use self::{
 };
 pub use self::{
     budget::{ROUND, Room, SMALL},
-    connection::{Connection, Keys},
+    connection::{Asked, Connection, Keys},
     credentials::consent,
     kind::StoreObject,
 };

@@ -39,7 +39,8 @@ impl ApiServer {
             let server = Arc::clone(&server);
             async move {
                 let query = request.uri().query().unwrap_or_default();
-                let of_query = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)).map(str::to_owned);
+                let of_query =
+                    |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)).map(str::to_owned);
                 let manager = of_query("fieldManager=").unwrap_or_default();
                 let selector = of_query("labelSelector=").map(|text| text.replace("%3D", "="));
                 let content = request.headers().get("content-type").and_then(|text| text.to_str().ok());

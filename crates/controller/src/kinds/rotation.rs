@@ -201,7 +201,7 @@ impl Schedules {
         let (key, now) = (ObjectName::new(task.spec.namespace.as_str(), task.spec.name.as_str()), self.clock.now());
         let state = rotation::state(&before);
         let (due, handled) = rotation::due(task, &before, now);
-        let seen = observe::observe(self, &before, (object, task), &state, due.clone()).await?;
+        let seen = observe::observe(self, object, task, &state, due.clone()).await?;
         let left = self.tidy(task, &state, &seen).await?;
         let decided = rotation::step(state, &seen, now);
         let decided = left.iter().fold(decided, |decided, left| decided.adding(&left.text));

@@ -44,6 +44,15 @@ pub enum Keys {
     Written,
 }
 
+/// A read of several values.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// How much is known of their keys.
+    pub keys: Keys,
+    /// Which values.
+    pub locators: &'a [Locator],
+}
+
 /// A read that has failed, before other spellings are tried.
 struct Others<'a> {
     error: StoreError,
@@ -99,7 +108,8 @@ impl Connection {
     /// As [`rekey_core::store::Store::read`]; `StoreNotAllowed` for a key that is not granted.
     pub async fn read(&self, locator: &Locator) -> Result<RemoteValue, Error> {
         let room = Room::single(&self.namespace);
-        let answers = self.read_all((Keys::Written, std::slice::from_ref(locator)), &room).await;
+        let answers =
+            self.read_all(Asked { keys: Keys::Written, locators: std::slice::from_ref(locator) }, &room).await;
         answers.into_iter().next().unwrap_or_else(|| Err(self.busy()))
     }
 
@@ -107,7 +117,8 @@ impl Connection {
     ///
     /// # Errors
     /// As [`Connection::read`], for each.
-    pub async fn read_all(&self, (keys, locators): (Keys, &[Locator]), room: &Room) -> Vec<Result<RemoteValue, Error>> {
+    pub async fn read_all(&self, asked: Asked<'_>, room: &Room) -> Vec<Result<RemoteValue, Error>> {
+        let Asked { keys, locators } = asked;
         let allow = |key: &str| self.allow(Wish::key(key, GrantOperation::Read));
         let Ok(granted) = self.granted() else {
             // Each gets the reason for itself.
@@ -122,7 +133,7 @@ impl Connection {
             .filter(|(_, answer)| answer.is_none())
             .map(|(locator, _)| locator.clone())
             .collect();
-        let mut found = self.fetch((keys, &wanted), room).await.into_iter();
+        let mut found = self.fetch(Asked { keys, locators: &wanted }, room).await.into_iter();
         for answer in &mut answers {
             if answer.is_none() {
                 *answer = found.next();
@@ -131,7 +142,8 @@ impl Connection {
         answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(self.busy()))).collect()
     }
 
-    async fn fetch(&self, (keys, wanted): (Keys, &[Locator]), room: &Room) -> Vec<Result<RemoteValue, Error>> {
+    async fn fetch(&self, asked: Asked<'_>, room: &Room) -> Vec<Result<RemoteValue, Error>> {
+        let Asked { keys, locators: wanted } = asked;
         if wanted.is_empty() {
             return Vec::new();
         }

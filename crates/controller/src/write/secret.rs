@@ -120,7 +120,7 @@ async fn data(api: &Api<Secret>, name: &ObjectName, desired: &Desired) -> Result
         uid: applied.uid().unwrap_or_default(),
         resource_version: applied.resource_version().unwrap_or_default(),
     };
-    take_off(api, name, &over, (&surplus, &Claims::default())).await
+    take_off(api, name, &over, Excess { keys: &surplus, claims: &Claims::default() }).await
 }
 
 /// Takes off what has to go before the write: what others claim the Secret by, since there can be one controlling owner only;
@@ -143,8 +143,15 @@ async fn clear(api: &Api<Secret>, name: &ObjectName, desired: &Desired) -> Resul
     if surplus.is_empty() && desired.claims.is_empty() {
         return Ok(Some(over.clone()));
     }
-    let cleared = take_off(api, name, over, (&surplus, &desired.claims)).await?;
+    let cleared = take_off(api, name, over, Excess { keys: &surplus, claims: &desired.claims }).await?;
     Ok(Some(ObjectVersion { resource_version: cleared.resource_version().unwrap_or_default(), ..over.clone() }))
+}
+
+/// What has to go from a Secret.
+#[derive(Clone, Copy)]
+struct Excess<'a> {
+    keys: &'a [String],
+    claims: &'a Claims,
 }
 
 /// Removes keys and claims of a Secret that is still this one: server-side apply leaves what others hold.
@@ -152,7 +159,7 @@ async fn take_off(
     api: &Api<Secret>,
     name: &ObjectName,
     over: &ObjectVersion,
-    (keys, claims): (&[String], &Claims),
+    Excess { keys, claims }: Excess<'_>,
 ) -> Result<Secret, Error> {
     let gone = |names: &[String]| names.iter().map(|name| (name.clone(), Value::Null)).collect::<Map<_, _>>();
     let mut metadata = json!({"uid": over.uid, "resourceVersion": over.resource_version});

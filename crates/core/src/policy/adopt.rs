@@ -26,7 +26,7 @@ impl Publishing<'_> {
             );
             return Err(SpecError::LockedAndChanged { text });
         }
-        let (published, reason) = self.adopted(content, same);
+        let (published, reason) = self.adopted(content);
         let claims = if policy.scope == Scope::Whole { content.claims.clone() } else { Claims::default() };
         let mut text = match policy.scope {
             Scope::Whole => format!("took over Secret {}", policy.names.current()),
@@ -46,7 +46,7 @@ impl Publishing<'_> {
     }
 
     /// The first record of a Secret, or the next one when somebody has removed the one we knew.
-    fn adopted(&self, content: &Content, same: bool) -> (Published, Option<ChangeReason>) {
+    fn adopted(&self, content: &Content) -> (Published, Option<ChangeReason>) {
         let first = Changes::first(self.since(Some(content)));
         match &self.seen.last {
             Some(last) if last.digests == self.digests => (Published::clone(last), None),
@@ -60,7 +60,7 @@ impl Publishing<'_> {
                 let changes = first.next(revision.unwrap_or_default(), &self.digests.none(), &self.digests, since);
                 (self.published(changes), Some(ChangeReason::SourceChanged))
             }
-            Some(_) | None if same => (self.published(first), Some(ChangeReason::Adopted)),
+            Some(_) | None if self.is_as_wanted(content) => (self.published(first), Some(ChangeReason::Adopted)),
             Some(_) | None => {
                 let ours = self.ours(&content.data);
                 let held = self.tools.key.of_secret(&self.policy.namespace, self.policy.names.current(), &ours);

@@ -87,6 +87,16 @@ struct Found<'a> {
     immutable: bool,
 }
 
+/// What is there, beside what is to be published.
+struct Comparison {
+    /// The digests of what is there, comparable with those of what is to be published.
+    before: Digests,
+    /// Whether both are the same value.
+    is_same: bool,
+    /// Whether nobody has changed the content since it was written.
+    is_intact: bool,
+}
+
 impl Publishing<'_> {
     pub fn decide(&self) -> Result<Decided, SpecError> {
         let policy = self.policy;
@@ -168,14 +178,14 @@ impl Publishing<'_> {
             Some(content) if !published.digests.comparable(&self.digests) => self.digests_of(content, Some(published)),
             _ => published.digests.clone(),
         };
-        let same_value = before == self.digests;
-        let intact = found.content.is_none_or(|content| self.is_as_wanted(content));
-        if let Some(decided) = self.went_back(published).filter(|_| !same_value) {
+        let is_intact = found.content.is_none_or(|content| self.is_as_wanted(content));
+        let compared = Comparison { is_same: before == self.digests, before, is_intact };
+        if let Some(decided) = self.went_back(published).filter(|_| !compared.is_same) {
             return Ok(decided);
         }
-        self.check(found, &before)?;
-        if same_value
-            && intact
+        self.check(found, &compared.before)?;
+        if compared.is_same
+            && compared.is_intact
             && found.dressed
             && (found.immutable == policy.locked || policy.scope != Scope::Whole)
             && published.digests == self.digests
@@ -187,7 +197,7 @@ impl Publishing<'_> {
             decided.steps.extend(found.content.map(|_| Step::Verified));
             return Ok(decided);
         }
-        let next = if same_value {
+        let next = if compared.is_same {
             let changes = self.issued(published.changes.clone());
             // Equal digests stay in the form in which they stand there, and so do the markers that are made of them.
             let digests = if published.digests == self.digests { &published.digests } else { &self.digests };
@@ -195,21 +205,21 @@ impl Publishing<'_> {
             Published { digests: digests.clone(), changes, seed, ..Published::clone(published) }
         } else {
             let since = self.since(found.content);
-            self.published(published.changes.next(&published.revision, &before, &self.digests, since))
+            self.published(published.changes.next(&published.revision, &compared.before, &self.digests, since))
         };
-        let (reason, mut text) = self.explain(found, same_value, intact);
-        text.push_str(&self.key_changes(&before, found.content));
-        let mut decided = self.write(next, (!same_value).then_some(reason), text)?;
-        if let Some(text) = self.edited(found, same_value).or_else(|| self.repair(found, intact).filter(|_| same_value))
-        {
+        let (reason, mut text) = self.explain(found, &compared);
+        text.push_str(&self.key_changes(&compared.before, found.content));
+        let mut decided = self.write(next, (!compared.is_same).then_some(reason), text)?;
+        let edit = if compared.is_same { self.repair(found, &compared) } else { self.edited(found) };
+        if let Some(text) = edit {
             decided.events = vec![Notice::warning(Reason::Drifted, "Repair", text)];
         }
         Ok(decided)
     }
 
     /// Edits of what was generated stand: there is no other copy to go back to.
-    fn edited(&self, found: &Found<'_>, same_value: bool) -> Option<String> {
-        let content = found.content.filter(|content| !content.is_intact && !same_value)?;
+    fn edited(&self, found: &Found<'_>) -> Option<String> {
+        let content = found.content.filter(|content| !content.is_intact)?;
         let asked = self.seen.status.observed_generation != Some(self.policy.generation);
         (matches!(self.policy.source, Source::Generated(_)) && !asked).then(|| {
             let (by, name) = (editors(content), self.policy.names.current());
@@ -218,9 +228,9 @@ impl Publishing<'_> {
     }
 
     /// What is repaired, when it is others who have changed the Secret.
-    fn repair(&self, found: &Found<'_>, intact: bool) -> Option<String> {
+    fn repair(&self, found: &Found<'_>, compared: &Comparison) -> Option<String> {
         let (policy, name) = (self.policy, self.policy.names.current());
-        if let Some(content) = found.content.filter(|_| !intact) {
+        if let Some(content) = found.content.filter(|_| !compared.is_intact) {
             return Some(format!("repaired Secret {name}, which {} had changed", editors(content)));
         }
         let asked = self.seen.status.observed_generation != Some(policy.generation);
@@ -267,12 +277,12 @@ impl Publishing<'_> {
         self.gathered.rotation.is_some() && self.gathered.rotation != published.changes.rotation
     }
 
-    fn explain(&self, found: &Found<'_>, same_value: bool, intact: bool) -> (ChangeReason, String) {
+    fn explain(&self, found: &Found<'_>, compared: &Comparison) -> (ChangeReason, String) {
         let (policy, status) = (self.policy, &self.seen.status);
         let name = policy.names.current();
         if self.is_acknowledgement(found.published) {
             (ChangeReason::Rotated, format!("published the rotated value in Secret {name}"))
-        } else if same_value && intact && !found.immutable && policy.locked {
+        } else if compared.is_same && compared.is_intact && !found.immutable && policy.locked {
             (ChangeReason::SpecChanged, format!("locked Secret {name}"))
         } else if status.observed_generation != Some(policy.generation) {
             (ChangeReason::SpecChanged, format!("updated Secret {name} after a change of the policy"))

@@ -140,7 +140,8 @@ async fn secret(
             let dressed = dressed(policy, managed, &published);
             // A write of what stands nowhere else takes what stands there.
             let needs_content = policy.is_only_copy(&published) && !(dressed && is_settled);
-            ours(ctx, policy, (row, managed, published), (dressed, needs_content)).await
+            let own = Own { row, managed, published, dressed, needs_content };
+            ours(ctx, policy, own).await
         }
     }
 }
@@ -163,12 +164,20 @@ fn orphan(managed: &Managed, policy: &PolicySpec) -> bool {
     managed.owners.iter().any(|owner| *owner.name == *policy.name && owner.uid != uid)
 }
 
-async fn ours(
-    ctx: &Policies,
-    policy: &PolicySpec,
-    (row, managed, published): (&SecretRow, &Managed, Arc<Published>),
-    (dressed, needs_content): (bool, bool),
-) -> Result<SeenSecret, Error> {
+/// A Secret of the policy's, as its row shows it.
+struct Own<'a> {
+    row: &'a SecretRow,
+    managed: &'a Managed,
+    /// What it says about its content.
+    published: Arc<Published>,
+    /// Whether labels, annotations and owner are as wanted.
+    dressed: bool,
+    /// Whether a decision takes what stands in it.
+    needs_content: bool,
+}
+
+async fn ours(ctx: &Policies, policy: &PolicySpec, own: Own<'_>) -> Result<SeenSecret, Error> {
+    let Own { row, managed, published, dressed, needs_content } = own;
     let name = &secret_name(policy);
     let ours = |content, Verified { immutable, kind, .. }| SeenSecret::Ours {
         published: Arc::clone(&published),

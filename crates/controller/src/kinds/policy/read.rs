@@ -12,7 +12,7 @@ use super::{Policies, observe, template};
 use crate::{
     error::Error,
     memory::Issued,
-    stores::{self, Connection, Keys, ROUND, Room},
+    stores::{self, Asked, Connection, Keys, ROUND, Room},
 };
 
 /// Reads each distinct key once, into a room that is to be held until what was read is not needed any more. A round that
@@ -58,12 +58,13 @@ async fn attempt(
     for request in &wanted.reads {
         reads.entry(request.store.clone()).or_default().push(request.locator.clone());
     }
+    let missing = if wanted.may_be_missing { Missing::Noted } else { Missing::Fails };
     for (store, locators) in reads {
         *what = format!("the keys that are read from {}", stores::label(store.kind, &store.name));
         // A published value that may go has been there under this key.
         let is_known = wanted.may_be_missing && observe::published(&ctx.cluster, policy).is_some();
         let keys = if is_known { Keys::Known } else { Keys::Named };
-        stores.values(&store, (keys, locators), wanted.may_be_missing, &mut fetched).await?;
+        stores.values(&store, Asked { keys, locators: &locators }, missing, &mut fetched).await?;
     }
     for lookup in &wanted.searches {
         *what = found(lookup);
@@ -74,9 +75,10 @@ async fn attempt(
             let request = Request { store: lookup.store.clone(), locator: locator.clone() };
             !fetched.values.contains_key(&request)
         };
-        let locators = keys.iter().map(locator).filter(unread).collect();
+        let locators: Vec<Locator> = keys.iter().map(locator).filter(unread).collect();
         let mut found = Fetched::default();
-        stores.values(&lookup.store, (Keys::Listed, locators), true, &mut found).await?;
+        let asked = Asked { keys: Keys::Listed, locators: &locators };
+        stores.values(&lookup.store, asked, Missing::Noted, &mut found).await?;
         fetched.values.append(&mut found.values);
         // What has gone between the search and the read was not found.
         let gone = |key: &String| found.missing.iter().any(|request| request.locator.key == *key);
@@ -86,6 +88,15 @@ async fn attempt(
         fetched.answer = Some(stores.answer(call).await?);
     }
     Ok(fetched)
+}
+
+/// What becomes of a read of a key that is not there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    /// It is noted, and the others are read.
+    Noted,
+    /// The whole read fails.
+    Fails,
 }
 
 /// What a search finds, in words.
@@ -136,18 +147,20 @@ impl Stores<'_> {
     async fn values(
         &mut self,
         store: &StoreRef,
-        (keys, locators): (Keys, Vec<Locator>),
-        may_be_missing: bool,
+        asked: Asked<'_>,
+        missing: Missing,
         fetched: &mut Fetched,
     ) -> Result<(), Error> {
-        let answers = self.open(store).await?.read_all((keys, &locators), self.room).await;
-        for (locator, answer) in locators.into_iter().zip(answers) {
+        let answers = self.open(store).await?.read_all(asked, self.room).await;
+        for (locator, answer) in asked.locators.iter().cloned().zip(answers) {
             let request = Request { store: store.clone(), locator };
             match answer {
                 Ok(value) => {
                     fetched.values.insert(request, value);
                 }
-                Err(Error::Store { source, .. }) if may_be_missing && source.kind == StoreErrorKind::NotFound => {
+                Err(Error::Store { source, .. })
+                    if missing == Missing::Noted && source.kind == StoreErrorKind::NotFound =>
+                {
                     fetched.missing.insert(request);
                 }
                 Err(error) => return Err(error),

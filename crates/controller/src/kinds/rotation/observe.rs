@@ -34,11 +34,12 @@ const SHOWN: usize = 20;
 /// Looks.
 pub async fn observe(
     ctx: &Schedules,
-    status: &RotationScheduleStatus,
-    (object, task): (&RotationSchedule, &Task),
+    object: &RotationSchedule,
+    task: &Task,
     state: &State,
     due: Due,
 ) -> Result<Seen, Error> {
+    let status = &object.status.clone().unwrap_or_default();
     let finalizer = object.finalizers().iter().any(|name| name == names::FINALIZER);
     let pending = match state.open() {
         Some(open) => pending(ctx, &task.spec.owner(), &Pending::name(&open.id)).await?,
