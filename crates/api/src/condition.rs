@@ -38,6 +38,59 @@ macro_rules! words {
     };
 }
 
+/// How an Event shows up (<https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/>).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// It went as planned.
+    Normal,
+    /// A person should look at it.
+    Warning,
+}
+
+/// What helps, and so when Rekey retries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Nothing has to help: it is no failure, or one that is over.
+    Outcome,
+    /// Only a change of the object helps.
+    Spec,
+    /// A change of the object, of the store's content or of another object helps.
+    Data,
+    /// Rights, or a store that somebody has to set up, are missing.
+    Denied,
+    /// Time may help.
+    Transient,
+    /// Another writer was faster: a new look helps at once.
+    Conflict,
+    /// A new version of Rekey helps.
+    Bug,
+}
+
+/// Declares the table of reasons.
+macro_rules! reasons {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $word:ident: $severity:ident, $class:ident;)+ }) => {
+        words! { $(#[$meta])* $name { $($(#[$doc])* $word,)+ } }
+
+        impl $name {
+            /// How an Event with this reason shows up.
+            #[must_use]
+            pub const fn severity(self) -> Severity {
+                match self {
+                    $(Self::$word => Severity::$severity,)+
+                }
+            }
+
+            /// What helps. A failure may know better than its reason: see the errors of the operator.
+            #[must_use]
+            pub const fn class(self) -> Class {
+                match self {
+                    $(Self::$word => Class::$class,)+
+                }
+            }
+        }
+    };
+}
+
 words! {
     /// Type of a condition in status.
     ConditionType {
@@ -56,124 +109,125 @@ words! {
     }
 }
 
-words! {
-    /// Reason of a condition, of an event and of a metric.
+reasons! {
+    /// Reason of a condition, of an event and of a metric. This is the one table of them: what each says, whether an Event with it
+    /// is a warning, and what helps.
     Reason {
         // In order.
         /// Published content equals the source.
-        Synced,
+        Synced: Normal, Outcome;
         /// Every consumer is on the published revision.
-        AllCurrent,
+        AllCurrent: Normal, Outcome;
         /// Nobody knows what some consumers held before the first publication; all others are on the published revision.
-        Assumed,
+        Assumed: Normal, Outcome;
         /// The last rotation completed.
-        Rotated,
+        Rotated: Normal, Outcome;
         // On the way.
         /// A change is on its way.
-        Progressing,
+        Progressing: Normal, Outcome;
         /// Something needed is missing; Rekey retries with backoff.
-        ProgressingWithRetry,
+        ProgressingWithRetry: Normal, Outcome;
         /// Consumers are being restarted.
-        Restarting,
+        Restarting: Normal, Outcome;
         /// Some consumers do not run on the published revision.
-        ConsumersOutdated,
+        ConsumersOutdated: Normal, Outcome;
         /// A rotation is open.
-        Rotating,
+        Rotating: Normal, Outcome;
         // Waiting on purpose.
         /// `spec.suspend` is true.
-        Suspended,
+        Suspended: Normal, Outcome;
         /// A consumer stays on an older value, or a step waits because Rekey does not know that it is safe.
-        Held,
+        Held: Warning, Outcome;
         // Dependencies.
         /// The source is not responding; Rekey serves the last published value.
-        ServingLastKnown,
+        ServingLastKnown: Warning, Transient;
         /// Rekey has served the last value for longer than `maxStaleness`.
-        TooStale,
+        TooStale: Warning, Transient;
         /// The store gives an older version than the published one.
-        StoreWentBack,
+        StoreWentBack: Warning, Transient;
         /// The store object does not exist.
-        StoreNotFound,
+        StoreNotFound: Warning, Denied;
         /// The store object is not ready.
-        StoreNotReady,
+        StoreNotReady: Warning, Denied;
         /// The store does not grant this namespace, key or operation.
-        StoreNotAllowed,
+        StoreNotAllowed: Warning, Denied;
         /// The store answered that access is denied.
-        AccessDenied,
+        AccessDenied: Warning, Denied;
         /// The store refused the credentials.
-        InvalidCredentials,
+        InvalidCredentials: Warning, Denied;
         /// The Secret or `ServiceAccount` with the credentials does not exist.
-        CredentialsNotFound,
+        CredentialsNotFound: Warning, Denied;
         /// The key does not exist in the store.
-        KeyNotFound,
+        KeyNotFound: Warning, Transient;
         /// The key exists, the property does not.
-        PropertyNotFound,
+        PropertyNotFound: Warning, Transient;
         /// The object in the store has no members, or only nulls; nothing is changed.
-        EmptyAnswer,
+        EmptyAnswer: Warning, Transient;
         /// Rekey is rate-limited.
-        Throttled,
+        Throttled: Warning, Transient;
         /// The store or the database is not responding.
-        Unavailable,
+        Unavailable: Warning, Transient;
         /// The schedule's policy does not exist or is not ready.
-        PolicyNotReady,
+        PolicyNotReady: Warning, Outcome;
         /// The Secret that another tool makes does not exist.
-        SecretNotFound,
+        SecretNotFound: Warning, Transient;
         /// The Secret is being deleted; Rekey makes it again when it is gone.
-        SecretTerminating,
+        SecretTerminating: Warning, Transient;
         /// Other policies take so much of the operator's memory or time at the moment that this one waits.
-        OperatorBusy,
+        OperatorBusy: Warning, Transient;
         /// A workload has more pods than Rekey looks at.
-        TooManyPods,
+        TooManyPods: Warning, Data;
         // Refused.
         /// The spec contradicts itself or breaks a rule.
-        InvalidSpec,
+        InvalidSpec: Warning, Spec;
         /// The spec is valid, but this version cannot do it.
-        NotSupportedYet,
+        NotSupportedYet: Warning, Spec;
         /// The template does not parse or does not render.
-        TemplateError,
+        TemplateError: Warning, Data;
         /// The data does not fit the type of the Secret.
-        InvalidData,
+        InvalidData: Warning, Data;
         /// The Secret has another type than the policy asks for, and Kubernetes cannot change it.
-        WrongType,
+        WrongType: Warning, Data;
         /// The Secret would be larger than 1 MiB, or its annotations than 256 KiB.
-        SecretTooLarge,
+        SecretTooLarge: Warning, Data;
         /// The Secret exists and does not have `rekey.dev/adopt-by`, or a credential does not have `rekey.dev/usable-by`.
-        NoConsent,
+        NoConsent: Warning, Data;
         /// Another policy publishes the same Secret.
-        TargetConflict,
+        TargetConflict: Warning, Data;
         /// The Secret is locked and the source has another value.
-        LockedAndChanged,
+        LockedAndChanged: Warning, Data;
         /// Another tool changed the Secret; Rekey repaired it.
-        Drifted,
+        Drifted: Warning, Outcome;
         /// The operator has no rights in the namespace.
-        NamespaceNotOpened,
+        NamespaceNotOpened: Warning, Data;
         /// The object cannot be decoded.
-        MalformedObject,
+        MalformedObject: Warning, Spec;
         /// The store's address is refused: not https, or loopback, link-local, metadata, API server.
-        AddressNotAllowed,
+        AddressNotAllowed: Warning, Data;
         /// Another schedule rotates the same policy or the same role.
-        DuplicateSchedule,
+        DuplicateSchedule: Warning, Data;
         /// Another tool made an object of its own the owner of the Secret.
-        ForeignOwner,
+        ForeignOwner: Warning, Data;
         // Rotation and rollout.
         /// The rotation is later than `overdueAfter`.
-        RotationOverdue,
+        RotationOverdue: Warning, Outcome;
         /// The new value failed and the old one is back everywhere.
-        RolledBack,
+        RolledBack: Warning, Outcome;
         /// Rekey gave the rotation up; it writes no more until the next one.
-        Failed,
+        Failed: Warning, Outcome;
         /// Another tool changed the properties that this schedule rotates.
-        ForeignRotation,
+        ForeignRotation: Warning, Outcome;
         /// The pending Secret of a rotation does not prove that it is the schedule's: another tool made or changed it, or the
         /// digest key was lost.
-        PendingNotProven,
+        PendingNotProven: Warning, Outcome;
         /// Another tool removed the restart marker twice.
-        MarkerReverted,
+        MarkerReverted: Warning, Outcome;
         /// A consumer did not become healthy before its deadline.
-        ConsumerFailed,
+        ConsumerFailed: Warning, Outcome;
         /// The API server refused or failed a request.
-        ApiError,
+        ApiError: Warning, Transient;
         /// A fault of the operator itself.
-        InternalError,
+        InternalError: Warning, Bug;
     }
 }
 

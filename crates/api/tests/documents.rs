@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use rekey_api::{
-    condition::{ConditionType, Reason},
+    condition::{Class, ConditionType, Reason},
     names,
 };
 
@@ -28,6 +28,24 @@ fn assert_each_once<'a>(listed: &[&'a str], known: impl Iterator<Item = &'a str>
 #[test]
 fn every_reason_has_one_row_that_says_what_to_do() {
     assert_each_once(&listed(CONDITIONS, "Reasons"), Reason::ALL.iter().map(|reason| reason.as_str()));
+}
+
+/// What a reader learns from the section that a reason stands in is what the operator acts by.
+#[test]
+fn a_reason_stands_where_its_class_says() {
+    for reason in Reason::ALL {
+        let is_below = |heading: &str| listed(CONDITIONS, heading).contains(&reason.as_str());
+        let (waits, retries) = (is_below("Reasons that wait for you"), is_below("Reasons that Rekey retries"));
+        // Of consumers and rotations there is a section each, whatever helps.
+        let is_of_its_own = is_below("Reasons of consumers") || is_below("Reasons of rotations");
+        let expected = match reason.class() {
+            _ if is_of_its_own => (false, false),
+            Class::Outcome | Class::Conflict => (false, false),
+            Class::Spec | Class::Data => (true, false),
+            Class::Denied | Class::Transient | Class::Bug => (false, true),
+        };
+        assert_eq!((waits, retries), expected, "{reason} is {:?}", reason.class());
+    }
 }
 
 #[test]

@@ -4,7 +4,11 @@ mod operation;
 
 use std::time::Duration;
 
-use rekey_api::{condition::Reason, names::ROLE_NAMESPACE, reference::StoreKind};
+use rekey_api::{
+    condition::{Class, Reason},
+    names::ROLE_NAMESPACE,
+    reference::StoreKind,
+};
 use rekey_core::{
     SpecError,
     notice::Notice,
@@ -134,23 +138,6 @@ pub enum Error {
     Panic,
 }
 
-/// What kind of failure it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    /// Only a change of the object can help.
-    Spec,
-    /// A change of the object, of the store's content or of somebody else's object can help.
-    Data,
-    /// Rights are missing.
-    Denied,
-    /// Time may help.
-    Transient,
-    /// Somebody else was faster: look again at once.
-    Conflict,
-    /// Ours.
-    Bug,
-}
-
 impl Error {
     /// An API failure.
     pub fn api(operation: Operation, object: impl std::fmt::Display) -> impl FnOnce(kube::Error) -> Self {
@@ -215,42 +202,26 @@ impl Error {
     /// What an Event tells of it; `action` has failed.
     #[must_use]
     pub fn notice(&self, action: &'static str) -> Notice {
-        Notice::warning(self.reason(), action, self.to_string())
+        Notice::new(self.reason(), action, self.to_string())
     }
 
-    /// See [`Class`].
+    /// What helps: what the reason says, unless more is known.
     #[must_use]
     pub fn class(&self) -> Class {
         match self {
-            Self::Spec(
-                SpecError::Render(
-                    RenderError::PropertyNotFound { .. }
-                    | RenderError::KeyNotFound { .. }
-                    | RenderError::EmptyAnswer { .. }
-                    | RenderError::NothingFound,
-                )
-                | SpecError::SecretNotFound { .. },
-            )
-            | Self::Deadline(_)
-            | Self::StoreBusy { .. }
-            | Self::NoRoom
-            | Self::Crowded { .. }
-            | Self::NotKnownYet { .. } => Class::Transient,
-            Self::Spec(error) if error.is_final() => Class::Spec,
-            Self::Spec(_) | Self::TooMuch { .. } | Self::TooManyPods { .. } => Class::Data,
-            Self::Malformed { .. } => Class::Spec,
-            Self::StoreNotFound { .. } | Self::StoreNotAllowed { .. } | Self::NamespaceNotOpened { .. } => {
-                Class::Denied
-            }
+            Self::Spec(refused) => refused.class(),
+            Self::NotKnownYet { .. } => Class::Transient,
             Self::Store { source, .. } => match source.kind {
-                StoreErrorKind::InvalidKey | StoreErrorKind::NotSupported { .. } => Class::Spec,
-                StoreErrorKind::Denied | StoreErrorKind::Invalid => Class::Denied,
                 StoreErrorKind::Conflict => Class::Conflict,
+                // One answer that cannot be used says nothing about the next.
+                StoreErrorKind::Malformed | StoreErrorKind::TooMuch => Class::Transient,
                 StoreErrorKind::NotFound
+                | StoreErrorKind::Denied
                 | StoreErrorKind::Throttled
                 | StoreErrorKind::Unavailable
-                | StoreErrorKind::Malformed
-                | StoreErrorKind::TooMuch => Class::Transient,
+                | StoreErrorKind::Invalid
+                | StoreErrorKind::InvalidKey
+                | StoreErrorKind::NotSupported { .. } => self.reason().class(),
             },
             Self::Api { source, .. } => match status(source) {
                 Some(409) => Class::Conflict,
@@ -258,7 +229,18 @@ impl Error {
                 _ => Class::Transient,
             },
             Self::Overtaken { .. } => Class::Conflict,
-            Self::Panic | Self::Thread(_) => Class::Bug,
+            Self::Malformed { .. }
+            | Self::NamespaceNotOpened { .. }
+            | Self::StoreNotFound { .. }
+            | Self::StoreNotAllowed { .. }
+            | Self::StoreBusy { .. }
+            | Self::NoRoom
+            | Self::Crowded { .. }
+            | Self::TooMuch { .. }
+            | Self::TooManyPods { .. }
+            | Self::Deadline(_)
+            | Self::Thread(_)
+            | Self::Panic => self.reason().class(),
         }
     }
 
@@ -268,8 +250,7 @@ impl Error {
         let text = self.to_string();
         match self.class() {
             Class::Spec | Class::Data => Situation::Stalled(self.reason(), text),
-            Class::Denied if matches!(self, Self::NamespaceNotOpened { .. }) => Situation::Stalled(self.reason(), text),
-            Class::Denied | Class::Transient | Class::Conflict | Class::Bug => {
+            Class::Outcome | Class::Denied | Class::Transient | Class::Conflict | Class::Bug => {
                 if published {
                     Situation::LastKnown(self.reason(), text)
                 } else {
@@ -307,7 +288,7 @@ impl Error {
             // It is soon over; a conflict that stays (somebody else's pending version) is no reason to hurry.
             Class::Conflict if failures <= 5 => Duration::from_millis(200),
             Class::Conflict => doubling(failures - 5),
-            Class::Transient | Class::Bug => doubling(failures),
+            Class::Outcome | Class::Transient | Class::Bug => doubling(failures),
         };
         match self {
             // A store may ask for more, never for less.

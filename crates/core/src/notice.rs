@@ -1,21 +1,10 @@
-//! What is told in an Event.
+//! What an Event says.
 
 use rekey_api::condition::Reason;
 
-/// Whether somebody should look at it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Severity {
-    /// It went as wanted.
-    Normal,
-    /// Somebody should look at it.
-    Warning,
-}
-
-/// Something to tell. Who decides what happened decides how severe it is: whoever emits it reads neither reason nor text.
+/// Something to say in an Event. How severe it is follows from the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// How severe it is.
-    pub severity: Severity,
     /// Its reason.
     pub reason: Reason,
     /// What was done, or tried.
@@ -25,15 +14,9 @@ pub struct Notice {
 }
 
 impl Notice {
-    /// Something that went as wanted.
+    /// What to say.
     #[must_use]
-    pub fn normal(reason: Reason, action: &'static str, text: impl Into<String>) -> Self {
-        Self { severity: Severity::Normal, reason, action, text: text.into() }
-    }
-
-    /// Something that somebody should look at.
-    #[must_use]
-    pub fn warning(reason: Reason, action: &'static str, text: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, reason, action, text: text.into() }
+    pub fn new(reason: Reason, action: &'static str, text: impl Into<String>) -> Self {
+        Self { reason, action, text: text.into() }
     }
 }

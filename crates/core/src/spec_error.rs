@@ -1,6 +1,6 @@
 //! Why a spec is refused.
 
-use rekey_api::condition::Reason;
+use rekey_api::condition::{Class, Reason};
 use thiserror::Error;
 
 use crate::RenderError;
@@ -187,24 +187,13 @@ impl SpecError {
         }
     }
 
-    /// Whether only a change of the object itself can help. What is wrong with fetched data may also be mended in the
-    /// store, so it is looked at again.
+    /// What helps. A template of the policy's own that does not parse is a matter of the policy alone; what is wrong with data may
+    /// be fixed in the store, so Rekey looks at it again.
     #[must_use]
-    pub fn is_final(&self) -> bool {
+    pub fn class(&self) -> Class {
         match self {
-            Self::NotSupportedYet { .. } | Self::Field { .. } | Self::Render(RenderError::TemplateSyntax { .. }) => {
-                true
-            }
-            Self::Render(_)
-            | Self::NoConsent { .. }
-            | Self::SecretNotFound { .. }
-            | Self::WrongType { .. }
-            | Self::Controlled { .. }
-            | Self::TargetConflict { .. }
-            | Self::DuplicateSchedule { .. }
-            | Self::TooManyKeys { .. }
-            | Self::ObjectTooLarge { .. }
-            | Self::LockedAndChanged { .. } => false,
+            Self::Render(RenderError::TemplateSyntax { .. }) => Class::Spec,
+            refused => refused.reason().class(),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::Client;
-use rekey_api::{SecretPolicy, SecretPolicyStatus};
+use rekey_api::{SecretPolicy, SecretPolicyStatus, condition::Class};
 use rekey_core::{
     SpecError,
     chance::Chance,
@@ -25,7 +25,7 @@ use tokio::time::Instant;
 
 use crate::{
     cluster::{Cluster, Object, ObjectName},
-    error::{Class, Error},
+    error::Error,
     memory::{Memory, Read},
     notify::{self, Notify},
     queue::{Next, Queue, Queues, Reconcile},

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::{Client, ResourceExt as _};
-use rekey_api::{RotationSchedule, RotationScheduleStatus, names};
+use rekey_api::{RotationSchedule, RotationScheduleStatus, condition::Class, names};
 use rekey_core::{
     SpecError,
     chance::Chance,
@@ -27,7 +27,7 @@ use uuid::Uuid;
 
 use crate::{
     cluster::{Cluster, NamespaceAccess, Object, ObjectName},
-    error::{Class, Error},
+    error::Error,
     memory::Memory,
     notify::Notify,
     pages::Pages,
@@ -322,7 +322,7 @@ fn is_worth_waiting(error: &Error, deleted: bool, attempts: u32) -> bool {
     match error.class() {
         _ if deleted => attempts < TRIES,
         Class::Denied | Class::Spec | Class::Data => false,
-        Class::Transient | Class::Conflict | Class::Bug => is_busy(error) || attempts < TRIES,
+        Class::Outcome | Class::Transient | Class::Conflict | Class::Bug => is_busy(error) || attempts < TRIES,
     }
 }
 

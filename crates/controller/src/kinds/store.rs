@@ -93,7 +93,7 @@ impl<K: StoreObject> Reconcile for Probes<K> {
         let changed = self.write.status(store, &status, Over::Object).await?.tell(|change| self.notify.store(change));
         if changed {
             let reason = situation.reason();
-            self.write.event(store, &Notice::warning(reason, "Probe", situation.message())).await;
+            self.write.event(store, &Notice::new(reason, "Probe", situation.message())).await;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 use std::{fmt::Display, future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
+use rekey_api::condition::Class;
 use rekey_core::health::RECONCILE;
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
@@ -12,11 +13,7 @@ use super::{
     Key, Queue,
     failures::{Failures, Word},
 };
-use crate::{
-    error::{Class, Error},
-    metrics::Metrics,
-    pulse::Pulse,
-};
+use crate::{error::Error, metrics::Metrics, pulse::Pulse};
 
 /// A refusal that could not be written into the status is tried again after this time: nothing else would bring it up.
 const UNTOLD: Duration = Duration::from_secs(30);
@@ -130,10 +127,10 @@ async fn report<R: Reconcile>(
     let (reason, retry) = (error.reason(), delay.map(|delay| delay.as_secs_f64()));
     match error.class() {
         Class::Bug => tracing::error!(%reason, retry, "{error}"),
-        Class::Spec | Class::Data | Class::Denied | Class::Transient if word == Word::Status => {
+        Class::Outcome | Class::Spec | Class::Data | Class::Denied | Class::Transient if word == Word::Status => {
             tracing::warn!(%reason, retry, "{error}");
         }
-        Class::Conflict | Class::Spec | Class::Data | Class::Denied | Class::Transient => {
+        Class::Conflict | Class::Outcome | Class::Spec | Class::Data | Class::Denied | Class::Transient => {
             tracing::debug!(%reason, retry, "{error}");
         }
     }

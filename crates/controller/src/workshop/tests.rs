@@ -4,7 +4,7 @@ use rekey_api::condition::Reason;
 use rekey_core::health::{Duty, Fault, STUCK};
 
 use super::*;
-use crate::error::Class;
+use rekey_api::condition::Class;
 
 /// Ends when it is asked to, and says that it has started.
 struct Held {

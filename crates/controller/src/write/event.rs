@@ -5,7 +5,8 @@ use kube::{
     Resource,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
-use rekey_core::notice::{Notice, Severity};
+use rekey_api::condition::Severity;
+use rekey_core::notice::Notice;
 
 use super::Writer;
 
@@ -32,9 +33,9 @@ impl Writer {
     }
 }
 
-fn event(Notice { severity, reason, action, text }: &Notice) -> Event {
+fn event(Notice { reason, action, text }: &Notice) -> Event {
     Event {
-        type_: match severity {
+        type_: match reason.severity() {
             Severity::Normal => EventType::Normal,
             Severity::Warning => EventType::Warning,
         },

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, Client, api::PostParams};
-use rekey_api::names;
+use rekey_api::{condition::Class, names};
 use rekey_core::{SecretBytes, SpecError, chance::Chance, digest::DigestKey};
 
-use crate::error::{Class, Error, Operation, status};
+use crate::error::{Error, Operation, status};
 
 const NAME: &str = "rekey-digest-key";
 const FIELD: &str = "key";

@@ -48,7 +48,7 @@ impl Decided {
     pub fn deleted(policy: &PolicySpec, what: &str, over: Option<ObjectVersion>) -> Self {
         let text = Self::gone(policy, what);
         let steps = over.map(|over| Step::Delete(policy.names.current().to_owned(), over)).into_iter().collect();
-        let events = vec![Notice::warning(Reason::KeyNotFound, "Delete", text.as_str())];
+        let events = vec![Notice::new(Reason::KeyNotFound, "Delete", text.as_str())];
         Self { steps, events, ..Self::absent(text) }
     }
 
@@ -212,7 +212,7 @@ impl Publishing<'_> {
         let mut decided = self.write(next, (!compared.is_same).then_some(reason), text)?;
         let edit = if compared.is_same { self.repair(found, &compared) } else { self.edited(found) };
         if let Some(text) = edit {
-            decided.events = vec![Notice::warning(Reason::Drifted, "Repair", text)];
+            decided.events = vec![Notice::new(Reason::Drifted, "Repair", text)];
         }
         Ok(decided)
     }
@@ -343,7 +343,7 @@ impl Publishing<'_> {
         };
         Ok(Decided {
             steps: vec![Step::Apply(Box::new(desired))],
-            events: vec![Notice::normal(Reason::Synced, action(reason), text)],
+            events: vec![Notice::new(Reason::Synced, action(reason), text)],
             reason,
             ..Decided::unchanged(Arc::new(published))
         })

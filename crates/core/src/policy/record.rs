@@ -80,7 +80,7 @@ impl Publishing<'_> {
             policy.namespace,
         );
         let told = status.conditions.iter().any(|at| at.reason == Reason::StoreWentBack.as_str() && at.message == text);
-        let notice = Notice::warning(Reason::StoreWentBack, "Sync", text.as_str());
+        let notice = Notice::new(Reason::StoreWentBack, "Sync", text.as_str());
         let events = if told { Vec::new() } else { vec![notice] };
         let stale = Some(Wait { reason: Reason::StoreWentBack, text });
         Some(Decided { events, stale, ..Decided::unchanged(Arc::clone(published)) })

@@ -308,7 +308,7 @@ fn failures(before: &SecretPolicyStatus, now: &SecretPolicyStatus) -> Option<Not
     };
     let news: Vec<String> = failed(now).difference(&failed(before)).cloned().collect();
     let text = format!("{}: see status.consumers", listed(&news, ", "));
-    (!news.is_empty()).then(|| Notice::warning(Reason::ConsumerFailed, "Rollout", text))
+    (!news.is_empty()).then(|| Notice::new(Reason::ConsumerFailed, "Rollout", text))
 }
 
 /// A controlling owner that another tool has put on the Secret since the last status.
@@ -316,7 +316,7 @@ fn claimed(policy: &PolicySpec, seen: &Seen, now: &SecretPolicyStatus) -> Option
     let text = ownership::shared(policy, &seen.secret)?;
     let says = |status: &SecretPolicyStatus| status.conditions.iter().any(|at| at.message.ends_with(&text));
     let text = format!("Secret {}: {text}", policy.names.current());
-    (says(now) && !says(&seen.status)).then(|| Notice::warning(Reason::ForeignOwner, "Sync", text))
+    (says(now) && !says(&seen.status)).then(|| Notice::new(Reason::ForeignOwner, "Sync", text))
 }
 
 impl PolicySpec {

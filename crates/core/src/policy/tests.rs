@@ -19,19 +19,17 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
-use rekey_api::{SecretPolicyStatus, condition::Reason, policy::ChangeReason};
+use rekey_api::{
+    SecretPolicyStatus,
+    condition::{Class, Reason, Severity},
+    policy::ChangeReason,
+};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    SecretBytes,
-    chance::tests::Sequence,
-    digest::DigestKey,
-    notice::{Notice, Severity},
-    published::Published,
-    stop::Stop,
-    store::RemoteValue,
-    workload::Keys,
+    SecretBytes, chance::tests::Sequence, digest::DigestKey, notice::Notice, published::Published, stop::Stop,
+    store::RemoteValue, workload::Keys,
 };
 
 /// Makes the values and decides, as for a policy without anything slow.

@@ -11,7 +11,7 @@ const ACTION: &str = "Restart";
 #[must_use]
 pub fn restarted(secrets: &[String]) -> Notice {
     let text = format!("restarted: the value of {} has changed", listed(secrets, ", "));
-    Notice::normal(Reason::Restarting, ACTION, text)
+    Notice::new(Reason::Restarting, ACTION, text)
 }
 
 /// Its marker was taken off for good; `managers` have written its template.
@@ -22,21 +22,21 @@ pub fn reverted(managers: &[String]) -> Notice {
          template ({}) leave the annotation rekey.dev/consumed alone, or restart it by hand",
         listed(managers, ", ")
     );
-    Notice::warning(Reason::MarkerReverted, ACTION, text)
+    Notice::new(Reason::MarkerReverted, ACTION, text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::notice::Severity;
+    use rekey_api::condition::Severity;
 
     #[test]
     fn a_restart_is_as_wanted_and_a_reverted_marker_is_not() {
         let restart = restarted(&["db".to_owned(), "cache".to_owned()]);
-        assert_eq!((restart.severity, restart.reason), (Severity::Normal, Reason::Restarting));
+        assert_eq!((restart.reason.severity(), restart.reason), (Severity::Normal, Reason::Restarting));
         assert_eq!(restart.text, "restarted: the value of db, cache has changed");
         let revert = reverted(&["argocd-controller".to_owned()]);
-        assert_eq!((revert.severity, revert.reason), (Severity::Warning, Reason::MarkerReverted));
+        assert_eq!((revert.reason.severity(), revert.reason), (Severity::Warning, Reason::MarkerReverted));
         assert!(revert.text.contains("(argocd-controller)"), "{}", revert.text);
     }
 }

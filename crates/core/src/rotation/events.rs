@@ -14,7 +14,7 @@ const ACTION: &str = "Rotate";
 pub fn notices(task: &Task, decided: &Move, before: &RotationScheduleStatus, left: Option<&Wait>) -> Vec<Notice> {
     // Once the write is done, nothing tries again to clear away what it left.
     let left = left.filter(|_| !matches!(decided.state, State::Publishing(_)));
-    let left = left.map(|left| Notice::warning(left.reason, ACTION, left.text.as_str()));
+    let left = left.map(|left| Notice::new(left.reason, ACTION, left.text.as_str()));
     step(task, decided, before).into_iter().chain(left).collect()
 }
 
@@ -24,24 +24,24 @@ fn step(task: &Task, decided: &Move, before: &RotationScheduleStatus) -> Option<
         return Some(match outcome {
             RotationOutcome::Completed => {
                 let text = why.clone().unwrap_or_else(|| format!("rotated {} in {}", task.to.key, task.to.store.name));
-                Notice::normal(reason, ACTION, text)
+                Notice::new(reason, ACTION, text)
             }
             RotationOutcome::RolledBack
             | RotationOutcome::Superseded
             | RotationOutcome::Abandoned
             | RotationOutcome::Failed => {
-                Notice::warning(reason, ACTION, format!("{outcome:?}: {}", why.as_deref().unwrap_or_default()))
+                Notice::new(reason, ACTION, format!("{outcome:?}: {}", why.as_deref().unwrap_or_default()))
             }
         });
     }
     let told = before.rotation.as_ref().and_then(|open| open.message.as_deref());
     match (&decided.waits, super::state(before), &decided.state) {
         (Some(wait), _, _) if wait.reason == Reason::PendingNotProven && told != Some(wait.text.as_str()) => {
-            Some(Notice::warning(wait.reason, ACTION, wait.text.as_str()))
+            Some(Notice::new(wait.reason, ACTION, wait.text.as_str()))
         }
         (_, State::Idle, State::Preparing(open)) => {
             let text = format!("began rotation {} ({:?})", open.id, open.reason);
-            Some(Notice::normal(Reason::Rotating, ACTION, text))
+            Some(Notice::new(Reason::Rotating, ACTION, text))
         }
         _ => None,
     }

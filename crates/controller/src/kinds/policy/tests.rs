@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use k8s_openapi::{ByteString, api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use rekey_api::condition::Reason;
+use rekey_api::condition::{Class, Reason};
 use rekey_core::{
     store::StoreErrorKind,
     workload::{Project as _, WorkloadId},

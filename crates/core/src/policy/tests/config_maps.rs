@@ -40,7 +40,7 @@ fn a_template_that_is_broken_there_waits_for_no_change_of_the_policy() {
     let world = templated(&remote("Periodic"));
     for template in ["{{ .password", "{{ nothing .password }}", "{{ .missing }}"] {
         let error = world.plan_with(Some(&read(&world, template))).map(|_| ()).unwrap_err();
-        assert_eq!((error.reason(), error.is_final()), (Reason::TemplateError, false), "{template}: {error}");
+        assert_eq!((error.reason(), error.class()), (Reason::TemplateError, Class::Data), "{template}: {error}");
         assert!(error.to_string().starts_with("spec.target.template.from[0]: "), "{error}");
     }
 }

@@ -63,8 +63,8 @@ fn drift_is_repaired_without_a_new_revision_and_names_who_did_it() {
     let plan = world.sync();
     assert_eq!(text(&world.data), [("password", "one"), ("username", "orders")], "what others added is removed");
     assert_eq!(world.published().revision, revision);
-    let Notice { severity, reason, text: told, .. } = &plan.events[0];
-    assert_eq!((*severity, *reason), (Severity::Warning, Reason::Drifted));
+    let Notice { reason, text: told, .. } = &plan.events[0];
+    assert_eq!((reason.severity(), *reason), (Severity::Warning, Reason::Drifted));
     assert!(told.contains("kubectl-edit"), "{told}");
     assert_eq!(world.reasons(), [ChangeReason::Created]);
 }

@@ -36,7 +36,7 @@ fn another_type_than_that_of_the_secret_stops_everything_and_names_the_way_out()
     edit(&mut world, |spec| spec["target"] = json!({"type": "example.com/licence"}));
     let refused = |world: &World| admit(&world.policy(), &world.secret).unwrap_err();
     let error = refused(&world);
-    assert_eq!((error.reason(), error.is_final()), (Reason::WrongType, false));
+    assert_eq!((error.reason(), error.class()), (Reason::WrongType, Class::Data));
     assert!(error.to_string().contains("`kubectl delete secret db -n shop`"), "{error}");
     assert_eq!(world.plan().map(|_| ()).unwrap_err(), error, "also when its content was not looked at");
     world.change("password", "two");
@@ -128,7 +128,7 @@ fn an_owner_that_another_tool_puts_on_our_secret_is_reported() {
     world.sync();
     claim(&mut world);
     let error = world.plan().map(|_| ()).unwrap_err();
-    assert_eq!((error.reason(), error.is_final()), (Reason::ForeignOwner, false));
+    assert_eq!((error.reason(), error.class()), (Reason::ForeignOwner, Class::Data));
     assert!(error.to_string().contains("ExternalSecret db"), "{error}");
     // Where it does not stand in our way, values go on.
     let mut world = World::with(&json!({"target": {"onPolicyDelete": "Retain"}}));

@@ -156,7 +156,7 @@ fn as_many_keys_as_fit_are_published_and_change_and_more_are_refused() {
         for keys in [5_200, 5_300] {
             world.value = members(keys, length, "three");
             let error = world.sync_with(Some(&world.fetched())).map(|_| ()).unwrap_err();
-            assert_eq!((error.reason(), error.is_final()), (Reason::SecretTooLarge, false));
+            assert_eq!((error.reason(), error.class()), (Reason::SecretTooLarge, Class::Data));
             let text = error.to_string();
             let count = format!("would have {keys} keys");
             assert!(text.contains(&count) && text.contains("several policies"), "{text}");

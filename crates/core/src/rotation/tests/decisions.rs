@@ -332,13 +332,13 @@ fn each_situation_of_a_schedule_has_its_row() {
 
 #[test]
 fn what_went_as_wanted_is_told_as_such_and_the_rest_as_a_warning() {
-    use crate::notice::Severity::{Normal, Warning};
+    use rekey_api::condition::Severity::{Normal, Warning};
     let task = task_of(&schedule(&json!({})));
     let before = RotationScheduleStatus::default();
     let open = || Open { id: "i".to_owned(), reason: Why::Requested, written: None };
     let told = |decided: &Move, left: Option<&Wait>| {
         let notices = notices(&task, decided, &before, left);
-        notices.into_iter().map(|notice| (notice.severity, notice.reason)).collect::<Vec<_>>()
+        notices.into_iter().map(|notice| (notice.reason.severity(), notice.reason)).collect::<Vec<_>>()
     };
     let begun = Move::to(State::Preparing(open()));
     assert_eq!(told(&begun, None), [(Normal, Reason::Rotating)]);
