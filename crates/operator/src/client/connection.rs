@@ -36,7 +36,8 @@ pub const PING: Duration = Duration::from_secs(20);
 pub const PONG: Duration = Duration::from_secs(10);
 /// A connection without a stream is closed after this time. An API server closes one by HTTP/1.1 after as long.
 const IDLE: Duration = Duration::from_secs(90);
-/// A call that was given up after so long without an answer may have met a dead connection: the next one takes another.
+/// A call that was given up after so long without an answer, or without more of it, may have met a dead connection: the next
+/// one takes another.
 const SUSPECT: Duration = Duration::from_secs(2);
 /// What the server may have sent on one stream that nobody has read yet.
 const STREAM_WINDOW: u32 = 256 << 10;
@@ -170,6 +171,13 @@ impl Stream {
     /// The answer has been read to its end.
     pub fn end(&mut self) {
         self.ended = true;
+    }
+
+    /// The answer is not waited for any more, of which nothing has come for so long.
+    pub fn given_up(&self, quiet: Duration) {
+        if quiet >= SUSPECT {
+            self.connection.usage().retired = true;
+        }
     }
 }
 

@@ -241,6 +241,39 @@ async fn a_call_that_is_not_answered_ends_and_the_next_takes_another_connection(
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_an_answer_that_stops_in_its_middle_calls_take_another_connection() {
+    let server = Server::new(Protocol::Many(250));
+    let pool = server.pool(Some(DEADLINE));
+    let mut body = watch(&pool).await;
+    assert!(body.frame().await.unwrap().is_err());
+    drop(body);
+    call(&pool).await;
+    assert_eq!(server.asked(), [1, 1], "the server has stopped on the first connection");
+    // So it is when whoever asked gives up first, but not when that was soon.
+    let mut body = watch(&pool).await;
+    assert!(tokio::time::timeout(Duration::from_secs(1), body.frame()).await.is_err());
+    drop(body);
+    call(&pool).await;
+    assert_eq!(server.asked(), [1, 3]);
+    let mut body = watch(&pool).await;
+    assert!(tokio::time::timeout(Duration::from_secs(5), body.frame()).await.is_err());
+    drop(body);
+    call(&pool).await;
+    assert_eq!(server.asked(), [1, 4, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_is_given_up_leaves_its_connection_to_the_others() {
+    let server = Server::new(Protocol::Many(250));
+    let pool = server.pool(None);
+    let mut body = watch(&pool).await;
+    assert!(tokio::time::timeout(Duration::from_hours(1), body.frame()).await.is_err());
+    drop(body);
+    watch(&pool).await;
+    assert_eq!(server.asked(), [2], "a watch says nothing while nothing changes");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_wants_no_more_requests_keeps_its_watches_and_gets_no_calls() {
     let server = Server::new(Protocol::Many(250));
     let pool = server.pool(None);
