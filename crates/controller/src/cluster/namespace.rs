@@ -106,15 +106,16 @@ impl Namespaces {
     }
 
     fn hint(&self, namespace: &str) -> Option<Hint> {
-        let mut hints = self.hints();
-        hints.retain(|_, (_, at)| at.elapsed() < HINT);
-        hints.get(namespace).map(|(hint, _)| *hint)
+        let hints = self.hints();
+        hints.get(namespace).filter(|(_, at)| at.elapsed() < HINT).map(|(hint, _)| *hint)
     }
 
-    /// When to look again: after `round`, or sooner while bindings change.
+    /// When to look again: after `round`, or sooner while bindings change. Forgets the changes that everybody knows by now.
     #[must_use]
     pub fn pause(&self, round: Duration) -> Duration {
-        if self.hints().is_empty() { round } else { EAGER }
+        let mut hints = self.hints();
+        hints.retain(|_, (_, at)| at.elapsed() < HINT);
+        if hints.is_empty() { round } else { EAGER }
     }
 
     /// The API server has said now whether it is opened. Returns what was known before.
@@ -278,6 +279,17 @@ mod tests {
         assert!(namespaces.listed("shop", Kind::Rollout.as_str()));
         assert_eq!(namespaces.access("shop"), NamespaceAccess::Open);
         assert!(!namespaces.listed("shop", Kind::Rollout.as_str()), "it is told once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_bindings_have_told_is_soon_forgotten_also_where_no_namespace_is_asked_about() {
+        let (namespaces, round) = (Namespaces::default(), Duration::from_secs(2));
+        for number in 0..1000 {
+            namespaces.hinted(&format!("other-{number}"), Hint::Bound);
+        }
+        assert_eq!(namespaces.pause(round), EAGER);
+        tokio::time::advance(HINT).await;
+        assert_eq!((namespaces.pause(round), namespaces.hints().len()), (round, 0));
     }
 
     #[tokio::test(start_paused = true)]
