@@ -284,7 +284,7 @@ impl<K, T: Row> Feed<K, T> {
             Reach::Cluster => (self.listed)(ctx, None, self.kind),
             Reach::Followed => {
                 ctx.cluster.namespaces.wide.listed(self.kind);
-                for namespace in ctx.cluster.namespaces.wide.covered(self.kind) {
+                for namespace in ctx.cluster.namespaces.covered(self.kind) {
                     (self.listed)(ctx, Some(&namespace), self.kind);
                 }
             }
@@ -310,8 +310,7 @@ impl<K, T: Row> Feed<K, T> {
         let (only, covered) = match &self.reach {
             Reach::Namespace(namespace) => (Some(namespace.as_str()), None),
             Reach::Cluster => (None, None),
-            // What came meanwhile is known from a watch of its own.
-            Reach::Followed => (None, Some(ctx.cluster.namespaces.wide.covered(self.kind))),
+            Reach::Followed => (None, Some(ctx.cluster.namespaces.covered(self.kind))),
         };
         let answers = |name: &ObjectName| covered.as_ref().is_none_or(|covered| covered.contains(&name.namespace));
         let kept = |name: &ObjectName| present.contains(name) || !own(name) || !answers(name);
@@ -356,3 +355,6 @@ fn failed<K, T>(ctx: &Watches, feed: &Feed<K, T>, running: &Running, error: &wat
         (Some(_) | None, _) => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -157,6 +157,16 @@ impl Namespaces {
         self.state().get(namespace).is_some_and(|entry| entry.watches.contains_key(kind))
     }
 
+    /// The namespaces for which the watch of all answers alone. Where a kind has a watch of its own, that one answers: it says
+    /// what is there and what has gone, while the list of all may be older, or may have passed the namespace already.
+    #[must_use]
+    pub fn covered(&self, kind: &str) -> BTreeSet<String> {
+        let mut covered = self.wide.covered(kind);
+        let state = self.state();
+        covered.retain(|namespace| !state.get(namespace).is_some_and(|entry| entry.hears(kind)));
+        covered
+    }
+
     /// This watch is its own, and ends with it.
     pub fn follow(&self, namespace: &str, kind: &'static str, task: AbortHandle) {
         match self.state().get_mut(namespace) {
@@ -253,6 +263,11 @@ impl Entry {
     fn new(access: NamespaceAccess) -> Self {
         let now = Instant::now();
         Self { access, since: now, checked: now, doubted: false, listed: BTreeSet::new(), watches: BTreeMap::new() }
+    }
+
+    /// Whether a watch of its own runs for the kind. That of a kind which is not there has ended.
+    fn hears(&self, kind: &str) -> bool {
+        self.watches.get(kind).is_some_and(|task| !task.is_finished())
     }
 
     fn end(self) {

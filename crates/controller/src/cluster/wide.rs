@@ -1,7 +1,8 @@
 //! Kinds that one watch follows in all namespaces, where the operator may, and for which namespaces each answers.
 //!
 //! A watch answers for the namespaces that were wanted when its list began, and for those that were added while it follows
-//! changes: what such a namespace held before, a watch of its own brings, which ends once both have met.
+//! changes: what such a namespace held before, a watch of its own brings, which ends once both have met. Until then that one
+//! counts: see [`Namespaces::covered`](super::Namespaces::covered).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -97,7 +98,7 @@ impl Wide {
         }
     }
 
-    /// The namespaces that the watch answers for.
+    /// The namespaces that the watch answers for, whether or not they have watches of their own.
     #[must_use]
     pub fn covered(&self, kind: &str) -> BTreeSet<String> {
         self.state().watches.get(kind).map(|watch| watch.covered.clone()).unwrap_or_default()

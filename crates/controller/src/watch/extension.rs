@@ -39,16 +39,18 @@ pub fn follow(
     let (ctx, namespace) = (Arc::clone(ctx), namespace.map(str::to_owned));
     let task = async move {
         let followed = follow_if_known(Arc::clone(&ctx), namespace.clone(), kind, row);
-        let known = || {
-            let all = || ctx.cluster.namespaces.wide.covered(kind.as_str());
-            let waiting = namespace.clone().map_or_else(all, |namespace| [namespace].into());
-            for namespace in waiting {
-                listed(&ctx, Some(&namespace), kind.as_str());
-            }
-        };
-        no_longer_than(PATIENCE, followed, known).await;
+        no_longer_than(PATIENCE, followed, || known(&ctx, namespace.as_deref(), kind)).await;
     };
     tokio::spawn(task).abort_handle()
+}
+
+/// Nobody waits for the kind any more: in the namespace, or in all for which its watch of all answers.
+fn known(ctx: &Watches, namespace: Option<&str>, kind: Kind) {
+    let all = || ctx.cluster.namespaces.covered(kind.as_str());
+    let waiting = namespace.map_or_else(all, |namespace| [namespace.to_owned()].into());
+    for namespace in waiting {
+        listed(ctx, Some(&namespace), kind.as_str());
+    }
 }
 
 /// Runs `task` to its end, and calls `go_on` when it has ended or `patience` is over.
@@ -128,6 +130,30 @@ mod tests {
     };
 
     use super::*;
+    use crate::{cluster::NamespaceAccess, in_memory::Ground, watch::opened::FOLLOWED};
+
+    #[tokio::test]
+    async fn the_watch_of_all_is_not_waited_for_where_the_kind_has_a_watch_of_its_own() {
+        let ctx = Ground::new().context.watches();
+        let namespaces = &ctx.cluster.namespaces;
+        namespaces.answered("first", true);
+        namespaces.wide.start("Rollout", namespaces.followed());
+        namespaces.wide.listed("Rollout");
+        // One that comes now is followed from what a watch of its own brings, which has brought nothing yet.
+        namespaces.answered("later", true);
+        namespaces.follow("later", "Rollout", tokio::spawn(pending::<()>()).abort_handle());
+        namespaces.wide.add("Rollout", "later");
+        for namespace in ["first", "later"] {
+            for followed in FOLLOWED.iter().filter(|followed| followed.kind != "Rollout") {
+                listed(&ctx, Some(namespace), followed.kind);
+            }
+        }
+        known(&ctx, None, Kind::Rollout);
+        assert_eq!(namespaces.access("first"), NamespaceAccess::Open);
+        assert_eq!(namespaces.access("later"), NamespaceAccess::Pending, "what Rollouts it has is not known");
+        known(&ctx, Some("later"), Kind::Rollout);
+        assert_eq!(namespaces.access("later"), NamespaceAccess::Open);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_kind_that_is_removed_is_not_there_until_it_is_found_again() {
