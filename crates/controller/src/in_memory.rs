@@ -2,6 +2,7 @@
 //! What the reconcilers write comes back as the watches would bring it.
 
 mod api_server;
+mod guard;
 mod store;
 
 use std::sync::{Arc, Mutex};
@@ -14,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use self::store::Opens;
-pub use self::{api_server::ApiServer, store::Values};
+pub use self::{api_server::ApiServer, guard::Guard, store::Values};
 use crate::{
     cluster::{Kind, Object, ObjectName},
     context::{Context, Parts},

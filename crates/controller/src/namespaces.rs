@@ -63,10 +63,10 @@ fn retire(ctx: &Watches, wanted: &BTreeSet<String>) {
 
 /// Asks about the namespaces that are to be asked about, and follows those that are opened.
 async fn round(ctx: &Arc<Watches>, wanted: &BTreeSet<String>) {
-    let due: Vec<&String> =
-        wanted.iter().filter(|namespace| ctx.cluster.namespaces.is_due(namespace, RECHECK)).collect();
+    let is_due = |namespace: &&String| ctx.cluster.namespaces.is_due(namespace, RECHECK);
     // Nothing is asked while all that is wanted is open.
-    let asks = ctx.cluster.namespaces.wide.age().is_none_or(|age| age >= RECHECK && !due.is_empty());
+    let asks =
+        ctx.cluster.namespaces.wide.age().is_none_or(|age| age >= RECHECK && wanted.iter().any(|name| is_due(&name)));
     let mut wide = Vec::new();
     if asks && !wanted.is_empty() && ctx.settings.namespaces.is_empty() {
         match everywhere(ctx).await {
@@ -83,6 +83,8 @@ async fn round(ctx: &Arc<Watches>, wanted: &BTreeSet<String>) {
             Err(error) => tracing::warn!(namespace, %error, "the namespace could not be asked about"),
         }
     };
+    // Only now: when the rights everywhere have gone, each namespace is to be asked about before it is watched.
+    let due: Vec<&String> = wanted.iter().filter(is_due).collect();
     stream::iter(due).for_each_concurrent(ASKED, ask).await;
     for followed in wide {
         followed.everywhere(ctx);
@@ -154,3 +156,6 @@ async fn allowed(ctx: &Watches, followed: &Followed, namespace: Option<&str>) ->
     let answer = answer.map_err(Error::api(Operation::AskForRights, place))?;
     Ok(answer.status.is_some_and(|status| status.allowed))
 }
+
+#[cfg(test)]
+mod tests;
