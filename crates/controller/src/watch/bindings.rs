@@ -12,7 +12,8 @@ use crate::{cluster::Hint, pages};
 
 /// The role allows the watch for this name alone.
 const NAME: &str = "rekey";
-/// An operator without that right does without; it may get it with the next version of its role.
+/// An operator without that right does without; it may get it with the next version of its role. So does one whose cluster has
+/// no such kind.
 const REFUSED: Duration = Duration::from_mins(10);
 
 /// Follows them. Ends never.
@@ -22,32 +23,52 @@ pub fn follow(ctx: &Arc<Watches>) -> JoinHandle<()> {
         loop {
             until_refused(&ctx).await;
             tracing::info!(
-                "RoleBindings named {NAME} may not be watched; a namespace that is opened is found within 30 s"
+                "RoleBindings named {NAME} cannot be watched; a namespace that is opened is found within 30 s"
             );
             tokio::time::sleep(REFUSED).await;
         }
     })
 }
 
+/// A sign that comes late or never costs time only, so this watch counts for nothing where the replica's health is judged.
 async fn until_refused(ctx: &Watches) {
     let api: Api<PartialObjectMeta<RoleBinding>> = Api::all(ctx.watch_client.clone());
-    let running = ctx.pulse.watch(api.resource_url(), "RoleBinding", false);
     let mut events = Events::of(api, &ctx.pages, pages::METADATA, Some(NAME)).await;
     loop {
         let (binding, hint) = match events.next().await {
             Ok(Event::InitApply(binding) | Event::Apply(binding)) => (binding, Hint::Bound),
             Ok(Event::Delete(binding)) => (binding, Hint::Unbound),
-            Ok(Event::InitDone) => {
-                running.listed();
-                continue;
-            }
-            Ok(Event::Init) => continue,
-            Err(error) if code(&error) == Some(403) => return,
+            Ok(Event::Init | Event::InitDone) => continue,
+            Err(error) if matches!(code(&error), Some(403 | 404)) => return,
             Err(error) => {
                 tracing::warn!(code = code(&error), "the watch of RoleBindings failed; it is started again");
                 continue;
             }
         };
         ctx.cluster.namespaces.hinted(&binding.namespace().unwrap_or_default(), hint);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rekey_core::health::{Duty, QUIET};
+
+    use super::*;
+    use crate::in_memory::{Ground, Guard};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_of_bindings_that_fails_leaves_the_replica_ready() {
+        let (mut ctx, guard) = (Ground::new().context.watches(), Arc::<Guard>::default());
+        guard.fail("/apis/rbac.authorization.k8s.io", 500);
+        ctx.watch_client = guard.client();
+        let ctx = Arc::new(ctx);
+        ctx.pulse.duty(Duty::Leading);
+        let own = ctx.pulse.watch("/own", "SecretPolicy", true);
+        own.listed();
+        let task = follow(&ctx);
+        tokio::time::sleep(2 * QUIET).await;
+        ctx.pulse.answered("/own");
+        assert_eq!(ctx.pulse.ready(), Ok(()), "bindings are found all the same, within 30 s");
+        assert!(!task.is_finished());
     }
 }
