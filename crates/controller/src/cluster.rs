@@ -77,7 +77,12 @@ impl Cluster {
             NamespaceAccess::Open => Ok(true),
             NamespaceAccess::Pending => Ok(false),
             NamespaceAccess::Closed => {
-                Err(Error::NamespaceNotOpened { namespace: namespace.to_owned(), account: self.account.clone() })
+                let missing = self.namespaces.missing(namespace);
+                Err(Error::NamespaceNotOpened {
+                    namespace: namespace.to_owned(),
+                    account: self.account.clone(),
+                    missing,
+                })
             }
         }
     }

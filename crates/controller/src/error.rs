@@ -1,12 +1,12 @@
 //! What can go wrong, and the one table that says what follows from it.
 
 mod operation;
+mod right;
 
 use std::time::Duration;
 
 use rekey_api::{
     condition::{Class, Reason},
-    names::ROLE_NAMESPACE,
     reference::StoreKind,
 };
 use rekey_core::{
@@ -18,7 +18,7 @@ use rekey_core::{
 };
 use thiserror::Error;
 
-pub use self::operation::Operation;
+pub use self::{operation::Operation, right::Right};
 
 /// A failed operation, with the object it was about.
 #[derive(Debug, Error)]
@@ -33,15 +33,14 @@ pub enum Error {
         text: String,
     },
     /// The namespace is closed to the operator.
-    #[error(
-        "namespace {namespace:?} is not opened for Rekey; run `kubectl create rolebinding rekey -n {namespace} \
-         --clusterrole={ROLE_NAMESPACE} {account}`"
-    )]
+    #[error("{}", right::not_opened(namespace, account, *missing))]
     NamespaceNotOpened {
         /// The namespace.
         namespace: String,
         /// The flag that names the operator, for example `--serviceaccount=rekey-system:rekey`.
         account: String,
+        /// What is missing, if somebody has opened it in part.
+        missing: Option<Right>,
     },
     /// The named store does not exist.
     #[error("{store} does not exist{}; create it, or mend storeRef", place(store))]

@@ -8,8 +8,7 @@ use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessR
 use kube::{Api, api::PostParams};
 
 use crate::{
-    cluster::NamespaceAccess,
-    error::{Error, Operation},
+    error::{Error, Operation, Right},
     watch::{
         self, Watches,
         opened::{FOLLOWED, Followed, SECRETS},
@@ -74,14 +73,14 @@ async fn round(ctx: &Arc<Watches>, wanted: &BTreeSet<String>) {
             Err(error) => tracing::warn!(%error, "the rights in all namespaces could not be asked about"),
         }
     }
-    let all =
-        ctx.cluster.namespaces.wide.has(SECRETS.kind) || wide.iter().any(|followed| followed.kind == SECRETS.kind);
-    let ask = async |namespace: &String| {
-        let answer = if all { Ok(true) } else { allowed(ctx, &SECRETS, Some(namespace)).await };
-        match answer {
-            Ok(allowed) => answered(ctx, namespace, allowed),
-            Err(error) => tracing::warn!(namespace, %error, "the namespace could not be asked about"),
-        }
+    let is_everywhere = |kind: &str| {
+        ctx.cluster.namespaces.wide.has(kind) || wide.iter().any(|followed: &&Followed| followed.kind == kind)
+    };
+    let needed = FOLLOWED.iter().filter(|followed| followed.vital && !is_everywhere(followed.kind));
+    let needed: Vec<Right> = needed.flat_map(|followed| followed.rights(&ctx.pages)).collect();
+    let ask = async |namespace: &String| match missing(ctx, &needed, Some(namespace)).await {
+        Ok(missing) => answered(ctx, namespace, missing),
+        Err(error) => tracing::warn!(namespace, %error, "the namespace could not be asked about"),
     };
     // Only now: when the rights everywhere have gone, each namespace is to be asked about before it is watched.
     let due: Vec<&String> = wanted.iter().filter(is_due).collect();
@@ -96,9 +95,8 @@ async fn round(ctx: &Arc<Watches>, wanted: &BTreeSet<String>) {
     }
 }
 
-fn answered(ctx: &Watches, namespace: &str, allowed: bool) {
-    let before = ctx.cluster.namespaces.answered(namespace, allowed);
-    if !allowed && before != NamespaceAccess::Closed {
+fn answered(ctx: &Watches, namespace: &str, missing: Option<Right>) {
+    if ctx.cluster.namespaces.answered(namespace, missing) {
         ctx.notify.whole_namespace(namespace);
     }
 }
@@ -120,12 +118,11 @@ async fn everywhere(ctx: &Watches) -> Result<Vec<&'static Followed>, Error> {
     let mut start = Vec::new();
     let mut let_in = true;
     for followed in &FOLLOWED {
-        // Without Secrets there is nothing to do with the others.
-        let allowed = let_in && allowed(ctx, followed, None).await?;
+        let allowed = let_in && missing(ctx, &followed.rights(&ctx.pages), None).await?.is_none();
         let_in &= allowed || followed.kind != SECRETS.kind;
         if allowed && !ctx.cluster.namespaces.wide.has(followed.kind) {
             start.push(followed);
-        } else if !allowed && ctx.cluster.namespaces.wide.end(followed.kind) && followed.kind == SECRETS.kind {
+        } else if !allowed && ctx.cluster.namespaces.wide.end(followed.kind) && followed.vital {
             ctx.cluster.namespaces.doubt();
         }
     }
@@ -133,17 +130,27 @@ async fn everywhere(ctx: &Watches) -> Result<Vec<&'static Followed>, Error> {
     Ok(start)
 }
 
-/// Asks the API server whether we may watch a kind in a namespace, or in all
+/// The first of these rights that we do not have in a namespace, or in all.
+async fn missing(ctx: &Watches, rights: &[Right], namespace: Option<&str>) -> Result<Option<Right>, Error> {
+    for right in rights {
+        if !allowed(ctx, *right, namespace).await? {
+            return Ok(Some(*right));
+        }
+    }
+    Ok(None)
+}
+
+/// Asks the API server whether we have a right in a namespace, or in all
 /// (<https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/self-subject-access-review-v1/>).
 #[expect(clippy::disallowed_methods, reason = "a question, of which nothing stays")]
-async fn allowed(ctx: &Watches, followed: &Followed, namespace: Option<&str>) -> Result<bool, Error> {
+async fn allowed(ctx: &Watches, right: Right, namespace: Option<&str>) -> Result<bool, Error> {
     let review = SelfSubjectAccessReview {
         spec: SelfSubjectAccessReviewSpec {
             resource_attributes: Some(ResourceAttributes {
                 namespace: namespace.map(str::to_owned),
-                verb: Some("watch".to_owned()),
-                group: Some(followed.group.to_owned()),
-                resource: Some(followed.resource.to_owned()),
+                verb: Some(right.verb.to_owned()),
+                group: Some(right.group.to_owned()),
+                resource: Some(right.resource.to_owned()),
                 ..ResourceAttributes::default()
             }),
             ..SelfSubjectAccessReviewSpec::default()

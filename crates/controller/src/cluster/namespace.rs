@@ -9,6 +9,7 @@ use std::{
 use tokio::{task::AbortHandle, time::Instant};
 
 use super::{extensions::Extensions, wide::Wide};
+use crate::error::Right;
 
 /// Lists that must be complete before a namespace counts as open. A kind that this cluster does not have counts as
 /// listed when that is known.
@@ -55,6 +56,8 @@ pub enum Hint {
 
 struct Entry {
     access: NamespaceAccess,
+    /// Why it is closed, if it is not for want of [`Right::FIRST`].
+    missing: Option<Right>,
     /// When it was opened or closed.
     since: Instant,
     checked: Instant,
@@ -118,23 +121,31 @@ impl Namespaces {
         if hints.is_empty() { round } else { EAGER }
     }
 
-    /// The API server has said now whether it is opened. Returns what was known before.
-    pub fn answered(&self, namespace: &str, allowed: bool) -> NamespaceAccess {
+    /// The API server has said now that this right is missing there, or none. True when it is closed since now, or for another
+    /// reason than before.
+    pub fn answered(&self, namespace: &str, missing: Option<Right>) -> bool {
+        let (closed, reason) = (missing.is_some(), missing.filter(|right| *right != Right::FIRST));
         let mut state = self.state();
-        let before = state.get(namespace).map_or(NamespaceAccess::Pending, |entry| entry.access);
         match state.get_mut(namespace) {
-            Some(entry) if allowed == (entry.access != NamespaceAccess::Closed) => {
+            Some(entry) if closed == (entry.access == NamespaceAccess::Closed) => {
                 (entry.checked, entry.doubted) = (Instant::now(), false);
+                std::mem::replace(&mut entry.missing, reason) != reason
             }
             Some(_) | None => {
-                let access = if allowed { NamespaceAccess::Pending } else { NamespaceAccess::Closed };
-                if let Some(old) = state.insert(namespace.to_owned(), Entry::new(access)) {
+                let access = if closed { NamespaceAccess::Closed } else { NamespaceAccess::Pending };
+                if let Some(old) = state.insert(namespace.to_owned(), Entry { missing: reason, ..Entry::new(access) }) {
                     old.end();
                     self.wide.forget(namespace);
                 }
+                closed
             }
         }
-        before
+    }
+
+    /// What is missing in a namespace that is closed though somebody has opened it in part.
+    #[must_use]
+    pub fn missing(&self, namespace: &str) -> Option<Right> {
+        self.state().get(namespace)?.missing
     }
 
     /// Namespaces that are not closed.
@@ -262,7 +273,15 @@ impl Namespaces {
 impl Entry {
     fn new(access: NamespaceAccess) -> Self {
         let now = Instant::now();
-        Self { access, since: now, checked: now, doubted: false, listed: BTreeSet::new(), watches: BTreeMap::new() }
+        Self {
+            access,
+            missing: None,
+            since: now,
+            checked: now,
+            doubted: false,
+            listed: BTreeSet::new(),
+            watches: BTreeMap::new(),
+        }
     }
 
     /// Whether a watch of its own runs for the kind. That of a kind which is not there has ended.
@@ -284,7 +303,7 @@ mod tests {
     #[test]
     fn a_namespace_is_open_when_every_kind_of_consumer_is_known() {
         let namespaces = Namespaces::default();
-        namespaces.answered("shop", true);
+        namespaces.answered("shop", None);
         let usual = [Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::CronJob, Kind::Ingress];
         for kind in usual.into_iter().chain([Kind::ServiceAccount, Kind::Gateway]) {
             assert!(!namespaces.listed("shop", kind.as_str()));
@@ -312,32 +331,32 @@ mod tests {
         let (namespaces, recheck) = (Namespaces::default(), Duration::from_secs(30));
         let is_due = || namespaces.is_due("shop", recheck);
         assert!(is_due(), "nobody has asked");
-        namespaces.answered("shop", false);
+        namespaces.answered("shop", Some(Right::FIRST));
         assert!(!is_due());
         namespaces.hinted("shop", Hint::Unbound);
         tokio::time::advance(EAGER).await;
         assert!(!is_due(), "it is closed already");
         namespaces.hinted("shop", Hint::Bound);
         assert!(is_due());
-        namespaces.answered("shop", false);
+        namespaces.answered("shop", Some(Right::FIRST));
         assert!(!is_due());
         tokio::time::advance(EAGER).await;
         assert!(is_due(), "the authorizer may know of it later");
-        namespaces.answered("shop", false);
+        namespaces.answered("shop", Some(Right::FIRST));
         tokio::time::advance(HINT).await;
         assert!(!is_due(), "it was another binding");
         tokio::time::advance(recheck).await;
         assert!(is_due());
-        namespaces.answered("shop", true);
+        namespaces.answered("shop", None);
         tokio::time::advance(recheck).await;
         assert!(!is_due(), "an open one is not asked about");
         namespaces.hinted("shop", Hint::Unbound);
         assert!(is_due());
-        namespaces.answered("shop", true);
+        namespaces.answered("shop", None);
         assert!(!is_due());
         namespaces.doubt();
         assert!(is_due());
-        assert_eq!(namespaces.answered("shop", false), NamespaceAccess::Pending);
+        assert!(namespaces.answered("shop", Some(Right::FIRST)), "now it is");
         assert!(!namespaces.is_followed("shop") && namespaces.followed().is_empty());
     }
 }

@@ -1,5 +1,8 @@
 use super::*;
-use crate::in_memory::{Ground, Guard, SHOP};
+use crate::{
+    cluster::NamespaceAccess,
+    in_memory::{Ground, Guard, SHOP},
+};
 
 /// An operator that has no rights yet, whose API server sends lists in pages, and that server.
 fn bound_nowhere() -> (Arc<Watches>, Arc<Guard>) {
@@ -42,4 +45,69 @@ async fn who_loses_the_rights_everywhere_asks_about_each_namespace_before_it_is_
     let other: Vec<&String> = asked.iter().filter(|line| line.ends_with(" other")).collect();
     assert_eq!(other, ["may watch secrets other"], "{asked:?}");
     assert_eq!(access(&ctx, [SHOP, "other"]), [NamespaceAccess::Open, NamespaceAccess::Closed]);
+}
+
+/// Runs while the operator's own kinds are known; there is a store in [`SHOP`].
+fn serve(ctx: &Arc<Watches>) {
+    for kind in ["SecretPolicy", "RotationSchedule", "RemoteStore"] {
+        ctx.cluster.namespaces.listed_own(None, kind);
+    }
+    tokio::spawn(run(Arc::clone(ctx)));
+}
+
+fn said(ctx: &Watches) -> String {
+    ctx.cluster.is_open(SHOP).map_or_else(|error| error.to_string(), |open| format!("open: {open}"))
+}
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+#[tokio::test(start_paused = true)]
+async fn where_lists_are_needed_a_role_that_allows_watches_alone_opens_nothing_and_is_told_what_it_lacks() {
+    for place in ["*", SHOP] {
+        let (ctx, guard) = bound_nowhere();
+        let rights: Vec<String> = all().into_iter().filter(|right| right.starts_with("watch ")).collect();
+        guard.grant(place, &rights);
+        serve(&ctx);
+        tokio::time::sleep(MINUTE).await;
+        let text = said(&ctx);
+        assert!(text.contains("the right to list secrets is missing"), "in {place}: {text}");
+        guard.asked();
+        tokio::time::sleep(10 * MINUTE).await;
+        let asked = guard.asked();
+        assert!(asked.iter().all(|line| line.starts_with("may ")) && asked.len() <= 24 * 4, "in {place}: {asked:?}");
+        assert_eq!(said(&ctx), text);
+        guard.grant(place, &all());
+        tokio::time::sleep(MINUTE / 2).await;
+        assert_eq!(said(&ctx), "open: true", "in {place}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_role_without_a_kind_that_is_restarted_is_told_so_and_one_without_a_kind_that_is_shown_is_not() {
+    let (ctx, guard) = bound_nowhere();
+    guard.grant("*", &all());
+    for lacked in [" deployments *", " ingresses *", " gateways *"] {
+        guard.withdraw(lacked);
+    }
+    serve(&ctx);
+    tokio::time::sleep(MINUTE).await;
+    let text = said(&ctx);
+    assert!(text.contains("the right to watch deployments.apps is missing"), "{text}");
+    guard.asked();
+    tokio::time::sleep(10 * MINUTE).await;
+    let asked = guard.asked();
+    assert!(!asked.iter().any(|line| line.ends_with(SHOP) && !line.starts_with("may ")), "{asked:?}");
+    guard.grant(SHOP, &["watch deployments".to_owned(), "list deployments".to_owned()]);
+    tokio::time::sleep(MINUTE / 2).await;
+    assert_eq!(said(&ctx), "open: true");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_without_any_binding_is_asked_one_question_at_a_time() {
+    let (ctx, guard) = bound_nowhere();
+    serve(&ctx);
+    tokio::time::sleep(MINUTE).await;
+    assert!(said(&ctx).starts_with("namespace \"shop\" is not opened for Rekey; run `"), "{}", said(&ctx));
+    let asked: BTreeSet<String> = guard.asked().into_iter().collect();
+    assert_eq!(asked, ["may watch secrets *", "may watch secrets shop"].map(str::to_owned).into());
 }

@@ -80,8 +80,7 @@ async fn follow_if_known(
             Some(namespace) => Api::namespaced_with(client, namespace, &resource),
             None => Api::all_with(client, &resource),
         };
-        // Without a right to it its objects are not shown.
-        let feed = Feed { vital: false, presence: Presence::Removable, ..consumers(namespace.as_deref(), kind, row) };
+        let feed = Feed { presence: Presence::Removable, ..consumers(namespace.as_deref(), kind, row) };
         let ctx = Arc::clone(&ctx);
         async move {
             run(Arc::clone(&ctx), api, feed).await;
@@ -136,11 +135,11 @@ mod tests {
     async fn the_watch_of_all_is_not_waited_for_where_the_kind_has_a_watch_of_its_own() {
         let ctx = Ground::new().context.watches();
         let namespaces = &ctx.cluster.namespaces;
-        namespaces.answered("first", true);
+        namespaces.answered("first", None);
         namespaces.wide.start("Rollout", namespaces.followed());
         namespaces.wide.listed("Rollout");
         // One that comes now is followed from what a watch of its own brings, which has brought nothing yet.
-        namespaces.answered("later", true);
+        namespaces.answered("later", None);
         namespaces.follow("later", "Rollout", tokio::spawn(pending::<()>()).abort_handle());
         namespaces.wide.add("Rollout", "later");
         for namespace in ["first", "later"] {

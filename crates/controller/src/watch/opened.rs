@@ -20,7 +20,8 @@ use tokio::task::AbortHandle;
 use super::{Feed, Presence, Reach, Watches, extension, named, run};
 use crate::{
     cluster::{ObjectName, SecretRow, WorkloadRow, workload_name},
-    pages,
+    error::Right,
+    pages::{self, Pages},
 };
 
 /// A kind that is followed so.
@@ -30,12 +31,14 @@ pub struct Followed {
     pub group: &'static str,
     /// Its name in the API.
     pub resource: &'static str,
+    /// Whether a namespace is closed without it. The others are only shown, or not every cluster has them.
+    pub vital: bool,
     /// Starts a watch, of one namespace or of all.
     start: fn(&Arc<Watches>, Option<&str>) -> AbortHandle,
 }
 
-/// A namespace is opened to us if we may watch these there.
-pub const SECRETS: Followed = Followed { kind: "Secret", group: "", resource: "secrets", start: secrets };
+/// Without them there is nothing to do with the others.
+pub const SECRETS: Followed = Followed { kind: "Secret", group: "", resource: "secrets", vital: true, start: secrets };
 
 /// Every kind, [`SECRETS`] first.
 pub const FOLLOWED: [Followed; 9] = [
@@ -44,42 +47,49 @@ pub const FOLLOWED: [Followed; 9] = [
         kind: "Deployment",
         group: "apps",
         resource: "deployments",
+        vital: true,
         start: |ctx, namespace| follow::<Deployment>(ctx, namespace, Kind::Deployment),
     },
     Followed {
         kind: "StatefulSet",
         group: "apps",
         resource: "statefulsets",
+        vital: true,
         start: |ctx, namespace| follow::<StatefulSet>(ctx, namespace, Kind::StatefulSet),
     },
     Followed {
         kind: "DaemonSet",
         group: "apps",
         resource: "daemonsets",
+        vital: true,
         start: |ctx, namespace| follow::<DaemonSet>(ctx, namespace, Kind::DaemonSet),
     },
     Followed {
         kind: "CronJob",
         group: "batch",
         resource: "cronjobs",
+        vital: false,
         start: |ctx, namespace| follow::<CronJob>(ctx, namespace, Kind::CronJob),
     },
     Followed {
         kind: "Ingress",
         group: "networking.k8s.io",
         resource: "ingresses",
+        vital: false,
         start: |ctx, namespace| follow::<Ingress>(ctx, namespace, Kind::Ingress),
     },
     Followed {
         kind: "ServiceAccount",
         group: "",
         resource: "serviceaccounts",
+        vital: false,
         start: |ctx, namespace| follow::<ServiceAccount>(ctx, namespace, Kind::ServiceAccount),
     },
     Followed {
         kind: "Gateway",
         group: "gateway.networking.k8s.io",
         resource: "gateways",
+        vital: false,
         start: |ctx, namespace| {
             extension::follow(ctx, namespace, Kind::Gateway, |object| {
                 consumer(gateway(&object.metadata, &object.data["spec"]))
@@ -90,6 +100,7 @@ pub const FOLLOWED: [Followed; 9] = [
         kind: "Rollout",
         group: "argoproj.io",
         resource: "rollouts",
+        vital: false,
         start: |ctx, namespace| {
             extension::follow(ctx, namespace, Kind::Rollout, |object| {
                 consumer(argo_rollout(&object.metadata, &object.data))
@@ -99,6 +110,12 @@ pub const FOLLOWED: [Followed; 9] = [
 ];
 
 impl Followed {
+    /// What it takes to follow it. Where lists come as watches, the right to list is not asked for.
+    pub fn rights(&self, pages: &Pages) -> Vec<Right> {
+        let verbs: &[&str] = if pages.are_needed() { &["watch", "list"] } else { &["watch"] };
+        verbs.iter().map(|verb| Right { verb, group: self.group, resource: self.resource }).collect()
+    }
+
     /// Starts its watch of one namespace.
     pub fn in_namespace(&self, ctx: &Arc<Watches>, namespace: &str) {
         ctx.cluster.namespaces.follow(namespace, self.kind, (self.start)(ctx, Some(namespace)));
@@ -120,7 +137,7 @@ fn secrets(ctx: &Arc<Watches>, namespace: Option<&str>) -> AbortHandle {
     let feed = Feed {
         kind: SECRETS.kind,
         reach: reach(namespace),
-        vital: true,
+        vital: SECRETS.vital,
         presence: Presence::Permanent,
         page: pages::METADATA,
         first: false,
@@ -168,7 +185,7 @@ pub(super) fn consumers<K: 'static>(
     Feed {
         kind: kind.as_str(),
         reach: reach(namespace),
-        vital: kind.rolls(), // the others are only shown
+        vital: FOLLOWED.iter().any(|followed| followed.kind == kind.as_str() && followed.vital),
         presence: Presence::Permanent,
         page: pages::WHOLE,
         first: false,
@@ -209,5 +226,13 @@ mod tests {
         });
         let followed: Vec<_> = FOLLOWED.iter().skip(1).map(|followed| (followed.kind, followed.group)).collect();
         assert_eq!(followed, expected);
+    }
+    #[test]
+    fn the_right_to_list_is_needed_only_where_lists_do_not_come_as_watches() {
+        let pages = Pages::default();
+        let rights = || SECRETS.rights(&pages).iter().map(Right::to_string).collect::<Vec<_>>();
+        assert_eq!(rights(), [Right::FIRST.to_string()]);
+        pages.need();
+        assert_eq!(rights(), ["watch secrets", "list secrets"]);
     }
 }

@@ -35,7 +35,7 @@ async fn a_list_of_all_removes_nothing_that_a_watch_of_a_namespace_has_brought_m
     let ctx = Ground::new().context.watches();
     let (feed, workloads) = (wide(), &ctx.cluster.workloads);
     ctx.cluster.namespaces.wide.start("Deployment", ctx.cluster.namespaces.followed());
-    ctx.cluster.namespaces.answered(LATER, true);
+    ctx.cluster.namespaces.answered(LATER, None);
     let own = tokio::spawn(std::future::pending::<()>()); // it tells nothing for now
     ctx.cluster.namespaces.follow(LATER, "Deployment", own.abort_handle());
     let (gone, _) = deployment("shop", "gone", "3");
