@@ -11,6 +11,7 @@ use crate::{
     line::RestartLine,
     memory::Memory,
     metrics::Metrics,
+    namespaces::heeding,
     notify::Notify,
     pages::Pages,
     pulse::Pulse,
@@ -78,6 +79,7 @@ impl Context {
     pub fn new(parts: Parts, digest_key: DigestKey) -> Self {
         let settings = Arc::new(parts.settings.clone());
         let cluster = Arc::new(Cluster::new(settings.account.clone()));
+        let parts = Parts { client: heeding(&parts.client, &cluster), ..parts };
         let (queues, memory) = (Arc::new(Queues::new(settings.concurrency)), Arc::<Memory>::default());
         let line = Arc::<RestartLine>::default();
         let stores = Arc::new(Stores::new(stores::Parts {

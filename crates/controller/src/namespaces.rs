@@ -4,10 +4,13 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, stream};
+use http::{Request, StatusCode};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
-use kube::{Api, api::PostParams};
+use kube::{Api, Client, api::PostParams, client::Body};
+use tower::service_fn;
 
 use crate::{
+    cluster::Cluster,
     error::{Error, Operation, Right},
     watch::{
         self, Watches,
@@ -21,6 +24,9 @@ const RECHECK: Duration = Duration::from_secs(25);
 const ROUND: Duration = Duration::from_secs(2);
 /// A watch of one namespace has told what it had to tell that of all namespaces after this time.
 const MET: Duration = Duration::from_secs(30);
+/// A call that is refused is a sign that rights have gone, unless they were asked about this short a time ago: then it is refused for
+/// another reason, like a quota. The watches are refused within this time, too: each is opened again every 3 min.
+const DOUBT: Duration = Duration::from_mins(3);
 /// Namespaces that are asked about at the same time.
 const ASKED: usize = 16;
 
@@ -42,6 +48,31 @@ pub async fn run(ctx: Arc<Watches>) {
             () = ctx.cluster.namespaces.woken() => {}
         }
     }
+}
+
+/// The client, with which each call that is refused in a namespace is a sign that it may have been closed.
+#[must_use]
+pub fn heeding(client: &Client, cluster: &Arc<Cluster>) -> Client {
+    let (client, cluster) = (client.clone(), Arc::clone(cluster));
+    let default = client.default_namespace().to_owned();
+    let service = service_fn(move |request: Request<Body>| {
+        let (client, cluster) = (client.clone(), Arc::clone(&cluster));
+        async move {
+            let namespace = namespace_of(request.uri().path()).map(str::to_owned);
+            let answer = client.send(request).await?;
+            if let Some(namespace) = namespace.filter(|_| answer.status() == StatusCode::FORBIDDEN) {
+                cluster.namespaces.refused(&namespace, DOUBT);
+            }
+            Ok::<_, kube::Error>(answer)
+        }
+    });
+    Client::new(service, default)
+}
+
+/// The namespace whose object a path of the API names.
+fn namespace_of(path: &str) -> Option<&str> {
+    let (_, below) = path.split_once("/namespaces/")?;
+    below.split_once('/').map(|(namespace, _)| namespace)
 }
 
 fn wanted(ctx: &Watches) -> BTreeSet<String> {

@@ -197,6 +197,16 @@ impl Namespaces {
         }
     }
 
+    /// A call there was refused: it is asked about again, unless that was less than `since` ago.
+    pub fn refused(&self, namespace: &str, since: Duration) {
+        if let Some(entry) = self.state().get_mut(namespace)
+            && entry.checked.elapsed() >= since
+        {
+            entry.doubted = true;
+            self.wake.notify_one();
+        }
+    }
+
     /// A right that counts for all namespaces has gone: each is asked about again.
     pub fn doubt(&self) {
         self.state().values_mut().for_each(|entry| entry.doubted = true);

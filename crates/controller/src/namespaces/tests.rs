@@ -1,3 +1,6 @@
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::ListParams;
+
 use super::*;
 use crate::{
     cluster::NamespaceAccess,
@@ -64,7 +67,11 @@ const MINUTE: Duration = Duration::from_mins(1);
 #[tokio::test(start_paused = true)]
 async fn where_lists_are_needed_a_role_that_allows_watches_alone_opens_nothing_and_is_told_what_it_lacks() {
     for place in ["*", SHOP] {
-        let (ctx, guard) = bound_nowhere();
+        let (mut ctx, guard) = bound_nowhere();
+        if place == "*" {
+            // It finds out that lists are needed when it has begun.
+            Arc::get_mut(&mut ctx).unwrap().pages = Arc::default();
+        }
         let rights: Vec<String> = all().into_iter().filter(|right| right.starts_with("watch ")).collect();
         guard.grant(place, &rights);
         serve(&ctx);
@@ -110,4 +117,42 @@ async fn a_namespace_without_any_binding_is_asked_one_question_at_a_time() {
     assert!(said(&ctx).starts_with("namespace \"shop\" is not opened for Rekey; run `"), "{}", said(&ctx));
     let asked: BTreeSet<String> = guard.asked().into_iter().collect();
     assert_eq!(asked, ["may watch secrets *", "may watch secrets shop"].map(str::to_owned).into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_refused_lets_the_rights_be_asked_about_and_one_that_stays_refused_not_on_and_on() {
+    let ground = Ground::new();
+    let namespaces = &ground.context.cluster.namespaces;
+    let secrets: Api<Secret> = Api::namespaced(ground.context.parts.client.clone(), SHOP);
+    let is_due = async || {
+        assert!(secrets.get("db").await.is_err());
+        namespaces.is_due(SHOP, RECHECK)
+    };
+    tokio::time::advance(DOUBT).await;
+    assert!(!is_due().await, "a Secret that is not there is no sign");
+    ground.server.refuse("GET /api/v1/namespaces/shop/", 403);
+    assert!(is_due().await);
+    namespaces.answered(SHOP, None);
+    tokio::time::advance(DOUBT / 2).await;
+    assert!(!is_due().await, "it was another reason");
+    tokio::time::advance(DOUBT / 2).await;
+    assert!(is_due().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_binding_to_all_namespaces_that_goes_is_noticed_by_the_first_call_that_is_refused() {
+    let (ctx, guard) = bound_nowhere();
+    guard.grant("*", &all());
+    serve(&ctx);
+    tokio::time::sleep(MINUTE).await;
+    assert_eq!(said(&ctx), "open: true");
+    tokio::time::sleep(DOUBT).await;
+    guard.withdraw(" *");
+    guard.asked();
+    tokio::time::sleep(10 * MINUTE).await;
+    assert_eq!((said(&ctx).as_str(), guard.asked()), ("open: true", Vec::new()), "nothing has shown it yet");
+    let secrets: Api<Secret> = Api::namespaced(heeding(&guard.client(), &ctx.cluster), SHOP);
+    assert!(secrets.list(&ListParams::default()).await.is_err());
+    tokio::time::sleep(ROUND).await;
+    assert!(said(&ctx).starts_with("namespace \"shop\" is not opened for Rekey; run `"), "{}", said(&ctx));
 }
