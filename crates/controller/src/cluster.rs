@@ -17,7 +17,11 @@ mod wide;
 use std::sync::Arc;
 
 use rekey_api::{ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy};
-use rekey_core::{SecretNames, policy::PolicySpec, workload::WorkloadId};
+use rekey_core::{
+    SecretNames,
+    policy::PolicySpec,
+    workload::{Workload, WorkloadId},
+};
 
 use self::listings::Listings;
 pub use self::{
@@ -27,8 +31,7 @@ pub use self::{
     name::{ObjectName, row_name, workload_name},
     namespace::{Hint, NamespaceAccess, Namespaces},
     rows::{
-        Holder, Managed, NamespaceRow, Object, Owner, SecretRow, WorkloadRow, other_annotations, own_tags,
-        owns_annotation, values,
+        Holder, Managed, NamespaceRow, Object, Owner, SecretRow, other_annotations, own_tags, owns_annotation, values,
     },
     table::{Answer, Change, Row, Table},
     users::Users,
@@ -52,7 +55,7 @@ pub struct Cluster {
     /// Secrets of opened namespaces.
     pub secrets: Table<SecretRow>,
     /// Workloads of opened namespaces; the name carries the kind.
-    pub workloads: Table<WorkloadRow>,
+    pub workloads: Table<Workload>,
     /// Which namespaces are opened.
     pub namespaces: Namespaces,
     /// How far the cluster-wide lists are.
@@ -89,12 +92,12 @@ impl Cluster {
 
     /// The workloads that consume a policy's Secret: those that refer to it, and those that the policy names.
     #[must_use]
-    pub fn consumers_of(&self, policy: &PolicySpec) -> Vec<Arc<WorkloadRow>> {
+    pub fn consumers_of(&self, policy: &PolicySpec) -> Vec<Arc<Workload>> {
         let referring = self.workloads.referring(&policy.namespace, Referent::Secret, policy.names.current());
-        let mut rows: Vec<Arc<WorkloadRow>> = referring.into_iter().map(|(_, row)| row).collect();
+        let mut rows: Vec<Arc<Workload>> = referring.into_iter().map(|(_, row)| row).collect();
         for (kind, name) in &policy.named {
             let name = ObjectName::new(policy.namespace.as_str(), row_name(*kind, name));
-            let row = self.workloads.get(&name).filter(|row| policy.names.covered(&row.0.uses).next().is_none());
+            let row = self.workloads.get(&name).filter(|row| policy.names.covered(&row.uses).next().is_none());
             rows.extend(row);
         }
         rows

@@ -7,11 +7,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rekey_api::{RotationSchedule, SecretPolicy, reference::StoreKind};
 use rekey_core::{
     Parse, SecretNames,
-    workload::{Kind, WorkloadId},
+    workload::{Kind, Workload, WorkloadId},
 };
 
 use crate::{
-    cluster::{Change, Cluster, Holder, NamespaceRow, Object, ObjectName, Referent, SecretRow, WorkloadRow},
+    cluster::{Change, Cluster, Holder, NamespaceRow, Object, ObjectName, Referent, SecretRow},
     line::RestartLine,
     memory::Memory,
     queue::{Lane, Queues},
@@ -154,7 +154,7 @@ impl Notify {
     }
 
     /// A workload.
-    pub fn workload(&self, change: &Change<WorkloadRow>) {
+    pub fn workload(&self, change: &Change<Workload>) {
         let rows: Vec<_> = [&change.before, &change.now].into_iter().flatten().collect();
         let mut managed = false;
         if ended(change.before.as_deref(), change.now.as_deref()) {
@@ -164,7 +164,7 @@ impl Notify {
             managed = true;
             self.queues.policies.add(policy, Lane::Urgent);
         }
-        for secret in rows.iter().flat_map(|row| row.0.uses.keys()) {
+        for secret in rows.iter().flat_map(|row| row.uses.keys()) {
             let name = ObjectName::new(change.name.namespace.as_str(), secret.as_str());
             let row = self.cluster.secrets.get(&name);
             if let Some(of) = row.as_deref().and_then(SecretRow::managed) {
@@ -174,17 +174,17 @@ impl Notify {
             }
         }
         match &change.now {
-            Some(row) if managed => self.queues.workloads.add(row.0.id.clone(), Lane::Urgent),
+            Some(row) if managed => self.queues.workloads.add(row.id.clone(), Lane::Urgent),
             Some(_) => {}
-            None => rows.iter().for_each(|row| self.memory.forget_workload(&row.0.uid)),
+            None => rows.iter().for_each(|row| self.memory.forget_workload(&row.uid)),
         }
     }
 
     /// Calls those that come next after a workload, which is restarted for the sake of the Secrets in its marker.
-    fn wake(&self, rows: &[&Arc<WorkloadRow>]) {
+    fn wake(&self, rows: &[&Arc<Workload>]) {
         for row in rows {
-            for secret in row.0.marker.0.keys() {
-                self.next(&ObjectName::new(row.0.id.namespace.as_str(), secret.as_str()));
+            for secret in row.marker.0.keys() {
+                self.next(&ObjectName::new(row.id.namespace.as_str(), secret.as_str()));
             }
         }
     }
@@ -203,8 +203,8 @@ impl Notify {
     }
 
     /// Policies that name the workload.
-    fn naming(&self, rows: &[&Arc<WorkloadRow>]) -> Vec<ObjectName> {
-        let Some(id) = rows.first().map(|row| &row.0.id) else {
+    fn naming(&self, rows: &[&Arc<Workload>]) -> Vec<ObjectName> {
+        let Some(id) = rows.first().map(|row| &row.id) else {
             return Vec::new();
         };
         let policies = self.cluster.policies_naming(id).into_iter();
@@ -214,7 +214,7 @@ impl Notify {
     /// Wants every workload that consumes the Secret looked at.
     pub fn workloads_of(&self, namespace: &str, secret: &str) {
         for (_, row) in self.cluster.workloads.referring(namespace, Referent::Secret, secret) {
-            self.queues.workloads.add(row.0.id.clone(), Lane::Urgent);
+            self.queues.workloads.add(row.id.clone(), Lane::Urgent);
         }
         for (_, row) in self.cluster.policies_of(namespace, secret) {
             let Some(policy) = row.readable() else { continue };
@@ -245,7 +245,7 @@ impl Notify {
             self.queues.stores.add(name(store), Lane::Urgent);
         }
         for (_, row) in self.cluster.workloads.in_namespace(namespace) {
-            self.queues.workloads.add(row.0.id.clone(), Lane::Urgent);
+            self.queues.workloads.add(row.id.clone(), Lane::Urgent);
         }
     }
 }
@@ -257,8 +257,8 @@ pub fn has_new_values(change: &Change<SecretRow>) -> bool {
 }
 
 /// Whether a rollout has ended with this change, or the workload is gone.
-fn ended(before: Option<&WorkloadRow>, now: Option<&WorkloadRow>) -> bool {
-    before.is_some_and(|row| row.0.is_moving()) && !now.is_some_and(|row| row.0.is_moving())
+fn ended(before: Option<&Workload>, now: Option<&Workload>) -> bool {
+    before.is_some_and(Workload::is_moving) && !now.is_some_and(Workload::is_moving)
 }
 
 /// Whether a change is somebody's wish: not a status, which is ours.

@@ -37,6 +37,7 @@ mod secret_bytes;
 mod secret_names;
 mod seed;
 mod spec_error;
+mod store_spec;
 mod unbuilt;
 
 pub use parse::Parse;
@@ -45,3 +46,4 @@ pub use secret_bytes::SecretBytes;
 pub use secret_names::SecretNames;
 pub use seed::Seed;
 pub use spec_error::SpecError;
+pub use store_spec::StoreSpec;

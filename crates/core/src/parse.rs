@@ -6,7 +6,7 @@ use rekey_api::{
     ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy, reference::StoreKind, store::RemoteStoreSpec,
 };
 
-use crate::{SpecError, bounds::Bounded, policy::PolicySpec, rotation::ScheduleSpec, store::StoreSpec};
+use crate::{SpecError, StoreSpec, bounds::Bounded, policy::PolicySpec, rotation::ScheduleSpec};
 
 /// An object of ours whose spec can be parsed.
 pub trait Parse: Bounded {

@@ -21,9 +21,9 @@ pub use pending::{
 };
 #[cfg(test)]
 pub(crate) use spec::UNBUILT;
-pub use spec::{Destination, PolicySource, ScheduleSpec, Task};
+pub use spec::{PolicySource, ScheduleSpec, Task};
 pub use state::{Begun, Effect, Move, Open, PolicyView, ProofView, Seen, State, StoreView, Wait, Written};
 pub use status::{Record, begun, ended, failed, outcome_reason, record, refused, stalled, state};
 pub use step::{TRIES, pod_of_unseen_rollout, step};
 
-pub use crate::rotation_proof::Publication;
+pub use crate::rotation_proof::{Destination, Publication};

@@ -1,13 +1,31 @@
 //! What proves that a pending Secret, or what a policy has published, is of one rotation and no other: digests with the
 //! installation's own key, over everything that it is about.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
+
+use rekey_api::reference::StoreRef;
 
 use crate::{SecretBytes, digest::DigestKey, published::Rotated};
 
 /// No namespace has such a name: the digests of a Secret's keys, which start with theirs, never equal one of these.
 const PENDING: &str = "rekey.dev/pending";
 const PUBLISHED: &str = "rekey.dev/rotation";
+
+/// Where new values are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// The store.
+    pub store: StoreRef,
+    /// Remote key.
+    pub key: String,
+}
+
+/// As proofs and pending Secrets name it.
+impl fmt::Display for Destination {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{} {}", self.store.kind.as_str(), self.store.name, self.key)
+    }
+}
 
 /// What a pending Secret says of itself, beside its values.
 #[derive(Clone, Copy, Debug)]

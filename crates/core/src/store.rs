@@ -6,7 +6,6 @@ mod error;
 pub mod place;
 pub mod provider;
 mod search;
-mod spec;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -20,7 +19,6 @@ pub use self::{
     engine_path::engine_path,
     error::{StoreError, StoreErrorKind},
     search::{NamePattern, Search},
-    spec::StoreSpec,
 };
 use crate::SecretBytes;
 pub use crate::network::{Addresses, Network};

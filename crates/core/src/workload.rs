@@ -218,7 +218,7 @@ pub struct Workload {
 
 impl Workload {
     /// What was seen of the same template before still counts: whoever was complete once stays so.
-    pub fn follow(&mut self, before: &Self) {
+    pub fn follow_template(&mut self, before: &Self) {
         let same = self.uid == before.uid && self.generation == before.generation;
         self.completed |= same && before.completed;
         let same_marker = self.uid == before.uid && self.marker == before.marker;

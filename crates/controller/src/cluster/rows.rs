@@ -301,20 +301,16 @@ impl Row for NamespaceRow {
     }
 }
 
-/// A workload's row.
-#[derive(Debug)]
-pub struct WorkloadRow(pub Workload);
-
-impl Row for WorkloadRow {
+impl Row for Workload {
     fn version(&self) -> Version {
-        Version::new(&self.0.resource_version)
+        Version::new(&self.resource_version)
     }
 
     fn references(&self) -> References {
-        self.0.uses.keys().map(|secret| (Referent::Secret, secret.clone())).collect()
+        self.uses.keys().map(|secret| (Referent::Secret, secret.clone())).collect()
     }
 
     fn follow(&mut self, before: &Self) {
-        self.0.follow(&before.0);
+        self.follow_template(before);
     }
 }

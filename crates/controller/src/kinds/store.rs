@@ -4,8 +4,9 @@ use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use rekey_api::RemoteStoreStatus;
 use rekey_core::{
+    StoreSpec,
     notice::Notice,
-    store::{StoreErrorKind, StoreSpec, provider::Reference},
+    store::{StoreErrorKind, provider::Reference},
     summary::{Situation, conditions},
     time::Clock,
 };

@@ -79,7 +79,7 @@ impl Reconcile for Workloads {
         if matches!(error, Error::TooManyPods { .. })
             && let Some(row) = self.cluster.workloads.get(&workload_name(key))
         {
-            self.write.event_about(&reference(&row.0), &error.notice("Restart")).await;
+            self.write.event_about(&reference(&row), &error.notice("Restart")).await;
         }
         Ok(())
     }
@@ -93,7 +93,7 @@ impl Workloads {
         if self.cluster.namespaces.access(&key.namespace) != NamespaceAccess::Open {
             return Ok(Next::Change); // not all of it is known yet; everything is wanted again when it is
         }
-        let workload = &row.0;
+        let workload = &row;
         let inputs = self.inputs(workload);
         if inputs.is_empty() {
             return Ok(Next::Change);
@@ -266,7 +266,8 @@ impl Workloads {
             return Turn::Wait(format!("SecretPolicy {}", input.published.policy)); // it is gone in this moment
         };
         let rows = self.cluster.consumers_of(&policy);
-        let others: Vec<(&Workload, Use)> = rows.iter().filter_map(|row| Some((&row.0, policy.how(&row.0)?))).collect();
+        let others: Vec<(&Workload, Use)> =
+            rows.iter().filter_map(|row| Some((row.as_ref(), policy.how(row)?))).collect();
         turn(
             workload,
             input,

@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use rekey_api::store::GrantOperation;
 use rekey_core::{
+    StoreSpec,
     grant::{Consumer, Target, Verdict, Wish, refusal, refusal_of_search},
-    store::{Search, StoreError, StoreErrorKind, StoreSpec},
+    store::{Search, StoreError, StoreErrorKind},
 };
 
 use crate::{

@@ -1,7 +1,7 @@
 //! The two kinds of store, and what they have in common.
 
 use rekey_api::{ClusterRemoteStore, RemoteStore, RemoteStoreStatus, reference::StoreKind};
-use rekey_core::store::StoreSpec;
+use rekey_core::StoreSpec;
 
 use crate::{
     cluster::{Kind, Object, ObjectName},

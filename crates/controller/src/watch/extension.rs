@@ -8,7 +8,7 @@ use kube::{
     core::{DynamicObject, GroupVersionKind},
     discovery::{self, ApiResource},
 };
-use rekey_core::workload::Kind;
+use rekey_core::workload::{Kind, Workload};
 use tokio::task::AbortHandle;
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
     opened::{consumers, listed},
     run,
 };
-use crate::cluster::{ObjectName, WorkloadRow};
+use crate::cluster::ObjectName;
 
 /// A kind that not every cluster has is waited for so long: whatever does not answer belongs to somebody's extension.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -34,7 +34,7 @@ pub fn follow(
     ctx: &Arc<Watches>,
     namespace: Option<&str>,
     kind: Kind,
-    row: fn(DynamicObject) -> (ObjectName, WorkloadRow),
+    row: fn(DynamicObject) -> (ObjectName, Workload),
 ) -> AbortHandle {
     let (ctx, namespace) = (Arc::clone(ctx), namespace.map(str::to_owned));
     let task = async move {
@@ -69,7 +69,7 @@ async fn follow_if_known(
     ctx: Arc<Watches>,
     namespace: Option<String>,
     kind: Kind,
-    row: fn(DynamicObject) -> (ObjectName, WorkloadRow),
+    row: fn(DynamicObject) -> (ObjectName, Workload),
 ) {
     let (group, version) = kind.api_version().split_once('/').unwrap_or_default();
     let asked = GroupVersionKind::gvk(group, version, kind.as_str());

@@ -19,7 +19,7 @@ use tokio::task::AbortHandle;
 
 use super::{Feed, Presence, Reach, Watches, extension, named, run};
 use crate::{
-    cluster::{ObjectName, SecretRow, WorkloadRow, workload_name},
+    cluster::{ObjectName, SecretRow, workload_name},
     error::Right,
     pages::{self, Pages},
 };
@@ -173,15 +173,15 @@ fn reach(namespace: Option<&str>) -> Reach {
     namespace.map_or(Reach::Followed, |namespace| Reach::Namespace(namespace.to_owned()))
 }
 
-fn consumer(workload: Workload) -> (ObjectName, WorkloadRow) {
-    (workload_name(&workload.id), WorkloadRow(workload))
+fn consumer(workload: Workload) -> (ObjectName, Workload) {
+    (workload_name(&workload.id), workload)
 }
 
 pub(super) fn consumers<K: 'static>(
     namespace: Option<&str>,
     kind: Kind,
-    row: fn(K) -> (ObjectName, WorkloadRow),
-) -> Feed<K, WorkloadRow> {
+    row: fn(K) -> (ObjectName, Workload),
+) -> Feed<K, Workload> {
     Feed {
         kind: kind.as_str(),
         reach: reach(namespace),

@@ -1,32 +1,28 @@
 use k8s_openapi::api::apps::v1::Deployment;
-use rekey_core::workload::{Kind, Project as _};
+use rekey_core::workload::{Kind, Project as _, Workload};
 use serde_json::json;
 
 use super::*;
-use crate::{
-    cluster::{WorkloadRow, workload_name},
-    in_memory::Ground,
-    watch::opened::consumers,
-};
+use crate::{cluster::workload_name, in_memory::Ground, watch::opened::consumers};
 
 /// A namespace that is opened while the watch of all has its first list under way, and gets a watch of its own.
 const LATER: &str = "later";
 
-fn deployment(namespace: &str, name: &str, version: &str) -> (ObjectName, WorkloadRow) {
+fn deployment(namespace: &str, name: &str, version: &str) -> (ObjectName, Workload) {
     let object: Deployment = serde_json::from_value(json!({
         "metadata": {"namespace": namespace, "name": name, "uid": name, "resourceVersion": version},
         "spec": {"selector": {}, "template": {}},
     }))
     .unwrap();
     let workload = object.project();
-    (workload_name(&workload.id), WorkloadRow(workload))
+    (workload_name(&workload.id), workload)
 }
 
 /// The watch of Deployments in all namespaces.
-fn wide() -> Feed<Deployment, WorkloadRow> {
+fn wide() -> Feed<Deployment, Workload> {
     consumers(None, Kind::Deployment, |object: Deployment| {
         let workload = object.project();
-        (workload_name(&workload.id), WorkloadRow(workload))
+        (workload_name(&workload.id), workload)
     })
 }
 

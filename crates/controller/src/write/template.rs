@@ -19,7 +19,7 @@ use serde_json::json;
 
 use super::Writer;
 use crate::{
-    cluster::{Change, WorkloadRow, workload_name},
+    cluster::{Change, workload_name},
     error::{Error, Operation},
 };
 
@@ -29,7 +29,7 @@ impl Writer {
     ///
     /// # Errors
     /// `Conflict` when it has changed meanwhile.
-    pub async fn marker(&self, workload: &Workload, marker: &Marker) -> Result<Option<Change<WorkloadRow>>, Error> {
+    pub async fn marker(&self, workload: &Workload, marker: &Marker) -> Result<Option<Change<Workload>>, Error> {
         let written = match workload.id.kind {
             Kind::Deployment => mark::<Deployment>(&self.client, workload, marker).await,
             Kind::StatefulSet => mark::<StatefulSet>(&self.client, workload, marker).await,
@@ -41,7 +41,7 @@ impl Writer {
         let written = written.map_err(Error::api(Operation::WriteMarker, &workload.id))?;
         self.metrics.restarted();
         // The watch will bring it too; until then other consumers already see that this one is on its way.
-        Ok(self.cluster.workloads.update(&workload_name(&workload.id), WorkloadRow(written)))
+        Ok(self.cluster.workloads.update(&workload_name(&workload.id), written))
     }
 }
 

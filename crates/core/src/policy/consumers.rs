@@ -31,7 +31,7 @@ pub struct Look {
 #[derive(Clone, Debug)]
 pub struct Consumer {
     /// The workload.
-    pub workload: Workload,
+    pub workload: Arc<Workload>,
     /// The last look at its pods, if one was taken.
     pub look: Option<Look>,
     /// Whether its restart marker is not written any more, since somebody takes it off.

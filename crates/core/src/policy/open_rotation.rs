@@ -9,8 +9,7 @@ use crate::{
     digest::DigestKey,
     published::{Published, Rotated},
     render::json,
-    rotation::Destination,
-    rotation_proof::Publication,
+    rotation_proof::{Destination, Publication},
     store::{Locator, Pin},
 };
 

@@ -22,7 +22,7 @@ pub(super) fn applying(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
         ControlFlow::Break(decided) => return decided,
     };
     match stored {
-        Stored::Before { .. } if seen.deleted => abandoned(),
+        Stored::Before { .. } if seen.spec.deleted => abandoned(),
         Stored::Before { .. } if !seen.is_named => renamed(State::Applying, open, seen, now),
         Stored::Before { version } => {
             let effect = Effect::WriteStore { base: version.clone(), stage: Stage::Applied };
@@ -44,7 +44,7 @@ pub(super) fn verifying(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
     match (stored, &seen.proof) {
         (Stored::Applied { .. }, ProofView::Proven) | (Stored::Ours { .. }, _) => Move::to(State::Publishing(open)),
         (Stored::Applied { .. }, ProofView::NotAsked) => Move::waiting(State::Verifying(open), "tries the new key"),
-        (Stored::Applied { .. }, ProofView::Refused(why)) if seen.deleted => {
+        (Stored::Applied { .. }, ProofView::Refused(why)) if seen.spec.deleted => {
             let text = format!(
                 "the schedule was deleted before the new key was proven ({why}); its public key stays in {}, and nobody has \
                  its private key",
@@ -69,7 +69,7 @@ pub(super) fn retiring(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
         ControlFlow::Continue(open) => open,
         ControlFlow::Break(decided) => return decided,
     };
-    if seen.deleted {
+    if seen.spec.deleted {
         let text = "the schedule was deleted before the old key was retired: it stays valid";
         return Move::end(RotationOutcome::Completed, text);
     }
@@ -82,7 +82,7 @@ pub(super) fn retiring(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
         return Move::waiting(State::Retiring(open), text);
     }
     // A leaked key has no grace.
-    let grace = if open.reason == RotationReason::Leaked { TimeDelta::zero() } else { seen.retire_after };
+    let grace = if open.reason == RotationReason::Leaked { TimeDelta::zero() } else { seen.spec.retire_after };
     let until = seen.begun.map_or(now, |begun| time::later(begun.step, grace));
     if until > now {
         let text = format!("nobody uses the old key; it stays valid until {}", time::text(until));

@@ -1,15 +1,16 @@
 //! What a `RotationSchedule` asks for.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rekey_api::{RotationSchedule, RotationScheduleSpec, names, reference::StoreRef, rotation::Approval};
+use rekey_api::{RotationSchedule, RotationScheduleSpec, names, rotation::Approval};
 
 use super::Owner;
 use crate::{
     SpecError,
     policy::Source,
     request,
+    rotation_proof::Destination,
     rotator::Rotator,
     schedule::Schedule,
     time,
@@ -60,23 +61,7 @@ pub struct ScheduleSpec {
     pub deleted: bool,
 }
 
-/// Where new values are written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Destination {
-    /// The store.
-    pub store: StoreRef,
-    /// Remote key.
-    pub key: String,
-}
-
-/// As proofs and pending Secrets name it.
-impl fmt::Display for Destination {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}/{} {}", self.store.kind.as_str(), self.store.name, self.key)
-    }
-}
-
-/// A schedule whose target is known.
+/// A schedule whose destination is known.
 #[derive(Clone, Debug)]
 pub struct Task {
     /// What the schedule asks for.
@@ -103,10 +88,10 @@ impl ScheduleSpec {
         Owner { namespace: &self.namespace, uid: &self.uid }
     }
 
-    /// The schedule with its target: where the new value goes may follow from what its policy reads.
+    /// The schedule with its destination: where the new value goes may follow from what its policy reads.
     ///
     /// # Errors
-    /// When the target is not given and does not follow.
+    /// When the destination is not given and does not follow.
     pub fn task(self: &Arc<Self>, source: PolicySource<'_>) -> Result<Task, SpecError> {
         let to = match &self.write_to {
             Some(to) => to.clone(),

@@ -1,18 +1,15 @@
 //! What the step machine of a rotation goes by: its state, what it sees, and what it decides.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use rekey_api::{
     condition::Reason,
     rotation::{RotationOutcome, RotationReason},
 };
 
-use super::{Due, Pending, Stored};
-use crate::{
-    published::Rotated,
-    rotator::{Overlap, Stage},
-};
+use super::{Due, Pending, ScheduleSpec, Stored};
+use crate::{published::Rotated, rotator::Stage};
 
 /// Where a rotation is; by value, so that each arm names what comes next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,8 +93,9 @@ pub struct Begun {
 
 /// What was seen.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts about the world")]
 pub struct Seen {
+    /// What the schedule asks for.
+    pub spec: Arc<ScheduleSpec>,
     /// Whether one begins, if none is open.
     pub due: Due,
     /// Id for a rotation that begins now.
@@ -110,8 +108,6 @@ pub struct Seen {
     pub is_named: bool,
     /// Whether the schedule holds the finalizer.
     pub finalizer: bool,
-    /// Which credentials are valid at the same time.
-    pub overlap: Overlap,
     /// The store's value against the pending one, freshly read; from `Applying` on.
     pub store: StoreView,
     /// Whether the new credential works, tried just now; before it is used.
@@ -124,12 +120,6 @@ pub struct Seen {
     pub attempts: u32,
     /// When the open rotation began.
     pub begun: Option<Begun>,
-    /// How long the old credential stays valid after the last consumer has left it.
-    pub retire_after: TimeDelta,
-    /// Whether the schedule is suspended.
-    pub suspended: bool,
-    /// Whether the schedule is being deleted.
-    pub deleted: bool,
 }
 
 /// What a look at the store has shown.

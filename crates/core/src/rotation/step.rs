@@ -40,11 +40,13 @@ pub fn step(state: State, seen: &Seen, now: DateTime<Utc>) -> Move {
     match state {
         State::Idle => idle(seen),
         State::Preparing(open) => preparing(open, seen, now),
-        State::Applying(open) if seen.overlap == Overlap::TwoKeys => overlap::applying(open, seen, now),
-        State::Verifying(open) if seen.overlap == Overlap::TwoKeys => overlap::verifying(open, seen, now),
+        State::Applying(open) if seen.spec.rotator.overlap() == Overlap::TwoKeys => overlap::applying(open, seen, now),
+        State::Verifying(open) if seen.spec.rotator.overlap() == Overlap::TwoKeys => {
+            overlap::verifying(open, seen, now)
+        }
         State::Applying(open) | State::Verifying(open) | State::Publishing(open) => publishing(open, seen, now),
         State::RollingOut(open) => rolling_out(open, seen),
-        State::Retiring(open) if seen.overlap == Overlap::TwoKeys => overlap::retiring(open, seen, now),
+        State::Retiring(open) if seen.spec.rotator.overlap() == Overlap::TwoKeys => overlap::retiring(open, seen, now),
         State::Settling(open) | State::Retiring(open) => settling(open, seen),
     }
 }
@@ -52,10 +54,10 @@ pub fn step(state: State, seen: &Seen, now: DateTime<Utc>) -> Move {
 fn idle(seen: &Seen) -> Move {
     let mut note = None;
     match &seen.pending {
-        Some(pending) if seen.pending_ended || seen.deleted => match &pending.leaving {
+        Some(pending) if seen.pending_ended || seen.spec.deleted => match &pending.leaving {
             None => return Move::doing(State::Idle, drop_pending(pending)),
             // It is deleted already, and nobody but the owners of the finalizers can do more about it.
-            Some(_) if seen.deleted && seen.finalizer => return Move::doing(State::Idle, Effect::RemoveFinalizer),
+            Some(_) if seen.spec.deleted && seen.finalizer => return Move::doing(State::Idle, Effect::RemoveFinalizer),
             Some(leaving) => {
                 let kept_by = listed(&leaving.finalizers, ", ");
                 let Pending { name, namespace, .. } = pending;
@@ -79,8 +81,8 @@ fn idle(seen: &Seen) -> Move {
 
 fn start(seen: &Seen) -> Move {
     match &seen.due {
-        Due::Now { .. } if seen.deleted => Move::to(State::Idle),
-        Due::Now { .. } if seen.suspended => {
+        Due::Now { .. } if seen.spec.deleted => Move::to(State::Idle),
+        Due::Now { .. } if seen.spec.suspended => {
             let wait = Wait::new(Reason::Suspended, "spec.suspend is true");
             Move { waits: Some(wait), ..Move::to(State::Idle) }
         }
@@ -98,9 +100,9 @@ fn drop_pending(pending: &Pending) -> Effect {
 
 fn preparing(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
     match &seen.pending {
-        _ if seen.deleted => abandoned(),
+        _ if seen.spec.deleted => abandoned(),
         Some(pending) => match pending.trust {
-            Trust::Proven => Move::to(match seen.overlap {
+            Trust::Proven => Move::to(match seen.spec.rotator.overlap() {
                 Overlap::None => State::Publishing(open),
                 Overlap::TwoKeys => State::Applying(open),
             }),
@@ -152,7 +154,7 @@ fn held(stay: fn(Open) -> State, open: Open, seen: &Seen, pending: &Pending) -> 
         "Secret {name} is not proven to be this schedule's, and the store holds other values than it or a later version"
     );
     let command = format!("kubectl delete secret {name} -n {namespace}");
-    if seen.deleted {
+    if seen.spec.deleted {
         let text = format!("the schedule was deleted, and {text}; to remove that Secret: {command}");
         return Move::end(RotationOutcome::Failed, text);
     }
@@ -184,7 +186,7 @@ fn is_known(open: &Open, pending: &Pending, stored: &Stored) -> bool {
 }
 
 fn gone(seen: &Seen) -> Move {
-    let text = if seen.deleted {
+    let text = if seen.spec.deleted {
         "the schedule was deleted, and the pending Secret of the rotation is gone"
     } else {
         "the pending Secret of the rotation is gone"
@@ -231,7 +233,7 @@ pub(super) fn looked<'s>(
         return ControlFlow::Continue((pending, stored));
     }
     ControlFlow::Break(match &open.written {
-        None if seen.deleted => abandoned(),
+        None if seen.spec.deleted => abandoned(),
         None => anew(stay, open.clone(), seen, now, not_proven(pending)),
         Some(_) => held(stay, open.clone(), seen, pending),
     })
@@ -244,18 +246,18 @@ fn publishing(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
     };
     match stored {
         Stored::Before { .. } | Stored::Applied { .. } if open.written.is_some() => foreign(pending),
-        Stored::Before { .. } if seen.overlap == Overlap::TwoKeys => Move::to(State::Applying(open)),
+        Stored::Before { .. } if seen.spec.rotator.overlap() == Overlap::TwoKeys => Move::to(State::Applying(open)),
         // Whatever the status says: what has not been proven is not used.
         Stored::Applied { .. } if seen.proof != ProofView::Proven => Move::to(State::Verifying(open)),
-        Stored::Applied { .. } if seen.deleted && seen.attempts >= TRIES => refused(pending),
+        Stored::Applied { .. } if seen.spec.deleted && seen.attempts >= TRIES => refused(pending),
         Stored::Applied { version } => {
             let effect = Effect::WriteStore { base: Some(version.clone()), stage: Stage::Live };
             Move::doing(State::Publishing(open), effect)
         }
         Stored::Retired => completed(),
-        Stored::Before { .. } if !seen.is_named && seen.deleted => abandoned(),
+        Stored::Before { .. } if !seen.is_named && seen.spec.deleted => abandoned(),
         Stored::Before { .. } if !seen.is_named => renamed(State::Publishing, open, seen, now),
-        Stored::Before { .. } if seen.deleted && seen.attempts >= TRIES => refused(pending),
+        Stored::Before { .. } if seen.spec.deleted && seen.attempts >= TRIES => refused(pending),
         Stored::Before { version } => {
             let effect = Effect::WriteStore { base: version.clone(), stage: Stage::Live };
             Move::doing(State::Publishing(open), effect)
@@ -268,7 +270,7 @@ fn publishing(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
 
 /// The value is in the store.
 fn live(open: Open, seen: &Seen, pending: &Pending) -> Move {
-    if seen.deleted {
+    if seen.spec.deleted {
         let text = "the schedule was deleted; the new value is in the store";
         return Move::end(RotationOutcome::Completed, text);
     }
@@ -306,7 +308,7 @@ pub(super) fn still_ours(stay: fn(Open) -> State, open: Open, seen: &Seen) -> Co
         (_, Stored::Elsewhere) => ControlFlow::Break(elsewhere()),
         (_, Stored::Ours { version }) => {
             let open = open.written(version, pending);
-            if seen.deleted || seen.policy.record.as_ref() == Some(&pending.record) {
+            if seen.spec.deleted || seen.policy.record.as_ref() == Some(&pending.record) {
                 return ControlFlow::Continue(open);
             }
             ControlFlow::Break(unpublished(stay(open), seen))
@@ -322,7 +324,7 @@ fn rolling_out(open: Open, seen: &Seen) -> Move {
         ControlFlow::Continue(open) => open,
         ControlFlow::Break(decided) => return decided,
     };
-    if seen.deleted {
+    if seen.spec.deleted {
         return Move::end(RotationOutcome::Completed, "the schedule was deleted while consumers were rolling");
     }
     match behind(seen) {
@@ -348,10 +350,10 @@ fn settling(open: Open, seen: &Seen) -> Move {
         ControlFlow::Continue(open) => open,
         ControlFlow::Break(decided) => return decided,
     };
-    if seen.deleted {
+    if seen.spec.deleted {
         return Move::end(RotationOutcome::Completed, "the schedule was deleted while the rotation settled");
     }
-    match (old_pods(seen), seen.overlap) {
+    match (old_pods(seen), seen.spec.rotator.overlap()) {
         (Some(text), _) => Move::waiting(State::Settling(open), text),
         (None, Overlap::None) => completed(),
         (None, Overlap::TwoKeys) => Move::to(State::Retiring(open)),
@@ -380,6 +382,6 @@ pub fn pod_of_unseen_rollout(name: &str) -> String {
 /// A value that has leaked is replaced at once, however long the consumers of the present rotation still take.
 pub(super) fn leaked(seen: &Seen) -> Option<Move> {
     let text = "the new value has leaked: the next rotation begins at once";
-    (seen.due == Due::Now { reason: RotationReason::Leaked } && !seen.deleted)
+    (seen.due == Due::Now { reason: RotationReason::Leaked } && !seen.spec.deleted)
         .then(|| Move::end(RotationOutcome::Superseded, text))
 }

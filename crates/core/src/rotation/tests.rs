@@ -198,14 +198,11 @@ impl World {
                 record: self.record.clone(),
                 behind: Some(old.iter().cloned().collect()),
             },
-            overlap: task.spec.rotator.overlap(),
             proof: self.refused.clone().map_or(ProofView::Proven, ProofView::Refused),
             old_pods: matches!(state, State::Settling(_) | State::Retiring(_)).then(|| old.into_iter().collect()),
             attempts,
             begun: begun(status),
-            retire_after: task.spec.retire_after,
-            suspended: task.spec.suspended,
-            deleted: task.spec.deleted,
+            spec: Arc::clone(&task.spec),
         }
     }
 

@@ -122,16 +122,16 @@ fn a_daemon_set_that_was_complete_stays_so_until_its_template_changes() {
                        "numberAvailable": available, "numberUnavailable": 3 - available},
         }))
         .unwrap();
-        WorkloadRow(set.project())
+        set.project()
     };
     let table = Table::default();
     let name = ObjectName::new("shop", "DaemonSet/agent");
-    let completed = |row: WorkloadRow| table.set(&name, row).unwrap().now.unwrap().0.completed;
+    let completed = |row: Workload| table.set(&name, row).unwrap().now.unwrap().completed;
     assert!(!completed(set("1", 1, 1)), "two pods are not there yet");
     assert!(completed(set("2", 1, 3)));
     assert!(completed(set("3", 1, 2)), "a pod that fails later is no failure of the rollout");
     let deployed = table.set(&name, set("4", 2, 2)).unwrap().now.unwrap();
-    assert!(!deployed.0.completed && deployed.0.outlived, "another template, and the same restart marker");
+    assert!(!deployed.completed && deployed.outlived, "another template, and the same restart marker");
 }
 
 #[test]

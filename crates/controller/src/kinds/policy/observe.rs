@@ -338,10 +338,10 @@ pub fn consumers(ctx: &Policies, policy: &PolicySpec) -> Vec<Consumer> {
     let rows = ctx.cluster.consumers_of(policy);
     rows.into_iter()
         .filter_map(|row| {
-            policy.how(&row.0)?;
-            let look = ctx.memory.look(&row.0.uid, policy.names.current());
-            let reverted = ctx.memory.is_reverted(&row.0.uid, policy.names.current(), &row.0.marker);
-            Some(Consumer { workload: row.0.clone(), look, reverted })
+            policy.how(&row)?;
+            let look = ctx.memory.look(&row.uid, policy.names.current());
+            let reverted = ctx.memory.is_reverted(&row.uid, policy.names.current(), &row.marker);
+            Some(Consumer { workload: row, look, reverted })
         })
         .collect()
 }

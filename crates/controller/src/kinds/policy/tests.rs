@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    cluster::{SecretRow, WorkloadRow, workload_name},
+    cluster::{SecretRow, workload_name},
     in_memory::{Ground, SECRETS},
 };
 
@@ -118,7 +118,7 @@ async fn a_new_value_is_published_and_its_consumers_are_looked_at() {
     let web =
         json!({"metadata": {"name": "web", "namespace": "shop", "uid": "w", "resourceVersion": "1"}, "spec": spec});
     let web = serde_json::from_value::<Deployment>(web).unwrap().project();
-    world.policies.cluster.workloads.set(&workload_name(&web.id), WorkloadRow(web.clone()));
+    world.policies.cluster.workloads.set(&workload_name(&web.id), web.clone());
     world.round().await.unwrap();
     assert_eq!(world.ground.context.queues.workloads.next().await, web.id);
     world.ground.context.queues.workloads.done(&web.id, None);

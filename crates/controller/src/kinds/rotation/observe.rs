@@ -78,16 +78,13 @@ pub async fn observe(
         is_named: pending.as_ref().is_some_and(|pending| pending.is_named_by(task)),
         pending,
         finalizer,
-        overlap: task.spec.rotator.overlap(),
         store,
         proof,
         policy: seen_policy,
         old_pods,
         attempts,
         begun: rotation::begun(status),
-        retire_after: task.spec.retire_after,
-        suspended: task.spec.suspended,
-        deleted: task.spec.deleted,
+        spec: Arc::clone(&task.spec),
     })
 }
 
@@ -330,7 +327,7 @@ async fn old_pods(
             changed.is_some_and(|changed| rollout::holds_old(&Pod::of(pod), secret, &wanted, changed))
         })
     };
-    let knows_rollouts = workloads.iter().any(|(_, row)| row.0.id.kind == Kind::Rollout);
+    let knows_rollouts = workloads.iter().any(|(_, row)| row.id.kind == Kind::Rollout);
     let list = pages::Pods { namespace: &task.spec.namespace, selector: None };
     let described = |pod: &KubePod| {
         let is_unseen = !knows_rollouts && pod.labels().contains_key(ROLLOUT_HASH);
@@ -346,7 +343,7 @@ async fn reloading(ctx: &Schedules, task: &Task, names: &SecretNames) -> Result<
     let namespace = task.spec.namespace.as_str();
     let mut found = BTreeSet::new();
     for (_, row) in ctx.cluster.workloads.in_namespace(namespace) {
-        let workload = &row.0;
+        let workload = &row;
         if workload.live_reload && !workload.selector.is_empty() && names.covered(&workload.uses).next().is_some() {
             let list = pages::Pods { namespace, selector: Some(&workload.selector) };
             let uid = |pod: &KubePod| pod.metadata.uid.clone();

@@ -7,10 +7,7 @@ use rekey_core::workload::Project as _;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{
-    cluster::WorkloadRow,
-    in_memory::{Ground, SHOP},
-};
+use crate::in_memory::{Ground, SHOP};
 
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/shop/deployments/web";
 const PODS: &str = "/api/v1/namespaces/shop/pods";
@@ -66,7 +63,7 @@ impl World {
     fn seen(&self, object: &Value) {
         self.ground.server.put(DEPLOYMENT, object.clone());
         let row = serde_json::from_value::<Deployment>(object.clone()).unwrap().project();
-        self.workloads.cluster.workloads.set(&workload_name(&self.id), WorkloadRow(row));
+        self.workloads.cluster.workloads.set(&workload_name(&self.id), row);
     }
 
     fn pod(&self, started: &str) {

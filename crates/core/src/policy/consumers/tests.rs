@@ -13,8 +13,8 @@ fn what_many_consumers_say_is_cut_to_what_the_status_takes() {
     let published = changed("db").published;
     let nightly = |number: usize| {
         let mut consumer = consumer(&format!("{number:0253}"), "");
-        consumer.workload.id.kind = Kind::CronJob;
-        consumer.workload.jobs = (0..10).map(job).collect();
+        of(&mut consumer).id.kind = Kind::CronJob;
+        of(&mut consumer).jobs = (0..10).map(job).collect();
         consumer.look = Some(Look { changed: published.changed(&crate::workload::Keys::All), current: false });
         consumer
     };
@@ -43,16 +43,21 @@ fn consumer(name: &str, marker: &str) -> Consumer {
     let mut workload = workload(marker);
     workload.id.name = name.to_owned();
     workload.uses = [("db".to_owned(), changed("db").how)].into();
-    Consumer { workload, look: None, reverted: false }
+    Consumer { workload: Arc::new(workload), look: None, reverted: false }
+}
+
+/// The workload, to change it.
+fn of(consumer: &mut Consumer) -> &mut Workload {
+    Arc::make_mut(&mut consumer.workload)
 }
 
 fn restarted(name: &str, progress: Progress) -> Consumer {
     let input = changed("db");
     let mut consumer = consumer(name, &format!("db={}", input.published.consumed(&input.how.keys)));
-    consumer.workload.completed = progress == Progress::Complete;
-    consumer.workload.outlived = progress == Progress::Complete;
-    consumer.workload.progress = progress;
-    consumer.workload.marked = Some(at(110));
+    of(&mut consumer).completed = progress == Progress::Complete;
+    of(&mut consumer).outlived = progress == Progress::Complete;
+    of(&mut consumer).progress = progress;
+    of(&mut consumer).marked = Some(at(110));
     consumer
 }
 
@@ -124,9 +129,9 @@ fn one_that_is_named_and_missing_is_said_and_stops_nobody() {
     let named = |kind: &str, name: &str| json!({"apiVersion": "apps/v1", "kind": kind, "name": name});
     let policy = policy(&json!({"consumers": [named("Deployment", "a"), named("StatefulSet", "ghost")]}));
     let mut unrelated = consumer("b", "");
-    unrelated.workload.uses.clear();
+    of(&mut unrelated).uses.clear();
     let mut by_name = consumer("a", "");
-    by_name.workload.uses.clear();
+    of(&mut by_name).uses.clear();
     let shown = shown_at(&policy, &[by_name.clone(), unrelated], 120);
     let missing = "ghost Failed does not exist; create it, or take it out of spec.rollout.consumers";
     assert_eq!(shown, ["a Progressing", missing]);
@@ -149,9 +154,9 @@ fn one_that_may_be_hidden_says_by_which_right_it_is_shown() {
 fn one_without_a_template_is_said_and_stops_nobody() {
     let name = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "a"});
     let mut borrowing = consumer("a", "");
-    borrowing.workload.id.kind = Kind::Rollout;
-    borrowing.workload.uses.clear();
-    borrowing.workload.without_template = Some("it takes its template from Deployment b: name that one".to_owned());
+    of(&mut borrowing).id.kind = Kind::Rollout;
+    of(&mut borrowing).uses.clear();
+    of(&mut borrowing).without_template = Some("it takes its template from Deployment b: name that one".to_owned());
     let shown = shown_at(&policy(&json!({"consumers": [name]})), &[borrowing, consumer("b", "")], 120);
     assert_eq!(shown, ["b Progressing", "a Failed it takes its template from Deployment b: name that one"]);
 }
@@ -160,8 +165,8 @@ fn one_without_a_template_is_said_and_stops_nobody() {
 fn one_that_reloads_is_current_after_its_grace() {
     let policy = policy(&json!({"liveReloadGrace": "30s"}));
     let mut reloading = consumer("a", "");
-    reloading.workload.live_reload = true;
-    reloading.workload.uses =
+    of(&mut reloading).live_reload = true;
+    of(&mut reloading).uses =
         [("db".to_owned(), Use { forms: [ConsumeForm::Volume].into(), ..changed("db").how })].into();
     assert_eq!(shown_at(&policy, std::slice::from_ref(&reloading), 129), ["a Progressing"]);
     assert_eq!(shown_at(&policy, &[reloading], 130), ["a Current"]);
@@ -171,9 +176,9 @@ fn one_that_reloads_is_current_after_its_grace() {
 fn a_cron_job_is_held_by_a_job_on_an_older_value() {
     let policy = policy(&json!({}));
     let mut nightly = consumer("nightly", "");
-    nightly.workload.id.kind = Kind::CronJob;
+    of(&mut nightly).id.kind = Kind::CronJob;
     assert_eq!(shown_at(&policy, std::slice::from_ref(&nightly), 120), ["nightly Current"]);
-    nightly.workload.jobs = vec![Job { name: "nightly-1".to_owned(), uid: "j".to_owned() }];
+    of(&mut nightly).jobs = vec![Job { name: "nightly-1".to_owned(), uid: "j".to_owned() }];
     assert_eq!(shown_at(&policy, std::slice::from_ref(&nightly), 120), ["nightly Progressing"], "not looked at yet");
     let look = |current| Some(Look { changed: Some(at(100)), current });
     let held = "nightly Held a Job still runs on an older value, among nightly-1; the next one reads the present";

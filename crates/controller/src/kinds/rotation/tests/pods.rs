@@ -4,7 +4,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use rekey_core::workload::Project as _;
 
 use super::{whole::Pair, *};
-use crate::cluster::{WorkloadRow, workload_name};
+use crate::cluster::workload_name;
 
 /// A pod that mounts the policy's Secret and has run since before the rotation.
 fn pod(name: &str, app: &str) -> Value {
@@ -30,7 +30,7 @@ fn reloading(pair: &Pair) {
         "status": {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1},
     });
     let row = serde_json::from_value::<Deployment>(object).unwrap().project();
-    pair.world.schedules.cluster.workloads.set(&workload_name(&row.id.clone()), WorkloadRow(row));
+    pair.world.schedules.cluster.workloads.set(&workload_name(&row.id.clone()), row);
 }
 
 #[tokio::test]

@@ -5,11 +5,14 @@ use rekey_api::{
     store::{Grant, RemoteStoreSpec},
 };
 
-use super::{
-    place::Place,
-    provider::{self, Parsed, Reference},
+use crate::{
+    SpecError,
+    grant::Grants,
+    store::{
+        place::Place,
+        provider::{self, Parsed, Reference},
+    },
 };
-use crate::{SpecError, grant::Grants};
 
 /// A parsed store of either kind.
 #[derive(Clone, Debug)]
