@@ -63,6 +63,8 @@ struct Entry {
     checked: Instant,
     /// Whether the answer may be another one by now.
     doubted: bool,
+    /// Whether a watch was refused there, and nobody has asked since which right is missing.
+    refused: bool,
     /// Kinds whose first list is complete.
     listed: BTreeSet<&'static str>,
     /// Its own watches, by kind.
@@ -128,7 +130,7 @@ impl Namespaces {
         let mut state = self.state();
         match state.get_mut(namespace) {
             Some(entry) if closed == (entry.access == NamespaceAccess::Closed) => {
-                (entry.checked, entry.doubted) = (Instant::now(), false);
+                (entry.checked, entry.doubted, entry.refused) = (Instant::now(), false, false);
                 std::mem::replace(&mut entry.missing, reason) != reason
             }
             Some(_) | None => {
@@ -140,6 +142,13 @@ impl Namespaces {
                 closed
             }
         }
+    }
+
+    /// Whether one right alone does not tell whether it is opened: another one is missing there, or may be.
+    #[must_use]
+    pub fn is_in_question(&self, namespace: &str) -> bool {
+        let state = self.state();
+        state.get(namespace).is_some_and(|entry| entry.missing.is_some() || entry.doubted || entry.refused)
     }
 
     /// What is missing in a namespace that is closed though somebody has opened it in part.
@@ -257,7 +266,7 @@ impl Namespaces {
     pub fn close(&self, namespace: &str) {
         if let Some(entry) = self.state().get_mut(namespace) {
             // Asked again at once, unless it was asked just now: a refusal may pass.
-            let closed = Entry { checked: entry.checked, ..Entry::new(NamespaceAccess::Closed) };
+            let closed = Entry { checked: entry.checked, refused: true, ..Entry::new(NamespaceAccess::Closed) };
             std::mem::replace(entry, closed).end();
         }
         self.wide.forget(namespace);
@@ -289,6 +298,7 @@ impl Entry {
             since: now,
             checked: now,
             doubted: false,
+            refused: false,
             listed: BTreeSet::new(),
             watches: BTreeMap::new(),
         }

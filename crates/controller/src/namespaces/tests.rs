@@ -156,3 +156,15 @@ async fn a_binding_to_all_namespaces_that_goes_is_noticed_by_the_first_call_that
     tokio::time::sleep(ROUND).await;
     assert!(said(&ctx).starts_with("namespace \"shop\" is not opened for Rekey; run `"), "{}", said(&ctx));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_opened_namespace_is_asked_one_question() {
+    let (ctx, guard) = bound_nowhere();
+    guard.grant(SHOP, &all());
+    serve(&ctx);
+    tokio::time::sleep(10 * MINUTE).await;
+    assert_eq!(said(&ctx), "open: true");
+    let asked: Vec<String> =
+        guard.asked().into_iter().filter(|line| line.starts_with("may ") && line.ends_with(SHOP)).collect();
+    assert_eq!(asked, ["may watch secrets shop"]);
+}
