@@ -3,6 +3,7 @@
 pub mod opened;
 
 mod bindings;
+mod boxed;
 mod events;
 mod extension;
 mod parts;

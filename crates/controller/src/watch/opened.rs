@@ -17,7 +17,7 @@ use rekey_core::workload::{Kind, Project, Workload, argo_rollout, gateway};
 use serde::de::DeserializeOwned;
 use tokio::task::AbortHandle;
 
-use super::{Feed, Presence, Reach, Watches, extension, named, run};
+use super::{Feed, Presence, Reach, Watches, boxed::Boxed, extension, named, run};
 use crate::{
     cluster::{ObjectName, SecretRow, workload_name},
     error::Right,
@@ -161,11 +161,11 @@ where
         + 'static,
 {
     let client = ctx.watch_client.clone();
-    let api: Api<K> = match namespace {
+    let api: Api<Boxed<K>> = match namespace {
         Some(namespace) => Api::namespaced(client, namespace),
         None => Api::all(client),
     };
-    let row = |object: K| consumer(object.project());
+    let row = |object: Boxed<K>| consumer(object.0.project());
     tokio::spawn(run(Arc::clone(ctx), api, consumers(namespace, kind, row))).abort_handle()
 }
 
