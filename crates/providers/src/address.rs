@@ -67,8 +67,8 @@ fn literal(host: &str) -> Option<IpAddr> {
     host.trim_matches(['[', ']']).parse().ok()
 }
 
-/// Names that mean the machine, its metadata or the API server wherever they are resolved. Only through a proxy they
-/// matter: elsewhere it is the addresses that count.
+/// Names that mean the machine, its metadata or the API server wherever they are resolved. They matter only through a
+/// proxy: elsewhere the addresses count.
 const NAMES: [&str; 7] = [
     "ip6-localhost",
     "ip6-loopback",
@@ -86,7 +86,7 @@ fn is_refused_name(name: &str) -> bool {
     NAMES.contains(&name.as_str()) || is_below("localhost") || is_api_server
 }
 
-/// How long the look at a name that a proxy resolves may take.
+/// How long resolving a name may take that a proxy resolves, too.
 const LOOK: Duration = Duration::from_secs(5);
 
 /// The address is one that is refused, or the name resolves to such addresses only.
@@ -117,9 +117,9 @@ impl Guard {
         Self { network: network.clone(), proxy: network.proxy.as_ref().and_then(host) }
     }
 
-    /// Checks what no resolver of ours is asked for: an address, which may be refused only since the store was opened,
-    /// and a name that a proxy resolves. The proxy may find other addresses than we do, or some where we find none: what
-    /// it lets through is for its own rules to say.
+    /// Checks what never reaches our resolver: an address, which may be refused only since the store was opened, and a
+    /// name that a proxy resolves. The proxy may find other addresses than we do, or some where we find none: its own
+    /// rules decide what it lets through.
     ///
     /// # Errors
     /// When it is refused.

@@ -13,7 +13,7 @@ mod service;
 mod tags;
 mod transport;
 
-/// When a version was made, as far as the service says it.
+/// When a version was created, if the service says so.
 fn time(date: Option<aws_smithy_types::DateTime>) -> Option<chrono::DateTime<chrono::Utc>> {
     let date = date?;
     chrono::DateTime::from_timestamp(date.secs(), date.subsec_nanos())

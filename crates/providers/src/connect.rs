@@ -1,4 +1,5 @@
-//! From a spec to a store: one arm a provider. What the API has and this crate has not yet is refused by field name.
+//! From a spec to a store: one arm a provider. Refuses by field name what the API has and this crate does not support
+//! yet.
 
 use std::sync::Arc;
 

@@ -22,19 +22,19 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(15);
 const CONNECT: Duration = Duration::from_secs(5);
 /// The largest answer: a value of 1 MiB and what is around it.
 const LARGEST: usize = 1024 * 1024 + 64 * 1024;
-/// The shortest wait that a store's wish is taken for: `Retry-After: 0` would have it asked without end.
+/// The shortest wait after a `Retry-After`: with 0, Rekey would ask without a pause.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
-/// The longest wait a store may ask for.
+/// The longest wait after a `Retry-After`, however long a store asks for.
 const LONGEST_WAIT: Duration = Duration::from_mins(5);
 
 tokio::task_local! {
-    /// The allowance of the call of the port that requests are made for. It comes this way and not as an argument, since
-    /// the AWS SDK and rustify stand between the call and [`send`], and take nothing along.
+    /// The allowance of the call of the port that requests are made for. It is no argument, since the AWS SDK and
+    /// rustify are between the call and [`send`], and pass nothing on.
     static ALLOWANCE: Allowance;
 }
 
-/// Makes the requests of one call of the port within an allowance: bytes count as they arrive, so that answers that are
-/// received side by side cannot be more together than it holds.
+/// Makes the requests of one call of the port within an allowance: bytes count as they arrive, so that answers that
+/// arrive side by side never exceed it together.
 pub(crate) fn with_allowance<F: Future>(allowance: &Allowance, call: F) -> impl Future<Output = F::Output> {
     // Futures of the AWS SDK are large.
     ALLOWANCE.scope(allowance.clone(), Box::pin(call))
@@ -44,14 +44,14 @@ pub(crate) fn with_allowance<F: Future>(allowance: &Allowance, call: F) -> impl 
 #[derive(Clone)]
 pub(crate) struct Client {
     inner: reqwest::Client,
-    /// What no request may get past; `None` for the operator's own credentials.
+    /// Checks every request; `None` for the operator's own credentials.
     guard: Option<Guard>,
-    /// How requests name us.
+    /// The user agent.
     agent: HeaderValue,
 }
 
 impl Client {
-    /// What our requests are called, before what a library adds to it.
+    /// The user agent of our requests, before what a library adds to it.
     pub(crate) fn agent(&self) -> &HeaderValue {
         &self.agent
     }
@@ -75,7 +75,12 @@ pub(crate) fn client(network: &Network, roots: Option<&str>) -> Result<Client, S
             .ok_or_else(|| invalid("the CA bundle holds no readable PEM certificate"))?;
         builder = builder.tls_certs_only(certificates);
     }
-    let inner = builder.build().map_err(|_| invalid("no HTTP client could be made: a certificate of the CA bundle is not usable, or the system has no CA certificates (set caBundle)"))?;
+    let inner = builder.build().map_err(|_| {
+        invalid(
+            "the HTTP client cannot be created: a certificate of the CA bundle is not usable, or the system has no CA \
+             certificates (set caBundle)",
+        )
+    })?;
     Ok(Client { inner, guard: Some(guard), agent })
 }
 
@@ -92,7 +97,7 @@ pub(crate) fn own_client(network: &Network) -> Result<Client, StoreError> {
         builder = builder.proxy(proxy(address)?.no_proxy(direct));
     }
     let inner =
-        builder.build().map_err(|_| invalid("no HTTP client could be made: the system has no CA certificates"))?;
+        builder.build().map_err(|_| invalid("the HTTP client cannot be created: the system has no CA certificates"))?;
     Ok(Client { inner, guard: None, agent })
 }
 
@@ -113,7 +118,7 @@ fn builder(agent: &HeaderValue) -> ClientBuilder {
 }
 
 fn proxy(address: &str) -> Result<Proxy, StoreError> {
-    Proxy::all(address).map_err(|_| invalid("the operator's --store-proxy is not a URL"))
+    Proxy::all(address).map_err(|_| invalid("the operator flag --store-proxy is not a URL"))
 }
 
 fn invalid(text: &str) -> StoreError {
@@ -122,9 +127,7 @@ fn invalid(text: &str) -> StoreError {
 
 /// What a server answered.
 pub(crate) struct Answer {
-    /// The HTTP status.
     pub status: u16,
-    /// The headers.
     pub headers: HeaderMap,
     /// The body; it may hold values, so nothing of it goes into a text.
     pub body: SecretBytes,
@@ -133,7 +136,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// How long the server asks us to wait. Only the form in seconds is understood.
+    /// How long the server asks us to wait. Only the form in seconds counts.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         retry_after(self.headers.get("retry-after")?.to_str().ok()?)
     }
@@ -142,7 +145,7 @@ impl Answer {
 /// Reads a `Retry-After` header.
 pub(crate) fn retry_after(text: &str) -> Option<Duration> {
     let digits = Some(text.trim()).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty())?;
-    // Digits that are no number of this size are too many.
+    // More digits than this type holds: a very long wait.
     let seconds = digits.parse().unwrap_or(u64::MAX);
     Some(Duration::from_secs(seconds).clamp(SHORTEST_WAIT, LONGEST_WAIT))
 }
@@ -180,9 +183,9 @@ impl Failure {
         if error.is_connect() { Self::Connect } else { Self::Broken }
     }
 
-    /// The failure in the words of the port. Whoever can write a store gets the same words for a port that is closed,
-    /// filtered, silent or not one of TLS, and for a name that is not there: a store is no scanner of the operator's
-    /// network. The operator's log tells them apart at debug.
+    /// The failure in the words of the port. A port that is closed, filtered, silent or without TLS, and a name that
+    /// does not exist, all give the same text, so that nobody can scan the operator's network with a store. The
+    /// operator's log tells them apart at debug.
     pub(crate) fn error(self, place: &str) -> StoreError {
         let (kind, text) = match self {
             Self::Timeout | Self::Connect | Self::Tls | Self::Broken => (
@@ -195,9 +198,7 @@ impl Failure {
             ),
             Self::Address => (StoreErrorKind::Unavailable, format!("{place} {Refused}")),
             Self::TooLarge => (StoreErrorKind::Malformed, format!("{place} answered with more than 1 MiB")),
-            Self::TooMuch => {
-                (StoreErrorKind::TooMuch, format!("{place} answered with more than one round of reading may take"))
-            }
+            Self::TooMuch => (StoreErrorKind::TooMuch, format!("{place} answered with more than one round may read")),
         };
         let error = StoreError::new(kind, text);
         if self == Self::Address { error.because(Reason::AddressNotAllowed) } else { error }
@@ -240,7 +241,7 @@ pub(crate) async fn send(client: &Client, request: Request) -> Result<Answer, Fa
     let host = request.url().host_str().unwrap_or_default().to_owned();
     let answer = exchange(client, request).await;
     if let Err(failure) = &answer {
-        tracing::debug!(host, ?failure, "a request to a store got no answer");
+        tracing::debug!(host, ?failure, "a store did not respond to a request");
     }
     answer
 }

@@ -1,7 +1,7 @@
 //! The stores behind the port [`rekey_core::store`]. Types of SDKs and clients end here: what leaves this crate is
 //! [`rekey_core::store::StoreError`], in our words.
 //!
-//! [`Stores`] is the only thing the binary needs.
+//! The binary needs only [`Stores`] and [`rotators::Proofs`].
 
 mod address;
 mod aws;

@@ -1,12 +1,12 @@
-//! Numbers from servers: nothing that is computed with them can overflow.
+//! Numbers from servers, bounded so that no computation with them overflows.
 
 use std::time::Duration;
 
 use rekey_core::time::LONGEST_LIFE;
 use serde_json::Value;
 
-/// A whole number that is not negative: a fraction is cut off, and what is too large for the type is the largest that is
-/// not. `None` for everything else, also for a number in a string.
+/// A whole number that is not negative: without its fraction, and at most the largest of its type. `None` for
+/// everything else, also for a number in a string.
 pub(crate) fn whole(number: &Value) -> Option<u64> {
     let fraction = |number: f64| match Duration::try_from_secs_f64(number) {
         Ok(seconds) => Some(seconds.as_secs()),
@@ -20,7 +20,7 @@ pub(crate) fn life(number: &Value) -> Option<Duration> {
     whole(number).map(seconds)
 }
 
-/// So many seconds of a life, with the same bound.
+/// A life of so many seconds, with the same bound.
 pub(crate) fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds).min(LONGEST_LIFE)
 }

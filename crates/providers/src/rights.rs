@@ -1,4 +1,4 @@
-//! What the spec lets us do with a store, whatever the credential could.
+//! What the spec lets us do with a store, whatever the credential allows.
 
 use rekey_api::store::{Access, Capability};
 use rekey_core::store::{StoreError, StoreErrorKind};

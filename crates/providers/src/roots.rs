@@ -1,4 +1,4 @@
-//! The certificates that a store's server is trusted by.
+//! The certificates by which we trust a store's server.
 
 use k8s_openapi::ByteString;
 use rekey_api::reference::{CaBundleKind, CaBundleRef};

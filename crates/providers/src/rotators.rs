@@ -1,4 +1,4 @@
-//! The wire side of the rotators: where a new credential is tried.
+//! The wire side of the rotators: it tries a new credential.
 
 pub mod ssh;
 

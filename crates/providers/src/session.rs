@@ -12,10 +12,10 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// How long to go on with a session whose early renewal failed before trying again.
+/// How long to go on with a session whose early renewal failed before the next attempt.
 pub(crate) const RETRY: Duration = Duration::from_secs(30);
 
-/// How long a login is taken to be as good as a new one when only a right is missing.
+/// How long a login counts as new, so that a missing right causes no other one.
 const RECENT: Duration = Duration::from_mins(1);
 
 /// Obtains a session with credentials that are read afresh.
@@ -118,9 +118,9 @@ impl<L: Login> Shared<L> {
         &self.core.login
     }
 
-    /// Makes a call with the session. If the call is refused with a session from before, logs in once more and
-    /// repeats it: the credential, or what it may do, may have been mended. A recent session that is still accepted
-    /// is kept, so that many calls that lack a right do not log in again and again.
+    /// Makes a call with the session. If the call is refused with an earlier session, logs in once more and repeats it:
+    /// the credential, or its rights, may have been fixed meanwhile. A recent session that the server still accepts
+    /// stays, so that many calls that lack a right do not log in again and again.
     pub(crate) async fn call<T, F, R>(&self, call: F) -> Result<T, StoreError>
     where
         F: Fn(Arc<L::Session>) -> R + Send + Sync,
@@ -153,7 +153,7 @@ impl<L: Login> Core<L> {
         }
     }
 
-    /// A session other than `refused`: the one somebody else made meanwhile, or a new one.
+    /// A session other than `refused`: the one that another caller made meanwhile, or a new one.
     async fn replace(&self, refused: &Arc<L::Session>) -> Result<Arc<L::Session>, StoreError> {
         let _turn = self.turn.lock().await;
         if let Some((session, ..)) = self.held()
@@ -165,7 +165,7 @@ impl<L: Login> Core<L> {
         Ok(self.fresh().await?.0)
     }
 
-    /// Whether this is the session, and it was made a short while ago.
+    /// Whether this is the session, and it is recent.
     fn is_recent(&self, session: &Arc<L::Session>) -> bool {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.as_ref().is_some_and(|known| Arc::ptr_eq(&known.session, session) && known.since.elapsed() < RECENT)
@@ -186,12 +186,13 @@ impl<L: Login> Core<L> {
     async fn renew(&self) {
         let _turn = self.turn.lock().await;
         if self.due.borrow().is_some_and(|due| due <= Instant::now()) {
-            // Whom a failure concerns, the next call tells.
+            // The next call reports a failure.
             drop(self.renewed().await);
         }
     }
 
-    /// The session prolonged or replaced, and whether it was made just now. An outage is survived until its end.
+    /// The session prolonged or replaced, and whether it was made just now. If that fails, the session serves until it
+    /// ends.
     async fn renewed(&self) -> Result<(Arc<L::Session>, bool), StoreError> {
         let Some((session, since, end)) = self.held() else {
             return self.fresh().await;

@@ -47,7 +47,7 @@ struct Mount {
     version: KvVersion,
 }
 
-/// What is asked for of a key.
+/// What to read of a key.
 #[derive(Clone, Copy)]
 enum Asked {
     /// The value that KV version 1 has.
@@ -76,30 +76,30 @@ impl Vault {
         &self.server.place
     }
 
-    /// How texts call a key.
+    /// The name of a key in texts.
     fn named(&self, key: &str) -> String {
         format!("key {key:?} of mount {:?} at {}", self.mount.path, self.place())
     }
 
-    /// What to look at when a policy does not allow `right` on the key, which stands at `path`.
+    /// What to check when a policy does not allow `right` on the key, which is at `path`.
     fn hint_of_key(&self, right: &str, key: &str, path: &str) -> String {
         let hint = self.hint(right, path);
         self.advice(key).map_or_else(|| hint.clone(), |advice| format!("{advice}; or {hint}"))
     }
 
-    /// What to write, for a key that carries what belongs to a request.
+    /// What to write instead of a key that carries parts of a request.
     fn advice(&self, key: &str) -> Option<String> {
         let meant = paths::meant(key, &self.mount)?;
         Some(format!("a key is written without the mount, `data/` and escapes: write {meant:?}"))
     }
 
-    /// What to look at when a policy does not allow `right` on `path`.
+    /// What to check when a policy does not allow `right` on `path`.
     fn hint(&self, right: &str, path: &str) -> String {
         format!("check that a policy of {} allows {right} on {path}", self.session.login().identity())
     }
 
     async fn probe_with(&self, token: &SecretBytes) -> Result<Probe, StoreError> {
-        let what = format!("looking up our own token at {}", self.place());
+        let what = format!("looking up the store's token at {}", self.place());
         let answer = self.server.call(Some(token), LookupTokenSelfRequest {}).await?;
         let identity = match answer.status {
             200 => {
@@ -116,7 +116,7 @@ impl Vault {
         Ok(Probe { identity: format!("{identity} at {}", self.place()), capabilities })
     }
 
-    /// What is asked for, as this mount has it.
+    /// What to read, in terms of this mount.
     fn asked(&self, pin: &Pin) -> Result<Asked, StoreError> {
         let text = match (pin, self.mount.version) {
             (Pin::Current, KvVersion::V1) => return Ok(Asked::Plain),
@@ -126,12 +126,12 @@ impl Vault {
             }
             (Pin::Metadata, KvVersion::V2) => return Ok(Asked::Metadata),
             (Pin::Version(_), KvVersion::V1) => {
-                "KV version 1 keeps no versions: remove remoteRef.version, or use a mount of KV version 2"
+                "KV version 1 has no versions: remove remoteRef.version, or use a mount of KV version 2"
             }
             (Pin::Metadata, KvVersion::V1) => {
-                "KV version 1 keeps no metadata: write metadataPolicy: None, or use a mount of KV version 2"
+                "KV version 1 has no metadata: write metadataPolicy: None, or use a mount of KV version 2"
             }
-            (Pin::Stage(_), _) => "Vault knows no stages: use remoteRef.version, or neither for the latest version",
+            (Pin::Stage(_), _) => "Vault has no stages: use remoteRef.version, or neither for the latest version",
         };
         Err(StoreError::new(StoreErrorKind::InvalidKey, text))
     }
@@ -157,7 +157,7 @@ impl Store for Vault {
         within(self.place(), call).await
     }
 
-    /// There is no call for many keys: they are read side by side, and all of them within the deadline of one call.
+    /// There is no call for many keys: we read them side by side, all within the deadline of one call.
     async fn read_all(&self, locators: &[Locator], allowance: &Allowance) -> Vec<Result<RemoteValue, StoreError>> {
         let deadline = Instant::now() + DEADLINE;
         let reads = stream::iter(locators.to_vec()).map(|locator| async move {
@@ -172,7 +172,7 @@ impl Store for Vault {
         paths::respellings(key, &self.mount)
     }
 
-    /// Keys below a path are found by listing it and the folders in it; a key that is named like the path itself is
+    /// Finds keys below a path by listing it and the folders in it; a key that is named like the path itself is
     /// not below it. A key whose latest version is deleted is still listed.
     async fn find(&self, search: &Search, allowance: &Allowance) -> Result<Vec<String>, StoreError> {
         let path = search.path.as_deref().map(|path| path.strip_prefix('/').unwrap_or(path).to_owned());
@@ -183,8 +183,8 @@ impl Store for Vault {
         within(self.place(), with_allowance(allowance, call)).await
     }
 
-    /// A `Post` may change or delete what an engine holds, another key-value mount too, so it takes a store that is
-    /// `ReadWrite`. What is no engine is refused.
+    /// A `Post` may change or delete what an engine holds, another key-value mount too, so it needs a store that is
+    /// `ReadWrite`. Refuses paths that lead to no engine.
     async fn call(&self, call: &Call) -> Result<Answer, StoreError> {
         match call.method {
             CallMethod::Get => {}

@@ -45,7 +45,7 @@ fn endpoint(host: &str, port: u16, user: &str) -> SshEndpoint {
     SshEndpoint { host: host.to_owned(), port, user: user.to_owned() }
 }
 
-/// Loopback is allowed, for the test.
+/// Allows loopback, for the test.
 fn allowed() -> Network {
     Network { allow: vec![IpNet::from(IpAddr::from([127, 0, 0, 1]))], ..Network::default() }
 }
@@ -54,12 +54,12 @@ async fn login_with(values: &Values, sshd: &Sshd) -> Result<(), StoreError> {
     login(&values["ssh-privatekey"], &endpoint("127.0.0.1", sshd.port(), sshd.user()), &allowed()).await
 }
 
-/// How often the server has noted such a thing.
+/// How often the server has logged this.
 fn noted(sshd: &Sshd, what: &str) -> Result<usize> {
     Ok(sshd.log()?.matches(what).count())
 }
 
-/// It did not succeed, for such a reason.
+/// It failed for this reason.
 fn told(result: Result<(), StoreError>, kind: StoreErrorKind, part: &str) -> Result<()> {
     let Err(error) = result else { bail!("the login succeeded") };
     ensure!(error.kind == kind && error.text.contains(part), "{error:?}");
@@ -105,7 +105,7 @@ async fn old_and_new_key_log_in_until_the_old_one_is_retired() -> Result<()> {
     let rotator = rotator(SshAlgorithm::Ed25519)?;
     let other = rotator.retired(&made(7)?);
     let mut first = rotator.retired(&made(1)?);
-    // Somebody else has a key there, and ours may not be used from everywhere.
+    // Another user's key is there, too, and ours has a `from` restriction.
     let file = format!("{}from=\"127.0.0.0/8\",no-pty {}", authorized(&other), authorized(&first));
     first.insert("authorized_keys".to_owned(), file.into());
     let second = rotator.make(&first, &Byte(2))?;
@@ -164,7 +164,7 @@ async fn a_key_that_is_not_enough_and_a_server_of_other_algorithms_are_told() ->
     Ok(())
 }
 
-/// Something that takes connections, says `first`, answers what it hears with `answer`, and closes or waits.
+/// A server that accepts connections, sends `first`, replies with `answer`, and closes or waits.
 async fn stub(first: &'static str, answer: Option<&'static str>, closes: bool) -> Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let port = listener.local_addr()?.port();
@@ -255,7 +255,7 @@ async fn addresses_that_stores_may_not_have_are_refused() -> Result<()> {
             told(result, StoreErrorKind::Invalid, "--allow-addresses")?;
         }
     }
-    // Nobody has come.
+    // Nothing has connected.
     drop(TcpStream::connect(("127.0.0.1", port)).await?);
     let (mut stream, _) = listener.accept().await?;
     assert_eq!(stream.read(&mut [0; 1]).await?, 0);

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use rekey_core::store::Network;
 
-/// What these are, and how to allow them.
+/// Says which they are, and how to allow them.
 pub(super) const REFUSED: &str = "loopback, link-local, unspecified, metadata and API server addresses are refused \
      (--allow-addresses allows ranges of them, --allow-insecure-stores all of them, for development)";
 
@@ -39,11 +39,11 @@ const METADATA_V6: [Ipv6Net; 6] = [
     Ipv6Net::new_assert(Ipv6Addr::new(0xfd00, 0x100, 0, 0, 0, 0, 0x100, 0x200), 128),
 ];
 
-/// Ranges whose addresses stand for an IPv4 address in a way that cannot be told from the address alone.
+/// Ranges whose addresses stand for an IPv4 address that the address alone does not reveal.
 const TUNNELS: [Ipv6Net; 2] = [
-    // NAT64 of a network's own: where the IPv4 address stands depends on the length of its prefix (RFC 8215, RFC 6052).
+    // NAT64 of a network's own: where the IPv4 address is depends on the length of its prefix (RFC 8215, RFC 6052).
     Ipv6Net::new_assert(Ipv6Addr::new(0x64, 0xff9b, 1, 0, 0, 0, 0, 0), 48),
-    // Teredo: through a server of somebody's choice (RFC 4380).
+    // Teredo: through a server that the address names (RFC 4380).
     Ipv6Net::new_assert(Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 32),
 ];
 

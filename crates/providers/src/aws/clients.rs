@@ -13,7 +13,6 @@ use crate::http::{Client, DEADLINE};
 pub(super) struct Connection {
     /// What they go over.
     pub client: Client,
-    /// The region.
     pub region: Region,
     /// An address other than those of AWS, for all services.
     pub endpoint: Option<String>,
@@ -45,7 +44,7 @@ pub(super) struct Clients {
     pub secrets: aws_sdk_secretsmanager::Client,
     /// Parameter Store, a part of Systems Manager.
     pub parameters: aws_sdk_ssm::Client,
-    /// The service that tells who we are.
+    /// Says who we are.
     pub sts: aws_sdk_sts::Client,
 }
 

@@ -1,4 +1,4 @@
-//! What the failures of AWS mean. Codes are matched; messages are never shown, since they may quote the request.
+//! What the failures of AWS mean. We match codes and never show messages, since they may quote the request.
 
 use std::error::Error;
 
@@ -17,7 +17,7 @@ pub(super) struct Attempt<'a> {
     pub what: &'a str,
     /// The service and region or host.
     pub place: &'a str,
-    /// The permission it takes.
+    /// The permission that it needs.
     pub action: &'a str,
 }
 
@@ -40,7 +40,7 @@ where
             let meaning = Meaning::of(answer.err().meta().code(), answer.err().meta().message(), status);
             meaning.error(attempt, status).retry_after(wait)
         }
-        // Not in the form of AWS, but a refusal or a fault: of a proxy, or of a gateway before the service.
+        // Not in the form of AWS, but a refusal or a failure: of a proxy, or of a gateway before the service.
         SdkError::ResponseError(answer) if !answer.raw().status().is_success() => {
             let status = answer.raw().status().as_u16();
             let wait = answer.raw().headers().get("retry-after").and_then(retry_after);
@@ -49,17 +49,18 @@ where
         SdkError::TimeoutError(_) => Failure::Timeout.error(place),
         SdkError::DispatchFailure(_) => Failure::Broken.error(place),
         SdkError::ResponseError(_) | SdkError::ServiceError(_) => {
-            let text = format!("{what} at {place}: the answer is not one of AWS; check spec.provider.aws.endpoint");
+            let text =
+                format!("{what} at {place}: the answer does not come from AWS; check spec.provider.aws.endpoint");
             StoreError::new(StoreErrorKind::Malformed, text)
         }
         _ => {
-            let text = format!("{what} at {place}: no request can be made of it; check region, endpoint and key");
+            let text = format!("{what} at {place}: the request cannot be built; check region, endpoint and key");
             StoreError::new(StoreErrorKind::Invalid, text)
         }
     }
 }
 
-/// The failure that an answer tells by its code only.
+/// The failure that the code of an answer names.
 pub(super) fn of_code(code: Option<&str>, message: Option<&str>, attempt: Attempt<'_>) -> StoreError {
     Meaning::of(code, message, 400).error(attempt, 400)
 }
@@ -77,11 +78,11 @@ fn without_credential(error: &CredentialsError, attempt: Attempt<'_>) -> StoreEr
         }
         CredentialsError::ProviderError(_) if find::<Failure>(error).is_none() => (
             StoreErrorKind::Denied,
-            "the operator's own AWS credentials were refused where they come from: check the role of its \
-             ServiceAccount, its trust policy or its Pod Identity association",
+            "the source of the operator's own AWS credentials refused: check the role of its ServiceAccount, its trust \
+             policy or its Pod Identity association",
         ),
-        // Also what a later version of the SDK tells apart.
-        _ => (StoreErrorKind::Unavailable, "nobody answers where the operator's own AWS credentials come from"),
+        // Also kinds that a later version of the SDK may add.
+        _ => (StoreErrorKind::Unavailable, "the source of the operator's own AWS credentials is not responding"),
     };
     let error = StoreError::new(kind, format!("{} at {}: {why}", attempt.what, attempt.place));
     if kind == StoreErrorKind::Invalid { error.because(Reason::CredentialsNotFound) } else { error }
@@ -92,10 +93,11 @@ pub(super) fn is_code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>
     matches!(error, SdkError::ServiceError(answer) if answer.err().meta().code() == Some(code))
 }
 
-/// What the answer to a probe says of the credential: it asks for what is not there, which AWS refuses to a caller that it knows.
+/// What the answer to a probe says about the credential. The probe asks for what is not there: AWS refuses that only
+/// after it has recognised the caller.
 ///
 /// # Errors
-/// The failure, if that says nothing of it.
+/// The failure, if it says nothing about the credential.
 pub(super) fn knows_caller<T, E>(
     answer: Result<T, SdkError<E, HttpResponse>>,
     attempt: Attempt<'_>,
@@ -110,7 +112,7 @@ where
     }
 }
 
-/// Whether AWS knew who we are, and refused only what we asked for. Only its own codes prove that, no status does.
+/// Whether AWS knew who we are, and refused only what we asked for. Only its own codes prove that, a status does not.
 fn is_known_caller<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
     ["ResourceNotFoundException", "ParameterNotFound", "AccessDeniedException", "AccessDenied"]
         .iter()
@@ -167,7 +169,7 @@ impl Meaning {
         }
     }
 
-    /// That a key is not there is told by a code, never by a status alone: any proxy can answer 404.
+    /// Only a code says that a key does not exist, never a status alone: any proxy can answer 404.
     fn of_status(status: u16) -> Self {
         match status {
             401 | 403 => Self::Forbidden,
@@ -186,9 +188,10 @@ impl Meaning {
                 StoreErrorKind::NotFound,
                 "the secret is scheduled for deletion; restore it with `aws secretsmanager restore-secret`".to_owned(),
             ),
-            Self::Forbidden => {
-                (StoreErrorKind::Denied, format!("refused ({status}): check that a policy of ours allows {action}"))
-            }
+            Self::Forbidden => (
+                StoreErrorKind::Denied,
+                format!("refused ({status}): check that a policy of this identity allows {action}"),
+            ),
             Self::BadCredential => (
                 StoreErrorKind::Denied,
                 format!(
@@ -198,7 +201,7 @@ impl Meaning {
             ),
             Self::Expired => (
                 StoreErrorKind::Denied,
-                format!("the credential has expired ({status}): put fresh ones in its place, and check the clock"),
+                format!("the credential has expired ({status}): replace it, and check the clock"),
             ),
             Self::BadToken => (
                 StoreErrorKind::Denied,
@@ -206,18 +209,18 @@ impl Meaning {
             ),
             Self::Encryption => (
                 StoreErrorKind::Denied,
-                "the KMS key of the value could not be used: check that it is enabled and that its policy allows us \
-                 kms:Decrypt and kms:GenerateDataKey"
+                "the KMS key of the value could not be used: check that it is enabled and that its policy allows this \
+                 identity kms:Decrypt and kms:GenerateDataKey"
                     .to_owned(),
             ),
             Self::Exists => (StoreErrorKind::Conflict, "it exists already with another value".to_owned()),
             Self::Throttled => (StoreErrorKind::Throttled, "AWS asks us to slow down".to_owned()),
-            Self::Down => (StoreErrorKind::Unavailable, format!("the service has a fault ({status})")),
+            Self::Down => (StoreErrorKind::Unavailable, format!("the service failed ({status})")),
             Self::Nowhere => (
                 StoreErrorKind::Invalid,
                 format!(
-                    "nothing of AWS answers there ({status}): check spec.provider.aws.endpoint and region, and what \
-                     stands between"
+                    "AWS does not respond there ({status}): check spec.provider.aws.endpoint and region, and proxies \
+                     in between"
                 ),
             ),
             Self::Refused => {

@@ -6,7 +6,7 @@ use rekey_core::store::{Allowance, Search, StoreError, StoreErrorKind};
 
 /// The most keys a search may find.
 const KEYS: usize = 10_000;
-/// The most pages that are looked at.
+/// The most pages that a search reads.
 const PAGES: usize = 1_000;
 
 /// Keys found so far.
@@ -26,7 +26,8 @@ impl<'a> Found<'a> {
     /// Takes the keys of one more page that fit.
     ///
     /// # Errors
-    /// `Invalid` when it is more than can be meant, `TooMuch` when it is more than the allowance holds.
+    /// `Invalid` when there are more keys or pages than the bounds above, `TooMuch` when it is more than the allowance
+    /// holds.
     pub(super) fn add(&mut self, keys: impl Iterator<Item = String>) -> Result<(), StoreError> {
         self.pages += 1;
         for key in keys.filter(|key| self.search.fits(key)) {

@@ -6,17 +6,13 @@ use rekey_core::store::{Credentials, StoreError, StoreErrorKind};
 
 /// A key of a Secret.
 pub(super) struct Place {
-    /// The Secret.
     pub name: String,
-    /// Its key.
     pub key: String,
 }
 
 /// Where the parts of a key pair are.
 pub(super) struct Places {
-    /// The access key id.
     pub access_key_id: Place,
-    /// The secret access key.
     pub secret_access_key: Place,
     /// The session token, for temporary credentials.
     pub session_token: Option<Place>,

@@ -1,6 +1,6 @@
 //! The credential: where it comes from, and the roles on the way. What STS issues is renewed at two thirds of its hour, the
-//! operator's own chain renews itself, and a key pair is good until it is refused; all are obtained afresh, once, when they
-//! are refused. Whoever opens stores opens them anew when the Secret of a key pair changes.
+//! operator's own chain renews itself, and a key pair is good until it is refused; a refused one is replaced once. When
+//! the Secret of a key pair changes, the caller opens the store again.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,7 +21,7 @@ use crate::{
     session::{Granted, Login},
 };
 
-/// How long credentials of STS are asked for. Every role allows an hour, and a role that was assumed by a role no more.
+/// The lifetime to ask STS for. Every role allows an hour; a role that another role assumes allows no more.
 const HOUR: Duration = Duration::from_hours(1);
 /// Where Kubernetes on AWS says which role a `ServiceAccount` has.
 const ANNOTATION: &str = "eks.amazonaws.com/role-arn";
@@ -32,9 +32,8 @@ pub(super) enum Source {
     KeyPair(Places),
     /// The token of a `ServiceAccount`.
     Account {
-        /// Its name.
         name: String,
-        /// Whom the token is for.
+        /// The audiences of the token.
         audiences: Vec<String>,
     },
     /// The operator's own: environment, web identity, Pod Identity, ECS, instance metadata. Fetched over a client of its own.
@@ -44,7 +43,6 @@ pub(super) enum Source {
 /// A role to assume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Role {
-    /// Its ARN.
     pub arn: String,
     /// What its trust policy may ask for.
     pub external_id: Option<String>,
@@ -58,7 +56,7 @@ pub(super) struct Keys {
     pub source: Source,
     /// The role to assume with it.
     pub role: Option<Role>,
-    /// From where Secrets and tokens are read.
+    /// Reads Secrets and tokens.
     pub credentials: Arc<dyn Credentials>,
     /// Where requests go.
     pub connection: Connection,
@@ -90,7 +88,8 @@ impl Keys {
         aws_sdk_sts::Client::new(&self.connection.config(credential))
     }
 
-    /// The role in the annotation of the `ServiceAccount`. Where the spec names a role, we need not be allowed to look.
+    /// The role in the annotation of the `ServiceAccount`. If the spec names a role, we need no right to read the
+    /// annotation.
     async fn annotation(&self, name: &str) -> Result<Option<String>, StoreError> {
         match self.credentials.account_annotation(name, ANNOTATION).await {
             Err(error) if error.kind == StoreErrorKind::Denied && self.role.is_some() => Ok(None),
@@ -121,7 +120,10 @@ impl Keys {
         let answer = request.send().await.map_err(|error| {
             let (what, at) = (format!("assuming {arn}"), self.at());
             let attempt = Attempt { what: &what, place: &at, action: "sts:AssumeRole" };
-            hinted(translate(&error, attempt), "the role must trust us, and role.externalId must be what it asks for")
+            hinted(
+                translate(&error, attempt),
+                "the role must trust this identity, and role.externalId must be the one that it asks for",
+            )
         })?;
         self.issued(answer.credentials)
     }
@@ -150,7 +152,7 @@ impl Keys {
 pub(super) const SESSION: &str = "rekey";
 const SECONDS: i32 = 3600;
 
-/// The error, with what to check besides when it says that we are not allowed.
+/// The error; a refusal also says what to check.
 fn hinted(mut error: StoreError, hint: &str) -> StoreError {
     if error.kind == StoreErrorKind::Denied {
         error.text = format!("{}; {hint}", error.text);
@@ -168,7 +170,8 @@ fn way<'a>(account: &str, annotation: Option<String>, role: Option<&'a Role>) ->
         (Some(first), None) => Ok(Way { first, then: None }),
         (Some(first), Some(role)) if first != role.arn => Ok(Way { first, then: Some(role) }),
         (_, Some(Role { external_id: Some(_), .. })) => invalid(format!(
-            "spec.provider.aws.role.externalId has no meaning for a role that ServiceAccount {account} assumes with its token: remove it"
+            "spec.provider.aws.role.externalId has no meaning for a role that ServiceAccount {account} assumes with \
+             its token: remove it"
         )),
         (_, Some(role)) => Ok(Way { first: role.arn.clone(), then: None }),
     }

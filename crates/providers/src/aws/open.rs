@@ -1,4 +1,4 @@
-//! From a spec to a store. What the API has and this crate has not yet is refused by field name.
+//! From a spec to a store. Refuses by field name what the API has and this crate does not support yet.
 
 use std::sync::Arc;
 
@@ -50,7 +50,7 @@ fn open(
     let role = spec.role.as_ref().map(role).transpose()?;
     let region = spec.region.clone();
     if region.is_empty() || !region.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '-') {
-        return Err(invalid("spec.provider.aws.region is not the name of a region, like eu-west-1"));
+        return Err(invalid("spec.provider.aws.region is not a region, like eu-west-1"));
     }
     let endpoint = match &spec.endpoint {
         Some(text) => Some(address::check("spec.provider.aws.endpoint", text, network)?),
@@ -72,8 +72,8 @@ fn source(auth: Option<&AwsAuth>, credentials: &dyn Credentials, network: &Netwo
             return Ok(Source::Own(http::own_client(network)?));
         }
         return Err(invalid(
-            "spec.provider.aws without auth would use the operator's own credentials, which this store may not: set auth, or \
-             use a ClusterRemoteStore, or run the operator with --allow-ambient-credentials",
+            "spec.provider.aws without auth would use the operator's own credentials, which this store may not: set \
+             auth, or use a ClusterRemoteStore, or run the operator with --allow-ambient-credentials",
         ));
     };
     match auth.chosen() {
@@ -94,7 +94,9 @@ fn source(auth: Option<&AwsAuth>, credentials: &dyn Credentials, network: &Netwo
 
 fn role(role: &AwsRole) -> Result<Role, StoreError> {
     if !role.arn.starts_with("arn:") || !role.arn.chars().all(|letter| letter.is_ascii_graphic()) {
-        return Err(invalid("spec.provider.aws.role.arn is not one, like arn:aws:iam::123456789012:role/reader"));
+        return Err(invalid(
+            "spec.provider.aws.role.arn is not the ARN of a role, like arn:aws:iam::123456789012:role/reader",
+        ));
     }
     let session = role.session_name.clone().unwrap_or_else(|| SESSION.to_owned());
     Ok(Role { arn: role.arn.clone(), external_id: role.external_id.clone(), session })

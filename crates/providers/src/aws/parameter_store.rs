@@ -56,8 +56,8 @@ impl ParameterStore {
         })
     }
 
-    /// Several parameters in one answer. What it does not hold for sure is left to single reads, and so is everything when
-    /// one name spoils the whole call.
+    /// Several parameters in one answer. Single reads follow for what the answer does not hold for sure, and for
+    /// everything if one name makes the whole call fail.
     async fn batch_with(&self, clients: &Clients, locators: &[&Locator]) -> Answers {
         let names = locators.iter().filter_map(|locator| names::named(locator).ok()).collect();
         let request = clients.parameters.get_parameters().set_names(Some(names)).with_decryption(true);
@@ -98,24 +98,22 @@ impl ParameterStore {
     }
 }
 
-/// The filters of a search. AWS shows no tags beside names, so it is the one to look at them.
+/// The filters of a search. AWS lists names without tags, so AWS itself has to filter by tags.
 fn filters(search: &Search) -> Result<Vec<ParameterStringFilter>, StoreError> {
     let beginning = names::beginning(search)?.map(|path| ("Name".to_owned(), "BeginsWith", path.to_owned()));
     let tag = |(key, value): (&String, &String)| (format!("tag:{key}"), "Equals", value.clone());
     let wanted = beginning.into_iter().chain(search.tags.iter().map(tag));
-    let filter = |(key, option, value): (String, &str, String)| {
-        ParameterStringFilter::builder()
-            .key(key)
-            .option(option)
-            .values(value)
-            .build()
-            .map_err(|_| StoreError::new(StoreErrorKind::Invalid, "no search for parameters can be made of find"))
-    };
+    let filter =
+        |(key, option, value): (String, &str, String)| {
+            ParameterStringFilter::builder().key(key).option(option).values(value).build().map_err(|_| {
+                StoreError::new(StoreErrorKind::Invalid, "find cannot be turned into a search for parameters")
+            })
+        };
     wanted.map(filter).collect()
 }
 
 /// The answer for a key. The first version of a parameter is 1; 0 stands for none in the answer, and for a secret of Secrets
-/// Manager, whose own version stands beside it. When that was made is not told for sure.
+/// Manager, whose own version stands beside it. Nothing says for sure when that was created.
 fn value(parameter: Parameter, key: &str) -> Option<RemoteValue> {
     let (version, created) = if names::referenced(key).is_some() {
         (parameter.source_result().and_then(version_of).unwrap_or_default(), None)
@@ -139,8 +137,8 @@ fn version_of(answer: &str) -> Option<String> {
     Some(version).filter(|version| version.len() <= 64 && version.bytes().all(|letter| letter.is_ascii_graphic()))
 }
 
-/// Whether this is the answer to what was asked. A secret of Secrets Manager may come under its name there; that a parameter
-/// is called the same does not matter, since only secrets have version 0.
+/// Whether the answer belongs to the request. A secret of Secrets Manager may come under its name there; that a
+/// parameter is called the same does not matter, since only secrets have version 0.
 fn is_asked(parameter: &Parameter, locator: &Locator) -> bool {
     let key = Some(locator.key.as_str());
     let is_whole = parameter.selector().is_none_or(str::is_empty);
@@ -161,7 +159,7 @@ impl Batches for ParameterStore {
     }
 
     fn is_batchable(&self, locator: &Locator) -> bool {
-        // One key in two versions could not be told apart where the answer leaves out the selector.
+        // Two versions of one key would look alike where the answer leaves out the selector.
         locator.pin == Pin::Current && names::named(locator).is_ok()
     }
 
@@ -174,7 +172,7 @@ impl Batches for ParameterStore {
 #[async_trait]
 impl Store for ParameterStore {
     async fn probe(&self) -> Result<Probe, StoreError> {
-        // It refuses to give a parameter that is not there, but not the caller.
+        // AWS refuses the parameter, which does not exist, but not the caller.
         let attempt = self.service.attempt("trying the credential", "ssm:GetParameter");
         let known = |clients: Arc<Clients>| async move {
             knows_caller(clients.parameters.get_parameter().name("rekey-probe").send().await, attempt)

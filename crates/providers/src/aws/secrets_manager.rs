@@ -38,7 +38,7 @@ const LARGEST: usize = 65_536;
 /// Secrets Manager of one account and region.
 pub(super) struct SecretsManager {
     service: Service,
-    /// Whether several secrets may be asked for at once, as far as is known.
+    /// Whether we may read several secrets in one call; true until AWS refuses it.
     batches: AtomicBool,
 }
 
@@ -95,7 +95,7 @@ impl SecretsManager {
     }
 }
 
-/// What AWS can do of a search. Its filters match beginnings, so the answers are looked at again.
+/// The part of a search that AWS can do. Its filters match prefixes, so we check the answers again.
 fn filters(search: &Search) -> Vec<Filter> {
     let path = search.path.as_deref().map(|path| path.trim_end_matches('/'));
     let mut wanted: Vec<_> = path.map(|path| (FilterNameStringType::Name, path)).into_iter().collect();
@@ -106,7 +106,7 @@ fn filters(search: &Search) -> Vec<Filter> {
     wanted.into_iter().map(|(key, value)| Filter::builder().key(key).values(value).build()).collect()
 }
 
-/// Whether AWS takes this for the beginning of a text; a `!` before it would turn the filter round.
+/// Whether AWS takes this as a prefix; a leading `!` would negate the filter.
 fn is_filter(value: &str) -> bool {
     let allowed = |letter: u8| letter.is_ascii_alphanumeric() || b" :_@/+=.-!".contains(&letter);
     !value.is_empty() && value.len() <= 512 && value.bytes().all(allowed) && !value.starts_with('!')
@@ -129,7 +129,7 @@ fn value(
 #[async_trait]
 impl Store for SecretsManager {
     async fn probe(&self) -> Result<Probe, StoreError> {
-        // It refuses to describe a secret that is not there, but not the caller.
+        // AWS refuses the secret, which does not exist, but not the caller.
         let attempt = self.service.attempt("trying the credential", "secretsmanager:DescribeSecret");
         let known = |clients: Arc<Clients>| async move {
             knows_caller(clients.secrets.describe_secret().secret_id("rekey-probe").send().await, attempt)

@@ -1,4 +1,4 @@
-//! What the services of AWS have in common: where they are, what may be done, and who we are to them.
+//! What the services of AWS have in common: where they are, what the spec allows, and who we are to them.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub(super) struct Service {
     pub place: String,
     /// What the spec lets us do.
     pub rights: Rights,
-    /// Whether the endpoint is one of the user's, where STS may not be served.
+    /// Whether the user chose the endpoint, which may not serve STS.
     overridden: bool,
     session: Shared<Keys>,
 }
@@ -44,14 +44,14 @@ impl Service {
         within(&self.place, self.session.call(call)).await
     }
 
-    /// Tells who we are. Where STS is not served, `known` asks the service itself whether it knows the credential.
+    /// Says who we are. Where there is no STS, `known` asks the service itself whether it knows the credential.
     pub(super) async fn probe<R>(&self, known: impl Fn(Arc<Clients>) -> R + Send + Sync) -> Result<Probe, StoreError>
     where
         R: Future<Output = Result<bool, StoreError>> + Send,
     {
         let known = &known;
         let identity = self.call(|clients| async move {
-            let attempt = self.attempt("asking who we are", "sts:GetCallerIdentity");
+            let attempt = self.attempt("asking for the caller's identity", "sts:GetCallerIdentity");
             match clients.sts.get_caller_identity().send().await {
                 Ok(answer) => Ok(self.identity(answer.arn.as_deref().unwrap_or("a caller without ARN"))),
                 Err(_) if self.overridden && known(Arc::clone(&clients)).await? => {
@@ -85,7 +85,7 @@ fn caller(arn: &str) -> String {
             .map(|(role, _)| format!("role {role} in account {account}")),
         _ => None,
     };
-    // It comes from a server and is shown: short and printable.
+    // It comes from a server and people see it: short and printable.
     let shown = role.unwrap_or_else(|| arn.to_owned());
     shown.chars().filter(|letter| letter.is_ascii_graphic() || *letter == ' ').take(256).collect()
 }

@@ -9,8 +9,7 @@ pub(super) fn pair(key: Option<String>, value: Option<String>) -> Option<(String
     Some((key?, value.unwrap_or_default()))
 }
 
-/// The tags as a JSON object. Their version is unknown: no service says when they were changed, or by whatever it says it may
-/// mean something else.
+/// The tags as a JSON object. Their version is unknown: no service says reliably when they changed.
 pub(super) fn value(tags: impl Iterator<Item = (String, String)>) -> RemoteValue {
     RemoteValue { bytes: object(&tags.collect()), version: String::new(), created: None }
 }

@@ -1,5 +1,5 @@
-//! The AWS SDK over the HTTP client of all stores, so that its calls have the same TLS stack, address checks, proxy
-//! and bounds as everybody's. What it parses is bounded here, too, since it bounds nothing.
+//! The AWS SDK over the HTTP client of all stores, so that its calls have the same TLS stack, address checks, proxy and
+//! bounds as all others. The SDK bounds nothing, so what it parses is bounded here, too.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -35,7 +35,7 @@ impl fmt::Debug for Transport {
 
 impl HttpClient for Transport {
     fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        // Only what asks the machine for credentials bounds its answers: nobody may be there.
+        // Only calls that ask the machine for credentials set this limit: there may be no server.
         let limit = settings.connect_timeout().zip(settings.read_timeout()).map(|(connect, read)| connect + read);
         SharedHttpConnector::new(Connector { client: self.0.clone(), limit: limit.unwrap_or(DEADLINE) })
     }
@@ -80,7 +80,7 @@ fn unsent(failure: Failure) -> ConnectorError {
     }
 }
 
-/// Names us before the SDK in the user agent, which is not signed.
+/// Puts our name before the SDK's in the user agent, which is not signed.
 fn outgoing(request: &HttpRequest, agent: &HeaderValue) -> Option<Request> {
     let method = Method::from_bytes(request.method().as_bytes()).ok()?;
     let mut built = Request::new(method, Url::parse(request.uri()).ok()?);

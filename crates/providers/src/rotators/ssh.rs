@@ -6,9 +6,8 @@
 //! messages and in time.
 //!
 //! # What it does not prove
-//! The API has no field for the server's host key, so it is not checked: whoever answers at the address is believed. What
-//! they get is a signature that is good for this connection alone (RFC 4252, section 7), and they can claim that they
-//! accept it.
+//! The API has no field for the server's host key, so it is not checked: any server at the address can claim that it
+//! accepts the key. It gets only a signature that is good for this connection alone (RFC 4252, section 7).
 
 mod exchange;
 mod failure;
@@ -95,7 +94,7 @@ async fn authenticate<S: AsyncRead + AsyncWrite + Unpin>(
     // With the signature at once: a question before it would count as an attempt of its own.
     transport.send(&request(Message::new(kind::USERAUTH_REQUEST)).string(&signature)).await?;
     let verdict = verdict(&mut transport).await;
-    // Whatever it said, it is told that we leave; there is nothing to learn from how it takes that.
+    // We say goodbye whatever the outcome, and ignore whether that arrives.
     transport.leave().await;
     verdict
 }
@@ -103,7 +102,7 @@ async fn authenticate<S: AsyncRead + AsyncWrite + Unpin>(
 async fn verdict<S: AsyncRead + AsyncWrite + Unpin>(transport: &mut Transport<S>) -> Result<(), Failure> {
     loop {
         let message = match transport.receive().await {
-            // With `MaxAuthTries 1` a refusal is said in this way.
+            // With `MaxAuthTries 1`, sshd refuses in this way.
             Err(Failure::Disconnected) => return Err(Failure::Refused),
             received => received?,
         };

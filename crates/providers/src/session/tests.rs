@@ -123,7 +123,7 @@ async fn a_refusal_at_renewal_ends_the_session() {
 #[tokio::test(start_paused = true)]
 async fn an_idle_session_is_prolonged_and_then_replaced() {
     let shared = Shared::kept(Counter { lasting: 2, ..Counter::default() });
-    assert_eq!(after_idling(&shared, 300).await, (0, 0), "nobody has asked for a session");
+    assert_eq!(after_idling(&shared, 300).await, (0, 0), "no call has asked for a session");
     use_it(&shared).await.unwrap();
     assert_eq!(after_idling(&shared, 58).await, (1, 0));
     assert_eq!(after_idling(&shared, 4).await, (1, 1), "at two thirds of the lease");
@@ -181,5 +181,5 @@ async fn calls_that_lack_a_right_share_the_logins_of_a_minute() {
         assert_eq!(refuse_before(&shared, 2).await.unwrap_err().kind, StoreErrorKind::Denied);
     }
     assert_eq!(after_idling(&shared, 65).await, (1, 1));
-    assert_eq!(refuse_before(&shared, 2).await.unwrap(), 2, "what the role may do may have changed meanwhile");
+    assert_eq!(refuse_before(&shared, 2).await.unwrap(), 2, "the rights of the role may have changed meanwhile");
 }

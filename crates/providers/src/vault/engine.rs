@@ -16,7 +16,7 @@ use rustify::{
 use super::{Vault, wire::engine as wire};
 use crate::{http, number};
 
-/// The shortest life of an answer that is reckoned with: sooner than that it is not asked for again.
+/// The shortest life of an answer to count with: Rekey does not ask again sooner.
 const SHORTEST_LIFE: Duration = Duration::from_secs(10);
 
 /// A request that vaultrs has no type for.
@@ -76,12 +76,12 @@ impl Vault {
             wire::Lifetime::Unknown => None,
             wire::Lifetime::For(lifetime) => Some(lifetime),
             wire::Lifetime::Until(end) => Some(until(end, &answer).ok_or_else(|| {
-                let text = format!("{what}: the answer expires, but says not what time it is at the server (Date)");
+                let text = format!("{what}: the answer expires, but does not give the server's time (Date)");
                 StoreError::new(StoreErrorKind::Malformed, text)
             })?),
         };
         if !said.is_stable && lifetime.is_some_and(|lifetime| lifetime.is_zero()) {
-            let text = format!("{what}: the answer is over already (ttl or expiration); check the ttl of the role");
+            let text = format!("{what}: the answer has expired already (ttl or expiration); check the ttl of the role");
             return Err(StoreError::new(StoreErrorKind::Malformed, text));
         }
         let lifetime = lifetime.map(|lifetime| lifetime.max(SHORTEST_LIFE));
@@ -91,10 +91,10 @@ impl Vault {
     fn no_answer(&self, answer: &http::Answer, what: &str, path: &str, method: CallMethod) -> StoreError {
         let status = answer.status;
         let (kind, fix) = match status {
-            204 => (StoreErrorKind::Invalid, "it answers without data, so there is nothing to publish"),
+            204 => (StoreErrorKind::Invalid, "the answer has no data, so there is nothing to publish"),
             400 => (StoreErrorKind::Invalid, "check the name of the role in the path, and parameters"),
             404 => (StoreErrorKind::NotFound, "there is no such path: check the mount and the name of the role"),
-            405 => (StoreErrorKind::Invalid, "the path does not know this method: check path and method"),
+            405 => (StoreErrorKind::Invalid, "the path does not support this method: check path and method"),
             _ => {
                 let right = match method {
                     CallMethod::Get => "read",
@@ -106,7 +106,7 @@ impl Vault {
         StoreError::new(kind, format!("spec.source.vaultEngine: {what} failed ({status}): {fix}"))
     }
 
-    /// Gives back what came with a lease: nobody would renew or revoke it.
+    /// Gives back what came with a lease, since Rekey would not renew or revoke it.
     async fn leased(&self, token: &SecretBytes, path: &str, lease: String) -> StoreError {
         let parameters = BTreeMap::from([("lease_id".to_owned(), lease)]);
         let revoke = Ask { path: "sys/leases/revoke".to_owned(), method: CallMethod::Post, parameters };
@@ -115,7 +115,7 @@ impl Vault {
             Ok(answer) if matches!(answer.status, 200 | 204) => "was revoked at once".to_owned(),
             Ok(_) | Err(_) => {
                 let hint = self.hint("update", "sys/leases/revoke");
-                format!("could not be revoked and lives until its ttl is over ({hint})")
+                format!("could not be revoked and lives until its ttl ends ({hint})")
             }
         };
         let field = "spec.source.vaultEngine.path (dynamic credentials with a lease)";

@@ -12,17 +12,17 @@ use vaultrs::api::{kv1::requests::ListSecretRequest, kv2::requests::ListSecretsR
 
 use super::{AT_ONCE, Vault, paths, wire};
 
-/// The most folders in each other that are looked into.
+/// The deepest nesting of folders in a search.
 const DEEPEST: usize = 32;
 /// The most folders that one search looks into.
 const MOST_FOLDERS: usize = 100;
 /// The most keys that one search looks at.
 const MOST_KEYS: usize = 2_000;
-/// The most names that are taken out of one list: with one more, there are too many keys or too many folders.
+/// The most names that one list may have: with one more, there are too many keys or too many folders.
 const MOST_NAMES: usize = MOST_FOLDERS + MOST_KEYS + 1;
 
 impl Vault {
-    /// The keys that fit, sorted. A folder that does not exist holds none. Names that were listed count as read.
+    /// The keys that fit, sorted. A folder that does not exist holds none. Listed names count as read.
     pub(super) async fn find_with(
         &self,
         token: &SecretBytes,
@@ -31,8 +31,8 @@ impl Vault {
     ) -> Result<Vec<String>, StoreError> {
         match self.mount.version {
             KvVersion::V1 if !search.tags.is_empty() => {
-                let text = "find.tags needs custom metadata, which KV version 1 has not: search by path or nameRegexp, \
-                            or use a mount of KV version 2";
+                let text = "find.tags needs custom metadata, which KV version 1 does not have: search by path or \
+                            nameRegexp, or use a mount of KV version 2";
                 return Err(StoreError::new(StoreErrorKind::InvalidKey, text));
             }
             KvVersion::V1 | KvVersion::V2 => {}
@@ -90,7 +90,7 @@ impl Vault {
 
     fn too_much(&self, what: &str) -> StoreError {
         let text = format!(
-            "the search in mount {:?} at {} meets {what}: search below a longer find.path",
+            "the search in mount {:?} at {} finds {what}: search below a longer find.path",
             self.mount.path,
             self.place()
         );
@@ -119,8 +119,7 @@ impl Vault {
             }
             404 if wire::is_bare_refusal(answer.body.expose()) => Ok(Vec::new()),
             404 => {
-                let text =
-                    format!("{what}: check that the mount is there, and that it is KV version {}", self.number());
+                let text = format!("{what}: check that the mount exists, and that it is KV version {}", self.number());
                 Err(StoreError::new(StoreErrorKind::Invalid, text))
             }
             _ => Err(self.server.refusal(&answer, &what, &self.hint("list", &format!("{listed}/{prefix}")))),

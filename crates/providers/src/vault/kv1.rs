@@ -1,4 +1,4 @@
-//! KV version 1: values without versions, and without a way to write on a condition.
+//! KV version 1: values without versions and without check-and-set.
 
 use rekey_core::{
     SecretBytes,
@@ -31,13 +31,13 @@ impl Vault {
         }
     }
 
-    /// Writes a key: looks whether it is there as it should be, writes, and reads back. A value that is there already
-    /// is not written again.
+    /// Writes a key: checks that it exists or not, as expected, writes, and reads back. Writes nothing if the key has
+    /// the value already.
     ///
-    /// The engine has no check-and-set. What can be checked is whether the key exists, not whether it still has the
-    /// value that the new one was made from: **a change that somebody else makes between the caller's read and this
-    /// write is lost**. One that is made after this write shows in what is read back, and is a conflict. Where other
-    /// people write the same key, use KV version 2.
+    /// The engine has no check-and-set. We can check whether the key exists, not whether it still has the value that
+    /// the new one was made from: **a change that another tool makes between the caller's read and this write is
+    /// lost**. One that comes after this write shows in what we read back, and is a conflict. If other tools write the
+    /// same key, use KV version 2.
     pub(super) async fn write_plain(&self, token: &SecretBytes, write: &Write) -> Result<String, StoreError> {
         let named = self.named(&write.key);
         let conflict = |text: String| Err(StoreError::new(StoreErrorKind::Conflict, text));
@@ -50,7 +50,7 @@ impl Vault {
             (Some(read), None | Some("")) if holds(&read) => return Ok(String::new()),
             (None, None) | (Some(_), Some("")) => {}
             (Some(_), None) => return conflict(format!("{named} exists already")),
-            (None, Some(_)) => return conflict(format!("{named} is gone: somebody else deleted it")),
+            (None, Some(_)) => return conflict(format!("{named} is gone: another tool deleted it")),
             (Some(_), Some(version)) => {
                 return conflict(format!("{named} has no version {version:?}: the mount is KV version 1"));
             }
@@ -58,7 +58,7 @@ impl Vault {
         self.set(token, write, &named).await?;
         match self.read_if_there(token, &write.key).await? {
             Some(read) if holds(&read) => Ok(String::new()),
-            Some(_) | None => conflict(format!("somebody else wrote {named} at the same time")),
+            Some(_) | None => conflict(format!("another tool wrote {named} at the same time")),
         }
     }
 

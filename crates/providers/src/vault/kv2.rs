@@ -67,7 +67,7 @@ impl Vault {
     async fn write_over(&self, token: &SecretBytes, write: &Write, cas: u64) -> Result<String, StoreError> {
         let path = paths::key(&write.key)?;
         let body = wire::write(cas, write.bytes.expose())?;
-        // Its own body would change the value on the way, and counts versions in 32 bits.
+        // vaultrs' own body would change the value on the way, and counts versions in 32 bits.
         let endpoint = SetSecretRequest { mount: self.mount.path.clone(), path, data: Value::Null, options: None };
         let answer = self.server.call(Some(token), endpoint.with_middleware(&Verbatim(&body))).await?;
         let named = self.named(&write.key);
@@ -85,7 +85,7 @@ impl Vault {
     }
 
     /// Writes a key that must not exist. One whose latest version is deleted counts as missing, as it does in a read,
-    /// but the server wants that version named.
+    /// but the server requires the number of that version.
     async fn create(&self, token: &SecretBytes, write: &Write) -> Result<String, StoreError> {
         let refused = match self.write_over(token, write, 0).await {
             Err(error) if error.kind == StoreErrorKind::Conflict => error,
@@ -102,7 +102,7 @@ impl Vault {
 fn conflict(named: &str, cas: u64) -> String {
     match cas {
         0 => format!("{named} exists already"),
-        _ => format!("the current version of {named} is not {cas} any more: somebody else wrote it"),
+        _ => format!("the current version of {named} is not {cas} any more: another tool wrote it"),
     }
 }
 

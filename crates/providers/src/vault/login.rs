@@ -23,7 +23,7 @@ use super::{
 };
 use crate::session::{self, Granted, Lease, RETRY, is_passing};
 
-/// How long a renewal of a token from a Secret may keep a call waiting.
+/// How long the renewal of a token from a Secret may delay a call.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How we prove who we are.
@@ -46,7 +46,6 @@ pub(super) enum Method {
     AppRole {
         /// Where the method is mounted.
         mount: String,
-        /// The id of the role.
         role_id: String,
         /// Where the secret id is.
         place: Place,
@@ -64,24 +63,21 @@ pub(super) enum Method {
 
 /// A key of a Secret.
 pub(super) struct Place {
-    /// The Secret.
     pub name: String,
-    /// Its key.
     pub key: String,
 }
 
-/// A `ServiceAccount`, and whom its token is for.
+/// A `ServiceAccount`, and the audiences of its token.
 pub(super) struct Account {
-    /// Its name.
     pub name: String,
     /// The audiences of its token.
     pub audiences: Vec<String>,
 }
 
-/// Logs in at a server; every time with credentials that are read afresh.
+/// Logs in at a server, each time with credentials that it reads afresh.
 ///
-/// A token that a login gave is renewed (`renew-self`) as long as the server lets it live, then a new login follows. A
-/// token from a Secret is read anew, and renewed if the server allows that.
+/// A token from a login is renewed (`renew-self`) as long as the server lets it live, then a new login follows. A token
+/// from a Secret is read again, and renewed if the server allows that.
 pub(super) struct Login {
     /// Where.
     pub server: Arc<Server>,
@@ -93,14 +89,13 @@ pub(super) struct Login {
 
 /// What calls show the server.
 pub(super) struct Session {
-    /// The token.
     pub token: SecretBytes,
-    /// How long it was good for at first, if it is one that can be renewed.
+    /// Its first lifetime, if it is renewable.
     renewable: Option<Duration>,
 }
 
 impl Login {
-    /// Who we are, as far as the spec tells.
+    /// Who we are, by the spec.
     pub(super) fn identity(&self) -> String {
         match &self.method {
             Method::Token { place: Place { name, key } } => format!("the token in {name}/{key}"),
@@ -109,7 +104,7 @@ impl Login {
         }
     }
 
-    /// Who we are, when the server calls our token `name`.
+    /// Who we are, where the server calls our token `name`.
     pub(super) fn identity_named(&self, name: &str) -> String {
         match &self.method {
             Method::Token { .. } => format!("token {name}"),
@@ -138,13 +133,13 @@ impl Login {
         })
     }
 
-    /// Logs in by an auth method; `hint` says what to look at when it is refused.
+    /// Logs in by an auth method; `hint` says what to check after a refusal.
     async fn log_in(&self, mount: &str, endpoint: impl Endpoint, hint: &str) -> Result<Granted<Session>, StoreError> {
         let what = format!("login to {} at auth/{mount} with {}", self.server.place, self.identity());
         let answer = self.server.call(None, endpoint).await?;
         match answer.status {
             200 => {}
-            // The spec may be right and the server not set up yet, so this is a refusal, not an invalid spec.
+            // The spec may be right and the server not configured yet, so this is a refusal, not an invalid spec.
             status @ 400..=405 => {
                 let text =
                     format!("{what} was refused ({status}): check that the auth method is mounted there, {hint}");
@@ -158,8 +153,8 @@ impl Login {
         Ok(Granted { session: Session { token, renewable: lease.filter(|_| renewable) }, renew_after, ends_after })
     }
 
-    /// Prolongs a token from a Secret as far as the server lets us. It is used in any case, so what a renewal fails
-    /// with is not told: what the token is used for will tell.
+    /// Prolongs a token from a Secret as far as the server lets us. We use the token in any case, so a failed renewal
+    /// is not reported: the calls with the token report it.
     async fn prolonged(&self, token: SecretBytes) -> Granted<Session> {
         let renewal = self.server.call(Some(&token), RenewTokenSelfRequest { increment: None });
         let answer = tokio::time::timeout(PATIENCE, renewal).await;
@@ -176,7 +171,7 @@ impl Login {
     }
 }
 
-/// When a token that is good for `lease` is to be renewed, and when it ends.
+/// When to renew a token that is good for `lease`, and when it ends.
 fn times(lease: Option<Duration>) -> Lease {
     Lease { renew_after: lease.map(|lease| lease * 2 / 3), ends_after: lease }
 }
@@ -221,7 +216,7 @@ impl session::Login for Login {
             let what = format!("renewing the token of {} at {}", self.identity(), self.server.place);
             return Err(self.server.refusal(&answer, &what, ""));
         }
-        // Near the longest life that the server allows, a renewal gives less and less: a new login gives more.
+        // Near the longest life that the server allows, a renewal gives less and less; a new login gives more.
         let renewed = wire::leased(answer.body.expose()).ok().filter(|_| answer.status == 200);
         let lease = renewed.and_then(|renewed| renewed.lease).filter(|lease| *lease >= first / 2);
         Ok(lease.map(|lease| times(Some(lease))))

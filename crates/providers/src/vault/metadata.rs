@@ -12,7 +12,7 @@ use super::{
 };
 
 impl Vault {
-    /// Reads the custom metadata of a key. It stays when the value is deleted, and goes when the key is.
+    /// Reads the custom metadata of a key. It stays when the value is deleted, and is deleted with the key.
     pub(super) async fn read_metadata(&self, token: &SecretBytes, key: &str) -> Result<RemoteValue, StoreError> {
         let hint = self.hint_of_key("read", key, &self.metadata_path(key));
         let metadata = self.metadata(token, key, &hint).await?;
@@ -23,7 +23,7 @@ impl Vault {
         })
     }
 
-    /// The same, as the server tells it; `None` when there is no such key. `hint` is for a refusal.
+    /// The same from the server; `None` when there is no such key. `hint` says what to check after a refusal.
     pub(super) async fn metadata(
         &self,
         token: &SecretBytes,

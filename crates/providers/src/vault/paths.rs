@@ -1,4 +1,4 @@
-//! Paths inside a server: what users write, checked so that no segment can leave its place.
+//! Paths inside a server, as users write them, checked so that no segment leaves its place.
 
 use rekey_api::provider::KvVersion;
 use rekey_core::store::{Respelling, StoreError, StoreErrorKind, engine_path};
@@ -6,10 +6,10 @@ use rekey_core::store::{Respelling, StoreError, StoreErrorKind, engine_path};
 use super::Mount;
 use crate::escapes::resolved;
 
-/// A key, as it is but for a slash before it.
+/// A key without its leading slash, otherwise as it is.
 ///
 /// # Errors
-/// `InvalidKey` for a key that a URL would change, so that it named something else, with the one to write.
+/// `InvalidKey`, with the key to write, for one that a URL would change into another one.
 pub(super) fn key(text: &str) -> Result<String, StoreError> {
     let path = text.strip_prefix('/').unwrap_or(text);
     if stays(path) && path.trim() == path {
@@ -25,8 +25,8 @@ pub(super) fn key(text: &str) -> Result<String, StoreError> {
     Err(StoreError::new(StoreErrorKind::InvalidKey, format!("{text:?} is not a key: {fix}")))
 }
 
-/// The key that was meant by one that carries what belongs to a request: `v1/`, the mount, `data/`, or escapes of a URL.
-/// Keys may really be called like that, so it is only asked when there is no such key.
+/// The key that the author probably means by one that carries parts of a request: `v1/`, the mount, `data/`, or escapes
+/// of a URL. A key may really have such a name, so ask only if there is no such key.
 pub(super) fn meant(key: &str, mount: &Mount) -> Option<String> {
     let path = key.strip_prefix('/').unwrap_or(key);
     let rest = path.strip_prefix("v1/").unwrap_or(path);
@@ -58,8 +58,8 @@ pub(super) fn mount(field: &str, text: &str) -> Result<String, StoreError> {
 
 /// The path of a request to an engine, with its mount.
 ///
-/// Refused is what [`rekey_core::store::engine_path`] refuses; and `values`, the key-value mount of the store, whose keys
-/// have a way of their own.
+/// Refuses what [`rekey_core::store::engine_path`] refuses, and `values`, the key-value mount of the store: `remote`
+/// reads its keys.
 ///
 /// # Errors
 /// `InvalidKey`, with what to write instead.
@@ -68,7 +68,7 @@ pub(super) fn engine(text: &str, values: &str) -> Result<String, StoreError> {
     let path = engine_path(text).map_err(|error| refuse(error.to_string()))?;
     if path.strip_prefix(values).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
         let field = "spec.source.vaultEngine.path";
-        return Err(refuse(format!("{field} is {text:?}, a stored value: read it by spec.source.remote")));
+        return Err(refuse(format!("{field} is {text:?}, a stored value: read it with spec.source.remote")));
     }
     Ok(path)
 }
@@ -153,7 +153,7 @@ mod tests {
             ("team/auth/token/lookup-self", "leads to sys or auth"),
             ("pki", "path of an engine"),
             ("pki/../sys/mounts", "is not a path"),
-            ("secret/data/shop/db", "read it by spec.source.remote"),
+            ("secret/data/shop/db", "read it with spec.source.remote"),
         ];
         for (text, expected) in table {
             let error = engine(text, "secret").unwrap_err();

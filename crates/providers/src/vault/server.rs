@@ -1,7 +1,7 @@
 //! Requests to a server, and what its statuses mean.
 //!
 //! The endpoints (method, path, query, body) are those of [`vaultrs::api`], sent through [`Caller`], which is rustify's
-//! client over our own transport. Of vaultrs' own client nothing is used: it logs what servers answer, reads the
+//! client over our own transport. We use nothing of vaultrs' own client: it logs what servers answer, reads the
 //! environment, buffers answers of any size, and has no place for `Retry-After`.
 
 use std::sync::Arc;
@@ -52,10 +52,10 @@ impl Server {
         Ok(Self { client, base: address.url, origin, namespace, place: address.place })
     }
 
-    /// Calls an endpoint; an answer of any status is one.
+    /// Calls an endpoint; an answer of any status is `Ok`.
     ///
-    /// This is `Endpoint::exec` in its two steps: as one, it logs each failure as an error of its own, and we tell of
-    /// failures in one place.
+    /// This is `Endpoint::exec` in its two steps: as one, it logs each failure as an error, and we report failures in
+    /// one place.
     pub(super) async fn call(
         &self,
         token: Option<&SecretBytes>,
@@ -68,8 +68,8 @@ impl Server {
         Ok(Answer { status, headers: head.headers, body: SecretBytes::new(body), taken: size })
     }
 
-    /// Where the API has what `asked` names by its path and query. vaultrs knows no API version and no address with a
-    /// path, so both go before it.
+    /// The URL of what `asked` names by its path and query. vaultrs has no API version and no address with a path, so
+    /// we put both before it.
     fn url(&self, asked: &Uri) -> Url {
         let mut url = self.base.clone();
         url.set_path(&format!("{}/v1{}", self.base.path().trim_end_matches('/'), asked.path()));
@@ -87,7 +87,7 @@ impl Server {
         }
         if let Some(token) = token {
             let mut value = HeaderValue::from_bytes(token.expose()).map_err(|_| {
-                let text = format!("the token for {} has characters that no token has", self.place);
+                let text = format!("the token for {} has characters that no token may have", self.place);
                 StoreError::new(StoreErrorKind::Invalid, text).because(Reason::InvalidCredentials)
             })?;
             value.set_sensitive(true);
@@ -105,7 +105,7 @@ impl Server {
         StoreError::new(StoreErrorKind::Invalid, text)
     }
 
-    /// The error that [`Caller`] packed; the others of the enum come from parts of rustify that are not used.
+    /// The error that [`Caller`] packed; the other variants come from parts of rustify that we do not use.
     fn unsent(&self, error: ClientError) -> StoreError {
         let ours = match error {
             ClientError::GenericError { source } => source.downcast().ok(),
@@ -139,12 +139,12 @@ impl Server {
             }
         };
         let error = StoreError::new(kind, text).retry_after(answer.retry_after());
-        // It is what answers there that does not fit, and that may be set up yet.
+        // The server at this address does not fit, and may still be set up.
         if kind == StoreErrorKind::Invalid { error.because(Reason::StoreNotReady) } else { error }
     }
 }
 
-/// The namespace as a header, without slashes around it; `None` for the one that all others are in.
+/// The namespace as a header, without slashes around it; `None` for the root namespace.
 fn header(namespace: &str) -> Result<Option<HeaderValue>, StoreError> {
     let refuse = |why: &str| {
         let text = format!("spec.provider.vault.namespace is {namespace:?}: {why}, like teams/shop");
@@ -186,7 +186,7 @@ impl rustify::client::Client for Caller<'_> {
         &self.server.origin
     }
 
-    /// As it is, whatever the status: rustify's own would put the body of a refusal into the error, and drop the
+    /// Gives any answer as it is: rustify's own method would put the body of a refusal into the error, and drop the
     /// headers.
     async fn execute(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, ClientError> {
         self.send(request).await
@@ -197,7 +197,7 @@ fn packed(error: StoreError) -> ClientError {
     ClientError::GenericError { source: error.into() }
 }
 
-/// Sends this body in place of the one the endpoint makes.
+/// Sends this body instead of the one that the endpoint makes.
 pub(super) struct Verbatim<'b>(pub(super) &'b SecretBytes);
 
 impl MiddleWare for Verbatim<'_> {
@@ -214,15 +214,15 @@ impl MiddleWare for Verbatim<'_> {
 fn unavailable(status: u16, what: &str) -> String {
     let why = match status {
         400 => "the mount is new and not ready yet",
-        300..400 => "the server redirects, which is not followed; name the active server",
+        300..400 => "the server redirects, and Rekey follows no redirect; name the active server",
         472 | 473 => "the server is a standby that does not serve reads",
         503 => "the server is sealed, or down for maintenance",
-        _ => "the server has a fault",
+        _ => "the server failed",
     };
     format!("{what} failed ({status}): {why}")
 }
 
-/// What kind of failure a status is. That a key is not there is never told by a status alone.
+/// The kind of failure that a status means. A status alone never says that a key does not exist.
 pub(super) fn kind(status: u16) -> StoreErrorKind {
     match status {
         400 | 404 | 405 | 413 | 415 => StoreErrorKind::Invalid,

@@ -1,7 +1,7 @@
 //! The JSON of the endpoints we use, as far as vaultrs does not do it.
 //!
-//! Its types serve where they fit. Not used are those that hold a value as parsed JSON (its numbers and the order of
-//! its fields would change), and the answers that hold a token in a `String` with a `Debug` of its own.
+//! We use its types where they fit. We do not use those that hold a value as parsed JSON (its numbers and the order of
+//! its fields would change), nor the answers that hold a token in a `String` with a derived `Debug`.
 
 pub(super) mod engine;
 pub(super) mod metadata;
@@ -22,7 +22,7 @@ use vaultrs::api::{EndpointError, kv2::responses::SecretVersionMetadata};
 
 use crate::{json::is_shallow, number};
 
-/// An answer that is not in the documented form. Says nothing of its content.
+/// An answer that is not in the documented form. Its texts say nothing of the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Malformed {
     /// Nested too deeply.
@@ -36,7 +36,6 @@ pub(super) enum Malformed {
 }
 
 impl Malformed {
-    /// The kind of error it is.
     pub(super) fn kind(self) -> StoreErrorKind {
         match self {
             Self::Deep | Self::Form | Self::Data => StoreErrorKind::Malformed,
@@ -77,8 +76,8 @@ fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Malformed> {
     serde_json::from_slice(body).map_err(|_| Malformed::Form)
 }
 
-/// JSON as the store keeps it: servers written in Go escape `&`, `<` and `>` in their answers, for HTML alone
-/// (<https://pkg.go.dev/encoding/json#Marshal>). They keep text as what it says, so each of these escapes is theirs.
+/// JSON as the store keeps it: servers written in Go escape `&`, `<` and `>` in their answers, only for HTML
+/// (<https://pkg.go.dev/encoding/json#Marshal>). They store text without escapes, so each of these escapes is theirs.
 fn as_kept(json: &str) -> SecretBytes {
     let (mut text, mut rest) = (String::with_capacity(json.len()), json);
     while let Some(at) = rest.find('\\') {
@@ -90,7 +89,7 @@ fn as_kept(json: &str) -> SecretBytes {
             Some("\\u003e") => Some('>'),
             Some(_) | None => None,
         };
-        // Of any other escape its first two characters: a backslash may be what is escaped.
+        // Any other escape: take two characters, since the second may be a backslash.
         let end = if plain.is_some() { 6 } else { escape.char_indices().nth(2).map_or(escape.len(), |(end, _)| end) };
         match plain {
             Some(plain) => text.push(plain),
@@ -128,8 +127,8 @@ pub(super) fn is_object(value: &[u8]) -> bool {
     parse::<&RawValue>(value).is_ok_and(|data| data.get().starts_with('{'))
 }
 
-/// Whether two values hold the same, in whichever order and with whatever white space and escapes: servers write JSON in
-/// their own way, but for numbers, whose digits they keep.
+/// Whether two values are equal but for order, white space and escapes: servers write JSON in their own way. The digits
+/// of numbers count, since servers keep them.
 pub(super) fn is_equal(one: &[u8], other: &[u8]) -> bool {
     parse::<&RawValue>(one).is_ok_and(|one| parse::<&RawValue>(other).is_ok_and(|other| same(one, other)))
 }
@@ -156,8 +155,8 @@ fn same(one: &RawValue, other: &RawValue) -> bool {
     pairs.into_iter().all(|(one, other)| same(one, other))
 }
 
-/// The names in the answer to a list, and no more than `most` of them; those of folders end with a slash. In memory each
-/// takes many times what it takes in an answer.
+/// The names in the answer to a list, at most `most` of them; those of folders end with a slash. Each takes many times
+/// more memory than it takes in the answer.
 pub(super) fn names(body: &[u8], most: usize) -> Result<Vec<String>, Malformed> {
     let listed = parse::<Envelope<Listed<'_>>>(body)?.data;
     let mut names = Vec::new();
@@ -196,7 +195,7 @@ impl<'de> Visitor<'de> for Names<'_> {
     }
 }
 
-/// A version that was there once.
+/// A version that existed once.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Gone {
     /// Its number.
@@ -211,7 +210,7 @@ impl Gone {
     }
 }
 
-/// What the body of a 404 says of a deleted version; `None` when there never was one.
+/// What the body of a 404 says about a deleted version; `None` when there never was one.
 pub(super) fn gone(body: &[u8]) -> Option<Gone> {
     let metadata = parse::<Envelope<Secret<'_>>>(body).ok()?.data.metadata;
     let SecretVersionMetadata { version, deletion_time, destroyed, .. } = metadata;
@@ -262,14 +261,14 @@ pub(super) fn is_policy_denial(body: &[u8]) -> bool {
     has_error(body, |error| error.starts_with("1 error occurred:"))
 }
 
-/// Whether a 404 to a read of KV version 2 says that the key or the version is not there. Any other 404 tells nothing
-/// of the key: the mount may be gone or of another version, or it is the page of a proxy.
+/// Whether a 404 to a read of KV version 2 says that the key or the version is not there. Any other 404 says nothing
+/// about the key: the mount may be gone or of another version, or it is the page of a proxy.
 pub(super) fn is_missing(body: &[u8]) -> bool {
     is_bare_refusal(body) || gone(body).is_some()
 }
 
-/// Whether a 404 says nothing but that nothing is there. One that says more means the mount: there is none, or it is
-/// of another version.
+/// Whether a 404 says only that there is nothing at the path. One that says more is about the mount: it does not exist,
+/// or is of another version.
 pub(super) fn is_bare_refusal(body: &[u8]) -> bool {
     parse::<BareRefusal>(body).is_ok_and(|refusal| refusal.errors.is_empty())
 }
@@ -301,7 +300,6 @@ struct Auth<'a> {
 
 /// What a login or a renewal gives.
 pub(super) struct Leased {
-    /// The token.
     pub token: SecretBytes,
     /// How long it is good; `None`: without end.
     pub lease: Option<Duration>,

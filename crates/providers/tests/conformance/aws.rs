@@ -263,7 +263,7 @@ pub async fn batches_denied(aws: Shared) -> Result<()> {
     Ok(())
 }
 
-/// What fails for all is not asked again for each.
+/// What fails for all is not retried for each.
 pub async fn batches_throttled(aws: Shared) -> Result<()> {
     let singles = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&singles);
@@ -304,7 +304,7 @@ pub async fn foreign_pending(aws: Shared) -> Result<()> {
     Ok(())
 }
 
-/// What a write that died after its first step has left.
+/// What a write leaves that died after its first step.
 async fn half_written(aws: &Aws, key: &str, token: Uuid) -> Result<()> {
     let asked = json!({
         "SecretId": key, "SecretString": CANARY, "VersionStages": [PENDING], "ClientRequestToken": token.to_string(),
@@ -370,7 +370,7 @@ pub async fn other_region(aws: Shared) -> Result<()> {
     Ok(())
 }
 
-/// Values take of the allowance as they come, and no batch is asked for once it is over.
+/// Values use up the allowance as they arrive, and no batch follows once it is used up.
 pub async fn bounded(aws: Shared) -> Result<()> {
     let (store, key) = (opened(&*aws, None).await?, key("bounded"));
     let mut locators = Vec::new();

@@ -213,7 +213,7 @@ pub async fn refreshed(aws: Shared) -> Result<()> {
     Ok(())
 }
 
-/// Times of a service that no clock holds are no reason to fall over: nothing is computed with them.
+/// Times from a service that no clock can hold break nothing: nothing is computed with them.
 pub async fn odd_times(aws: Shared) -> Result<()> {
     for time in ["9e15", "-9e15", "1e300", "-1e300", "18446744073709551615", "\"NaN\"", "\"Infinity\""] {
         let address = stub::answering(move |_| {

@@ -33,7 +33,7 @@ pub async fn found(subject: Shared) -> Result<()> {
     Ok(())
 }
 
-/// By these times an old version is told from a new one.
+/// These times distinguish an old version from a new one.
 pub async fn dated(subject: Shared) -> Result<()> {
     let (store, key) = (opened(&*subject, None).await?, subject.key("dated"));
     let mut times = Vec::new();

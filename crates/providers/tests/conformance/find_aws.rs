@@ -76,7 +76,7 @@ pub async fn secrets_by_tag(aws: Arc<Aws>) -> Result<()> {
     ensure!(found == ["a", "b"].map(|name| format!("{root}/{name}")), "{found:?}");
     let found = store.find(&tagged(&root, &[("team", "shop")])).await?;
     ensure!(found == ["a", "b", "c"].map(|name| format!("{root}/{name}")), "{found:?}");
-    ensure!(store.find(&tagged(&root, &[("team", "!shop")])).await?.is_empty(), "no filter turned round");
+    ensure!(store.find(&tagged(&root, &[("team", "!shop")])).await?.is_empty(), "no negated filter");
     Ok(())
 }
 

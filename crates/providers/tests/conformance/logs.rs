@@ -1,4 +1,4 @@
-//! Everything that is logged while the suite runs, by us and by what we stand on, to be searched for secrets.
+//! Everything that we and our libraries log while the suite runs, to search it for secrets.
 
 use std::{
     io,

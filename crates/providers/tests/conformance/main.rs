@@ -1,4 +1,4 @@
-//! One suite for every store, against the real thing: `OpenBao`, and the emulator of AWS.
+//! One suite for every store, against real servers: `OpenBao`, and the emulator of AWS.
 
 mod aws;
 mod aws_login;

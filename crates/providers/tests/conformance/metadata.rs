@@ -76,7 +76,7 @@ pub async fn custom_denied(bao: Arc<Bao>) -> Result<()> {
     Ok(())
 }
 
-/// Where nobody counts the changes, the version is unknown; the time of an update is that of the whole key.
+/// Where no one counts the changes, the version is unknown; the time of an update is that of the whole key.
 pub async fn uncounted(bao: Arc<Bao>) -> Result<()> {
     let data = json!({
         "created_time": "2026-01-01T00:00:00Z", "updated_time": "2026-01-02T00:00:00Z", "current_version": 3,

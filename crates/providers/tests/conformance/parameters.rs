@@ -127,7 +127,7 @@ pub async fn kept_as_it_was(parameters: Shared) -> Result<()> {
     ensure!(store.write("/shop/db", Some("7"), b"new").await? == "8");
     let written = written.lock().map(|text| text.clone()).unwrap_or_default();
     ensure!(written.contains("\"KeyId\":\"alias/shop\"") && written.contains("\"Overwrite\":true"), "{written}");
-    ensure!(!written.contains("\"Tier\""), "a tier that costs is not ours to choose: {written}");
+    ensure!(!written.contains("\"Tier\""), "Rekey does not choose a tier that costs money: {written}");
     Ok(())
 }
 
@@ -241,7 +241,7 @@ pub async fn batches_denied(parameters: Shared) -> Result<()> {
     Ok(())
 }
 
-/// Without a check by AWS both writes may happen; then at most one of them says that it is the only one.
+/// Without a check by AWS both writes may happen; then at most one of them reports success.
 pub async fn raced(parameters: Shared) -> Result<()> {
     let (store, key) = (opened(&*parameters, None).await?, parameters.key("race"));
     let base = parameters.put(&key, b"old").await?;

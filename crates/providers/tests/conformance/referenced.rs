@@ -91,6 +91,6 @@ pub async fn not_written(parameters: Shared) -> Result<()> {
     let store = opened(&*parameters, None).await?;
     let written = store.write(&format!("{BELOW}shop/db"), None, b"a").await;
     let error = refused(&*parameters, written, StoreErrorKind::InvalidKey)?;
-    ensure!(error.text.contains("key \"shop/db\" by a store with service SecretsManager"), "{error}");
+    ensure!(error.text.contains("key \"shop/db\" through a store with service SecretsManager"), "{error}");
     Ok(())
 }

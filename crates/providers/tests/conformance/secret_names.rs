@@ -19,7 +19,7 @@ pub async fn names(aws: Arc<Aws>) -> Result<()> {
         ensure!(error.text.contains("write "), "{error}");
         refused(&*aws, store.write(key, None, b"a").await, StoreErrorKind::InvalidKey)?;
     }
-    // A name may begin with a slash, and is another one then.
+    // A name may start with a slash, and is another one then.
     let (bare, slashed) = (aws.key("slash"), format!("/{}", aws.key("slash-before")));
     for key in [&bare, &slashed] {
         aws.put(key, key.as_bytes()).await?;

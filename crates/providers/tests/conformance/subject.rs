@@ -1,4 +1,4 @@
-//! What a store must offer to be put through the suite.
+//! What the suite needs of a store.
 
 use std::sync::Arc;
 
@@ -15,9 +15,9 @@ use uuid::Uuid;
 
 use crate::keeper::Keeper;
 
-/// Part of every value of the suite; must never be seen in an error or a log.
+/// Part of every value of the suite; must never appear in an error or a log.
 pub const CANARY: &str = "canary-value-4f1c";
-/// Part of the credentials of the suite that are refused; must never be seen either.
+/// Part of the credentials of the suite that are refused; must never appear either.
 pub const BAD: &str = "canary-credential-9e7d";
 
 /// A real server with the credentials for it.
@@ -31,7 +31,7 @@ pub trait Subject: Send + Sync {
     fn good(&self, keeper: &Keeper);
     /// Fills in credentials that are refused.
     fn bad(&self, keeper: &Keeper);
-    /// Texts of the accepted credentials that must never be seen.
+    /// Texts of the accepted credentials that must never appear.
     fn secrets(&self) -> Vec<String>;
     /// A value in the form the store holds.
     fn value(&self, text: &str) -> Vec<u8>;
@@ -41,7 +41,7 @@ pub trait Subject: Send + Sync {
     async fn put_tagged(&self, _key: &str, _value: &[u8], _tags: &[(&str, &str)]) -> Result<()> {
         anyhow::bail!("{} has no tags", self.name())
     }
-    /// An answer in JSON that is none of this store.
+    /// JSON that is no answer of this store.
     fn other_json(&self) -> &'static str {
         "{\"data\":{\"a\":1}}"
     }
@@ -57,7 +57,7 @@ pub trait Subject: Send + Sync {
     fn has_times_in_batches(&self) -> bool {
         true
     }
-    /// A key in the form the store wants.
+    /// A key in the form that the store requires.
     fn path(&self, key: &str) -> String {
         key.to_owned()
     }
@@ -137,7 +137,7 @@ pub fn write(key: &str, base: Option<&str>, value: &[u8]) -> Write {
     Write { key: key.to_owned(), base: base.map(str::to_owned), token, bytes: SecretBytes::new(value.to_vec()) }
 }
 
-/// The error that was expected, after a look at its texts.
+/// The expected error; its texts show no secret.
 pub fn refused<T>(subject: &dyn Subject, result: Result<T, StoreError>, kind: StoreErrorKind) -> Result<StoreError> {
     let error = result.err().context("this should have failed")?;
     ensure!(error.kind == kind, "{kind:?} was expected: {error:?}");

@@ -130,7 +130,7 @@ pub async fn restricted_token(bao: Shared) -> Result<()> {
     let error = refused(&*bao, store.read("shop/other").await, StoreErrorKind::Denied)?;
     ensure!(error.text.contains("secret/data/shop/other"), "{error}");
     refused(&*bao, store.read("shop/other").await, StoreErrorKind::Denied)?;
-    ensure!(store.keeper.reads() == 1, "a right that is missing is no reason to log in again and again");
+    ensure!(store.keeper.reads() == 1, "a missing right is no reason to log in again and again");
     Ok(())
 }
 
@@ -245,7 +245,7 @@ pub async fn searchable(bao: Shared) -> Result<()> {
     Ok(())
 }
 
-/// Values are JSON, so bytes stand in them in base64.
+/// Values are JSON, so bytes are in base64.
 pub async fn binary(bao: Shared) -> Result<()> {
     let (store, key) = (opened(&*bao, None).await?, key("binary"));
     let bytes: Vec<u8> = (0..=255).collect();
@@ -279,7 +279,7 @@ pub async fn many_keys(bao: Shared) -> Result<()> {
     Ok(())
 }
 
-/// Answers that are received side by side are within the allowance together, and nothing is asked for once it is over.
+/// Answers that arrive side by side stay within the allowance together, and no request follows once it is used up.
 pub async fn bounded(bao: Shared) -> Result<()> {
     const VALUE: usize = 900 * 1024;
     let value = json!({"data": {

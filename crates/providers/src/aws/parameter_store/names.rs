@@ -1,4 +1,4 @@
-//! Names of parameters as AWS wants them.
+//! Names of parameters, in the form that AWS requires.
 
 use rekey_core::store::{Locator, Pin, Respelling, Search, StoreError, StoreErrorKind};
 
@@ -45,7 +45,7 @@ pub(super) fn check(key: &str) -> Result<(), StoreError> {
     if !name.chars().all(|letter| letter.is_ascii_alphanumeric() || more.contains(letter)) {
         let plain = resolved(name.trim()).unwrap_or_else(|| name.trim().to_owned());
         let fix = if plain == name { "another one".to_owned() } else { format!("{plain:?}") };
-        return refuse(&format!("names of parameters have letters, digits and any of {more}"), fix);
+        return refuse(&format!("the name of a parameter may only have letters, digits and any of {more}"), fix);
     }
     if name != key || referenced(key).is_some_and(|secret| !secret.is_empty()) {
         return Ok(());
@@ -91,7 +91,8 @@ pub(super) fn named(locator: &Locator) -> Result<String, StoreError> {
         ))),
         Pin::Stage(label) if is_label(label) => Ok(format!("{key}:{label}")),
         Pin::Stage(label) => Err(invalid(format!(
-            "stage {label:?} of {key:?}: labels of a parameter have letters, digits, \".\", \"-\" and \"_\", and begin with no digit"
+            "stage {label:?} of {key:?}: labels of a parameter have letters, digits, \".\", \"-\" and \"_\", and do \
+             not start with a digit"
         ))),
     }
 }
@@ -100,7 +101,8 @@ pub(super) fn named(locator: &Locator) -> Result<String, StoreError> {
 fn tagged(key: &str) -> Result<(), StoreError> {
     if let Some(secret) = referenced(key) {
         return Err(invalid(format!(
-            "tags of {key:?}: it is a secret of Secrets Manager; read key {secret:?} by a store with service SecretsManager"
+            "tags of {key:?}: it is a secret of Secrets Manager; read key {secret:?} through a store with service \
+             SecretsManager"
         )));
     }
     match key.strip_prefix("arn:").and_then(|arn| arn.split_once(":parameter/")) {
@@ -119,13 +121,13 @@ fn is_version_id(text: &str) -> bool {
     text.len() >= 32 && text.bytes().all(|letter| letter.is_ascii_alphanumeric() || letter == b'-')
 }
 
-/// A label that begins with a digit would be taken for a version.
+/// AWS would take a label that starts with a digit for a version.
 fn is_label(text: &str) -> bool {
     let allowed = |letter: u8| letter.is_ascii_alphanumeric() || b".-_".contains(&letter);
     !text.is_empty() && text.bytes().all(allowed) && !text.starts_with(|first: char| first.is_ascii_digit())
 }
 
-/// The beginning of the names that a search is for; `None`: all.
+/// The prefix of the names that a search looks for; `None`: all.
 ///
 /// # Errors
 /// `InvalidKey` for a path that no parameter can be below.
@@ -187,7 +189,7 @@ mod tests {
             ("/shop/db", version("live"), Err("are numbers")),
             ("/shop/db", version(""), Err("are numbers")),
             ("/shop/db", version("-1"), Err("are numbers")),
-            ("/shop/db", stage("3"), Err("no digit")),
+            ("/shop/db", stage("3"), Err("start with a digit")),
             ("/shop/db", stage("a:b"), Err("labels")),
             ("/shop/db", stage(""), Err("labels")),
         ];

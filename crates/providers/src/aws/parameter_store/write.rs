@@ -1,6 +1,6 @@
-//! A new value of a parameter. AWS offers no check of the version that is overwritten: it is looked at before, and the
-//! version that the write has made shows whether somebody else came between. Then their value has been overwritten, and
-//! stands in the parameter's history only.
+//! A new value of a parameter. AWS has no check-and-set: we read the version before the write, and the version that the
+//! write has made shows whether another tool wrote in between. If so, its value is overwritten and only in the
+//! parameter's history.
 
 use aws_sdk_ssm::types::{ParameterStringFilter, ParameterType};
 use rekey_core::store::{StoreError, StoreErrorKind, Write};
@@ -30,7 +30,8 @@ pub(super) fn text(write: &Write) -> Result<&str, StoreError> {
     names::check(&write.key)?;
     if let Some(secret) = names::referenced(&write.key) {
         let text = format!(
-            "writing {:?}: it is a secret of Secrets Manager; write key {secret:?} by a store with service SecretsManager",
+            "writing {:?}: it is a secret of Secrets Manager; write key {secret:?} through a store with service \
+             SecretsManager",
             write.key
         );
         return Err(StoreError::new(StoreErrorKind::InvalidKey, text));
@@ -38,10 +39,11 @@ pub(super) fn text(write: &Write) -> Result<&str, StoreError> {
     let invalid = |why: &str| StoreError::new(StoreErrorKind::Invalid, format!("writing {:?}: {why}", write.key));
     if write.bytes.is_empty() || write.bytes.len() > ADVANCED {
         return Err(invalid(&format!(
-            "Parameter Store takes values of 1 to {STANDARD} bytes in the standard tier, and to {ADVANCED} in the advanced tier"
+            "Parameter Store takes values of 1 to {STANDARD} bytes in the standard tier, and to {ADVANCED} in the \
+             advanced tier"
         )));
     }
-    write.bytes.expose_text().ok_or_else(|| invalid("Parameter Store holds text only, and this is not UTF-8"))
+    write.bytes.expose_text().ok_or_else(|| invalid("Parameter Store holds only text, and this is not UTF-8"))
 }
 
 impl ParameterStore {
@@ -60,7 +62,7 @@ impl ParameterStore {
                 return Err(conflict(format!("version {base} should be current, but {version} is")));
             }
             (Some(_), Some(Seen { version, kind })) => {
-                // Without a key AWS would take the account's default instead of the one it has.
+                // Without a key AWS would replace the parameter's key by the account's default.
                 let encryption = match kind {
                     ParameterType::SecureString => self.encryption(clients, key).await?,
                     _ => None,
@@ -73,19 +75,19 @@ impl ParameterStore {
         let version = match request.send().await {
             Ok(answer) => answer.version,
             Err(error) if is_code(&error, "ParameterAlreadyExists") => {
-                return Err(conflict("somebody else has just made the parameter".to_owned()));
+                return Err(conflict("another tool has just created the parameter".to_owned()));
             }
             Err(error) => return Err(explained(translate(&error, attempt), text)),
         };
         if version == before + 1 {
             return Ok(version.to_string());
         }
-        Err(conflict(format!("it made version {version} of {before}: somebody else wrote at the same time")))
+        Err(conflict(format!("version {before} became version {version}: another tool wrote at the same time")))
     }
 
     /// The parameter as it is; its value is not decrypted, and not looked at.
     async fn seen(&self, clients: &Clients, key: &str) -> Result<Option<Seen>, StoreError> {
-        let what = format!("looking at the version of {key:?}");
+        let what = format!("reading the version of {key:?}");
         let attempt = self.service.attempt(&what, "ssm:GetParameter");
         let answer = match clients.parameters.get_parameter().name(key).with_decryption(false).send().await {
             Err(error) if is_code(&error, "ParameterNotFound") => return Ok(None),
@@ -101,7 +103,7 @@ impl ParameterStore {
 
     /// The KMS key of an encrypted parameter.
     async fn encryption(&self, clients: &Clients, key: &str) -> Result<Option<String>, StoreError> {
-        let what = format!("looking at the KMS key of {key:?}");
+        let what = format!("reading the KMS key of {key:?}");
         let attempt = self.service.attempt(&what, "ssm:DescribeParameters");
         let filter = ParameterStringFilter::builder().key("Name").option("Equals").values(key).build();
         let filter = filter.map_err(|_| StoreError::new(StoreErrorKind::Invalid, format!("{what}: no name")))?;
@@ -110,7 +112,7 @@ impl ParameterStore {
         let mut listed = answer.parameters.unwrap_or_default().into_iter();
         let found = listed.find(|parameter| parameter.name() == Some(key));
         let found = found.ok_or_else(|| {
-            // Lists lag behind. Guessing would change the key.
+            // Lists lag behind. A guess would change the key.
             let text = format!("{what} at {}: the parameter is not listed yet", self.service.place);
             StoreError::new(StoreErrorKind::Unavailable, text)
         })?;
@@ -118,11 +120,12 @@ impl ParameterStore {
     }
 }
 
-/// A refusal of a value that only fits the advanced tier says so.
+/// Adds the tier to the refusal of a value that fits only the advanced one.
 fn explained(mut error: StoreError, text: &str) -> StoreError {
     if error.kind == StoreErrorKind::Invalid && text.len() > STANDARD {
         error.text = format!(
-            "{}; a value of more than {STANDARD} bytes needs a parameter of the advanced tier, which Rekey does not choose since it costs",
+            "{}; a value of more than {STANDARD} bytes needs a parameter of the advanced tier, which costs money, so \
+             Rekey does not choose it",
             error.text
         );
     }

@@ -45,7 +45,7 @@ impl SecretsManager {
                 Ok(page) => page,
                 Err(error) => {
                     if ["AccessDeniedException", "AccessDenied"].iter().any(|code| is_code(&error, code)) {
-                        // Said once, since each time costs a call: policies often allow single reads only.
+                        // Remembered, since each attempt costs a call: policies often allow only single reads.
                         self.batches.store(false, Ordering::Relaxed);
                     }
                     answers.extend(batches::of_failure(locators, &translate(&error, attempt)));
@@ -80,12 +80,12 @@ impl SecretsManager {
     }
 }
 
-/// The value of one secret, under the name that was asked for; nothing when it is not surely that.
+/// The value of one secret, under the name that we asked for; nothing if it may be another one.
 fn read(locators: &[&Locator], entry: SecretValueEntry) -> Answers {
     let is_current = entry.version_stages().iter().any(|stage| stage == CURRENT);
     let (name, arn) = (entry.name, entry.arn);
     let named = |locator: &&&Locator| Some(&locator.key) == name.as_ref() || Some(&locator.key) == arn.as_ref();
-    // Its date is documented as that of the secret, while GetSecretValue tells that of the version: one taken for the other
+    // Its date is documented as that of the secret, while GetSecretValue gives that of the version: the secret's date
     // would make a new version look old.
     let found = value(entry.secret_string, entry.secret_binary, entry.version_id, None).filter(|_| is_current);
     let Some(found) = found else { return Answers::new() };

@@ -1,10 +1,10 @@
-//! Names of secrets as AWS wants them.
+//! Names of secrets, in the form that AWS requires.
 
 use rekey_core::store::{Respelling, StoreError, StoreErrorKind};
 
 use crate::escapes::resolved;
 
-/// What a name has beside letters and digits.
+/// What a name may have beside letters and digits.
 const MORE: &str = "/_+=.@-!";
 
 /// Checks the key of a secret: a name, or an ARN.
@@ -27,18 +27,19 @@ pub(super) fn check(key: &str) -> Result<(), StoreError> {
         return refuse("it names no secret", "one like shop/orders-db");
     }
     if let Some((name, _)) = key.split_once(':').filter(|(name, _)| is_name(name)) {
-        let fix = format!("key {name:?}; a member stands in property, a version in version, a stage in stage");
+        let fix = format!("key {name:?}; name a member in property, a version in version, a stage in stage");
         return refuse("the name of a secret has no colon", &fix);
     }
     if !is_name(key) {
         let plain = resolved(key.trim()).unwrap_or_else(|| key.trim().to_owned());
         let fix = if plain != key && is_name(&plain) { format!("{plain:?}") } else { "another one".to_owned() };
-        return refuse(&format!("names of secrets have letters, digits and any of {MORE}"), &fix);
+        return refuse(&format!("the name of a secret may only have letters, digits and any of {MORE}"), &fix);
     }
     Ok(())
 }
 
-/// Other ways to write a name. Names may begin with a slash: only where there is no such secret, it counts for nothing.
+/// Other ways to write a name. A name may start with a slash: the slash is ignored only if there is no secret of that
+/// name.
 pub(super) fn respellings(key: &str) -> Vec<Respelling> {
     if key.starts_with("arn:") {
         return Vec::new();
@@ -71,7 +72,7 @@ mod tests {
             ("", "write one like"),
             ("//", "write one like"),
             ("shop/db:AWSPREVIOUS", "write key \"shop/db\""),
-            ("shop/db:password::", "a member stands in property"),
+            ("shop/db:password::", "name a member in property"),
             (" shop/db ", "write \"shop/db\""),
             ("shop%2Fdb", "write \"shop/db\""),
             ("shop db", "write another one"),

@@ -36,7 +36,7 @@ pub(super) enum Step {
 /// The next step of a write, when a secret is as `seen`; `None`: it does not exist.
 ///
 /// # Errors
-/// `Conflict` when the write came too late, or another one is on its way.
+/// `Conflict` when the write comes too late, or another one is in progress.
 pub(super) fn decide(seen: Option<&Stages>, write: &Write) -> Result<Step, StoreError> {
     let token = write.token.to_string();
     let conflict = |why: &str| StoreError::new(StoreErrorKind::Conflict, format!("writing {:?}: {why}", write.key));
@@ -58,7 +58,8 @@ pub(super) fn decide(seen: Option<&Stages>, write: &Write) -> Result<Step, Store
     }
     match &seen.pending {
         Some(pending) if *pending != token && seen.pending != seen.current => Err(conflict(&format!(
-            "version {pending} is {PENDING}: somebody else's rotation is on its way; let it finish, or remove that stage"
+            "version {pending} is {PENDING}: another tool's rotation is in progress; let it finish, or remove that \
+             stage"
         ))),
         _ => Ok(Step::Promote { from: seen.current.clone() }),
     }

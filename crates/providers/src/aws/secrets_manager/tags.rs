@@ -15,7 +15,7 @@ impl SecretsManager {
         let attempt = self.service.attempt(&what, "secretsmanager:DescribeSecret");
         let answer = clients.secrets.describe_secret().secret_id(key).send().await;
         let answer = answer.map_err(|error| translate(&error, attempt))?;
-        // It is still described then, while its value is refused.
+        // AWS still describes it then, but refuses its value.
         if answer.deleted_date.is_some() {
             let text = format!("{key:?} at {} is scheduled for deletion", self.service.place);
             return Err(StoreError::new(StoreErrorKind::NotFound, text));

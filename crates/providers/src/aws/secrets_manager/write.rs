@@ -1,4 +1,5 @@
-//! A new value: put as pending, then made current, so that it happens once and only over the version it was made from.
+//! A new value: first pending, then current, so that the change happens once and only over the version that it was made
+//! from.
 
 use aws_smithy_types::Blob;
 use rekey_core::store::{StoreError, StoreErrorKind, Write};
@@ -15,7 +16,7 @@ use crate::aws::{
 impl SecretsManager {
     /// The stages of a secret; `None` when there is none.
     pub(super) async fn stages(&self, clients: &Clients, key: &str) -> Result<Option<Stages>, StoreError> {
-        let what = format!("looking at the versions of {key:?}");
+        let what = format!("reading the versions of {key:?}");
         let attempt = self.service.attempt(&what, "secretsmanager:DescribeSecret");
         let answer = match clients.secrets.describe_secret().secret_id(key).send().await {
             Err(error) if is_code(&error, "ResourceNotFoundException") => return Ok(None),
@@ -39,7 +40,7 @@ impl SecretsManager {
             if self.create(clients, write).await? {
                 return Ok(token);
             }
-            // Somebody created it meanwhile; it may have been us.
+            // It was created meanwhile, perhaps by us.
             step = self.next(clients, write).await?;
         }
         match step {
@@ -48,14 +49,14 @@ impl SecretsManager {
             Step::Promote { from } => {
                 self.put(clients, write).await?;
                 let promoted = self.promote(clients, write, from).await;
-                // Also after a conflict: a pending version that stays would stop everybody's next write.
+                // Also after a conflict: a pending version that stays would stop every later write.
                 if promoted.as_ref().err().is_none_or(|error| error.kind == StoreErrorKind::Conflict) {
                     self.unmark(clients, write).await;
                 }
                 promoted?;
             }
             Step::Create => {
-                let text = format!("writing {:?}: it is being created and deleted by somebody else", write.key);
+                let text = format!("writing {:?}: another tool creates and deletes it at the same time", write.key);
                 return Err(StoreError::new(StoreErrorKind::Conflict, text));
             }
         }
@@ -115,14 +116,14 @@ impl SecretsManager {
         match moved {
             Ok(_) => Ok(()),
             Err(error) if is_code(&error, "InvalidParameterException") => {
-                let text = format!("writing {:?}: somebody else made another version current", write.key);
+                let text = format!("writing {:?}: another tool made another version current", write.key);
                 Err(StoreError::new(StoreErrorKind::Conflict, text))
             }
             Err(error) => Err(translate(&error, attempt)),
         }
     }
 
-    /// Takes the pending mark off our version. What was to be decided is decided then, so a failure is only told.
+    /// Takes the pending mark off our version. The write is decided by then, so a failure is only logged.
     pub(super) async fn unmark(&self, clients: &Clients, write: &Write) {
         let request = clients.secrets.update_secret_version_stage().secret_id(&write.key).version_stage(PENDING);
         match request.remove_from_version_id(write.token).send().await {
@@ -131,7 +132,7 @@ impl SecretsManager {
             Err(error) => {
                 let what = format!("taking {PENDING} off our version of {:?}", write.key);
                 let error = translate(&error, self.service.attempt(&what, "secretsmanager:UpdateSecretVersionStage"));
-                tracing::warn!(%error, "a version keeps a stage it should not have");
+                tracing::warn!(%error, "the pending stage stays on a version of ours");
             }
         }
     }

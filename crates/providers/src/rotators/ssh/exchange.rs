@@ -17,12 +17,12 @@ use super::{
 /// The exchanges, the preferred one first. The last one is what servers under FIPS rules have.
 const EXCHANGES: [&str; 3] = ["curve25519-sha256", "curve25519-sha256@libssh.org", "ecdh-sha2-nistp256"];
 
-/// How both sides say that they leave no room for messages that somebody put in between
+/// Markers by which both sides refuse messages that an attacker inserts
 /// (<https://cvsweb.openbsd.org/src/usr.bin/ssh/PROTOCOL>, 1.10).
 const STRICT: [&str; 2] = ["kex-strict-c-v00@openssh.com", "kex-strict-s-v00@openssh.com"];
 
-/// Kinds of host keys. The server's signature is not checked: a key that nobody knows proves nothing. One of these must be
-/// there, or there is no exchange.
+/// Kinds of host keys. We do not check the server's signature, since we do not know its key. Without a common kind
+/// there is no exchange.
 const HOST_KEYS: [&str; 6] = [
     "ssh-ed25519",
     "ecdsa-sha2-nistp256",
@@ -102,7 +102,7 @@ fn offer() -> Result<Message, Failure> {
 fn choose(theirs: &[u8]) -> Result<Choice, Failure> {
     let mut parts = Parts::of(theirs);
     if parts.byte()? != kind::KEXINIT {
-        return Err(Failure::Protocol("it does not begin with a key exchange"));
+        return Err(Failure::Protocol("it does not start with a key exchange"));
     }
     parts.take(16)?;
     let exchanges = parts.names()?;
@@ -143,7 +143,7 @@ fn derive(secret: &[u8], session: &[u8], letter: u8, length: usize) -> Zeroizing
     let mut material = hash(&[secret, session, &[letter], session]);
     while material.len() < length {
         let more = hash(&[secret, session, &material]);
-        // Grown by hand: a vector that moves leaves its content behind.
+        // Never reallocated: a vector that moves leaves its content behind.
         material = Zeroizing::new([material.as_slice(), more.as_slice()].concat());
     }
     material.truncate(length);

@@ -5,7 +5,7 @@ use rekey_core::store::{StoreError, StoreErrorKind};
 
 use crate::address::Refused;
 
-/// How far a server came that was too slow.
+/// How far a server got that was too slow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     /// It said nothing at all.
@@ -19,9 +19,9 @@ pub(super) enum Stage {
 pub(super) enum Failure {
     /// The name cannot be resolved.
     NoSuchName,
-    /// No server may be at this address.
+    /// The address is refused.
     Address,
-    /// Nobody listens there, or no packet comes back.
+    /// No server listens there, or no packet comes back.
     NoConnection,
     /// The time is over.
     TooSlow(Stage),
@@ -29,13 +29,13 @@ pub(super) enum Failure {
     Closed,
     /// The server said that it ends the connection.
     Disconnected,
-    /// An SSH server that takes no connections from us now.
+    /// An SSH server that accepts no connections from us now.
     Busy,
     /// Something else listens there.
     NotSsh,
     /// What it sends is not in the form that SSH has.
     Protocol(&'static str),
-    /// There is no such algorithm that both sides have.
+    /// The two sides have no such algorithm in common.
     Nothing(&'static str),
     /// The key is not accepted for this user.
     Refused,

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::{failure::Failure, wire::Message};
 
 pub(super) struct Signer {
-    /// As the server has it in `authorized_keys`.
+    /// The public key, as the server has it in `authorized_keys`.
     public: Vec<u8>,
     pair: Pair,
 }

@@ -20,7 +20,7 @@ use super::{
     wire::{Message, kind},
 };
 
-/// How we name ourselves. No version: it would only help to choose an attack.
+/// Our name. It has no version, which would only help to choose an attack.
 const NAME: &str = "SSH-2.0-rekey";
 
 /// The longest packet: every implementation takes 35,000 bytes (RFC 4253, section 6.1), and none of those that come before
@@ -37,10 +37,10 @@ const IDLE: usize = 16;
 /// Length of the code at the end of a sealed packet, of all ciphers here.
 const TAG: usize = 16;
 
-/// What OpenSSH says instead of its name when it takes no connection.
+/// What OpenSSH says instead of its name when it accepts no connection.
 const BUSY: [&[u8]; 2] = [b"Exceeded MaxStartups", b"Not allowed at this time"];
 
-/// How long a server may take to hear that we leave.
+/// How long saying goodbye may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The ciphers, the preferred one first. Each authenticates what it seals, so there is no other code.
@@ -72,7 +72,7 @@ impl Cipher {
         }
     }
 
-    /// What the length of a packet without its length field is a multiple of.
+    /// The length of a packet, without its length field, is a multiple of this.
     fn block(&self) -> usize {
         match self {
             Self::Gcm { .. } => 16,
@@ -80,7 +80,7 @@ impl Cipher {
         }
     }
 
-    /// Seals a packet, which begins with its length.
+    /// Seals a packet, which starts with its length.
     fn seal(&mut self, sequence: u32, packet: &mut [u8]) -> Option<[u8; TAG]> {
         match self {
             Self::Gcm { key, nonce } => {
@@ -103,7 +103,7 @@ impl Cipher {
         })
     }
 
-    /// Opens a packet, which begins with its length and ends with its tag.
+    /// Opens a packet, which starts with its length and ends with its tag.
     fn open(&mut self, sequence: u32, packet: &mut [u8]) -> Option<()> {
         match self {
             Self::Gcm { key, nonce } => {
@@ -149,7 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
     /// Exchanges names, until `end` at the latest.
     pub(super) async fn open(stream: S, end: Instant) -> Result<Self, Failure> {
         let mut stream = BufReader::new(stream);
-        // One that closed already is asked what it said before.
+        // A server that has closed already may have sent a line before.
         stream.write_all(format!("{NAME}\r\n").as_bytes()).await.ok();
         let server = greeting(&mut stream, end).await?;
         Ok(Self { stream, sent: Direction::default(), received: Direction::default(), server, strict: false })
@@ -227,13 +227,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
         self.stream.read_exact(bytes).await.map(drop).map_err(|_| Failure::Closed)
     }
 
-    /// From now on what is sent is sealed.
+    /// Seals what we send from now on.
     pub(super) fn seal(&mut self, cipher: Cipher, restart: bool) {
         let sequence = if restart { 0 } else { self.sent.sequence };
         self.sent = Direction { sequence, cipher: Some(cipher) };
     }
 
-    /// From now on what is received is sealed.
+    /// Opens what we receive from now on.
     pub(super) fn unseal(&mut self, cipher: Cipher, restart: bool) {
         let sequence = if restart { 0 } else { self.received.sequence };
         self.received = Direction { sequence, cipher: Some(cipher) };

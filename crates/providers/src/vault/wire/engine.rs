@@ -12,11 +12,11 @@ use crate::number;
 /// What an engine says.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::vault) struct Said {
-    /// The data object, with the characters as they are that the server escapes for HTML.
+    /// The data object, without the escapes that the server adds for HTML.
     pub data: SecretBytes,
     /// The lease it came with.
     pub lease: Option<String>,
-    /// What tells it from another answer, or empty.
+    /// What distinguishes it from another answer, or empty.
     pub version: String,
     /// How long it is good.
     pub lifetime: Lifetime,

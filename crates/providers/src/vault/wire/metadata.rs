@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{Envelope, Malformed, parse};
 use crate::json::object;
 
-/// What we take of it.
+/// The fields that we use.
 #[derive(Deserialize)]
 pub(in crate::vault) struct Metadata {
     #[serde(rename = "custom_metadata")]
@@ -16,7 +16,7 @@ pub(in crate::vault) struct Metadata {
     /// When the key was made.
     #[serde(default)]
     created_time: String,
-    /// How often its metadata was written since then. `OpenBao` counts that; Vault does not.
+    /// The number of writes of its metadata since then. `OpenBao` counts them; Vault does not.
     #[serde(rename = "current_metadata_version")]
     count: Option<u64>,
 }
@@ -33,9 +33,9 @@ impl Metadata {
         self.custom.as_ref().unwrap_or(&NONE)
     }
 
-    /// The custom metadata as a value. The count of writes begins anew with each key of a name, so that is named, too. Without
-    /// a count the version is empty, which is taken for an unknown one: the time of the last update is of all that is kept of
-    /// a key, and no promise that it changes with this.
+    /// The custom metadata as a value. The count of writes starts again when a key is created again, so the version has
+    /// the time of its creation, too. Without a count the version is empty, which means unknown: the time of the last
+    /// update covers all parts of a key, and need not change with the metadata.
     pub(in crate::vault) fn value(&self) -> RemoteValue {
         let count = self.count.filter(|_| !self.created_time.is_empty());
         let version = count.map(|count| format!("{count} of {}", self.created_time));

@@ -1,4 +1,4 @@
-//! Ways to log in, and what becomes of a login.
+//! Ways to log in, and renewals of logins.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,7 +28,7 @@ pub async fn kubernetes(server: &OpenBao) -> Result<String> {
     Ok(account)
 }
 
-/// A token in the form of Kubernetes; the reviewer is the one who says whether it is good.
+/// A token in the form of Kubernetes; the reviewer decides whether it is good.
 fn account_token(account: &str) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let named = json!({ "namespace": "shop", "serviceaccount": { "name": account, "uid": "1" } });
@@ -97,7 +97,7 @@ pub async fn kubernetes_refused(bao: Shared) -> Result<()> {
     Ok(())
 }
 
-/// A login that claims to be good for longer than any clock counts is used like one without end.
+/// A login that claims a longer life than any clock counts is used like one without end.
 pub async fn endless_login(bao: Shared) -> Result<()> {
     for lease in ["9000000000000000", "18446744073709551615", "1e300"] {
         let address = stub::answering(move |request| {

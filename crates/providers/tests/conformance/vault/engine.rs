@@ -98,7 +98,7 @@ pub async fn database_roles(bao: Shared) -> Result<()> {
     let result = call(&limited, CallMethod::Get, "database/creds/app-made", &[]).await;
     let error = refused(&*bao, result, leased)?;
     ensure!(error.text.contains("could not be revoked") && error.text.contains("sys/leases/revoke"), "{error}");
-    ensure!(!error.text.contains("database/creds/app-made/"), "the id of the lease is not told: {error}");
+    ensure!(!error.text.contains("database/creds/app-made/"), "the text has no id of the lease: {error}");
     Ok(())
 }
 
@@ -127,7 +127,7 @@ pub async fn engine_refusals(bao: Shared) -> Result<()> {
     Ok(())
 }
 
-/// What the server sends is passed on as it is, and what it says of its end is counted by its own clock.
+/// The answer is passed on as it is, and its end is computed by the server's clock.
 pub async fn engine_answers(bao: Shared) -> Result<()> {
     const DATE: &str = "date: Wed, 25 Nov 2026 13:00:00 GMT\r\n";
     let body = |data: &str| format!(r#"{{"lease_id":"","data":{data}}}"#);
@@ -156,8 +156,8 @@ pub async fn engine_answers(bao: Shared) -> Result<()> {
         ensure!(answer.lifetime == Some(LONGEST_LIFE), "{data}: {:?}", answer.lifetime);
     }
     let table = [
-        ("", body(r#"{"token":"t","ttl":0}"#), "over already"),
-        (DATE, body(r#"{"expiration":1795600000}"#), "over already"),
+        ("", body(r#"{"token":"t","ttl":0}"#), "expired already"),
+        (DATE, body(r#"{"expiration":1795600000}"#), "expired already"),
         ("", body(r#"{"expiration":1795611630}"#), "Date"),
         (DATE, body("null"), "not a JSON object"),
         (DATE, "<html>".to_owned(), "documented form"),

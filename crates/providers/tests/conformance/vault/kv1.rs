@@ -113,7 +113,7 @@ pub async fn written_otherwise(plain: Shared) -> Result<()> {
     Ok(())
 }
 
-/// Somebody else writes after us: what is read back is theirs.
+/// Another tool writes after us: we read back its value.
 pub async fn written_over(plain: Shared) -> Result<()> {
     let address = stub::answering(|request| match request.split_once(' ') {
         Some(("POST", rest)) if rest.starts_with("/v1/plain/") => stub::http("204 No Content", "", ""),

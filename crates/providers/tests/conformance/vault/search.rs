@@ -23,7 +23,7 @@ pub async fn search_denied(bao: Shared) -> Result<()> {
     Ok(())
 }
 
-/// Tags stand in the metadata, which needs a right of its own.
+/// Tags are in the metadata, which needs a right of its own.
 pub async fn tags_denied(bao: Shared) -> Result<()> {
     let folder = key("tags-denied");
     bao.put(&format!("{folder}/a"), &bao.value(CANARY)).await?;
@@ -45,11 +45,11 @@ pub async fn search_refused(bao: Shared) -> Result<()> {
     }
     let other = bao.open_with(&json!({ "mount": "nowhere" })).await?;
     let error = refused(&*bao, other.find(&below("shop")).await, StoreErrorKind::Invalid)?;
-    ensure!(error.text.contains("the mount is there"), "{error}");
+    ensure!(error.text.contains("the mount exists"), "{error}");
     Ok(())
 }
 
-/// What is too much is refused, not cut off; a server that never ends, too.
+/// Rekey refuses too large answers and does not cut them off; also those that never end.
 pub async fn search_too_wide(bao: Shared) -> Result<()> {
     let names =
         |suffix: &str, count: usize| -> Vec<String> { (0..count).map(|name| format!("{name}{suffix}")).collect() };
@@ -68,7 +68,7 @@ pub async fn search_too_wide(bao: Shared) -> Result<()> {
     Ok(())
 }
 
-/// Names that are listed take of the allowance, and nothing is listed once it is over.
+/// Listed names use up the allowance, and no list follows once it is used up.
 pub async fn search_bounded(bao: Shared) -> Result<()> {
     let folders: Vec<String> = (0..90).map(|number| format!("{number}-{}/", "x".repeat(1000))).collect();
     let keys: Vec<String> = (0..900).map(|number| format!("{number}-{}", "x".repeat(1000))).collect();

@@ -30,7 +30,7 @@ pub async fn slashes_plain(plain: Arc<Plain>) -> Result<()> {
     slash_before(&opened(&*plain, None).await?, &*plain).await
 }
 
-/// What belongs to a request is not part of a key. Keys may be called so: then they are read.
+/// Parts of a request are not part of a key. A key may have such a name: then it is read.
 pub async fn request_in_key(bao: Arc<Bao>) -> Result<()> {
     let (store, key) = (opened(&*bao, None).await?, key("request"));
     for prefix in ["secret/data/", "secret/", "data/", "v1/secret/data/", "/secret/metadata/"] {

@@ -1,5 +1,5 @@
-//! What a key-value engine keeps of a value, and how it answers: other than what was written only where the server itself
-//! writes it anew.
+//! What a key-value engine keeps of a value, and how it answers: it differs from what was written only where the server
+//! itself rewrites it.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ async fn put(bao: &Bao, path: &str, body: String) -> Result<()> {
     Ok(())
 }
 
-/// What is read, and written back with a change, is the same but for that.
+/// A value that is read, changed and written back differs only by the change.
 async fn goes_round(store: &Opened, key: &str, kept: &str, changes: &[(&str, &str)]) -> Result<()> {
     let (mut kept, mut read) = (kept.to_owned(), store.read(key).await?);
     ensure!(read.0 == kept.as_bytes(), "{}", String::from_utf8_lossy(&read.0));
