@@ -9,8 +9,8 @@ fn main() {
         commit.filter(|commit| !commit.is_empty() && commit.chars().all(|letter| letter.is_ascii_alphanumeric()));
     println!("cargo:rustc-env=REKEY_BUILT_FROM={}", commit.as_deref().unwrap_or("unknown"));
     println!("cargo:rerun-if-changed=build.rs");
-    // Relocations in their short form (DT_RELR): 1.5 MB less of the file is read at each start and stays in memory. The loader of
-    // glibc knows it since 2.36, which is that of Debian 12.
+    // Relocations in their short form (DT_RELR): 1.5 MB less of the file is read at each start and stays in memory. The
+    // loader of glibc supports it since 2.36, the version in Debian 12.
     if cfg!(all(target_os = "linux", target_env = "gnu")) {
         println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }
@@ -22,7 +22,8 @@ fn checked_out() -> Option<String> {
     if Path::new(&git(&["rev-parse", "--show-toplevel"])?).canonicalize().ok()? != root {
         return None;
     }
-    // What moves with each commit and each change of the branch. A path that is not there would mean a run at each build.
+    // Files that change with each commit and each change of the branch. With a path that does not exist, it would run
+    // at each build.
     for file in ["HEAD", "logs/HEAD"] {
         let path = git(&["rev-parse", "--path-format=absolute", "--git-path", file])?;
         if Path::new(&path).exists() {

@@ -1,4 +1,4 @@
-//! `kubectl rekey …`: what people do around Rekey, without an operator in the way.
+//! `kubectl rekey …`: what people do around Rekey and that needs no operator.
 
 #![expect(clippy::doc_markdown, reason = "the comments of arguments are printed by --help")]
 

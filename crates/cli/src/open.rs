@@ -14,15 +14,15 @@ const TOKENS: &str = "rekey-tokens";
 /// What to open, and to whom.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// The namespace.
+    /// The namespace to open.
     namespace: String,
     /// Also let the operator create tokens for this ServiceAccount of the namespace (can be given several times).
     #[arg(long = "service-account")]
     service_accounts: Vec<String>,
-    /// Also let the operator restart Argo Rollouts. Who is admin of the namespace alone cannot apply this.
+    /// Also let the operator restart Argo Rollouts. The ClusterRole admin of the namespace is not enough to apply this.
     #[arg(long)]
     rollouts: bool,
-    /// Also show Gateways as consumers. Who is admin of the namespace alone cannot apply this.
+    /// Also show Gateways as consumers. The ClusterRole admin of the namespace is not enough to apply this.
     #[arg(long)]
     gateways: bool,
     /// Where the operator runs.
@@ -36,11 +36,11 @@ pub struct Options {
 /// The manifests as YAML.
 ///
 /// # Errors
-/// When a name is no Kubernetes name, or cannot be written as YAML.
+/// When a name is no Kubernetes name, or the objects cannot be written as YAML.
 pub fn manifests(options: &Options) -> Result<String, String> {
     for namespace in [&options.namespace, &options.operator_namespace] {
         if namespace.len() > 63 || namespace.contains('.') || !valid(namespace) {
-            let form = "use at most 63 lower-case letters, digits and `-`, beginning and ending with a letter or digit";
+            let form = "use at most 63 lower-case letters, digits and `-`, with a letter or digit at the start and end";
             return Err(format!("{namespace:?} is no namespace name: {form}"));
         }
     }
@@ -49,7 +49,7 @@ pub fn manifests(options: &Options) -> Result<String, String> {
         return Err(format!("{wrong:?} is no Kubernetes name: use lower-case letters, digits, `-` and `.`"));
     }
     if options.namespace == options.operator_namespace {
-        let why = "its RoleBinding rekey is the operator's own, and credentials there are allowed by name";
+        let why = "its RoleBinding rekey is the operator's own, and a Role there allows each credential by name";
         return Err(format!(
             "{:?} is the operator's namespace: {why}; see deploy/cluster-store-credentials.yaml",
             options.namespace
@@ -81,7 +81,7 @@ pub fn manifests(options: &Options) -> Result<String, String> {
     Ok(text)
 }
 
-/// What to think of before the manifests are applied.
+/// What to know before applying the manifests.
 #[must_use]
 pub fn warning(options: &Options) -> Option<String> {
     let is_of_the_system = options.namespace == "default" || options.namespace.starts_with("kube-");

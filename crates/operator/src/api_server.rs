@@ -1,4 +1,4 @@
-//! Where the API server is, now: no store may point there. It is found by the host that we reach it at, and by its own
+//! Where the API server is now: no store may point there. We know it by the host that we reach it at, and by its own
 //! endpoints, which the API servers keep in the slice `kubernetes` of the namespace `default`.
 
 use std::{net::IpAddr, pin::pin, time::Duration};
@@ -22,7 +22,7 @@ const AGAIN: Duration = Duration::from_mins(1);
 /// How long the start waits for the endpoints.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What is known of where it is.
+/// What we know of where it is.
 #[derive(Default)]
 struct Places {
     host: Vec<IpAddr>,
@@ -44,8 +44,8 @@ impl Drop for Follower {
     }
 }
 
-/// Keeps `addresses` those of the API server that is reached at `server` (`host:port`). Returns when they are known for the
-/// first time, or when it has taken too long.
+/// Keeps `addresses` equal to those of the API server that we reach at `server` (`host:port`). Returns when they are
+/// first known, or after a time limit.
 pub async fn follow(client: Client, server: String, addresses: Addresses) -> Follower {
     let (known, first) = oneshot::channel();
     let task = tokio::spawn(run(client, server, addresses, known));
@@ -60,13 +60,13 @@ async fn run(client: Client, server: String, addresses: Addresses, known: onesho
     again.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let slices = watcher::watch_object(Api::<EndpointSlice>::namespaced(client, "default"), "kubernetes");
     let mut slices = pin!(slices.default_backoff().fuse());
-    // Without the right it is asked for once a minute: the Role may come later.
+    // Without the right, ask once a minute: the Role may come later.
     let (mut is_allowed, mut is_reported) = (true, false);
     loop {
         tokio::select! {
             _ = again.tick() => {
                 is_allowed = true;
-                // While it cannot be resolved, it is where it was.
+                // While the name cannot be resolved, keep its last addresses.
                 if let Ok(found) = lookup_host(server.as_str()).await {
                     places.host = found.map(|address| address.ip()).collect();
                 }
@@ -82,8 +82,8 @@ async fn run(client: Client, server: String, addresses: Addresses, known: onesho
                         is_allowed = false;
                         if !std::mem::replace(&mut is_reported, true) {
                             tracing::warn!(
-                            "the endpoints of the API server may not be read, so only the host that it is reached at is \
-                             refused as a store's address: apply the Role rekey-api-server of deploy/install.yaml"
+                            "the operator may not read the API server's endpoints, so it refuses only the API server's \
+                             own host as a store's address: apply the Role rekey-api-server of deploy/install.yaml"
                             );
                         }
                     }

@@ -1,5 +1,5 @@
-//! The command line. Every flag is also an environment variable, `REKEY_` and its name; nothing else of the
-//! environment is read, but for what names the cluster (`KUBECONFIG`, or the files of a pod) and where the system keeps its
+//! The command line. Every flag is also an environment variable, `REKEY_` and its name; we read nothing else of the
+//! environment but what names the cluster (`KUBECONFIG`, or the files of a pod) and where the system keeps its
 //! certificates (`SSL_CERT_DIR`, `SSL_CERT_FILE`, by the TLS library).
 
 #![expect(clippy::doc_markdown, reason = "these comments are printed by --help")]
@@ -37,7 +37,7 @@ pub enum LogFormat {
     Text,
 }
 
-/// How much is logged.
+/// How much to log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogLevel {
     Error,
@@ -54,34 +54,36 @@ pub struct RunOptions {
     /// Work on these namespaces only (comma-separated). Default: all that its bindings open.
     #[arg(long, env = "REKEY_NAMESPACES", value_delimiter = ',')]
     pub namespaces: Vec<String>,
-    /// Allow stores by http and at every address, those of the API server and of metadata services too. For development.
+    /// Allow stores by http and at every address, also the API server's and those of metadata services. For
+    /// development.
     #[arg(long, env = "REKEY_ALLOW_INSECURE_STORES")]
     pub allow_insecure_stores: bool,
     /// Allow stores at these otherwise refused addresses (comma-separated CIDRs, for example 127.0.0.0/8).
     #[arg(long, env = "REKEY_ALLOW_ADDRESSES", value_delimiter = ',')]
     pub allow_addresses: Vec<IpNet>,
-    /// Reach stores through this HTTP proxy. Proxies of the environment are ignored.
+    /// Reach stores through this HTTP proxy. Rekey ignores proxies from the environment.
     #[arg(long, env = "REKEY_STORE_PROXY")]
     pub store_proxy: Option<String>,
-    /// Allow a RemoteStore without `auth` to use the operator's own AWS credential chain. A ClusterRemoteStore may anyhow.
+    /// Allow a RemoteStore without `auth` to use the operator's own AWS credential chain. A ClusterRemoteStore always
+    /// may.
     #[arg(long, env = "REKEY_ALLOW_AMBIENT_CREDENTIALS")]
     pub allow_ambient_credentials: bool,
     /// Use only credential Secrets that name their users in `rekey.dev/usable-by`.
     #[arg(long, env = "REKEY_REQUIRE_CONSENT")]
     pub require_consent: bool,
-    /// Where metrics are served. `[::]` is every address, of IPv6 and of IPv4.
+    /// Address of the metrics. `[::]` is every address, of IPv6 and of IPv4.
     #[arg(long, env = "REKEY_METRICS_ADDR", default_value = "[::]:9464")]
     pub metrics_addr: SocketAddr,
-    /// Where /livez and /readyz are served. `[::]` is every address, of IPv6 and of IPv4.
+    /// Address of /livez and /readyz. `[::]` is every address, of IPv6 and of IPv4.
     #[arg(long, env = "REKEY_HEALTH_ADDR", default_value = "[::]:8081")]
     pub health_addr: SocketAddr,
     /// Form of log lines.
     #[arg(long, env = "REKEY_LOG_FORMAT", value_enum, default_value = "json")]
     pub log_format: LogFormat,
-    /// How much is logged.
+    /// How much to log.
     #[arg(long, env = "REKEY_LOG_LEVEL", value_enum, default_value = "info")]
     pub log_level: LogLevel,
-    /// Objects of one kind worked on at the same time (1 to 256).
+    /// How many objects of one kind to work on at the same time (1 to 256).
     #[arg(long, env = "REKEY_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub concurrency: u16,
     /// Wait for the leader's Lease before working, so that several replicas can run.
@@ -126,6 +128,6 @@ mod tests {
                 assert_eq!(Some(default.as_str()), known.to_str(), "--{flag}");
             }
         }
-        assert_eq!(documented, BTreeMap::new(), "the reference has flags that are not there");
+        assert_eq!(documented, BTreeMap::new(), "the reference has flags that do not exist");
     }
 }

@@ -1,5 +1,5 @@
-//! Clients of the API server: one whose calls end, and one for watches, which do not. Each has connections of its own, so
-//! that no call waits behind what a watch is told.
+//! Clients of the API server: one whose calls end, and one for watches, which do not. Each has connections of its own,
+//! so that no call waits behind the events of a watch.
 
 mod answer;
 mod connection;
@@ -28,16 +28,16 @@ use tower::{ServiceBuilder, service_fn};
 use self::pool::Pool;
 use crate::version::AGENT;
 
-/// No call waits longer for an answer, or for more of it.
+/// How long a call waits for an answer, or for more of it.
 const DEADLINE: Duration = Duration::from_secs(15);
-/// A new connection is of use within this time, or given up.
+/// How long opening a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// See the [module documentation](self).
 pub struct Clients {
     /// Every call has a deadline.
     pub calls: Client,
-    /// For watches. What is answered is noted as a sign of life.
+    /// For watches. Each answer counts as a sign of life.
     pub watches: Client,
     /// `host:port` of the API server; stores may not point there.
     pub server: String,
@@ -48,7 +48,7 @@ pub struct Clients {
 /// # Errors
 /// When neither is there, or it cannot be used.
 pub async fn connect(pulse: &Arc<Pulse>) -> Result<Clients> {
-    // Its text holds its causes already.
+    // Its text includes its causes already.
     let fix = "no access to a cluster: set KUBECONFIG to a kubeconfig file, or run in a pod with a ServiceAccount";
     let mut config = Config::infer().await.map_err(|error| anyhow!("{fix}: {error}"))?;
     if !kubeconfig_names_proxy() {
@@ -58,7 +58,7 @@ pub async fn connect(pulse: &Arc<Pulse>) -> Result<Clients> {
 }
 
 fn clients(mut config: Config, pulse: &Arc<Pulse>) -> Result<Clients> {
-    // Its text may hold a password.
+    // The URL may hold a password.
     ensure!(config.proxy_url.is_none(), "the kubeconfig names a proxy (proxy-url), which is not supported: remove it");
     config.headers.push((USER_AGENT, HeaderValue::from_static(AGENT)));
     let watches = client(&config, None).context("build the client for watches")?;
@@ -66,8 +66,9 @@ fn clients(mut config: Config, pulse: &Arc<Pulse>) -> Result<Clients> {
     Ok(Clients { calls, watches: noted(watches, pulse), server: address(&config.cluster_url) })
 }
 
-/// A client with connections of its own. What the library brings, but for its retries: it would repeat every verb, up to
-/// 15 times, for as long as a Retry-After says. `patience`: how long the server may say nothing to a request.
+/// A client with connections of its own. It has all layers of the library but its retries, which would repeat every
+/// verb up to 15 times, for as long as a Retry-After says. `patience`: how long the server may say nothing to a
+/// request.
 fn client(config: &Config, patience: Option<Duration>) -> Result<Client> {
     let mut connector = TimeoutConnector::new(tls(config)?);
     connector.set_connect_timeout(Some(CONNECT));
@@ -85,7 +86,7 @@ fn tls(config: &Config) -> Result<HttpsConnector<HttpConnector>> {
     let mut connector = HttpConnector::new();
     connector.enforce_http(false);
     connector.set_nodelay(true);
-    connector.set_keepalive(Some(connection::PING)); // by HTTP/1.1 there is no other sign of life
+    connector.set_keepalive(Some(connection::PING)); // with HTTP/1.1 there is no other sign of life
     let mut builder = HttpsConnectorBuilder::new().with_tls_config(config.rustls_client_config()?).https_or_http();
     if let Some(name) = &config.tls_server_name {
         let name = ServerName::try_from(name.clone()).context("tls-server-name of the kubeconfig")?;
@@ -94,13 +95,13 @@ fn tls(config: &Config) -> Result<HttpsConnector<HttpConnector>> {
     Ok(builder.enable_all_versions().wrap_connector(connector))
 }
 
-/// Whether a proxy stands in the kubeconfig: it is not supported, and refused when the client is built.
+/// Whether the kubeconfig names a proxy: we do not support one, and refuse it when we build the client.
 fn kubeconfig_names_proxy() -> bool {
     let clusters = Kubeconfig::read().map(|kubeconfig| kubeconfig.clusters).unwrap_or_default();
     clusters.into_iter().filter_map(|named| named.cluster).any(|cluster| cluster.proxy_url.is_some())
 }
 
-/// A client that asks for the newest, and notes each answer by its path.
+/// A client that asks for the newest version, and records each answer by its path.
 fn noted(client: Client, pulse: &Arc<Pulse>) -> Client {
     let (namespace, pulse) = (client.default_namespace().to_owned(), Arc::clone(pulse));
     let service = service_fn(move |mut request: http::Request<Body>| {
@@ -120,9 +121,9 @@ fn noted(client: Client, pulse: &Arc<Pulse>) -> Client {
     Client::new(service, namespace)
 }
 
-/// Where a watch whose first objects come with it is to start instead: the library asks for any version that the API
-/// server has at hand (`resourceVersion=0`), which may be older than what an operator before us has seen. Without a
-/// version it is the newest
+/// The request of a streaming list, changed to start at the newest version: the library asks for any version that the
+/// API server has cached (`resourceVersion=0`), which may be older than what an earlier operator has seen. Without a
+/// version it starts at the newest
 /// (<https://kubernetes.io/docs/reference/using-api/api-concepts/#semantics-for-watch>).
 fn newest(uri: &http::Uri) -> Option<http::Uri> {
     const ANY: &str = "resourceVersion=0";
@@ -142,7 +143,7 @@ fn address(url: &http::Uri) -> String {
 /// (<https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/self-subject-review-v1/>).
 ///
 /// # Errors
-/// When the API server does not answer.
+/// When the API server is not responding.
 pub async fn account(client: &Client) -> Result<String> {
     let api: Api<SelfSubjectReview> = Api::all(client.clone());
     let review = api

@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz` and `/metrics`. What the first two mean is decided in [`rekey_core::health`].
+//! `/livez`, `/readyz` and `/metrics`. [`rekey_core::health`] decides what the first two mean.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -12,7 +12,7 @@ use crate::serve::{self, BOUNDS, Reply, Server};
 /// Serves health and metrics, each on a port and a thread of its own, until the result is dropped.
 ///
 /// # Errors
-/// When an address cannot be listened on.
+/// When it cannot listen on an address.
 pub fn start(
     health: SocketAddr,
     metrics_address: SocketAddr,

@@ -2,8 +2,8 @@
 //!
 //! # Guarantees
 //! - Every change of the Lease is a PUT with the resourceVersion that was read: two candidates cannot both win.
-//! - Whether another's Lease has run out is judged by this process's own monotonic clock, from the moment it saw the
-//!   record change; clocks of other machines do not matter.
+//! - This process's own monotonic clock decides whether another's Lease has expired, from the moment it saw the record
+//!   change; clocks of other machines do not matter.
 //! - A leader that could not renew for [`RENEW_DEADLINE`] stops, well before another may take over.
 
 use std::{sync::Arc, time::Duration};
@@ -36,7 +36,7 @@ pub struct Candidate {
     api: Api<Lease>,
     identity: String,
     seen: Option<(String, Instant)>,
-    /// Who was last seen to lead.
+    /// The leader that we saw last.
     leader: String,
     pulse: Arc<Pulse>,
 }
@@ -63,20 +63,20 @@ impl Candidate {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
                 Err(error) if forbidden(&error) => return Err(error),
-                Err(error) => tracing::warn!("the Lease could not be taken: {error:#}"),
+                Err(error) => tracing::warn!("cannot take the Lease: {error:#}"),
             }
             sleep(self.pause()).await;
         }
     }
 
-    /// The time until the next attempt to lead: the Lease of a leader that is gone is taken when it has run out, not up to
+    /// The time until the next attempt to lead. We take the Lease of a leader that is gone when it expires, not up to
     /// [`RETRY`] later.
     fn pause(&self) -> Duration {
         let left = self.seen.as_ref().map_or(RETRY, |(_, since)| DURATION.saturating_sub(since.elapsed()));
         if left.is_zero() { RETRY } else { left.min(RETRY) }
     }
 
-    /// Renews until that fails for too long, or somebody else leads.
+    /// Renews until that fails for too long, or another replica leads.
     pub async fn hold(&mut self) {
         let mut renewed = Instant::now();
         while renewed.elapsed() < RENEW_DEADLINE {
@@ -87,7 +87,7 @@ impl Candidate {
             let asked = Instant::now();
             match timeout(left, self.attempt()).await {
                 Ok(Ok(true)) => renewed = asked,
-                Ok(Err(error)) => tracing::warn!("the Lease could not be renewed: {error:#}"),
+                Ok(Err(error)) => tracing::warn!("cannot renew the Lease: {error:#}"),
                 Err(_) => tracing::warn!("the API server is not responding to the renewal of the Lease"),
                 Ok(Ok(false)) => return,
             }
@@ -106,7 +106,7 @@ impl Candidate {
                 spec.lease_duration_seconds = Some(1);
             }
             if let Err(error) = self.api.replace(NAME, &PostParams::default(), &lease).await {
-                tracing::debug!("the Lease could not be given back: {error}");
+                tracing::debug!("cannot give the Lease back: {error}");
             }
         }
     }
@@ -161,7 +161,7 @@ impl Candidate {
     }
 }
 
-/// A conflict means that somebody else was faster.
+/// A conflict means that another candidate was faster.
 fn won(result: Result<Lease, kube::Error>) -> Result<bool> {
     match result {
         Ok(_) => Ok(true),

@@ -54,7 +54,7 @@ async fn run(options: RunOptions) -> Result<()> {
         _ = stop.recv() => { tracing::info!("stopped by SIGTERM"); Ok(()) }
         _ = interrupt.recv() => { tracing::info!("stopped by SIGINT"); Ok(()) }
     };
-    // By now nothing of ours works any more: the Lease can go to another replica, however this ended.
+    // All our work has stopped by now, so the Lease can go to another replica, however this ended.
     if let Some(mut candidate) = leader {
         metrics.leads(false);
         candidate.release().await;
@@ -62,7 +62,7 @@ async fn run(options: RunOptions) -> Result<()> {
     result
 }
 
-/// Works until a failure. `leader` is the candidate that holds the Lease, as soon as there is one.
+/// Works until a failure. `leader` becomes the candidate that holds the Lease.
 async fn work(
     options: RunOptions,
     pulse: &Arc<Pulse>,
@@ -106,7 +106,7 @@ async fn work(
     }
 }
 
-/// Waits for the API server, and asks who we are.
+/// Waits for the API server, and asks it who we are.
 async fn reached(clients: &Clients) -> Result<String> {
     loop {
         match client::account(&clients.calls).await {
@@ -136,8 +136,7 @@ fn settings(options: &RunOptions, account: String, instance: &str, namespace: &s
     }
 }
 
-/// What stores may be reached. The addresses of the API server, of which none is known yet, are not among them, unless they
-/// are listed.
+/// Which stores the operator may reach: none at the addresses of the API server (unknown yet), unless they are listed.
 fn network(options: &RunOptions) -> Network {
     Network {
         allow: options.allow_addresses.clone(),

@@ -1,12 +1,12 @@
-//! A small HTTP/1 server that those who connect cannot exhaust: for health and metrics, where anybody on the pod network
-//! may connect.
+//! A small HTTP/1 server that clients cannot exhaust: for health and metrics, where every pod may connect.
 //!
 //! - Each port has a thread and a runtime of its own: nothing that keeps the operator or the other port busy delays it.
 //! - A connection is for one request, and is closed after a time whatever it does.
 //! - Only so many are open at a time. One more takes the place of the oldest of the address that holds the most of them:
-//!   a kubelet or a Prometheus holds one or two, so that a flood from elsewhere takes only its own places. Of one address
-//!   the oldest goes, since who wants an answer asks as soon as it has connected, and is answered at once.
-//! - Bodies of requests are not read.
+//!   a kubelet or a Prometheus holds one or two, so that a flood from elsewhere takes only its own places. Of one
+//!   address the oldest goes, since a client that needs an answer asks as soon as it has connected, and gets it at
+//!   once.
+//! - It does not read bodies of requests.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -33,24 +33,23 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 /// An answer, whole.
 pub type Reply = Response<Full<Bytes>>;
 
-/// The most that is buffered of a request, in bytes. hyper takes no less than half of it.
+/// The most bytes of a request in a buffer. hyper accepts no less than half of it.
 const BUFFER: usize = 16 * 1024;
-/// The pause after a connection could not be accepted: what keeps us from it, mostly a lack of file handles, does not
-/// pass at once.
+/// The pause after it could not accept a connection: the cause, mostly a lack of file handles, does not pass at once.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What one port takes part in.
+/// The limits of one port.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// Connections that are open at the same time.
     pub connections: usize,
     /// How long the head of a request may take.
     pub head: Duration,
-    /// How long a connection is kept in all, with its answer.
+    /// How long a connection may live in all, with its answer.
     pub connection: Duration,
 }
 
-/// Some 60 of 1,024 file handles, which is a common limit, and times that no prober of good will needs.
+/// Some 60 of 1,024 file handles, which is a common limit, and more time than a well-behaved prober needs.
 pub const BOUNDS: Bounds =
     Bounds { connections: 64, head: Duration::from_secs(5), connection: Duration::from_secs(10) };
 
@@ -62,10 +61,10 @@ pub struct Server {
     _end: DropGuard,
 }
 
-/// Serves GET and HEAD of what `answer` says to a path.
+/// Serves GET and HEAD with what `answer` returns for a path.
 ///
 /// # Errors
-/// When the address cannot be listened on, or there is no thread to be had.
+/// When it cannot listen on the address or start a thread.
 pub fn start<A>(name: &str, address: SocketAddr, bounds: Bounds, answer: A) -> Result<Server>
 where
     A: Fn(&str) -> Reply + Send + Sync + 'static,
@@ -84,8 +83,8 @@ where
     Ok(server)
 }
 
-/// Listens. On `[::]` Linux takes connections of both families (`net.ipv6.bindv6only` is 0 unless somebody set it); a kernel
-/// without IPv6 has no such address, and then it is IPv4 alone.
+/// Listens. On `[::]` Linux accepts connections of both families (`net.ipv6.bindv6only` is 0 by default); on a kernel
+/// without IPv6 it listens on IPv4 alone.
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     match TcpListener::bind(address) {
         Err(error) if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && has_no_ipv6(&error) => {
@@ -106,7 +105,7 @@ where
 {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
-        Err(error) => return tracing::error!("the server of health or metrics cannot listen: {error}"),
+        Err(error) => return tracing::error!("cannot listen for health or metrics: {error}"),
     };
     let answer = Arc::new(answer);
     let mut open = VecDeque::new();
@@ -122,7 +121,7 @@ where
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
-                tracing::debug!("a connection to health or metrics could not be accepted: {error}");
+                tracing::debug!("cannot accept a connection to health or metrics: {error}");
                 close_one(&mut open).await;
                 tokio::time::sleep(PAUSE).await;
             }
@@ -130,7 +129,7 @@ where
     }
 }
 
-/// Whether it concerns the one connection alone, which is gone.
+/// Whether the error concerns only this one connection, which is gone.
 fn is_of_the_connection(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
 }
@@ -138,7 +137,7 @@ fn is_of_the_connection(error: &io::Error) -> bool {
 /// An open connection, and from where it came.
 type Connection = (IpAddr, JoinHandle<()>);
 
-/// Who is behind an address: in IPv6 a host has a whole network of 64 bits to choose its addresses from (RFC 4291).
+/// The host behind an address: in IPv6 a host chooses its addresses from a whole network of 64 bits (RFC 4291).
 fn host(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
@@ -146,7 +145,8 @@ fn host(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Which goes when there is no room: the oldest of the host with the most. `hosts`: of all connections, the oldest first.
+/// Which connection goes when there is no room: the oldest of the host with the most. `hosts`: those of all
+/// connections, the oldest first.
 fn superfluous(hosts: &[IpAddr]) -> Option<usize> {
     let mut counts = BTreeMap::<IpAddr, usize>::new();
     for host in hosts {
@@ -156,7 +156,7 @@ fn superfluous(hosts: &[IpAddr]) -> Option<usize> {
     hosts.iter().position(|host| counts.get(host) == Some(most))
 }
 
-/// Its handle is free when this returns.
+/// Returns when its file handle is free.
 async fn close_one(open: &mut VecDeque<Connection>) {
     let hosts: Vec<IpAddr> = open.iter().map(|(host, _)| *host).collect();
     if let Some((_, connection)) = superfluous(&hosts).and_then(|index| open.remove(index)) {
@@ -179,7 +179,7 @@ where
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(bounds.head).keep_alive(false).max_buf_size(BUFFER);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
-    // How it ended is the business of who connected.
+    // How it ended matters only to the client.
     tokio::time::timeout(bounds.connection, connection).await.ok();
 }
 
@@ -286,10 +286,10 @@ mod tests {
             held.push_back(connect(&server, "GET /there"));
             assert_eq!(answer(held.pop_front().unwrap()), "", "the oldest");
         }
-        assert!(answer(connect(&server, REQUEST)).contains("200 OK"), "who asks is answered");
+        assert!(answer(connect(&server, REQUEST)).contains("200 OK"), "a client that asks gets an answer");
         let mut youngest = held.pop_back().unwrap();
         youngest.write_all(&REQUEST.as_bytes()["GET /there".len()..]).unwrap();
-        assert!(answer(youngest).contains("200 OK"), "who came last is still there");
+        assert!(answer(youngest).contains("200 OK"), "the newest is still there");
     }
 
     #[test]
@@ -313,6 +313,6 @@ mod tests {
         let held = connect(&server, "GET /there");
         drop(server);
         assert_eq!(answer(held), "");
-        assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+        assert!(TcpStream::connect(address).is_err(), "it does not listen any more");
     }
 }

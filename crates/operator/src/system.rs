@@ -11,7 +11,7 @@ use rekey_core::{SecretBytes, account, chance::Chance, time::Clock};
 pub struct WallClock;
 
 impl Clock for WallClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place where the time is taken")]
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
     fn now(&self) -> DateTime<Utc> {
         Utc::now()
     }
@@ -33,7 +33,7 @@ pub fn pod_namespace() -> Option<String> {
     Some(text.trim().to_owned()).filter(|name| !name.is_empty())
 }
 
-/// Audiences of the API server, as the token of the pod we run in tells them.
+/// Audiences of the API server, from the token of the pod we run in.
 pub fn api_audiences() -> Vec<String> {
     let token = std::fs::read("/var/run/secrets/kubernetes.io/serviceaccount/token").map(SecretBytes::new);
     token.map(|token| account::audiences(&token)).unwrap_or_default()
@@ -45,18 +45,17 @@ pub fn instance() -> String {
     format!("{}-{}", host.trim(), rekey_core::chance::revision(&SystemChance))
 }
 
-/// Makes sure that no core dump and no debugger of another user ever sees a value.
+/// Keeps values from core dumps and from debuggers of other users.
 pub fn seal() {
     use nix::sys::{
         prctl::set_dumpable,
         resource::{Resource, setrlimit},
     };
     if let Err(error) = setrlimit(Resource::RLIMIT_CORE, 0, 0).and_then(|()| set_dumpable(false)) {
-        tracing::warn!("core dumps could not be switched off: {error}");
+        tracing::warn!("cannot switch off core dumps: {error}");
     }
 }
 
-/// Prints a text.
 pub fn print(text: &str) -> ExitCode {
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -64,7 +63,7 @@ pub fn print(text: &str) -> ExitCode {
     }
 }
 
-/// Tells why the program ends.
+/// Prints why the program ends.
 pub fn complain(error: &anyhow::Error) -> ExitCode {
     writeln!(std::io::stderr(), "rekey: {error:#}").ok();
     ExitCode::FAILURE

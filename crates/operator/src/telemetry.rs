@@ -1,4 +1,4 @@
-//! Logs, and what a panic says.
+//! Logs, also of panics.
 
 use std::{
     io::IsTerminal as _,
@@ -17,17 +17,17 @@ use crate::args::{LogFormat, LogLevel};
 
 /// The names of our own crates begin with it.
 const OURS: &str = "rekey";
-/// What libraries log. Below it some write down bodies and credentials, or do when a variable of the environment asks for
-/// that (`LOG_SIGNABLE_BODY`, `LOG_SENSITIVE_BODIES`): none is asked what it would say, so no variable matters.
+/// The level of libraries. Below it some log bodies and credentials, or do so if an environment variable asks for it
+/// (`LOG_SIGNABLE_BODY`, `LOG_SENSITIVE_BODIES`). We never enable those levels, so no variable matters.
 const LIBRARIES: LevelFilter = LevelFilter::WARN;
-/// What they warn of in vain: failures that we tell of ourselves, or that are none.
+/// Targets whose warnings we drop: failures that we report ourselves, or that are none.
 const QUIETER: [(&str, LevelFilter); 3] = [
     ("kube_client", LevelFilter::ERROR),
     ("kube_client::client::builder", LevelFilter::OFF),
     ("aws_config", LevelFilter::ERROR),
 ];
 
-/// Starts logging to standard error. From now on a panic is logged by its place alone.
+/// Starts logging to standard error. From now on the log names a panic by its place alone.
 pub fn start(format: LogFormat, level: LogLevel) {
     let colours = std::io::stderr().is_terminal();
     match format {
@@ -49,7 +49,7 @@ where
     tracing_subscriber::registry().with(targets(level)).with(lines)
 }
 
-/// Our own crates say as much as is asked for, all others no more than [`LIBRARIES`]. Nothing is read from the environment.
+/// Our own crates log at the level asked for, all others at most at [`LIBRARIES`]. Reads nothing from the environment.
 fn targets(level: LogLevel) -> Targets {
     let level = match level {
         LogLevel::Error => LevelFilter::ERROR,
@@ -62,7 +62,7 @@ fn targets(level: LogLevel) -> Targets {
     Targets::new().with_default(LIBRARIES.min(level)).with_targets(quieter).with_target(OURS, level)
 }
 
-/// The message of a panic may hold anything, also a value, so it is not told.
+/// The message of a panic may hold anything, also a value, so we do not log it.
 fn panicked(info: &PanicHookInfo<'_>) {
     let place = info.location().map_or_else(|| "an unknown place".to_owned(), place);
     tracing::error!(place, "a panic, which is a bug; please report it with this place and the version");
@@ -98,7 +98,7 @@ mod tests {
         }
     }
 
-    /// What is logged at this level meanwhile.
+    /// What `work` logs at this level.
     fn logged(level: LogLevel, work: impl FnOnce()) -> String {
         let log = Log::default();
         let writer = log.clone();

@@ -2,7 +2,7 @@
 
 /// Version and commit, as `--version` shows them.
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("REKEY_BUILT_FROM"), ")");
-/// How every request of ours names us, in the logs of API servers and stores.
+/// Our user agent, as logs of API servers and stores show it.
 pub const AGENT: &str = concat!("rekey/", env!("CARGO_PKG_VERSION"), " (", env!("REKEY_BUILT_FROM"), ")");
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ impl Body for Answer {
 impl Drop for Answer {
     fn drop(&mut self) {
         if self.body.is_end_stream() {
-            self.end(); // whoever knows its length need not ask for more
+            self.end(); // a reader that knows the length does not ask for more
         } else if let (Some(stream), Some((limit, timer))) = (&self.stream, &self.patience) {
             let left = timer.deadline().saturating_duration_since(Instant::now());
             stream.given_up(limit.saturating_sub(left));

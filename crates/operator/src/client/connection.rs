@@ -27,19 +27,20 @@ use tokio::{
 };
 use tower::BoxError;
 
-/// Streams of a connection at most, if the server allows as many. API servers allow 100 and more; those in front of them
-/// that count, like load balancers, mostly 100 or 128.
+/// The most streams of a connection, if the server allows as many. API servers allow 100 and more; load balancers in
+/// front of them mostly 100 or 128.
 pub const STREAMS: usize = 100;
-/// A connection from which nothing has come for so long is asked for a sign of life.
+/// After this time without data, we ping the server.
 pub const PING: Duration = Duration::from_secs(20);
-/// It is dead when that has not come after this time. An API server answers at once, even under load.
+/// The connection is dead if no reply to the ping comes within this time. An API server replies at once, even under
+/// load.
 pub const PONG: Duration = Duration::from_secs(10);
-/// A connection without a stream is closed after this time. An API server closes one by HTTP/1.1 after as long.
+/// We close a connection without a stream after this time. An API server does the same with HTTP/1.1.
 const IDLE: Duration = Duration::from_secs(90);
-/// A call that was given up after so long without an answer, or without more of it, may have met a dead connection: the next
+/// A call that gave up after so long without an answer, or without more of it, may have met a dead connection: the next
 /// one takes another.
 const SUSPECT: Duration = Duration::from_secs(2);
-/// What the server may have sent on one stream that nobody has read yet.
+/// How many bytes the server may have sent on one stream that we have not read yet.
 const STREAM_WINDOW: u32 = 256 << 10;
 /// The same for a connection: a few slow readers leave room for the others.
 const WINDOW: u32 = 4 << 20;
@@ -58,7 +59,7 @@ pub struct Connection {
 enum Sender {
     /// HTTP/2, and how many streams the server allows at present, at most [`STREAMS`].
     Many(http2::SendRequest<Body>, watch::Receiver<usize>),
-    /// HTTP/1.1. The lock is for what wants a `&mut`; a stream has it for itself.
+    /// HTTP/1.1. The lock is for the sender, which needs a `&mut`; a stream has the connection for itself.
     One(tokio::sync::Mutex<http1::SendRequest<Body>>),
 }
 
@@ -66,7 +67,7 @@ struct Usage {
     streams: usize,
     /// When the last stream ended.
     since: Instant,
-    /// Nobody may use it any more.
+    /// No request may use it any more.
     retired: bool,
 }
 
@@ -81,15 +82,15 @@ pub struct Stream {
 /// A request that failed.
 pub struct Failure {
     pub error: BoxError,
-    /// The request, if the server has seen nothing of it: it can go by another connection, whatever it asks for.
+    /// The request, if the server has not seen it: it can go over another connection, whatever it asks for.
     pub unsent: Option<Request<Body>>,
 }
 
 impl Connection {
-    /// Speaks what was negotiated. `limit` is for the server's first word.
+    /// Opens a connection with the negotiated protocol. `limit` is for the server's first frame.
     ///
     /// # Errors
-    /// When the server does not speak it, or says nothing within `limit`.
+    /// When the server does not speak the protocol, or sends nothing within `limit`.
     pub async fn open(io: impl Io, limit: Duration) -> Result<Self, BoxError> {
         let sender = if io.connected().is_negotiated_h2() {
             timeout(limit, many(io)).await.map_err(|_| anyhow!("no HTTP/2 settings within {limit:?}"))??
@@ -199,8 +200,8 @@ impl From<TrySendError<Request<Body>>> for Failure {
 }
 
 impl Failure {
-    /// A server that closes a connection, or a stream before it has looked at it, says which requests it has not processed and
-    /// never will (<https://www.rfc-editor.org/rfc/rfc9113#section-8.7>).
+    /// A server that closes a connection, or a stream before it has read it, says which requests it has not processed
+    /// and never will (<https://www.rfc-editor.org/rfc/rfc9113#section-8.7>).
     fn or_unprocessed(mut self, request: Option<Request<Body>>) -> Self {
         let mut cause: Option<&(dyn Error + 'static)> = Some(self.error.as_ref());
         while let Some(error) = cause {
@@ -220,7 +221,7 @@ fn is_unprocessed(error: &h2::Error) -> bool {
     error.is_remote() && (left || refused)
 }
 
-/// The same request, unless its body can be read but once.
+/// The same request, if its body can be read again.
 fn copy(request: &Request<Body>) -> Option<Request<Body>> {
     let mut copy = Request::new(request.body().try_clone()?);
     *copy.method_mut() = request.method().clone();
@@ -237,13 +238,13 @@ async fn many(io: impl Io) -> Result<Sender, BoxError> {
         .initial_max_send_streams(0)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(WINDOW)
-        .max_concurrent_reset_streams(STREAMS) // all of them may be given up at once
+        .max_concurrent_reset_streams(STREAMS) // callers may give up all of them at once
         .keep_alive_interval(PING)
         .keep_alive_timeout(PONG)
         .keep_alive_while_idle(true);
     let (sender, mut driver) = builder.handshake(io).await?;
     // Before the server has said how many streams it allows, requests beyond that would wait on this connection. It says
-    // so at once, but hyper tells only whoever asks.
+    // so at once, but hyper reports it only when polled.
     while driver.current_max_send_streams() == 0 {
         if sender.is_closed() {
             return Err("the connection was closed at once".into());
@@ -262,7 +263,7 @@ async fn many(io: impl Io) -> Result<Sender, BoxError> {
 
 async fn one(io: impl Io) -> Result<Sender, BoxError> {
     let (sender, driver) = http1::handshake(io).await?;
-    // How it ends is told to whoever has a stream on it.
+    // Whoever has a stream on it learns how it ends.
     tokio::spawn(async move { drop(driver.await) });
     Ok(Sender::One(tokio::sync::Mutex::new(sender)))
 }

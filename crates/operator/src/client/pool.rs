@@ -1,5 +1,5 @@
-//! Connections to the API server. The pool of hyper-util keeps one connection by HTTP/2 and lets requests wait for a free
-//! stream of it, which is for ever where watches have them all; this one opens another connection.
+//! Connections to the API server. The pool of hyper-util keeps one HTTP/2 connection and lets requests wait for a free
+//! stream of it, for ever if watches have them all; this one opens another connection.
 
 #[cfg(test)]
 mod tests;
@@ -26,7 +26,7 @@ use super::{
     connection::{Connection, Io, Stream},
 };
 
-/// So many connections may end just before a request is sent on them, until it fails.
+/// A request fails after so many connections ended just before it was sent on them.
 const ATTEMPTS: usize = 5;
 
 /// See the [module documentation](self).
@@ -38,22 +38,22 @@ struct Parts<C> {
     connector: C,
     /// For opening a connection.
     limit: Duration,
-    /// How long the server may say nothing while it is asked.
+    /// How long the server may say nothing during a request.
     patience: Option<Duration>,
     state: Mutex<State>,
 }
 
 struct State {
     connections: Vec<Arc<Connection>>,
-    /// Everybody who needs a stream waits for the same new connection, if it has room for several.
+    /// All requests that need a stream wait for the same new connection, if it has room for several.
     opening: Option<Opening>,
-    /// Whether the server has taken HTTP/2, or was not asked yet.
+    /// Whether the server accepts HTTP/2; true until it says no.
     shares: bool,
 }
 
 type Opening = Shared<BoxFuture<'static, Result<Arc<Connection>, Unreachable>>>;
 
-/// No connection could be opened. Everybody who has waited for it is told.
+/// No connection could be opened: the error of every request that waited for it.
 #[derive(Clone, Debug)]
 struct Unreachable(Arc<BoxError>);
 
@@ -126,7 +126,7 @@ where
         }
     }
 
-    /// Opens a connection in a task of its own: who waits for it may give up.
+    /// Opens a connection in a task of its own, since the request that waits for it may give up.
     fn open(self: &Arc<Self>, target: &Uri) -> Opening {
         let (parts, target) = (Arc::clone(self), target.clone());
         let task = tokio::spawn(async move {
@@ -154,7 +154,7 @@ where
 }
 
 impl State {
-    /// A stream of the oldest connection that has one left, so that those that are not needed run dry.
+    /// A stream of the oldest connection that has one left, so that newer ones run empty and close.
     fn stream(&mut self) -> Option<Stream> {
         self.connections.retain(|connection| !connection.is_over());
         self.connections.iter().find_map(Connection::stream)

@@ -1,4 +1,4 @@
-//! The clients against a small API server of their own, by TLS.
+//! The clients against a small API server of their own, over TLS.
 
 use std::{
     collections::BTreeSet,
@@ -37,7 +37,7 @@ type Open = BTreeSet<(usize, String)>;
 /// What the server has seen.
 struct Seen {
     open: watch::Sender<Open>,
-    /// Connections on which something other than a watch was asked.
+    /// Connections with a request other than a watch.
     called: Mutex<BTreeSet<usize>>,
     connections: AtomicUsize,
     tasks: Mutex<Vec<AbortHandle>>,
@@ -57,7 +57,7 @@ impl Drop for Watched {
 
 /// Starts it. `protocols`: by ALPN.
 async fn server(protocols: &[&str]) -> (Config, Arc<Seen>) {
-    // Whoever is first has installed the same.
+    // Another test may have installed the same already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let made = rcgen::generate_simple_self_signed(["api.example".to_owned()]).unwrap();
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));

@@ -41,7 +41,7 @@ enum Protocol {
     /// By HTTP/2, with so many streams a connection.
     Many(u32),
     One,
-    /// No connection comes about.
+    /// No connection succeeds.
     None,
 }
 
@@ -130,7 +130,7 @@ async fn serve_one(io: DuplexStream, door: Arc<Door>) {
     drop(http1::Builder::new().serve_connection(TokioIo::new(io), handler).await);
 }
 
-/// `/watch` begins and never ends, `/silent` is never answered, all else is `done`.
+/// `/watch` starts and never ends, `/silent` gets no answer, all else gets `done`.
 async fn answer(
     door: Arc<Door>,
     request: Request<Incoming>,
@@ -179,7 +179,7 @@ fn request(path: &str) -> Request<Body> {
     Request::get(format!("http://server{path}")).body(Body::empty()).unwrap()
 }
 
-/// A watch whose first words have come.
+/// A watch whose first frame has come.
 async fn watch(pool: &Pool<Server>) -> Answer {
     let mut body = pool.clone().oneshot(request("/watch")).await.unwrap().into_body();
     assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "begun");
@@ -216,7 +216,7 @@ async fn a_dead_connection_is_noticed_by_its_pings_and_left() {
     let pool = server.pool(None);
     let mut body = watch(&pool).await;
     let quiet = tokio::time::timeout(Duration::from_hours(1), body.frame()).await;
-    assert!(quiet.is_err(), "a watch may say nothing for as long as the connection lives");
+    assert!(quiet.is_err(), "a watch may be silent for as long as the connection lives");
     let begin = Instant::now();
     server.doors()[0].dead.notify_one();
     assert!(body.frame().await.unwrap().is_err());
@@ -236,7 +236,7 @@ async fn a_call_that_is_not_answered_ends_and_the_next_takes_another_connection(
     assert_eq!(begin.elapsed(), DEADLINE);
     call(&pool).await;
     let mut body = watch(&pool).await;
-    assert!(body.frame().await.unwrap().is_err(), "nor does an answer stop in its middle for ever");
+    assert!(body.frame().await.unwrap().is_err(), "an answer that stops in its middle ends, too");
     assert_eq!(server.asked(), [2, 2]);
 }
 
@@ -300,7 +300,7 @@ async fn by_http_1_each_watch_has_its_connection_and_calls_share_those_that_are_
     assert_eq!(server.asked().len(), open + 1, "one call after the other: {:?}", server.asked());
     drop(watches);
     call(&pool).await;
-    assert_eq!(server.asked().len(), open + 1, "a watch that was given up leaves nothing to use");
+    assert_eq!(server.asked().len(), open + 1, "an abandoned watch leaves no connection to use");
 }
 
 #[tokio::test(start_paused = true)]
