@@ -1,4 +1,5 @@
-//! The `ServiceAccount`s that a store logs in as: from which namespace they are, and whom their tokens may be for.
+//! The `ServiceAccount`s that a store logs in as: which namespace they come from, and which audiences their tokens may
+//! have.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rekey_api::reference::{NamespaceFrom, ServiceAccountRef, StoreKind};
@@ -9,7 +10,7 @@ use crate::{SecretBytes, SpecError};
 /// Checks the `ServiceAccount`s of a store, each with the path of its field, and says whose namespace they are from. `known`:
 /// audiences of the API server beside its usual ones.
 ///
-/// A token for an audience of the API server would let whoever is shown it act as the `ServiceAccount`.
+/// Whoever sees a token for an audience of the API server could act as the `ServiceAccount`.
 ///
 /// # Errors
 /// For an audience of the API server, and for accounts of consumers where the store itself is theirs.
@@ -36,8 +37,8 @@ pub fn check<'a>(
     Ok(from)
 }
 
-/// The audiences and the issuer of one of the API server's tokens: by default the issuer is an audience. Nothing for what
-/// is no such token.
+/// The audiences and the issuer of one of the API server's tokens: by default the issuer is an audience. Empty for any
+/// other text.
 #[must_use]
 pub fn audiences(token: &SecretBytes) -> Vec<String> {
     let claims = token.expose_text().and_then(|text| text.split('.').nth(1));
@@ -51,12 +52,12 @@ pub fn audiences(token: &SecretBytes) -> Vec<String> {
     [texts(&claims["aud"]), texts(&claims["iss"])].concat()
 }
 
-/// How the API server calls itself where nobody says otherwise
+/// The names of the API server by default
 /// (<https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/>, `--api-audiences`: by default
 /// the issuer of its tokens, `https://kubernetes.default.svc` with the cluster's domain).
 const DEFAULTS: [&str; 2] = ["https://kubernetes.default", "kubernetes.default"];
 
-/// Whether a token for `audience` would be taken by the API server.
+/// Whether the API server would accept a token for `audience`.
 fn is_api_server(audience: &str, known: &[String]) -> bool {
     let plain = |text: &str| text.trim().trim_end_matches('/').to_ascii_lowercase();
     let asked = plain(audience);

@@ -1,11 +1,11 @@
-//! What the schema says of a spec, checked again on live objects: the API server checks an object when it is written, and
-//! an object may be older than a bound. The schema is the one that the API server gets, so there is no second list of
-//! bounds, and a new one counts here at once.
+//! Checks live objects against the schema again: the API server checks an object only when it is written, and an object
+//! may be older than a bound. It uses the schema that the API server gets, so there is no second list of bounds, and a
+//! new bound counts here at once.
 //!
-//! Bounds, patterns, choices, keys of lists and lengths of time are checked here. The other CEL rules are conditions between
-//! fields, which the parsers of this crate repeat; a test holds both against the cases of `crates/api/tests/cases`.
+//! This module checks bounds, patterns, choices, keys of lists and lengths of time. The other CEL rules relate fields
+//! to each other; the parsers of this crate repeat them. A test checks both with the cases of `crates/api/tests/cases`.
 //!
-//! A status of ours is held to its schema too: see [`fit()`].
+//! [`fit()`] holds our own status to its schema.
 
 mod fit;
 
@@ -65,7 +65,7 @@ where
 {
     fn within_bounds(&self) -> Result<(), SpecError> {
         let kind = K::kind(&());
-        let schemas = schemas(kind.as_ref()).ok_or_else(|| SpecError::field("kind", "it is none of Rekey's"))?;
+        let schemas = schemas(kind.as_ref()).ok_or_else(|| SpecError::field("kind", "this is not a kind of Rekey"))?;
         let spec =
             serde_json::to_value(self.spec()).map_err(|_| SpecError::field("spec", "it cannot be written as JSON"))?;
         schemas.spec.check("spec", &spec)
@@ -91,24 +91,24 @@ struct Node {
     times: Vec<TimeRule>,
 }
 
-/// Each pattern once, however many fields have it. `regex-lite` reads `\s` and `\w` as the API server does (ASCII), and takes
-/// far less memory, for texts that are short and looked at once.
+/// Each pattern once, however many fields have it. `regex-lite` reads `\s` and `\w` as the API server does (ASCII), and
+/// takes far less memory; the texts are short, and each is matched once.
 #[derive(Default)]
 struct Patterns(BTreeMap<String, Arc<Regex>>);
 
-/// Between which two numbers, both of them included.
+/// A range; both ends are included.
 #[derive(Clone, Copy, Default)]
 struct Span {
     least: Option<i64>,
     most: Option<i64>,
 }
 
-/// What no two entries of a list have in common.
+/// The fields by which the entries of a list differ.
 #[derive(Default)]
 enum Identity {
     #[default]
     None,
-    /// Everything.
+    /// The whole entry.
     Whole,
     /// These members.
     Members(Vec<String>),
@@ -239,7 +239,7 @@ impl Node {
         for (index, item) in items.iter().enumerate() {
             let path = format!("{path}[{index}]");
             if self.identity.of(item).is_some_and(|identity| !known.insert(identity)) {
-                return Err(SpecError::field(&path, "it stands twice; remove one of the two"));
+                return Err(SpecError::field(&path, "it appears twice; remove one of the two"));
             }
             if let Some(each) = &self.each {
                 each.check(&path, item)?;

@@ -1,8 +1,8 @@
 //! Consent of a credential Secret: who may use it, and where it may be sent (`rekey.dev/usable-by`).
 //!
-//! An entry is `Kind/name@host:port`, several addresses of one user stand between `|`, entries between commas. A user has
-//! consent when the addresses of its entries cover every address that the credential goes to; an entry without addresses
-//! covers none, since whoever may edit the user could send the credential anywhere.
+//! An entry is `Kind/name@host:port`; `|` separates several addresses of one user, and a comma separates entries. A
+//! user has consent when the addresses of its entries cover every address that the credential goes to; an entry without
+//! addresses covers none, since whoever may edit the user could send the credential anywhere.
 
 use rekey_api::{condition::Reason, names::USABLE_BY};
 
@@ -20,11 +20,11 @@ pub struct User {
 /// What a Secret says about its use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consent<'a> {
-    /// Nothing, and nothing is needed.
+    /// Nothing, and it needs nothing.
     Optional,
-    /// Nothing, and the operator's settings ask for it.
+    /// Nothing, and the operator's settings require consent.
     Missing,
-    /// What our own field manager has written, as a template of an earlier version could.
+    /// A value that our own field manager has written, as a template of an earlier version could.
     Own,
     /// The value of the annotation.
     Given(&'a str),
@@ -43,13 +43,14 @@ impl User {
     /// Checks that `credential` may be used by this user and sent to all of its addresses.
     ///
     /// # Errors
-    /// `Denied`, with the annotation to set. It tells nothing of other users.
+    /// `Denied`, with the annotation to set. It says nothing about other users.
     pub fn check(&self, credential: Credential<'_>, consent: Consent<'_>) -> Result<(), StoreError> {
         let text = match consent {
             Consent::Optional => return Ok(()),
             Consent::Missing => {
                 format!(
-                    "has no annotation {USABLE_BY}, which the operator asks for (--require-consent); if the credential {}",
+                    "has no annotation {USABLE_BY}, which the operator requires (--require-consent); if the credential \
+                     {}",
                     self.command(credential)
                 )
             }
@@ -107,7 +108,7 @@ impl User {
         let allowed: Vec<Place> =
             ours.iter().flat_map(|places| places.split('|')).filter_map(|at| Place::parse(at.trim())).collect();
         let missing: Vec<&Place> = self.places.iter().filter(|place| !allowed.contains(place)).collect();
-        // A user without a place would be one that every entry covers.
+        // Every entry would cover a user without a place.
         if missing.is_empty() && !self.places.is_empty() {
             return Gap::None;
         }
@@ -121,7 +122,7 @@ impl User {
     }
 }
 
-/// Who reads a Secret and sends it nowhere: a policy, for a template. Its entry has no address.
+/// A reader of a Secret that sends it nowhere: a policy, for a template. Its entry has no address.
 #[derive(Clone, Debug)]
 pub struct Reader {
     /// Kind and name, for example `SecretPolicy/orders-db`.
@@ -132,7 +133,7 @@ impl Reader {
     /// Checks that the Secret may be used by this reader.
     ///
     /// # Errors
-    /// `Denied`, with the annotation to set. It tells nothing of other users.
+    /// `Denied`, with the annotation to set. It says nothing about other users.
     pub fn check(&self, credential: Credential<'_>, consent: Consent<'_>) -> Result<(), StoreError> {
         let (Credential { namespace, name }, label) = (credential, &self.label);
         let command = format!("run `kubectl annotate secret {name} -n {namespace} --overwrite {USABLE_BY}='{label}'`");
@@ -140,7 +141,8 @@ impl Reader {
             Consent::Optional => return Ok(()),
             Consent::Given(text) if text.split(',').any(|entry| entry.trim() == label) => return Ok(()),
             Consent::Missing => format!(
-                "has no annotation {USABLE_BY}, which the operator asks for (--require-consent); if {label} may use it, {command}"
+                "has no annotation {USABLE_BY}, which the operator requires (--require-consent); if {label} may use \
+                 it, {command}"
             ),
             Consent::Own => format!(
                 "has its annotation {USABLE_BY} from a template of Rekey, which is no consent; if {label} may use it, {command}"
@@ -153,15 +155,15 @@ impl Reader {
     }
 }
 
-/// What stands in the way.
+/// Why there is no consent.
 enum Gap {
     None,
-    /// The user is not named.
+    /// The annotation does not name the user.
     User,
-    /// It is, without these places.
+    /// It names the user, but not these places.
     Places {
         missing: String,
-        /// Whether others are named, too.
+        /// Whether it names others.
         others: bool,
     },
 }

@@ -1,4 +1,4 @@
-//! Digests that can be published without telling anything about the values (security rule X10).
+//! Digests that can be published without revealing anything about the values (security rule X10).
 
 use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _};
 
@@ -13,15 +13,15 @@ use crate::{
     workload::Keys,
 };
 
-/// The installation's own key; digests made with it cannot be guessed at from outside.
+/// The installation's own key; without it nobody can test guesses against the digests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DigestKey {
     key: SecretBytes,
     id: String,
 }
 
-/// What the annotation `rekey.dev/digests` holds: the id of the key they were made with, and one digest per data key. Two
-/// are equal when they say the same, in whichever form.
+/// What the annotation `rekey.dev/digests` holds: the id of the key they were made with, and one digest per data key.
+/// Two are equal when they mean the same, in either form.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Digests {
     /// Id of the digest key. Digests made with different keys say nothing about each other.
@@ -30,8 +30,8 @@ pub struct Digests {
     of: Of,
 }
 
-/// Digests by data key. Few and short keys stand there by name, which is easy to read and to ask after; many or long ones
-/// would outgrow an annotation, and stand there in the same room whatever their length.
+/// Digests by data key. Few and short keys are there by name, which is easy to read and to look up; many or long ones
+/// would outgrow an annotation, so each takes the same space whatever its length.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 enum Of {
@@ -39,11 +39,11 @@ enum Of {
     Packed(Packed<DIGEST>),
 }
 
-/// Bytes of a digest. 2^64 published values would be needed to find two of one key that look the same, and nobody makes
-/// digests without the operator.
+/// Bytes of a digest. An attacker would need 2^64 published values to find two of one key with the same digest, and
+/// only the operator makes digests.
 const DIGEST: usize = 16;
-/// Characters that digests take by name at most. Beside them stand the times of changes, which take about as much, and the
-/// annotations of others.
+/// The most characters that digests take by name. The annotations also hold the times of changes, which take about as
+/// much, and those of other tools.
 const BY_NAME: usize = 16 * 1024;
 
 impl Default for Of {
@@ -78,7 +78,7 @@ impl DigestKey {
         Self { key, id }
     }
 
-    /// A short public name of the key, so that digests of another key are recognised.
+    /// A short public name of the key, which shows digests of another key.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
@@ -147,13 +147,13 @@ impl Digests {
         self.shown(key).next().is_some()
     }
 
-    /// Whether this key differs: another value, or there in one of the two only.
+    /// Whether this key differs: another value, or only one of the two has it.
     #[must_use]
     pub fn differs(&self, other: &Self, key: &str) -> bool {
         self.shown(key).ne(other.shown(key))
     }
 
-    /// The keys by name, where they stand there by name.
+    /// The keys by name, in the form with names.
     #[must_use]
     pub fn named(&self) -> Option<impl Iterator<Item = &String>> {
         match &self.of {
@@ -234,7 +234,7 @@ fn first(bytes: [u8; 32]) -> [u8; DIGEST] {
     first
 }
 
-/// Reads [`hex`] back. What is no digest is nobody's digest.
+/// Reads [`hex`] back. Other text equals no digest.
 fn bytes(digest: &str) -> [u8; DIGEST] {
     let read = u128::from_str_radix(digest, 16).ok().filter(|_| digest.len() == 2 * DIGEST);
     read.map_or_else(|| first(Sha256::digest(digest).into()), u128::to_be_bytes)
@@ -331,7 +331,7 @@ mod tests {
         assert_eq!(named, packed);
         assert_ne!(named, key.of_secret("shop", "db", &many("y")));
         let second = Keys::Some([format!("{:0100}", 1)].into());
-        assert_eq!(named.consumed(&second, 7), packed.consumed(&second, 7), "who consumes named keys is not restarted");
+        assert_eq!(named.consumed(&second, 7), packed.consumed(&second, 7), "consumers of named keys do not restart");
         let damaged =
             Digests { of: Of::Named([("a".to_owned(), "no digest".to_owned())].into_iter().collect()), ..named };
         assert_ne!(damaged, packed);

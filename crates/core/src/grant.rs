@@ -1,4 +1,4 @@
-//! Who may use a `ClusterRemoteStore`, for which keys, and how. Nobody may what no grant allows.
+//! Who may use a `ClusterRemoteStore`, for which keys, and how. What no grant allows is refused.
 
 mod search;
 
@@ -17,7 +17,7 @@ use crate::{
 pub struct KeyGlob(String);
 
 impl KeyGlob {
-    /// From its text; every text is a glob.
+    /// Every text is a glob.
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self(text.to_owned())
@@ -25,7 +25,7 @@ impl KeyGlob {
 
     /// Whether the whole of `key` fits.
     ///
-    /// A key with a part `.` or `..` fits nothing: what walks along it may arrive somewhere else than it seems.
+    /// A key with a part `.` or `..` fits nothing: a server may resolve it to another path.
     #[must_use]
     pub fn matches(&self, key: &str) -> bool {
         if key.split(['/', '\\']).any(|part| matches!(part, "." | "..")) {
@@ -56,11 +56,11 @@ impl KeyGlob {
 pub struct Consumer<'a> {
     /// Its name.
     pub namespace: &'a str,
-    /// Its labels, where they are known.
+    /// Its labels, if they are known.
     pub labels: Option<&'a BTreeMap<String, String>>,
 }
 
-/// What of a store is meant.
+/// A part of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target<'a> {
     /// A key of its own mount.
@@ -69,12 +69,12 @@ pub enum Target<'a> {
     Engine(&'a str),
 }
 
-/// What is wanted of a store.
+/// A request to a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wish<'a> {
-    /// With what.
+    /// The part of the store.
     pub target: Target<'a>,
-    /// What.
+    /// The operation.
     pub operation: GrantOperation,
 }
 
@@ -85,7 +85,7 @@ impl<'a> Wish<'a> {
         Self { target: Target::Key(key), operation }
     }
 
-    /// What a request to an engine takes: `Write` for a `POST`, which may change or delete.
+    /// The operation of a request to an engine: `Write` for a `POST`, which may change or delete.
     #[must_use]
     pub fn call(path: &'a str, method: CallMethod) -> Self {
         let operation = match method {
@@ -96,7 +96,7 @@ impl<'a> Wish<'a> {
     }
 }
 
-/// What the grants say.
+/// The decision of the grants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// A grant allows it.
@@ -129,7 +129,7 @@ impl Grants {
         grants.iter().enumerate().map(|(index, grant)| Rule::parse(index, grant)).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether any grant goes by labels of namespaces.
+    /// Whether any grant depends on labels of namespaces.
     #[must_use]
     pub fn ask_for_labels(&self) -> bool {
         self.0.iter().any(|rule| rule.selector.is_some())
@@ -155,7 +155,7 @@ impl Grants {
             .collect()
     }
 
-    /// Whether `consumer` may do what it wishes. One grant that fits is enough.
+    /// Whether a grant allows `consumer` this request. One grant is enough.
     #[must_use]
     pub fn judge(&self, consumer: Consumer<'_>, wish: Wish<'_>) -> Verdict {
         let fitting =
@@ -182,8 +182,9 @@ impl Rule {
         let selector = match &grant.namespaces.selector {
             None => None,
             Some(selector) => {
-                let refused =
-                    |_| SpecError::field(&format!("{field}.selector"), "an operator or its values do not fit");
+                let refused = |_| {
+                    SpecError::field(&format!("{field}.selector"), "the operator and its values do not fit together")
+                };
                 let selector = Selector::try_from(selector.clone()).map_err(refused)?;
                 if selector.selects_all() {
                     let fix = "it is empty and would select every namespace; add matchLabels or matchExpressions";
@@ -208,7 +209,7 @@ impl Rule {
         })
     }
 
-    /// Whether the grant speaks of this. Whatever it says, what is no path of an engine is closed.
+    /// Whether the grant covers this. No grant opens what is not the path of an engine.
     fn covers(&self, target: Target<'_>) -> bool {
         match target {
             Target::Key(key) => self.keys.iter().any(|glob| glob.matches(key)),
@@ -218,7 +219,7 @@ impl Rule {
         }
     }
 
-    /// Whether the namespace is meant; `None`: its labels would tell.
+    /// Whether the grant covers the namespace; `None`: that depends on labels that are not known.
     fn selects(&self, consumer: Consumer<'_>) -> Option<bool> {
         if self.names.contains(consumer.namespace) {
             return Some(true);
@@ -230,18 +231,18 @@ impl Rule {
     }
 }
 
-/// The text for a search of somebody who may read nothing there.
+/// The text for a search where no grant lets the namespace read anything.
 #[must_use]
 pub fn refusal_of_search(consumer: Consumer<'_>, path: Option<&str>) -> String {
     let place = path.filter(|path| !path.is_empty()).map(|path| format!(" below {path:?}")).unwrap_or_default();
     format!(
-        "no grant lets namespace {:?} Read any key{place}, so there is nothing to search; whoever administers the store \
-         can add one to its spec.grants",
+        "no grant lets namespace {:?} Read any key{place}, so there is nothing to search; an administrator of the \
+         store can add one to its spec.grants",
         consumer.namespace
     )
 }
 
-/// The text for who is refused. It says what is missing and who can give it, and nothing of what others were granted.
+/// The text of a refusal. It says what is missing and who can give it, and nothing about grants to others.
 #[must_use]
 pub fn refusal(consumer: Consumer<'_>, wish: Wish<'_>) -> String {
     let operation = match wish.operation {
@@ -253,7 +254,7 @@ pub fn refusal(consumer: Consumer<'_>, wish: Wish<'_>) -> String {
         Target::Engine(path) => (format!("engine path {path:?}"), "spec.grants, with enginePaths"),
     };
     format!(
-        "no grant lets namespace {:?} {operation} {what}; whoever administers the store can add one to its {place}",
+        "no grant lets namespace {:?} {operation} {what}; an administrator of the store can add one to its {place}",
         consumer.namespace
     )
 }

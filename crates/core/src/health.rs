@@ -1,28 +1,28 @@
 //! Whether this replica can do its work, and whether it ever will again.
 //!
-//! Ready is who could do the work now, so a replica that waits for the Lease is. Alive is who makes progress, or will as
-//! soon as the API server and the stores let it: nothing that a restart would not mend makes a replica dead.
+//! A replica is ready if it could do the work now, also while it waits for the Lease. It is alive if it makes progress,
+//! or will as soon as the API server and the stores respond: what a restart would not fix never makes a replica dead.
 
 use std::time::Duration;
 
-/// A moment, as the time since the process began, by a clock that never goes back.
+/// A moment, as the time since the start of the process, by a clock that never goes back.
 pub type Moment = Duration;
 
 /// A watch is opened again after this time, in seconds, also when nothing happens.
 pub const WATCH: u32 = 180;
-/// A watch that has got no answer of the API server for so long has stopped: [`WATCH`], the longest pause between two
-/// attempts, and what the attempts take.
+/// A watch without an answer from the API server for so long has stopped: [`WATCH`], the longest pause between two
+/// attempts, and the time of the attempts.
 pub const QUIET: Duration = Duration::from_mins(5);
 /// No reconcile takes longer.
 pub const RECONCILE: Duration = Duration::from_mins(1);
-/// Workers that take longer are stuck: [`RECONCILE`], and the same for telling the user of its failure.
+/// Workers that take longer are stuck: [`RECONCILE`], and as long again to report its failure.
 pub const STUCK: Duration = Duration::from_mins(2);
-/// A candidate that has got no answer about the Lease for so long could not take over.
+/// A candidate without an answer about the Lease for so long could not take over.
 pub const UNANSWERED: Duration = Duration::from_secs(15);
-/// One attempt to take or renew the Lease never takes so long: its calls end after 15 s each.
+/// An attempt to take or renew the Lease never takes this long: its calls end after 15 s each.
 pub const HUNG: Duration = Duration::from_mins(2);
 
-/// What this replica is about.
+/// What this replica does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Duty {
     /// It has not reached the API server yet.
@@ -34,16 +34,16 @@ pub enum Duty {
     Leading,
 }
 
-/// How a watch is doing.
+/// The state of a watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watch {
     /// The kind that it watches.
     pub kind: &'static str,
-    /// Whether nothing begins before its first list.
+    /// Whether the replica starts no work before its first list.
     pub first: bool,
     /// Whether its first list is complete.
     pub listed: bool,
-    /// When the API server last answered it, or when it began.
+    /// When the API server last answered it, or when it started.
     pub answered: Moment,
 }
 
@@ -52,14 +52,14 @@ pub struct Watch {
 pub struct Crew {
     /// The kind that they work on.
     pub kind: &'static str,
-    /// Since when each of them has been at its present object; `None`: it has none.
+    /// Since when each of them has been at its current object; `None`: it has none.
     pub since: Vec<Option<Moment>>,
 }
 
-/// How the attempts to take or renew the Lease go.
+/// The attempts to take or renew the Lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Election {
-    /// When the last attempt began or ended.
+    /// When the last attempt started or ended.
     pub tried: Moment,
     /// When the API server last answered one.
     pub answered: Option<Moment>,
@@ -68,9 +68,9 @@ pub struct Election {
 /// What can be seen of this replica.
 #[derive(Clone, Debug, Default)]
 pub struct Vitals {
-    /// What it is about.
+    /// What it does.
     pub duty: Duty,
-    /// `None`: it works without a Lease, or has not begun to ask for it.
+    /// `None`: it works without a Lease, or has not asked for it yet.
     pub election: Option<Election>,
     /// Its watches, but for those that it has no right to and can do without.
     pub watches: Vec<Watch>,
@@ -81,23 +81,23 @@ pub struct Vitals {
 /// Why a replica is not ready, or not alive.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// It has not begun.
+    /// It has not started.
     #[error("the API server has not been reached yet")]
     Unreached,
     /// It could not take over.
-    #[error("the API server has said nothing about the Lease for more than {seconds} s", seconds = UNANSWERED.as_secs())]
+    #[error("the API server has not answered about the Lease for {seconds} s", seconds = UNANSWERED.as_secs())]
     Unanswered,
-    /// It has not got what it decides on.
+    /// It lacks data for its decisions.
     #[error("the first list of {0} is not complete yet")]
     Unlisted(&'static str),
-    /// What it decides on may be old.
-    #[error("a watch of {0} has got no answer for more than {seconds} s", seconds = QUIET.as_secs())]
+    /// The data for its decisions may be old.
+    #[error("the API server has not answered a watch of {0} for more than {seconds} s", seconds = QUIET.as_secs())]
     Quiet(&'static str),
     /// It will do nothing more for this kind.
-    #[error("all workers of {0} have been at the same object for more than {seconds} s", seconds = STUCK.as_secs())]
+    #[error("every worker of {0} has been at its object for more than {seconds} s", seconds = STUCK.as_secs())]
     Stuck(&'static str),
     /// It will never lead, or never notice that it no longer does.
-    #[error("the Lease has not been tried for more than {seconds} s", seconds = HUNG.as_secs())]
+    #[error("there was no attempt at the Lease for more than {seconds} s", seconds = HUNG.as_secs())]
     Hung,
 }
 
@@ -105,7 +105,7 @@ impl Vitals {
     /// Whether it could do its work now.
     ///
     /// # Errors
-    /// What keeps it from that.
+    /// Why it could not.
     pub fn ready(&self, now: Moment) -> Result<(), Fault> {
         match self.duty {
             Duty::Starting => Err(Fault::Unreached),
@@ -120,7 +120,7 @@ impl Vitals {
 
     fn sees(&self, now: Moment) -> Result<(), Fault> {
         if !self.watches.iter().any(|watch| watch.first) {
-            return Err(Fault::Unlisted("anything")); // the watches have not begun
+            return Err(Fault::Unlisted("anything")); // the watches have not started
         }
         for watch in &self.watches {
             if watch.first && !watch.listed {
@@ -133,7 +133,7 @@ impl Vitals {
         Ok(())
     }
 
-    /// Whether it makes progress, or will as soon as others let it.
+    /// Whether it makes progress, or will as soon as others respond.
     ///
     /// # Errors
     /// Why it never will.
@@ -223,11 +223,11 @@ mod tests {
         let late = Some(STUCK + SECOND);
         let silent = leading(vec![watch("Secret", false, true, QUIET + SECOND)]);
         for (title, vitals, expected) in [
-            ("the API server is not there", Vitals::default(), Ok(())),
+            ("the API server is not responding yet", Vitals::default(), Ok(())),
             ("the API server stops answering", silent, Ok(())),
-            ("the Lease is tried and never answered", tried(SECOND), Ok(())),
-            ("the Lease is not tried any more", tried(HUNG + SECOND), Err(Fault::Hung)),
-            ("nobody has work", working(vec![crew(&[None, None])]), Ok(())),
+            ("the attempts at the Lease get no answer", tried(SECOND), Ok(())),
+            ("there are no attempts at the Lease any more", tried(HUNG + SECOND), Err(Fault::Hung)),
+            ("no worker has an object", working(vec![crew(&[None, None])]), Ok(())),
             ("one is stuck, one is free", working(vec![crew(&[late, None])]), Ok(())),
             ("one is stuck, one works", working(vec![crew(&[late, Some(STUCK)])]), Ok(())),
             ("there are no workers yet", working(vec![crew(&[])]), Ok(())),

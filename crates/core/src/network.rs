@@ -12,27 +12,27 @@ use ipnet::IpNet;
 pub struct Network {
     /// Allow `http://` and all addresses (`--allow-insecure-stores`, for development).
     pub insecure: bool,
-    /// Ranges that stores may be in although they are refused otherwise, also by `refuse` (`--allow-addresses`).
+    /// Otherwise refused ranges that stores may be in, also those in `refuse` (`--allow-addresses`).
     pub allow: Vec<IpNet>,
     /// Addresses that no store may have: those of the API server.
     pub refuse: Addresses,
-    /// Proxy for all stores (`--store-proxy`); the environment's proxies are never used.
+    /// Proxy for all stores (`--store-proxy`); Rekey never uses proxies from the environment.
     pub proxy: Option<String>,
-    /// How requests name us (`User-Agent`). Empty: by the program's name alone.
+    /// The `User-Agent` of requests. Empty: the program's name alone.
     pub agent: String,
 }
 
-/// Addresses that may change at any time; every copy shows those of now.
+/// Addresses that may change at any time; every clone shows the current ones.
 #[derive(Clone, Debug, Default)]
 pub struct Addresses(Arc<RwLock<Vec<IpAddr>>>);
 
 impl Addresses {
-    /// From now on they are these.
+    /// Replaces them.
     pub fn set(&self, addresses: Vec<IpAddr>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = addresses;
     }
 
-    /// Whether one of those of now is such.
+    /// Whether one of the current ones fits.
     pub fn any(&self, is_such: impl Fn(IpAddr) -> bool) -> bool {
         self.0.read().unwrap_or_else(PoisonError::into_inner).iter().any(|address| is_such(*address))
     }

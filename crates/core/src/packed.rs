@@ -1,4 +1,4 @@
-//! Facts about many names in an annotation, in the same room however long the names are.
+//! Facts about many names in an annotation, of the same size however long the names are.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -7,17 +7,17 @@ use sha2::{Digest as _, Sha256};
 /// Bytes that stand for a name.
 const NAME: usize = 8;
 
-/// Facts that stand in an annotation by name at most, and more than ever do: many are packed. Anybody can write 256 KiB of
-/// short names, which take ten times as much room once they are read.
+/// The most facts by name that we read from an annotation; we write fewer, and pack more. Anybody can write 256 KiB of
+/// short names, which take ten times as much memory.
 pub const NAMED: usize = 1_024;
 
-/// What stands for a name: the first 8 bytes of its SHA-256. Names are no secret, so there is no key in it, and whoever
-/// looks one up needs none.
+/// What stands for a name: the first 8 bytes of its SHA-256. Names are no secret, so the hash has no key, and a lookup
+/// needs none.
 pub type NameHash = [u8; NAME];
 
-/// For each name a payload of `N` bytes, sorted. Two names with the same hash (no accident: 10,000 names meet with a chance of
-/// 3 in 10¹², but whoever names them can search for two) have two entries, which are compared together: a change of either
-/// is seen.
+/// For each name a payload of `N` bytes, sorted. Two names with the same hash (10,000 names meet by accident with a
+/// chance of 3 in 10¹², but an author of names can search for two) have two entries, which we compare together, so a
+/// change of either shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packed<const N: usize>(Box<[(NameHash, [u8; N])]>);
 
@@ -36,7 +36,7 @@ impl<const N: usize> FromIterator<(NameHash, [u8; N])> for Packed<N> {
 }
 
 impl<const N: usize> Packed<N> {
-    /// Characters that `entries` take as text.
+    /// How many characters `entries` take as text.
     #[must_use]
     pub const fn text_len(entries: usize) -> usize {
         (entries * (NAME + N)).div_ceil(3) * 4
@@ -59,7 +59,7 @@ impl<const N: usize> Packed<N> {
         self.0.iter()
     }
 
-    /// What is kept of one name: nothing, an entry, or several that share its hash.
+    /// The entries of one name: none, one, or several that share its hash.
     #[must_use]
     pub fn of(&self, name: NameHash) -> &[(NameHash, [u8; N])] {
         let start = self.0.partition_point(|(at, _)| *at < name);
@@ -76,7 +76,7 @@ pub fn hash(name: &str) -> NameHash {
     first
 }
 
-/// A number as 6 bytes, the largest that fit for larger ones: enough for milliseconds until the year 10889.
+/// A number as 6 bytes; larger ones become the largest that fits. Enough for milliseconds until the year 10889.
 #[must_use]
 pub fn short(number: u64) -> [u8; 6] {
     let [_, _, short @ ..] = number.min((1 << 48) - 1).to_be_bytes();
@@ -101,8 +101,7 @@ impl<const N: usize> Serialize for Packed<N> {
 }
 
 impl<'de, const N: usize> Deserialize<'de> for Packed<N> {
-    /// A text that somebody has damaged holds what can be read of it: what is missing counts as changed, and is written
-    /// anew.
+    /// Reads what it can of a damaged text: what is missing counts as changed, and is written again.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let bytes = STANDARD_NO_PAD.decode(String::deserialize(deserializer)?).unwrap_or_default();
         let entry = |entry: &[u8]| {

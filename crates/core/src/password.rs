@@ -9,12 +9,12 @@ use crate::{
     chance::{Chance, below},
 };
 
-/// Fewer characters are soon guessed, and there is room for one of each class.
+/// Fewer characters are easy to guess, and this leaves room for one of each class.
 const SHORTEST: usize = 8;
 
 const PUNCTUATION: &str = r##"!"#$%&'()*+,-./:;<=>?@[\]^_`{|}~"##;
 
-/// A parsed specification: it can always be fulfilled.
+/// A parsed specification that can always be fulfilled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipe {
     length: usize,
@@ -55,7 +55,7 @@ impl Recipe {
         while bytes.len() < self.length {
             bytes.push(all[below(chance, all.len())]);
         }
-        // Fisher-Yates, so that the obligatory characters stand anywhere.
+        // Fisher-Yates, so that the required characters may be anywhere.
         for position in (1..bytes.len()).rev() {
             bytes.swap(position, below_large(chance, position + 1));
         }

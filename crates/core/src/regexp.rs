@@ -1,5 +1,5 @@
-//! Regular expressions as Go has them (<https://pkg.go.dev/regexp/syntax>), which users of External Secrets bring along. They
-//! match in linear time, and what one takes is known before it is compiled.
+//! Regular expressions in Go's syntax (<https://pkg.go.dev/regexp/syntax>), which users of External Secrets bring
+//! along. They match in linear time, and the cost of one is known before it is compiled.
 
 mod haystack;
 mod replace;
@@ -16,8 +16,8 @@ pub use self::{
 /// Bytes of an expression: reading one takes about a hundred times as much memory before its size is known. Longer ones
 /// are too large in nearly all cases anyway.
 const LONGEST: usize = 16 * 1024;
-/// Classes of Unicode in an expression: more are too large in nearly all cases anyway, and known to be only when each of them is
-/// in memory.
+/// Classes of Unicode in an expression: more are too large in nearly all cases, and that shows only when each of them
+/// is in memory.
 const TABLES: usize = 64;
 /// Microseconds that it takes to compile an expression, beside its classes.
 pub const COMPILE: usize = 500;
@@ -27,20 +27,20 @@ const FOLDED: usize = 150;
 /// Microseconds to find the characters of a class of Unicode.
 const TABLE: usize = 10;
 
-/// Why an expression cannot be used.
+/// Why an expression is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wrong {
-    /// Go does not read it.
+    /// Go does not accept it.
     Syntax,
     /// It has more than 16 KiB.
     Long,
     /// It has more than 64 classes like `\pL`.
     Classes,
-    /// It takes more memory than is allowed.
+    /// It takes too much memory.
     Large,
 }
 
-/// An expression that was read.
+/// A parsed expression.
 #[derive(Debug)]
 pub struct Expression(Translated);
 
@@ -52,7 +52,7 @@ pub struct Regexp {
 }
 
 impl Expression {
-    /// Reads an expression.
+    /// Parses an expression.
     ///
     /// # Errors
     /// `Syntax`, `Long`, `Classes`.
@@ -72,7 +72,7 @@ impl Expression {
     /// The expression, ready for use, if that takes `size` bytes of memory at most; searches take a few times as much.
     ///
     /// # Errors
-    /// `Large`, or `Syntax`, where it names a class that there is not.
+    /// `Large`, or `Syntax`, where it names a class that does not exist.
     pub fn compile(&self, size: usize) -> Result<Regexp, Wrong> {
         let built = RegexBuilder::new(&self.0.pattern).size_limit(size).dfa_size_limit(size).build();
         let regex = built.map_err(|error| match error {
@@ -83,7 +83,8 @@ impl Expression {
     }
 }
 
-/// What another parser says about an expression that Go does not read; `None`: it reads it. Nothing is compiled.
+/// What another parser says about an expression that Go does not accept; `None`: that parser accepts it. Compiles
+/// nothing.
 pub fn complaint(text: &str) -> Option<String> {
     regex_syntax::ast::parse::Parser::new().parse(text).err().map(|error| error.kind().to_string())
 }

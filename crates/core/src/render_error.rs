@@ -1,8 +1,8 @@
-//! Why data is refused. Apart from `render`, since a refused spec may hold it, and `render` refuses parts of specs.
+//! Why data is refused. Not part of `render`, since a refused spec may hold it, and `render` refuses parts of specs.
 
 use thiserror::Error;
 
-/// Why the data of a Secret could not be made. No message holds a value.
+/// Why Rekey cannot make the data of a Secret. No message holds a value.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RenderError {
     /// The store has no such key.
@@ -15,10 +15,11 @@ pub enum RenderError {
     },
     /// A search that found nothing.
     #[error(
-        "nothing in the store fits a search of spec.source.remote.dataFrom; check find, and what the credential may list"
+        "a search of spec.source.remote.dataFrom finds nothing in the store; check find, and what the credential may \
+         list"
     )]
     NothingFound,
-    /// A template that stands in a `ConfigMap` or Secret, and is not there.
+    /// A template that the `ConfigMap` or Secret named for it does not have.
     #[error("spec.target.template.from: {text}")]
     TemplateMissing {
         /// What is missing, and what to do.
@@ -45,8 +46,8 @@ pub enum RenderError {
     },
     /// A property of something that is no JSON object.
     #[error(
-        "the value at key {key:?} is not a JSON object of at most 32 levels, so nothing can be taken out of it; take it \
-         whole, by remoteRef.key alone"
+        "the value at key {key:?} is not a JSON object of at most 32 levels, so Rekey cannot take a property out of \
+         it; take it whole, with remoteRef.key alone"
     )]
     NotJson {
         /// Remote key.
@@ -61,7 +62,7 @@ pub enum RenderError {
         text: String,
     },
     /// A value that cannot be decoded.
-    #[error("the value for {secret_key:?} is not base64; set remoteRef.decoding to None, or mend it in the store")]
+    #[error("the value for {secret_key:?} is not base64; set remoteRef.decoding to None, or fix it in the store")]
     NotBase64 {
         /// Key of the Secret.
         secret_key: String,
@@ -69,7 +70,7 @@ pub enum RenderError {
     /// A template that does not parse.
     #[error("{at}: {text}")]
     TemplateSyntax {
-        /// Where the template stands.
+        /// Where the template is.
         at: String,
         /// Line, column and what is wrong.
         text: String,
@@ -77,15 +78,15 @@ pub enum RenderError {
     /// A template that failed while running.
     #[error("{at}: {text}")]
     TemplateFailed {
-        /// Where the template stands.
+        /// Where the template is.
         at: String,
         /// What went wrong.
         text: String,
     },
-    /// A template of another object that does not parse or failed while running: it may be fixed there at any time.
+    /// A template of another object that does not parse or failed while running: its owner may fix it at any time.
     #[error("{at}: {text}")]
     TemplateElsewhere {
-        /// Where the template stands.
+        /// Where the template is.
         at: String,
         /// What is wrong.
         text: String,
@@ -93,7 +94,7 @@ pub enum RenderError {
     /// A label or annotation that a template has made, and a Secret cannot have.
     #[error("{at}: {text}")]
     WrongTag {
-        /// Where the template stands.
+        /// Where the template is.
         at: String,
         /// Which one, and what is wrong with it.
         text: String,
@@ -113,7 +114,7 @@ pub enum RenderError {
         key: String,
     },
     /// Two names of a store that would be one key of the Secret.
-    #[error("{first:?} and {second:?} would both become the key {key:?}; tell them apart by dataFrom.rewrite")]
+    #[error("{first:?} and {second:?} would both become the key {key:?}; rename one of them with dataFrom.rewrite")]
     KeyClash {
         /// One name.
         first: String,
@@ -122,16 +123,16 @@ pub enum RenderError {
         /// What both became.
         key: String,
     },
-    /// Too much data. What would come after it was not looked at.
+    /// Too much data. Rekey has not looked at the rest.
     #[error("the data has {size} bytes or more; a Secret holds at most 1048576 (1 MiB): map fewer or smaller values")]
     TooLarge {
         /// Bytes that were counted.
         size: usize,
     },
-    /// More keys than the record of a Secret has room for. What would come after them was not kept.
+    /// More keys than the record of a Secret has room for. Rekey has not kept the rest.
     #[error(
-        "the Secret would have {keys} keys or more, while what is recorded in its annotations has room for about 5,000: split \
-         the keys among several policies, or take single ones by spec.source.remote.data"
+        "the Secret would have {keys} keys or more, while its annotations have room to record about 5,000: split the \
+         keys among several policies, or take single ones with spec.source.remote.data"
     )]
     TooManyKeys {
         /// Keys that were counted.
@@ -140,13 +141,13 @@ pub enum RenderError {
     /// More work than one policy may make.
     #[error("{text}")]
     TooMuchWork {
-        /// What it does too much, and what to do.
+        /// What is too much, and what to do.
         text: &'static str,
     },
-    /// It was ended from outside before it was done.
+    /// It was stopped before its end.
     #[error(
-        "the values and templates of the policy took too long to render, and were stopped; make the templates smaller, \
-         call bcrypt, htpasswd and PKCS#12 functions less often, or make several policies"
+        "rendering the values and templates of the policy took too long, so Rekey stopped it; make the templates \
+         smaller, call bcrypt, htpasswd and PKCS#12 functions less often, or make several policies"
     )]
     Stopped,
     /// Data that the Secret type does not allow.
@@ -162,7 +163,7 @@ pub enum RenderError {
 }
 
 impl RenderError {
-    /// The same, of a template that stands in another object.
+    /// The same, for a template in another object.
     #[must_use]
     pub fn elsewhere(self) -> Self {
         match self {

@@ -1,11 +1,11 @@
-//! Tokens by which somebody asks for something in an annotation.
+//! Tokens in annotations by which a user requests an action.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rekey_api::bounds::TOKEN;
 
 use crate::SpecError;
 
-/// The token in this annotation. It is echoed in the status when it was handled, which has room for a short one only.
+/// The token in this annotation. The status repeats it when it was handled, and has room only for a short one.
 ///
 /// # Errors
 /// When it is too long.

@@ -1,10 +1,10 @@
-//! The ways to make a credential and to retire the old one, and how each does it, without doing it: what is to be made, written
-//! and proven is said here, and done by whoever asks.
+//! The ways to make a credential and to retire the old one. A rotator only says what to make, write and prove; the
+//! caller does it.
 //!
-//! A rotator answers five calls: [`inspect`](Rotator::inspect) tells how far a stored value is, [`prepare`](Rotator::prepare)
-//! makes new values, and [`apply`](Rotator::apply), [`verify`](Rotator::verify) and [`retire`](Rotator::retire) say what makes
-//! the new credential valid beside the old one, what proves it, and what ends the old one. Which of them a rotation asks for
-//! follows from the [`Overlap`].
+//! A rotator answers five calls: [`inspect`](Rotator::inspect) says how far a stored value is,
+//! [`prepare`](Rotator::prepare) makes new values, and [`apply`](Rotator::apply), [`verify`](Rotator::verify) and
+//! [`retire`](Rotator::retire) say what makes the new credential valid beside the old one, what proves it, and what
+//! ends the old one. Which of them a rotation asks for follows from the [`Overlap`].
 
 pub mod generate;
 pub mod port;
@@ -32,9 +32,9 @@ pub enum Rotator {
 /// Which credentials are valid at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overlap {
-    /// The old one ends where the new one is stored.
+    /// The old one ends when the new one is stored.
     None,
-    /// Two keys: the new one is made valid before it is used, and the old one stays so until nobody uses it.
+    /// Two keys: the new one becomes valid before its first use, and the old one stays valid until nobody uses it.
     TwoKeys,
 }
 
@@ -92,7 +92,7 @@ impl Rotator {
         }
     }
 
-    /// Those of them that make the new credential valid beside the old one, and so stand in the store before the others.
+    /// Those of them that make the new credential valid beside the old one, and so are in the store before the others.
     #[must_use]
     pub fn early(&self) -> Vec<&String> {
         match self {
@@ -101,8 +101,8 @@ impl Rotator {
         }
     }
 
-    /// Whether values that were made earlier are what it would still use them for. One that was edited meanwhile may name more
-    /// properties: those have their turn with the next rotation.
+    /// Whether this rotator can still use values that were made earlier. After an edit it may name more properties:
+    /// those come with the next rotation.
     #[must_use]
     pub fn fits(&self, made: &Values) -> bool {
         match self {
@@ -130,7 +130,7 @@ impl Rotator {
     /// New values. `current`: those of its properties that the store has. An RSA key takes seconds.
     ///
     /// # Errors
-    /// When what the store has cannot be gone on from.
+    /// When the stored values cannot be rotated.
     pub fn prepare(&self, current: &Values, chance: &dyn Chance) -> Result<Values, SpecError> {
         match self {
             Self::Generate(generate) => Ok(generate.make(chance)),
@@ -138,7 +138,7 @@ impl Rotator {
         }
     }
 
-    /// What of the new values makes the new credential valid beside the old one.
+    /// The part of the new values that makes the new credential valid beside the old one.
     #[must_use]
     pub fn apply(&self, made: &Values) -> Values {
         let early = self.early();
@@ -148,7 +148,7 @@ impl Rotator {
             .collect()
     }
 
-    /// What proves the new credential; `None`: nothing has to.
+    /// What proves the new credential; `None`: it needs no proof.
     #[must_use]
     pub fn verify(&self, made: &Values) -> Option<Proof> {
         match self {
@@ -157,7 +157,7 @@ impl Rotator {
         }
     }
 
-    /// What stands in the store when the old credential is no longer valid; `None`: that needs no write.
+    /// What the store holds once the old credential is no longer valid; `None`: that needs no write.
     #[must_use]
     pub fn retire(&self, made: &Values) -> Option<Values> {
         match self {

@@ -12,17 +12,17 @@ use sha2::{Digest as _, Sha256};
 
 use crate::SpecError;
 
-/// A parsed schedule: once it is parsed, it can always tell a next time.
+/// A parsed schedule, which can always compute a next time.
 #[derive(Clone, Debug)]
 pub enum Schedule {
-    /// Only when asked.
+    /// Only on request.
     OnRequest,
     /// Five-field cron in a time zone. A time that daylight saving skips runs right after the gap, a time that it
     /// repeats runs once.
     Cron {
         /// The pattern.
         pattern: Box<Cron>,
-        /// The zone it is read in.
+        /// The time zone of the pattern.
         zone: Tz,
     },
     /// A fixed distance from the last rotation.

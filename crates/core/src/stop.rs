@@ -1,22 +1,22 @@
-//! How a long computation ends before its time.
+//! Stops a long computation early.
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
 
-/// By which whoever waits for a long computation ends it early. All clones are one: who computes looks at it often, and
+/// Lets the caller of a long computation stop it. All clones share one state: the computation checks it often, and
 /// gives up once it is stopped.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// Asks the computation to end. It cannot be taken back.
+    /// Asks the computation to stop, for good.
     pub fn stop(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it was asked to end.
+    /// Whether it was asked to stop.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.0.load(Ordering::Relaxed)

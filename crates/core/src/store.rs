@@ -23,10 +23,10 @@ pub use self::{
 use crate::SecretBytes;
 pub use crate::network::{Addresses, Network};
 
-/// Which revision of a remote value is asked for, or what else of it.
+/// Which revision of a remote value to read, or what else of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Pin {
-    /// The one the store calls current (KV v2: the latest, AWS: stage `AWSCURRENT`).
+    /// The one that the store calls current (KV v2: the latest, AWS: stage `AWSCURRENT`).
     #[default]
     Current,
     /// Exactly this version (KV v2: a number, AWS: a version id).
@@ -34,16 +34,16 @@ pub enum Pin {
     /// The version a label points to (AWS Secrets Manager stage, Parameter Store label).
     Stage(String),
     /// Not the value: the metadata that the store keeps of it now (KV v2: the custom metadata, AWS: the tags), as a JSON object
-    /// of texts. It has no revisions that could be asked for.
+    /// of texts. It has no revisions.
     Metadata,
 }
 
 /// Another way to write a key that was not found or may not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Respelling {
-    /// Names the same value: it is taken for the key.
+    /// Names the same value: we use it as the key.
     Same(String),
-    /// What was most likely meant. Where it is there, the key is a wrong spelling.
+    /// What the author most likely meant. If it exists, the key is misspelt.
     Meant(String),
 }
 
@@ -73,7 +73,7 @@ pub struct RemoteValue {
     pub bytes: SecretBytes,
     /// The store's own id of this version; empty where there is none that changes whenever the value does (KV version 1, tags).
     pub version: String,
-    /// When this version was created, by the store's clock; `None` where the store does not tell (KV version 1, engines,
+    /// When this version was created, by the store's clock; `None` where the store does not say (KV version 1, engines,
     /// several secrets of AWS Secrets Manager at once).
     pub created: Option<DateTime<Utc>>,
 }
@@ -82,7 +82,7 @@ impl RemoteValue {
     /// The same, if the allowance has room for it.
     ///
     /// # Errors
-    /// `TooMuch` when it has not.
+    /// `TooMuch` when it has none.
     pub fn within(self, allowance: &Allowance) -> Result<Self, StoreError> {
         allowance.keep(self.bytes.len()).map(|()| self)
     }
@@ -111,7 +111,7 @@ pub struct Call {
 /// What an engine answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The data object as JSON text. Its version is what the engine itself tells one answer from another by (a static
+    /// The data object as JSON text. Its version is what distinguishes one answer of the engine from another (a static
     /// role's `last_vault_rotation`, a certificate's `serial_number`), else empty.
     pub value: RemoteValue,
     /// How long it is good from now on; `None`: the engine does not say.
@@ -133,22 +133,22 @@ pub struct Write {
     pub bytes: SecretBytes,
 }
 
-/// What was seen when a store was tried.
+/// What a probe of a store has shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
     /// Who we are to the store, for example `role shop at bao.infra`. Never a credential.
     pub identity: String,
-    /// What can be done through it.
+    /// What the store allows.
     pub capabilities: Vec<Capability>,
 }
 
 /// An open store. Every call is bounded by a deadline of the implementation (15 s at most).
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Logs in if needed and tells who we are. Reads no secret value.
+    /// Logs in if needed and says who we are. Reads no secret value.
     ///
     /// # Errors
-    /// `Denied` for a refused credential, `Unavailable` when nobody answers.
+    /// `Denied` for a refused credential, `Unavailable` when the server is not responding.
     async fn probe(&self) -> Result<Probe, StoreError>;
 
     /// Reads one value.
@@ -158,7 +158,7 @@ pub trait Store: Send + Sync {
     async fn read(&self, locator: &Locator) -> Result<RemoteValue, StoreError>;
 
     /// Reads several values, with as few requests as the store allows, and as many as the allowance holds; the others get
-    /// the error `TooMuch`, and are not asked for. Answers stand in the order of `locators`.
+    /// the error `TooMuch`, and are not asked for. Answers come in the order of `locators`.
     async fn read_all(&self, locators: &[Locator], allowance: &Allowance) -> Vec<Result<RemoteValue, StoreError>> {
         let mut answers = Vec::with_capacity(locators.len());
         for locator in locators {
@@ -173,7 +173,7 @@ pub trait Store: Send + Sync {
         answers
     }
 
-    /// Other ways to write a key, the likeliest first. Asks nobody.
+    /// Other ways to write a key, the likeliest first. Makes no request.
     fn respellings(&self, _key: &str) -> Vec<Respelling> {
         Vec::new()
     }
@@ -186,8 +186,8 @@ pub trait Store: Send + Sync {
     /// Finds the keys that fit a search, sorted. Reads no secret value.
     ///
     /// # Errors
-    /// `InvalidKey` when the store cannot search that way, `Invalid` when so much fits that it cannot be meant; `TooMuch` when
-    /// the lists are larger than the allowance.
+    /// `InvalidKey` when the store cannot search that way, `Invalid` when too much fits; `TooMuch` when the lists are
+    /// larger than the allowance.
     async fn find(&self, _search: &Search, _allowance: &Allowance) -> Result<Vec<String>, StoreError> {
         Err(StoreError::new(
             StoreErrorKind::InvalidKey,
@@ -207,13 +207,13 @@ pub trait Store: Send + Sync {
     }
 
     /// Makes a new value the current one, and returns its version. Repeating a write that has happened returns the
-    /// same version where the store can tell (AWS); elsewhere it answers `Conflict`, and the caller compares values.
+    /// same version where the store recognises it (AWS); elsewhere it is a `Conflict`, and the caller compares values.
     ///
     /// # Errors
-    /// `Conflict` when the current version is not `write.base`, or somebody else's write is pending.
+    /// `Conflict` when the current version is not `write.base`, or another client's write is pending.
     async fn write(&self, write: &Write) -> Result<String, StoreError>;
 
-    /// Clears away what a write that was cut short may have left beside its value, now that `version` is current. Most
+    /// Removes what an interrupted write may have left beside its value, now that `version` is current. Most
     /// stores leave nothing.
     ///
     /// # Errors
@@ -239,7 +239,7 @@ pub trait Credentials: Send + Sync {
     /// One key of a credential Secret.
     ///
     /// # Errors
-    /// `Denied` when it may not be read or used, `Invalid` when the Secret or key is missing.
+    /// `Denied` when the operator may not read or use it, `Invalid` when the Secret or key is missing.
     async fn secret(&self, name: &str, key: &str) -> Result<SecretBytes, StoreError>;
 
     /// One key of a `ConfigMap` (CA bundles).
@@ -271,7 +271,7 @@ pub trait Connect: Send + Sync {
     /// Builds a client for `spec`. Does not log in yet: [`Store::probe`] does.
     ///
     /// # Errors
-    /// `Invalid` when the spec cannot work (also: a feature that is not built yet, saying which field).
+    /// `Invalid` when the spec cannot work (also for a feature that is not built yet, naming the field).
     async fn connect(
         &self,
         spec: &RemoteStoreSpec,

@@ -5,13 +5,13 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
-/// The longest life that a number of a server is taken for: a hundred years of 365 days. No credential is meant to live
-/// longer, and counted from now it stays within years of four digits, as the API takes them, and within every clock.
+/// The longest life that we accept from a server: a hundred years of 365 days. No credential needs to live longer, and
+/// counted from now it stays within years of four digits, which the API accepts, and within every clock.
 pub const LONGEST_LIFE: Duration = Duration::from_hours(100 * 365 * 24);
 
 /// Tells the time; the binary passes the wall clock, tests pass theirs.
 pub trait Clock: Send + Sync {
-    /// The present time.
+    /// The current time.
     fn now(&self) -> DateTime<Utc>;
 }
 
@@ -27,33 +27,34 @@ pub fn chrono(time: &Time) -> DateTime<Utc> {
     DateTime::from_timestamp(time.0.as_second(), time.0.subsec_nanosecond().unsigned_abs()).unwrap_or_default()
 }
 
-/// When what is good for `life` from `now` on is over. [`LONGEST_LIFE`] bounds it.
+/// The end of `life` from `now` on. [`LONGEST_LIFE`] bounds it.
 #[must_use]
 pub fn end(now: DateTime<Utc>, life: Duration) -> DateTime<Utc> {
     later(now, TimeDelta::from_std(life.min(LONGEST_LIFE)).unwrap_or_default())
 }
 
-/// `time` and `wait`; the last moment there is where the sum would lie beyond it. `+` panics there.
+/// `time` plus `wait`, at most the last moment that the type holds. `+` would panic.
 #[must_use]
 pub fn later(time: DateTime<Utc>, wait: TimeDelta) -> DateTime<Utc> {
     time.checked_add_signed(wait).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
-/// What is looked at again only because time has passed is looked at after this time at least.
+/// The shortest wait before Rekey looks again only because time has passed.
 const SOON: TimeDelta = TimeDelta::seconds(1);
-/// And after this time at most.
+/// The longest such wait.
 pub const SELDOM: TimeDelta = TimeDelta::seconds(60);
 /// By how much the clocks of two replicas may differ.
 const SKEW: TimeDelta = TimeDelta::seconds(10);
 
-/// How long to wait until something is looked at or tried again that has taken so long by now: a quarter of that, from a
-/// second to a minute. Soon after a change, seldom when a person has to act, or when the start lies in the future.
+/// How long to wait before the next look or retry, for something that has lasted so long: a quarter of that, from a
+/// second to a minute. So it is soon after a change, and seldom when a person has to act. For a start in the future it
+/// is a minute.
 #[must_use]
 pub fn pause(taken: TimeDelta) -> TimeDelta {
     if taken < -SKEW { SELDOM } else { (taken / 4).clamp(SOON, SELDOM) }
 }
 
-/// Whether a time that stands in a status can be one of the past.
+/// Whether a time in a status can be in the past.
 #[must_use]
 pub fn is_past(time: DateTime<Utc>, now: DateTime<Utc>) -> bool {
     time <= later(now, SKEW)

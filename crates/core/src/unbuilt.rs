@@ -1,5 +1,5 @@
-//! Parts of the API that this version does not act on. They are refused by name, never ignored, and their descriptions in the
-//! CRDs say so: a test compares the two.
+//! Parts of the API that this version does not support. Rekey refuses them by name and never ignores them. Their
+//! descriptions in the CRDs say so: a test compares the two.
 
 use crate::SpecError;
 
@@ -7,7 +7,7 @@ use crate::SpecError;
 pub struct Unbuilt<T> {
     /// The field, with its path as `kubectl explain` takes it: `spec.rollout.onFailure`.
     pub field: &'static str,
-    /// What of it.
+    /// The part of it.
     pub part: Part,
     /// What to write instead.
     pub instead: &'static str,
@@ -15,7 +15,7 @@ pub struct Unbuilt<T> {
     pub asks: fn(&T) -> bool,
 }
 
-/// What of a field is not acted on.
+/// The unsupported part of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// All of it.
@@ -50,7 +50,7 @@ impl<T> Unbuilt<T> {
         Self { field, part: Part::Use(way), instead, asks }
     }
 
-    /// The field and what of it, as a refusal names them.
+    /// The field and the part of it, as a refusal names them.
     pub fn name(&self) -> String {
         match self.part {
             Part::Whole => self.field.to_owned(),
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
     use crate::{policy::PolicySpec, rotation::ScheduleSpec};
 
-    /// A field that is refused, and the choice of it if it is not refused as a whole.
+    /// A refused field, and the refused choice if the field as a whole is allowed.
     type Refused = BTreeSet<(String, Option<String>)>;
 
     fn refused<T>(all: &[Unbuilt<T>]) -> Refused {
@@ -88,7 +88,7 @@ mod tests {
         all.iter().map(one).collect()
     }
 
-    /// What the descriptions of the fields of this kind say.
+    /// The unsupported parts that the descriptions of this kind name.
     fn described(kind: &str) -> Refused {
         fn walk(path: &str, schema: &Value, found: &mut Refused) {
             let text = schema["description"].as_str().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! What we write into a status, cut to what its schema takes: the API server refuses the whole of a status, the step of a
-//! rotation with it, for one text that is too long. Here, and not where each text is made, so that none is forgotten.
+//! Cuts a status to the bounds of its schema: for one text that is too long, the API server refuses the whole status,
+//! and with it the step of a rotation. One place does this for all texts, so that none is forgotten.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use serde_json::{Number, Value};
 use super::{Identity, Node, Span, schemas};
 use crate::summary::clip;
 
-/// The status as it may be written, if it may not be written as it is.
+/// The status within its bounds; `None` if it is within them already.
 #[must_use]
 pub fn fit<K>(status: &K::Status) -> Option<K::Status>
 where
@@ -26,7 +26,7 @@ where
 }
 
 impl Node {
-    /// Cuts what is out of bounds. Whether anything was.
+    /// Cuts what is out of bounds; returns whether anything was.
     fn fit(&self, value: &mut Value) -> bool {
         match value {
             Value::String(text) => self.fit_text(text),
@@ -54,7 +54,7 @@ impl Node {
         is_cut
     }
 
-    /// Entries are written most important first.
+    /// The most important entries come first.
     fn fit_list(&self, items: &mut Vec<Value>) -> bool {
         let before = items.len();
         let mut cut = self.each.as_ref().is_some_and(|each| items.iter_mut().fold(false, |cut, at| each.fit(at) | cut));
@@ -151,7 +151,7 @@ mod tests {
         let checked = Node::read(&schema, &mut Patterns::default());
         let check = |status: &K::Status| checked.check("status", &serde_json::to_value(status).unwrap());
         let fitting = fit::<K>(&status);
-        prop_assert_eq!(fitting.is_none(), check(&status).is_ok(), "what fits is left as it is");
+        prop_assert_eq!(fitting.is_none(), check(&status).is_ok(), "what fits stays as it is");
         let written = fitting.unwrap_or(status);
         prop_assert_eq!(check(&written), Ok(()));
         prop_assert_eq!(fit::<K>(&written), None, "cut once, it stays");

@@ -5,7 +5,7 @@ use rekey_api::store::GrantOperation;
 use super::{Consumer, Grants, KeyGlob};
 
 impl KeyGlob {
-    /// The folder that everything which fits lies in; empty for all of the store.
+    /// The folder that everything that fits is in; empty for all of the store.
     fn folder(&self) -> &str {
         let literal = self.0.split('*').next().unwrap_or_default();
         literal.rsplit_once('/').map_or("", |(folder, _)| folder)
@@ -13,10 +13,10 @@ impl KeyGlob {
 }
 
 impl Grants {
-    /// The paths to search for what `consumer` may read of a search below `path`: none lies in another, and where none
-    /// is, nothing there can be granted. An empty path stands for all of the store.
+    /// The paths to search for what `consumer` may read of a search below `path`: none is inside another, and without
+    /// one no grant covers anything there. An empty path stands for all of the store.
     ///
-    /// Grants that go by labels which are not known count: what they allow is judged key by key.
+    /// Grants that depend on unknown labels count: each key is checked later.
     #[must_use]
     pub fn search_paths(&self, consumer: Consumer<'_>, path: Option<&str>) -> Vec<String> {
         let path = path.unwrap_or_default().trim_end_matches('/');
@@ -41,7 +41,7 @@ impl Grants {
     }
 }
 
-/// Whether `path` is `folder` or lies in it.
+/// Whether `path` is `folder` or inside it.
 fn is_within(path: &str, folder: &str) -> bool {
     folder.is_empty() || path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
@@ -82,6 +82,6 @@ mod tests {
             assert_eq!(paths, expected, "{namespace} {path:?}");
         }
         let unknown = grants.search_paths(Consumer { namespace: "x", labels: None }, Some("pay/db"));
-        assert_eq!(unknown, ["pay/db"], "labels may yet tell");
+        assert_eq!(unknown, ["pay/db"], "unknown labels may allow it");
     }
 }

@@ -115,7 +115,7 @@ fn grants_to_nobody_and_to_everybody_are_refused() {
         (json!({"names": ["a"], "selector": {"matchLabels": {}}}), "spec.grants[0].namespaces.selector: it is empty"),
         (
             json!({"selector": {"matchExpressions": [{"key": "a", "operator": "Like"}]}}),
-            "spec.grants[0].namespaces.selector: an operator",
+            "spec.grants[0].namespaces.selector: the operator",
         ),
     ] {
         let grant = json!([{"namespaces": namespaces, "keys": ["*"], "operations": ["Read"]}]);

@@ -1,4 +1,4 @@
-//! A text to search in. Bytes that are no UTF-8 are found as U+FFFD, and come back as they are.
+//! A text to search in. Bytes that are no UTF-8 match as U+FFFD, and come back unchanged.
 
 use std::{borrow::Cow, ops::Range};
 
@@ -7,7 +7,7 @@ use crate::runes::runes;
 pub struct Haystack<'a> {
     text: Cow<'a, str>,
     original: &'a [u8],
-    /// For each byte of the text where it stands in the original, if they are not the same.
+    /// For each byte of the text its position in the original, if the two differ.
     places: Vec<usize>,
 }
 
@@ -26,7 +26,7 @@ impl<'a> Haystack<'a> {
         Self { text: Cow::Owned(text), original, places }
     }
 
-    /// What is searched in.
+    /// The text to search in.
     pub fn text(&self) -> &str {
         &self.text
     }

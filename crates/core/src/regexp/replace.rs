@@ -1,5 +1,5 @@
 //! Replacing what a regular expression finds. A search takes linear time, but a text may have as many matches as
-//! characters and each search may read to its end, so between two of them somebody may end it.
+//! characters and each search may read to its end, so the caller may end it between two of them.
 
 use regex::Captures;
 
@@ -15,14 +15,14 @@ const MAX_READ: usize = 64 * 1024 * 1024;
 pub struct Reads(usize);
 
 impl Reads {
-    /// A search that reads at most this many bytes; `None`: it is one too many.
+    /// Counts a search that reads at most this many bytes; `None`: it is one too many.
     pub fn one(&mut self, rest: usize) -> Option<()> {
         self.0 = self.0.saturating_add(rest);
         (self.0 <= MAX_READ).then_some(())
     }
 }
 
-/// Why a replacement was given up.
+/// Why a replacement stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TooMuch {
     /// Searches read more than 64 MiB.
@@ -31,14 +31,14 @@ pub enum TooMuch {
     Result,
 }
 
-/// What stands in place of each match.
+/// The text in place of each match.
 #[derive(Clone, Copy, Debug)]
 pub struct Replacement<'a> {
     /// The bytes.
     pub text: &'a [u8],
-    /// Whether `$1` and `${name}` in it are what groups have matched.
+    /// Whether `$1` and `${name}` in it mean what groups have matched.
     pub has_groups: bool,
-    /// The result may have this many bytes.
+    /// The most bytes of the result.
     pub limit: usize,
 }
 
@@ -46,7 +46,7 @@ impl Replacement<'_> {
     /// The text of `haystack` with each match replaced.
     ///
     /// # Errors
-    /// What `go_on`, asked before each match is replaced, says.
+    /// What `go_on` returns, which is called before each replacement.
     pub fn apply<E>(
         &self,
         regexp: &Regexp,
@@ -71,7 +71,7 @@ impl Replacement<'_> {
         Ok(if result.len() > self.limit { Err(TooMuch::Result) } else { Ok(result) })
     }
 
-    /// Adds what stands in place of a match; `None`: there is too much.
+    /// Adds the text in place of a match; `None`: there is too much.
     fn add(&self, regexp: &Regexp, found: &Captures<'_>, haystack: &Haystack<'_>, result: &mut Vec<u8>) -> Option<()> {
         let mut rest = self.text;
         while let Some(mark) = rest.iter().position(|byte| self.has_groups && *byte == b'$') {
@@ -103,7 +103,7 @@ impl Replacement<'_> {
 /// The name behind a `$`, with or without braces, and what follows it.
 fn group_name(text: &[u8]) -> Option<(&str, &[u8])> {
     let (inside, has_braces) = text.strip_prefix(b"{").map_or((text, false), |inside| (inside, true));
-    // Character by character: there may be as many names as bytes, and no look at all that follows for each.
+    // Character by character: there may be as many names as bytes, so none may cost a look at the whole rest.
     let belongs = |rune: &Rune| is_letter(rune.character) || is_digit(rune.character) || rune.character == '_';
     let mut end = 0;
     while let Some(rune) = first(&inside[end..]).filter(belongs) {

@@ -1,19 +1,19 @@
-//! Go's syntax of regular expressions, written in that of the crate `regex`: the same language, apart from what one of them
-//! reads in another way. `\d`, `\w` and `\s` are those of ASCII, `&&` and `[` in a class stand for themselves, `{,2}` is no
-//! count, and `++` has no meaning.
+//! Translates Go's syntax of regular expressions into that of the crate `regex`: the same language, but for what the
+//! two read in different ways. `\d`, `\w` and `\s` are those of ASCII, `&&` and `[` in a class mean themselves,
+//! `{,2}` is no count, and `++` has no meaning.
 
 use std::fmt::Write as _;
 
 /// All characters of Unicode.
 const ALL: usize = 0x11_0000;
-/// What it takes to find the other case of a class of Unicode, as if it had this many characters. Measured: 0.2 to 0.3 ms.
+/// The cost to find the other case of a class of Unicode, as a number of characters. Measured: 0.2 to 0.3 ms.
 const CLASS: usize = 50_000;
 /// Names of classes of ASCII.
 const POSIX: [&str; 14] = [
     "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper", "word",
     "xdigit",
 ];
-/// Counts go as far as this.
+/// The largest count.
 const MOST: u32 = 1000;
 
 /// An expression, ready to be compiled.
@@ -25,13 +25,13 @@ pub struct Translated {
     pub names: Vec<(String, usize)>,
     /// Whether upper and lower case may be the same.
     pub folds: bool,
-    /// About how many characters its classes have: each of them is looked at to find those of the other case.
+    /// About how many characters its classes have: each costs a lookup of its other case.
     pub characters: usize,
     /// How many classes of Unicode it names: each is a table of several KiB.
     pub tables: usize,
 }
 
-/// `None`: Go does not read it.
+/// `None`: Go does not accept it.
 pub fn translated(pattern: &str) -> Option<Translated> {
     let mut reader = Reader { rest: pattern, groups: 0, open: 0, translated: Translated::default() };
     reader.all()?;
@@ -45,7 +45,7 @@ struct Reader<'a> {
     translated: Translated,
 }
 
-/// What stands before.
+/// What comes before.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Before {
     /// Nothing that can be repeated.
@@ -129,7 +129,7 @@ impl Reader<'_> {
         Some(Before::Repeated)
     }
 
-    /// `{2}`, `{2,}` or `{2,3}` behind its brace; what looks in another way is no count, and empty.
+    /// `{2}`, `{2,}` or `{2,3}` behind its brace; any other form is no count, and empty.
     fn count(&mut self) -> Option<String> {
         fn number(text: &str) -> Option<u32> {
             let is_number =
@@ -150,7 +150,7 @@ impl Reader<'_> {
         Some(format!("{{{inside}}}"))
     }
 
-    /// A group behind its parenthesis. Whether it was flags for what follows, and no group.
+    /// A group behind its parenthesis. Returns whether it was no group but flags for what follows.
     fn group(&mut self) -> Option<bool> {
         if !self.skip("?") {
             self.groups += 1;
@@ -181,7 +181,7 @@ impl Reader<'_> {
         self.translated.folds |= on.contains('i');
         self.rest = &rest[1..];
         let is_group = rest.starts_with(':');
-        // One flag may stand there twice; without any, `(?)` means nothing.
+        // One flag may occur twice; without any, `(?)` means nothing.
         let unique = |text: &str| "imsU".chars().filter(|flag| text.contains(*flag)).collect::<String>();
         let flags = match off {
             Some(off) => {
@@ -247,7 +247,7 @@ impl Reader<'_> {
             is_negated = !is_negated;
             name
         });
-        // Names are read loosely later on.
+        // The crate reads names more loosely.
         if !name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_') {
             return None;
         }
@@ -271,7 +271,7 @@ impl Reader<'_> {
             '0'..='7' => {
                 let end = self.rest.bytes().take(2).take_while(|digit| (b'0'..=b'7').contains(digit)).count();
                 let (digits, rest) = self.rest.split_at(end);
-                // `\1` is what a group has matched, which there is not.
+                // `\1` would be what a group has matched, which Go does not have.
                 if first != '0' && digits.is_empty() {
                     return None;
                 }

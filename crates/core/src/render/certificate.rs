@@ -15,32 +15,32 @@ use crate::SecretBytes;
 const RSA: &str = "1.2.840.113549.1.1.1";
 const EC: &str = "1.2.840.10045.2.1";
 const ED25519: &str = "1.3.101.112";
-/// Curves that keys are checked on.
+/// Curves of keys that we can check.
 const CURVES: [(&str, &EcdsaSigningAlgorithm); 3] = [
     ("1.2.840.10045.3.1.7", &ECDSA_P256_SHA256_ASN1_SIGNING),
     ("1.3.132.0.34", &ECDSA_P384_SHA384_ASN1_SIGNING),
     ("1.3.132.0.35", &ECDSA_P521_SHA512_ASN1_SIGNING),
 ];
-/// Sizes of RSA keys that are checked, in bits.
+/// Sizes of RSA keys that we can check, in bits.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
-/// Whether a private key is the one of a certificate.
+/// Whether a private key belongs to a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Match {
     /// It is.
     Yes,
     /// It is another one, or no key at all.
     No,
-    /// The algorithm is none that we can check.
+    /// We cannot check this algorithm.
     Unknown,
 }
 
-/// The blocks of a PEM text, what stands around them left out. `None`: a block is broken, or there is none.
+/// The blocks of a PEM text, without the text around them. `None`: a block is broken, or there is none.
 pub fn blocks(text: &[u8]) -> Option<Vec<Pem>> {
     pem::parse_many(text).ok().filter(|blocks| !blocks.is_empty())
 }
 
-/// The certificates of a PEM text, in DER; `None`: it has none, or one that is none.
+/// The certificates of a PEM text, in DER; `None`: it has none, or an invalid one.
 pub fn certificates(text: &[u8]) -> Option<Vec<Vec<u8>>> {
     let found: Vec<Vec<u8>> =
         blocks(text)?.into_iter().filter(|block| block.tag() == "CERTIFICATE").map(Pem::into_contents).collect();
@@ -52,7 +52,7 @@ pub fn parse(der: &[u8]) -> Option<X509Certificate<'_>> {
     X509Certificate::from_der(der).ok().filter(|(rest, _)| rest.is_empty()).map(|(_, certificate)| certificate)
 }
 
-/// The private key of a PEM text; parameters of curves may stand beside it.
+/// The private key of a PEM text, which may also have parameters of curves.
 pub fn private_key(text: &[u8]) -> Option<Pem> {
     blocks(text)?.into_iter().find(|block| block.tag().ends_with("PRIVATE KEY"))
 }

@@ -1,4 +1,4 @@
-//! How a stored value is decoded.
+//! Decoding of stored values.
 
 use base64::{
     Engine as _,
@@ -9,7 +9,7 @@ use rekey_api::policy::Decoding;
 
 use crate::SecretBytes;
 
-/// As Go reads it, and so other tools of clusters: with padding, whatever the unused bits of the last character are.
+/// As Go and so other tools of clusters read it: with padding, whatever the unused bits of the last character are.
 const CONFIG: GeneralPurposeConfig = GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true);
 /// In URLs and tokens the padding is mostly left out (RFC 7515, section 2).
 const UNPADDED: GeneralPurposeConfig = CONFIG.with_decode_padding_mode(DecodePaddingMode::Indifferent);
@@ -21,7 +21,7 @@ pub fn decoded(value: &SecretBytes, decoding: Decoding) -> Option<SecretBytes> {
         Decoding::None => Some(value.clone()),
         Decoding::Base64 => of((&STANDARD, CONFIG), value, |byte| byte.is_ascii_whitespace()),
         Decoding::Base64Url => of((&URL_SAFE, UNPADDED), value, |byte| byte.is_ascii_whitespace()),
-        // Spaces are part of a value that may be no base64 at all; line breaks are skipped, as by those who guess as we do.
+        // Spaces are part of a value that may be no base64 at all; we skip line breaks, as other tools that guess do.
         Decoding::Auto => of((&STANDARD, CONFIG), value, |byte| matches!(byte, b'\r' | b'\n'))
             .or_else(|| of((&URL_SAFE, CONFIG), value, |byte| matches!(byte, b'\r' | b'\n')))
             .or_else(|| Some(value.clone())),

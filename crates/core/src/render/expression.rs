@@ -8,17 +8,17 @@ use jmespath::{Runtime, ast::Ast};
 use super::{RenderError, json};
 use crate::SecretBytes;
 
-/// Brackets and operators that may stand inside each other or in one chain.
+/// The deepest nesting of brackets and operators, and their longest chain.
 const MAX_NESTING: usize = 96;
-/// How often a value is looked at, on average, until the interpreter has it.
+/// How often we read a value, on average, until the interpreter has it.
 const READ: usize = 16;
-/// Values that the input may have inside: the interpreter takes about 80 bytes for each.
+/// The most values inside the input: the interpreter takes about 80 bytes for each.
 const MAX_ITEMS: usize = 128 * 1024;
 /// Positions and steps in lists; no list has as many items.
 const MAX_INDEX: u32 = 1 << 24;
 
 /// An expression that parses, calls only functions that exist, and cannot make a value grow without bound. Two are
-/// equal when they are written alike.
+/// equal when their texts are.
 #[derive(Clone, Debug)]
 pub struct Expression {
     text: String,
@@ -40,7 +40,7 @@ impl Expression {
     /// # Errors
     /// What is wrong with it, and where.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let wrong = |why: &str| format!("{text:?} is no JMESPath expression that can be used: {why}");
+        let wrong = |why: &str| format!("{text:?} is not a usable JMESPath expression: {why}");
         bounded(text).map_err(wrong)?;
         let tree = jmespath::parse(text).map_err(|error| {
             let why = error.reason.to_string();
@@ -50,7 +50,7 @@ impl Expression {
         check(&tree, &evaluate::runtime(&evaluate::Numbers::default())).map_err(|why| wrong(&why))?;
         let growth = cost::growth(&tree);
         if !growth.is_bounded() {
-            return Err(wrong("it can make a value grow too much; repeat less of it in itself"));
+            return Err(wrong("it can make a value grow too large; nest fewer copies of a value"));
         }
         Ok(Self { text: text.to_owned(), tree, growth })
     }
@@ -68,12 +68,12 @@ impl Expression {
     }
 
     /// What the expression gives on the JSON value at `key`: strings as their text, a `null` of the store as an empty value, a
-    /// list or an object of the store as the text that stands there, and what the expression makes anew as compact JSON.
-    /// Numbers that it takes as they are keep every digit; it compares and counts with 64-bit floats.
+    /// list or an object of the store as its text in the store, and what the expression itself makes as compact JSON.
+    /// Numbers that it only passes on keep every digit; it compares and counts with 64-bit floats.
     ///
     /// # Errors
-    /// `NotJson`, `PropertyNotFound` when it gives `null` since there is no such value, and `ExpressionFailed`. None quotes a
-    /// value.
+    /// `NotJson`, `PropertyNotFound` when it gives `null` because there is no such value, and `ExpressionFailed`. None
+    /// quotes a value.
     pub fn evaluate(&self, value: &SecretBytes, key: &str) -> Result<SecretBytes, RenderError> {
         let document = json::document(value, key)?;
         let failed = |text: String| RenderError::ExpressionFailed { key: key.to_owned(), text };
@@ -86,8 +86,8 @@ impl Expression {
     }
 }
 
-/// The parser and the interpreter call themselves once for each bracket and each operator of a chain; what is nested too
-/// deep must not reach them.
+/// The parser and the interpreter call themselves once for each bracket and each operator of a chain; too deep nesting
+/// must not reach them.
 fn bounded(text: &str) -> Result<(), &'static str> {
     let mut open_chains = vec![0_usize];
     let mut quote = None;
@@ -118,14 +118,14 @@ fn bounded(text: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Looks for what only fails, or fails badly, when it is evaluated.
+/// Looks for parts that fail only when they are evaluated.
 fn check(tree: &Ast, runtime: &Runtime) -> Result<(), String> {
     let far = |index: i32| index.unsigned_abs() > MAX_INDEX;
     let wrong = match tree {
         Ast::Function { name, .. } if runtime.get_function(name).is_none() => {
             Some(format!("there is no function {name:?}"))
         }
-        Ast::Index { idx, .. } if far(*idx) => Some(format!("there is no list with an item {idx}")),
+        Ast::Index { idx, .. } if far(*idx) => Some(format!("no list has an item {idx}")),
         Ast::Slice { start, stop, step, .. }
             if *step == 0 || far(*step) || start.is_some_and(far) || stop.is_some_and(far) =>
         {

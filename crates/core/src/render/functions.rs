@@ -39,7 +39,7 @@ pub use call::{Call, Failure, Function, MAX_DEPTH, MAX_RESULT, Run};
 use signature::Signature;
 pub use signature::Type;
 
-/// A function: the name that templates call it by, what it takes, and what it does.
+/// A function: its name in templates, its parameters, and its code.
 type Entry = (&'static str, Signature, fn(&Call<'_>) -> Outcome);
 
 const TABLES: [&[Entry]; 20] = [
@@ -114,10 +114,10 @@ pub fn find(name: &str) -> Option<&'static Function> {
 /// Why there is no such function.
 pub fn refusal(name: &str) -> String {
     let why = if IMPURE.contains(&name) {
-        "it would give something else each time, so every look would be a new value; take the value from a store, or use \
-         source.generated or a rotation"
+        "it would give something else each time, so each round would publish a new value; take the value from a store, \
+         or use source.generated or a rotation"
     } else {
-        "docs/reference/templates.md lists those there are"
+        "docs/reference/templates.md lists all functions"
     };
     format!("there is no function {name:?}: {why}")
 }

@@ -1,4 +1,4 @@
-//! JSON as it stands in a store: members are taken out of the text itself, so that numbers keep every digit.
+//! JSON as it is in a store: we take members out of the text itself, so that numbers keep every digit.
 
 mod members;
 mod splice;
@@ -12,14 +12,13 @@ pub use self::splice::with_members;
 use super::RenderError;
 use crate::SecretBytes;
 
-/// Nesting that a remote JSON value may have before it is refused (security rule X11).
+/// The deepest nesting of a remote JSON value (security rule X11).
 pub const MAX_DEPTH: usize = 32;
 
-/// A JSON object by member; each member is the text that stands in the store. A name that stands twice has its last
-/// value.
+/// A JSON object by member; each member is its text in the store. A name that appears twice has its last value.
 pub type Object<'v> = BTreeMap<String, &'v RawValue>;
 
-/// How often [`object`] and [`pick`] look at each byte of a value.
+/// How often [`object`] and [`pick`] read each byte of a value.
 pub const PASSES: usize = 3;
 
 /// Parses a remote value as a JSON object of at most so many members.
@@ -34,7 +33,7 @@ pub fn object<'v>(value: &'v SecretBytes, key: &str, most: usize) -> Result<Obje
     }
 }
 
-/// Parses a remote value as a JSON object of which only the members with these names are needed.
+/// Parses a remote value as a JSON object, but keeps only the members with these names.
 ///
 /// # Errors
 /// `NotJson` when it is not one, or is nested deeper than 32 levels.
@@ -46,7 +45,7 @@ pub fn pick<'v, 'n>(
     members::named(document(value, key)?.get(), names).ok_or_else(|| not_json(key))
 }
 
-/// What stands inside of a value under a name, or at a position of a list. It looks at each byte of the value once.
+/// The value inside another one under a name, or at a position of a list. Reads each byte of the outer value once.
 #[must_use]
 pub fn step<'v>(at: &'v RawValue, part: &str) -> Option<&'v RawValue> {
     if at.get().starts_with('[') {
@@ -65,7 +64,7 @@ pub fn document<'a>(value: &'a SecretBytes, key: &str) -> Result<&'a RawValue, R
     if depth(parsed.get()) <= MAX_DEPTH { Ok(parsed) } else { Err(not_json(key)) }
 }
 
-/// The named members of an object, as far as it has them, as values of a Secret.
+/// Those of the named members that an object has, as values of a Secret.
 ///
 /// # Errors
 /// As [`pick`].
@@ -78,8 +77,8 @@ pub fn texts<'n>(
     Ok(pick(bytes, key, &names)?.into_iter().map(|(name, value)| (name.to_owned(), text(value))).collect())
 }
 
-/// A JSON value as the value of a Secret: strings as their text, `null` as nothing, all else as it stands in the store, byte
-/// for byte.
+/// A JSON value as the value of a Secret: strings as their text, `null` as an empty value, all else as in the store,
+/// byte for byte.
 #[must_use]
 pub fn text(value: &RawValue) -> SecretBytes {
     match serde_json::from_str::<String>(value.get()) {
@@ -99,7 +98,7 @@ fn not_json(key: &str) -> RenderError {
     RenderError::NotJson { key: key.to_owned() }
 }
 
-/// Calls `visit` for each character with whether it stands inside a string. The text is valid JSON.
+/// Calls `visit` for each character with whether it is inside a string. The text is valid JSON.
 fn scan(json: &str, mut visit: impl FnMut(char, bool)) {
     let (mut inside, mut escaped) = (false, false);
     for character in json.chars() {

@@ -20,15 +20,15 @@ use crate::{
     store::NamePattern,
 };
 
-/// What a rewrite costs beside the length of the name, in bytes.
+/// The cost of a rewrite beside the length of the name, in bytes.
 const REWRITE: usize = 1024;
 /// Characters of a name that a message shows.
 const SHOWN: usize = 256;
-/// A key may be this long between two rewrites; the last one must leave a key that a Secret can have.
+/// The longest key between two rewrites; the last one must leave a key that a Secret can have.
 const MAX_LENGTH: usize = 4096;
 
-/// How names become keys of a Secret: changes, one after the other, and what becomes of characters that a key cannot have. The
-/// expressions and templates are compiled where they are applied.
+/// How names become keys of a Secret: changes, one after the other, and the conversion of characters that a key cannot
+/// have. The expressions and templates compile when they are applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rewrites {
     /// Their path, for example `spec.source.remote.dataFrom[0].rewrite`.
@@ -40,7 +40,7 @@ pub struct Rewrites {
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
-    /// Every match of an expression is replaced.
+    /// Replaces every match of an expression.
     Regexp(NamePattern, String),
     /// A template makes the new name.
     Transform(String),
@@ -48,14 +48,14 @@ enum Step {
     Merge(Merge),
 }
 
-/// Values by the name that they have by now, each with the name that it had first.
+/// Values by their current name, each with its first name.
 type Named = BTreeMap<String, (String, SecretBytes)>;
 
 impl Rewrites {
     /// The rewrites of an entry. `at` is their path, for example `spec.source.remote.dataFrom[0].rewrite`.
     ///
     /// # Errors
-    /// When a rewrite is none, or several at once, or a merge has no place to go.
+    /// When a rewrite sets none or several of its fields, or a merge has no place to go.
     pub fn parse(at: &str, rewrites: &[Rewrite], conversion: KeyConversion) -> Result<Self, SpecError> {
         let step = |(index, rewrite): (usize, &Rewrite)| match (&rewrite.regexp, &rewrite.transform, &rewrite.merge) {
             (Some(regexp), None, None) => Ok(Step::Regexp(NamePattern::new(&regexp.source), regexp.target.clone())),
@@ -73,7 +73,7 @@ impl Rewrites {
         self.steps.is_empty()
     }
 
-    /// Looks at the expressions and templates.
+    /// Checks the expressions and templates.
     ///
     /// # Errors
     /// Names the one that is wrong; when `work` has not as much left.
@@ -95,12 +95,12 @@ impl Rewrites {
         format!("{}[{index}]", self.at)
     }
 
-    /// Gives each value its key: one change after the other, then characters are converted. A remote key that a search found
-    /// is a name as a whole: with `Underscore`, `shop/api-a` is `shop_api-a`.
+    /// Gives each value its key: applies one change after the other, then converts characters. A remote key that a
+    /// search found is one name: with `Underscore`, `shop/api-a` is `shop_api-a`.
     ///
     /// # Errors
-    /// `InvalidKey` for a result that a Secret cannot have, `KeyClash` when two keys become one, and what a template or a merge
-    /// refuses.
+    /// `InvalidKey` for a result that a Secret cannot have, `KeyClash` when two keys become one, and the errors of
+    /// templates and merges.
     pub fn apply(
         &self,
         values: BTreeMap<String, SecretBytes>,
@@ -124,7 +124,7 @@ impl Step {
         match self {
             Self::Regexp(pattern, target) => {
                 work.spend(Resource::Slow, pattern.price())?;
-                // What does not compile was refused when the policy was proven.
+                // The check of the policy has refused what does not compile.
                 let regexp = pattern.compile().map_err(|key| RenderError::InvalidKey { key })?;
                 renamed(named, |name, first| rewritten(&regexp, target, (name, first), work))
             }
@@ -141,8 +141,8 @@ fn transform_at(at: &str) -> String {
     format!("{at}.transform.template")
 }
 
-/// The name with characters that a key cannot have converted, each for itself. The numbers are written as External Secrets
-/// writes them: `_U002f_`.
+/// The name with characters that a key cannot have converted, each for itself. The numbers have the form of External
+/// Secrets: `_U002f_`.
 fn converted(name: &str, conversion: KeyConversion) -> String {
     let one = |character: char| match conversion {
         _ if kinds::allowed(character) => character.to_string(),
@@ -160,7 +160,7 @@ fn rewritten(regexp: &Regexp, target: &str, (name, first): (&str, &str), work: &
     rewritten.map(|name| String::from_utf8_lossy(&name).into_owned()).map_err(|_| too_long(first))
 }
 
-/// What a template makes of a name.
+/// The name that a template makes of another one.
 fn transformed(at: &str, text: &str, (name, first): (&str, &str), work: &Arc<Work>) -> Result<String, RenderError> {
     work.spend(Resource::Parsed, REWRITE + name.len())?;
     let values = [("value".to_owned(), SecretBytes::from(name))].into();
@@ -177,13 +177,13 @@ fn too_long(first: &str) -> RenderError {
     RenderError::InvalidKey { key: format!("{} after its rewrites", shown(first)) }
 }
 
-/// The start of a name that is too long to be shown.
+/// The start of a name that is too long to show.
 fn shown(name: &str) -> &str {
     let end = name.char_indices().nth(SHOWN).map_or(name.len(), |(end, _)| end);
     &name[..end]
 }
 
-/// Gives each value another name, by the one that it has and the one that it had first.
+/// Gives each value another name, made from its current and its first name.
 fn renamed(values: Named, rename: impl Fn(&str, &str) -> Result<String, RenderError>) -> Result<Named, RenderError> {
     let mut named = Named::new();
     for (name, (first, value)) in values {

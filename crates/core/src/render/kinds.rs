@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use super::RenderError;
 use crate::SecretBytes;
 
-/// Data of a Secret may have this many bytes in all, keys not counted
+/// The most bytes of a Secret's data in all, keys not counted
 /// (<https://pkg.go.dev/k8s.io/api/core/v1#pkg-constants>, `MaxSecretSize`).
 pub const MAX_SIZE: usize = 1024 * 1024;
 const MAX_KEY: usize = 253;
@@ -47,7 +47,7 @@ fn wrong(key: &'static str, fix: &str) -> Result<(), Wrong> {
     Err((key, fix.to_owned()))
 }
 
-/// The value of a key that must be there and hold something.
+/// The value of a key that must exist and not be empty.
 fn needed<'a>(data: &'a BTreeMap<String, SecretBytes>, key: &'static str, fix: &str) -> Result<&'a [u8], Wrong> {
     match data.get(key) {
         Some(value) if !value.is_empty() => Ok(value.expose()),

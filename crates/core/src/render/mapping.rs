@@ -1,5 +1,5 @@
-//! Names and values out of a rendered YAML mapping. A value is the text that stands there: an unquoted `0123` or `yes` stays that,
-//! where YAML would read a number or a truth value. What is nothing (`null`, `~`) is an empty text, as in External Secrets.
+//! Names and values out of a rendered YAML mapping. A value is its literal text: an unquoted `0123` or `yes` stays as
+//! it is, where YAML would read a number or a bool. Nothing (`null`, `~`) is an empty text, as in External Secrets.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,11 @@ use super::{
 };
 use crate::{SecretBytes, published::MOST_KEYS};
 
-/// Lines and marks of a text at most: the parser keeps about a hundred bytes for each.
+/// The most lines and marks of a text: the parser keeps about a hundred bytes for each.
 const MAX_MARKS: usize = 64 * 1024;
 
-/// Reads a mapping. Of equal names the last counts. The inner error says what is wrong with the text, and nothing of it.
+/// Reads a mapping. Of equal names the last counts. The inner error says what is wrong with the text, and quotes
+/// nothing of it.
 ///
 /// # Errors
 /// When `work` has not as much left.
@@ -25,9 +26,9 @@ pub fn read(yaml: &SecretBytes, work: &Work) -> Result<Result<BTreeMap<String, S
 }
 
 fn parse(yaml: &SecretBytes) -> Result<BTreeMap<String, SecretBytes>, String> {
-    let text = yaml.expose_text().ok_or("what it renders to is not UTF-8 text")?;
+    let text = yaml.expose_text().ok_or("its output is not UTF-8 text")?;
     if text.matches(['\n', ':', ',', '-', '[', '{', '?']).count() > MAX_MARKS {
-        return Err(format!("what it renders to has more than {MAX_MARKS} lines and marks"));
+        return Err(format!("its output has more than {MAX_MARKS} lines and marks"));
     }
     let read = Events::new(text).and_then(|events| {
         let mut reader = Reader { events, names: BTreeMap::new(), anchors: BTreeMap::new(), left: kinds::MAX_SIZE };
@@ -35,12 +36,12 @@ fn parse(yaml: &SecretBytes) -> Result<BTreeMap<String, SecretBytes>, String> {
         Ok(reader.names)
     });
     read.map_err(|wrong| match wrong {
-        Wrong::Characters => "what it renders to has control characters or line ends of Unicode, which YAML takes as escapes in \
-                              double quotes only"
+        Wrong::Characters => "its output has control characters or line ends of Unicode, which YAML takes only as \
+                              escapes in double quotes"
             .to_owned(),
         Wrong::Syntax(at) => format!(
-            "line {}, column {} of what it renders to is not a YAML mapping of names and texts, or has more than {MOST_KEYS} names or \
-             1 MiB of texts",
+            "line {}, column {} of its output is not a YAML mapping of names and texts, or has more than {MOST_KEYS} \
+             names or 1 MiB of texts",
             at.line(),
             at.col() + 1
         ),
@@ -56,16 +57,16 @@ impl From<Ended> for crate::SpecError {
 struct Reader<'a> {
     events: Events<'a>,
     names: BTreeMap<String, SecretBytes>,
-    /// Texts that were named, to be used again.
+    /// Anchored texts, for aliases.
     anchors: BTreeMap<usize, Word>,
-    /// Bytes that there may still be: aliases let few bytes stand for many.
+    /// Bytes that are left: with aliases, few bytes stand for many.
     left: usize,
 }
 
 /// A scalar.
 #[derive(Clone)]
 struct Word {
-    /// As it stands there.
+    /// Its literal text.
     text: String,
     /// Whether it means nothing.
     is_null: bool,
@@ -206,12 +207,8 @@ mod tests {
             &marks,
         ] {
             let text = read(yaml).unwrap_err();
-            assert!(text.contains("what it renders to") && !text.contains("hunter2"), "{text}");
+            assert!(text.contains("its output") && !text.contains("hunter2"), "{text}");
         }
-        assert!(
-            read("a: b\nc: [d]").unwrap_err().starts_with("line 2, column 4 of what"),
-            "{:?}",
-            read("a: b\nc: [d]")
-        );
+        assert!(read("a: b\nc: [d]").unwrap_err().starts_with("line 2, column 4 of its"), "{:?}", read("a: b\nc: [d]"));
     }
 }

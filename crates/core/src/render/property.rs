@@ -14,24 +14,23 @@ use super::{
 };
 use crate::{SecretBytes, SpecError, published::MOST_KEYS};
 
-/// Which part of a remote value is taken.
+/// Which part of a remote value to take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
     /// All of it, byte for byte.
     Whole,
     /// A property: the literal key, else the dotted path.
     Property(String),
-    /// What a `JMESPath` expression gives. It is its text: parsed it takes hundreds of times as much, for each of the
-    /// entries of an object.
+    /// The result of a `JMESPath` expression. We keep its text: parsed it takes hundreds of times as much memory, for
+    /// each entry of an object.
     Expression(String),
 }
 
 impl Part {
-    /// Reads what a reference asks for. `field` is the path of the reference, for example
-    /// `spec.source.remote.data.remoteRef`.
+    /// Parses a reference. `field` is the path of the reference, for example `spec.source.remote.data.remoteRef`.
     ///
     /// # Errors
-    /// When a property is named beside an expression.
+    /// When the reference has a property and an expression.
     pub fn parse(reference: &RemoteRef, field: &str) -> Result<Self, SpecError> {
         match (&reference.property, &reference.jmes_path) {
             (None, None) => Ok(Self::Whole),
@@ -41,7 +40,7 @@ impl Part {
         }
     }
 
-    /// Looks at the expression, if it is one.
+    /// Checks the expression, if it is one.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -74,14 +73,14 @@ impl Part {
     }
 }
 
-/// A remote value that parts are taken out of. It is read once for all the properties that are wanted before the first is
+/// A remote value to take parts out of. It is parsed once for all properties that are announced before the first is
 /// taken.
 pub struct Source<'v> {
     value: &'v SecretBytes,
     key: &'v str,
     /// Members that properties may be, or start at.
     names: BTreeSet<&'v str>,
-    /// Those of them that there are; `None`: not read yet.
+    /// Those of them that exist; `None`: not parsed yet.
     members: Option<BTreeMap<&'v str, &'v RawValue>>,
 }
 
@@ -92,7 +91,7 @@ impl<'v> Source<'v> {
         Self { value, key, names: BTreeSet::new(), members: None }
     }
 
-    /// Says that `part` will be taken.
+    /// Announces that `part` will be taken.
     pub fn want(&mut self, part: &'v Part) {
         match part {
             Part::Property(name) => self.name(name),
@@ -108,12 +107,12 @@ impl<'v> Source<'v> {
         }
     }
 
-    /// Takes `property` out: the literal key first, else the dotted path. Strings are taken as they are, `null` as an empty
-    /// value; other JSON values as the text that stands in the store.
+    /// Takes `property` out: the literal key first, else the dotted path. Strings come as they are, `null` as an empty
+    /// value, other JSON values as their text in the store.
     ///
     /// # Errors
-    /// `NotJson` when the value is no JSON object, `PropertyNotFound` when it has no such property (the message lists no names
-    /// of others: names can be secrets too), and when `work` has not as much left.
+    /// `NotJson` when the value is no JSON object, `PropertyNotFound` when it has no such property (the message lists
+    /// no other names: names can be secrets too), and when `work` has not as much left.
     pub fn property(&mut self, property: &'v str, work: &Work) -> Result<SecretBytes, RenderError> {
         self.name(property);
         let key = self.key;
@@ -139,18 +138,18 @@ impl<'v> Source<'v> {
     }
 }
 
-/// How often a value is looked at for a property, beside the once for all of its properties.
+/// How often we read a value for one property, beside the one pass for all of its properties.
 #[must_use]
 pub fn steps(property: &str) -> usize {
     property.matches('.').count().min(json::MAX_DEPTH)
 }
 
-/// Every property of the object at `key` as a key of the Secret: strings as they are, `null` as an empty value, all else as
-/// the text that stands in the store; rewritten, then decoded.
+/// Every property of the object at `key` as a key of the Secret: strings as they are, `null` as an empty value, all
+/// else as its text in the store; rewritten, then decoded.
 ///
 /// # Errors
-/// `NotJson`, `EmptyAnswer` when there is no property that has a value, `NotBase64`, `TooManyKeys`, when `work` has not as
-/// much left, and what [`Rewrites::apply`] refuses.
+/// `NotJson`, `EmptyAnswer` when no property has a value, `NotBase64`, `TooManyKeys`, when `work` has not as much left,
+/// and the errors of [`Rewrites::apply`].
 pub fn extract(
     value: &SecretBytes,
     key: &str,

@@ -1,6 +1,6 @@
 //! Go templates: pure, bounded in size, loops and work, and with the functions of [`functions`](super::functions). The
-//! engine does what Go's `text/template` does, on bytes. What Go would print of a mistake, such as `<no value>` or
-//! `%!d(string=…)`, is an error.
+//! engine does what Go's `text/template` does, on bytes. Where Go prints a mistake, such as `<no value>` or
+//! `%!d(string=…)`, this is an error.
 
 mod execute;
 pub(super) mod format;
@@ -26,8 +26,8 @@ use super::{
 };
 use crate::{SecretBytes, digest::DigestKey};
 
-/// Where the salts of a template come from. The same inputs always render the same bytes, so salts are not drawn: they
-/// follow from the Secret's seed, the place of the template and what the function is given.
+/// Where the salts of a template come from. The same inputs always render the same bytes, so salts are not random: they
+/// follow from the Secret's seed, the place of the template and the arguments of the function.
 #[derive(Clone, Debug)]
 pub struct Seed {
     key: DigestKey,
@@ -63,7 +63,7 @@ impl Seed {
     }
 }
 
-/// A template, and where it stands.
+/// A template, and where it is.
 #[derive(Clone, Copy, Debug)]
 pub struct Template<'a> {
     /// Its name among those of the Secret. Salts follow from it.
@@ -72,12 +72,12 @@ pub struct Template<'a> {
     pub at: &'a str,
     /// Its text.
     pub text: &'a str,
-    /// Whether nothing of the text may be quoted.
+    /// Whether messages must not quote the text.
     pub is_secret: bool,
 }
 
 impl<'a> Template<'a> {
-    /// One that errors call by its name, and quote.
+    /// One that errors name and quote.
     #[must_use]
     pub fn new(name: &'a str, text: &'a str) -> Self {
         Self { name, at: name, text, is_secret: false }
@@ -97,11 +97,11 @@ impl<'a> Template<'a> {
     }
 }
 
-/// In place of what is wrong with a template that stands in a Secret.
-const HIDDEN: &str = "it does not work there; what stands in a Secret is not quoted";
+/// The message in place of what is wrong with a template in a Secret.
+const HIDDEN: &str = "the template does not work; Rekey quotes nothing from a Secret";
 
-/// Parses a template without running it, so that a syntax error, an unknown function or a template without an end is
-/// found before anything is fetched.
+/// Parses a template without running it, so that Rekey finds a syntax error, an unknown function or a template without
+/// an end before it fetches anything.
 ///
 /// # Errors
 /// `TemplateSyntax`; the text quotes the template, never a value.
@@ -109,7 +109,7 @@ pub fn check(template: &Template<'_>) -> Result<(), RenderError> {
     guarded(template, || parse(template).map(drop))
 }
 
-/// The templates of one policy: they see the same values, and what one does is missing for the others.
+/// The templates of one policy: they see the same values and share one budget.
 #[derive(Debug)]
 pub struct Renderer<'a> {
     data: Map,
@@ -118,7 +118,7 @@ pub struct Renderer<'a> {
 }
 
 impl<'a> Renderer<'a> {
-    /// The values are `.name` fields of each template.
+    /// Each template has the values as `.name` fields.
     #[must_use]
     pub fn new(values: &BTreeMap<String, SecretBytes>, seed: &'a Seed, work: &'a Arc<Work>) -> Self {
         let members = values.iter().map(|(name, value)| (name.as_str().into(), Value::Text(value.clone().into())));
@@ -129,11 +129,11 @@ impl<'a> Renderer<'a> {
     /// Renders `template`. Values that are no UTF-8 text come out as they went in.
     ///
     /// # Errors
-    /// `TemplateSyntax`; `TemplateFailed` for a missing key, a failed function, and what is too large or too long;
-    /// `Stopped`.
+    /// `TemplateSyntax`; `TemplateFailed` for a missing key, a failed function, and a result that is too large or takes
+    /// too long; `Stopped`.
     pub fn render(&self, template: &Template<'_>) -> Result<SecretBytes, RenderError> {
         let result = guarded(template, || self.run(template));
-        // Whatever went wrong, that was why.
+        // The stop is the cause, whatever error followed.
         self.work.go_on()?;
         result
     }
@@ -141,7 +141,7 @@ impl<'a> Renderer<'a> {
     fn run(&self, template: &Template<'_>) -> Result<SecretBytes, RenderError> {
         self.work.go_on()?;
         let definitions = parse(template)?;
-        // What the parser has made is work too.
+        // The result of the parser is work, too.
         let parsed = self.work.spend(Resource::Steps, template.text.len() / 16);
         parsed.map_err(|ended| template.failed(ended.text()))?;
         let run = Run::new(self.seed.within(template.name), self.work);
@@ -152,8 +152,7 @@ impl<'a> Renderer<'a> {
     }
 }
 
-/// The engine has its own tests and ours; should it panic all the same, that is an error of this template and of no
-/// other.
+/// The engine is well tested; if it panics all the same, only this template fails.
 fn guarded<T>(template: &Template<'_>, run: impl FnOnce() -> Result<T, RenderError>) -> Result<T, RenderError> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
         Err(template.failed("the template engine cannot work with it; write it in another way, and report it as a bug"))

@@ -1,5 +1,5 @@
-//! What one rendering of a policy may cost in all: its values, expressions and templates together, so that many small
-//! ones cannot do what one large one may not.
+//! The budget of one rendering of a policy: for its values, expressions and templates together, so that many small ones
+//! cannot do what one large one may not.
 
 use std::sync::{
     Arc,
@@ -9,12 +9,12 @@ use std::sync::{
 use super::RenderError;
 use crate::stop::Stop;
 
-/// What is counted, each on its own.
+/// The resources, each with a count of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
-    /// Bytes that functions of templates look at or return.
+    /// Bytes that functions of templates read or return.
     Bytes,
-    /// Bytes that functions of templates return: all of them may be kept in variables.
+    /// Bytes that functions of templates return: variables may keep all of them.
     Made,
     /// Steps of the template engine.
     Steps,
@@ -28,7 +28,7 @@ pub enum Resource {
 const RESOURCES: usize = 5;
 
 impl Resource {
-    /// How much of it there is for one policy. Together they keep a policy below two seconds and 16 MiB.
+    /// The budget of one policy. Together the budgets keep a policy below two seconds and 16 MiB.
     #[must_use]
     pub const fn limit(self) -> u64 {
         match self {
@@ -41,7 +41,7 @@ impl Resource {
         }
     }
 
-    /// What to do about it, in a sentence that starts with who needs too much.
+    /// The message when it is used up, with what to do.
     fn exhausted(self) -> &'static str {
         match self {
             Self::Bytes => {
@@ -55,12 +55,13 @@ impl Resource {
                  several policies"
             }
             Self::Slow => {
-                "the policy calls too often what is slow: about 20 times bcrypt or htpasswd, 1,000,000 iterations of PKCS#12 \
-                 files, or large regular expressions on large texts, those of find and rewrite counted; make several policies"
+                "the policy calls slow functions too often: the limit is about 20 times bcrypt or htpasswd, 1,000,000 \
+                 iterations of PKCS#12 files, or large regular expressions on large texts, also those of find and \
+                 rewrite; make several policies"
             }
             Self::Parsed => {
                 "the policy takes too many parts out of large values: more than 128 MiB are read in all; take all \
-                 properties at once by dataFrom.extract, or keep them under several keys"
+                 properties at once with dataFrom.extract, or keep them under several keys"
             }
         }
     }
@@ -69,7 +70,7 @@ impl Resource {
 /// Why a rendering cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// It was stopped from outside.
+    /// The caller has stopped it.
     Stopped,
     /// There is not enough left.
     Exhausted(Resource),
@@ -95,7 +96,7 @@ impl From<Ended> for RenderError {
     }
 }
 
-/// What one rendering has spent. Shared by all that takes part in it, and by its clones.
+/// What one rendering has spent. All its parts and all clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Work {
     stop: Stop,
@@ -109,13 +110,13 @@ impl Work {
         Self { stop: stop.clone(), ..Self::default() }
     }
 
-    /// The same, to be shared.
+    /// The same, for sharing.
     #[must_use]
     pub fn shared(stop: &Stop) -> Arc<Self> {
         Arc::new(Self::new(stop))
     }
 
-    /// Takes `amount` of a resource, before it is used.
+    /// Takes `amount` of a resource, before its use.
     ///
     /// # Errors
     /// When there is not as much left, or the rendering was stopped.
@@ -133,7 +134,7 @@ impl Work {
         usize::try_from(left).unwrap_or(usize::MAX)
     }
 
-    /// Asked wherever something takes long.
+    /// Called wherever something takes long.
     ///
     /// # Errors
     /// When the rendering was stopped.

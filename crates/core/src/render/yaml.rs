@@ -1,11 +1,11 @@
-//! YAML as its events, read as libyaml and the parsers of Go that follow it read it.
+//! YAML as events, read like libyaml and the Go parsers that follow it.
 
 use granit_parser::{Event, Marker, Options, Parser, StrInput, Tag, options};
 
 /// Reads a text event by event.
 pub struct Events<'a>(Parser<'a, StrInput<'a>>);
 
-/// Why a text cannot be read.
+/// Why a text is refused.
 #[derive(Clone, Copy, Debug)]
 pub enum Wrong {
     /// It has control characters, or line ends of Unicode, outside of escapes.
@@ -40,7 +40,7 @@ impl<'a> Events<'a> {
     }
 }
 
-/// Characters that can stand in YAML as escapes only.
+/// Characters that YAML allows only as escapes.
 pub fn has_no_place(character: char) -> bool {
     matches!(character, '\x7f'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{fffe}' | '\u{ffff}' | '\u{feff}')
 }

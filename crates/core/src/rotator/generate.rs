@@ -25,7 +25,7 @@ impl Generate {
             let at = format!("spec.rotator.generate.fields[{}].password", field.property);
             let recipe = Recipe::parse(&field.password, &at)?;
             if recipes.insert(field.property.clone(), recipe).is_some() {
-                let fix = format!("the property {:?} stands twice", field.property);
+                let fix = format!("the property {:?} appears twice; remove one", field.property);
                 return Err(SpecError::field("spec.rotator.generate.fields", fix));
             }
         }

@@ -1,4 +1,4 @@
-//! What a rotator asks of the world beside the store.
+//! What a rotator needs beside the store.
 
 use async_trait::async_trait;
 use rekey_api::rotator::SshEndpoint;
@@ -23,7 +23,7 @@ pub trait Prove: Send + Sync + 'static {
     /// Does what the proof says, once, and changes nothing.
     ///
     /// # Errors
-    /// `Denied` when a server does not take the credential, which may not have reached it yet; `Unavailable` when one is not
-    /// responding; `Invalid` for an address that may not be used.
+    /// `Denied` when a server does not accept the credential, which may not have reached it yet; `Unavailable` when one
+    /// is not responding; `Invalid` for a refused address.
     async fn prove(&self, proof: &Proof) -> Result<(), StoreError>;
 }

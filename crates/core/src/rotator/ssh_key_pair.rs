@@ -32,11 +32,11 @@ use crate::{SecretBytes, SpecError, chance::Chance};
 /// A parsed `sshKeyPair`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SshKeyPair {
-    /// What kind of key is made.
+    /// The kind of key to make.
     pub algorithm: SshAlgorithm,
-    /// Comment of the keys that are made.
+    /// The comment of new keys.
     pub comment: Option<String>,
-    /// Where the keys stand in the stored value; three different names.
+    /// Where the keys are in the stored value; three different names.
     pub properties: SshKeyPairProperties,
     /// Where a login with the new key must work before the old one goes.
     pub endpoints: Vec<SshEndpoint>,
@@ -52,7 +52,7 @@ impl SshKeyPair {
         let pairs = [(private_key, public_key), (private_key, authorized_keys), (public_key, authorized_keys)];
         if let Some((name, _)) = pairs.into_iter().find(|(one, other)| one == other) {
             let fix = format!(
-                "the property {name:?} stands twice; privateKey, publicKey and authorizedKeys need a name each"
+                "the property {name:?} appears twice; privateKey, publicKey and authorizedKeys need a name each"
             );
             return Err(SpecError::field("spec.rotator.sshKeyPair.properties", fix));
         }
@@ -67,8 +67,8 @@ impl SshKeyPair {
     /// A new key pair, and `authorized_keys` with what others have there, the old key and the new one. `current` are the
     /// values of the three properties, as far as they are stored.
     ///
-    /// Ed25519 follows from `chance`. An RSA key has the randomness of the library that makes it, which takes none from
-    /// outside; finding its primes takes seconds, so this must not run on a thread that others wait for.
+    /// Ed25519 follows from `chance`. An RSA key uses the library's own randomness, since the library accepts no other;
+    /// finding its primes takes seconds, so do not call this on a thread that others wait for.
     ///
     /// # Errors
     /// When the stored `authorized_keys` is no text, or no key can be made.
@@ -107,7 +107,7 @@ impl SshKeyPair {
         values
     }
 
-    /// Whether these are a key pair under the names of today, and not under names that have changed places since.
+    /// Whether these are a key pair under the current names, and not under names that were swapped since.
     #[must_use]
     pub fn fits(&self, made: &BTreeMap<String, SecretBytes>) -> bool {
         let public = made.get(&self.properties.public_key).and_then(|value| Entry::parse(text(value).ok()?));
@@ -116,7 +116,7 @@ impl SshKeyPair {
         public.is_some() && is_private && made.contains_key(&self.properties.authorized_keys) && made.len() == 3
     }
 
-    /// What proves the new key; `None`: no server is named where it has to work.
+    /// What proves the new key; `None`: the spec names no server where it has to work.
     #[must_use]
     pub fn proof(&self, made: &BTreeMap<String, SecretBytes>) -> Option<Proof> {
         let private_key = made.get(&self.properties.private_key).filter(|_| !self.endpoints.is_empty())?.clone();
@@ -125,7 +125,7 @@ impl SshKeyPair {
 
     /// The public key that servers know of now.
     fn old(&self, current: &BTreeMap<String, SecretBytes>) -> Option<Entry> {
-        // What pods use is the private key; what another tool wrote beside it may be a key of somebody else.
+        // Pods use the private key; a public key that another tool wrote beside it may belong to another one.
         let used = current.get(&self.properties.private_key).and_then(|value| {
             let private = PrivateKey::from_openssh(value.expose()).ok()?;
             Entry::parse(&private.public_key().to_openssh().ok()?)
@@ -172,7 +172,7 @@ struct RsaNumbers<'a> {
 }
 
 fn rsa4096() -> Option<KeypairData> {
-    // Both wipe themselves, and the numbers below are borrowed from the second.
+    // Both zero themselves, and the numbers below borrow from the second.
     let pair = rsa::KeyPair::generate(KeySize::Rsa4096).ok()?;
     let document: Pkcs8V1Der<'_> = pair.as_der().ok()?;
     let outer = pkcs8::PrivateKeyInfoRef::from_der(document.as_ref()).ok()?;

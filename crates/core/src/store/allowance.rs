@@ -1,4 +1,4 @@
-//! What one round of reading may take, counted while it is read.
+//! How much one round may read, counted while it arrives.
 
 use std::sync::{
     Arc,
@@ -7,10 +7,10 @@ use std::sync::{
 
 use super::{StoreError, StoreErrorKind};
 
-/// How many bytes of answers one round of reading may hold at the same time: what is being received, and the values that
-/// were read. All reads of the round share it (clones are the same allowance), and all stop as soon as it is over.
+/// How many bytes of answers one round may hold at the same time: what is arriving, and the values that were read. All
+/// reads of the round share it (clones are the same allowance), and all stop as soon as it is used up.
 ///
-/// It also counts the requests that were made, since a call of a store may take several.
+/// It also counts requests, since a call of a store may take several.
 #[derive(Clone, Debug)]
 pub struct Allowance(Arc<Count>);
 
@@ -44,18 +44,18 @@ impl Allowance {
         Taken { allowance: self.clone(), bytes: 0 }
     }
 
-    /// Takes bytes for good: a value that was read.
+    /// Takes bytes for good, for a value that was read.
     ///
     /// # Errors
-    /// `TooMuch` when it is more than is left. Nothing can be taken from then on.
+    /// `TooMuch` when it is more than is left. From then on it gives nothing.
     pub fn keep(&self, bytes: usize) -> Result<(), StoreError> {
         let mut taken = self.taken();
         taken.add(bytes)?;
-        taken.bytes = 0; // it is not given back
+        taken.bytes = 0; // keep it
         Ok(())
     }
 
-    /// Fails once more was wanted than there was: nothing more needs to be read.
+    /// Fails once a read needed more than was left: then no more reads make sense.
     ///
     /// # Errors
     /// `TooMuch`.
@@ -63,7 +63,7 @@ impl Allowance {
         if self.is_over() { Err(self.too_much()) } else { Ok(()) }
     }
 
-    /// Whether more was wanted than there was.
+    /// Whether a read needed more than was left.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.0.over.load(Ordering::Acquire)
@@ -75,7 +75,7 @@ impl Allowance {
         self.0.most.load(Ordering::Acquire)
     }
 
-    /// How many bytes can still be taken.
+    /// How many bytes are left.
     #[must_use]
     pub fn left(&self) -> usize {
         self.0.limit.saturating_sub(self.0.taken.load(Ordering::Acquire))
@@ -93,8 +93,7 @@ impl Allowance {
     }
 
     fn too_much(&self) -> StoreError {
-        let text =
-            format!("the answers are larger than the {} KiB that one round of reading may take", self.0.limit / 1024);
+        let text = format!("the answers are larger than the {} KiB that one round may read", self.0.limit / 1024);
         StoreError::new(StoreErrorKind::TooMuch, text)
     }
 }
@@ -103,7 +102,7 @@ impl Taken {
     /// Takes more bytes.
     ///
     /// # Errors
-    /// `TooMuch` when it is more than is left. Nothing can be taken from then on.
+    /// `TooMuch` when it is more than is left. From then on it gives nothing.
     pub fn add(&mut self, bytes: usize) -> Result<(), StoreError> {
         let Allowance(count) = &self.allowance;
         self.allowance.check()?;
@@ -136,11 +135,11 @@ mod tests {
         allowance.keep(4).unwrap();
         assert_eq!((allowance.left(), allowance.most()), (0, 10));
         drop(first);
-        assert_eq!(allowance.left(), 6, "a value that is kept is not given back");
+        assert_eq!(allowance.left(), 6, "a kept value stays counted");
         let error = allowance.keep(7).unwrap_err();
         assert_eq!(error.kind, StoreErrorKind::TooMuch);
         assert_eq!(allowance.keep(1).unwrap_err(), error);
-        assert_eq!((allowance.most(), allowance.left()), (10, 6), "what was refused is not held");
+        assert_eq!((allowance.most(), allowance.left()), (10, 6), "a refused value is not counted");
         assert!(allowance.is_over() && allowance.clone().is_over());
     }
 

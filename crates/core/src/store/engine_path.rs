@@ -1,14 +1,14 @@
-//! The path of a request to a Vault engine, in the one form that grants are asked about and that is sent.
+//! The path of a request to a Vault engine, in the one form that grants check and that requests use.
 
 use crate::SpecError;
 
 const FIELD: &str = "spec.source.vaultEngine.path";
 
-/// Checks the path of an engine, with its mount, and takes the slashes around it away.
+/// Checks the path of an engine, with its mount, and removes the slashes around it.
 ///
-/// `sys` and `auth` are no engines, also those of a namespace below: one's own token can be read there and the server be
-/// changed. They are refused in every writing; Vault itself minds upper and lower case. What a server or a proxy before it
-/// might read as another path (`%`, `\`, `.`, `..`, empty parts, white space) is refused as a whole.
+/// `sys` and `auth` are no engines, also those of a namespace below: they show the caller's token and change the
+/// server. Refuses them in upper and lower case, though Vault tells the two apart. Also refuses any path that a server
+/// or a proxy in between might read as another one (`%`, `\`, `.`, `..`, empty parts, white space).
 ///
 /// # Errors
 /// With what to write instead.
@@ -30,7 +30,7 @@ pub fn engine_path(text: &str) -> Result<String, SpecError> {
     }
     if parts.len() < 2 {
         return refused(
-            "is not the path of an engine: write its mount and what is asked there, like database/static-creds/app",
+            "is not the path of an engine: write its mount and the path below it, like database/static-creds/app",
         );
     }
     Ok(path.to_owned())

@@ -1,25 +1,26 @@
-//! The only error a store answers with.
+//! The only error that a store returns.
 
 use std::{fmt, time::Duration};
 
 use rekey_api::condition::Reason;
 
-/// What kind of failure a store answered with; decides condition, retry and log level.
+/// The kind of a store's failure; decides condition, retry and log level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreErrorKind {
     /// There is no such key, version or secret.
     NotFound,
     /// The credential is refused, or not allowed to do this.
     Denied,
-    /// Asked to slow down.
+    /// The store is rate-limited: it asks to slow down.
     Throttled,
-    /// Nobody answers, a timeout, sealed, or a server error.
+    /// The server is not responding, timed out, is sealed, or has an error of its own.
     Unavailable,
-    /// Somebody else changed it first.
+    /// Another tool changed it first.
     Conflict,
-    /// The store cannot do this as it is set up; its spec or its server must change.
+    /// The store cannot do this as it is configured; its spec or its server must change.
     Invalid,
-    /// The store can never have such a key, version or search: who asks must write another one, and the text says which.
+    /// The store can never have such a key, version or search: the user must write another one, and the text says
+    /// which.
     InvalidKey,
     /// Part of the API that the provider does not act on yet. The error's text is the fix.
     NotSupported {
@@ -28,11 +29,11 @@ pub enum StoreErrorKind {
     },
     /// The answer is not in the form the store documents.
     Malformed,
-    /// Larger than the [`Allowance`](super::Allowance) of who asked. It says nothing about the store.
+    /// Larger than the caller's [`Allowance`](super::Allowance). It says nothing about the store.
     TooMuch,
 }
 
-/// A store's failure. The text is always ours: what a server answered is never quoted, since it may hold values.
+/// A store's failure. The text is always ours and never quotes a server's answer, which may hold values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreError {
     /// The kind.
@@ -41,7 +42,7 @@ pub struct StoreError {
     pub retry_after: Option<Duration>,
     /// What happened and how to fix it, in our words.
     pub text: String,
-    /// What is the case, where the kind does not tell: for whoever cares for the store.
+    /// A more exact reason, where the kind does not say it: for the store's owner.
     pub because: Option<Reason>,
 }
 
@@ -52,14 +53,14 @@ impl StoreError {
         Self { kind, retry_after: None, text: text.into(), because: None }
     }
 
-    /// The same, and what is the case.
+    /// The same with an exact reason.
     #[must_use]
     pub fn because(mut self, reason: Reason) -> Self {
         self.because = Some(reason);
         self
     }
 
-    /// The same with the wait the store asked for.
+    /// The same with the wait that the store asked for.
     #[must_use]
     pub fn retry_after(mut self, wait: Option<Duration>) -> Self {
         self.retry_after = wait;

@@ -1,4 +1,4 @@
-//! Where a credential goes: a host and a port, in the one form that consent is compared in.
+//! Where a credential goes: a host and a port, in the one form that consent compares.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// A server of a name that is known to be one.
+    /// A server by a valid host name.
     pub(super) fn new(host: String, port: u16) -> Self {
         Self { host, port }
     }
@@ -26,7 +26,7 @@ impl Place {
     /// The place of an http or https address; without a port it is that of the scheme.
     ///
     /// # Errors
-    /// For what is no address of a server. `field` is the path of the field.
+    /// For text that is no address of a server. `field` is the path of the field.
     pub fn of_url(field: &str, text: &str) -> Result<Self, SpecError> {
         let refused = |why: &str| SpecError::field(field, format!("{why}; write https://host:port"));
         let url = Url::parse(text).map_err(|_| refused("it is not a URL"))?;
@@ -38,7 +38,7 @@ impl Place {
             .ok_or_else(|| refused("its host is not a name or an address"))
     }
 
-    /// `host:port` as somebody has written it; nothing for what is not of this form.
+    /// `host:port` as a user has written it; `None` for any other form.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
@@ -93,7 +93,7 @@ mod tests {
             assert_eq!(Place::parse(text).map(|place| place.to_string()).as_deref(), Some(place), "{text}");
         }
         let [plain, rooted] = ["bao.shop:8200", "bao.shop.:8200"].map(Place::parse);
-        assert_ne!(plain, rooted, "one is looked up in the cluster, the other one outside");
+        assert_ne!(plain, rooted, "one is a name in the cluster, the other one outside");
     }
 
     #[test]

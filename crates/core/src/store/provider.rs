@@ -1,5 +1,5 @@
-//! A provider's spec, parsed: what schema and CEL say of it is checked again, since an object may be older than the rule,
-//! and its places and what it takes from other objects are known before any credential is read. One file a provider.
+//! A provider's spec, parsed: checks again what schema and CEL say, since an object may be older than the rule, and
+//! finds its addresses and the objects that it needs before we read any credential. One file a provider.
 
 mod aws;
 mod vault;
@@ -12,12 +12,12 @@ use rekey_api::{
 use super::place::Place;
 use crate::{SpecError, account};
 
-/// What is to be known before a store is opened.
+/// What we must know before we open a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parsed {
     /// Whose `ServiceAccount`s it logs in as.
     pub accounts: NamespaceFrom,
-    /// Every address that its credentials are sent to, in order, each once.
+    /// Every address that gets its credentials, in order, each once.
     pub places: Vec<Place>,
 }
 
@@ -32,7 +32,7 @@ pub enum Reference<'a> {
     Account {
         /// Of the object, for messages.
         field: &'static str,
-        /// Which one, and for whom its tokens are.
+        /// The account, and the audiences of its tokens.
         account: &'a ServiceAccountRef,
     },
 }
@@ -49,18 +49,18 @@ impl<'a> Reference<'a> {
     }
 }
 
-/// What the spec of one kind of store says of itself.
+/// What the spec of one provider says.
 trait StoreSpec {
-    /// Where its credentials are sent, in order, each place once.
+    /// Every address that gets its credentials, in order, each once.
     ///
     /// # Errors
     /// Names the field that cannot work.
     fn places(&self) -> Result<Vec<Place>, SpecError>;
 
-    /// Every object that is read to open it or to log in.
+    /// Every object that we read to open it or to log in.
     fn references(&self) -> Vec<Reference<'_>>;
 
-    /// Whether a slash before a key counts for nothing.
+    /// Whether a slash before a key is ignored.
     fn is_slash_dropped(&self) -> bool;
 }
 
@@ -72,13 +72,13 @@ fn spec(provider: &Provider) -> Option<&dyn StoreSpec> {
     })
 }
 
-/// Whether a slash before a key of the store counts for nothing.
+/// Whether a slash before a key of the store is ignored.
 #[must_use]
 pub fn is_slash_dropped(provider: &Provider) -> bool {
     spec(provider).is_some_and(StoreSpec::is_slash_dropped)
 }
 
-/// Every object that a store needs to be opened and to log in. Nothing for a provider that [`parse()`] refuses because it has
+/// Every object that a store needs to open and to log in. None for a provider that [`parse()`] refuses because it has
 /// none or several members: its store is never opened.
 #[must_use]
 pub fn references(provider: &Provider) -> Vec<Reference<'_>> {

@@ -1,4 +1,4 @@
-//! What a store is searched for.
+//! Searches for keys of a store.
 
 use std::{
     cmp::Ordering,
@@ -12,10 +12,10 @@ use crate::{
     regexp::{COMPILE, Expression, Regexp, Wrong, complaint},
 };
 
-/// A regular expression on names, with its size bounded. Two are equal when they are written alike.
+/// A regular expression on names, with its size bounded. Two are equal when their texts are.
 ///
-/// It is compiled when it is first asked whether it matches, and a clone is as if it had not been: that takes milliseconds
-/// and [`SIZE`](Self::SIZE) bytes, and an object may name a thousand. So whoever holds many asks a clone of one at a time.
+/// The first match compiles it, which takes milliseconds and [`SIZE`](Self::SIZE) bytes, and an object may name a
+/// thousand. A clone is not compiled. So a holder of many uses a clone of one at a time.
 #[derive(Debug)]
 pub struct NamePattern {
     text: Box<str>,
@@ -23,13 +23,14 @@ pub struct NamePattern {
 }
 
 impl NamePattern {
-    /// The memory one expression may take, in bytes.
+    /// The most memory of one expression, in bytes.
     const SIZE: usize = 256 * 1024;
-    /// Microseconds that its classes may take, which is one that holds all characters: it is compiled wherever it is used.
+    /// The most microseconds for its classes, enough for one with all characters. The cost comes wherever it is
+    /// compiled.
     const PRICE: usize = 10_000;
 
-    /// An expression in the syntax of Go (<https://pkg.go.dev/regexp/syntax>), which matches in linear time. It may be a wrong
-    /// one: [`prove`](Self::prove) tells.
+    /// An expression in the syntax of Go (<https://pkg.go.dev/regexp/syntax>), which matches in linear time. It may be
+    /// invalid: [`prove`](Self::prove) says so.
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self { text: text.into(), compiled: OnceLock::new() }
@@ -56,11 +57,11 @@ impl NamePattern {
         Ok(expression)
     }
 
-    /// The text is the author's own, so what is wrong with it may be told.
+    /// The text is the author's own, so the message may say what is wrong with it.
     fn why(&self, wrong: Wrong) -> String {
         match wrong {
             Wrong::Syntax => complaint(&self.text)
-                .unwrap_or_else(|| "Go does not read it, see https://pkg.go.dev/regexp/syntax".to_owned()),
+                .unwrap_or_else(|| "Go does not accept it, see https://pkg.go.dev/regexp/syntax".to_owned()),
             Wrong::Long => "it has more than 16 KiB".to_owned(),
             Wrong::Classes => "it has more than 64 classes like \\pL".to_owned(),
             Wrong::Large => format!("it takes more than {} KiB of memory", Self::SIZE / 1024),
@@ -116,19 +117,19 @@ impl Hash for NamePattern {
     }
 }
 
-/// A search for keys. What is set must all fit.
+/// A search for keys. All that is set must fit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Search {
-    /// Keys below this path, as users write it (`shop/`): a key fits when it begins with it, up to a `/`.
+    /// Keys below this path, as users write it (`shop/`): a key fits when it starts with it, up to a `/`.
     pub path: Option<String>,
-    /// Keys this matches. The whole key is matched, with its path.
+    /// Keys that this matches. It sees the whole key, with its path.
     pub name: Option<NamePattern>,
     /// Keys that carry all these tags (KV v2: custom metadata).
     pub tags: BTreeMap<String, String>,
 }
 
 impl Search {
-    /// Whether `key` lies below the path and fits the pattern; tags are the store's to look at.
+    /// Whether `key` lies below the path and fits the pattern; the store checks tags.
     #[must_use]
     pub fn fits(&self, key: &str) -> bool {
         let below = self.path.as_deref().is_none_or(|path| {

@@ -30,7 +30,7 @@ async fn cut_off(operator: &Operator, proxy: &TcpProxy) -> Result<()> {
         Ok((status == 503).then_some(text))
     })
     .await?;
-    ensure!(said.contains("said nothing about the Lease"), "{said}");
+    ensure!(said.contains("not answered about the Lease"), "{said}");
     let (status, text) = operator.get("/livez").await?;
     ensure!(status == 200, "{status} {text}");
     proxy.up();

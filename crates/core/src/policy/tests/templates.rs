@@ -141,17 +141,14 @@ fn an_entry_yields_a_value_or_keys_and_values() {
         (json!({"data": {"a": "data"}, "from": [literal("a: 1\nb: 2"), conf]}), Ok("a=data b=2")),
         (json!({"mergePolicy": "Merge", "from": [literal("username: x")]}), Ok("password=one username=x")),
         (from(json!([literal("")])), Ok("")),
-        (
-            from(json!([literal("- a")])),
-            Err("spec.target.template.from[0]: line 1, column 1 of what it renders to is not"),
-        ),
+        (from(json!([literal("- a")])), Err("spec.target.template.from[0]: line 1, column 1 of its output is not")),
         (from(json!([literal("a/b: c")])), Err(r#""a/b" cannot be a key"#)),
         (from(json!([conf, literal("{{ .nope }}")])), Err("spec.target.template.from[1]: line 1, column 4")),
         (from(json!([literal("{{ .nope ")])), Err("spec.target.template.from[0]: line 1")),
         // Nothing of what stands in a Secret.
         (from(json!([names("Data")])), Err("spec.target.template.from[0]: a name that it makes cannot be used")),
         (from(json!([names("Labels")])), Err("spec.target.template.from[0]: a name that it makes cannot be used")),
-        (from(json!([bad])), Err("spec.target.template.from[0]: line 1, column 12: it does not work there")),
+        (from(json!([bad])), Err("spec.target.template.from[0]: line 1, column 12: the template does not work")),
     ]);
     let generated = json!({"generated": {"fields": [{"key": "password", "password": {}}]}});
     let said = made(Some(&generated), &from(json!([literal("password: x")]))).unwrap_err();

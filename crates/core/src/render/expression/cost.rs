@@ -9,7 +9,7 @@ use super::children;
 const MAX_FACTOR: u64 = 1024;
 /// And add as many bytes.
 const MAX_CONSTANT: u64 = 1024 * 1024;
-/// What all of it may come to on one value.
+/// The most bytes of the whole evaluation on one value.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
 /// An upper bound of the size of everything an expression makes on its way: `factor * input + constant`, in bytes of
@@ -23,16 +23,16 @@ pub struct Growth {
 impl Growth {
     const UNBOUNDED: Self = Self { factor: u64::MAX, constant: u64::MAX };
 
-    /// Whether the expression may be used at all.
+    /// Whether the expression is allowed at all.
     pub fn is_bounded(self) -> bool {
         self.factor <= MAX_FACTOR && self.constant <= MAX_CONSTANT
     }
 
-    /// Whether it may be used on an input of this many bytes.
+    /// Whether it is allowed on an input of this many bytes.
     pub fn fits(self, input: usize) -> bool {
         let made = u64::try_from(self.of(input)).unwrap_or(u64::MAX);
         let input = u64::try_from(input).unwrap_or(u64::MAX);
-        // An input that is only passed on costs what it holds itself.
+        // An input that is only passed on costs its own size.
         let room = MAX_BYTES.max(input.saturating_mul(2));
         made <= room
     }
@@ -54,7 +54,7 @@ impl Growth {
         Self { factor: self.factor.saturating_mul(by), constant: self.constant.saturating_mul(by) }
     }
 
-    /// `self` is done on what `first` gives.
+    /// `self` applied to the result of `first`.
     fn after(self, first: Self) -> Self {
         Self {
             factor: self.factor.saturating_mul(first.factor).max(first.factor),
@@ -62,7 +62,7 @@ impl Growth {
         }
     }
 
-    /// `self` is done on each item of what `list` gives; an item has at least one byte.
+    /// `self` applied to each item of the result of `list`; an item has at least one byte.
     fn on_each(self, list: Self) -> Self {
         let each = self.factor.saturating_add(self.constant).max(1);
         list.scaled(each).and(list)
@@ -100,7 +100,7 @@ pub fn growth(tree: &Ast) -> Growth {
     }
 }
 
-/// What is done on each item; items that are only passed on cost nothing more.
+/// The cost for each item; items that are only passed on cost nothing more.
 fn passes(tree: &Ast) -> Growth {
     match tree {
         Ast::Identity { .. } => Growth { factor: 0, constant: 0 },
@@ -113,7 +113,7 @@ fn function(name: &str, args: &[Ast]) -> Growth {
     let own = Growth { factor: 0, constant: 16 };
     match (name, bounds.as_slice()) {
         ("map", [each, list]) | ("sort_by" | "min_by" | "max_by", [list, each]) => each.on_each(*list).and(own),
-        // The glue stands between all items: both must not depend on the input.
+        // The glue is between all items: both must not depend on the input.
         ("join", [glue, list]) if glue.factor == 0 => list.scaled(glue.constant.saturating_add(1)).and(own),
         ("join", _) => Growth::UNBOUNDED,
         // A character can become six: \u0000.

@@ -1,4 +1,4 @@
-//! Runs an expression on the text of a JSON value, and brings the result out with the digits that went in.
+//! Runs an expression on the text of a JSON value; the result keeps the digits of the input.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,11 +11,11 @@ use serde_json::value::RawValue;
 
 use crate::SecretBytes;
 
-/// A result may have this many bytes: a Secret cannot hold more.
+/// The most bytes of a result: a Secret cannot hold more.
 const MAX_RESULT: usize = 1024 * 1024;
 
-/// The text of each number of the input that a float cannot hold, by the address of its node. The interpreter hands
-/// nodes on and never copies them, so the address tells which number of the input a number of the result is.
+/// The text of each number of the input that a float cannot hold, by the address of its node. The interpreter passes
+/// nodes on and never copies them, so the address shows which number of the input a number of the result is.
 pub type Numbers = HashMap<usize, String>;
 
 /// The functions of the language; `to_string` knows the digits of the input.
@@ -45,7 +45,7 @@ pub fn runtime(numbers: &Numbers) -> Runtime {
     runtime
 }
 
-/// Runs `tree`; `None` when it gives a `null` that is none of the input: what it looks for is not there.
+/// Runs `tree`; `None` when it gives a `null` that is not in the input: what it looks for does not exist.
 pub fn evaluate(document: &RawValue, expression: &str, tree: &Ast) -> Result<Option<SecretBytes>, String> {
     let mut reading = Reading { numbers: Numbers::new(), null: Rcvar::new(Variable::Null) };
     let input = reading.read(document);
@@ -90,7 +90,7 @@ fn source<'v>(node: &Rcvar, raw: &'v RawValue, wanted: &Rcvar) -> Option<&'v Raw
     }
 }
 
-/// In our words: whatever the engine says, no value is quoted.
+/// In our words, since the engine's may quote a value.
 fn explain(reason: &ErrorReason) -> String {
     let ErrorReason::Runtime(error) = reason else {
         return "it cannot be evaluated".to_owned();
@@ -113,7 +113,7 @@ fn explain(reason: &ErrorReason) -> String {
 /// Reads the input.
 struct Reading {
     numbers: Numbers,
-    /// Every `null` of the input, so that it can be told from one that the interpreter makes.
+    /// Every `null` of the input, to distinguish it from one that the interpreter makes.
     null: Rcvar,
 }
 

@@ -18,7 +18,7 @@ use crate::render::template::{
 
 /// The functions of this file.
 pub const TABLE: &[Entry] = &[
-    // The engine itself looks at no more of their arguments than it must.
+    // The engine itself evaluates these, and no more arguments than it must.
     ("and", variadic(&[Any], Any), |call| call.fail("it is no function that can be called")),
     ("or", variadic(&[Any], Any), |call| call.fail("it is no function that can be called")),
     ("not", takes(&[Any]), |call| Ok(Value::Bool(!call.value(0)?.is_true()))),
@@ -37,7 +37,7 @@ pub const TABLE: &[Entry] = &[
     ("gt", takes(&[Any, Any]), |call| compare::less_or_equal(call).map(|found| Value::Bool(!found))),
     ("ge", takes(&[Any, Any]), |call| compare::less(call).map(|found| Value::Bool(!found))),
     ("call", variadic(&[Any], Any), |call| call.fail("no value is a function")),
-    // What it is given may hold a value, so it is not repeated.
+    // The argument may hold a value, so the message does not repeat it.
     ("fail", takes(&[Text]), |call| call.fail("the template calls it")),
 ];
 
@@ -45,10 +45,10 @@ fn written(call: &Call<'_>, text: Result<crate::render::template::value::Text, F
     text.map_or_else(|failure| call.fail(failure.0), |text| Ok(Value::Text(text)))
 }
 
-/// What is printed of the arguments, written in another way.
+/// Prints the arguments, then escapes the text.
 fn escaped(call: &Call<'_>, escape: fn(&[u8]) -> Vec<u8>) -> Outcome {
     if call.arguments.iter().any(|argument| matches!(argument, Value::Nil)) {
-        return call.fail("it is given something that is not there; check the names that are read here");
+        return call.fail("an argument does not exist; check the names in this action");
     }
     Ok(escape(&format::sprint(call.arguments)?).into())
 }
@@ -67,7 +67,7 @@ fn length(call: &Call<'_>) -> Outcome {
 fn index(call: &Call<'_>) -> Outcome {
     let mut item = call.value(0)?.clone();
     if matches!(item, Value::Nil) {
-        return call.fail("there is nothing to take an item of");
+        return call.fail("there is no value to take an item of");
     }
     for at in &call.arguments[1..] {
         let next = match (&item, at) {

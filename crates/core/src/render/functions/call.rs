@@ -1,4 +1,4 @@
-//! One call of a function: its arguments, and what it may cost.
+//! One call of a function: its arguments and its bounds.
 
 use std::{borrow::Cow, cell::RefCell, collections::BTreeMap, fmt::Display, sync::Arc};
 
@@ -11,22 +11,22 @@ use crate::render::{
     work::{Ended, Resource, Work},
 };
 
-/// The text that one function may return, in bytes.
+/// The longest text that one function may return, in bytes.
 pub const MAX_RESULT: usize = 1024 * 1024;
-/// The list or dict that one function may return, in bytes of memory.
+/// The largest list or dict that one function may return, in bytes of memory.
 pub const MAX_STRUCTURE: usize = 2 * 1024 * 1024;
-/// More items than this no list or dict can have.
+/// The most items that a list or dict can have.
 pub const MAX_ITEMS: usize = MAX_STRUCTURE / VALUE;
 /// What an item takes in memory beside its content.
 pub const VALUE: usize = 24;
 /// What a text, a list or a dict takes beside its content.
 const CONTENT: usize = 16;
-/// Lists and maps may stand inside each other this deep.
+/// The deepest nesting of lists and maps.
 pub const MAX_DEPTH: usize = 64;
 /// What a call costs beside its arguments.
 const CALL: usize = 64;
-/// Functions that pass on what they are given and do not look inside. Lists cost what their items do, also if they are
-/// lists themselves; members of dicts are found without looking at the others.
+/// Functions that pass their arguments on and do not look inside. Lists cost what their items do, also if they are
+/// lists themselves; finding a member of a dict costs nothing for the others.
 const SHALLOW: [&str; 46] = [
     "all",
     "any",
@@ -97,22 +97,22 @@ impl From<Ended> for Failure {
 /// A function of templates.
 #[derive(Clone, Copy)]
 pub struct Function {
-    /// The name that templates call it by.
+    /// Its name in templates.
     pub name: &'static str,
-    /// What it takes.
+    /// Its parameters.
     pub signature: Signature,
     /// What it does.
     pub body: fn(&Call<'_>) -> Outcome,
 }
 
-/// What all calls of one execution share.
+/// The state that all calls of one execution share.
 #[derive(Debug)]
 pub struct Run {
     /// Where salts come from.
     pub seed: Seed,
-    /// What it takes from: all templates of a policy have the same.
+    /// The budget that it uses; all templates of a policy share one.
     pub work: Arc<Work>,
-    /// Dicts that were changed after they were made: only through them something can hold itself.
+    /// Dicts that were changed after they were made: only through them a value can hold itself.
     changed: RefCell<Vec<Map>>,
 }
 
@@ -130,9 +130,9 @@ impl Drop for Run {
 
 /// A call of a function. Its arguments fit its [`Signature`], but `nil` may stand for a list or a dict.
 pub struct Call<'a> {
-    /// The execution it is part of.
+    /// The execution that it is part of.
     pub run: &'a Run,
-    /// The name it is called by.
+    /// The name in the template.
     pub name: &'static str,
     /// Its arguments.
     pub arguments: &'a [Value],
@@ -162,17 +162,17 @@ impl<'a> Call<'a> {
         Ok(result)
     }
 
-    /// Counts bytes that are looked at.
+    /// Counts bytes that the function reads.
     pub fn spend(&self, bytes: usize) -> Result<(), Failure> {
         Ok(self.run.work.spend(Resource::Bytes, bytes)?)
     }
 
-    /// Asked between the parts of what may take long.
+    /// Called between the parts of a function that may take long.
     pub fn go_on(&self) -> Result<(), Failure> {
         Ok(self.run.work.go_on()?)
     }
 
-    /// A `[]interface {}` of what `items` gives. It ends before it takes more memory than a result may.
+    /// A `[]interface {}` of the items of `items`. It stops before it takes more memory than a result may.
     pub fn collected(&self, items: impl Iterator<Item = Value>) -> Outcome {
         self.collected_of(Of::Any, items)
     }
@@ -188,7 +188,7 @@ impl<'a> Call<'a> {
         Ok(List::new(of, collected).into())
     }
 
-    /// A dict of what `members` gives, as bounded as [`Call::collected`].
+    /// A dict of the members of `members`, with the bounds of [`Call::collected`].
     pub fn members(&self, of: Of, members: impl Iterator<Item = (Text, Value)>) -> Outcome {
         let mut room = MAX_ITEMS / 4;
         let mut collected = BTreeMap::new();
@@ -199,7 +199,7 @@ impl<'a> Call<'a> {
         Ok(Map::with(of, collected).into())
     }
 
-    /// Changes a dict that others may have too.
+    /// Changes a dict that other values may share.
     pub fn insert(&self, map: &Map, name: Text, member: Value) -> Result<(), Failure> {
         let bytes = name.len() + CONTENT + 3 * VALUE + width(&member);
         self.spend(bytes)?;
@@ -214,7 +214,7 @@ impl<'a> Call<'a> {
         Ok(())
     }
 
-    /// Takes from what is left for a result that is a list or a dict.
+    /// Takes from the room that is left for a list or a dict.
     pub fn take(&self, left: &mut usize, amount: usize) -> Result<(), Failure> {
         if take(left, amount) { Ok(()) } else { self.fail("its result is larger than 2 MiB") }
     }
@@ -299,12 +299,12 @@ impl<'a> Call<'a> {
         Ok(self.run.work.spend(Resource::Slow, units)?)
     }
 
-    /// Accounts for compiling an expression, which takes longer than its length tells.
+    /// Accounts for compiling an expression, which takes longer than its length suggests.
     pub fn compile(&self) -> Result<(), Failure> {
         self.spend(64 * 1024)
     }
 
-    /// Bytes that are always the same for the same arguments of this function here, and cannot be guessed.
+    /// Bytes that are always the same for the same arguments of this function here, and that nobody can guess.
     pub fn salt<const LENGTH: usize>(&self, purpose: &str) -> Result<[u8; LENGTH], Failure> {
         let mut input = Vec::new();
         for argument in self.arguments {
@@ -324,7 +324,7 @@ fn is_same(argument: &Value, result: &Value) -> bool {
     }
 }
 
-/// What passing on an argument may cost.
+/// The cost of passing on an argument.
 fn width(value: &Value) -> usize {
     match value {
         Value::Text(text) => text.len(),
@@ -339,17 +339,17 @@ fn width(value: &Value) -> usize {
     }
 }
 
-/// What looking at all of an argument may cost. The values of the policy may be larger than a result.
+/// The cost of reading all of an argument. The values of the policy may be larger than a result.
 fn whole(value: &Value) -> usize {
     let limit = 16 * MAX_RESULT;
     let mut left = limit;
     let is_known = measure(value, &mut left, MAX_DEPTH + 1);
-    // What is too deep was not counted to its end: a dict that holds itself, and much else.
+    // Too deep a value was not counted to its end, for example a dict that holds itself.
     if is_known { limit - left } else { (limit - left).max(2 * MAX_STRUCTURE) }
 }
 
 /// Takes the size of a value from `left`, and gives up when nothing is left or it is too deep: lists share their
-/// items, and a dict can hold itself, so the whole may be far larger than what is in memory.
+/// items, and a dict can hold itself, so the whole may be far larger than its memory.
 pub fn measure(value: &Value, left: &mut usize, depth: usize) -> bool {
     match value {
         Value::Text(text) => take(left, CONTENT + text.len()),

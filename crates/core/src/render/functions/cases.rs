@@ -1,4 +1,4 @@
-//! Words: upper and lower case, and names that are written in another way.
+//! Words: upper and lower case, and other ways to write names.
 
 use super::{
     Entry, Signature, Type,
@@ -39,7 +39,7 @@ pub const TABLE: &[Entry] = &[
         each_with(call, |character| swapped(character, &mut starts))
     }),
     ("initials", ONE, |call| {
-        // It goes through the bytes, and takes each for a character.
+        // It takes each byte as a character.
         let mut starts = true;
         let initials = call.bytes(0)?.iter().map(|byte| char::from(*byte)).filter(|character| {
             let is_gap = character.is_whitespace();
@@ -61,7 +61,7 @@ pub const TABLE: &[Entry] = &[
     ("kebabcase", ONE, |call| Ok(joined(words(call)?, '-').into())),
 ];
 
-/// A name to take apart: its characters are looked at several times.
+/// A name to take apart: the functions read its characters several times.
 fn words<'a>(call: &Call<'a>) -> Result<&'a [u8], Failure> {
     const LOOKS: usize = 4;
     let bytes = call.bytes(0)?;
@@ -150,7 +150,7 @@ enum Word {
 }
 
 impl Word {
-    /// Whether a connector stands before it.
+    /// Whether a connector is before it.
     fn is_joined(self) -> bool {
         !matches!(self, Self::Nothing | Self::Connector | Self::Punctuation)
     }
@@ -201,7 +201,7 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// Where the run of characters that belong together ends. Bytes at the end that are no text belong to what stands
+    /// Where the run of characters that belong together ends. Bytes at the end that are no text belong to what is
     /// before them.
     fn run(&self, from: usize, first: char, belongs: fn(char) -> bool) -> usize {
         let (mut at, mut before) = (from, first);

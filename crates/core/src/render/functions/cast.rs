@@ -1,4 +1,4 @@
-//! Values as values of another type, as far as Sprig takes one for the other.
+//! Values as values of another type, as Sprig converts them.
 
 use super::call::{Failure, MAX_STRUCTURE};
 use crate::render::template::{
@@ -15,8 +15,8 @@ pub fn written(value: &Value) -> Result<Text, Failure> {
     }
 }
 
-/// The texts of a list, without what is `nil`; another value is a list of one. Dicts may share what they hold, so the texts may
-/// be far larger than what is in memory: what no result can have is refused before it is there.
+/// The texts of a list, without what is `nil`; another value is a list of one. Dicts may share what they hold, so the
+/// texts may be far larger than their memory: too large a result is refused before it exists.
 pub fn texts(value: &Value) -> Result<Vec<Text>, Failure> {
     let Value::List(items) = value else {
         return if matches!(value, Value::Nil) { Ok(Vec::new()) } else { Ok(vec![written(value)?]) };
@@ -31,7 +31,7 @@ pub fn texts(value: &Value) -> Result<Vec<Text>, Failure> {
     Ok(texts)
 }
 
-/// The items of what Go takes for a list.
+/// The items of a value that Go takes for a list.
 pub fn items(value: &Value) -> Option<List> {
     match value {
         Value::List(items) => Some(items.clone()),
@@ -54,17 +54,17 @@ pub fn whole(value: &Value) -> i64 {
     }
 }
 
-/// A float without what stands behind the point. What 64 bits cannot hold is the smallest number, as the processors give it
-/// that Go's releases run on.
+/// A float without its fraction. What 64 bits cannot hold becomes the smallest number, as on the processors that Go's
+/// releases run on.
 pub fn cut(number: f64) -> i64 {
     const END: f64 = 9_223_372_036_854_775_808.0;
-    #[expect(clippy::cast_possible_truncation, reason = "that it fits is asked first")]
+    #[expect(clippy::cast_possible_truncation, reason = "the code above checks that it fits")]
     if (-END..END).contains(&number) { number as i64 } else { i64::MIN }
 }
 
 /// A value as a float; what is none is 0.
 pub fn float(value: &Value) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "a float is what is asked for")]
+    #[expect(clippy::cast_precision_loss, reason = "the caller asks for a float")]
     match value {
         Value::Int(number, _) => *number as f64,
         Value::Uint(number, _) => *number as f64,
@@ -159,10 +159,10 @@ fn hexadecimal(text: &str) -> Option<f64> {
     let digits = digits.replace('_', "");
     let (before, after) = digits.split_once('.').unwrap_or((&digits, ""));
     let all = format!("{before}{after}");
-    // More digits than 64 bits hold are rounded twice: nobody writes them.
+    // More digits than 64 bits hold are rounded twice, which does not matter in practice.
     let number = u64::from_str_radix(&all, 16).ok()?;
     let places = i32::try_from(after.len()).ok()?;
-    #[expect(clippy::cast_precision_loss, reason = "a float is what is asked for")]
+    #[expect(clippy::cast_precision_loss, reason = "the caller asks for a float")]
     let value = number as f64 * 2_f64.powi(power.checked_sub(4 * places)?);
     value.is_finite().then_some(value)
 }

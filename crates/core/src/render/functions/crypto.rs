@@ -1,5 +1,4 @@
-//! Hashes and decryption. What is salted takes its salt from the seed of the execution, so that it is the same each
-//! time.
+//! Hashes and decryption. Salts come from the seed of the execution, so that the result is the same each time.
 
 use aws_lc_rs::rsa::{
     OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OAEP_SHA512_MGF1SHA512, OaepPrivateDecryptingKey, PrivateDecryptingKey,
@@ -34,7 +33,7 @@ pub const TABLE: &[Entry] = &[
 const COST: u32 = 10;
 /// What one hash costs, in units of about a microsecond.
 const BCRYPT: usize = 60_000;
-/// bcrypt looks at no more bytes.
+/// bcrypt uses no more bytes.
 const MAX_PASSWORD: usize = 72;
 /// What it costs to read a private key of RSA and to decrypt with it, in units of about a microsecond.
 const RSA: usize = 20_000;
@@ -107,7 +106,7 @@ fn rsa_decrypt(call: &Call<'_>) -> Outcome {
     });
     let key = der.and_then(|der| PrivateDecryptingKey::from_pkcs8(der.expose()).ok());
     let Some(key) = key.and_then(|key| OaepPrivateDecryptingKey::new(key).ok()) else {
-        return call.fail("its last argument is no private key of RSA in PEM, of 2048 bits or more");
+        return call.fail("its last argument is not an RSA private key in PEM of 2048 bits or more");
     };
     let mut plain = vec![0; key.min_output_size()];
     match key.decrypt(algorithm, call.bytes(2)?, &mut plain, None) {

@@ -1,4 +1,4 @@
-//! Dicts. `set`, `unset` and `merge` change the one that they are given.
+//! Dicts. `set`, `unset` and `merge` change their argument.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -83,7 +83,7 @@ fn merged(call: &Call<'_>, overwrite: bool) -> Outcome {
     Ok(into.into())
 }
 
-/// Adds what is not there, or is empty; with `overwrite` all but what is empty. Dicts inside dicts are merged too.
+/// Adds members that are missing or empty; with `overwrite` all but empty ones. Merges dicts inside dicts, too.
 fn merge(call: &Call<'_>, into: &Map, from: &Map, overwrite: bool, depth: usize) -> Result<(), Failure> {
     if depth == 0 {
         return call.fail("an argument is nested more than 64 levels deep");
@@ -93,7 +93,7 @@ fn merge(call: &Call<'_>, into: &Map, from: &Map, overwrite: bool, depth: usize)
         let there = into.get(&name);
         if let (Some(Value::Map(inner)), Value::Map(more)) = (&there, &member) {
             if inner.of() != more.of() && !more.is_empty() {
-                return call.fail("dicts of different types stand under one name");
+                return call.fail("one name has dicts of different types");
             }
             merge(call, inner, more, overwrite, depth - 1)?;
             if !inner.is_empty() {
@@ -136,10 +136,10 @@ fn dig(call: &Call<'_>) -> Outcome {
     }
     for name in names {
         let (Value::Map(members), Value::Text(name)) = (&at, name) else {
-            return call.fail("one of the names leads to something that is no dict");
+            return call.fail("one of the names leads to a value that is not a dict");
         };
         if members.of() != Of::Any {
-            return call.fail("one of the names leads to something that is no dict");
+            return call.fail("one of the names leads to a value that is not a dict");
         }
         match members.get(name) {
             Some(next) => at = next,

@@ -1,4 +1,4 @@
-//! Whether two values are the same in all they hold: of one type, as `reflect.DeepEqual` of Go has it.
+//! Whether two values are equal in type and in all they hold, as `reflect.DeepEqual` of Go has it.
 
 use super::call::{Call, Failure, MAX_DEPTH, MAX_RESULT};
 use crate::render::template::value::Value;
@@ -16,12 +16,12 @@ pub fn equal(call: &Call<'_>, one: &Value, other: &Value) -> Result<bool, Failur
     Ok(one.is_some() && one == other)
 }
 
-/// A dict can hold itself, and others share what they hold: the whole may be larger than what is in memory.
+/// A dict can hold itself, and others share what they hold: the whole may be larger than its memory.
 const MOST: usize = 8 * MAX_RESULT;
 
 struct Identity {
     bytes: Vec<u8>,
-    /// How many of them are paid for: what an argument was counted as ends at 16 MiB, and dicts may share far more.
+    /// How many of them were counted: the count of an argument ends at 16 MiB, and dicts may share far more.
     spent: usize,
     is_none: bool,
 }

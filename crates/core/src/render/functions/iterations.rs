@@ -1,6 +1,6 @@
-//! How many iterations of key derivations a PKCS#12 file asks for, told before they are done: the file says it, and who
-//! wrote the file may be an enemy. Wherever RFC 7292 and RFC 8018 name a number of iterations, it stands in a sequence
-//! behind the salt; what is encrypted is decrypted here to look further.
+//! Counts the iterations of key derivations that a PKCS#12 file asks for, before they run: the author of the file may
+//! be an attacker. Wherever RFC 7292 and RFC 8018 name a number of iterations, it follows the salt in a sequence; this
+//! code decrypts encrypted parts to look further.
 
 use cbc::cipher::{BlockCipherDecrypt, BlockModeDecrypt as _, KeyInit, KeyIvInit as _, block_padding::Pkcs7};
 use der::Decode as _;
@@ -9,9 +9,9 @@ use pkcs12::kdf::{Pkcs12KeyType, derive_key_utf8};
 use sha1::Sha1;
 use zeroize::Zeroizing;
 
-/// Parts inside parts.
+/// The deepest nesting of parts.
 const MAX_DEPTH: usize = 24;
-/// Encrypted parts in which others are looked for: usually it is one.
+/// The most encrypted parts to look into; usually there is one.
 const MAX_ENCRYPTED: usize = 16;
 
 const SEQUENCE: u8 = 0x30;
@@ -20,7 +20,7 @@ const OCTETS: u8 = 0x04;
 const OBJECT: u8 = 0x06;
 /// Encrypted content: `[0] IMPLICIT OCTET STRING`.
 const CONTENT: u8 = 0x80;
-/// This bit: other values stand inside.
+/// This bit: other values are inside.
 const CONSTRUCTED: u8 = 0x20;
 
 /// PBES2.
@@ -41,7 +41,7 @@ struct Part<'a> {
     content: &'a [u8],
 }
 
-/// The values that stand one behind the other.
+/// The values, one after the other.
 fn parts(mut bytes: &[u8]) -> Vec<Part<'_>> {
     let mut found = Vec::new();
     while let Some(part) = Part::first(bytes) {
@@ -64,7 +64,7 @@ impl<'a> Part<'a> {
         Some(Self { tag, whole: bytes.get(..end)?, content: &bytes[start..end] })
     }
 
-    /// Whether it holds a sequence and nothing else: not what is encrypted and only looks so at its start.
+    /// Whether it holds a sequence and nothing else, unlike encrypted bytes that only look so at their start.
     fn wraps_sequence(self) -> bool {
         let inner = Self::first(self.content);
         inner.is_some_and(|inner| inner.tag == SEQUENCE && inner.whole.len() == self.content.len())
@@ -87,12 +87,12 @@ impl<'a> Part<'a> {
 /// Looks through a file.
 pub struct Survey<'a, E> {
     password: &'a str,
-    /// Asked with a number of iterations before they are done.
+    /// Called with a number of iterations before they run.
     spend: &'a dyn Fn(usize) -> Result<(), E>,
     encrypted: usize,
 }
 
-/// What cannot be used, beside what `spend` refuses.
+/// Why a file is refused.
 pub enum Refused<E> {
     /// By `spend`.
     Iterations(E),
@@ -105,7 +105,7 @@ impl<'a, E> Survey<'a, E> {
         Self { password, spend, encrypted: 0 }
     }
 
-    /// Accounts for all iterations that opening `file` takes.
+    /// Accounts for all iterations that opening `file` needs.
     pub fn file(mut self, file: &[u8]) -> Result<(), Refused<E>> {
         self.look(file, 0)
     }
@@ -141,7 +141,7 @@ impl<'a, E> Survey<'a, E> {
         Ok(())
     }
 
-    /// Looks into what is encrypted. What cannot be decrypted, nobody opens.
+    /// Looks into an encrypted part. What it cannot decrypt stays closed for the function, too.
     fn decrypted(&mut self, algorithm: Part<'_>, data: &[u8], depth: usize) -> Result<(), Refused<E>> {
         self.encrypted += 1;
         if self.encrypted > MAX_ENCRYPTED {
@@ -220,7 +220,7 @@ mod tests {
         der(SEQUENCE, &[&der(OCTETS, &[b"saltsalt"]), &der(INTEGER, &[&[0], &iterations.to_be_bytes()])])
     }
 
-    /// `data`, encrypted, as it stands in a file.
+    /// `data`, encrypted, as it is in a file.
     fn encrypted(algorithm: &[u8], data: &[u8]) -> Vec<u8> {
         der(SEQUENCE, &[&der(OBJECT, &[DATA]), algorithm, &der(CONTENT, &[data])])
     }
@@ -241,7 +241,7 @@ mod tests {
         encrypted(&algorithm, &cipher.encrypt_padded_vec::<Pkcs7>(data))
     }
 
-    /// The iterations that are accounted for, and whether the file may be opened.
+    /// The counted iterations, and whether the file may be opened.
     fn survey(file: &[u8]) -> (usize, bool) {
         let counted = Cell::new(0_usize);
         let spend = |iterations| {

@@ -29,7 +29,7 @@ const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 
-/// Of RFC 5915; the curve stands around it.
+/// Of RFC 5915; the outer structure names the curve.
 #[derive(Sequence)]
 struct EcPrivateKey<'a> {
     version: u8,
@@ -38,7 +38,7 @@ struct EcPrivateKey<'a> {
     point: BitStringRef<'a>,
 }
 
-/// What was written in DER. It cannot be if it is too long.
+/// The bytes in DER; fails if they are too long.
 pub fn written<T>(call: &Call<'_>, result: der::Result<T>) -> Result<T, Failure> {
     result.or_else(|_| call.fail("it cannot be written in DER"))
 }

@@ -1,4 +1,4 @@
-//! Paths with slashes, as they are written: no file is looked at.
+//! Paths with slashes, only as texts: they touch no file.
 
 use super::{Entry, Signature, Type, signature::takes};
 

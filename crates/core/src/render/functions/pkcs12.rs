@@ -51,7 +51,7 @@ pub const TABLE: &[Entry] = &[
 
 /// Rounds of the key derivations, as in Java's default.
 const ROUNDS: u16 = 10_000;
-/// A file to read may have this many bytes.
+/// The most bytes of a file to read.
 const MAX_FILE: usize = MAX_RESULT / 4;
 
 const DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.1");
@@ -73,11 +73,11 @@ fn open(call: &Call<'_>, password: Option<usize>, file: usize) -> Result<Pkcs12A
         Ok(()) => {}
         Err(Refused::Iterations(failure)) => return Err(failure),
         Err(Refused::Form) => {
-            return call.fail("the file is of a form that is not read: it uses scrypt, or has too many parts");
+            return call.fail("this form of PKCS#12 is not supported: the file uses scrypt, or has too many parts");
         }
     }
     Pkcs12Archive::from_pkcs12(bytes, &password)
-        .map_or_else(|_| call.fail("the file is not PKCS#12, or the password is another one"), Ok)
+        .map_or_else(|_| call.fail("the file is not PKCS#12, or the password is wrong"), Ok)
 }
 
 fn key(call: &Call<'_>, password: Option<usize>, file: usize) -> Outcome {
@@ -159,7 +159,7 @@ fn pkcs8(call: &Call<'_>, certificate: &[u8], key: &[u8]) -> Result<Vec<u8>, Fai
     written(call, made)
 }
 
-/// What is encrypted, and how.
+/// Encrypted content, and its algorithm.
 struct Encrypted {
     algorithm: AlgorithmIdentifierOwned,
     bytes: OctetString,
@@ -226,8 +226,8 @@ fn data(bytes: &[u8]) -> der::Result<ContentInfo> {
     Ok(ContentInfo { content_type: DATA, content: Any::encode_from(&OctetString::new(bytes)?)? })
 }
 
-/// A `SafeBag`. Its attributes stand in the order in which they are given, not in that of DER as `pkcs12::SafeBag` has
-/// them: nobody minds, and what earlier versions wrote stays as it is.
+/// A `SafeBag`. Its attributes keep the given order, not that of DER as in `pkcs12::SafeBag`: readers accept it, and
+/// files of earlier versions stay the same.
 #[derive(Sequence)]
 struct Bag {
     id: ObjectIdentifier,

@@ -31,8 +31,8 @@ pub const TABLE: &[Entry] = &[
 
 fn copy(call: &Call<'_>) -> Outcome {
     match call.value(0)? {
-        Value::Nil => call.fail("its argument is not there"),
-        // What Sprig copies of a version is nothing.
+        Value::Nil => call.fail("its argument does not exist"),
+        // Sprig copies nothing of a version.
         Value::Object(object) if object.type_name() == semver::TYPE => Ok(semver::blank()),
         value => copied(call, value, &mut { MAX_STRUCTURE }, MAX_DEPTH),
     }

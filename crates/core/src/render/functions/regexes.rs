@@ -1,4 +1,4 @@
-//! Regular expressions of Go, and as bounded.
+//! Regular expressions of Go, with bounds.
 
 use super::{
     Entry, Signature, Type,
@@ -41,11 +41,11 @@ const SIZES: [(usize, usize); 3] = [(16 * 1024, 200), (64 * 1024, 900), (256 * 1
 /// States times bytes that one search goes through in about a microsecond, at worst.
 const SPEED: usize = 150;
 const MANY: &str = "the expression has too many matches in a text this large, of more than 64 MiB of reads";
-/// The first argument, to search in `text`. What it takes to read an expression, and to search with it, its length does
-/// not show.
+/// The first argument, to search in `text`. The length of an expression does not show what reading it and searching
+/// with it costs.
 fn pattern(call: &Call<'_>, text: &str) -> Result<Regexp, Failure> {
     let refused = |wrong| {
-        // The expression may hold a value: what is wrong with it is not told.
+        // The expression may hold a value, so the message does not say what is wrong with it.
         call.fail(match wrong {
             Wrong::Syntax => "its first argument is no regular expression",
             Wrong::Long => "its first argument is an expression of more than 16 KiB",

@@ -1,4 +1,4 @@
-//! Versions as semver.org has them, and what they must be.
+//! Versions as semver.org has them, and constraints of them.
 
 use std::{cmp::Ordering, rc::Rc};
 
@@ -44,15 +44,15 @@ pub fn blank() -> Value {
     Value::Object(Rc::new(Version::default()))
 }
 
-/// A version. What is not there of minor and patch is 0.
+/// A version. A missing minor or patch number is 0.
 #[derive(Clone, Debug, Default)]
 pub struct Version {
     major: u64,
     minor: u64,
     patch: u64,
-    /// What stands behind `-`.
+    /// The part behind `-`.
     pre: String,
-    /// What stands behind `+`.
+    /// The part behind `+`.
     metadata: String,
     original: String,
 }
@@ -96,7 +96,7 @@ fn number(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// What stands before and behind a mark; `None`: there is nothing, or no name, behind it.
+/// The parts before and behind a mark; `None`: there is nothing, or no name, behind it.
 fn cut(text: &str, mark: char) -> Option<(&str, &str)> {
     let Some((before, behind)) = text.split_once(mark) else { return Some((text, "")) };
     let is_name =

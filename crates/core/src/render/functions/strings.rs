@@ -94,11 +94,11 @@ pub const TABLE: &[Entry] = &[
 
 /// Refuses a result before it takes memory.
 fn fits(call: &Call<'_>, bytes: usize) -> Result<(), Failure> {
-    // What is replaced makes room, so the bound is not exact.
+    // The replaced text makes room, so the bound is not exact.
     if bytes <= 2 * MAX_RESULT { Ok(()) } else { call.fail("its result is larger than 1 MiB") }
 }
 
-/// Where a part stands in a text, one after the other; an empty one stands before each character and at the end.
+/// The positions of a part in a text; an empty part is before each character and at the end.
 fn finds<'a>(text: &'a [u8], part: &'a [u8]) -> Box<dyn Iterator<Item = usize> + 'a> {
     if part.is_empty() {
         let ends = runes(text).scan(0, |end, Rune { width, .. }| {
@@ -181,7 +181,7 @@ fn abbreviated(offset: i64, width: i64, text: &[u8]) -> Vec<u8> {
     [b"...", &rest[..]].concat()
 }
 
-/// The arguments that are there, each in its form, with spaces between them.
+/// The arguments that are not nil, each in its form, with spaces between them.
 fn spaced(call: &Call<'_>, form: fn(&Value) -> Result<Vec<u8>, Failure>) -> Outcome {
     let mut all = Vec::new();
     for value in call.arguments.iter().filter(|argument| !matches!(argument, Value::Nil)) {
@@ -205,19 +205,19 @@ fn indent(call: &Call<'_>, before: &[u8]) -> Outcome {
     Ok(indented.into())
 }
 
-/// The parts between separators, at most so many; an empty one stands between all characters.
+/// The parts between separators, at most so many; an empty separator splits between all characters.
 fn split<'a>(text: &'a [u8], separator: &[u8], most: Option<usize>) -> Vec<&'a [u8]> {
     let most = most.unwrap_or(usize::MAX);
     if most == 0 {
         return Vec::new();
     }
-    // More than a list can have need not be known.
+    // A list cannot have more anyway.
     let most = most.min(MAX_ITEMS + 2);
     let (mut parts, mut end) = (Vec::new(), 0);
     if separator.is_empty() && text.is_empty() {
         return parts;
     }
-    // An empty one stands neither before the first character nor after the last one.
+    // An empty separator splits neither before the first character nor after the last one.
     let is_between = |place: &usize| !separator.is_empty() || *place > 0 && *place < text.len();
     for place in finds(text, separator).filter(is_between).take(most - 1) {
         parts.push(&text[end..place]);

@@ -12,7 +12,7 @@ use crate::render::template::value::{Map, Text, Value};
 /// The functions of this file.
 pub const TABLE: &[Entry] = &[("urlParse", takes(&[Type::Text]), parse), ("urlJoin", takes(&[Type::Map]), join)];
 
-/// Where something stands in a URL: each has characters of its own that stand for themselves.
+/// The parts of a URL: each has its own characters that need no escape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Path,
@@ -23,7 +23,7 @@ enum Place {
 }
 
 impl Place {
-    /// Whether a byte is written as `%XX`.
+    /// Whether to write a byte as `%XX`.
     fn escapes(self, byte: u8) -> bool {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
             return false;
@@ -94,7 +94,7 @@ fn join(call: &Call<'_>) -> Outcome {
     Ok(url.written().into())
 }
 
-/// What stands before and behind the first of a byte.
+/// The parts before and behind the first of a byte.
 fn cut(text: &[u8], at: u8) -> (&[u8], &[u8]) {
     text.iter().position(|byte| *byte == at).map_or((text, b""), |place| (&text[..place], &text[place + 1..]))
 }
@@ -195,7 +195,7 @@ impl Url {
             text.push(b'/');
         }
         if text.is_empty() && cut(&path, b'/').0.contains(&b':') {
-            // Or it would be read as a scheme.
+            // Otherwise it would be a scheme.
             text.extend_from_slice(b"./");
         }
         text.extend(path);

@@ -21,7 +21,7 @@ pub fn named<'v, 'n>(json: &'v str, names: &BTreeSet<&'n str>) -> Option<BTreeMa
 
 /// Members of an object.
 pub struct Members<'v> {
-    /// As many as are wanted; of equal names the last.
+    /// As many as asked for; of equal names the last.
     pub first: BTreeMap<String, &'v RawValue>,
     /// How many there are beside these.
     pub more: usize,

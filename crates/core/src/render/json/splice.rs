@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{not_json, pick};
 use crate::{SecretBytes, render::RenderError};
 
-/// The object at `key` with these members set to texts. Of equal names the last one is set, which is the one that counts;
-/// what is not there comes behind the last member.
+/// The object at `key` with these members set to texts. Of equal names it sets the last one, which counts; missing
+/// members come behind the last one.
 ///
 /// # Errors
 /// `NotJson` when it is no object, or is nested deeper than 32 levels.

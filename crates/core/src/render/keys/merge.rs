@@ -20,11 +20,11 @@ use crate::{
 pub struct Merge {
     /// The key that gets the object; `None`: its members become keys.
     into: Option<String>,
-    /// Whether two equal members are refused.
+    /// Whether to refuse two equal members.
     is_strict: bool,
     /// Names whose values come last.
     priority: Vec<String>,
-    /// Whether all of them must be there.
+    /// Whether all of them must exist.
     needs_all: bool,
 }
 
@@ -32,7 +32,7 @@ pub struct Merge {
 type Members<'v> = BTreeMap<String, (&'v str, &'v RawValue)>;
 
 impl Merge {
-    /// Reads what a rewrite asks for. `at` is its path.
+    /// Parses a merge. `at` is its path.
     ///
     /// # Errors
     /// When the object has nowhere to go.
@@ -53,7 +53,8 @@ impl Merge {
         })
     }
 
-    /// Merges: what comes later counts. First all values in the order of their names, then those of `priority` in its order.
+    /// Merges; later values win. First come all values in the order of their names, then those of `priority` in its
+    /// order.
     ///
     /// # Errors
     /// `MergeFailed`, `TooManyKeys`, `TooLarge`, and when `work` has not as much left.
@@ -65,7 +66,7 @@ impl Merge {
                 if self.needs_all {
                     let name = shown(name);
                     return Err(failed(format!(
-                        "{name:?} of priority is not there; remove it, or set priorityPolicy to IgnoreNotFound"
+                        "{name:?} of priority does not exist; remove it, or set priorityPolicy to IgnoreNotFound"
                     )));
                 }
                 continue;
@@ -75,8 +76,8 @@ impl Merge {
                 if let Some((other, _)) = before.filter(|_| self.is_strict) {
                     let (member, other, name) = (shown(&member), shown(other), shown(name));
                     return Err(failed(format!(
-                        "{other:?} and {name:?} both have the member {member:?}; set conflictPolicy to Ignore to take the \
-                         one that comes last, and priority to say which that is"
+                        "{other:?} and {name:?} both have the member {member:?}; set conflictPolicy to Ignore to take \
+                         the last one, and priority to choose which comes last"
                     )));
                 }
             }
@@ -94,7 +95,7 @@ impl Merge {
                 named
             }
         };
-        // Each merge may double what there is.
+        // Each merge may double the size.
         let size = merged.values().map(|(_, value)| value.len()).sum::<usize>();
         if size > kinds::MAX_SIZE { Err(RenderError::TooLarge { size }) } else { Ok(merged) }
     }
@@ -123,7 +124,7 @@ fn objects<'v>(at: &str, name: &str, value: &'v SecretBytes, work: &Work) -> Res
     }
 }
 
-/// The object as JSON: each value as it stands in the store.
+/// The object as JSON: each value as in the store.
 fn object(members: &Members<'_>) -> SecretBytes {
     let mut json = Vec::from(*b"{");
     for (member, (_, value)) in members {

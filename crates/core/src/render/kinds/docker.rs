@@ -30,7 +30,7 @@ pub fn check(data: &BTreeMap<String, SecretBytes>, key: &'static str, has_auths:
     Ok(())
 }
 
-/// Other members are left to the clients; these all of them read.
+/// Other members depend on the client; all clients read these.
 fn entry(entry: &Map<String, Value>) -> Result<(), String> {
     for name in ["auth", "username", "password", "email", "identitytoken", "registrytoken"] {
         if entry.get(name).is_some_and(|member| !member.is_string()) {

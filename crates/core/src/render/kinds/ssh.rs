@@ -1,5 +1,5 @@
-//! `kubernetes.io/ssh-auth`: a private key that OpenSSH reads. The key itself is not parsed: newer forms are not ours to
-//! refuse.
+//! `kubernetes.io/ssh-auth`: a private key that OpenSSH reads. We do not parse the key itself, so as not to refuse
+//! newer forms.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ pub fn check(data: &BTreeMap<String, SecretBytes>) -> Result<(), Wrong> {
         return wrong(KEY, fix);
     };
     if block.tag() == "OPENSSH PRIVATE KEY" && !block.contents().starts_with(OPENSSH) {
-        return wrong(KEY, "what stands between its BEGIN and END lines is no OpenSSH key; store the file as it is");
+        return wrong(KEY, "the text between its BEGIN and END lines is no OpenSSH key; store the file as it is");
     }
     Ok(())
 }

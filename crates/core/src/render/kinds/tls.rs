@@ -23,7 +23,7 @@ pub fn check(data: &BTreeMap<String, SecretBytes>) -> Result<(), Wrong> {
     if certificate::is_encrypted(&key) {
         return wrong(
             KEY,
-            "it is protected by a passphrase; store it without, since nothing that uses it knows the passphrase",
+            "it is protected by a passphrase; store it without one, since its users do not know the passphrase",
         );
     }
     let fit = |der: &Vec<u8>| {
@@ -32,7 +32,7 @@ pub fn check(data: &BTreeMap<String, SecretBytes>) -> Result<(), Wrong> {
     match chain.first().map_or(Match::No, fit) {
         Match::Yes | Match::Unknown => Ok(()),
         Match::No if chain.iter().skip(1).any(|der| fit(der) == Match::Yes) => {
-            wrong(CERTIFICATE, "the certificate of `tls.key` must stand first, its issuers after it")
+            wrong(CERTIFICATE, "the certificate of `tls.key` must come first, its issuers after it")
         }
         Match::No => wrong(KEY, "it is not the private key of the certificate in `tls.crt`; map the two of one pair"),
     }

@@ -47,7 +47,7 @@ fn a_null_is_an_empty_value() {
         let taken = part.take(&mut Source::new(&value, "k"), &Work::default());
         assert_eq!(taken, Ok(SecretBytes::from("")), "{name}");
     }
-    // What is computed, or looked for in vain, is no null of the store.
+    // A computed null, or one of a lookup without a result, is no null of the store.
     for name in ["other", "a.b.c", "a.list[1]", "max_by(a.list, &@)", "password.x", "`null`"] {
         let part = Part::Expression(name.to_owned());
         let taken = part.take(&mut Source::new(&value, "k"), &Work::default());

@@ -12,10 +12,10 @@ use super::{
 };
 use crate::render::{functions::Run, work::Resource};
 
-/// Output of one template, in bytes: a Secret cannot hold more than 1 MiB in all.
+/// The most output of one template, in bytes: a Secret cannot hold more than 1 MiB in all.
 const MAX_OUTPUT: usize = 1024 * 1024;
-/// Blocks, templates and parentheses that may be open at the same time. A level takes up to 5 KiB of the stack in a
-/// build for development, and the threads of the operator have 2 MiB.
+/// The most blocks, templates and parentheses that are open at the same time. A level takes up to 5 KiB of the stack in
+/// a debug build, and the threads of the operator have 2 MiB.
 const MAX_LEVELS: usize = 250;
 
 /// Why a template ended early, and where, in bytes. Never with a value.
@@ -25,13 +25,13 @@ pub struct Stopped {
     pub text: String,
 }
 
-/// What a part of a template gives.
+/// The result of a part of a template.
 type Outcome<T> = Result<T, Stopped>;
 
 /// How a list of a loop ended.
 type Flow = Outcome<ControlFlow<Leave>>;
 
-/// What leaves a list early.
+/// The statement that leaves a list early.
 enum Leave {
     Break,
     Continue,
@@ -52,7 +52,7 @@ pub fn execute(definitions: &Definitions, name: &str, data: &Map, run: &Run) -> 
     let Some(body) = definitions.get(name.as_bytes()) else {
         return state.stop("there is no such template");
     };
-    // Neither break nor continue stands outside of a loop.
+    // Neither break nor continue is outside of a loop.
     state.list(&data, body).map(drop)?;
     Ok(state.output)
 }
@@ -61,12 +61,12 @@ struct State<'a> {
     definitions: &'a Definitions,
     run: &'a Run,
     output: Vec<u8>,
-    /// Those of all templates that are open.
+    /// The variables of all open templates.
     variables: Vec<(Variable, Value)>,
-    /// Where those start that the current template sees.
+    /// Where the variables of the current template start.
     base: usize,
     levels: usize,
-    /// Where the part stands that is being worked on.
+    /// The position of the part that runs now.
     at: usize,
 }
 
@@ -133,8 +133,8 @@ impl State<'_> {
         }
         self.at = pipe.at;
         match &value {
-            // Go prints `<no value>`: as a credential it would be worse than none.
-            Value::Nil => self.stop("it prints something that is not there; check the names that are read here"),
+            // Go prints `<no value>`, which is worse than no credential.
+            Value::Nil => self.stop("it prints a value that does not exist; check the names in this action"),
             Value::Text(text) => self.write(text),
             other => match format::text_of(other) {
                 Ok(text) => self.write(&text),
@@ -236,7 +236,7 @@ impl State<'_> {
         Ok(any)
     }
 
-    /// With one variable it is the item, with two the first is the index. Those that are declared stand last.
+    /// With one variable it is the item, with two the first is the index. Declared ones come last.
     fn set_loop_variables(&mut self, range: &Range, index: Value, item: &Value) -> Outcome<()> {
         let (first, second) = match range.pipe.variables[..] {
             [] => return Ok(()),
@@ -261,7 +261,7 @@ impl State<'_> {
         Ok(())
     }
 
-    /// Where the latest variable of this number stands.
+    /// The position of the latest variable of this number.
     fn position(&self, variable: Variable) -> Outcome<usize> {
         let own = &self.variables[self.base..];
         let found = own.iter().rposition(|(number, _)| *number == variable);

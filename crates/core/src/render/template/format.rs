@@ -1,5 +1,5 @@
-//! Values as text, byte for byte as Go's `fmt` writes them. Where Go writes what was wrong into the text, such as
-//! `%!d(string=…)`, this is a failure: as a credential it would be worse than none.
+//! Values as text, byte for byte as Go's `fmt` writes them. Where Go writes a mistake into the text, such as
+//! `%!d(string=…)`, this fails: such a text is worse than no credential.
 
 mod float;
 mod integer;
@@ -34,7 +34,7 @@ pub fn sprint(values: &[Value]) -> Result<Text, Failure> {
     let mut before = None;
     for value in values {
         let is_text = matches!(value, Value::Text(_));
-        // A space stands between two that are no texts.
+        // A space goes between two that are no texts.
         if before == Some(false) && !is_text {
             printer.push(b" ")?;
         }
@@ -57,8 +57,8 @@ pub fn sprintln(values: &[Value]) -> Result<Text, Failure> {
     Ok(printer.out.into())
 }
 
-/// How a verb shall write.
-#[expect(clippy::struct_excessive_bools, reason = "each is a character of the format, and all can stand together")]
+/// The flags of a verb.
+#[expect(clippy::struct_excessive_bools, reason = "each is a character of the format, and a verb may have all of them")]
 #[derive(Clone, Copy, Debug, Default)]
 struct Flags {
     width: Option<usize>,
@@ -124,7 +124,7 @@ impl Printer {
         }
     }
 
-    /// Writes what is already padded by zeros, if it shall be.
+    /// Writes a text that already has its zeros, if the flags ask for zeros.
     fn pad_by_spaces(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         let zero = std::mem::take(&mut self.flags.zero);
         let result = self.pad(bytes);

@@ -9,13 +9,13 @@ use super::format;
 /// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// What is printed as it is.
+    /// Text outside of actions.
     Text,
     /// `{{`
     Open,
     /// `}}`
     Close,
-    /// Spaces inside an action: they part arguments.
+    /// Spaces inside an action, which separate arguments.
     Space,
     /// A word that has a meaning of its own.
     Keyword(Keyword),
@@ -53,7 +53,7 @@ pub enum Kind {
     CloseParenthesis,
     /// `,`
     Comma,
-    /// Another character, which has no place anywhere.
+    /// Any other character, which is never valid.
     Other,
     /// The end of the text.
     End,
@@ -74,7 +74,7 @@ pub enum Keyword {
     With,
 }
 
-/// A token and where it stands, in bytes.
+/// A token and its position, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     pub kind: Kind,
@@ -93,21 +93,21 @@ impl Wrong {
         Self { at, text: text.into() }
     }
 
-    /// There is too much inside something else.
+    /// Too deep nesting.
     pub fn nested(at: usize) -> Self {
         Self::new(at, format!("parentheses and blocks are nested more than {MAX_NESTING} levels deep"))
     }
 }
 
-/// Blocks and parentheses that may stand inside each other.
+/// The deepest nesting of blocks and parentheses.
 pub const MAX_NESTING: usize = 100;
-/// Tokens of a template beside texts and spaces: what the parser makes of one takes about 200 bytes.
+/// The most tokens of a template beside texts and spaces: the parser needs about 200 bytes for each.
 const MAX_TOKENS: usize = 20_000;
 
 /// All tokens of `source`; the last one is its end.
 ///
 /// # Errors
-/// What can be no token, or has no end; too many tokens.
+/// Characters that form no token, a token without an end, too many tokens.
 pub fn tokens(source: &str) -> Result<Vec<Token>, Wrong> {
     let mut lexer = Lexer { source, at: 0, start: 0, tokens: Vec::new(), counted: 0, parentheses: Vec::new() };
     lexer.text()?;
@@ -120,11 +120,11 @@ const SPACES: [char; 4] = [' ', '\t', '\r', '\n'];
 struct Lexer<'a> {
     source: &'a str,
     at: usize,
-    /// Where the token starts that is being read.
+    /// The start of the current token.
     start: usize,
     tokens: Vec<Token>,
     counted: usize,
-    /// Where those stand that are open.
+    /// The positions of the open ones.
     parentheses: Vec<usize>,
 }
 
@@ -226,7 +226,7 @@ impl<'a> Lexer<'a> {
         };
         self.at += end + 4;
         let Some(trims) = self.close() else {
-            return self.wrong("a comment must end with */}} or */ -}}, and nothing else may stand in its action");
+            return self.wrong("a comment must end with */}} or */ -}}, and its action may have nothing else");
         };
         self.take_close(trims);
         Ok(())
@@ -282,7 +282,7 @@ impl<'a> Lexer<'a> {
                 self.emit(Kind::OpenParenthesis)
             }
             ')' if self.parentheses.pop().is_some() => self.emit(Kind::CloseParenthesis),
-            ')' => self.wrong("a parenthesis is closed that is not open"),
+            ')' => self.wrong("this parenthesis closes none"),
             _ if is_name(first) => self.word(),
             _ if first.is_ascii_graphic() => self.emit(Kind::Other),
             _ => {
@@ -302,7 +302,7 @@ impl<'a> Lexer<'a> {
         if self.at > self.start { self.emit(Kind::Space) } else { Ok(()) }
     }
 
-    /// The first quote is taken.
+    /// The opening quote is behind us.
     fn quoted(&mut self, end: char, kind: Kind, unended: &str) -> Result<(), Wrong> {
         loop {
             match self.take() {
@@ -341,7 +341,7 @@ impl<'a> Lexer<'a> {
         if self.at_end_of_name() { Ok(()) } else { self.unexpected(self.peek()) }
     }
 
-    /// What stands behind `.` or `$`; `alone` when that is nothing.
+    /// The name behind `.` or `$`; `alone` when there is none.
     fn name(&mut self, kind: Kind, alone: Kind) -> Result<(), Wrong> {
         if self.at_end_of_name() {
             return self.emit(alone);

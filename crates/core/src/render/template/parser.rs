@@ -1,5 +1,4 @@
-//! The grammar of Go's `text/template`. The parser calls itself only for what stands inside something else, and counts
-//! that.
+//! The grammar of Go's `text/template`. The parser calls itself only for nested parts, and counts the depth.
 
 mod literal;
 mod pipeline;
@@ -12,13 +11,13 @@ use super::{
     value::Text,
 };
 
-/// A template may have this many bytes, also when it stands in a `ConfigMap`, where no schema bounds it.
+/// The most bytes of a template, also of one in a `ConfigMap`, where no schema bounds it.
 const MAX_SOURCE: usize = 64 * 1024;
 
-/// Understands `source`, the template of this name.
+/// Parses `source`, the template of this name.
 ///
 /// # Errors
-/// Everything that Go refuses before a template runs; what is too large or nested too deeply.
+/// Everything that Go refuses before a template runs; also too large a template, or too deep nesting.
 pub fn parse(name: &str, source: &str) -> Result<Definitions, Wrong> {
     if source.len() > MAX_SOURCE {
         let text = format!("it has {} bytes; a template may have {MAX_SOURCE} (64 KiB) at most", source.len());
@@ -46,7 +45,7 @@ enum End {
     Else,
 }
 
-/// What an action is.
+/// The kind of an action.
 enum Action {
     Node(Node),
     End(End),
@@ -121,7 +120,7 @@ impl<'a> Parser<'a> {
         result
     }
 
-    /// The template itself: definitions may stand only here.
+    /// The template itself: definitions are allowed only here.
     fn main(&mut self) -> Result<List, Wrong> {
         let mut list = List::new();
         while self.peek().kind != Kind::End {
@@ -175,7 +174,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// An empty definition gives way to another of the same name.
+    /// Another definition of the same name replaces an empty one.
     fn define(&mut self, name: Text, body: List, at: usize) -> Result<(), Wrong> {
         let is_there = self.definitions.get(&name).is_some_and(|before| !is_empty(before));
         if !is_there {
@@ -231,7 +230,7 @@ impl<'a> Parser<'a> {
             Keyword::Break | Keyword::Continue => {
                 self.close(self.written(&token))?;
                 if self.loops == 0 {
-                    return Err(Wrong::new(at, format!("{} stands outside of range", self.written(&token))));
+                    return Err(Wrong::new(at, format!("{} is outside of range", self.written(&token))));
                 }
                 if keyword == Keyword::Break { Node::Break } else { Node::Continue }
             }
@@ -246,11 +245,11 @@ impl<'a> Parser<'a> {
                 }
                 return Ok(Action::End(End::Else));
             }
-            Keyword::Define => return self.unexpected(&token, "an action: define must not stand inside a block"),
+            Keyword::Define => return self.unexpected(&token, "an action: define must not be inside a block"),
         }))
     }
 
-    /// `if` and `with`: links of a chain are taken one by one.
+    /// `if` and `with`: takes the links of a chain one by one.
     fn branch(&mut self, at: usize, keyword: Keyword) -> Result<Node, Wrong> {
         let place = if keyword == Keyword::With { "with" } else { "if" };
         let scope = self.scope.mark();
@@ -272,7 +271,7 @@ impl<'a> Parser<'a> {
         Ok(Node::Branch(branch))
     }
 
-    /// What stands behind `{{ else }}`.
+    /// The part behind `{{ else }}`.
     fn last_list(&mut self, at: usize) -> Result<List, Wrong> {
         let token = self.peek().clone();
         if matches!(token.kind, Kind::Keyword(_)) {

@@ -13,7 +13,7 @@ enum Go {
     Parse,
     /// It refuses it while it runs.
     Run,
-    /// It prints a text that says what is wrong. We refuse that.
+    /// It prints a text that says what is wrong, which we refuse.
     Worse,
 }
 

@@ -1,4 +1,4 @@
-//! A template as it was understood.
+//! A parsed template.
 
 use std::collections::BTreeMap;
 
@@ -14,13 +14,13 @@ impl Variable {
     pub const ROOT: Self = Self(0);
 }
 
-/// What is printed, one after the other.
+/// The nodes, in order.
 pub type List = Vec<Node>;
 
 /// All definitions of a template, by their names.
 pub type Definitions = BTreeMap<Text, List>;
 
-/// Something that is printed or decides what is.
+/// A part of a template.
 pub enum Node {
     /// Text as it is.
     Text(Text),
@@ -38,7 +38,7 @@ pub enum Node {
     Continue,
 }
 
-/// Conditions in their order: the list of the first that is true is used.
+/// Conditions in their order: the list of the first true one runs.
 pub struct Branch {
     /// Whether the value becomes the dot.
     pub sets_dot: bool,
@@ -65,24 +65,24 @@ pub struct Pipe {
     pub at: usize,
     /// Variables that take the value.
     pub variables: Vec<Variable>,
-    /// They are there already.
+    /// They exist already.
     pub assigns: bool,
     pub commands: Vec<Command>,
 }
 
-/// What is called or read, and its arguments.
+/// The function or value, and its arguments.
 pub struct Command {
     pub first: Operand,
     pub arguments: Vec<Operand>,
 }
 
-/// A part of a command and where it stands, in bytes.
+/// A part of a command and its position, in bytes.
 pub struct Operand {
     pub at: usize,
     pub term: Term,
 }
 
-/// What an operand is.
+/// The kind of an operand.
 pub enum Term {
     Nil,
     Bool(bool),
@@ -95,7 +95,7 @@ pub enum Term {
     Variable(Variable, Vec<Text>),
     Function(&'static Function),
     Pipe(Box<Pipe>),
-    /// Fields of what a term gives.
+    /// Fields of the result of a term.
     Chain(Box<Operand>, Vec<Text>),
 }
 
@@ -105,6 +105,6 @@ pub struct Number {
     pub int: Option<i64>,
     pub uint: Option<u64>,
     pub float: Option<f64>,
-    /// Whether it is a float where nothing says what it shall be.
+    /// Whether it is a float without a wanted type.
     pub is_float: bool,
 }

@@ -1,4 +1,4 @@
-//! What a template works on: the types of Go that it can see. Texts are bytes; dicts are shared and change in place.
+//! The values of a template: the types of Go that it can see. Texts are bytes; dicts are shared and change in place.
 //!
 //! Nothing here recurses without a bound: a dict can hold itself.
 
@@ -13,12 +13,12 @@ pub use map::Map;
 use super::super::functions::Failure;
 use crate::SecretBytes;
 
-/// A text of Go: bytes, UTF-8 or not. It is wiped when the last clone is dropped, and has no text form.
+/// A text of Go: bytes, UTF-8 or not. It is zeroed when the last clone is dropped, and has no text form.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Text(SecretBytes);
 
 impl Text {
-    /// As text, with what is no UTF-8 replaced as Go does when it goes through the characters.
+    /// As text; bytes that are no UTF-8 become what Go gives when it ranges over the characters.
     pub fn lossy(&self) -> std::borrow::Cow<'_, str> {
         String::from_utf8_lossy(self)
     }
@@ -104,7 +104,7 @@ pub enum Unsigned {
     Uint64,
 }
 
-/// What the items of a list or the members of a dict are declared as.
+/// The declared type of the items of a list or the members of a dict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Of {
     /// `interface {}`
@@ -128,7 +128,7 @@ impl Of {
         }
     }
 
-    /// What a name has that is not there.
+    /// The value of a name that does not exist.
     pub fn zero(self) -> Value {
         match self {
             Self::Any => Value::Nil,
@@ -154,7 +154,7 @@ pub trait Object {
 /// A value.
 #[derive(Clone, Default)]
 pub enum Value {
-    /// `nil`, and what is not there.
+    /// `nil`, and a value that does not exist.
     #[default]
     Nil,
     /// `bool`
@@ -211,7 +211,7 @@ impl Value {
         }
     }
 
-    /// Whether `if` takes it for true.
+    /// Whether it is true for `if`.
     pub fn is_true(&self) -> bool {
         match self {
             Self::Nil => false,
@@ -228,7 +228,7 @@ impl Value {
 }
 
 impl fmt::Debug for Value {
-    /// The type only: a number can be a secret too.
+    /// Only the type: a number can be a secret, too.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.type_name())
     }
@@ -288,7 +288,7 @@ impl From<Map> for Value {
     }
 }
 
-/// Drops values one by one, however deep they are: dropping must not take a level of the stack for each of theirs.
+/// Drops values one by one, so that the depth of the stack does not grow with theirs.
 fn drop_all(mut values: Vec<Value>) {
     while let Some(value) = values.pop() {
         match value {

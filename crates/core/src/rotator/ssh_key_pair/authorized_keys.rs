@@ -1,9 +1,9 @@
-//! `authorized_keys`: a line a key, and lines with `#` at their beginning that sshd ignores
+//! `authorized_keys`: a line a key, and lines that start with `#`, which sshd ignores
 //! (<https://man.openbsd.org/sshd#AUTHORIZED_KEYS_FILE_FORMAT>).
 //!
-//! Our two lines stand at the end, below a marker each, so that the next rotation tells what an unfinished one left from
-//! the keys of others. A key is recognised by its algorithm and its bytes: options before it and a comment behind it are
-//! the user's.
+//! Our two lines are at the end, below a marker each, so that the next rotation can tell the keys of an unfinished one
+//! from those of others. A key is recognised by its algorithm and its bytes: options before it and a comment behind it
+//! are the user's.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
@@ -15,9 +15,9 @@ pub(super) const NEW: &str = "# the new key";
 /// A line with a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// What the server is to allow with this key, as it stands before the key; mostly nothing.
+    /// The options before the key: what the server allows with it; mostly empty.
     options: String,
-    /// Algorithm and key, apart by one space.
+    /// Algorithm and key, separated by one space.
     key: String,
     comment: String,
 }
@@ -46,14 +46,15 @@ impl Entry {
     }
 }
 
-/// Whether the second word is a key of the algorithm that the first one names (RFC 4253, 6.6: a key begins with the name).
+/// Whether the second word is a key of the algorithm that the first one names (RFC 4253, 6.6: a key starts with the
+/// name).
 fn is_key(algorithm: &str, key: &str) -> bool {
     let Ok(bytes) = STANDARD.decode(key) else { return false };
     let Some((length, rest)) = bytes.split_first_chunk::<4>() else { return false };
     usize::try_from(u32::from_be_bytes(*length)) == Ok(algorithm.len()) && rest.starts_with(algorithm.as_bytes())
 }
 
-/// What the file is to hold during a rotation, but for the new key.
+/// What the file holds during a rotation, but for the new key.
 #[derive(Debug)]
 pub(super) struct AuthorizedKeys<'a> {
     others: Vec<&'a str>,
@@ -63,13 +64,13 @@ pub(super) struct AuthorizedKeys<'a> {
 }
 
 impl<'a> AuthorizedKeys<'a> {
-    /// Reads a file: `old` is the key to be replaced. Keys that an unfinished rotation left stay until this one retires them:
-    /// nobody has proven that no pod holds them.
+    /// Reads a file: `old` is the key to replace. Keys that an unfinished rotation left stay until this one retires
+    /// them: nobody has proven that no pod holds them.
     pub(super) fn read(text: &'a str, old: Option<&Entry>) -> Self {
         let is_old = |line: &str| old.is_some_and(|old| Entry::parse(line).is_some_and(|entry| entry.key == old.key));
         // The line of the file counts: it may have options.
         let old = lines(text).find(|line| is_old(line)).and_then(Entry::parse).or_else(|| {
-            // Of the public key's own text nothing but the key and its comment is taken.
+            // From the public key's own text, take only the key and its comment.
             old.map(|old| Entry { options: String::new(), ..old.clone() })
         });
         let beside = || below_markers(text).filter(|(_, line)| !is_old(line));
@@ -77,13 +78,13 @@ impl<'a> AuthorizedKeys<'a> {
         Self { others, left: beside().filter(|(marker, _)| marker.is_some()).map(|(_, line)| line).collect(), old }
     }
 
-    /// The file with a new key, which the servers allow what they allow the old one.
+    /// The file with a new key, which has the options of the old one.
     pub(super) fn with(&self, public: &str) -> String {
         let new = match &self.old {
             Some(Entry { options, .. }) if !options.is_empty() => format!("{options} {public}"),
             Some(_) | None => public.to_owned(),
         };
-        // Made anew from the same chance, the new key is there already.
+        // A key made again from the same chance is there already.
         let is_new =
             |line: &str| Entry::parse(line).map(|entry| entry.key) == Entry::parse(public).map(|entry| entry.key);
         let left = self.left.iter().copied().filter(|line| !is_new(line));
@@ -98,7 +99,7 @@ pub(super) fn retired(text: &str) -> String {
     joined(below_markers(text).filter(|(marker, _)| *marker != Some(OLD)).map(|(_, line)| line))
 }
 
-/// The lines of a file but for the markers. With each key that stands right below a marker comes the marker.
+/// The lines of a file but for the markers; each key right below a marker comes with it.
 fn below_markers(text: &str) -> impl Iterator<Item = (Option<&'static str>, &str)> {
     let mut marker = None;
     lines(text).filter_map(move |line| {
@@ -111,7 +112,7 @@ fn below_markers(text: &str) -> impl Iterator<Item = (Option<&'static str>, &str
     })
 }
 
-/// The lines as they stand, with the carriage return that some editors leave at their end.
+/// The lines as they are, with the carriage return that some editors leave at their end.
 fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.split_terminator('\n')
 }

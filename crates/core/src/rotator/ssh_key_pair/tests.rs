@@ -39,12 +39,12 @@ fn made_public(seed: u64) -> String {
     shown(&made, PUBLIC).to_owned()
 }
 
-/// What the program that servers run would find in the file.
+/// What sshd would find in the file.
 fn keys(file: &str) -> Vec<PublicKey> {
     Parser::new(file).map(|entry| entry.unwrap().public_key().clone()).collect()
 }
 
-/// What stands in the store once the new key is valid beside the old one.
+/// What the store holds once the new key is valid beside the old one.
 fn taught(pair: &SshKeyPair, current: &Values, made: &Values) -> Values {
     let mut values = current.clone();
     values.extend(Rotator::SshKeyPair(pair.clone()).apply(made));
@@ -98,7 +98,7 @@ fn an_rsa_key_has_4096_bits_and_signs() {
     assert_eq!(keys(shown(&made, AUTHORIZED)).len(), 2);
 }
 
-/// What is stored, and what becomes of it.
+/// What is stored, and what it becomes.
 struct Case {
     name: &'static str,
     file: String,
@@ -109,7 +109,7 @@ struct Case {
     left: Vec<String>,
     /// The line with the old key.
     old: Option<String>,
-    /// What stands before the new key.
+    /// The options before the new key.
     options: &'static str,
 }
 
@@ -146,7 +146,7 @@ fn cases() -> Vec<Case> {
         case("another comment behind the old key", (format!("{old}x\n"), old), "", Some(&format!("{old}x"))),
         case("lines of another system", (format!("{other}\r\n{old}\r\n"), old), &format!("{other}\r\n"), Some(old)),
         Case { options, ..case("restrictions", (format!("{restricted}\n"), old), "", Some(&restricted)) },
-        case("what stands as the public key is none", (others.to_owned(), &format!("none\n{third}")), others, None),
+        case("the stored public key is none", (others.to_owned(), &format!("none\n{third}")), others, None),
         case("of several public keys the first counts", (String::new(), &format!("{old}\n{third}\n")), "", Some(old)),
     ]
 }
@@ -164,7 +164,7 @@ fn authorized_keys_hold_what_they_should() {
         let retired = rotator.retired(&made);
         assert_eq!(shown(&retired, AUTHORIZED), format!("{others}{options}{new}\n"), "{name}");
         assert_eq!((&retired[PRIVATE], &retired[PUBLIC]), (&made[PRIVATE], &made[PUBLIC]), "{name}");
-        // That parser knows no quotes; sshd's own is asked in the test of the login.
+        // That parser does not support quotes; the test of the login asks sshd's own.
         if options.is_empty() {
             let last = keys(shown(&made, AUTHORIZED)).pop().unwrap();
             assert_eq!(last.key_data(), PublicKey::from_openssh(new).unwrap().key_data(), "{name}");
@@ -251,7 +251,7 @@ proptest! {
         }
         prop_assert!(!shown(&retired, AUTHORIZED).contains(OLD) && !shown(&retired, AUTHORIZED).contains(NEW));
 
-        // Each of them says the same when it is asked again, from whatever is stored by then.
+        // A repeated call gives the same result, whatever is stored by then.
         prop_assert_eq!(&taught(&rotator, &applied, &made), &applied);
         prop_assert_eq!(&rotator.retired(&retired), &retired);
         prop_assert_eq!(&rotator.make(&applied, &Sequence::from(seed)).unwrap(), &made);

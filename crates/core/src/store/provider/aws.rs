@@ -6,7 +6,7 @@ use super::{Place, Reference, StoreSpec};
 use crate::SpecError;
 
 impl StoreSpec for AwsProvider {
-    /// STS is always one of the places: each try of a store asks it who we are, and a role is assumed there. An `endpoint`
+    /// STS is always one of the places: each probe of a store asks it who we are, and it gives out roles. An `endpoint`
     /// stands for all services.
     fn places(&self) -> Result<Vec<Place>, SpecError> {
         if self.auth.as_ref().is_some_and(|auth| auth.chosen().is_none()) {
@@ -17,7 +17,7 @@ impl StoreSpec for AwsProvider {
         }
         let region = &self.region;
         if region.is_empty() || !region.bytes().all(|letter| letter.is_ascii_alphanumeric() || letter == b'-') {
-            return Err(SpecError::field("spec.provider.aws.region", "it is not the name of a region, like eu-west-1"));
+            return Err(SpecError::field("spec.provider.aws.region", "it is not a region, like eu-west-1"));
         }
         let service = match self.service {
             AwsService::SecretsManager => "secretsmanager",
@@ -40,7 +40,7 @@ impl StoreSpec for AwsProvider {
         }
     }
 
-    /// There are names that begin with one, and others that do not.
+    /// Some names start with one, others do not.
     fn is_slash_dropped(&self) -> bool {
         false
     }

@@ -1,4 +1,4 @@
-//! Texts for other languages.
+//! Escapes for other languages.
 
 use crate::render::template::format;
 
@@ -35,7 +35,7 @@ pub fn js(text: &[u8]) -> Vec<u8> {
                 _ => written.extend_from_slice(format!("\\u{:04X}", u32::from(character)).as_bytes()),
             }
         }
-        // Bytes that are no text stay what they are, as in Go.
+        // Bytes that are no text stay as they are, as in Go.
         written.extend_from_slice(chunk.invalid());
     }
     written

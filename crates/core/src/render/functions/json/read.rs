@@ -48,7 +48,7 @@ impl Reader<'_> {
         self.rest = self.rest.trim_start_matches([' ', '\t', '\n', '\r']);
     }
 
-    /// Whether the next is this; it is behind us then.
+    /// Takes `byte`, if it comes next.
     fn skip(&mut self, text: &str) -> bool {
         self.blank();
         match self.rest.strip_prefix(text) {

@@ -9,7 +9,7 @@ use crate::render::{
 /// How it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// `<`, `>` and `&` as escapes, so that it can stand in HTML.
+    /// `<`, `>` and `&` as escapes, so that HTML can hold it.
     Escaped,
     /// The same, with a line for each value.
     Pretty,

@@ -1,5 +1,5 @@
-//! What is written is compared byte by byte with what earlier versions wrote from the same keys and certificates: any
-//! other byte would be a new value, and a restart of all who consume it, after an upgrade.
+//! Compares files byte by byte with those that earlier versions wrote from the same keys and certificates: after an
+//! upgrade, any other byte would be a new value and a restart of all its consumers.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -33,8 +33,8 @@ fn key(byte: u8) -> Result<KeyPair, Box<dyn std::error::Error>> {
     Ok(KeyPair::from_pem(&run("{{ jwkPrivateKeyPem .jwk }}", &[("jwk", &jwk)])?)?)
 }
 
-/// Certificates that are the same each time: of a leaf, then of who signed it, which names itself in letters of all
-/// sizes; and the key of the leaf.
+/// Certificates that are the same each time: of a leaf, then of its issuer, which has characters of all lengths in its
+/// name; and the key of the leaf.
 fn pair() -> Result<(String, String), Box<dyn std::error::Error>> {
     let named = |name: &str, serial: u64| {
         let mut params = CertificateParams::new(Vec::new())?;

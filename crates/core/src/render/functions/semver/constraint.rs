@@ -89,7 +89,7 @@ impl One {
         let of = &self.version;
         let order = version.order(of);
         let is_hidden = !version.pre.is_empty() && of.pre.is_empty();
-        // Who asks for releases gets no version before one.
+        // A constraint without a pre-release fits no pre-release.
         match self.operator.as_str() {
             "!=" => self.differs(version, is_hidden),
             _ if is_hidden => false,

@@ -16,7 +16,7 @@ use crate::render::{
     yaml::{Events, core},
 };
 
-/// A text to read may have this many bytes.
+/// The most bytes of a text to read.
 const MAX_YAML: usize = 128 * 1024;
 /// What its parser holds for each byte, at most.
 const COST: usize = 8;
@@ -47,7 +47,7 @@ struct Reader<'a> {
     call: &'a Call<'a>,
     events: Events<'a>,
     left: usize,
-    /// What was named, to be used again: it counts each time.
+    /// Anchored values; each use of one counts again.
     anchors: BTreeMap<usize, (Node, usize)>,
 }
 
@@ -76,7 +76,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The first document; what follows it is not looked at.
+    /// The first document; the rest is ignored.
     fn document(&mut self) -> Result<Option<Node>, Failure> {
         loop {
             match self.next()? {
@@ -157,7 +157,7 @@ impl<'a> Reader<'a> {
         Ok(Node::Value(Map::of_any(members).into(), None))
     }
 
-    /// Adds the members of a dict, or of each of a list, that are not there.
+    /// Adds the members of a dict, or of each of a list, that are missing.
     fn merge(&mut self, members: &mut BTreeMap<Text, Value>, more: &Value) -> Result<(), Failure> {
         match more {
             Value::Map(map) => {
@@ -202,14 +202,14 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Whether nothing but comments and starts of documents stand in a text: Go refuses tabs and ends of documents.
+/// Whether a text has only comments and starts of documents: Go refuses tabs and ends of documents.
 fn is_blank(text: &str) -> bool {
     text.lines()
         .map(|line| line.trim_matches([' ', '\r']))
         .all(|line| matches!(line, "" | "---") || line.starts_with('#'))
 }
 
-/// The same, with dicts of its own: what was read changes only where it is changed. It is as deep as what was read.
+/// A copy with dicts of its own, so that a change of one does not change the other. It is as deep as the original.
 fn copied(value: &Value) -> Value {
     match value {
         Value::List(items) => List::new(items.of(), items.iter().map(copied).collect()).into(),

@@ -119,7 +119,7 @@ pub fn is_time(word: &str) -> bool {
     if rest.is_empty() {
         return true;
     }
-    // Characters of several bytes stand nowhere in a time.
+    // A time has no characters of several bytes.
     if !rest.is_ascii() {
         return false;
     }

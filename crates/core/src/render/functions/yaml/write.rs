@@ -26,19 +26,19 @@ pub fn to_yaml(call: &Call<'_>) -> Outcome {
     Ok(writer.out.into())
 }
 
-/// Characters that a name may have to stand before its colon.
+/// The most characters of a name on one line with its colon.
 const SIMPLE_KEY: usize = 128;
 
-/// Characters of a line, beyond which a text goes on in the next.
+/// The width of a line, beyond which a text continues on the next.
 const WIDTH: usize = 80;
 
-/// Where a node stands.
+/// The place of a node.
 #[derive(Clone, Copy)]
 struct Context {
     level: usize,
     is_key: bool,
     in_mapping: bool,
-    /// The columns of what it stands in; none at the root.
+    /// The columns of the parents; none at the root.
     indent: Option<usize>,
 }
 
@@ -48,7 +48,7 @@ struct Writer<'a> {
     /// Where the line starts.
     line: usize,
     indent: usize,
-    /// Whether nothing but indentation and marks stands in the line.
+    /// Whether the line has only indentation and marks.
     is_fresh: bool,
 }
 
@@ -64,7 +64,7 @@ impl Writer<'_> {
             Value::List(items) if items.is_nil() => self.word("null"),
             Value::List(items) if items.is_empty() => self.word("[]"),
             Value::List(items) => {
-                // Those of a dict stand below its names.
+                // Those of a dict are below its names.
                 let indent = match at.indent {
                     None => 0,
                     Some(indent) if at.in_mapping && !self.is_fresh => indent,
@@ -117,7 +117,7 @@ impl Writer<'_> {
         self.node(member, inside(false))
     }
 
-    /// Numbers, bools and what else JSON has a form for: as that would be read.
+    /// Numbers, bools and other values, in their JSON form.
     fn scalar(&mut self, value: &Value, at: Context) -> Result<(), Failure> {
         let written = json::write(self.call, value, json::Form::Raw)?;
         let written = String::from_utf8_lossy(&written).into_owned();
@@ -150,7 +150,7 @@ impl Writer<'_> {
 
     fn text(&mut self, text: &str, at: Context) {
         let shape = Shape::of(text);
-        // `<<` says something only where it is read as a name.
+        // `<<` has a meaning only as a name.
         let is_plain = matches!(resolve(text), Plain::Text | Plain::Merge) && !is_base_60(text);
         if text.contains('\n') && shape.block && !at.is_key {
             self.literal(text, at.indent.map_or(2, |indent| indent + 2));
@@ -163,7 +163,7 @@ impl Writer<'_> {
         }
     }
 
-    /// A text in one of its forms, on a new line at each space that stands beyond the width of one. Names stay on theirs.
+    /// A text in one of its forms, with a new line at each space beyond the width of a line. Names stay on theirs.
     fn folded(&mut self, text: &str, quote: &str, at: Context) {
         self.word(quote);
         if at.is_key || text.len() + self.out.len() - self.line <= WIDTH {
@@ -251,7 +251,7 @@ impl Writer<'_> {
         self.is_fresh = true;
     }
 
-    /// `-`, `?` or `:` with a space behind it, in a line that still counts as fresh.
+    /// `-`, `?` or `:` with a space behind it; the line still counts as new.
     fn mark(&mut self, mark: &str) {
         self.out.extend_from_slice(mark.as_bytes());
     }
@@ -265,7 +265,7 @@ impl Writer<'_> {
     }
 }
 
-/// What forms a text can have.
+/// The forms that a text can have.
 struct Shape {
     plain: bool,
     single: bool,
@@ -314,7 +314,7 @@ fn is_break(character: char) -> bool {
     matches!(character, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
-/// What needs no escape. Characters beyond the first 65,536 count as such that do.
+/// Characters that need no escape. Those beyond the first 65,536 count as needing one.
 fn is_printable(character: char) -> bool {
     matches!(character, '\n' | ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fefe}' | '\u{ff00}'..='\u{fffd}')
 }

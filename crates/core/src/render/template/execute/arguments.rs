@@ -1,4 +1,4 @@
-//! Arguments of functions: each is of the type that its parameter has, or Go refuses it.
+//! Arguments of functions: each must have the type of its parameter, or Go refuses it.
 
 use super::{Outcome, State};
 use crate::render::{
@@ -10,7 +10,7 @@ use crate::render::{
 };
 
 impl State<'_> {
-    /// An operand as an argument of this type. Numbers that are written become what they shall be.
+    /// An operand as an argument of this type. A number literal gets this type.
     pub(super) fn argument(&mut self, dot: &Value, wanted: Type, operand: &Operand) -> Outcome<Value> {
         self.at = operand.at;
         let value = match &operand.term {

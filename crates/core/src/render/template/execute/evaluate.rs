@@ -48,7 +48,7 @@ impl State<'_> {
                 self.fields(dot, receiver, names, arguments, last)
             }
             _ if !arguments.is_empty() || last.is_some() => {
-                self.stop("an argument is given to something that is no function")
+                self.stop("an argument follows a value that is not a function")
             }
             Term::Pipe(pipe) => self.inner(dot, pipe),
             Term::Variable(variable, _) => self.variable(*variable),
@@ -68,7 +68,7 @@ impl State<'_> {
         Ok(value)
     }
 
-    /// What the fields of a chain are taken from.
+    /// The value from which a chain takes its fields.
     pub(super) fn chained(&mut self, dot: &Value, inner: &Operand) -> Outcome<Value> {
         self.at = inner.at;
         match &inner.term {
@@ -78,7 +78,7 @@ impl State<'_> {
         }
     }
 
-    /// A number where nothing says what it shall be.
+    /// A number literal without a wanted type.
     pub(super) fn number(&self, number: &Number) -> Outcome<Value> {
         match (number.is_float, number.float, number.int) {
             (true, Some(float), _) => Ok(Value::Float(float)),
@@ -87,7 +87,7 @@ impl State<'_> {
         }
     }
 
-    /// Goes along `.a.b.c`; what the last one is, gets the arguments.
+    /// Follows `.a.b.c`; the last one gets the arguments.
     pub(super) fn fields(
         &mut self,
         dot: &Value,
@@ -118,7 +118,7 @@ impl State<'_> {
         match receiver {
             Value::Nil => self.stop(format!("there is nothing to take {shown:?} of")),
             Value::Map(_) if !arguments.is_empty() || last.is_some() => {
-                self.stop(format!("an argument is given to {shown:?}, which is no function"))
+                self.stop(format!("an argument follows {shown:?}, which is not a function"))
             }
             Value::Map(map) => match map.get(name) {
                 Some(member) => Ok(member),
@@ -183,7 +183,7 @@ impl State<'_> {
         Ok(())
     }
 
-    /// `and` and `or` look at no more arguments than they need.
+    /// `and` and `or` evaluate no more arguments than they need.
     fn short_circuit(
         &mut self,
         dot: &Value,

@@ -18,7 +18,7 @@ pub enum Style {
 }
 
 impl Style {
-    /// A number in this style; without a precision with as many digits as tell it from all others.
+    /// A number in this style; without a precision, with as many digits as distinguish it from all others.
     pub fn write(self, number: f64, precision: Option<usize>) -> String {
         let sign = if number.is_sign_negative() && !number.is_nan() { "-" } else { "" };
         let number = number.abs();
@@ -157,7 +157,7 @@ impl Printer {
             return self.pad(&written.as_bytes()[1..]);
         }
         match flags.width {
-            // The sign stands before the zeros.
+            // The sign comes before the zeros.
             Some(width) if flags.zero && !flags.minus && width > written.len() => {
                 self.push(&written.as_bytes()[..1])?;
                 self.padding(width - written.len())?;

@@ -43,7 +43,7 @@ impl Printer {
         let flags = self.flags;
         let has_sign = negative || flags.plus || flags.space;
         let least = match (flags.precision, flags.width) {
-            // Nothing is written of 0, but the width is kept.
+            // 0 writes no digit, but keeps the width.
             (Some(0), width) if number == 0 => {
                 let zero = std::mem::take(&mut self.flags.zero);
                 let result = self.padding(width.unwrap_or(0));

@@ -3,13 +3,13 @@
 use super::{Failure, Flags, Printer};
 use crate::render::template::value::{Text, Value};
 
-/// Widths and precisions end here, as in Go.
+/// The largest width and precision, as in Go.
 const MAX_WIDTH: usize = 1_000_000;
 
 /// What `fmt.Sprintf` gives.
 ///
 /// # Errors
-/// Where Go writes into the text what does not fit.
+/// Where Go writes a mistake into the text.
 pub fn sprintf(format: &[u8], arguments: &[Value]) -> Result<Text, Failure> {
     let mut formatter = Formatter { format, at: 0, arguments, next: 0, reordered: false, printer: Printer::default() };
     formatter.all()?;
@@ -22,7 +22,7 @@ struct Formatter<'a> {
     arguments: &'a [Value],
     /// The argument that the next verb takes.
     next: usize,
-    /// Whether an argument was chosen by its number: then it does not matter if some are left.
+    /// Whether the format chose an argument by its number: then it may leave some out.
     reordered: bool,
     printer: Printer,
 }
@@ -87,7 +87,7 @@ impl Formatter<'_> {
         if !after_number {
             self.number()?;
         }
-        // No character is longer: whoever looks at all that follows, does so for each verb.
+        // No character is longer, and looking at the whole rest for each verb would be slow.
         let rest = &self.format[self.at..self.format.len().min(self.at + 4)];
         let verb = rest.utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next());
         let Some(verb) = verb else {
@@ -137,7 +137,7 @@ impl Formatter<'_> {
                 self.next = position;
                 Ok(true)
             }
-            _ => wrong("the format names an argument by a number that there is not"),
+            _ => wrong("the format names an argument by a number that does not exist"),
         }
     }
 

@@ -53,13 +53,13 @@ pub fn is_print(character: char) -> bool {
     if character.is_ascii() { (' '..='~').contains(&character) } else { matches(&PRINT, character) }
 }
 
-/// Whether a character may stand in a name.
+/// Whether a name may have this character.
 pub fn is_letter_or_digit(character: char) -> bool {
     static NAME: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^[\p{L}\p{Nd}]$").ok());
     if character.is_ascii() { character.is_ascii_alphanumeric() } else { matches(&NAME, character) }
 }
 
-/// Whether a text can stand between backquotes.
+/// Whether backquotes can enclose a text.
 pub fn can_be_raw(text: &[u8]) -> bool {
     std::str::from_utf8(text).is_ok_and(|text| {
         text.chars().all(|character| {

@@ -1,4 +1,4 @@
-//! What looks like a number. Whether it is one, the parser sees.
+//! Text that looks like a number. The parser checks whether it is one.
 
 use super::{Kind, Lexer, Wrong, is_name};
 
@@ -14,7 +14,7 @@ impl Lexer<'_> {
         self.emit(kind)
     }
 
-    /// Takes what looks like a number; whether it is imaginary.
+    /// Takes what looks like a number; returns whether it is imaginary.
     fn scan_number(&mut self) -> Result<bool, Wrong> {
         const DECIMAL: &str = "0123456789_";
         const HEXADECIMAL: &str = "0123456789abcdefABCDEF_";

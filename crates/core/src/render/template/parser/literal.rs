@@ -1,10 +1,10 @@
-//! Numbers, characters and texts as they are written.
+//! Literals: numbers, characters and texts.
 
 use std::fmt::Display;
 
 use crate::render::template::tree::Number;
 
-/// What is no number or overflows is `None`.
+/// `None` for text that is no number or overflows.
 pub fn number(written: &str) -> Option<Number> {
     let int = int(written);
     // -0 is 0.
@@ -28,7 +28,7 @@ fn float_of(number: impl Display + Copy) -> f64 {
     format!("{number}").parse().unwrap_or_default()
 }
 
-/// Where nothing says what a number shall be, its form does.
+/// Without a wanted type, the form of a number decides.
 fn looks_like_float(written: &str) -> bool {
     let is_hexadecimal_int =
         written.len() > 2 && (written.starts_with("0x") || written.starts_with("0X")) && !written.contains(['p', 'P']);
@@ -58,7 +58,7 @@ fn int(written: &str) -> Option<i64> {
     }
 }
 
-/// Underscores stand between digits, or behind the prefix that names the base.
+/// Underscores are allowed between digits, or behind the prefix that names the base.
 fn underscores_part_digits(written: &str) -> bool {
     let unsigned = written.trim_start_matches(['+', '-']).to_ascii_lowercase();
     let (mut before, rest, hexadecimal) = match unsigned.as_bytes() {
@@ -105,7 +105,7 @@ fn hexadecimal(written: &str) -> Option<f64> {
     if all.is_empty() {
         return None;
     }
-    // As many digits as a float can tell apart, and whether there is anything behind them.
+    // As many digits as a float can distinguish, and whether there are more.
     let significant = all.trim_start_matches('0');
     let kept = significant.len().min(15);
     let sticky = significant[kept..].contains(|digit| digit != '0');
@@ -185,7 +185,7 @@ enum Unit {
     Byte(u8),
 }
 
-/// The first unit of what stands in these quotes, and what is behind it.
+/// The first unit of a text in these quotes, and the rest.
 fn unit(text: &str, quote: char) -> Option<(Unit, &str)> {
     let mut characters = text.chars();
     let first = characters.next()?;

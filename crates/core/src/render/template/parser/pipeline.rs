@@ -162,7 +162,7 @@ impl Parser<'_> {
                 Some(number) => Term::Number(number),
                 None => return Err(Wrong::new(at, "this is no character; write texts in double quotes")),
             },
-            Kind::Imaginary => return Err(Wrong::new(at, "imaginary numbers are of no use here")),
+            Kind::Imaginary => return Err(Wrong::new(at, "imaginary numbers are not supported")),
             Kind::OpenParenthesis => {
                 let inner = self.within(at, |parser| parser.pipeline("parentheses", Kind::CloseParenthesis))?;
                 Term::Pipe(Box::new(inner))
@@ -176,25 +176,25 @@ impl Parser<'_> {
         Ok(Some(Operand { at, term }))
     }
 
-    /// What stands in quotes.
+    /// The text in quotes.
     pub(super) fn text(&self, token: &Token) -> Result<Text, Wrong> {
         let written = self.written(token);
         let text = if token.kind == Kind::Raw { Some(literal::raw(written)) } else { literal::quoted(written) };
         match text {
             Some(text) => Ok(text.into()),
-            None => Err(Wrong::new(token.range.start, "a \\ in this text starts nothing that there is")),
+            None => Err(Wrong::new(token.range.start, "a \\ in this text starts no known escape")),
         }
     }
 }
 
-/// Go refuses an empty pipeline, and a constant that is given a value.
+/// Go refuses an empty pipeline, and a constant that gets a value.
 fn check(pipe: &Pipe, place: &str) -> Result<(), Wrong> {
     if pipe.commands.is_empty() {
         return Err(Wrong::new(pipe.at, format!("a value is missing in {place}")));
     }
     for command in &pipe.commands[1..] {
         if let Term::Bool(_) | Term::Dot | Term::Nil | Term::Number(_) | Term::Text(_) = command.first.term {
-            return Err(Wrong::new(command.first.at, "a constant cannot be given a value by |"));
+            return Err(Wrong::new(command.first.at, "a constant cannot take a value from |"));
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Which variables are there. Each question takes the same time, however many there are.
+//! The variables in scope. A lookup takes the same time, however many there are.
 
 use std::{collections::BTreeMap, mem};
 
@@ -11,7 +11,7 @@ pub struct Scope<'a> {
     visible: Visible,
 }
 
-/// Those that can be read here.
+/// Those in scope.
 #[derive(Default)]
 pub struct Visible {
     declared: Vec<Variable>,
@@ -20,7 +20,7 @@ pub struct Visible {
 }
 
 impl<'a> Scope<'a> {
-    /// Only `$` is there.
+    /// Only `$` is in scope.
     pub fn new() -> Self {
         let mut scope = Self { known: BTreeMap::new(), visible: Visible::default() };
         scope.declare("$");
@@ -37,7 +37,7 @@ impl<'a> Scope<'a> {
         variable
     }
 
-    /// The variable of this name, if it is there.
+    /// The variable of this name, if it is in scope.
     pub fn find(&self, name: &str) -> Option<Variable> {
         let variable = self.known.get(name)?;
         self.visible.counts.get(variable).is_some_and(|count| *count > 0).then_some(*variable)
@@ -48,21 +48,21 @@ impl<'a> Scope<'a> {
         self.visible.declared.len()
     }
 
-    /// Takes away what was declared since.
+    /// Removes variables that were declared since.
     pub fn leave(&mut self, mark: usize) {
         for variable in self.visible.declared.drain(mark..) {
             self.visible.counts.entry(variable).and_modify(|count| *count -= 1);
         }
     }
 
-    /// Only `$` is there, until [`Scope::end_apart`].
+    /// Only `$` is in scope, until [`Scope::end_apart`].
     pub fn start_apart(&mut self) -> Visible {
         let visible = mem::take(&mut self.visible);
         self.declare("$");
         visible
     }
 
-    /// All are there again that were before.
+    /// Restores the variables from before.
     pub fn end_apart(&mut self, visible: Visible) {
         self.visible = visible;
     }

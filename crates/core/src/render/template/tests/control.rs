@@ -1,4 +1,4 @@
-//! Blocks: conditions, loops, variables, definitions. What Go makes of each was asked of Go 1.26 itself.
+//! Blocks: conditions, loops, variables, definitions. The results are those of Go 1.26 itself.
 
 use super::Go::{self, *};
 

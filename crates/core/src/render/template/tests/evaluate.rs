@@ -1,4 +1,4 @@
-//! Values: fields, functions, comparisons. What Go makes of each was asked of Go 1.26 itself.
+//! Values: fields, functions, comparisons. The results are those of Go 1.26 itself.
 
 use super::Go::{self, *};
 

@@ -1,4 +1,4 @@
-//! What `printf` writes. What Go makes of each was asked of Go 1.26 itself.
+//! What `printf` writes. The results are those of Go 1.26 itself.
 
 use super::Go::{self, *};
 

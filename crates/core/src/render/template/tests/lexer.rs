@@ -1,4 +1,4 @@
-//! Tokens: delimiters, what trims, comments, constants, names. What Go makes of each was asked of Go 1.26 itself.
+//! Tokens: delimiters, what trims, comments, constants, names. The results are those of Go 1.26 itself.
 
 use super::Go::{self, *};
 

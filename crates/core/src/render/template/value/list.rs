@@ -13,7 +13,7 @@ struct Items {
 }
 
 impl List {
-    /// A list of `items`, which must be what `of` says.
+    /// A list of `items`, whose type must be `of`.
     pub fn new(of: Of, items: Vec<Value>) -> Self {
         Self(Rc::new(Items { of, values: items, is_nil: false }))
     }
@@ -38,7 +38,7 @@ impl List {
         Self::new(Of::Text, texts.into_iter().map(|text| Value::Text(text.into())).collect())
     }
 
-    /// What its items are declared as.
+    /// The declared type of its items.
     pub fn of(&self) -> Of {
         self.0.of
     }
@@ -48,7 +48,7 @@ impl List {
         Rc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Adds its items to `values` if nobody else has them.
+    /// Adds its items to `values` if no other list shares them.
     pub(super) fn give(self, values: &mut Vec<Value>) {
         if let Ok(mut items) = Rc::try_unwrap(self.0) {
             values.append(&mut items.values);

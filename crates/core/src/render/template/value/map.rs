@@ -7,7 +7,7 @@ use std::{
 
 use super::{Of, Text, Value, drop_all};
 
-/// A dict, sorted by its names. All who have it see what is changed in it.
+/// A dict, sorted by its names. All clones see a change of it.
 #[derive(Clone)]
 pub struct Map(Rc<Shared>);
 
@@ -18,7 +18,7 @@ struct Shared {
 }
 
 impl Map {
-    /// An empty one, of members that are declared as `of`.
+    /// An empty one, whose members have the declared type `of`.
     pub fn new(of: Of) -> Self {
         Self::with(of, BTreeMap::new())
     }
@@ -28,12 +28,12 @@ impl Map {
         Self::with(Of::Any, members)
     }
 
-    /// Members that must be what `of` says.
+    /// One with these members, whose type must be `of`.
     pub fn with(of: Of, members: BTreeMap<Text, Value>) -> Self {
         Self(Rc::new(Shared { of, members: RefCell::new(members), is_kept: Cell::new(false) }))
     }
 
-    /// What its members are declared as.
+    /// The declared type of its members.
     pub fn of(&self) -> Of {
         self.0.of
     }
@@ -58,7 +58,7 @@ impl Map {
         self.len() == 0
     }
 
-    /// The members, to look at: until this is dropped, no dict may be changed.
+    /// The members, to read: until this is dropped, no dict may change.
     pub fn borrow(&self) -> Ref<'_, BTreeMap<Text, Value>> {
         self.0.members.borrow()
     }
@@ -68,15 +68,15 @@ impl Map {
         self.borrow().iter().map(|(name, member)| (name.clone(), member.clone())).collect()
     }
 
-    /// Changes a member. Functions use [`Call::insert`](super::super::super::functions::Call::insert), which accounts
+    /// Sets a member. Functions use [`Call::insert`](super::super::super::functions::Call::insert), which accounts
     /// for it.
     pub(in crate::render) fn insert(&self, name: Text, member: Value) {
-        // What it replaces is dropped when nothing is borrowed any more.
+        // Drop the old value only when nothing is borrowed any more.
         let before = self.0.members.borrow_mut().insert(name, member);
         drop(before);
     }
 
-    /// Takes a member out.
+    /// Removes a member.
     pub fn remove(&self, name: &[u8]) {
         let before = self.0.members.borrow_mut().remove(name);
         drop(before);
@@ -87,18 +87,18 @@ impl Map {
         Rc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Whether this is the first time that this is asked.
+    /// True at the first call only.
     pub(in crate::render) fn is_new_to_keep(&self) -> bool {
         !self.0.is_kept.replace(true)
     }
 
-    /// Takes all members out, so that nothing holds itself.
+    /// Removes all members, so that nothing holds itself.
     pub(in crate::render) fn clear(&self) {
         let members = mem::take(&mut *self.0.members.borrow_mut());
         drop_all(members.into_values().collect());
     }
 
-    /// Adds its members to `values` if nobody else has them.
+    /// Adds its members to `values` if no other dict shares them.
     pub(super) fn give(self, values: &mut Vec<Value>) {
         if let Ok(shared) = Rc::try_unwrap(self.0) {
             values.extend(shared.members.take().into_values());
