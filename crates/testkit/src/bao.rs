@@ -1,6 +1,6 @@
-//! A real `OpenBao` server whose audit file tells what was asked of it.
+//! A real `OpenBao` server whose audit file records its requests.
 //!
-//! It keeps its data on disk, so that it can be stopped and started again with everything it had, and it can be sealed.
+//! It keeps its data on disk, so that it can be stopped and started again with all its data, and it can be sealed.
 
 mod access;
 mod audit;
@@ -122,7 +122,7 @@ impl OpenBao {
         self.process.stop().map(drop)
     }
 
-    /// Starts the stopped server again at the same address, with everything it had, unsealed.
+    /// Starts the stopped server again at the same address, with all its data, unsealed.
     ///
     /// # Errors
     /// When it does not become ready.
@@ -189,7 +189,7 @@ impl OpenBao {
 
 impl Drop for OpenBao {
     fn drop(&mut self) {
-        self.process.kill().ok(); // nobody needs its data any more, so no orderly end
+        self.process.kill().ok(); // nothing needs its data any more, so no orderly end
     }
 }
 
@@ -206,7 +206,7 @@ fn configuration(directory: &TempDir, address: &str, secure: &Secure) -> Result<
     let secure = secure.address.trim_start_matches("https://");
     let directory = directory.path().display();
     let (cluster, behind_tls) = (format!("127.0.0.1:{}", free_port()?), format!("127.0.0.1:{}", free_port()?));
-    // Audit devices are accepted here only: the API refuses them.
+    // Only here the server accepts audit devices: the API refuses them.
     Ok(format!(
         r#"api_addr = "http://{address}"
 cluster_addr = "https://{cluster}"

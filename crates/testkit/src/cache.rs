@@ -22,13 +22,13 @@ pub fn directory() -> Result<PathBuf> {
     Ok(directory)
 }
 
-/// Keeps other processes, and other callers in this one, from working on the same entry of the cache.
+/// Keeps other processes, and other callers in this one, from the same entry of the cache.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
 }
 
-/// Waits until nobody else holds `name` in the cache; it is free again when the answer is dropped.
+/// Waits until no other caller holds `name` in the cache; it is free again when the result is dropped.
 ///
 /// # Errors
 /// When the lock file cannot be made or locked.
@@ -39,10 +39,11 @@ pub fn lock(name: &str) -> Result<Lock> {
     Ok(Lock { _file: file })
 }
 
-/// The directory `name` of the cache, filled by `fill` if this is the first time. One that was not filled to the end is never used.
+/// The directory `name` of the cache, filled by `fill` if this is the first time. One that was not filled to its end is
+/// never used.
 ///
 /// # Errors
-/// When it cannot be made, or what `fill` says.
+/// When it cannot be made, or the error of `fill`.
 pub fn once(name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let place = directory()?.join(name);
     let complete = place.join("complete"); // written last

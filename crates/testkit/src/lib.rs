@@ -1,5 +1,5 @@
-//! Everything real that Rekey's tests stand on: a control plane, a node, stores, a database, an SSH server, and a proxy that breaks
-//! the connections between them at a chosen point. For tests only.
+//! The real servers of Rekey's tests: a control plane, a node, stores, a database, an SSH server, and a proxy that
+//! breaks the connections between them at a chosen point. For tests only.
 
 pub mod bao;
 pub mod cache;

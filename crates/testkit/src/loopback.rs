@@ -1,4 +1,4 @@
-//! How the tests themselves talk to the servers they start.
+//! How the tests themselves talk to the servers that they start.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::process::Process;
 /// Servers need a few seconds; the rest is for a machine that is compiling at the same time.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A client with a deadline that goes straight to the server, whatever proxy the machine is set up for.
+/// A client with a deadline that ignores the machine's proxy settings.
 pub(crate) fn client() -> Result<reqwest::Client> {
     let builder = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30));
     builder.build().context("make the tests' HTTP client")

@@ -1,4 +1,4 @@
-//! The AWS emulator. It checks no signatures and knows neither rights nor limits.
+//! The AWS emulator. It checks no signatures and has neither rights nor limits.
 
 use std::{
     collections::BTreeMap,
@@ -161,8 +161,8 @@ impl Moto {
         }
     }
 
-    /// How often each operation was asked since the mark: `secretsmanager.GetSecretValue` and the like; for services
-    /// without an operation header the method and the path (`POST /`).
+    /// How often each operation was requested since the mark: `secretsmanager.GetSecretValue` and the like; for
+    /// services without an operation header the method and the path (`POST /`).
     ///
     /// # Errors
     /// When the record cannot be read.

@@ -1,5 +1,5 @@
-//! A network of a test's own, for pods that call servers: on the loopback address they would find nobody, and the machine's
-//! own addresses are not for tests.
+//! A network of a test's own, for pods that call servers: on the loopback address they would find no server, and the
+//! machine's own addresses are not for tests.
 //!
 //! It is a network namespace with this program and all that it starts in it. Nothing in it reaches the outside, and it is gone
 //! with its last process.
@@ -24,8 +24,8 @@ const SERVERS: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 1);
 /// Where the API server listens: another one, since no store may be at the address of an API server.
 const API_SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 2);
 
-/// The first address of the Services, which Kubernetes gives to that of the API server. There is no proxy that would lead
-/// from it to the server, so the server listens on it, too.
+/// The first address of the Services, which Kubernetes gives to that of the API server. No proxy leads from it to the
+/// server, so the server listens on it, too.
 const API_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 
 /// The network that this program is in. See the [module documentation](self).
@@ -33,8 +33,8 @@ const API_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 pub struct Network(());
 
 impl Network {
-    /// Leaves the machine's network for a new one. What tests fetch from outside is fetched before: the programs of a plane and
-    /// a node, the Python tools, both Helms.
+    /// Leaves the machine's network for a new one. Fetches before all that tests need from outside: the programs of a
+    /// plane and a node, the Python tools, both Helms.
     ///
     /// # Errors
     /// When this is not root, something cannot be fetched, or threads run already: they would stay in the machine's network.
@@ -57,7 +57,7 @@ impl Network {
             &format!("address add {SERVERS}/24 dev servers"),
             &format!("address add {API_SERVER}/24 dev servers"),
             &format!("address add {API_SERVICE}/32 dev servers"),
-            // From it the kubelet takes the address of the node.
+            // The kubelet takes the address of the node from it.
             "route add default dev servers",
         ] {
             ip(arguments)?;
@@ -77,7 +77,7 @@ impl Network {
         API_SERVER
     }
 
-    /// The address that pods are told for it.
+    /// The address that pods get for it.
     #[must_use]
     pub fn api_service(&self) -> Ipv4Addr {
         API_SERVICE

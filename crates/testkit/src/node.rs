@@ -58,7 +58,7 @@ impl Node {
     ///
     /// # Errors
     /// When this is not root, a package is missing, a program cannot be built, the node is not ready in time (the error
-    /// holds the end of the log), or its kubelet is not of the Kubernetes that was asked for.
+    /// holds the end of the log), or its kubelet is not of the requested Kubernetes.
     pub async fn start(plane: &Plane) -> Result<Self> {
         if !nix::unistd::geteuid().is_root() {
             bail!(
@@ -93,7 +93,7 @@ impl Node {
         Ok(node)
     }
 
-    /// The environment that the first container of a pod was started with.
+    /// The environment of the first container of a pod at its start.
     ///
     /// # Errors
     /// When the pod has no running container, or its process cannot be read.
@@ -109,7 +109,7 @@ impl Node {
         file(&self.process(namespace, pod).await?, path)
     }
 
-    /// What the kernel says of the process of the first container of a pod: a file of `/proc/<id>/`, such as `status`.
+    /// A file of `/proc/<id>/` for the process of the first container of a pod, such as `status`.
     ///
     /// # Errors
     /// When the pod has no running container, or there is no such file.
@@ -122,7 +122,7 @@ impl Node {
     /// ways.
     ///
     /// # Errors
-    /// When containerd does not take it, or it holds no such image.
+    /// When containerd does not accept it, or it holds no such image.
     pub fn import(&self, archive: &Path, repository: &str, tag: &str) -> Result<String> {
         let enclosure = self.enclosure.as_ref().context("the node has stopped")?;
         self.runtime.control(enclosure, &["images", "import", &archive.to_string_lossy()])?;
@@ -168,7 +168,7 @@ impl Node {
     }
 
     fn shut_down(&mut self) -> Result<()> {
-        // The kubelet goes first, or it would start again what is stopped.
+        // The kubelet goes first, or it would start the containers again.
         let kubelet = self.kubelet.take().map_or(Ok(()), enclosure::stop);
         let Some(mut enclosure) = self.enclosure.take() else {
             return kubelet;
@@ -179,8 +179,8 @@ impl Node {
         kubelet.and(tasks).and(runtime)
     }
 
-    /// Ends the containers one by one, which also removes their cgroups. containerd removes a task as well when it sees
-    /// it end, and then ours is refused: what counts is that none is left.
+    /// Ends the containers one by one, which also removes their cgroups. containerd also removes a task when it sees it
+    /// end, and then refuses ours: what counts is that none is left.
     fn remove_tasks(&self, enclosure: &Enclosure) -> Result<()> {
         let mut refused = None;
         for _ in 0..5 {
@@ -222,7 +222,7 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         if let Err(error) = self.shut_down() {
-            eprintln!("testkit: the node did not stop well: {error:#}");
+            eprintln!("testkit: the node did not stop properly: {error:#}");
         }
     }
 }

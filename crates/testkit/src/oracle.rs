@@ -1,4 +1,4 @@
-//! Go's own templates, as the judge of ours: the program in `tests/e2e/oracle`, built once into the cache.
+//! Go's own templates, to compare ours with: the program in `tests/e2e/oracle`, built once into the cache.
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +24,7 @@ const SOURCE: &str = "tests/e2e/oracle";
 pub struct Answer {
     /// The bytes, or why there are none.
     pub result: Result<Vec<u8>, Refused>,
-    /// What else happened; `functions.go` lists the marks.
+    /// Marks of what else happened; `functions.go` lists them.
     pub marks: Vec<String>,
 }
 
@@ -80,7 +80,7 @@ impl Oracle {
                 .arg(".")
                 .current_dir(&source)
                 .env("CGO_ENABLED", "0")
-                // Without it a newer go.mod would make Go fetch another toolchain.
+                // Otherwise a newer go.mod would make Go fetch another toolchain.
                 .env("GOTOOLCHAIN", "local")
                 .stdin(Stdio::null())
                 .status()
@@ -91,7 +91,7 @@ impl Oracle {
         Ok(Self { program })
     }
 
-    /// The functions that it knows beside those of Go.
+    /// Its functions beside those of Go.
     ///
     /// # Errors
     /// When the program cannot run.
@@ -103,7 +103,7 @@ impl Oracle {
     /// Renders each template with `data`.
     ///
     /// # Errors
-    /// When the program cannot run, or gives an answer that has no meaning.
+    /// When the program cannot run, or its answer makes no sense.
     pub fn render(&self, templates: &[String], data: &BTreeMap<String, Vec<u8>>) -> Result<Vec<Answer>> {
         let data = data.iter().map(|(name, value)| (name.clone(), STANDARD.encode(value))).collect();
         let mut answers = Vec::with_capacity(templates.len());
@@ -111,7 +111,7 @@ impl Oracle {
             let lines = lines(&templates[answers.len()..], &data)?;
             self.ask(lines, &mut answers)?;
             if answers.len() < templates.len() {
-                // The one that it was at when it ended.
+                // The one that it worked on when it ended.
                 answers.push(Answer { result: Err(Refused::Ended), marks: Vec::new() });
             }
         }
@@ -149,7 +149,7 @@ impl Oracle {
 
     fn start(&self) -> Result<Child> {
         let mut command = Command::new(&self.program);
-        // What it says of a template that ended it is of no use to those who read the test.
+        // Its output about a template that ended it does not help a reader of the test.
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         command.spawn().context("start the oracle")
     }
@@ -177,7 +177,7 @@ impl TryFrom<Reply> for Answer {
     }
 }
 
-/// A hash of all that goes into the program.
+/// A hash of all inputs of the program.
 fn fingerprint(source: &Path) -> Result<String> {
     let mut paths: Vec<PathBuf> = fs::read_dir(source)
         .with_context(|| format!("read {}", source.display()))?

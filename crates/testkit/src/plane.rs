@@ -1,8 +1,8 @@
 //! A real Kubernetes control plane on free loopback ports: etcd, API server (RBAC and Node authorization, audit log),
 //! controller manager and scheduler. Several can run side by side.
 //!
-//! The programs are built on first use (about five minutes on two cores) and kept in the [cache](crate::cache). Which
-//! Kubernetes they are, `$REKEY_KUBERNETES` says: see [`Kubernetes`].
+//! The programs are built on first use (about five minutes on two cores) and kept in the [cache](crate::cache).
+//! `$REKEY_KUBERNETES` chooses the version of Kubernetes: see [`Kubernetes`].
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
@@ -71,8 +71,8 @@ impl Plane {
     /// Starts a control plane and waits until it serves requests and its controllers work.
     ///
     /// # Errors
-    /// When the programs cannot be built, one of them ends or is not ready in time (the error holds the end of the log), or
-    /// the API server is not of the Kubernetes that was asked for.
+    /// When the programs cannot be built, one of them ends or is not ready in time (the error holds the end of the
+    /// log), or the API server is not of the requested Kubernetes.
     pub async fn start() -> Result<Self> {
         Self::start_with(&[]).await
     }
@@ -98,7 +98,7 @@ impl Plane {
         let programs = programs::directory(Group::Plane, kubernetes).await?;
         for _ in 0..2 {
             match Self::attempt(programs.clone(), kubernetes, place, arguments).await {
-                // Somebody else took a port between its choice and its use.
+                // Another process took a port between its choice and its use.
                 Err(error) if format!("{error:#}").contains("address already in use") => {}
                 outcome => return outcome,
             }
@@ -125,7 +125,7 @@ impl Plane {
         })
         .await?;
         servers.scratch.started();
-        // So that a log says what it was made on.
+        // So that a log names its Kubernetes.
         eprintln!("testkit: a plane of Kubernetes {served}");
         Ok(Self { servers: Arc::new(servers), kubeconfig, config, kubernetes })
     }
@@ -160,8 +160,7 @@ impl Plane {
         &self.kubeconfig
     }
 
-    /// A client of the administrator. It lives as long as the runtime that it was made in, so each test makes its own.
-    /// It does not retry.
+    /// A client of the administrator. It lives as long as its runtime, so each test makes its own. It does not retry.
     ///
     /// # Errors
     /// When the client cannot be made.
@@ -269,12 +268,12 @@ async fn read_config(path: &Path) -> Result<Config> {
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
         .with_context(|| format!("use {}", path.display()))?;
-    // A test counts requests and wants to see what the server says.
+    // A test counts requests and looks at the server's own answers.
     config.default_retry = false;
     Ok(config)
 }
 
-/// Whether the `ServiceAccount` that pods use is there; one that cannot be asked for now may be later.
+/// Whether the `ServiceAccount` that pods use exists; a failed request counts as not yet.
 async fn default_account(client: &Client, namespace: &str) -> Result<Option<()>> {
     let accounts = Api::<ServiceAccount>::namespaced(client.clone(), namespace);
     Ok(accounts.get_opt("default").await.ok().flatten().map(drop))

@@ -21,7 +21,7 @@ use crate::{
     process::{Process, free_port},
 };
 
-/// The name of the superuser, and of the database to begin with.
+/// The name of the superuser, and of the first database.
 pub const SUPERUSER: &str = "postgres";
 
 /// The password of the superuser.
@@ -64,13 +64,13 @@ impl Postgres {
         self.port
     }
 
-    /// What is to be dialled, for a [`TcpProxy`](crate::proxy::TcpProxy).
+    /// Its address, for a [`TcpProxy`](crate::proxy::TcpProxy).
     #[must_use]
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Runs SQL as the superuser; what it selects comes back unaligned, one line a row, columns parted by `|`.
+    /// Runs SQL as the superuser; returns what it selects unaligned, one line a row, with `|` between columns.
     ///
     /// # Errors
     /// When the server refuses; the message is its own.
@@ -89,10 +89,10 @@ impl Postgres {
         Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
     }
 
-    /// Whether a user gets in with this password. A user who may not log in at all does not.
+    /// Whether a user can log in with this password; also false for a user who may not log in at all.
     ///
     /// # Errors
-    /// When the server cannot be asked.
+    /// When the server is not responding.
     pub fn login(&self, user: &str, password: &str) -> Result<bool> {
         let output = self.psql(user, password, "select 1")?;
         if output.status.success() {
@@ -111,7 +111,7 @@ impl Postgres {
     /// # Errors
     /// When it could not be waited for.
     pub fn stop(&mut self) -> Result<()> {
-        // The signal for an end that does not wait for clients.
+        // This signal stops it without waiting for clients.
         self.process.signal(Signal::SIGINT).ok();
         let end = Instant::now() + PATIENCE;
         while self.process.exited()?.is_none() {
@@ -121,7 +121,7 @@ impl Postgres {
         Ok(())
     }
 
-    /// Starts the stopped server again at the same address, with everything it had.
+    /// Starts the stopped server again at the same address, with all its data.
     ///
     /// # Errors
     /// When it does not become ready.
@@ -217,7 +217,7 @@ fn under(account: Option<&User>, program: &Path) -> Command {
     };
     let mut command = Command::new("setpriv");
     command.arg(format!("--reuid={}", account.uid)).arg(format!("--regid={}", account.gid));
-    // A change of the account takes back the wish to die with the parent, so it is said again.
+    // A change of the account resets the death signal of the parent, so set it again.
     command.args(["--clear-groups", "--pdeathsig", "KILL", "--"]).arg(program);
     command
 }

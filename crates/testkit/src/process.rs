@@ -77,7 +77,7 @@ impl Process {
     /// The exit status if it has ended.
     ///
     /// # Errors
-    /// When the operating system refuses to tell.
+    /// When the operating system refuses the request.
     pub fn exited(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
     }
@@ -135,10 +135,10 @@ impl Drop for Process {
     }
 }
 
-/// A loopback port that was free a moment ago, and that this process does not get again.
+/// A loopback port that was free a moment ago, and that this process does not choose again.
 ///
-/// It lies below the range from which the kernel takes ports for outgoing connections: one of those would take it before
-/// its server does. Processes start at different places, for the same reason.
+/// It is below the range from which the kernel takes ports for outgoing connections: such a connection could take it
+/// before its server does. Processes start at different places, for the same reason.
 ///
 /// # Errors
 /// When no port is free.
@@ -168,7 +168,7 @@ fn bound_to_us(command: &Command, output: &File) -> Result<Command> {
     if let Some(directory) = command.get_current_dir() {
         bound.current_dir(directory);
     }
-    // Ctrl-C in a terminal is for us alone: who stops the children, and in which order, is our business.
+    // Ctrl-C in a terminal is for us alone: we stop the children, in our order.
     bound.process_group(0);
     bound.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output.try_clone()?);
     Ok(bound)

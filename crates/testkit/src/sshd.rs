@@ -21,10 +21,10 @@ use crate::{
 /// It needs a moment; the rest is for a machine that is compiling at the same time.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Where Debian's `sshd`, run as root, locks up what has not logged in yet. Its service would make it.
+/// Where Debian's `sshd`, run as root, confines connections before the login. Its service would create it.
 const EMPTY: &str = "/run/sshd";
 
-/// A running server, gone with everything in it when dropped. It lets in the account that runs the tests, by key.
+/// A running server, gone with everything in it when dropped. It accepts the account that runs the tests, by key.
 #[derive(Debug)]
 pub struct Sshd {
     process: Process, // before the directory: fields are dropped in this order
@@ -34,8 +34,8 @@ pub struct Sshd {
 }
 
 impl Sshd {
-    /// Starts a server on a free loopback port, which knows no key yet. `settings` are lines of `sshd_config`, which count
-    /// before those that are here.
+    /// Starts a server on a free loopback port, without any key yet. `settings` are lines of `sshd_config`, which win
+    /// over those below.
     ///
     /// # Errors
     /// When the package is missing or the server does not become ready.
@@ -71,7 +71,7 @@ impl Sshd {
         self.port
     }
 
-    /// Who may log in.
+    /// The user who may log in.
     #[must_use]
     pub fn user(&self) -> &str {
         &self.user
@@ -112,7 +112,7 @@ fn configured(settings: &[&str], directory: &Path, port: u16) -> String {
         format!("AuthorizedKeysFile {}", directory.join("authorized_keys").display()),
         "PidFile none".to_owned(),
         "UsePAM no".to_owned(),
-        // The directory is below one that everybody may write to.
+        // The directory is below a world-writable one.
         "StrictModes no".to_owned(),
         "PermitRootLogin yes".to_owned(),
         "PasswordAuthentication no".to_owned(),

@@ -1,4 +1,4 @@
-//! Waiting for something that others do, with a limit and a name for the error.
+//! Waiting for something, with a limit and a name for the error.
 
 use std::time::{Duration, Instant};
 
@@ -6,10 +6,10 @@ use anyhow::{Result, bail};
 
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Tries until there is an answer. `Ok(None)` means not yet.
+/// Repeats an attempt until it has an answer. `Ok(None)` means not yet.
 ///
 /// # Errors
-/// What the attempt says, or that there is no answer within `limit`.
+/// The error of an attempt, or that there is no answer within `limit`.
 pub async fn until<T>(what: &str, limit: Duration, mut attempt: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
     let end = Instant::now() + limit;
     loop {

@@ -1,7 +1,7 @@
-//! The control plane and the node themselves: what other tests stand on.
+//! The control plane and the node themselves, on which other tests rely.
 //!
-//! One pair of planes serves all tests. When they are done it is stopped, and then nothing may be left of it: that is
-//! checked last, by this program and not by a test among others.
+//! One pair of planes serves all tests. After them this program itself, and not one of the tests, stops the pair and
+//! checks that nothing is left of it.
 
 use std::{fs, process::ExitCode, sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::{runtime::Runtime, sync::OnceCell};
 
-/// Something that no other process holds.
+/// A text that no other process holds.
 const PASSWORD: &str = "plane-test-5f0c7be2a1";
 
 /// Two planes, and a node on the first, each started by the first test that needs it.
@@ -58,7 +58,7 @@ fn main() -> Result<ExitCode> {
         trial("server_and_node_are_the_kubernetes_that_was_asked_for", &runtime, &cluster, versions),
     ];
     let conclusion = libtest_mimic::run(&arguments, trials);
-    // The trials are done, and nobody else holds it.
+    // The trials are done, and nothing else holds it.
     let cluster = Arc::into_inner(cluster).context("a test still runs")?;
     end(cluster, conclusion.has_failed())?;
     Ok(conclusion.exit_code())
@@ -108,7 +108,7 @@ fn processes(directories: &[String]) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let path = entry?.path();
-        // Processes end while they are looked at.
+        // A process may end meanwhile.
         let command = fs::read(path.join("cmdline")).unwrap_or_default();
         let command = String::from_utf8_lossy(&command).replace('\0', " ");
         let environment = fs::read(path.join("environ")).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The stores, the database and the fault proxy that other tests stand on do what those tests rely on.
+//! The stores, the database and the fault proxy do what other tests rely on.
 
 mod stores {
     pub mod aws;

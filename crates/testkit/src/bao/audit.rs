@@ -1,4 +1,4 @@
-//! What was asked of the store, from its audit file.
+//! The requests to the store, from its audit file.
 
 use std::{
     collections::BTreeMap,
@@ -63,7 +63,7 @@ impl OpenBao {
         }
     }
 
-    /// How often each (operation, path) was asked since the mark, refused requests included.
+    /// How often each (operation, path) was requested since the mark, refused requests included.
     ///
     /// # Errors
     /// When the audit file cannot be read.

@@ -1,4 +1,4 @@
-//! What the tests put into the store and read from it.
+//! Reads and writes of secrets by the tests.
 
 use anyhow::{Context, Result};
 use reqwest::Method;

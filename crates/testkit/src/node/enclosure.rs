@@ -1,7 +1,7 @@
 //! A process and mount namespace of its own for a node.
 //!
-//! The shims of containerd and the mounts of the kubelet outlive who made them, and a killed test cleans up nothing.
-//! In here they cannot: when the first process of the namespace ends, the kernel ends all others and drops all mounts.
+//! The shims of containerd and the mounts of the kubelet outlive their makers, and a killed test cleans up nothing. In
+//! here they cannot: when the first process of the namespace ends, the kernel ends all others and drops all mounts.
 
 use std::{
     fs,
@@ -19,9 +19,9 @@ use nix::{
 
 use crate::{process::Process, wait};
 
-/// Several paths are fixed in containerd, runc and the kubelet: memory of our own lies over them, and what is written to
-/// /var/lib goes there too. The kubelet and the network plugin set kernel parameters of the whole machine unless they
-/// have the value they want: so they read that value, and the machine keeps its own.
+/// containerd, runc and the kubelet have several fixed paths: we mount memory of our own over them, and over /var/lib.
+/// The kubelet and the network plugin set kernel parameters of the whole machine unless they read the required value:
+/// so they read it, and the machine keeps its own.
 const SETUP: &str = r#"
 set -eu
 mount -t tmpfs node /run
@@ -76,7 +76,7 @@ impl Enclosure {
         let path = self.programs.join(program);
         let mut command = Command::new("nsenter");
         command.arg(format!("--target={}", self.first)).args(["--mount", "--pid", "--"]).arg(path);
-        // containerd looks for its shim, for runc and for mount in the path.
+        // containerd looks up its shim, runc and mount in the path.
         let system = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
         command.env("PATH", format!("{}:{system}", self.programs.display()));
         command
@@ -91,7 +91,7 @@ impl Enclosure {
         Ok(String::from_utf8_lossy(&stdout).into_owned())
     }
 
-    /// Where the files of a process are, by the number it has in the namespace.
+    /// Where the files of a process are, by its number in the namespace.
     pub(super) fn proc(&self, id: u32) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root/proc/{id}", self.first))
     }
@@ -101,7 +101,7 @@ impl Enclosure {
         if self.outer.exited()?.is_some() {
             return Ok(());
         }
-        // The first process ends only after all others have, and its parent takes note of it and ends too.
+        // The first process ends only after all others have; then its parent ends, too.
         kill(Pid::from_raw(i32::try_from(self.first)?), Signal::SIGKILL).context("end the node")?;
         let end = Instant::now() + ENDS_WITHIN;
         while self.outer.exited()?.is_none() {
@@ -118,8 +118,8 @@ impl Drop for Enclosure {
     }
 }
 
-/// Asks a program that was started by [`Enclosure::command`] to end. `nsenter` stands between it and us and ends when it
-/// has ended; it does not hand on signals.
+/// Asks a program that [`Enclosure::command`] started to end. `nsenter` is between it and us and ends after it; it does
+/// not pass signals on.
 pub(super) fn stop(mut process: Process) -> Result<()> {
     if process.exited()?.is_some() {
         return Ok(());

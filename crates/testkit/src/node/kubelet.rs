@@ -63,7 +63,7 @@ fn configuration(
         "volumePluginDir": directory.join("volume-plugins"),
         "resolvConf": "",
         "maxPods": 200,
-        // What a real node defends against, and a machine that is shared with a build does not have to.
+        // Checks that a real node needs, and a machine that also builds does not.
         "cgroupDriver": "cgroupfs",
         "cgroupsPerQOS": false,
         "enforceNodeAllocatable": [],

@@ -16,7 +16,7 @@ use crate::{plane::scratch::Scratch, process::Process, wait};
 const PLUGINS: &str = "/usr/lib/cni";
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
 
-/// Where containerd keeps and shows what it does.
+/// The directories and the socket of containerd.
 pub(super) struct Runtime {
     pub(super) process: Option<Process>,
     pub(super) socket: PathBuf,
@@ -82,7 +82,8 @@ pub(super) fn check_installed() -> Result<()> {
     Ok(())
 }
 
-/// Image layers are laid over each other, and copied where the directory is itself laid over another, as in a container.
+/// containerd lays image layers over each other, or copies them where the directory is itself an overlay, as in a
+/// container.
 fn snapshotter(directory: &Path) -> Result<&'static str> {
     let kind =
         Command::new("stat").args(["--file-system", "--format=%T"]).arg(directory).output().context("run stat")?;
@@ -95,7 +96,7 @@ fn configuration(directory: &Path, network: &Path, snapshotter: &str) -> String 
     let socket = directory.join("containerd.sock");
     let (root, state, socket, network) = (root.display(), state.display(), socket.display(), network.display());
     let sandbox = image::SANDBOX;
-    // The plugin `opt` makes /opt/containerd, `nri` and the TCP service open doors that nobody needs.
+    // The plugin `opt` makes /opt/containerd, `nri` and the TCP service open doors that no test needs.
     // Without CAP_SYS_RESOURCE, as in many containers, no process may get a lower out-of-memory score.
     format!(
         r#"version = 3

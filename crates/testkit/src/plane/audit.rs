@@ -1,4 +1,4 @@
-//! What was asked of the API server: its audit log, counted.
+//! The requests to the API server: its audit log, counted.
 
 use std::{
     collections::BTreeMap,
@@ -55,11 +55,11 @@ pub struct Asked {
     pub status: u16,
     /// Why it was allowed or not, in the words of the authorizer.
     pub reason: String,
-    /// What the client calls itself.
+    /// The user agent of the client.
     pub agent: String,
 }
 
-/// How often one user asked for what: by verb and resource (`pods`, `secretpolicies/status`), or the path of a request
+/// How often one user requested what: by verb and resource (`pods`, `secretpolicies/status`), or the path of a request
 /// that is not about a resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts(BTreeMap<(String, String), u64>);
@@ -104,10 +104,10 @@ struct Object {
 }
 
 impl Audit {
-    /// The end of what is recorded so far: requests that were answered before are before it.
+    /// The end of the log so far: requests that were answered before are before it.
     ///
     /// # Errors
-    /// When the API server does not answer or the log cannot be read.
+    /// When the API server is not responding or the log cannot be read.
     pub async fn mark(&self) -> Result<Mark> {
         self.settle().await?;
         self.end()
@@ -117,7 +117,7 @@ impl Audit {
     /// opens. The name is exact, as in `system:serviceaccount:<namespace>:<name>`.
     ///
     /// # Errors
-    /// When the API server does not answer, or the log cannot be read or holds something else than audit events.
+    /// When the API server is not responding, or the log cannot be read or holds something else than audit events.
     pub async fn counts_since(&self, mark: &Mark, user: &str) -> Result<Counts> {
         self.settle().await?;
         let mut counts = Counts::default();
@@ -129,8 +129,8 @@ impl Audit {
         Ok(counts)
     }
 
-    /// The requests of a user after `mark`, as far as they are recorded by now, and the place to go on from: for who
-    /// follows the log while things happen. It asks the API server for nothing.
+    /// The requests of a user after `mark` that are recorded by now, and the mark to go on from: for tests that follow
+    /// the log meanwhile. It sends no request to the API server.
     ///
     /// # Errors
     /// When the log cannot be read or holds something else than audit events.
@@ -151,7 +151,7 @@ impl Audit {
     }
 
     /// The API server writes an event when the handler of the request ends, which may be just after the client has its
-    /// answer. So ask for something of our own and wait until that is recorded, and a moment for those beside it.
+    /// answer. So send a request of our own and wait until that is recorded, and a moment for those beside it.
     async fn settle(&self) -> Result<()> {
         static ASKED: AtomicU64 = AtomicU64::new(0);
         let own = format!("/version?mark={}-{}", std::process::id(), ASKED.fetch_add(1, Ordering::Relaxed));
@@ -261,14 +261,14 @@ impl Counts {
         self.0.values().sum()
     }
 
-    /// Every verb and resource that was asked for, with how often.
+    /// Every requested verb and resource, with its count.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str, u64)> {
         self.0.iter().map(|((verb, resource), count)| (verb.as_str(), resource.as_str(), *count))
     }
 }
 
 impl Asked {
-    /// Whether its verb is one that changes something.
+    /// Whether its verb changes something.
     #[must_use]
     pub fn changes(&self) -> bool {
         changes(&self.verb)

@@ -11,7 +11,7 @@ use rcgen::{
     KeyPair, KeyUsagePurpose,
 };
 
-/// Signs what one cluster needs; clients and servers trust nobody else.
+/// Signs what one cluster needs; clients and servers trust no other authority.
 pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
@@ -66,7 +66,7 @@ impl Authority {
 }
 
 impl Identity {
-    /// Writes `<name>.crt` and `<name>.key` and answers their paths.
+    /// Writes `<name>.crt` and `<name>.key` and returns their paths.
     pub(crate) fn write(&self, directory: &Path, name: &str) -> Result<(PathBuf, PathBuf)> {
         let certificate = directory.join(format!("{name}.crt"));
         let key = directory.join(format!("{name}.key"));
@@ -83,7 +83,7 @@ pub(crate) fn signing_key() -> Result<(String, String)> {
 }
 
 fn subject(name: &str, groups: &[&str]) -> DistinguishedName {
-    // rcgen holds one entry for each type, so a second organisation is spelt by its number: room for two.
+    // rcgen holds one entry for each type, so we write a second organisation by its number: room for two.
     let organisations = [DnType::OrganizationName, DnType::CustomDnType(vec![2, 5, 4, 10])];
     let mut subject = DistinguishedName::new();
     subject.push(DnType::CommonName, name);

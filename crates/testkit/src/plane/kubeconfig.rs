@@ -15,8 +15,8 @@ use super::certificates::Identity;
 /// How many were written, so that each has a file of its own until it is whole.
 static WRITTEN: AtomicU64 = AtomicU64::new(0);
 
-/// Writes a kubeconfig; it is JSON, which every reader of YAML takes. Who reads it meanwhile sees the old one or the new one:
-/// tests that run side by side write the same.
+/// Writes a kubeconfig as JSON, which every reader of YAML accepts. A concurrent reader sees the old one or the new
+/// one: tests that run side by side write the same.
 pub(crate) fn write(path: &Path, url: &str, ca_pem: &str, identity: &Identity) -> Result<()> {
     let content = json!({
         "apiVersion": "v1",

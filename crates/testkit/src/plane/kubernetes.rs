@@ -36,7 +36,7 @@ impl Kubernetes {
         let found = Self::ALL.into_iter().find(|kubernetes| asked == kubernetes.name());
         found.with_context(|| {
             let known = Self::ALL.map(Self::name).join(" or ");
-            format!("{VARIABLE}={} is not known: leave it out, or say {known}", asked.display())
+            format!("{VARIABLE}={} is unknown: leave it out, or set it to {known}", asked.display())
         })
     }
 
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn an_unknown_name_is_refused_with_the_known_ones() {
         let refused = Kubernetes::named(Some("1.34".into())).unwrap_err().to_string();
-        assert_eq!(refused, "REKEY_KUBERNETES=1.34 is not known: leave it out, or say newest or oldest");
+        assert_eq!(refused, "REKEY_KUBERNETES=1.34 is unknown: leave it out, or set it to newest or oldest");
     }
 
     #[test]

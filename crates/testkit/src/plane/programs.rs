@@ -12,7 +12,7 @@ use crate::{cache, checkout};
 
 const BUILD: &str = "tests/e2e/controlplane/build.sh";
 
-/// What can be built, by the name that `build.sh` knows it under.
+/// The groups of programs, with their names in `build.sh`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Group {
     /// etcd, the API server, the controller manager, the scheduler.
@@ -21,13 +21,13 @@ pub(crate) enum Group {
     Node,
 }
 
-/// The directory with the programs of a group in a version of Kubernetes; they are built when they are not there yet, which takes
-/// minutes and is told on standard error.
+/// The directory with the programs of a group in a version of Kubernetes; it builds missing ones, which takes minutes,
+/// and says so on standard error.
 pub(crate) async fn directory(group: Group, kubernetes: Kubernetes) -> Result<PathBuf> {
     tokio::task::spawn_blocking(move || build(group, kubernetes)).await.context("wait for the build")?
 }
 
-/// The same, for who has no runtime.
+/// The same, for callers without a runtime.
 pub(crate) fn build(group: Group, kubernetes: Kubernetes) -> Result<PathBuf> {
     let name = match group {
         Group::Plane => "plane",

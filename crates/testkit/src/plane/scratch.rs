@@ -15,12 +15,11 @@ use crate::{cache, checkout};
 const OWNER: &str = "owner.lock";
 const KEPT: &str = "target/e2e-logs";
 
-/// The directory; its logs are copied before it goes when the start failed, somebody asked for them or the thread
-/// panics.
+/// The directory; its logs are copied before it goes if the start failed, a test asked for them or the thread panics.
 pub(crate) struct Scratch {
     directory: TempDir,
     keep: AtomicBool,
-    // Locked as long as this process lives, so that others can tell what nobody owns any more.
+    // Locked as long as this process lives, so that others recognise an abandoned directory.
     _owner: File,
 }
 
@@ -28,7 +27,7 @@ impl Scratch {
     /// Makes a directory with a short path (sockets have room for 108 characters), and removes those that killed
     /// tests left behind.
     pub(crate) fn new(prefix: &str) -> Result<Self> {
-        // Between its making and its locking a directory looks like one that nobody owns.
+        // Between its creation and its lock a directory looks abandoned.
         let _lock = cache::lock("scratch")?;
         sweep(prefix);
         let directory = tempfile::Builder::new().prefix(prefix).rand_bytes(5).tempdir().context("make a directory")?;
@@ -41,7 +40,7 @@ impl Scratch {
         self.directory.path()
     }
 
-    /// What lives here has started: from now on logs are kept only when somebody asks for it.
+    /// The servers here have started: from now on it keeps logs only on request.
     pub(crate) fn started(&self) {
         self.keep.store(false, Ordering::Relaxed);
     }
@@ -78,7 +77,7 @@ impl Drop for Scratch {
         if thread::panicking() || self.keep.load(Ordering::Relaxed) {
             match self.copy_logs() {
                 Ok(target) => eprintln!("testkit: the logs are in {}", target.display()),
-                Err(error) => eprintln!("testkit: the logs could not be kept: {error:#}"),
+                Err(error) => eprintln!("testkit: cannot keep the logs: {error:#}"),
             }
         }
     }
@@ -108,7 +107,7 @@ fn below(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// What cannot be removed is left: it costs space, not correctness.
+/// Leaves files that it cannot remove: they cost space, not correctness.
 fn sweep(prefix: &str) {
     let Ok(entries) = fs::read_dir(std::env::temp_dir()) else {
         return;

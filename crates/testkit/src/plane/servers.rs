@@ -24,9 +24,9 @@ use crate::{
 
 const STARTS_WITHIN: Duration = Duration::from_mins(1);
 
-/// What a running control plane consists of. It outlives the nodes that run on it, which hold on to it.
+/// The parts of a running control plane. It outlives the nodes that run on it, which hold a reference to it.
 pub(crate) struct Servers {
-    // Dropped in this order: the API server hangs when etcd goes first, and whoever talks to it goes before it.
+    // Dropped in this order: the API server hangs if etcd goes first, and its clients go before it.
     scheduler: Option<Process>,
     controllers: Option<Process>,
     api: Option<Process>,
@@ -37,7 +37,7 @@ pub(crate) struct Servers {
     programs: PathBuf,
 }
 
-/// Where the API server is found.
+/// Where the API server listens.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Place<'n> {
     /// On the loopback address: by programs of this machine, and by no pod.
@@ -80,9 +80,10 @@ impl Servers {
         command
             .args(["--secure-port=0", "--leader-elect=false", "--use-service-account-credentials"])
             .arg(flag("kubeconfig", &manager))
-            // With its default of 20 requests a second it, and not what is tested, would set the pace of many rollouts.
+            // With its default of 20 requests a second the controller manager, and not Rekey, would set the pace of
+            // many rollouts.
             .args(["--kube-api-qps=500", "--kube-api-burst=1000"])
-            // It makes this directory, elsewhere unless told.
+            // It creates this directory; by default it is in another place.
             .arg(flag("flex-volume-plugin-dir", &self.directory().join("volume-plugins")))
             .arg(flag("root-ca-file", &self.directory().join("ca.crt")))
             .arg(flag("service-account-private-key-file", &self.directory().join("accounts.key")));
@@ -119,7 +120,7 @@ impl Servers {
         Ok(())
     }
 
-    /// Stops all, in the order that lets each end well.
+    /// Stops all, in the order that lets each end properly.
     pub(super) fn stop(&mut self) -> Result<()> {
         for process in [&self.scheduler, &self.controllers].into_iter().flatten() {
             process.signal(Signal::SIGTERM).ok();
@@ -178,7 +179,7 @@ impl Place<'_> {
         }
     }
 
-    /// What its certificate is for.
+    /// The names and addresses of its certificate.
     fn names(self) -> Vec<String> {
         let mut names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
         if let Self::Network(network) = self {

@@ -1,11 +1,10 @@
-//! Letting connections in.
+//! Accepting connections.
 
 use std::{net::TcpListener, time::Duration};
 
 use tokio::{net::TcpStream, time::sleep};
 
-/// Takes connections one after the other: `serve` says what to do with each, in the background, or nothing when it is to be
-/// refused.
+/// Accepts connections one after the other: `serve` says what to do with each, in the background; `None` refuses it.
 pub(super) async fn connections<F>(listener: TcpListener, serve: impl Fn(TcpStream) -> Result<F, TcpStream>)
 where
     F: Future<Output = ()> + Send + 'static,
@@ -22,7 +21,7 @@ where
     }
 }
 
-/// Resets a connection, which is as near to a refused one as it gets without giving up the port.
+/// Resets a connection, which is as close to a refusal as possible without giving up the port.
 fn refuse(stream: TcpStream) {
     stream.set_zero_linger().ok();
     drop(stream);

@@ -17,7 +17,7 @@ pub struct Call {
     pub query: Option<String>,
     /// The operation of AWS' JSON protocols, such as `secretsmanager.PutSecretValue`.
     pub operation: Option<String>,
-    /// What the server answered, even if the client never learnt it; nothing when the call was not forwarded or has no
+    /// The server's answer, even if the client never got it; nothing when the call was not forwarded or has no
     /// answer yet.
     pub status: Option<u16>,
 }
@@ -27,25 +27,25 @@ pub struct Call {
 pub enum Fault {
     /// Kill; the call does not reach the server.
     KillBefore,
-    /// The server does what is asked, then kill; no answer reaches the client.
+    /// The server handles it, then kill; no answer reaches the client.
     KillAfterBeforeAnswer,
-    /// The server does what is asked, the client has the answer, then kill.
+    /// The server handles it, the client has the answer, then kill.
     KillAfterAnswer,
     /// The connection is cut; the call does not reach the server.
     Drop,
-    /// The server does what is asked; the connection is cut instead of an answer.
+    /// The server handles it; the connection is cut instead of an answer.
     DropAnswer,
     /// The connection is cut after the answer.
     DropAfterAnswer,
     /// The call waits before it goes to the server.
     Delay(Duration),
-    /// The server does what is asked; the answer waits.
+    /// The server handles it; the answer waits.
     DelayAnswer(Duration),
     /// The call does not reach the server; the answer is this status.
     Status(u16),
-    /// The server does what is asked; the answer is this status all the same.
+    /// The server handles it; the answer is this status all the same.
     StatusAnswer(u16),
-    /// A watch of Kubernetes does not reach the server; it opens, tells of an error with this code, and ends.
+    /// A watch of Kubernetes does not reach the server; it opens, reports an error with this code, and ends.
     WatchError(u16),
 }
 

@@ -50,7 +50,7 @@ pub(super) struct Upstream {
 #[derive(Debug)]
 struct Cut;
 
-/// What a connection must know of the calls on it.
+/// What a connection knows about its calls.
 struct Connection {
     life: watch::Receiver<u64>,
     kill_at_end: AtomicBool,
@@ -186,7 +186,7 @@ fn last(mut answer: Response<Body>) -> Response<Body> {
     answer
 }
 
-/// An answer that no server gave, in the form in which each kind of server tells errors.
+/// An answer that no server gave, in the form in which each kind of server reports errors.
 fn falsified(status: u16) -> Response<Body> {
     let message = "falsified by the fault proxy";
     let body = json!({
@@ -206,7 +206,7 @@ fn falsified(status: u16) -> Response<Body> {
     answer
 }
 
-/// A watch that tells of an error and ends: so the API server says that it no longer knows a resourceVersion.
+/// A watch that reports an error and ends: the API server says so that it no longer has a resourceVersion.
 fn failed_watch(status: u16) -> Response<Body> {
     let error = json!({
         "kind": "Status",
@@ -223,7 +223,7 @@ fn failed_watch(status: u16) -> Response<Body> {
     answer
 }
 
-/// What the API server would call this status.
+/// The API server's name for this status.
 fn reason(status: u16) -> &'static str {
     match status {
         401 => "Unauthorized",
@@ -240,7 +240,7 @@ fn reason(status: u16) -> &'static str {
     }
 }
 
-/// What Secrets Manager would call this status.
+/// Secrets Manager's name for this status.
 fn aws_type(status: u16) -> &'static str {
     match status {
         400 => "InvalidRequestException",
@@ -255,7 +255,7 @@ fn full(bytes: Bytes) -> Body {
     Full::new(bytes).map_err(|never: Infallible| match never {}).boxed()
 }
 
-/// Takes away what is about the connection, not about the call.
+/// Removes headers about the connection, not about the call.
 fn one_connection_only(headers: &mut HeaderMap) {
     for name in [CONNECTION, EXPECT, TE, TRAILER, TRANSFER_ENCODING, UPGRADE] {
         headers.remove(name);

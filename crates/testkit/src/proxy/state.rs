@@ -1,4 +1,4 @@
-//! What the proxy knows: the numbers given, the faults to come, and which connections are still of this life.
+//! The state of the proxy: its numbers, the faults to come, and which connections are from after the last cut.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -42,7 +42,7 @@ pub(super) struct State {
     halted: bool,
 }
 
-/// What is to happen to a call that came in.
+/// What to do with an incoming call.
 pub(super) struct Ticket {
     /// Its number if it has one.
     pub(super) number: Option<u64>,
@@ -81,7 +81,7 @@ impl Shared {
         (!state.down).then(|| self.life.subscribe())
     }
 
-    /// Numbers a call. Nothing for a call that must go nowhere: its connection is about to be cut.
+    /// Numbers a call. `None` for a call that must go nowhere: its connection is about to be cut.
     pub(super) fn admit(&self, parts: &Parts, life: &watch::Receiver<u64>) -> Option<Ticket> {
         let mut state = self.state();
         if state.halted || life.has_changed().unwrap_or(true) {
@@ -109,11 +109,12 @@ impl Shared {
         }
     }
 
-    /// Kills, then cuts what the dead left open.
+    /// Kills, then cuts what the killed process left open.
     pub(super) async fn kill(&self) {
         let kill = self.state().kill.clone();
         if let Some(kill) = kill {
-            // It may wait for a process, so it gets a thread that may wait. A panic in it has told its story already.
+            // It may wait for a process, so it gets a thread that may wait. A panic in it has printed its message
+            // already.
             tokio::task::spawn_blocking(move || kill()).await.ok();
         }
         self.cut();

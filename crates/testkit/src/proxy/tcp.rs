@@ -1,4 +1,4 @@
-//! A proxy for what is not HTTP: databases.
+//! A proxy for protocols other than HTTP: databases.
 
 use std::{
     io,
@@ -73,12 +73,12 @@ impl TcpProxy {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// Holds everything that a client sends from now on for this long before it goes on.
+    /// Delays everything that a client sends from now on by this time.
     pub fn delay(&self, time: Duration) {
         self.shared.state().delay = time;
     }
 
-    /// Cuts all connections; new ones are welcome. What is sent on an old one after this returned goes nowhere.
+    /// Cuts all connections; accepts new ones. Bytes that come on an old one after this call go nowhere.
     pub fn cut(&self) {
         self.shared.life.send_modify(|life| *life += 1);
     }
@@ -136,7 +136,7 @@ async fn connection(client: TcpStream, shared: Arc<Shared>, mut life: watch::Rec
         let (from_server, to_server) = server.into_split();
         let there = pass(from_client, to_server, &seen, || shared.state().delay);
         let back = pass(from_server, to_client, &seen, || Duration::ZERO);
-        tokio::try_join!(there, back).ok(); // what broke on one side is broken on the other
+        tokio::try_join!(there, back).ok(); // if one side breaks, so does the other
     };
     tokio::select! {
         biased;
@@ -145,7 +145,7 @@ async fn connection(client: TcpStream, shared: Arc<Shared>, mut life: watch::Rec
     }
 }
 
-/// Passes on what comes until the end of it, and the end too.
+/// Passes on all bytes, and their end.
 async fn pass(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
@@ -163,7 +163,7 @@ async fn pass(
             sleep(time).await;
         }
         if life.has_changed().unwrap_or(true) {
-            // The cut is known here before it has woken the connection's task.
+            // This sees the cut before the connection's task wakes up.
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         to.write_all(&buffer[..length]).await?;

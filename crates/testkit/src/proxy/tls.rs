@@ -1,4 +1,4 @@
-//! Both sides' TLS: what the proxy shows to clients, and what it trusts and shows upstream.
+//! TLS on both sides: the certificate for clients, and the trust and certificate for upstream.
 
 use std::sync::Arc;
 

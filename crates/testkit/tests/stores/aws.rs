@@ -1,4 +1,4 @@
-//! The AWS emulator: values, versions and their stages, and a count of what was asked.
+//! The AWS emulator: values, versions and their stages, and a count of requests.
 
 use std::collections::BTreeMap;
 

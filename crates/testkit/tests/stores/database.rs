@@ -1,4 +1,4 @@
-//! `PostgreSQL`: who gets in, outages, and the proxy for connections.
+//! `PostgreSQL`: logins, outages, and the proxy for connections.
 
 use std::time::{Duration, Instant};
 
@@ -82,7 +82,7 @@ async fn connections() -> Result<()> {
     Ok(())
 }
 
-/// Says a word and hears it back.
+/// Sends a word and reads it back.
 async fn said(stream: &mut TcpStream) -> Result<()> {
     let exchange = async {
         stream.write_all(b"word").await?;

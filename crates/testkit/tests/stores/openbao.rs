@@ -1,4 +1,4 @@
-//! `OpenBao`: values, versions, rights, outages, and an exact count of what was asked.
+//! `OpenBao`: values, versions, rights, outages, and an exact count of requests.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The fault proxy: what gets a number, what each fault lets through, and that streams are not held up.
+//! The fault proxy: what gets a number, what each fault lets through, and that it does not delay streams.
 
 use std::{
     sync::{
@@ -205,7 +205,7 @@ async fn lines() -> Result<()> {
     upstream.line("first");
     let mut watch = call(&proxy, Method::GET, "/watch").await?;
     for next in ["second", "third", "end"] {
-        let line = timeout(Duration::from_secs(5), watch.chunk()).await.context("a line is held up")??;
+        let line = timeout(Duration::from_secs(5), watch.chunk()).await.context("a line is delayed")??;
         ensure!(line.is_some(), "the stream has ended before {next}");
         upstream.line(next); // only now, so that a proxy that collects would wait for ever
     }

@@ -1,4 +1,4 @@
-//! A tiny server that tells what reached it, for the tests of the proxy.
+//! A tiny server that records what reached it, for the tests of the proxy.
 
 use std::{
     convert::Infallible,
@@ -33,7 +33,7 @@ use tokio_rustls::{
 
 type Lines = Mutex<Option<UnboundedReceiver<String>>>;
 
-/// The server. `GET /watch` answers what [`Upstream::line`] says, as it says it.
+/// The server. `GET /watch` streams the lines of [`Upstream::line`].
 pub struct Upstream {
     pub address: SocketAddr,
     reached: Arc<Mutex<Vec<String>>>,
@@ -81,7 +81,7 @@ impl Upstream {
         self.reached.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The list itself, for a look at it from elsewhere.
+    /// The list itself, for other threads.
     pub fn record(&self) -> Arc<Mutex<Vec<String>>> {
         Arc::clone(&self.reached)
     }

@@ -1,4 +1,4 @@
-//! The differences that may remain, each with its reason. All else must be as Go has it.
+//! The allowed differences, each with its reason. All else must be as in Go.
 
 use rekey_testkit::oracle::{Answer, Refused};
 
@@ -19,7 +19,7 @@ pub const NOT_THERE: &[&str] = &["buildCustomCert", "decryptAES", "derivePasswor
 pub const ALL: &[Allowed] = &[
     Allowed {
         kind: "chance, clock, environment",
-        reason: "what gives something else each time would be a new value at every look",
+        reason: "a function that gives something else each time would make a new value in each round",
         holds: |ours, _| refused(ours, &["something else each time"]),
     },
     Allowed {
@@ -79,7 +79,7 @@ pub const ALL: &[Allowed] = &[
     },
 ];
 
-/// Parts of what Rekey says when a bound is reached.
+/// Parts of Rekey's messages about bounds.
 const BOUNDS: &[&str] = &[
     "MiB",
     "levels deep",
@@ -106,7 +106,7 @@ fn refused(ours: &Ours, words: &[&str]) -> bool {
     ours.as_ref().is_err_and(|text| words.iter().any(|word| text.contains(word)))
 }
 
-/// Which kind of difference it is; `None`: one that may not be.
+/// The kind of a difference; `None`: one that is not allowed.
 pub fn kind(ours: &Ours, theirs: &Answer) -> Option<&'static Allowed> {
     ALL.iter().find(|allowed| (allowed.holds)(ours, theirs))
 }

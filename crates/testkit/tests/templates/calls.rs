@@ -1,4 +1,4 @@
-//! Every function with arguments at the edges: all that it takes one of, and a choice of the others.
+//! Every function with edge arguments: all for functions of one argument, a choice for others.
 
 use crate::{
     dice::Dice,
@@ -13,7 +13,7 @@ pub fn templates(function: &Function, most: usize) -> Vec<String> {
     let mut made = vec![call(&mut dice, function, &[])];
     let first = function.takes.first().copied();
     for kind in first.into_iter().chain(PLAIN) {
-        // What the first argument can be, whatever the others are.
+        // The first argument, whatever the others are.
         made.extend(edges::of(kind).iter().take(most).map(|edge| {
             let mut arguments = vec![(*edge).to_owned()];
             arguments.extend(function.takes.iter().skip(1).map(|kind| any_of(&mut dice, *kind)));

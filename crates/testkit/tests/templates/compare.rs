@@ -1,4 +1,4 @@
-//! Renders templates here and there, and counts.
+//! Renders templates with Rekey and with Go, and counts.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +19,7 @@ use crate::allowed::{self, Marked as _, Ours};
 /// What a template sees as `.name`.
 type Data = BTreeMap<String, Vec<u8>>;
 
-/// What came of it.
+/// The counts.
 #[derive(Default)]
 pub struct Counts {
     compared: usize,
@@ -27,12 +27,12 @@ pub struct Counts {
     refused: usize,
     allowed: BTreeMap<&'static str, usize>,
     different: Vec<String>,
-    /// Of a thousand, so many may be refused by one of both alone; `None`: none.
+    /// Of a thousand, so many may be refused by only one of the two; `None`: none.
     alone_at_most: Option<usize>,
     alone: usize,
 }
 
-/// Differences that are shown in full.
+/// How many differences to print in full.
 const SHOWN: usize = 40;
 
 /// What Rekey makes of a template.
@@ -47,7 +47,8 @@ pub fn ours(template: &str, data: &Data) -> Ours {
 }
 
 impl Counts {
-    /// Counts of a notation that has versions: few texts may be of one alone, and none may say something else in another.
+    /// Counts for a notation that has versions: only one of the two may read few texts, and no text may mean something
+    /// else in the other.
     pub fn of_versions(alone_at_most: usize) -> Self {
         Self { alone_at_most: Some(alone_at_most), ..Self::default() }
     }

@@ -1,4 +1,4 @@
-//! Numbers that follow from a seed, for all who make templates by chance.
+//! Random numbers from a seed, for generated templates.
 
 pub struct Dice(pub u64);
 

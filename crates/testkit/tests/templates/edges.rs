@@ -1,4 +1,4 @@
-//! Values at the edges of what functions are made for, and what the store of the tests holds.
+//! Edge values for functions, and the content of the test store.
 
 use std::collections::BTreeMap;
 
@@ -212,6 +212,6 @@ pub fn of(kind: Kind) -> &'static [&'static str] {
     }
 }
 
-/// What may stand where anything may.
+/// Expressions for parameters of any type.
 pub const PLAIN: [Kind; 8] =
     [Kind::Any, Kind::Text, Kind::Int, Kind::Int64, Kind::Float, Kind::Bool, Kind::List, Kind::Dict];

@@ -1,4 +1,4 @@
-//! What the functions take and give, so that templates can be made that mean something.
+//! Parameters and results of functions, to generate templates that make sense.
 
 /// A type of an argument or a result: one letter stands for what [`edges`](super::edges) has of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,12 +20,12 @@ pub enum Kind {
     Regex,
     Version,
     Constraint,
-    /// `map[string]string`: what a template is given. Nothing takes it by this type.
+    /// `map[string]string`: the data of a template. No parameter has this type.
     Data,
 }
 
 impl Kind {
-    /// Whether what is declared as this takes a value of the other.
+    /// Whether a parameter of this type takes a value of the other.
     pub fn takes(self, other: Self) -> bool {
         match self {
             Self::Any => true,

@@ -1,4 +1,4 @@
-//! Templates that nobody has written: most of them mean something, some are broken here and there.
+//! Generated templates: most of them make sense, some are broken here and there.
 
 use crate::{
     dice::Dice,
@@ -14,14 +14,14 @@ pub struct Maker<'a> {
     /// Variables that are declared here, and what they hold.
     variables: Vec<(String, Kind)>,
     loops: usize,
-    /// Nodes that may still be made.
+    /// How many more nodes to make.
     left: usize,
-    /// Whether what has no meaning is used too.
+    /// Whether to use invalid parts, too.
     is_wild: bool,
 }
 
 impl<'a> Maker<'a> {
-    /// The template that follows from a seed.
+    /// The template of a seed.
     pub fn template(seed: u64, functions: &'a [Function]) -> String {
         let mut maker = Maker {
             dice: Dice(seed),
@@ -31,7 +31,7 @@ impl<'a> Maker<'a> {
             left: 14,
             is_wild: false,
         };
-        // Seeds that lie side by side give no templates that are alike.
+        // Neighbouring seeds give different templates.
         maker.is_wild = maker.dice.once_in(4);
         let text = maker.list(0);
         if maker.is_wild && maker.dice.once_in(2) { maker.broken(text) } else { text }
@@ -44,12 +44,12 @@ impl<'a> Maker<'a> {
         nodes
     }
 
-    /// One of these; where all may be, also one that is wrong.
+    /// One of these; where invalid parts are allowed, also one of those.
     fn piece(&mut self, right: &[&'static str], wrong: &[&'static str]) -> &'static str {
         if self.is_wild && self.dice.once_in(2) { self.dice.one(wrong) } else { self.dice.one(right) }
     }
 
-    /// Once in so many times, where all may be.
+    /// Once in so many times, where invalid parts are allowed.
     fn wildly(&mut self, of: usize) -> bool {
         self.is_wild && self.dice.once_in(of)
     }
@@ -271,7 +271,7 @@ impl<'a> Maker<'a> {
                 return self.call(&function, depth);
             }
         }
-        // Those that mean most stand first.
+        // The most useful ones come first.
         let all = edges::of(kind);
         let end = if self.dice.once_in(if self.is_wild { 3 } else { 20 }) { all.len() } else { all.len().div_ceil(2) };
         self.dice.one(&all[..end]).to_owned()
@@ -293,7 +293,7 @@ impl<'a> Maker<'a> {
         format!("({} {})", function.name, arguments.join(" "))
     }
 
-    /// Takes a part out, doubles it, or puts something where it does not belong.
+    /// Removes a part, doubles it, or inserts something in a wrong place.
     fn broken(&mut self, mut text: String) -> String {
         for _ in 0..=self.dice.below(2) {
             let mut place = || {
@@ -324,7 +324,7 @@ impl<'a> Maker<'a> {
     }
 }
 
-/// Whether the parentheses of the text belong to each other.
+/// Whether the parentheses of the text match.
 fn balanced(text: &str) -> bool {
     let mut open = 0_i32;
     text.chars().all(|character| {

@@ -1,6 +1,6 @@
 //! Templates render as Go renders them: the same templates go through Go's own `text/template` with the functions of
-//! Sprig, set up as External Secrets sets them up, and the bytes are compared. What may differ stands in `allowed.rs`.
-//! A sample of generated templates, all of them with `REKEY_PROVE=1`.
+//! Sprig, set up as External Secrets sets them up, and the test compares the bytes. `allowed.rs` lists allowed
+//! differences. A sample of generated templates, all of them with `REKEY_PROVE=1`.
 
 mod allowed;
 mod calls;
@@ -24,12 +24,12 @@ use rekey_testkit::oracle::Oracle;
 
 use crate::{compare::Counts, generate::Maker};
 
-/// Templates that are asked for at once.
+/// Templates in one request.
 const BATCH: u64 = 500;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    // What panics on the way is told as a difference.
+    // A panic counts as a difference.
     let trials = vec![
         trial("every_function_is_compared_or_named", every_function),
         trial("templates_that_somebody_wrote", written::compared),
@@ -50,7 +50,7 @@ fn trial(name: &str, test: fn(&Oracle) -> Result<()>) -> Trial {
     })
 }
 
-/// How many of something: a sample, or all.
+/// How many: a sample, or all.
 fn sample<T>(few: T, all: T) -> T {
     if is_proof() { all } else { few }
 }
@@ -70,7 +70,7 @@ fn every_function(oracle: &Oracle) -> Result<()> {
         let is_known = ours.iter().any(|function| function.name == name) || salted::NAMES.contains(&name.as_str());
         let text = compare::ours(&format!("{{{{ {name} }}}}"), &edges::data()).err().unwrap_or_default();
         let is_named = text.contains("something else each time") || allowed::NOT_THERE.contains(&name.as_str());
-        ensure!(is_known != is_named, "{name}: it must be compared, refused with the reason, or named as not there");
+        ensure!(is_known != is_named, "{name}: it must be compared, refused with the reason, or named as missing");
     }
     Ok(())
 }

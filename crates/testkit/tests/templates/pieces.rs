@@ -1,4 +1,4 @@
-//! What templates are made of: texts, numbers and quotes in every form, and actions that are odd.
+//! Parts of templates: texts, numbers and quotes in every form, and odd actions.
 
 pub const BLANKS: &[&str] = &["", " ", "\n", "\t", " \r\n ", "\n\n  ", "\u{a0}", "\u{b}", "x", "  x  "];
 pub const PLAIN: &[&str] =
@@ -88,7 +88,7 @@ pub const QUOTED: &[&str] = &[
 
 pub const WRONG_QUOTED: &[&str] = &["\"\\ud800\"", "\"\\q\"", "\"\\'\"", "\"\\400\"", "\"\\x4\"", "\"un\nfinished\""];
 
-/// What a loop may go over beside lists and dicts.
+/// What a loop may range over beside lists and dicts.
 pub const RANGES: &[&str] = &[
     "3",
     "0",
@@ -142,7 +142,7 @@ pub const COMMENTS: &[&str] = &[
 pub const WRONG_COMMENTS: &[&str] =
     &["{{ /* c */ }}", "{{/* c */ }}", "{{-/* c */}}", "{{/* c}}", "{{ - /* c */}}", "{{/* a */ .user }}"];
 
-/// Actions that render, and that are odd.
+/// Odd actions that render.
 pub const MEANINGFUL: &[&str] = &[
     "{{index . \"key-name\"}}",
     "{{._0}}",
@@ -201,7 +201,7 @@ pub const MEANINGFUL: &[&str] = &[
     "{{ with .user }}{{ . }}{{ else with .empty }}x{{ else }}y{{ end }}",
 ];
 
-/// What has no meaning, or none for the values of the tests.
+/// Invalid actions, or invalid with the values of the tests.
 pub const WRONG: &[&str] = &[
     "{{.user.x}}",
     "{{.nope}}",

@@ -1,4 +1,4 @@
-//! Texts that mean something to some functions. Those that most of them read stand first.
+//! Texts with a meaning for some functions. Those that most functions read come first.
 
 pub const FORMATS: &[&str] = &[
     "\"%s\"",

@@ -7,7 +7,7 @@ use rekey_testkit::oracle::Oracle;
 
 use crate::{compare::Counts, dice::Dice, sample};
 
-/// What values are made of.
+/// Parts of values.
 const PARTS: &[&[u8]] = &[
     b"a",
     b"Z",
@@ -117,7 +117,7 @@ const CHARACTERS: &[char] = &[
     '\u{1680}',
 ];
 
-/// What is made of a value `V`.
+/// Expressions with a value `V`.
 const USES: &[&str] = &[
     "V",
     "V | quote",

@@ -1,4 +1,4 @@
-//! Templates that somebody has written: those of the documents and examples, and cases with the result that is right.
+//! Handwritten templates: those of the documents and examples, and cases with the right result.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,7 +24,7 @@ struct Case {
     gives: Option<String>,
 }
 
-/// What Go gives, what Rekey gives and what is right are the same.
+/// Go, Rekey and the case agree.
 pub fn cases(oracle: &Oracle) -> Result<()> {
     let cases: Vec<Case> = serde_saphyr::from_str(include_str!("cases.yaml"))?;
     let mut counts = Counts::default();
@@ -66,7 +66,7 @@ fn documents() -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The texts with an action: values of YAML, and what stands between backticks.
+/// The texts with an action: values of YAML, and texts between backticks.
 fn templates(path: &Path, text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let is_yaml = path.extension().is_some_and(|end| end == "yaml");

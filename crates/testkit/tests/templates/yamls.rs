@@ -1,6 +1,6 @@
-//! YAML that is put together by chance, as templates and stores put it together: ends of blocks, lines of quoted texts, tabs,
-//! comments, marks of documents. Go reads version 1.1 of YAML as libyaml does, and Rekey version 1.2: a block that starts in front of its line
-//! or is followed by a comment is refused here, a text that starts with `...` there.
+//! Random YAML, of the kind that templates and stores make: ends of blocks, lines of quoted texts, tabs, comments,
+//! marks of documents. Go reads version 1.1 of YAML as libyaml does, and Rekey version 1.2: a block that starts in
+//! front of its line or is followed by a comment is refused here, a text that starts with `...` there.
 
 use std::collections::BTreeMap;
 
@@ -59,7 +59,7 @@ const PIECES: &[&str] = &[
     "https://h:1/?a=1&b=2#c",
 ];
 
-/// Texts that came out wrong once.
+/// Texts that Rekey once read wrongly.
 const WRITTEN: &[&str] = &[
     "a: |\n  x\n ",
     "a: |\n  x\n\n ",
