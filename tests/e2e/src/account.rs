@@ -1,4 +1,4 @@
-//! An operator with an identity of its own, so that its requests can be told from those of the others in the audit log.
+//! An operator with an identity of its own, so that the audit log distinguishes its requests from those of others.
 
 use std::path::PathBuf;
 
@@ -21,7 +21,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// Makes it, named after the scene, with the bindings that the shipped ones are.
+    /// Makes it, named after the scene, with the shipped bindings.
     ///
     /// # Errors
     /// When a binding is refused.
@@ -73,7 +73,7 @@ impl Account {
         self.audit.mark().await
     }
 
-    /// What this user has asked of the API server since.
+    /// The requests of this user to the API server since.
     ///
     /// # Errors
     /// When the log cannot be read.

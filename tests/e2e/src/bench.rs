@@ -20,7 +20,7 @@ use tokio::runtime::Runtime;
 
 use self::{bare::Bodies, ground::Ground, report::Report, settings::Settings, traffic::Traffic};
 
-/// Runs the bench as the command line says. A missed target is no failure: it stands in the table.
+/// Runs the bench as the command line says. A missed target is no failure: the table shows it.
 #[must_use]
 pub fn main() -> ExitCode {
     rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
@@ -50,7 +50,7 @@ async fn run(settings: &Settings) -> Result<()> {
 
 async fn measure(ground: &Ground, settings: &Settings, report: &mut Report) -> Result<()> {
     if cfg!(debug_assertions) {
-        report.note("the bare client is a debug build: slower than it need be");
+        report.note("the bare client is a debug build: slower than necessary");
     }
     let bodies = warm(ground, report).await?;
     let mut others = Vec::new();
@@ -89,7 +89,7 @@ async fn warm(ground: &Ground, report: &mut Report) -> Result<Bodies> {
     report.note(if raised {
         "the store's rate limit is raised to 10,000 requests a second, burst 20,000"
     } else {
-        "spec.limits of the store is refused by this version: no rate limit is in force"
+        "this version refuses spec.limits of the store: there is no rate limit"
     });
     traffic.until(&mut operator, &[("create", "events", 1)]).await?;
     let bodies = Bodies::read(&space, "p0").await?;

@@ -24,7 +24,7 @@ pub fn message(conditions: &[Condition], kind: &str) -> String {
 pub fn check(object: &str, conditions: &[Condition]) -> Result<()> {
     let by_type: BTreeMap<&str, &Condition> = conditions.iter().map(|at| (at.type_.as_str(), at)).collect();
     let is_true = |kind: &str| by_type.get(kind).is_some_and(|at| at.status == "True");
-    ensure!(by_type.len() == conditions.len(), "{object}: a condition type stands twice: {conditions:?}");
+    ensure!(by_type.len() == conditions.len(), "{object}: a condition type appears twice: {conditions:?}");
     ensure!(!(is_true("Ready") && is_true("Stalled")), "{object}: Ready together with Stalled");
     for kind in ["Reconciling", "Stalled"] {
         ensure!(by_type.get(kind).is_none_or(|at| at.status == "True"), "{object}: {kind} is present but not true");

@@ -1,4 +1,4 @@
-//! The demo: Rekey's main job on real parts, told and checked step by step.
+//! The demo: Rekey's main job on real parts, shown and checked step by step.
 
 mod background;
 mod chapters;
@@ -28,7 +28,7 @@ use self::{
     walkthrough::Walkthrough,
 };
 
-/// What a program returns that was ended by Ctrl-C.
+/// The exit code of a program after Ctrl-C.
 const INTERRUPTED: u8 = 130;
 
 /// Runs the demo as the environment asks.
@@ -64,7 +64,7 @@ async fn run(settings: &Settings) -> Result<ExitCode> {
         opened = start_and_stop::open(settings, &mut out) => opened,
         () = signals.next() => return Ok(interrupted()),
     };
-    // Ctrl-C reaches a build, too: that it failed is then no news.
+    // Ctrl-C reaches a build, too, so its failure is no news then.
     if opened.is_err() && timeout(Duration::from_millis(200), signals.next()).await.is_ok() {
         return Ok(interrupted());
     }
@@ -98,7 +98,7 @@ async fn run(settings: &Settings) -> Result<ExitCode> {
     Ok(if out.failures() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Leaves everything running until somebody has seen enough.
+/// Leaves everything running until the user has seen enough.
 async fn hold(stage: &Stage, keep: &Keep, out: &mut Output, signals: &mut Signals) {
     let told = left_running::tell(stage, keep, out);
     let left = told.and_then(|()| match keep {

@@ -1,11 +1,11 @@
-//! Commands of a document, as its readers copy them: the tests run them as they stand.
+//! Commands of a document, as its readers copy them: the tests run them unchanged.
 
 use std::{fs, mem};
 
 use anyhow::{Context as _, Result, ensure};
 use rekey_testkit::checkout::repository;
 
-/// What stands below a heading that has commands: up to the next heading, of whatever depth.
+/// The part below a heading that has commands, up to the next heading of any depth.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section {
     /// The heading, without its signs.
@@ -37,7 +37,7 @@ pub fn blocks<'s>(sections: &'s [Section], heading: &str) -> Result<&'s [String]
 enum Place {
     Text,
     Commands(String),
-    /// A block that nobody runs, such as what a command prints.
+    /// A block that is not for running, such as the output of a command.
     Shown,
 }
 

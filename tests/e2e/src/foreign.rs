@@ -34,7 +34,7 @@ fn kind(group: &str, version: &str, kind: &str, plural: &str) -> Value {
         "kind": "CustomResourceDefinition",
         "metadata": {
             "name": format!("{plural}.{group}"),
-            // Groups of Kubernetes itself ask for it.
+            // Groups of Kubernetes itself require it.
             "annotations": {"api-approved.kubernetes.io": "unapproved, for a test"},
         },
         "spec": {
@@ -47,7 +47,7 @@ fn kind(group: &str, version: &str, kind: &str, plural: &str) -> Value {
 }
 
 impl World {
-    /// Installs a [kind](self), and waits until this object of it can be made.
+    /// Installs a [kind](self), and waits until it can create this object of it.
     ///
     /// # Errors
     /// When it is refused.

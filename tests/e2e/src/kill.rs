@@ -1,4 +1,4 @@
-//! Kills the operator (kill -9) at each of its writes, and compares the end with that of an undisturbed run.
+//! Kills the operator (kill -9) at each of its writes, and compares the end state with that of an undisturbed run.
 //!
 //! # Flow
 //! A [`Scenario`] runs once undisturbed; the calls by which the operator changes something are numbered, in front of
@@ -8,7 +8,7 @@
 //! # Guarantees
 //! Each run must end in the same state but for what differs by nature (times, uids, revisions, digests), and with no
 //! more calls than the undisturbed run and the one that the kill made necessary again. What else must be equal, such as
-//! the number of restarts, belongs into the scenario's end state.
+//! the number of restarts, belongs in the scenario's end state.
 //!
 //! # Caveats
 //! Several workers write at the same time, so a number does not always mean the same call; the table says which it was.
@@ -35,7 +35,7 @@ use crate::{
     world::{GROUPS, OPERATOR},
 };
 
-/// Where a call is cut by the kill.
+/// Where the kill cuts a call.
 pub const PLACES: [(&str, Fault); 3] = [
     ("before", Fault::KillBefore),
     ("after, before the answer", Fault::KillAfterBeforeAnswer),
@@ -45,24 +45,25 @@ pub const PLACES: [(&str, Fault); 3] = [
 /// Runs at the same time.
 const PARALLEL: usize = 3;
 
-/// What the operator is disturbed in. The parts follow one another; faults happen in [`act`](Scenario::act) and later.
+/// The work in which the operator is disturbed. The parts follow one another; faults happen in [`act`](Scenario::act)
+/// and later.
 pub trait Scenario {
     /// A short name, which starts the names of its namespaces.
     fn name(&self) -> &'static str;
 
     /// How many more writes than the undisturbed run one with a kill may take: the call that the kill made necessary
-    /// again, and those that depend on who is faster.
+    /// again, and those that depend on timing.
     fn spare(&self) -> usize {
         1
     }
 
-    /// Makes what stands before; the operator runs.
+    /// Makes the start state; the operator runs.
     fn prepare(&self, rig: &Rig) -> impl Future<Output = Result<()>>;
 
     /// Does what makes the operator write.
     fn act(&self, rig: &Rig) -> impl Future<Output = Result<()>>;
 
-    /// Waits for the end and describes it. It is masked by [`Mask`] before it is compared.
+    /// Waits for the end and describes it. [`Mask`] masks it before the comparison.
     fn end(&self, rig: &Rig) -> impl Future<Output = Result<Value>>;
 }
 
@@ -116,7 +117,7 @@ impl Rig {
         Ok(())
     }
 
-    /// Starts the operator and waits until both stores are ready, so that later writes are about what comes later.
+    /// Starts the operator and waits until both stores are ready, so that later writes belong to the scenario.
     ///
     /// # Errors
     /// When it cannot be started, or a store does not become ready.
@@ -133,7 +134,7 @@ impl Rig {
         kill(&self.operator);
     }
 
-    /// Whether the operator that was started last still runs, with the end of its log if not.
+    /// Checks that the latest operator still runs; the error has the end of its log.
     ///
     /// # Errors
     /// When it has ended by itself.
@@ -162,7 +163,7 @@ impl Rig {
         SERVERS.iter().map(|server| (*server, self.proxy(*server).calls().len())).collect()
     }
 
-    /// Starts the operator again whenever a kill is over. Ends only when it cannot.
+    /// Starts the operator again after each kill. Ends only when it cannot.
     async fn revive(&self) -> Result<()> {
         let mut revived = 0;
         loop {
@@ -175,7 +176,7 @@ impl Rig {
         }
     }
 
-    /// What a call was, without the names of this run.
+    /// The text of a call, without the names of this run.
     fn describe(&self, server: Server, call: &Call) -> String {
         let path = call.path.replace(&self.scene.namespace, "…");
         let short = path.rsplit("/…/").next().unwrap_or(&path).to_owned();
@@ -213,7 +214,7 @@ struct Point {
 struct Run {
     end: Value,
     calls: BTreeMap<Server, Vec<String>>,
-    /// The call that was killed at; nothing when there was no call of that number.
+    /// The call of the kill; `None` when there was no call of that number.
     killed: Option<String>,
     seconds: f64,
 }
@@ -243,7 +244,7 @@ pub async fn prove<S: Scenario>(world: &Arc<World>, scenario: &S) -> Result<()> 
     let mut missed = 0;
     for (point, result) in &results {
         let (outcome, bad) = judge(&whole, result, scenario.spare());
-        // A run may report one wait less than the undisturbed one: then there is no last write of a status to be killed at.
+        // A run may report one wait less than the undisturbed one: then there is no last write of a status to kill at.
         let is_last = whole.calls.get(&Server::Kubernetes).is_some_and(|calls| calls.len() == point.number)
             && point.server == Server::Kubernetes;
         missed += usize::from(!is_last && result.as_ref().is_ok_and(|run| run.killed.is_none()));
@@ -322,7 +323,7 @@ async fn run<S: Scenario>(world: &Arc<World>, scenario: &S, point: Option<Point>
         end = work => end.with_context(context)?,
         revived = rig.revive() => {
             revived.with_context(context)?;
-            bail!("the operator is not revived any more");
+            bail!("the operator is not started again any more");
         }
     };
     rig.alive().with_context(context)?;
@@ -341,7 +342,7 @@ async fn run<S: Scenario>(world: &Arc<World>, scenario: &S, point: Option<Point>
     Ok(Run { end, calls, killed, seconds: started.elapsed().as_secs_f64() })
 }
 
-/// Waits until the operator has written nothing for a while: what a wrong step too many would need.
+/// Waits until the operator has written nothing for a while, so that a wrong extra step would show.
 ///
 /// # Errors
 /// When it does not come to rest.
@@ -358,7 +359,7 @@ pub async fn quiet(rig: &Rig, span: Duration) -> Result<()> {
     .await
 }
 
-/// Whether every kill point is wanted (`make prove`), not a sample of them.
+/// Whether to run every kill point (`make prove`), not a sample of them.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the tests have no command line of their own")]
 pub fn everything() -> bool {

@@ -10,7 +10,7 @@ use crate::World;
 /// Runs `kubectl` with all rights, and returns what it printed.
 ///
 /// # Errors
-/// When it fails; the message holds what it complained about.
+/// When it fails; the message holds its error.
 pub async fn kubectl(world: &World, arguments: &[&str]) -> Result<String> {
     let output = run(world, arguments).await?;
     let complaint = String::from_utf8_lossy(&output.stderr);
@@ -19,7 +19,7 @@ pub async fn kubectl(world: &World, arguments: &[&str]) -> Result<String> {
 }
 
 async fn run(world: &World, arguments: &[&str]) -> Result<Output> {
-    // Each run has a cache of its own, or what it knows of a kind may be older than the kind.
+    // Each run has a cache of its own; otherwise its data about a kind may be older than the kind.
     let kubeconfig: PathBuf = world.plane.kubeconfig().to_owned();
     let cache = world.plane.directory().join("kubectl-cache");
     let tools = tokio::task::spawn_blocking(rekey_testkit::python::tools).await??;
@@ -48,7 +48,7 @@ pub fn table(printed: &str) -> Result<Vec<Vec<(String, String)>>> {
     Ok(lines.map(|line| (0..columns.len()).map(|at| (columns[at].1.clone(), cell(line, at))).collect()).collect())
 }
 
-/// The headings: two spaces or more stand between them, one within.
+/// The headings: two spaces or more are between them, one within.
 #[must_use]
 pub fn headings(printed: &str) -> Vec<String> {
     columns(printed.lines().next().unwrap_or_default()).into_iter().map(|(_, name)| name).collect()

@@ -1,5 +1,5 @@
-//! A node that only says what a node would say: it takes every pod that is bound to it as started and ready at once, and
-//! lets go of those that are to end. No container runs. Everything else is real: the API server, the controllers that
+//! A node that only reports what a node would report: every pod that is bound to it is started and ready at once, and
+//! gone as soon as it should end. No container runs. Everything else is real: the API server, the controllers that
 //! replace pods, the scheduler.
 
 use std::{collections::BTreeMap, time::Duration};
@@ -23,9 +23,9 @@ use crate::shipped;
 
 const NODE: &str = "pretended";
 const MANAGER: &str = "pretended-kubelet";
-/// The node controller takes a node for lost that is silent for four times this long.
+/// The node controller treats a node as lost that is silent for four times this long.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// Pods that are told about at the same time.
+/// How many pods it reports at the same time.
 const AT_ONCE: usize = 8;
 
 /// See the [module documentation](self). It ends when it is dropped.
@@ -34,7 +34,7 @@ pub struct Kubelet {
 }
 
 impl Kubelet {
-    /// Registers the node and begins.
+    /// Registers the node and starts.
     ///
     /// # Errors
     /// When the node is refused.
@@ -82,7 +82,7 @@ async fn heartbeat(client: &Client) -> Result<()> {
         "conditions": [condition("Ready", "True"), condition("MemoryPressure", "False"), condition("DiskPressure", "False")],
     }});
     let nodes: Api<k8s_openapi::api::core::v1::Node> = Api::all(client.clone());
-    nodes.patch_status(NODE, &PatchParams::default(), &Patch::Merge(&status)).await.context("tell of the node")?;
+    nodes.patch_status(NODE, &PatchParams::default(), &Patch::Merge(&status)).await.context("report the node")?;
     Ok(())
 }
 
@@ -91,7 +91,7 @@ async fn follow(client: Client) {
     let of_node = watcher::Config::default().fields(&format!("spec.nodeName={NODE}"));
     let changes = watcher(pods, of_node).default_backoff().applied_objects().filter_map(|pod| async { pod.ok() });
     let told = changes.map(|pod| tell(client.clone(), pod)).buffer_unordered(AT_ONCE);
-    // A pod that went away in between, or a conflict: it comes again if there is still something to say.
+    // A pod that went away in between, or a conflict: the pod comes again if there is still something to report.
     told.for_each(|_| async {}).await;
 }
 

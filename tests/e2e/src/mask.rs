@@ -11,8 +11,8 @@ const DROPPED: [&str; 4] = ["resourceVersion", "uid", "managedFields", "creation
 /// Fields that hold a random revision, or names and times in one text.
 const REVISIONS: [&str; 4] = ["revision", "previous", "origins", "rekey.dev/revision"];
 
-/// Replaces what differs by nature. Ids and digests become numbers in the order of their first appearance, so that it
-/// is still compared which of them are equal.
+/// Replaces what differs by nature. Ids and digests become numbers in the order of their first appearance, so that the
+/// comparison still sees which of them are equal.
 pub struct Mask {
     namespace: String,
     time: Regex,

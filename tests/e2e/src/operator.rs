@@ -24,12 +24,12 @@ pub struct Options {
     pub arguments: Vec<String>,
 }
 
-/// What an operator is started in that the usual one is not.
+/// How an operator differs from the usual one.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting<'s> {
     /// More variables of its environment.
     pub variables: &'s [(&'s str, &'s str)],
-    /// Whether stores may be reached by http and at every address.
+    /// Whether it may reach stores by http and at every address.
     pub insecure: bool,
 }
 
@@ -53,7 +53,7 @@ impl Operator {
         Self::start_in(&USUAL, name, directory, options)
     }
 
-    /// The same in another setting.
+    /// The same with other settings.
     ///
     /// # Errors
     /// When the binary cannot be built or started.
@@ -61,7 +61,7 @@ impl Operator {
         Self::start_program(Program { path: &binary()?, level: "debug" }, setting, name, directory, options)
     }
 
-    /// Starts `rekey run` of this binary, as it is shipped: what is measured should not be slowed by what is logged.
+    /// Starts `rekey run` of this binary, as it is shipped: logs should not slow a measurement.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -101,7 +101,7 @@ impl Operator {
         self.process.kill().map(drop)
     }
 
-    /// Ends it in order (SIGTERM), and checks that it took it well.
+    /// Ends it in order (SIGTERM), and checks that it succeeded.
     ///
     /// # Errors
     /// When it does not end with success.
@@ -148,7 +148,7 @@ impl Operator {
         until("the operator is ready", ready).await
     }
 
-    /// Whether it leads, as its metrics say; one that does not serve yet does not.
+    /// Whether it leads, as its metrics say; false if it does not serve them yet.
     ///
     /// # Errors
     /// Never.
@@ -168,7 +168,7 @@ impl Operator {
     /// The answer of `/livez`, `/readyz` or (by the metrics port) `/metrics`: status and text.
     ///
     /// # Errors
-    /// When nobody answers.
+    /// When it is not responding.
     pub async fn get(&self, path: &str) -> Result<(u16, String)> {
         let port = if path == "/metrics" { self.metrics } else { self.health };
         get("127.0.0.1", port, path).await
@@ -184,7 +184,7 @@ pub fn says_it_leads(metrics: &str) -> bool {
 /// The answer of an operator's port: status and text.
 ///
 /// # Errors
-/// When nobody answers.
+/// When it is not responding.
 pub async fn get(host: &str, port: u16, path: &str) -> Result<(u16, String)> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let mut stream = tokio::net::TcpStream::connect((host, port)).await?;

@@ -27,7 +27,7 @@ impl Release {
     /// Runs Helm with all rights, and returns what it printed.
     ///
     /// # Errors
-    /// When it fails; the message holds what it complained about.
+    /// When it fails; the message holds its error.
     pub async fn helm(&self, arguments: &[&str]) -> Result<String> {
         let output = Command::new(&self.helm)
             .args(arguments)

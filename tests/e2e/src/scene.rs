@@ -55,7 +55,7 @@ impl Scene {
         Ok(Self { world: Arc::clone(world), namespace })
     }
 
-    /// Opens the namespace as a user would: with a `RoleBinding`, and one more for each kind of others that may be a consumer.
+    /// Opens the namespace as a user would: with a `RoleBinding`, and one more for each foreign kind of consumer.
     ///
     /// # Errors
     /// When one is refused.
@@ -177,7 +177,7 @@ impl Scene {
         self.world.apply(object).await.map(drop)
     }
 
-    /// A Secret that somebody else makes.
+    /// A Secret that another tool makes.
     ///
     /// # Errors
     /// When it is refused.
@@ -198,7 +198,7 @@ impl Scene {
         Api::namespaced(self.world.client.clone(), &self.namespace)
     }
 
-    /// Objects of this namespace as they are: typed ones do not take every status.
+    /// Objects of this namespace as they are: typed ones cannot hold every status.
     #[must_use]
     pub fn objects<K: kube::Resource<DynamicType = ()>>(&self) -> Api<DynamicObject> {
         Api::namespaced_with(self.world.client.clone(), &self.namespace, &ApiResource::erase::<K>(&()))
@@ -231,7 +231,7 @@ impl Scene {
         Ok(())
     }
 
-    /// A Secret as it stands now: its keys with their values as text; `None` when there is none.
+    /// A Secret as it is now: its keys with their values as text; `None` when there is none.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -282,7 +282,7 @@ impl Scene {
         }
     }
 
-    /// Waits until a policy is `Ready=True/Synced` and not on its way any more, with its spec acted on.
+    /// Waits until a policy is `Ready=True/Synced` and not `Reconciling` any more, with its spec acted on.
     ///
     /// # Errors
     /// When it does not get there.
@@ -290,7 +290,7 @@ impl Scene {
         self.wait_done(name, "Ready=True/Synced").await
     }
 
-    /// As [`Scene::wait_synced`], whatever it has to say beside being Ready.
+    /// As [`Scene::wait_synced`], whatever its other conditions are.
     ///
     /// # Errors
     /// When it does not get there.

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use rekey_testkit::checkout::repository;
 use tokio::process::Command;
 
-/// Longer than commands of a document wait.
+/// Longer than any command of a document takes.
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// See the [module documentation](self).
@@ -32,7 +32,7 @@ pub struct Said {
 }
 
 impl Shell {
-    /// With a home of its own, and these programs by the names that a document calls them.
+    /// With a home of its own, and these programs by their names in the document.
     ///
     /// # Errors
     /// When its files cannot be made.

@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 
 use crate::wait::until;
 
-/// What needs an image, and what is for tools: the tests run the operator as a process.
+/// Objects that need an image or are for tools: the tests run the operator as a process.
 const LEFT_OUT: [&str; 3] = ["Deployment", "PodDisruptionBudget", "Kustomization"];
 
-/// What opens a namespace in full: the names of the bindings, and of the `ClusterRole`s.
+/// All bindings that open a namespace: their names, and those of the `ClusterRole`s.
 pub const NAMESPACE_ROLES: [(&str, &str); 3] = [
     ("rekey", "rekey-namespace"),
     ("rekey-rollouts", "rekey-namespace-rollouts"),
@@ -43,7 +43,7 @@ pub fn objects() -> Result<Vec<Value>> {
     Ok(all)
 }
 
-/// What needs an image: the Deployment, and the budget of its pods.
+/// The objects that need an image: the Deployment, and the budget of its pods.
 ///
 /// # Errors
 /// When a manifest cannot be read.
@@ -103,8 +103,8 @@ pub async fn install(client: &Client, manager: &str) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the API server serves our kinds, from its cache: a definition that is deleted sooner hangs, since Kubernetes fails
-/// to look for objects of it.
+/// Waits until the API server serves our kinds, from its cache: a definition that is deleted sooner hangs, since
+/// Kubernetes fails to list its objects.
 ///
 /// # Errors
 /// When it does not.
@@ -126,7 +126,7 @@ pub async fn served(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// Applies one object, in the namespace it names.
+/// Applies one object, in the namespace that it names.
 ///
 /// # Errors
 /// When it is refused.

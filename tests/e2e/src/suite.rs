@@ -12,14 +12,14 @@ use crate::World;
 type Run = Box<dyn Fn(Arc<World>) -> Outcome + Send + Sync>;
 type Outcome = Pin<Box<dyn Future<Output = Result<()>>>>;
 
-/// A test: what it is called, and what it does in the world.
+/// A test: its name, and what it does in the world.
 pub struct Test {
     name: &'static str,
     run: Run,
 }
 
-/// The tests that these functions are, each called by its path: a test has one name. `make; paths` makes something else than
-/// a [`Test`] of each name and function.
+/// The tests of these functions, each named by its path. `make; paths` makes something other than a [`Test`] of each
+/// name and function.
 #[macro_export]
 macro_rules! tests {
     ($make:path; $($run:path),+ $(,)?) => { vec![$($make(stringify!($run), $run)),+] };
@@ -40,7 +40,7 @@ pub fn trial(name: &str, test: impl FnOnce() -> Result<()> + Send + 'static) -> 
     Trial::test(name, move || test().map_err(|error| Failed::from(format!("{error:?}"))))
 }
 
-/// Runs the tests in one world, which is started by the first that needs it.
+/// Runs the tests in one world, which the first test that needs it starts.
 ///
 /// # Errors
 /// When the runtime cannot be built, or the world cannot be stopped.

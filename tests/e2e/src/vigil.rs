@@ -29,13 +29,13 @@ const LEASE: i64 = 15;
 pub struct Vigil {
     /// The operator.
     pub operator: Operator,
-    /// The namespace that the attack is not meant for.
+    /// The namespace beside the attack.
     pub bystander: Scene,
     holder: String,
     slowest: Slowest,
 }
 
-/// What took the longest, in milliseconds: how far a limit is away.
+/// The longest times, in milliseconds, which show the distance to the limits.
 #[derive(Default)]
 struct Slowest {
     probe: AtomicU64,
@@ -58,7 +58,7 @@ impl Vigil {
         bystander.policy("db", "vault", &[("password", &key, "password")], json!({})).await?;
         bystander.wait_data("db", &[("password", "0")]).await?;
         operator.wait_ready().await?;
-        let holder = world.lease().await?.holder_identity.context("nobody leads")?;
+        let holder = world.lease().await?.holder_identity.context("no operator leads")?;
         Ok(Self { operator, bystander, holder, slowest: Slowest::default() })
     }
 

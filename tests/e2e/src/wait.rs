@@ -12,7 +12,7 @@ pub const SOON: Duration = Duration::from_mins(1);
 /// Looks until `look` finds something, and returns it.
 ///
 /// # Errors
-/// When `look` fails, or finds nothing within [`SOON`]; the message tells what was waited for.
+/// When `look` fails, or finds nothing within [`SOON`]; the message says what it waited for.
 pub async fn until<T>(what: &str, look: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
     wait::until(what, SOON, look).await
 }
@@ -40,7 +40,8 @@ where
     }
 }
 
-/// Checks that something stays as it is for a while; for what must *not* happen there is no condition to wait for.
+/// Checks that something stays as it is for a while; there is no condition to wait for when something must *not*
+/// happen.
 ///
 /// # Errors
 /// When it changes; the message shows to what.

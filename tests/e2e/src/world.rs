@@ -52,7 +52,7 @@ impl World {
         Ok(world)
     }
 
-    /// The same with nothing of ours installed.
+    /// The same without Rekey installed.
     ///
     /// # Errors
     /// As [`World::start`].
@@ -64,7 +64,7 @@ impl World {
         Ok(Self { bao, moto, node, plane, client })
     }
 
-    /// Starts everything where pods reach the API server and `OpenBao`, with a node, and with nothing of ours installed.
+    /// Starts everything where pods reach the API server and `OpenBao`, with a node, and without Rekey installed.
     ///
     /// # Errors
     /// When a part does not start.
@@ -105,7 +105,7 @@ impl World {
         Operator::start(name, self.plane.directory(), &options)
     }
 
-    /// Starts the operator in a setting other than the usual one.
+    /// Starts the operator with other settings than the usual ones.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -115,7 +115,7 @@ impl World {
         Operator::start_in(setting, name, self.plane.directory(), &options)
     }
 
-    /// The Lease of who leads; empty when there is none.
+    /// The leader's Lease; empty when there is none.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -135,7 +135,7 @@ impl World {
         Ok(())
     }
 
-    /// Applies one object with all rights, in the namespace it names.
+    /// Applies one object with all rights, in the namespace that it names.
     ///
     /// # Errors
     /// When it is refused.
@@ -143,7 +143,7 @@ impl World {
         shipped::apply(&self.client, MANAGER, value).await
     }
 
-    /// Stops everything and removes its files. Dropping it does the same and tells nobody of what went wrong.
+    /// Stops everything and removes its files. Dropping it does the same and reports no errors.
     ///
     /// # Errors
     /// When a part does not end.

@@ -64,8 +64,8 @@ impl Bodies {
         })
     }
 
-    /// Writes a Secret, a status and an Event for each of the policies `p<number>` of the space, which are there and
-    /// belong to nobody, and tells how long that took.
+    /// Writes a Secret, a status and an Event for each of the policies `p<number>` of the space, which exist and belong
+    /// to no operator, and returns how long that took.
     ///
     /// # Errors
     /// When a write is refused.
@@ -90,7 +90,7 @@ impl Bodies {
         Ok(began.elapsed())
     }
 
-    /// Writes the status of the space's store, which is nobody's.
+    /// Writes the status of the space's store, which belongs to no operator.
     ///
     /// # Errors
     /// When it is refused.
@@ -108,7 +108,7 @@ impl Bodies {
         Ok(())
     }
 
-    /// For each of the Deployments `p<number>`: lists its pods, marks its pod template, and tells of it in the policy's
+    /// For each of the Deployments `p<number>`: lists its pods, marks its pod template, and reports it in the policy's
     /// status and an Event.
     ///
     /// # Errors

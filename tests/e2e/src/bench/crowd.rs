@@ -5,7 +5,7 @@ use std::future::Future;
 use anyhow::Result;
 use futures::{StreamExt as _, TryStreamExt as _};
 
-/// As many as the operator has workers by default, and as many connections has the client it is compared with.
+/// As many as the operator has workers by default, and as many connections as the bare client has.
 pub const CONNECTIONS: usize = 16;
 
 /// Calls `make` for each number below `count`, as many at a time as there are connections.

@@ -43,7 +43,7 @@ use crate::{Operator, shipped};
 const POLICIES: usize = 5;
 /// In each namespace; each refers to the Secret of a policy. They have no pods: those would be work of the control plane.
 const DEPLOYMENTS: usize = 2;
-/// A moment without requests: what was to be done is done.
+/// A moment without requests: all work is done.
 const REST: Duration = Duration::from_secs(3);
 
 /// How namespaces are opened.
@@ -134,11 +134,11 @@ async fn bound(ground: &Ground, way: Way) -> Result<()> {
     Ok(())
 }
 
-/// Takes away what the operator would look at.
+/// Removes what the operator would look at.
 async fn clear(spaces: &[Space]) -> Result<()> {
     crowd::each(spaces.len(), |number| async move {
         let (all, any) = (DeleteParams::default(), ListParams::default());
-        // Before the policies: else Kubernetes would delete them one by one, for minutes.
+        // Before the policies: otherwise Kubernetes would delete them one by one, for minutes.
         spaces[number].api::<Secret>().delete_collection(&all, &any).await?;
         spaces[number].api::<SecretPolicy>().delete_collection(&all, &any).await?;
         spaces[number].api::<RemoteStore>().delete_collection(&all, &any).await?;
@@ -149,7 +149,8 @@ async fn clear(spaces: &[Space]) -> Result<()> {
     .map(drop)
 }
 
-/// The same lists, watches and writes by a bare client, in seconds. Its watches end when they have told what there is.
+/// The same lists, watches and writes by a bare client, in seconds. Its watches end when they have listed what there
+/// is.
 async fn bare(ground: &Ground, settings: &Settings, bodies: &Bodies, way: Way) -> Result<f64> {
     let spaces = make(ground, settings, way).await?;
     put("the same lists, watches and writes by a bare client");

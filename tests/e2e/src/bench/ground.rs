@@ -1,4 +1,4 @@
-//! The parts that the bench stands on: a control plane, a store, namespaces with policies, and the operator as shipped.
+//! The parts of the bench: a control plane, a store, namespaces with policies, and the operator as shipped.
 
 use std::{
     path::PathBuf,
@@ -29,7 +29,7 @@ use crate::{
 
 /// The field manager of what the bench applies.
 const MANAGER: &str = "bench";
-/// A client like the operator, with its rights, that does nothing else than the same writes.
+/// A client like the operator, with its rights, that does nothing but the same writes.
 const BARE: &str = "system:serviceaccount:rekey-system:bare";
 
 /// See the [module documentation](self).
@@ -42,10 +42,10 @@ pub struct Ground {
     pub client: Client,
     /// With the operator's rights.
     pub bare: Client,
-    /// What is asked of the API server.
+    /// The requests to the API server.
     pub audit: Audit,
     program: PathBuf,
-    /// Whether stores take raised limits.
+    /// Whether stores accept raised limits.
     raised: AtomicBool,
 }
 
@@ -116,7 +116,7 @@ impl Ground {
         Ok(space)
     }
 
-    /// The store. The limit of a real one would be what is measured, so it is raised as far as it goes.
+    /// The store. With its default limit the bench would measure only that, so it is raised as far as possible.
     fn store(&self) -> Value {
         let mut spec = json!({
             "provider": {"vault": {
@@ -211,7 +211,7 @@ impl Space {
         crowd::each(count, make).await.map(drop)
     }
 
-    /// Makes Secrets of somebody else, of 8 KiB each.
+    /// Makes Secrets of another owner, of 8 KiB each.
     ///
     /// # Errors
     /// When one is refused.

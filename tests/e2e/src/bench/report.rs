@@ -1,4 +1,4 @@
-//! What was measured: a table for people, JSON for programs.
+//! The results: a table for people, JSON for programs.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -14,7 +14,7 @@ struct Row {
     scenario: &'static str,
     what: String,
     unit: &'static str,
-    /// At most this; `None`: it is told for comparison.
+    /// At most this; `None`: it is only for comparison.
     target: Option<f64>,
     reached: f64,
 }
@@ -38,7 +38,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// An empty one, begun now.
+    /// An empty one, started now.
     #[must_use]
     pub fn new(started: k8s_openapi::jiff::Timestamp) -> Self {
         Self { rows: Vec::new(), requests: serde_json::Map::new(), notes: Vec::new(), started }
@@ -79,7 +79,7 @@ impl Report {
         self.requests.insert(scenario.to_owned(), Value::Array(all));
     }
 
-    /// Something that a reader of the numbers must know.
+    /// A note that a reader of the numbers needs.
     pub fn note(&mut self, text: impl Into<String>) {
         let text = text.into();
         put(&format!("    note: {text}"));

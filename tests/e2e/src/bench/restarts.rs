@@ -25,11 +25,11 @@ use crate::{
 
 /// Changes while the operator is down.
 const DOWN: usize = 50;
-/// Longer than changes are gathered.
+/// Longer than the operator gathers changes.
 const REST: Duration = Duration::from_secs(6);
 const NAME: &str = "restarts";
 
-/// Policies with a Deployment each, and what else is watched.
+/// Policies with a Deployment each, and the other watched namespaces.
 pub struct Stage<'a> {
     ground: &'a Ground,
     space: Space,
@@ -83,7 +83,7 @@ impl<'a> Stage<'a> {
     }
 
     /// What a bare client needs for the changes (a Secret, a status, an Event for each) and the restarts (a list of pods,
-    /// a marker, a status, an Event for each), while somebody asks for the changes, as it is with the operator.
+    /// a marker, a status, an Event for each), while another client requests the changes, as with the operator.
     async fn bare(&self, bodies: &Bodies) -> Result<f64> {
         let space = self.ground.space("bare-restarts").await?;
         space.policies(self.count, "240h", |number| space.key(number)).await?;
@@ -93,7 +93,7 @@ impl<'a> Stage<'a> {
         let (change, ()) = tokio::try_join!(bodies.sync(self.ground, &space, self.count), asked)?;
         let took = (change + bodies.restart(self.ground, &space, self.count).await?).as_secs_f64();
         put(&format!("    {took:.2} s"));
-        // The controllers replace its pods now; that should not slow what is measured next.
+        // The controllers replace its pods now; that should not slow the next measurement.
         ready(&space, self.count).await?;
         Ok(took)
     }

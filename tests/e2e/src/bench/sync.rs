@@ -21,7 +21,7 @@ use super::{
 };
 use crate::Operator;
 
-/// A moment without requests: what was to be done is done.
+/// A moment without requests: all work is done.
 const REST: Duration = Duration::from_secs(3);
 
 /// The namespaces with the policies, and the operator that keeps them.
@@ -78,7 +78,7 @@ impl<'a> Stage<'a> {
         report.row(name, "time against the bare client", "times", 1.3, took / bare);
         report.tell(name, "CPU of the operator", "s", cpu);
         let reads = reads(self.ground, &self.many, store)?;
-        // The first rounds of some begin before the last first syncs end.
+        // The first rounds of some start before the last first syncs end.
         report.tell(name, "store reads for each key, mean", "", ratio(reads.values().sum(), count));
         memory(report, name, &operator, None)?;
         self.verify("one").await?;
@@ -118,7 +118,7 @@ impl<'a> Stage<'a> {
         traffic.read()?;
         let counts = traffic.counts();
         report.requests(name, &counts, self.settings.policies);
-        // Watches are opened again every three minutes, which is no matter of rounds.
+        // Watches are opened again every three minutes, which rounds do not cause.
         let watches: u64 = counts.iter().filter(|(verb, ..)| *verb == "watch").map(|(.., count)| count).sum();
         report.row(
             name,
@@ -168,13 +168,13 @@ impl<'a> Stage<'a> {
         self.verify("two").await
     }
 
-    /// Many Secrets of somebody else in the same namespaces: while the operator runs, and when it starts.
+    /// Many Secrets of other owners in the same namespaces: while the operator runs, and when it starts.
     ///
     /// # Errors
     /// When the operator does not come to rest.
     pub async fn crowded(&self, report: &mut Report, operator: &mut Operator) -> Result<Operator> {
         let (name, count) = ("20,000 others", self.settings.unmanaged);
-        put(&format!("{count} Secrets of 8 KiB that nobody asked about"));
+        put(&format!("{count} Secrets of 8 KiB that no policy refers to"));
         let cpu = usage::cpu(operator.id())?;
         self.many.unmanaged(count / 2).await?;
         self.crowd.unmanaged(count - count / 2).await?;
@@ -266,7 +266,7 @@ fn slowest(traffic: &Traffic<'_>, changed: &[(String, Timestamp)]) -> f64 {
     delays.fold(0.0, f64::max)
 }
 
-/// Tells how much memory the operator has.
+/// Reports how much memory the operator has.
 ///
 /// # Errors
 /// When it is gone.

@@ -1,4 +1,4 @@
-//! What the operator asks of the API server while it is watched.
+//! The operator's requests to the API server during a measurement.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ pub struct Traffic<'a> {
 }
 
 impl<'a> Traffic<'a> {
-    /// From now on.
+    /// Starts now.
     ///
     /// # Errors
     /// When the audit log cannot be read.
@@ -38,7 +38,7 @@ impl<'a> Traffic<'a> {
     pub fn read(&mut self) -> Result<()> {
         let (asked, mark) = self.ground.audit.follow(&self.mark, OPERATOR)?;
         self.mark = mark;
-        // The Lease is renewed by time, whatever there is to do.
+        // The Lease is renewed by time, whatever the work.
         self.asked.extend(asked.into_iter().filter(|asked| asked.subject != "leases"));
         Ok(())
     }
@@ -66,7 +66,7 @@ impl<'a> Traffic<'a> {
         }
     }
 
-    /// Reads on until nothing was asked for this long.
+    /// Reads on until there were no requests for this long.
     ///
     /// # Errors
     /// When it never rests, or the operator ends.

@@ -32,7 +32,7 @@ pub struct Memory {
     pub peak: f64,
 }
 
-/// What a process has of the machine's memory.
+/// The memory of a process.
 ///
 /// # Errors
 /// When it is gone.
@@ -79,8 +79,8 @@ pub fn machine() -> String {
     format!("{cores} cores, {gib} GiB")
 }
 
-/// How many processes wanted to run in the last minute, on the average: more than there are cores, and times are longer
-/// than they would be on a machine of its own.
+/// How many processes wanted to run in the last minute, on average: with more than there are cores, times are longer
+/// than on an idle machine.
 #[must_use]
 pub fn load() -> f64 {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();

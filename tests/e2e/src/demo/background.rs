@@ -1,5 +1,5 @@
-//! The demo in the background. One process shows it and another one does it: the second prints into a log, which the first
-//! shows until everything is left running. Then the first ends, and nothing ties the second to the terminal.
+//! The demo in the background. One process shows it and another one runs it: the second prints into a log, which the
+//! first shows until everything is left running. Then the first ends, and nothing ties the second to the terminal.
 
 use std::{
     fs::{self, File},
@@ -19,12 +19,12 @@ use tokio::time::sleep;
 use super::{settings::Settings, signals::Signals};
 use crate::operator::target;
 
-/// What the process that does it finds in its environment: where its log is.
+/// The variable of the process that runs it: where its log is.
 pub const LOG: &str = "REKEY_DEMO_LOG";
-/// What it finds there when whoever shows it shows colour.
+/// Its variable that is set if the output has colour.
 pub const COLOUR: &str = "REKEY_DEMO_COLOUR";
 
-/// Starts the process that does it, and shows what it prints until it is left running or has ended.
+/// Starts the process that runs it, and shows what it prints until it is left running or has ended.
 ///
 /// # Errors
 /// When it cannot be started, or its log cannot be read.
@@ -40,11 +40,11 @@ pub async fn show(settings: &Settings) -> Result<ExitCode> {
         command.env(COLOUR, "1");
     }
     if settings.yes || !settings.current {
-        command.stdin(Stdio::null()); // nothing will be asked
+        command.stdin(Stdio::null()); // it asks nothing
     }
     let mut child = command.spawn().context("start the demo in the background")?;
     loop {
-        // Looked at first: what was printed before is shown below.
+        // Check this first: the code below shows what was printed before.
         let (left, ended) = (left_running(&path).exists(), child.try_wait()?);
         show_more(&mut shown)?;
         if left {
@@ -74,20 +74,20 @@ fn interrupt(child: &Child) -> Result<()> {
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).context("interrupt the demo")
 }
 
-/// The file that is there while everything is left running; it holds the process id.
+/// The file that exists while everything is left running; it holds the process id.
 fn left_running(log: &Path) -> PathBuf {
     log.with_extension("pid")
 }
 
-/// From now on this process does not hear what happens to the terminal that it was started in.
+/// From now on this process gets no signals of the terminal that it was started in.
 ///
 /// # Errors
 /// When the operating system refuses.
 pub fn leave_terminal() -> Result<()> {
-    setsid().context("begin a session").map(drop)
+    setsid().context("start a session").map(drop)
 }
 
-/// Lets whoever shows this process end.
+/// Lets the process that shows this one end.
 ///
 /// # Errors
 /// When the file that says so cannot be written.

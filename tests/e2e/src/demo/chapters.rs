@@ -9,7 +9,7 @@ mod stores;
 
 use super::{start_and_stop, walkthrough::Walkthrough};
 
-/// The chapters. One that cannot go on is left out, and those that need it.
+/// The chapters. It skips one that cannot go on, and those that need it.
 pub async fn tell(walk: &mut Walkthrough<'_>) {
     if start_and_stop::operator(walk).await.is_none() {
         return;
@@ -24,7 +24,7 @@ pub async fn tell(walk: &mut Walkthrough<'_>) {
     let third = if let Some(second) = second {
         rotation::tell(walk, second).await
     } else {
-        walk.out.chapter("The rotation is left out: its consumer did not get so far");
+        walk.out.chapter("The rotation is skipped: its consumer did not get so far");
         None
     };
     locked_secret::tell(walk).await;

@@ -22,7 +22,7 @@ use tempfile::TempDir;
 pub use self::agreement::Cluster;
 use crate::{Operator, operator::Options};
 
-/// How long the operator's token is good: longer than somebody looks around.
+/// How long the operator's token is good: longer than anybody looks around.
 const TOKEN_SECONDS: i64 = 48 * 3600;
 
 /// See the [module documentation](self).
@@ -87,7 +87,7 @@ impl CurrentCluster {
         Operator::start("operator", self.directory(), &Options { kubeconfig: path, arguments: Vec::new() })
     }
 
-    /// Keeps the logs if somebody wanted them.
+    /// Keeps the logs if they were requested.
     pub fn close(self) {
         if self.keep.load(Ordering::Relaxed) {
             fs::remove_file(self.directory().join("operator.kubeconfig")).ok();

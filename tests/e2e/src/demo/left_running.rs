@@ -1,4 +1,4 @@
-//! What somebody can do with a demo that is left running, as commands to copy.
+//! What a user can do with a demo that is left running, as commands to copy.
 
 use std::process::{Command, Stdio};
 
@@ -14,7 +14,7 @@ use super::{
 /// Says how to look around, and how to end it.
 ///
 /// # Errors
-/// When a program that is named is not there.
+/// When a program that it names does not exist.
 pub fn tell(stage: &Stage, keep: &Keep, out: &Output) -> Result<()> {
     let place = if *keep == Keep::Foreground { " In another terminal:" } else { "" };
     out.heading(&format!("Everything is left running; {} so far.{place}", out.counted()));

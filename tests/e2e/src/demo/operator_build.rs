@@ -1,4 +1,4 @@
-//! Builds the operator, with its progress to be seen: the first time that takes minutes.
+//! Builds the operator and shows the progress: the first time that takes minutes.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -10,7 +10,7 @@ use rekey_testkit::checkout::repository;
 
 use crate::operator::target;
 
-/// Builds it unless it is up to date. Lines of cargo that tell of work go to standard error.
+/// Builds it unless it is up to date. Cargo's lines about progress go to standard error.
 ///
 /// # Errors
 /// When it does not build.

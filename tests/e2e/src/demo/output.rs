@@ -1,4 +1,4 @@
-//! How the demo speaks: numbered chapters, what was applied, and checks that are counted. No line is wider than
+//! The output of the demo: numbered chapters, applied manifests, and counted checks. No line is wider than
 //! [`WIDTH`] but those that kubectl prints.
 
 use std::{io::Write as _, path::Path, time::Duration};
@@ -24,13 +24,13 @@ enum Style {
 }
 
 impl Output {
-    /// Speaks to standard output.
+    /// Writes to standard output.
     #[must_use]
     pub fn new(colour: bool) -> Self {
         Self { colour, ..Self::default() }
     }
 
-    /// Speaks to something that shows no colour from now on.
+    /// Writes without colour from now on.
     pub fn without_colour(&mut self) {
         self.colour = false;
     }
@@ -53,7 +53,7 @@ impl Output {
     }
 
     /// A paragraph.
-    #[expect(clippy::unused_self, reason = "whoever speaks needs the output")]
+    #[expect(clippy::unused_self, reason = "only a holder of the output may print")]
     pub fn say(&self, text: &str) {
         let hanging = if text.starts_with("- ") { 2 } else { 0 };
         for (at, line) in wrapped(text, WIDTH - INDENT.len() - hanging).iter().enumerate() {
@@ -61,7 +61,7 @@ impl Output {
         }
     }
 
-    /// Something to read or to copy as it stands: a manifest, a command.
+    /// Text to read or to copy as it is: a manifest, a command.
     pub fn block(&self, text: &str) {
         for line in text.trim_end().lines() {
             put(self.styled(Style::Faint, &format!("{INDENT}  {line}")).trim_end());
@@ -75,7 +75,7 @@ impl Output {
     }
 
     /// An empty line.
-    #[expect(clippy::unused_self, reason = "whoever speaks needs the output")]
+    #[expect(clippy::unused_self, reason = "only a holder of the output may print")]
     pub fn pause(&self) {
         put("");
     }
@@ -111,7 +111,7 @@ impl Output {
     }
 
     fn verdict(&self, style: Style, word: &str, claim: &str, took: Duration) {
-        // What was there at once needs no time.
+        // An immediate result needs no time.
         let text = match took.as_secs_f64() {
             seconds if seconds < 0.05 => claim.to_owned(),
             seconds => format!("{claim} ({seconds:.1}s)"),
@@ -133,7 +133,7 @@ impl Output {
     }
 }
 
-/// A command as the shell takes it, on several lines if it is long.
+/// A command for the shell, on several lines if it is long.
 #[must_use]
 pub fn continued(command: &str) -> String {
     wrapped(command, WIDTH - 10).join(" \\\n    ")
@@ -164,7 +164,7 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// Nobody reads any more when this fails, and cleaning up goes on.
+/// If this fails, nobody reads any more, and cleaning up goes on.
 pub fn put(text: &str) {
     let mut out = std::io::stdout();
     writeln!(out, "{text}").and_then(|()| out.flush()).ok();

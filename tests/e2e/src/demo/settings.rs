@@ -1,4 +1,4 @@
-//! What the environment asks for. Nothing else of the demo reads it.
+//! The settings from the environment. Nothing else of the demo reads it.
 
 use std::{io::IsTerminal as _, path::PathBuf};
 
@@ -9,23 +9,23 @@ use super::background;
 /// What the consumer runs in a cluster that is not ours.
 const PAUSE: &str = "registry.k8s.io/pause:3.10";
 
-/// What happens when everything was shown.
+/// What happens at the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// It is removed.
+    /// Everything is removed.
     Not,
-    /// It is left running until Ctrl-C.
+    /// Everything is left running until Ctrl-C.
     Foreground,
     /// As [`Keep::Background`], in another process, which this one starts and shows.
     InBackground,
-    /// It is left running until this process is asked to end; this is its log.
+    /// Everything is left running until this process gets a signal; this is its log.
     Background(PathBuf),
 }
 
 /// See the [module documentation](self).
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What becomes of it (`REKEY_DEMO_KEEP`: `1` or `background`).
+    /// What happens at the end (`REKEY_DEMO_KEEP`: `1` or `background`).
     pub keep: Keep,
     /// Use the cluster of the current kubeconfig (`REKEY_DEMO_CLUSTER=current`).
     pub current: bool,
@@ -41,12 +41,12 @@ impl Settings {
     /// Reads the environment.
     ///
     /// # Errors
-    /// When it asks for something that there is not.
+    /// When it asks for something that does not exist.
     pub fn read() -> Result<Self> {
         let current = match variable("REKEY_DEMO_CLUSTER").as_deref() {
             None => false,
             Some("current") => true,
-            Some(other) => bail!("CLUSTER={other} is not known: leave it out, or say CLUSTER=current"),
+            Some(other) => bail!("CLUSTER={other} is unknown: leave it out, or use CLUSTER=current"),
         };
         let keep = match variable("REKEY_DEMO_KEEP").as_deref() {
             None | Some("0") => Keep::Not,
@@ -54,7 +54,7 @@ impl Settings {
             Some("background") => {
                 variable(background::LOG).map_or(Keep::InBackground, |log| Keep::Background(log.into()))
             }
-            Some(other) => bail!("KEEP={other} is not known: say KEEP=1 or KEEP=background"),
+            Some(other) => bail!("KEEP={other} is unknown: use KEEP=1 or KEEP=background"),
         };
         let on = |name: &str| variable(name).is_some_and(|value| value != "0");
         Ok(Self {
@@ -70,7 +70,7 @@ impl Settings {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the demo has no command line: make hands its settings on as environment variables, read here only"
+    reason = "the demo has no command line: make passes its settings on as environment variables, read here only"
 )]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())

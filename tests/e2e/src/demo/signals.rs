@@ -1,4 +1,4 @@
-//! Ctrl-C, a polite kill, and a terminal that was closed: all end the demo in order.
+//! Ctrl-C, SIGTERM, and a closed terminal: all end the demo in order.
 
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};

@@ -1,4 +1,4 @@
-//! Where the demo happens: a cluster (one of our own, or somebody's), the stores, and the operator beside them.
+//! Where the demo happens: a cluster (our own, or the user's), the stores, and the operator beside them.
 
 use std::{
     collections::BTreeMap,
@@ -34,11 +34,11 @@ pub const MANAGER: &str = "rekey-demo";
 pub struct Stage {
     /// The cluster and the stores.
     pub ground: Ground,
-    /// The operator, once it was started.
+    /// The operator, once it has started.
     pub operator: OnceLock<Operator>,
-    /// What opens the part of `OpenBao` that the demo uses, once it was made.
+    /// The token for the part of `OpenBao` that the demo uses, once it was made.
     token: OnceLock<String>,
-    /// Whether it was ready once.
+    /// Whether the operator has been ready.
     ready: AtomicBool,
 }
 
@@ -113,7 +113,7 @@ impl Stage {
         self.token.get().map(String::as_str).context("OpenBao has made no token")
     }
 
-    /// Makes the token for the demo's own keys in `OpenBao`; it outlives a day of looking around.
+    /// Makes the token for the demo's own keys in `OpenBao`; it is good for more than a day of looking around.
     ///
     /// # Errors
     /// When `OpenBao` refuses.
@@ -149,12 +149,12 @@ impl Stage {
         Api::namespaced(self.client().clone(), NAMESPACE)
     }
 
-    /// From now on an operator that does not answer is one that has ended.
+    /// From now on an operator that is not responding has ended.
     pub fn operator_is_ready(&self) {
         self.ready.store(true, Ordering::Relaxed);
     }
 
-    /// Returns when the operator has ended, so that nobody waits for what cannot come.
+    /// Returns when the operator has ended, so that no check waits in vain.
     pub async fn operator_gone(&self) -> Error {
         let mut silent = 0;
         while silent < 3 {
@@ -162,7 +162,7 @@ impl Stage {
             let Some(operator) = self.operator.get().filter(|_| self.ready.load(Ordering::Relaxed)) else { continue };
             silent = if operator.get("/livez").await.is_ok() { 0 } else { silent + 1 };
         }
-        anyhow!("the operator has ended; operator.log among the logs tells more")
+        anyhow!("the operator has ended; see operator.log among the logs")
     }
 
     /// Runs kubectl in the namespace of the demo and returns what it prints.
@@ -172,7 +172,7 @@ impl Stage {
     pub async fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         let mut command = Command::new(python::tools()?.kubectl);
         match &self.ground {
-            // What kubectl knows of a cluster stays with it.
+            // Each cluster has a cache of its own for kubectl.
             Ground::Own(world) => command
                 .arg(format!("--kubeconfig={}", world.plane.kubeconfig().display()))
                 .arg(format!("--cache-dir={}", world.plane.directory().join("kubectl").display())),
@@ -186,7 +186,7 @@ impl Stage {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// A Secret as it stands: the object, and its keys with their values as text.
+    /// A Secret as it is: the object, and its keys with their values as text.
     ///
     /// # Errors
     /// When there is none.
@@ -212,8 +212,8 @@ impl Stage {
         Ok(Seen::Other(format!("pods of {app}: {}", if seen.is_empty() { "none".to_owned() } else { seen.join(", ") })))
     }
 
-    /// What the pod's container really got when it started, read from its process; `None` in a cluster that is not
-    /// ours, into whose containers the demo cannot look.
+    /// The environment that the pod's container really got at its start, read from its process; `None` in a cluster
+    /// that is not ours, into whose containers the demo cannot look.
     ///
     /// # Errors
     /// When the process cannot be read.

@@ -1,4 +1,4 @@
-//! Before the first chapter and after the last: gets everything that is needed, starts it, and stops it again.
+//! Before the first chapter and after the last: gets everything that the demo needs, starts it, and stops it again.
 
 use std::{path::PathBuf, time::Instant};
 
@@ -17,14 +17,14 @@ use super::{
 };
 use crate::{Operator, World, shipped};
 
-/// Starts the cluster, or asks for the use of one, and the stores; `None` when the answer was no.
+/// Starts the cluster, or asks to use one, and the stores; `None` when the answer was no.
 ///
 /// # Errors
 /// When something is missing or does not start.
 pub async fn open(settings: &Settings, out: &mut Output) -> Result<Option<Stage>> {
     out.heading("Rekey: from a secret store into Kubernetes, and rotated");
     out.say(
-        "This shows what Rekey does, on real parts. Each line that begins with ok is a check that passed; the time in \
+        "This shows what Rekey does, on real parts. Each line that starts with ok is a check that passed; the time in \
          parentheses is how long it took to see it.",
     );
     let node = !settings.current;
@@ -68,7 +68,7 @@ pub async fn operator(walk: &mut Walkthrough<'_>) -> Option<()> {
     let stage = walk.stage;
     walk.check("Rekey's CRDs and roles are installed", async { installed(stage).await.map(|()| (String::new(), ())) })
         .await?;
-    walk.out.say("The operator touches no Secret in a namespace that was not opened to it. This opens one:");
+    walk.out.say("The operator touches no Secret in a namespace that is not opened to it. This opens one:");
     let account = "--serviceaccount=rekey-system:rekey";
     walk.kubectl(&["create", "rolebinding", "rekey", "--clusterrole=rekey-namespace", account]).await?;
     walk.check("The operator runs: rekey run, as a process with the rights of the shipped roles", started(stage)).await
@@ -128,7 +128,7 @@ pub async fn close(stage: Stage, out: &Output) -> Result<String> {
     }
 }
 
-/// Tells what takes long, and only once.
+/// Says what takes long, the first time.
 fn first_time(node: bool, out: &Output) -> Result<()> {
     let cache = cache::directory()?;
     let names: Vec<String> =
@@ -149,7 +149,7 @@ fn first_time(node: bool, out: &Output) -> Result<()> {
 
 async fn version(stage: &Stage) -> Result<String> {
     let health = stage.bao().request(Method::GET, "sys/health", None).await?;
-    Ok(health["version"].as_str().context("OpenBao does not tell its version")?.to_owned())
+    Ok(health["version"].as_str().context("OpenBao does not say its version")?.to_owned())
 }
 
 /// The commands that remove everything.

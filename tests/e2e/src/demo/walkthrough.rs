@@ -10,20 +10,20 @@ use super::{
     stage::{NAMESPACE, Stage},
 };
 
-/// How long a check waits for what should come soon. A cluster that is not ours may have to fetch an image.
+/// How long a check waits. A cluster that is not ours may have to fetch an image.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// See the [module documentation](self).
 pub struct Walkthrough<'a> {
     /// Where it happens.
     pub stage: &'a Stage,
-    /// Where it is told.
+    /// Where it prints.
     pub out: &'a mut Output,
 }
 
 impl<'a> Walkthrough<'a> {
-    /// Checks a claim, and tells how it went and how long it took. What the check returns is added to the claim, and
-    /// handed on when it passed.
+    /// Checks a claim, and prints the result and how long it took. The claim gets the text of the check, and the caller
+    /// gets its value if it passed.
     pub async fn check<T>(&mut self, claim: &str, check: impl Future<Output = Result<(String, T)>>) -> Option<T> {
         let began = Instant::now();
         let result = tokio::select! {
@@ -67,18 +67,18 @@ impl<'a> Walkthrough<'a> {
     }
 }
 
-/// What one look at the world brought.
+/// The result of one look.
 pub enum Seen<T> {
-    /// What was waited for.
+    /// The awaited state.
     Wanted(T),
-    /// Something else; said when the patience ends.
+    /// Another state; the error names it when the patience ends.
     Other(String),
 }
 
-/// Looks until it sees what is wanted. An error is something that was seen, too: the next look may be better.
+/// Looks until it sees the awaited state. An error counts as another state: the next look may be better.
 ///
 /// # Errors
-/// When that does not come; the message tells what was seen last.
+/// When that does not come; the message says what was seen last.
 pub async fn eventually<T>(mut look: impl AsyncFnMut() -> Result<Seen<T>>) -> Result<T> {
     let end = Instant::now() + PATIENCE;
     loop {

@@ -64,8 +64,8 @@ impl Scene {
         all.get(name).cloned().with_context(|| format!("no variable {name} in {app}"))
     }
 
-    /// As [`Scene::variable`], once it is there: right after a start the process may still be the runtime's own, which
-    /// has not yet become the container's.
+    /// As [`Scene::variable`], once it is there: right after a start the process may still be the runtime's own, before
+    /// it becomes the container's.
     ///
     /// # Errors
     /// When the pod does not get such a variable.

@@ -52,11 +52,11 @@ spec:
     )
 }
 
-/// Tells how it starts. Returns how it stands then.
+/// Shows how it starts. Returns its state then.
 pub async fn starts(walk: &mut Walkthrough<'_>) -> Option<Before> {
     let stage = walk.stage;
     walk.out.chapter("A consumer: an ordinary Deployment");
-    walk.apply("Applied; nothing in it speaks of Rekey:", &manifest(stage.image())).await?;
+    walk.apply("Applied; nothing in it mentions Rekey:", &manifest(stage.image())).await?;
     let claim = match stage.ground {
         Ground::Own(_) => "Its pod runs; the environment of its process holds both values",
         Ground::Current(_) => "Its pod runs",
@@ -77,13 +77,13 @@ pub async fn starts(walk: &mut Walkthrough<'_>) -> Option<Before> {
     .await
 }
 
-/// Tells how a change in the store reaches it. Returns how it stands then.
+/// Shows how a change in the store reaches it. Returns its state then.
 pub async fn follows(walk: &mut Walkthrough<'_>, before: Before) -> Option<Before> {
     let stage = walk.stage;
     walk.out.chapter("The value changes in the store");
     walk.out.say(
-        "Somebody writes another password to OpenBao. The policy looks every 10 s (refreshInterval). A restart waits \
-         3 s for further changes, so that several cause one restart.",
+        "A user writes another password to OpenBao. The policy looks every 10 s (refreshInterval). A restart waits 3 s \
+         for further changes, so that several cause one restart.",
     );
     walk.out.block(&format!("bao kv put secret/rekey-demo/db username=orders password={SECOND}"));
     let written = stage.bao().put(&key("db"), &json!({"username": "orders", "password": SECOND})).await;
@@ -110,7 +110,7 @@ pub async fn follows(walk: &mut Walkthrough<'_>, before: Before) -> Option<Befor
     now
 }
 
-/// Checks that it was restarted once since, and runs with this `DATABASE_URL`; `shown`: whether that may be printed.
+/// Checks that it was restarted once since, and runs with this `DATABASE_URL`; `shown`: whether it may be printed.
 pub async fn restarted(walk: &mut Walkthrough<'_>, before: Before, url: &str, shown: bool) -> Option<Before> {
     let stage = walk.stage;
     let pod = walk

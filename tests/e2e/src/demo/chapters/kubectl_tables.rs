@@ -1,10 +1,10 @@
-//! Chapter: what kubectl prints of all that.
+//! Chapter: the tables that kubectl prints.
 
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{demo::walkthrough::Walkthrough, kubectl::table};
 
-/// A row that must be there: the object, and what stands in some of its columns.
+/// A row that must be there: the object, and the content of some columns.
 type Row = (&'static str, &'static [(&'static str, &'static str)]);
 
 const TABLES: [(&str, &[Row]); 3] = [
@@ -20,7 +20,7 @@ const TABLES: [(&str, &[Row]); 3] = [
     ("remotestores", &[("aws", &[("READY", "True")]), ("bao", &[("READY", "True"), ("ACCESS", "ReadWrite")])]),
 ];
 
-/// Tells it.
+/// Runs the chapter.
 pub async fn tell(walk: &mut Walkthrough<'_>) {
     walk.out.chapter("Looking back, with kubectl");
     for (kind, rows) in TABLES {

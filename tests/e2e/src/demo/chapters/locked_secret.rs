@@ -28,13 +28,13 @@ spec:
       - {secretKey: key, remoteRef: {key: rekey-demo/sign, property: key}}
   immutability: Locked";
 
-/// Tells it.
+/// Runs the chapter.
 pub async fn tell(walk: &mut Walkthrough<'_>) {
     let stage = walk.stage;
     walk.out.chapter("A locked Secret refuses to change");
     walk.apply("Applied: a key that must never change under its name.", POLICY).await;
     let secret = walk
-        .check("Secret sign is there, and immutable for everybody", async {
+        .check("Secret sign is there, and immutable", async {
             synced(stage, "sign").await?;
             holds(stage, "sign", &[("key", SIGNING_KEY)]).await?;
             let (secret, _) = stage.secret("sign").await?;
@@ -42,7 +42,7 @@ pub async fn tell(walk: &mut Walkthrough<'_>) {
             Ok((format!("key is {SIGNING_KEY}"), secret))
         })
         .await;
-    walk.out.say("Somebody writes another key to OpenBao. We ask for a look at once, since the policy reads hourly:");
+    walk.out.say("A user writes another key to OpenBao. We request a sync now, since the policy reads hourly:");
     walk.out.block("bao kv put secret/rekey-demo/sign key=demo-signing-key-2");
     let written = stage.bao().put(&key("sign"), &json!({"key": "demo-signing-key-2"})).await;
     let request = format!("{}=first", names::SYNC_REQUESTED);
@@ -73,7 +73,7 @@ async fn stalled(stage: &Stage) -> Result<(String, ())> {
 async fn untouched(stage: &Stage, before: &Secret) -> Result<(String, ())> {
     let (now, _) = stage.secret("sign").await?;
     ensure!(now.metadata.resource_version == before.metadata.resource_version, "it was written");
-    ensure!(now.metadata.uid == before.metadata.uid, "it was made anew");
+    ensure!(now.metadata.uid == before.metadata.uid, "it was created again");
     holds(stage, "sign", &[("key", SIGNING_KEY)]).await?;
     Ok((format!("key is still {SIGNING_KEY}"), ()))
 }

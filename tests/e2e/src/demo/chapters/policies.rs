@@ -41,7 +41,7 @@ spec:
       data:
       - {secretKey: key, remoteRef: {key: rekey-demo/mail, property: key}}";
 
-/// Tells it.
+/// Runs the chapter.
 pub async fn tell(walk: &mut Walkthrough<'_>) {
     let stage = walk.stage;
     walk.out.chapter("Policies: from the stores into Secrets");
@@ -62,13 +62,13 @@ pub async fn tell(walk: &mut Walkthrough<'_>) {
     .await;
 }
 
-/// What the template makes of a demo password.
+/// The result of the template for a demo password.
 #[must_use]
 pub fn url(password: &str) -> String {
     format!("postgres://orders:{}@db/orders", password.replace('@', "%40"))
 }
 
-/// Waits until a policy has acted on its spec and is in order.
+/// Waits until a policy has acted on its spec and is Ready.
 ///
 /// # Errors
 /// When it does not get there.

@@ -36,7 +36,7 @@ spec:
       - property: password
         password: {length: 24, classes: [Lowercase, Uppercase, Digits]}"#;
 
-/// Tells it. Returns how the consumer stands then.
+/// Runs the chapter. Returns the consumer's state then.
 pub async fn tell(walk: &mut Walkthrough<'_>, before: Before) -> Option<Before> {
     let stage = walk.stage;
     walk.out.chapter("A schedule rotates it");
@@ -45,7 +45,7 @@ pub async fn tell(walk: &mut Walkthrough<'_>, before: Before) -> Option<Before> 
     let old = password(stage).await;
     walk.out.say(
         "A rotation keeps the new password safe first, writes it to OpenBao, publishes it, restarts the consumers, and \
-         is done when no pod runs with the old one. We do not wait until Sunday and ask for one now:",
+         is done when no pod runs with the old one. We do not wait until Sunday and request one now:",
     );
     let request = format!("{}=first", names::ROTATE_REQUESTED);
     walk.kubectl(&["annotate", "rotationschedule", "db", &request]).await?;

@@ -1,4 +1,4 @@
-//! Chapter: two stores with values in them, and the objects that tell the operator how to reach them.
+//! Chapter: two stores with values in them, and the objects that say how the operator reaches them.
 
 use anyhow::Result;
 use rekey_api::RemoteStore;
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// The first password in `OpenBao`. It has a character that a URL must not hold.
+/// The first password in `OpenBao`. It has a character that a URL must escape.
 pub const FIRST: &str = "demo-p@ssword-1";
 /// The API key in AWS.
 pub const MAIL_KEY: &str = "demo-mail-key";
@@ -26,7 +26,7 @@ pub fn key(name: &str) -> String {
     format!("{NAMESPACE}/{name}")
 }
 
-/// Tells it.
+/// Runs the chapter.
 pub async fn tell(walk: &mut Walkthrough<'_>) {
     walk.out.chapter("Stores: where the values are kept");
     let stage = walk.stage;
@@ -75,7 +75,7 @@ spec:
     )
 }
 
-/// Puts the first values into the stores, and what opens the stores into Secrets.
+/// Puts the first values into the stores, and the stores' credentials into Secrets.
 async fn filled(stage: &Stage) -> Result<(String, ())> {
     let bao = stage.bao();
     bao.put(&key("db"), &json!({"username": "orders", "password": FIRST})).await?;

@@ -1,4 +1,4 @@
-//! Asks for the use of the cluster of the current kubeconfig. Nothing is made in it before its owner has agreed.
+//! Asks whether to use the cluster of the current kubeconfig. It makes nothing in it before its owner agrees.
 
 use std::io::{BufRead as _, IsTerminal as _};
 
@@ -85,7 +85,7 @@ fn announce(out: &Output, ours: &[Value], image: &str) {
 
 async fn yes(context: &str) -> Result<bool> {
     if !std::io::stdin().is_terminal() {
-        bail!("nobody can be asked here: run it in a terminal, or run `make demo CLUSTER=current YES=1`");
+        bail!("there is no terminal to ask in: run it in a terminal, or run `make demo CLUSTER=current YES=1`");
     }
     put("");
     put(&format!(

@@ -1,4 +1,4 @@
-//! What there is in a cluster of the kinds that the demo makes, outside of namespaces.
+//! The objects in a cluster of the kinds that the demo makes, outside of namespaces.
 
 use std::{collections::BTreeSet, fmt::Debug};
 
@@ -32,10 +32,10 @@ pub async fn take(client: &Client) -> Result<Inventory> {
     Ok(all)
 }
 
-/// A namespace that stays when we go.
+/// A namespace that stays when the demo ends.
 pub const FOREIGN: &str = "default";
 
-/// What the demo makes outside of the namespaces that go with it, in this order: our definitions, then what is shipped, then
+/// What the demo makes outside of its own namespaces, in this order: our definitions, then the shipped objects, then
 /// its namespace.
 ///
 /// # Errors
@@ -47,7 +47,7 @@ pub fn ours() -> Result<Vec<Value>> {
     Ok(all)
 }
 
-/// How an object is called in an [`Inventory`].
+/// The name of an object in an [`Inventory`].
 #[must_use]
 pub fn called(object: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

@@ -20,8 +20,9 @@ const GRACE: Duration = Duration::from_secs(15);
 /// How long an object may take to go.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// Deletes the schedules while the operator runs, which holds a finalizer on them as long as a rotation is open; also those that
-/// somebody has made in other namespaces, since their kind goes. Takes the finalizers off if it does not.
+/// Deletes the schedules while the operator runs, which holds a finalizer on them as long as a rotation is open; also
+/// those that a user has made in other namespaces, since their kind goes. Takes the finalizers off if the operator does
+/// not.
 ///
 /// # Errors
 /// When the API server refuses.
@@ -47,13 +48,14 @@ pub async fn schedules(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// Deletes everything else, the definitions last, and waits until it is gone; then tells what is different from before.
+/// Deletes everything else, the definitions last, and waits until it is gone; then reports what is different from
+/// before.
 ///
 /// # Errors
 /// When something of ours is left; the message names it.
 pub async fn all(client: &Client, before: &Inventory) -> Result<(String, ())> {
     let ours = inventory::ours()?;
-    // Definitions stand first in the list, namespaces hold what the others are about.
+    // Definitions are first in the list, and namespaces hold what the others refer to.
     let (definitions, others): (Vec<&Value>, Vec<&Value>) =
         ours.iter().partition(|object| object["kind"] == "CustomResourceDefinition");
     let (namespaces, others): (Vec<&Value>, Vec<&Value>) =
@@ -74,7 +76,7 @@ pub async fn all(client: &Client, before: &Inventory) -> Result<(String, ())> {
     }
     let others = after.symmetric_difference(before).count();
     let counted = format!("{} namespaces, roles, bindings and definitions as before", after.len());
-    Ok((if others == 0 { counted } else { format!("of ours nothing is left; others changed {others} objects") }, ()))
+    Ok((if others == 0 { counted } else { format!("nothing of ours is left; others changed {others} objects") }, ()))
 }
 
 async fn delete(client: &Client, object: &Value) -> Result<()> {
