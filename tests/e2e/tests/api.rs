@@ -67,7 +67,7 @@ async fn send(client: &Client, method: &str, path: &str, body: &Value) -> Result
     }
 }
 
-/// What the API server says to a case; `None`: it takes it.
+/// The API server's refusal of a case; `None`: it accepts it.
 async fn verdict(client: &Client, case: &Case, namespace: &str) -> Result<Option<String>> {
     let place = collection(&case.kind, namespace)?;
     let options = "dryRun=All&fieldValidation=Strict";
@@ -99,7 +99,7 @@ async fn every_case_is_accepted_or_refused_by_the_api_server(world: Arc<World>) 
             Some(_) => refused += 1,
         }
         if !right {
-            wrong.push(format!("{}: expected {:?}, was told {said:?}", case.title, case.refused));
+            wrong.push(format!("{}: expected {:?}, got {said:?}", case.title, case.refused));
         }
     }
     println!("{accepted} objects accepted, {refused} refused, {} wrongly", wrong.len());
@@ -140,7 +140,7 @@ async fn the_binary_prints_the_definitions_that_are_installed(world: Arc<World>)
     Ok(())
 }
 
-/// `kubectl explain` shows what the server publishes as its `OpenAPI` document, so every field in it is looked at.
+/// `kubectl explain` shows what the server publishes as its `OpenAPI` document, so the test checks every field in it.
 async fn every_field_is_documented(world: Arc<World>) -> Result<()> {
     let request = http::Request::get("/openapi/v3/apis/rekey.dev/v1alpha1").body(Vec::new())?;
     let document: Value = world.client.request(request).await?;
@@ -187,7 +187,8 @@ async fn kubectl_explain_documents_the_fields(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
-/// Server-side, with every list that is merged as a whole; and what the object is until somebody has looked at it.
+/// Server-side apply, with every list that is merged as a whole; and the state of the object before the operator sees
+/// it.
 async fn two_who_apply_the_same_policy_do_not_conflict(world: Arc<World>) -> Result<()> {
     let namespace = world.plane.namespace("twice").await?;
     let policy = json!({
@@ -207,7 +208,7 @@ async fn two_who_apply_the_same_policy_do_not_conflict(world: Arc<World>) -> Res
     for manager in ["first", "second"] {
         let applied = api.patch("twice", &PatchParams::apply(manager), &Patch::Apply(&policy)).await;
         let applied = applied.with_context(|| format!("applied by the {manager}"))?;
-        ensure!(applied.status.is_some_and(|status| status.is_unseen()), "nobody has looked at it");
+        ensure!(applied.status.is_some_and(|status| status.is_unseen()), "the operator has not seen it");
     }
     let stored = api.get("twice").await?.status.unwrap_or_default();
     ensure!(stored.observed_generation == Some(-1), "{stored:?}");

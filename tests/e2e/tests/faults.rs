@@ -1,4 +1,4 @@
-//! The operator dies at each of its writes, loses the API server, is answered wrongly: the end is the same.
+//! The operator dies at each of its writes, loses the API server, gets wrong answers: the end is the same.
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
@@ -24,7 +24,7 @@ use rekey_testkit::proxy::Fault;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-/// Longer than the operator gathers changes for, and than it waits before it tries again.
+/// Longer than the operator gathers changes, and than it waits before a retry.
 const REST: Duration = Duration::from_secs(4);
 
 fn main() -> Result<ExitCode> {
@@ -71,7 +71,7 @@ impl Scenario for Change {
     }
 }
 
-/// Restarts are not prevented by the API server's absence, nor made twice.
+/// An outage of the API server prevents no restart, and doubles none.
 async fn an_api_server_that_is_away_during_a_change_is_caught_up_with(world: Arc<World>) -> Result<()> {
     let rig = Rig::new(&world, "away").await?;
     rig.start_ready().await?;
@@ -80,7 +80,7 @@ async fn an_api_server_that_is_away_during_a_change_is_caught_up_with(world: Arc
     rig.kubernetes.down();
     put(&rig.scene, "two").await?;
     rig.scene.ask_sync("db").await?;
-    sleep(Duration::from_secs(10)).await; // how long it is away is what is tested
+    sleep(Duration::from_secs(10)).await; // the test is about how long it is away
     rig.kubernetes.up();
     rig.scene.wait_data("db", &[("password", "two")]).await?;
     settled(&rig.scene, "two").await?;
@@ -89,12 +89,12 @@ async fn an_api_server_that_is_away_during_a_change_is_caught_up_with(world: Arc
     Ok(())
 }
 
-/// Nothing of a start is tried only once: the digest key, the lists, the identity.
+/// The operator retries everything of its start: the digest key, the lists, the identity.
 async fn an_operator_that_starts_while_the_api_server_is_away_works_when_it_is_back(world: Arc<World>) -> Result<()> {
     let rig = Rig::new(&world, "away-start").await?;
     rig.kubernetes.down();
     rig.start()?;
-    sleep(Duration::from_secs(5)).await; // how long it is away is what is tested
+    sleep(Duration::from_secs(5)).await; // the test is about how long it is away
     rig.alive()?;
     put(&rig.scene, "one").await?;
     rig.kubernetes.up();
@@ -114,7 +114,7 @@ async fn a_conflict_on_a_write_ends_the_same(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
-/// One write after a change is refused, once; `refused` says which it is, and the end of its path.
+/// One write after a change is refused, once; `refused` names it, with the end of its path.
 async fn conflicted(world: &Arc<World>, refused: Option<(usize, &str)>) -> Result<Value> {
     let rig = Rig::new(world, "conflict").await?;
     rig.start_ready().await?;
@@ -127,8 +127,8 @@ async fn conflicted(world: &Arc<World>, refused: Option<(usize, &str)>) -> Resul
     }
     put(&rig.scene, "two").await?;
     rig.scene.ask_sync("db").await?;
-    until("the new value is published and told", || async {
-        // A conflict is over at the next attempt, and no user's business.
+    until("the new value is published and reported", || async {
+        // A conflict is over at the next attempt, and does not concern users.
         for at in rig.scene.policy_conditions("db").await? {
             ensure!(at.reason != "ApiError" && at.reason != "ServingLastKnown" && at.type_ != "Stalled", "{at:?}");
         }
@@ -162,7 +162,7 @@ async fn watches_that_have_expired_lose_nothing(world: Arc<World>) -> Result<()>
         expire(&rig, fault).await?;
         kill::quiet(&rig, REST).await?;
         ensure!((rig.writes(), restarts(&rig.scene).await?) == before, "{fault:?} made the operator write");
-        // A change and a loss, of which no watch will tell.
+        // A change and a loss that no watch will report.
         rig.kubernetes.down();
         put(&rig.scene, value).await?;
         rig.scene.ask_sync("db").await?;
@@ -176,7 +176,7 @@ async fn watches_that_have_expired_lose_nothing(world: Arc<World>) -> Result<()>
     rig.alive()
 }
 
-/// Answers the next watch of each kind so, and waits until every kind that matters here has had it.
+/// Answers the next watch of each kind with this, and waits until every kind that matters here has had it.
 async fn expire(rig: &Rig, fault: Fault) -> Result<()> {
     rig.kubernetes.arm_watches(fault);
     rig.kubernetes.cut();
@@ -215,7 +215,7 @@ async fn settled(scene: &Scene, password: &str) -> Result<()> {
     scene.wait_synced("db").await.map(drop)
 }
 
-/// How often the pod template has been changed.
+/// How often the pod template has changed.
 async fn restarts(scene: &Scene) -> Result<usize> {
     let api: Api<ReplicaSet> = scene.api();
     Ok(api.list(&ListParams::default().labels("app=web")).await?.items.len() - 1)
@@ -229,7 +229,7 @@ async fn end(scene: &Scene) -> Result<Value> {
     let template = web.spec.map(|spec| spec.template).unwrap_or_default().metadata.unwrap_or_default();
     let marker = template.annotations.unwrap_or_default().get(names::CONSUMED).cloned();
     let mut policy = serde_json::to_value(policy)?;
-    // The token that asked for the sync carries a resourceVersion.
+    // The token of the requested sync has a resourceVersion.
     policy["metadata"]["annotations"].take();
     let handled = policy["status"]["lastHandled"]["sync"].take();
     Ok(json!({
@@ -240,7 +240,7 @@ async fn end(scene: &Scene) -> Result<Value> {
         "marker": marker,
         "restarts": restarts(scene).await?,
         "value": scene.variable("web", "PASSWORD").await?,
-        // An Event may be lost with the operator, but none is told twice.
+        // An Event may be lost with the operator, but none comes twice.
         "events": scene.events("web").await?.iter().filter(|event| event.starts_with("Restarting")).count().max(1),
     }))
 }

@@ -18,7 +18,7 @@ use rekey_e2e::{
 };
 use serde_json::{Value, json};
 
-/// Longer than the operator gathers changes for, and than it waits before it tries again.
+/// Longer than the operator gathers changes, and than it waits before a retry.
 const REST: Duration = Duration::from_secs(4);
 const OLD: &str = "the old password";
 
@@ -40,7 +40,7 @@ async fn kill_9_at_any_write_of_a_rotation_in_secrets_manager_ends_the_same(worl
     kill::prove(&world, &Rotation { store: "aws" }).await
 }
 
-/// One rotation that is asked for, of a password that one consumer holds.
+/// One requested rotation of a password that one consumer holds.
 struct Rotation {
     store: &'static str,
 }
@@ -73,8 +73,8 @@ impl Scenario for Rotation {
         self.store
     }
 
-    /// Which of two waits is told on the way depends on who is faster; a policy that starts anew may publish the new
-    /// value before it knows whose it is, and then says so once more.
+    /// Which of two waits is reported depends on timing; after a kill a policy may publish the new value before it
+    /// knows of the rotation, and then reports it once more.
     fn spare(&self) -> usize {
         4
     }

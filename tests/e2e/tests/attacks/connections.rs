@@ -48,7 +48,7 @@ pub async fn half_open_connections_keep_nobody_from_health_and_metrics(world: Ar
     Ok(())
 }
 
-/// Connections of which every other one has sent the half of a request.
+/// Connections of which every other one has sent half of a request.
 async fn open(port: u16) -> Result<Vec<TcpStream>> {
     let mut streams = Vec::new();
     for number in 0..CONNECTIONS {

@@ -1,4 +1,4 @@
-//! Objects that their deletion does not remove.
+//! Objects that stay when they are deleted.
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,7 +32,7 @@ pub async fn secrets_that_are_deleted_and_stay_stop_nobody(world: Arc<World>) ->
             secrets.delete(&name, &DeleteParams::default()).await?;
         }
         let before = usage::cpu(process)?;
-        sleep(LASTING).await; // how long they are kept is what is tested
+        sleep(LASTING).await; // the test is about how long they are kept
         let taken = usage::cpu(process)? - before;
         println!("the operator took {taken:.1} s of processor time in {LASTING:?}");
         ensure!(taken < TAKEN, "{taken:.1} s of processor time in {LASTING:?}");

@@ -1,5 +1,5 @@
-//! What a tenant does to stop the operator or to reach what is not his. Each attack ends with the operator alive within its
-//! memory limit, its Lease held, its probes answered and another namespace served (`rekey_e2e::vigil`).
+//! What a tenant does to stop the operator or to reach what belongs to others. Each attack ends with the operator alive
+//! within its memory limit, its Lease held, its probes answered and another namespace served (`rekey_e2e::vigil`).
 
 mod connections;
 mod kept;
@@ -36,7 +36,7 @@ fn main() -> Result<ExitCode> {
     )
 }
 
-/// The watch itself: it finds nothing where nothing is done.
+/// The watch itself: without an attack it finds nothing.
 async fn an_operator_that_nobody_attacks_serves_others(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "peace").await?;
     let mut vigil = Vigil::start(&world, "peace", &[&scene], &[]).await?;

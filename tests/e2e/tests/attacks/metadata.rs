@@ -9,17 +9,18 @@ use rekey_api::SecretPolicy;
 use rekey_e2e::{Scene, World, bench::usage, vigil::Vigil};
 use serde_json::json;
 
-/// Policies with as much in one annotation as Kubernetes takes, nearly.
+/// Policies with nearly as much in one annotation as Kubernetes takes.
 const POLICIES: usize = 600;
 /// Bytes of it.
 const ANNOTATION: usize = 240 * 1024;
-/// Creates under way at the same time. With more, the API server is who is attacked: it takes all processors (140 % of two here, the
-/// operator 27 %), and tells its watches of a change seconds later.
+/// Creates under way at the same time. With more, the attack hits the API server: it takes all processors (140 % of two
+/// here, the operator 27 %), and sends watch events seconds later.
 const AT_ONCE: usize = 1;
-/// What the operator may take for them, in MiB: the annotations alone are 140, and objects on their way take their room.
+/// What the operator may take for them, in MiB: the annotations alone are 140, and objects on their way take memory,
+/// too.
 const TAKEN: f64 = 110.0;
 
-/// Policies are watched also where the operator has no rights: anybody who may make one there could fill its memory.
+/// Policies are watched also where the operator has no rights: whoever may create one there could fill its memory.
 pub async fn annotations_of_policies_do_not_fill_the_memory(world: Arc<World>) -> Result<()> {
     let scene = Scene::closed(&world, "metadata").await?;
     let mut vigil = Vigil::start(&world, "metadata", &[&scene], &[]).await?;
@@ -34,7 +35,7 @@ pub async fn annotations_of_policies_do_not_fill_the_memory(world: Arc<World>) -
             "metadata": {"name": format!("noted-{number}"), "annotations": {"example.com/note": note}},
             "spec": {"source": {"generated": {"fields": [{"key": "token", "password": {}}]}}},
         }))?;
-        // Made, not applied: the API server has less to do with it, and it is not who is attacked.
+        // Created, not applied: that is less work for the API server, which is not the target.
         policies.create(&PostParams::default(), &policy).await?;
         Ok(())
     };

@@ -1,5 +1,5 @@
-//! A tenant with every right in his namespace reaches for what is not his, as fast as he can: no value of his is taken for
-//! one of ours, no credential goes where it was not meant to go, and nobody else waits for it.
+//! A tenant with every right in his namespace reaches for what belongs to others, as fast as he can: the operator takes
+//! no value of his for one of ours, sends no credential to a wrong address, and nobody else waits.
 
 use std::{sync::Arc, time::Duration};
 
@@ -58,7 +58,7 @@ async fn rotate(scene: &Scene, count: usize) -> Result<()> {
     scene.wait_data("db", &[("password", password)]).await
 }
 
-/// Secrets that look like pending ones in number, made before and while a rotation is open.
+/// Many Secrets that look like pending ones, made before and while a rotation is open.
 pub async fn forged_pending_secrets_stop_nobody(world: Arc<World>) -> Result<()> {
     let scene = Scene::closed(&world, "forger").await?;
     scene.open().await?;
@@ -103,7 +103,7 @@ pub async fn forged_pending_secrets_stop_nobody(world: Arc<World>) -> Result<()>
     Ok(())
 }
 
-/// Statuses that say what is not so, without end.
+/// False statuses, without end.
 pub async fn forged_statuses_stop_nobody(world: Arc<World>) -> Result<()> {
     let scene = Scene::closed(&world, "liar").await?;
     scene.open().await?;
@@ -129,7 +129,7 @@ pub async fn forged_statuses_stop_nobody(world: Arc<World>) -> Result<()> {
         };
         tokio::select! {
             result = lies => result?,
-            () = sleep(LASTING) => {} // what must not happen has no condition to wait for
+            () = sleep(LASTING) => {} // there is no condition to wait for when something must not happen
         }
         let (value, _) = stored(&scene).await?;
         scene.wait_data("db", &[("password", value["password"].as_str().context("no password")?)]).await?;
@@ -142,7 +142,7 @@ pub async fn forged_statuses_stop_nobody(world: Arc<World>) -> Result<()> {
     vigil.during(attack).await
 }
 
-/// A store whose address moves without end: the credential goes to none that it was not meant for.
+/// A store whose address moves without end: the credential goes only to addresses with consent.
 pub async fn a_store_that_moves_takes_no_credential_with_it(world: Arc<World>) -> Result<()> {
     let scene = Scene::closed(&world, "mover").await?;
     scene.open().await?;
@@ -167,7 +167,7 @@ pub async fn a_store_that_moves_takes_no_credential_with_it(world: Arc<World>) -
         };
         tokio::select! {
             result = moves => result?,
-            () = sleep(LASTING) => {} // what must not happen has no condition to wait for
+            () = sleep(LASTING) => {} // there is no condition to wait for when something must not happen
         }
         ensure!(elsewhere.connections() == 0, "{} connections to the other address", elsewhere.connections());
         scene.vault_store_at(&format!("http://{place}"), "ReadOnly").await?;

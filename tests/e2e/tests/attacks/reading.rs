@@ -1,4 +1,4 @@
-//! Reads that are too much: of memory, and of a store that others use, too.
+//! Too large reads: for the memory, and from a store that others use, too.
 
 use std::{
     sync::Arc,
@@ -81,7 +81,7 @@ pub async fn a_flood_of_searches_leaves_a_shared_store_to_others(world: Arc<Worl
             }
         };
         let used = async {
-            sleep(Duration::from_secs(5)).await; // until the flood has taken all that the limits let through
+            sleep(Duration::from_secs(5)).await; // until the flood has used up the limits
             for round in 1..=8 {
                 let value = round.to_string();
                 world.bao.put(&theirs, &json!({"password": value})).await?;

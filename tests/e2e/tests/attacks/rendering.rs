@@ -50,7 +50,7 @@ pub async fn slow_templates_stop_nobody_else(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
-/// Templates that hash as often as `calls` says, each time something else.
+/// Templates that hash `calls` times, each time something else.
 fn templated(templates: usize, calls: usize) -> Value {
     let call = |number: usize| format!("{{{{ printf \"%s-{number}\" .password | bcrypt }}}}");
     let template = (0..calls).map(call).collect::<String>();
@@ -58,7 +58,7 @@ fn templated(templates: usize, calls: usize) -> Value {
     Value::Object(data)
 }
 
-/// Waits until the policy is refused for what it takes.
+/// Waits until the policy is refused for its cost.
 async fn stalled(scene: &Scene, name: &str) -> Result<()> {
     rekey_e2e::wait::until(&format!("{name} is refused"), || async {
         let conditions = scene.policy_conditions(name).await?;

@@ -24,8 +24,8 @@ async fn scene(world: &Arc<World>, name: &str) -> Result<Scene> {
     Ok(scene)
 }
 
-/// A chain of links, each one level of a parser that calls itself: 15 KB that ended the process, and again as often as it was
-/// started, also where the operator has no rights. It is no nesting, and renders; blocks inside of each other are refused.
+/// A chain of links, each one level of a parser that calls itself: 15 KB that once ended the process at each start,
+/// also where the operator has no rights. It is no nesting, and renders; nested blocks are refused.
 pub async fn a_chain_of_else_if_is_refused_in_opened_and_closed_namespaces(world: Arc<World>) -> Result<()> {
     let closed = Scene::closed(&world, "chain-closed").await?;
     let opened = scene(&world, "chain-opened").await?;
@@ -38,13 +38,13 @@ pub async fn a_chain_of_else_if_is_refused_in_opened_and_closed_namespaces(world
             for scene in [&closed, &opened] {
                 policy(scene, "chain", &template).await?;
             }
-            // Where nothing is opened, nothing is parsed.
+            // In a closed namespace nothing is parsed.
             closed.wait_policy("chain", "Stalled=True/NamespaceNotOpened").await?;
             policy(&opened, "links", &many(1, &chained)).await?;
             opened.wait_data("links", &[("t000", "end")]).await?;
             let text = opened.wait_policy("chain", "Stalled=True/TemplateError").await?;
             ensure!(text.contains("nested more than 100 levels deep"), "{text}");
-            // What is edited is looked at again.
+            // After an edit the operator checks it again.
             let fixed: Value = json!({"spec": {"target": {"template": {"data": many(1, "{{ .password }}")}}}});
             rekey_e2e::kubectl::kubectl(
                 &world,

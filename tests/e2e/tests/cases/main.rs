@@ -1,5 +1,5 @@
 //! Small inputs with their exact result, on real parts: what a store holds, a policy, and the whole data of its Secret or
-//! the condition that refuses it. Each file of cases is a test; it runs all of them and names each that comes out wrong.
+//! the condition that refuses it. Each file of cases is a test; it runs all of them and names each wrong result.
 
 use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
 
@@ -9,7 +9,7 @@ use rekey_e2e::{Scene, World, suite, tests};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// How many cases are looked at side by side: they mostly wait.
+/// How many cases run side by side: they mostly wait.
 const AT_ONCE: usize = 16;
 
 fn main() -> Result<ExitCode> {

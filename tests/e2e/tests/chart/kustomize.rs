@@ -1,4 +1,4 @@
-//! The kustomize bases, built by kubectl as their users write them down.
+//! The kustomize bases, built by kubectl in the way of their users.
 
 use std::{fs, path::Path, process::Command};
 
@@ -24,7 +24,7 @@ fn build(place: &Path) -> Result<Vec<Value>> {
     shipped::every_document(&String::from_utf8(output.stdout)?)
 }
 
-/// Objects in an order that does not depend on who wrote them.
+/// Objects in an order that does not depend on their source.
 fn sorted(mut objects: Vec<Value>) -> Vec<Value> {
     objects.sort_by_key(|object| {
         format!("{} {} {}", object["kind"], object["metadata"]["namespace"], object["metadata"]["name"])

@@ -70,7 +70,7 @@ pub async fn whole(helm: &Path) -> Result<()> {
     ensure!(life.replicas().await? == Some(3), "upgrade");
     life.release.helm(&["rollback", "rekey", "1"]).await?;
     ensure!(life.replicas().await? == Some(2), "rollback");
-    // What was made with the kinds stays when the release goes, and is there when it comes back.
+    // Objects of our kinds stay when the release goes, and are there when it comes back.
     life.release.helm(&["uninstall", "rekey"]).await?;
     until("the Deployment is gone", || async { Ok(life.replicas().await?.is_none().then_some(())) }).await?;
     let roles: Api<ClusterRole> = Api::all(life.client.clone());
@@ -83,7 +83,7 @@ pub async fn whole(helm: &Path) -> Result<()> {
     life.plane.stop()
 }
 
-/// A policy of somebody who uses the release.
+/// A policy of a user of the release.
 async fn work(life: &Life, namespace: &str) -> Result<SecretPolicy> {
     let policies: Api<SecretPolicy> = Api::namespaced(life.client.clone(), namespace);
     let policy: SecretPolicy = serde_json::from_value(json!({

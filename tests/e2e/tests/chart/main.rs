@@ -42,7 +42,8 @@ fn helm_4_installs_upgrades_goes_back_and_uninstalls() -> Result<()> {
     lived(&helms()?.four)
 }
 
-/// Lint, refused values, the table of values, flags, definitions; and all that is made from the chart is as it was made last.
+/// Lint, refused values, the table of values, flags, definitions; and checks that all files made from the chart are up
+/// to date.
 fn checked(helm: &std::path::Path) -> Result<()> {
     let script = repository().join("scripts/chart.sh");
     let output = Command::new(script).env("HELM", helm).output()?;

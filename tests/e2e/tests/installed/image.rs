@@ -21,8 +21,8 @@ pub struct Image {
 }
 
 impl Image {
-    /// Builds the operator and packs it: as it is shipped for `make prove`, else the program that the other tests run, without
-    /// what is in it for debuggers.
+    /// Builds the operator and packs it: the release build for `make prove`, else the program of the other tests,
+    /// without debug information.
     pub fn pack() -> Result<Self> {
         let directory = target()?.join("packed");
         std::fs::create_dir_all(&directory)?;

@@ -1,4 +1,4 @@
-//! The cluster that Rekey is installed in, and its people: who administers it, and who administers the namespace `shop`.
+//! The cluster with Rekey, and its users: an administrator of the cluster, and one of the namespace `shop`.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -20,10 +20,10 @@ use serde_json::json;
 use super::image::{Image, REPOSITORY};
 
 pub const SHOP: &str = "shop";
-/// Who administers the namespace `shop`, and has no other right.
+/// An administrator of the namespace `shop` without other rights.
 const OWNER: &str = "owner-of-the-shop";
 
-/// Who types a command.
+/// The user who types a command.
 #[derive(Clone, Copy, Debug)]
 pub enum Who {
     ClusterAdmin,
@@ -65,7 +65,7 @@ impl Installation {
         Ok(Self { world, helms, digest, start, owner, shell })
     }
 
-    /// Runs commands as they stand in a document, and returns what they printed.
+    /// Runs commands of a document unchanged, and returns what they printed.
     pub async fn run(&self, who: Who, commands: &str) -> Result<String> {
         let kubeconfig = match who {
             Who::ClusterAdmin => self.world.plane.kubeconfig(),
@@ -75,7 +75,7 @@ impl Installation {
         Ok(said.out)
     }
 
-    /// Makes somebody admin of the namespace `shop`, as the built-in role has it, and waits until our kinds are part of that.
+    /// Makes a user admin of the namespace `shop` by the built-in role, and waits until that covers our kinds.
     pub async fn appoint_owner(&self) -> Result<()> {
         let mut binding = shipped::binding(SHOP, ("owner", "admin"));
         binding["subjects"] = json!([{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": OWNER}]);
@@ -93,7 +93,7 @@ impl Installation {
         Scene { world: Arc::clone(&self.world), namespace: SHOP.to_owned() }
     }
 
-    /// The pods of the operator that are not on their way out, once there are two of them and both are ready.
+    /// The live pods of the operator, once there are two of them and both are ready.
     pub async fn replicas(&self) -> Result<Vec<Pod>> {
         let pods: Api<Pod> = Api::namespaced(self.world.client.clone(), SYSTEM);
         let label = ListParams::default().labels("app.kubernetes.io/name=rekey");
@@ -105,14 +105,14 @@ impl Installation {
         .await
     }
 
-    /// What one replica says of itself at a port of its pod.
+    /// What one replica serves at a port of its pod.
     pub async fn ask(&self, pod: &Pod, port: u16, path: &str) -> Result<(u16, String)> {
         let address =
             pod.status.as_ref().and_then(|status| status.pod_ip.as_deref()).context("a pod without address")?;
         operator::get(address, port, path).await.with_context(|| format!("{path} of {}", pod.name_any()))
     }
 
-    /// Which replica leads, by its own word; exactly one does.
+    /// The replica that leads, by its own metrics; exactly one does.
     pub async fn leader(&self) -> Result<Pod> {
         until("exactly one replica leads", || async {
             let mut leaders = Vec::new();
@@ -127,7 +127,7 @@ impl Installation {
         .await
     }
 
-    /// Fails when the API server has refused anything to the operator for want of a right.
+    /// Fails when the API server has refused anything to the operator because of a missing right.
     pub async fn nothing_was_refused(&self) -> Result<()> {
         let audit = self.world.plane.audit()?;
         let asked = audit.asked_since(&self.start, OPERATOR).await?;

@@ -1,4 +1,4 @@
-//! What happens when the leader is gone without a word.
+//! What happens when the leader dies.
 
 use std::time::{Duration, Instant};
 
@@ -10,14 +10,14 @@ use serde_json::json;
 
 use super::installation::Installation;
 
-/// From the death of the leader until another process has published a value. Its Lease runs out 15 s after the others saw it
-/// renewed, which they ask for each 2 s; the rest is for the lists, and the value.
+/// From the death of the leader until another process has published a value. Its Lease expires 15 s after the others
+/// saw it renewed, which they check every 2 s; the rest is for the lists, and the value.
 const WITHIN: Duration = Duration::from_secs(20);
 
 pub async fn another_process_works_soon_after_the_leader_was_killed(on: &Installation) -> Result<()> {
     let shop = on.shop();
     let (leader, generation) = (on.leader().await?.name_any(), shop.generation("Deployment", "web").await?);
-    let before = on.world.lease().await?.holder_identity.context("nobody leads")?;
+    let before = on.world.lease().await?.holder_identity.context("no replica leads")?;
     on.world.bao.put("shop/web-session", &json!({"key": "after the leader"})).await?;
     on.world.node()?.kill(SYSTEM, &leader).await?;
     let death = Instant::now();
@@ -28,7 +28,7 @@ pub async fn another_process_works_soon_after_the_leader_was_killed(on: &Install
     ensure!(took <= WITHIN, "it took {took:?}");
     on.leader().await?;
     ensure!(
-        on.world.lease().await?.holder_identity.context("nobody leads")? != before,
+        on.world.lease().await?.holder_identity.context("no replica leads")? != before,
         "the Lease still names who is dead: {before}"
     );
     shop.wait_settled("web-session").await?;

@@ -1,5 +1,6 @@
-//! The shipped image on a real node, installed as docs/quick-start.md says: two replicas, a value that comes in, one restart, and what
-//! happens when the leader is gone. The steps stand on each other: a test runs those before its own, and says which one failed.
+//! The shipped image on a real node, installed as docs/quick-start.md says: two replicas, a value that arrives, one
+//! restart, and what happens when the leader dies. The steps build on each other: a test runs those before its own, and
+//! says which one failed.
 
 mod image;
 mod installation;
@@ -62,7 +63,7 @@ fn main() -> Result<ExitCode> {
         let listed = steps.iter().map(|step| suite::trial(step.name, || Ok(())));
         return Ok(libtest_mimic::run(&arguments, listed.collect()).exit_code());
     }
-    // Building takes the registries, which the network of the test does not reach.
+    // A build needs the registries, which the network of the test does not reach.
     let image = Image::pack()?;
     let network = Network::enter()?;
     let runtime = Arc::new(Runtime::new()?);

@@ -31,7 +31,7 @@ pub async fn two_replicas_keep_the_restricted_standard(on: &Installation) -> Res
         let root = mounts.lines().find(|line| line.split(' ').nth(1) == Some("/")).context("no root")?;
         let options = root.split(' ').nth(3).unwrap_or_default();
         ensure!(options.split(',').any(|option| option == "ro"), "{name}: the root can be written to: {root}");
-        // That it can be looked for at all is seen by a file that is there.
+        // The check finds a file that exists, so it would find a shell.
         node.file(SYSTEM, &name, "/etc/ssl/certs/ca-certificates.crt").await.context("the authorities")?;
         ensure!(node.file(SYSTEM, &name, "/bin/sh").await.is_err(), "{name} has a shell");
         let token = node.file(SYSTEM, &name, "/var/run/secrets/kubernetes.io/serviceaccount/token").await?;
@@ -102,7 +102,7 @@ pub async fn probes_and_metrics_are_served_to_the_cluster(on: &Installation) -> 
         );
     }
     let leader = on.leader().await?.name_any();
-    let holder = on.world.lease().await?.holder_identity.context("nobody leads")?;
+    let holder = on.world.lease().await?.holder_identity.context("no replica leads")?;
     ensure!(holder.starts_with(&leader), "{leader} says that it leads, the Lease names {holder}");
     let slices: Api<EndpointSlice> = Api::namespaced(on.world.client.clone(), SYSTEM);
     let of_metrics = ListParams::default().labels("kubernetes.io/service-name=rekey-metrics");

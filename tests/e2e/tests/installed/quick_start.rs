@@ -48,7 +48,7 @@ struct Held {
     pods: BTreeSet<String>,
 }
 
-/// The value that the store has, the Secret has, and the process of each of both pods was started with.
+/// The value that is in the store, in the Secret, and in the environment of both pods.
 async fn all_hold_the_value(on: &Installation, shop: &Scene) -> Result<Held> {
     let stored = on.world.bao.get(KEY).await?.context("nothing in the store")?;
     let value = stored["key"].as_str().context("no key")?.to_owned();

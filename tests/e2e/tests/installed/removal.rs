@@ -1,4 +1,4 @@
-//! Another Helm, the image by its digest, and the end of the release: what people made with it stays as it is.
+//! Another Helm, the image by its digest, and the end of the release: what users made with it stays as it is.
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Secret};

@@ -26,7 +26,7 @@ fn one(key: &str, secret_key: &str, property: &str) -> Value {
     json!({"secretKey": secret_key, "remoteRef": {"key": key, "property": property}})
 }
 
-/// What does not fit the type of the Secret.
+/// Values that do not fit the type of the Secret.
 fn of_types(scene: &Scene, own: &Identity, other: &Identity) -> Vec<Bad> {
     let (tls, docker) = (scene.key("tls"), scene.key("docker"));
     vec![
@@ -51,7 +51,7 @@ fn of_types(scene: &Scene, own: &Identity, other: &Identity) -> Vec<Bad> {
     ]
 }
 
-/// What cannot be decoded, taken out or rendered.
+/// Values that cannot be decoded, taken out or rendered.
 fn of_forms(scene: &Scene) -> Vec<Bad> {
     let decoded = json!({"key": scene.key("base64"), "property": "value", "decoding": "Base64"});
     let length = json!({"key": scene.key("length"), "jmesPath": "length(name)"});
@@ -148,7 +148,7 @@ pub async fn a_value_that_goes_bad_keeps_the_last_good_secret(world: Arc<World>)
         ensure!(!said.contains("%one%") && !said.contains("dTpw") && !said.contains("5432"), "{name}: {said}");
         ensure!(version(&scene, name).await? == *before, "{name}: the Secret was written");
     }
-    // Mended in the store it goes on by itself; the same value as before needs no write.
+    // Once the store is fixed it goes on by itself; the same value as before needs no write.
     for (row, before) in table.iter().zip(&before) {
         world.bao.put(&scene.key(row.name), &row.good).await?;
         scene.ask_sync(row.name).await?;

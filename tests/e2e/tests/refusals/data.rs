@@ -46,7 +46,7 @@ pub async fn wrong_credentials_are_told_by_the_store_and_mended(world: Arc<World
         scene.wait_policy(&format!("by-{name}"), &format!("Ready=False/{by}")).await?;
         ensure!(scene.data(&format!("by-{name}")).await?.is_none(), "a Secret was written");
     }
-    // Mended, they work at once and without a restart.
+    // Once fixed, they work at once and without a restart.
     for name in names {
         scene.secret(name, &[("token", world.bao.token())]).await?;
         scene.wait_store(name, "Ready=True/Synced").await?;
@@ -88,7 +88,7 @@ pub async fn what_is_missing_is_waited_for(world: Arc<World>) -> Result<()> {
     scene.wait_data("no-store", &[("username", "orders")]).await
 }
 
-/// Policies that stall: name, what is laid over the spec, the condition's reason, a part of what is said.
+/// Policies that stall: name, the change of the spec, the condition's reason, a part of the message.
 fn unfit_table(key: &str) -> Vec<(&'static str, Value, &'static str, &'static str)> {
     let template = |text: &str| json!({"target": {"template": {"data": {"url": text}}}});
     let data = |reference: Value| {
@@ -146,7 +146,7 @@ pub async fn what_cannot_become_a_secret_stalls(world: Arc<World>) -> Result<()>
     operator.alive()?;
     scene.policy("good", "vault", &items, json!({})).await?;
     scene.wait_synced("good").await?;
-    // A mended spec is followed.
+    // A fixed spec is followed.
     scene
         .policy(
             "syntax",

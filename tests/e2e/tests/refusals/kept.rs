@@ -1,4 +1,4 @@
-//! What goes wrong after a value was published: the user is told, and the last good Secret is served untouched.
+//! What goes wrong after a value was published: the status says so, and the last good Secret stays untouched.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use rekey_api::{RemoteStore, SecretPolicy};
 use rekey_e2e::{Scene, World, conditions, wait::stays};
 use serde_json::{Value, json};
 
-/// The version of a Secret: the same as long as nobody has written it.
+/// The version of a Secret: the same until the next write.
 pub async fn version(scene: &Scene, secret: &str) -> Result<String> {
     scene.api::<Secret>().get(secret).await?.resource_version().context("no version")
 }
@@ -24,7 +24,7 @@ pub async fn stalls(scene: &Scene, policy: &str, reason: &str, part: &str) -> Re
     Ok(())
 }
 
-/// An edit of a policy that cannot work: name, the new spec, the condition's reason, a part of what is said.
+/// An edit of a policy that cannot work: name, the new spec, the condition's reason, a part of the message.
 type Edit = (&'static str, Value, &'static str, &'static str);
 
 /// A spec whose source is the store `vault` and this.
@@ -36,7 +36,7 @@ fn from(more: &Value) -> Value {
     json!({"source": {"remote": remote}})
 }
 
-/// Templates that cannot be rendered, and too much of what can.
+/// Templates that cannot be rendered, or that render too much.
 fn of_target(key: &str) -> Vec<Edit> {
     let templated = |text: &str| {
         let mut spec = from(&json!({"dataFrom": [{"extract": {"key": key}}]}));
@@ -69,7 +69,7 @@ fn of_target(key: &str) -> Vec<Edit> {
     ]
 }
 
-/// Expressions that cannot be read, and names that cannot be keys.
+/// Expressions that do not parse, and names that cannot be keys.
 fn of_source(key: &str) -> Vec<Edit> {
     let rewritten = |regexp: &str, replacement: &str| {
         let rewrite = json!([{"regexp": {"source": regexp, "target": replacement}}]);
@@ -126,7 +126,7 @@ pub async fn an_edit_that_cannot_work_keeps_the_last_good_secret(world: Arc<Worl
         stalls(&scene, name, reason, part).await?;
         ensure!(version(&scene, name).await? == *before, "{name}: the Secret was written");
     }
-    // A mended spec is followed, and nothing is left of what was said.
+    // A fixed spec is followed, and nothing is left of the message.
     world.bao.put(&key, &json!({"username": "orders", "password": "two"})).await?;
     for (name, ..) in &table {
         scene.policy(name, "vault", &items, json!({})).await?;
@@ -179,7 +179,7 @@ pub async fn a_store_that_is_not_there_keeps_the_last_good_secret(world: Arc<Wor
         scene.wait_synced(policy).await?;
     }
     let before = (version(&scene, "moved").await?, version(&scene, "lost").await?);
-    // A store of another namespace is none, for a new policy as for one that works.
+    // A store of another namespace does not count, for a new policy as for one that works.
     scene.policy("moved", "theirs", &items, json!({})).await?;
     scene.policy("new", "theirs", &items, json!({})).await?;
     let missing = "RemoteStore/theirs does not exist in this namespace; create it, or mend storeRef";
@@ -189,7 +189,7 @@ pub async fn a_store_that_is_not_there_keeps_the_last_good_secret(world: Arc<Wor
     let said = scene.wait_policy("moved", "Fresh=False/StoreNotFound").await?;
     ensure!(said.contains(missing), "{said}");
     scene.wait_policy("moved", "Ready=True/ServingLastKnown").await?;
-    // A store that goes leaves what came from it.
+    // A deleted store leaves what came from it.
     scene.api::<RemoteStore>().delete("own", &DeleteParams::default()).await?;
     let said = scene.wait_policy("lost", "Fresh=False/StoreNotFound").await?;
     ensure!(said.contains("RemoteStore/own does not exist in this namespace"), "{said}");
@@ -216,7 +216,7 @@ pub async fn an_immutable_secret_of_somebody_else_is_left_alone(world: Arc<World
     scene.policy("db", "vault", &[("password", &key, "password")], merge).await?;
     stalls(&scene, "db", "LockedAndChanged", "Secret \"shared\" is immutable").await?;
     stays("the Secret of somebody else", before, Duration::from_secs(2), || version(&scene, "shared")).await?;
-    // It is gone and made anew by its maker, without the lock.
+    // Its maker deletes and creates it again, without the lock.
     scene.api::<Secret>().delete("shared", &DeleteParams::default()).await?;
     scene.wait_policy("db", "Ready=False/SecretNotFound").await?;
     scene.secret("shared", &[("theirs", "untouched")]).await?;

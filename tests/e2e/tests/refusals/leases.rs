@@ -1,4 +1,4 @@
-//! Answers of Vault engines that come with a lease: refused, given back, and not asked for again and again.
+//! Answers of Vault engines that come with a lease: refused, revoked, and not requested again and again.
 
 use std::{sync::Arc, time::Duration};
 
@@ -40,7 +40,7 @@ pub async fn credentials_with_a_lease_are_made_once_and_given_back(world: Arc<Wo
     ensure!(postgres.sql("select count(*) from pg_roles where rolname like 'v-%'")? == "0", "a user was left");
     ensure!(scene.data("new").await?.is_none(), "a Secret was written");
     ensure!(scene.api::<Secret>().get("moved").await?.resource_version() == served, "the Secret was written");
-    // The path of a static role, of the same engine, is no such thing.
+    // The path of a static role of the same engine comes without a lease.
     let fixed = json!({"storeRef": {"name": "vault"}, "path": format!("{mount}/static-creds/app")});
     scene.policy_of("new", json!({"source": {"vaultEngine": fixed}})).await?;
     scene.wait_synced("new").await?;

@@ -1,4 +1,4 @@
-//! Bad input, missing parts and failing stores: what the user is told, and what stays as it was.
+//! Bad input, missing parts and failing stores: what the user sees, and what stays as it was.
 
 mod bad_values;
 #[path = "../../../../crates/api/tests/cases/mod.rs"]

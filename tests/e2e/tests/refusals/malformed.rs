@@ -1,4 +1,4 @@
-//! Objects that were stored under other rules than today's.
+//! Objects that were stored under rules other than the current ones.
 
 use std::sync::Arc;
 
@@ -43,7 +43,8 @@ async fn define(world: &World, crd: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Objects of another time: `newer` has a word that today's schema does not know, `broken` has other types altogether.
+/// Objects of other versions: `newer` has a word that the current schema does not know, `broken` has other types
+/// altogether.
 fn stored_before(kind: &str) -> [Value; 2] {
     let object = |name: &str, spec: Value| json!({"apiVersion": "rekey.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec});
     let data = json!([{"secretKey": "password", "remoteRef": {"key": "db"}}]);
@@ -99,7 +100,7 @@ async fn stored(world: &Arc<World>) -> Result<()> {
     for (kind, plural) in KINDS {
         let said = told(&scene, kind, plural, "newer").await?;
         ensure!(said.contains("apply it again"), "{kind}: {said}");
-        // Today's rules refuse every write of the other one, its status too: an Event tells.
+        // The current rules refuse every write of the other one, its status too, so an Event reports it.
         until(&format!("an Event about the broken {kind}"), || async {
             let events = scene.events("broken").await?;
             let found = events.iter().find(|text| text.starts_with("MalformedObject: "));
@@ -107,7 +108,7 @@ async fn stored(world: &Arc<World>) -> Result<()> {
         })
         .await?;
     }
-    // What was published before is served on.
+    // What was published before stays.
     let said = told(&scene, "SecretPolicy", "secretpolicies", "kept").await?;
     ensure!(said.contains("Sealed") && said.contains("apply it again"), "{said}");
     ensure!(scene.api::<Secret>().get("kept").await?.resource_version() == served, "the Secret was touched");
@@ -117,7 +118,7 @@ async fn stored(world: &Arc<World>) -> Result<()> {
     scene.policy("by-broken", "broken", &[("password", &key, "password")], json!({})).await?;
     let said = scene.wait_policy("by-broken", "Ready=False/StoreNotAllowed").await?;
     ensure!(said.contains("RemoteStore/broken") && said.contains("malformed"), "{said}");
-    // Mended they work, and nothing is left of what was said before.
+    // Once fixed, they work, and nothing is left of the message.
     for name in ["newer", "broken", "kept"] {
         let data = json!([{"secretKey": "password", "remoteRef": {"key": key, "property": "password"}}]);
         let whole = json!({"spec": {
@@ -165,7 +166,7 @@ async fn store(scene: &Scene, kind: &str, plural: &str) -> Result<()> {
 }
 
 async fn told(scene: &Scene, kind: &str, plural: &str, name: &str) -> Result<String> {
-    until(&format!("the malformed {kind} {name} is told of"), || async {
+    until(&format!("the malformed {kind} {name} is reported"), || async {
         let object = api(scene, kind, plural).get(name).await?;
         let found: Vec<Condition> =
             serde_json::from_value(object.data["status"]["conditions"].clone()).unwrap_or_default();

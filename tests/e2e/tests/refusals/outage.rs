@@ -1,4 +1,4 @@
-//! Stores that stop answering after a value was published.
+//! Stores that stop responding after a value was published.
 
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ pub async fn a_store_that_is_down_leaves_the_secret_and_comes_back(world: Arc<Wo
     let down = scene.wait_store("own", "Ready=False/Unavailable").await?.status.unwrap_or_default();
     ensure!(down.capabilities.is_empty(), "{down:?}");
     ensure!(scene.api::<Secret>().get("db").await?.resource_version() == before, "the Secret was written");
-    // A Secret that is lost meanwhile is not served, and nobody says that it is.
+    // A Secret that is lost meanwhile does not come back, and no status claims that it is there.
     scene.api::<Secret>().delete("lost", &DeleteParams::default()).await?;
     scene.wait_policy("lost", "Ready=False/Unavailable").await?;
     // An operator that starts while the store is down leaves what is served; a new policy waits.
@@ -57,7 +57,7 @@ pub async fn a_store_that_is_down_leaves_the_secret_and_comes_back(world: Arc<Wo
     ensure!(said.contains("RemoteStore/own"), "{said}");
     scene.wait_policy("db", "Ready=True/ServingLastKnown").await?;
     ensure!(scene.api::<Secret>().get("db").await?.resource_version() == before, "the Secret was written");
-    // Other stores are not held up.
+    // Other stores do not wait.
     world.bao.put(&scene.key("db"), &json!({"password": "elsewhere"})).await?;
     scene.policy("other", "vault", &[("password", &scene.key("db"), "password")], json!({})).await?;
     scene.wait_data("other", &[("password", "elsewhere")]).await?;
@@ -69,7 +69,7 @@ pub async fn a_store_that_is_down_leaves_the_secret_and_comes_back(world: Arc<Wo
         scene.wait_data(policy, &[("password", "two")]).await?;
         synced(&scene, policy).await?;
     }
-    // Sealed, it answers, and with nothing.
+    // A sealed server responds, without values.
     bao.seal().await?;
     scene.wait_policy("db", "Fresh=False/Unavailable").await?;
     scene.wait_data("db", &[("password", "two")]).await?;

@@ -13,10 +13,10 @@ use rekey_e2e::{Operator, Scene, World, operator::Setting, wait::until};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-/// Every value that a store or a credential holds carries this.
+/// Every value of a store or a credential contains this.
 const CANARY: &str = "cAnAry-7f3e9b1d";
 
-/// The id of the key pair that is used, which is a name and stays out of logs all the same.
+/// The id of the key pair in use, which is a name and stays out of logs all the same.
 const ACCESS_KEY_ID: &str = "AKIACANARY0123456789";
 
 fn base64(bytes: &[u8]) -> Result<String> {
@@ -36,7 +36,7 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// The forms in which a value could be told: itself, its bytes in hex and as a list of numbers, its middle in base64 at
+/// The forms in which a value could leak: itself, its bytes in hex and as a list of numbers, its middle in base64 at
 /// each of the three alignments, its hash.
 fn forms(values: &[String]) -> Result<Vec<String>> {
     let mut forms = vec![CANARY.to_owned(), CANARY.to_lowercase(), CANARY.to_uppercase(), listed(CANARY.as_bytes())];
@@ -157,7 +157,7 @@ async fn stir(scene: &Scene) -> Result<String> {
     Ok(stored["password"].as_str().context("no password")?.to_owned())
 }
 
-/// Everything that is told, by where.
+/// Everything that Rekey writes, by place.
 async fn told(scene: &Scene, operator: &Operator) -> Result<Vec<(String, String)>> {
     let all = ListParams::default();
     let mut told =
@@ -186,7 +186,7 @@ pub async fn no_value_is_found_in_what_the_operator_tells(world: Arc<World>) -> 
     nothing_is_told(&scene, &operator).await
 }
 
-/// The same with everything logged that can be, and every variable set that libraries look at to log more.
+/// The same with the most verbose log level, and with every variable that makes libraries log more.
 pub async fn no_value_is_logged_at_trace_whatever_the_environment_asks_for(world: Arc<World>) -> Result<()> {
     let variables = [
         ("RUST_LOG", "trace"),
@@ -225,7 +225,7 @@ async fn nothing_is_told(scene: &Scene, operator: &Operator) -> Result<()> {
     let shown = serde_json::to_string(&scene.api::<Secret>().get("good").await?.data)?;
     ensure!(!leaks(&shown, &forms).is_empty(), "the search finds nothing in a Secret");
     let told = told(scene, operator).await?;
-    ensure!(told.iter().map(|(_, text)| text.len()).sum::<usize>() > 20_000, "hardly anything was told");
+    ensure!(told.iter().map(|(_, text)| text.len()).sum::<usize>() > 20_000, "Rekey wrote hardly anything");
     for (place, text) in &told {
         let found = leaks(text, &forms);
         ensure!(found.is_empty(), "{place} tells {found:?}");

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::cases;
 
-/// The conditions and the generation they speak of, if there is a status yet.
+/// The conditions and their generation, if there is a status yet.
 async fn conditions(scene: &Scene, kind: &str, name: &str) -> Result<Option<(Vec<Condition>, Option<i64>)>> {
     Ok(match kind {
         "SecretPolicy" => {

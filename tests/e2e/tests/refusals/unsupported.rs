@@ -1,4 +1,4 @@
-//! What the API has and this version does not: refused by the name of the field, never ignored.
+//! What the API has and this version does not support: refused by the name of the field, never ignored.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ fn refused(what: &str, found: &[Condition], field: &str) -> Result<bool> {
     Ok(true)
 }
 
-/// What is laid over the spec of a policy, and the field that is named.
+/// The change of a policy's spec, and the field that the message names.
 fn policy_table() -> Vec<(Value, &'static str)> {
     let rollout = |more: Value| json!({"rollout": more});
     let window = json!([{"cron": "0 2 * * *", "duration": "2h"}]);
@@ -87,7 +87,7 @@ pub async fn policies_with_what_is_not_built_say_which_field(world: Arc<World>) 
     Ok(())
 }
 
-/// What a schedule has beside `policyRef`, and the field that is named.
+/// What a schedule has beside `policyRef`, and the field that the message names.
 fn schedule_table(key: &str) -> Vec<(Value, &'static str)> {
     let generate = json!({"generate": {"fields": [{"property": "password", "password": {}}]}});
     let with = |more: Value| {

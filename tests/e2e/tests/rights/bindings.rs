@@ -1,4 +1,4 @@
-//! What the operator may see is what its bindings say: one namespace after the other, or all at once.
+//! The bindings decide what the operator may see: one namespace after the other, or all at once.
 
 use std::{
     sync::Arc,
@@ -49,11 +49,11 @@ pub async fn a_namespace_is_served_as_soon_as_its_binding_says(world: Arc<World>
     other.apply(shipped::binding(&other.namespace, ("another-name", WHOLE))).await?;
     let served = says(&other, "Ready=True/Synced").await?;
     ensure!(served < Duration::from_secs(30), "a binding of another name was found after {served:?}");
-    // Closed again, it is told as soon, and what was published stays.
+    // Once closed again, the status says so as soon, and what was published stays.
     let before = named.data("db").await?;
     named.api::<RoleBinding>().delete("rekey", &DeleteParams::default()).await?;
     let told = says(&named, "Stalled=True/NamespaceNotOpened").await?;
-    ensure!(told < Duration::from_secs(5), "that it was closed was told after {told:?}");
+    ensure!(told < Duration::from_secs(5), "the status said that it was closed after {told:?}");
     ensure!(before.is_some() && named.data("db").await? == before, "its Secret has changed");
     named.apply(shipped::binding(&named.namespace, ("rekey", WHOLE))).await?;
     let served = says(&named, "Ready=True/Synced").await?;
@@ -76,7 +76,7 @@ async fn watches(world: &World, since: &Mark) -> Result<[u64; 3]> {
     Ok(["secrets", "deployments", "serviceaccounts"].map(|resource| counts.of("watch", resource)))
 }
 
-/// Deletes the Secret, and waits until it is there again: its watch tells of it.
+/// Deletes the Secret, and waits until it is there again: its watch reports it.
 async fn comes_back(scene: &Scene) -> Result<()> {
     let secrets = scene.api::<Secret>();
     let uid = secrets.get("db").await?.metadata.uid;
@@ -109,7 +109,7 @@ pub async fn bound_everywhere_one_watch_a_kind_serves_all_namespaces(world: Arc<
     let opened = watches(&world, &start).await?;
     ensure!(opened == [2; 3], "{opened:?}");
     operator.stop()?;
-    // Without the binding all are closed, until each is opened by itself.
+    // Without the binding all are closed, until each gets its own.
     let bindings: Api<ClusterRoleBinding> = Api::all(world.client.clone());
     bindings.delete(WHOLE, &DeleteParams::default()).await?;
     let mut operator = world.operator("none-at-all", &[])?;

@@ -1,4 +1,4 @@
-//! The shipped manifests: what they let the operator do is what it does, and an API server takes them.
+//! The shipped manifests: the operator uses all rights that they give, and an API server accepts them.
 
 mod bindings;
 mod manifests;

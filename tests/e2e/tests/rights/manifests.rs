@@ -9,7 +9,7 @@ use kube::client::Body;
 use rekey_e2e::{World, shipped};
 use serde_json::{Value, json};
 
-/// What the API server answers to an object that is only tried: the status, and its warnings.
+/// The API server's answer to a dry run: the status, and its warnings.
 async fn tried(world: &World, path: &str, object: &Value) -> Result<(u16, Vec<String>)> {
     let request = Request::post(format!("{path}/namespaces/rekey-system/{}?dryRun=All", plural(object)))
         .header("content-type", "application/json")
@@ -33,7 +33,7 @@ pub async fn the_shipped_pod_keeps_the_restricted_standard(world: Arc<World>) ->
         let answer = tried(&world, path, object).await?;
         ensure!(clean(answer.clone()), "{}: {answer:?}", object["kind"]);
     }
-    // A Deployment is only warned about; its pods would be refused.
+    // A Deployment only gets a warning; its pods would be refused.
     let mut pod = deployment["spec"]["template"].clone();
     pod["apiVersion"] = json!("v1");
     pod["kind"] = json!("Pod");
@@ -49,7 +49,7 @@ pub async fn the_shipped_pod_keeps_the_restricted_standard(world: Arc<World>) ->
     probes(&world, deployment).await
 }
 
-/// The probes ask for what the operator serves, where it serves it unless told otherwise.
+/// The probes use the paths that the operator serves, at its default ports.
 async fn probes(world: &World, deployment: &Value) -> Result<()> {
     let container = &deployment["spec"]["template"]["spec"]["containers"][0];
     let ports = container["ports"].as_array().context("no ports")?;

@@ -1,4 +1,5 @@
-//! Who is admin of one namespace, and of nothing else, opens it from a repository of his own, and works with our kinds there.
+//! The admin of one namespace, without other rights, opens it from a repository of his own, and works with our kinds
+//! there.
 
 use std::sync::Arc;
 
@@ -30,7 +31,7 @@ fn is_forbidden(error: &anyhow::Error) -> bool {
     })
 }
 
-/// Who administers the namespace may approve what cannot be taken back, and who only edits there may not.
+/// The admin of the namespace may approve what cannot be undone, and an editor may not.
 async fn approves(scene: &Scene, owner: &Client) -> Result<()> {
     let mut edit = shipped::binding(&scene.namespace, ("editor", "edit"));
     edit["subjects"] = json!([{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": EDITOR}]);
@@ -87,7 +88,7 @@ pub async fn a_namespaces_admin_opens_it_and_works_there(world: Arc<World>) -> R
         object["metadata"]["namespace"] = json!(scene.namespace);
         ensure!(may(&owner, &object).await?, "{}", object["kind"]);
     }
-    // What admin does not have, it cannot give away.
+    // The admin cannot give rights that it does not have.
     for other in others {
         ensure!(!may(&owner, &shipped::binding(&scene.namespace, other)).await?, "{other:?}");
     }

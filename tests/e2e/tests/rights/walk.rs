@@ -1,5 +1,5 @@
-//! The operator does everything that it can do, as the shipped roles let it. The authorizer notes in the audit log which
-//! role has allowed each request; what no request needed is too much.
+//! The operator does everything that it can do, as the shipped roles let it. The audit log names the role that has
+//! allowed each request; a right that no request needed is too much.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -23,10 +23,11 @@ use serde_json::{Value, json};
 const SYSTEM: &str = "rekey-system";
 /// Roles that the operator does not have.
 const OF_PEOPLE: [&str; 3] = ["rekey-view", "rekey-edit", "rekey-approve"];
-/// Roles for what is refused today. Nobody is bound to them, so a request that needs one of their rights is a 403 here.
+/// Roles for parts that are not built yet. No binding refers to them, so a request that needs one of their rights is a
+/// 403 here.
 const NOT_BUILT: [&str; 1] = ["rekey-namespace-jobs"];
 
-/// A verb on a resource that a role grants, as a line: what is compared and what is printed.
+/// A verb on a resource that a role grants, as a line to compare and to print.
 fn line(role: &str, verb: &str, group: &str, resource: &str, name: Option<&str>) -> String {
     let name = name.map(|name| format!(" {name}")).unwrap_or_default();
     format!("{role}: {verb} {group}/{resource}{name}")
@@ -66,7 +67,7 @@ fn granted() -> Result<BTreeSet<String>> {
 /// The line of the right that has allowed a request; `None` when everybody has it.
 fn used(asked: &Asked, granted: &BTreeSet<String>) -> Result<Option<String>> {
     let pattern = Regex::new(r#"^RBAC: allowed by \S+ "[^"]+" of (ClusterRole|Role) ("[^"]+") to "#)?;
-    let found = pattern.captures(&asked.reason).with_context(|| format!("allowed by nobody: {asked:?}"))?;
+    let found = pattern.captures(&asked.reason).with_context(|| format!("allowed by no role: {asked:?}"))?;
     let role = format!("{} {}", &found[1], &found[2]);
     if role.starts_with("ClusterRole \"system:") {
         return Ok(None);
@@ -76,7 +77,7 @@ fn used(asked: &Asked, granted: &BTreeSet<String>) -> Result<Option<String>> {
     Ok(Some(if granted.contains(&named) { named } else { any }))
 }
 
-/// What was refused, and what is granted and has not been used.
+/// The refused requests, and the unused rights.
 async fn differences(audit: &Audit, mark: &Mark) -> Result<(Vec<String>, BTreeSet<String>)> {
     let mut unused = granted()?;
     let all = unused.clone();
@@ -87,14 +88,14 @@ async fn differences(audit: &Audit, mark: &Mark) -> Result<(Vec<String>, BTreeSe
         } else if let Some(line) = used(&asked, &all)? {
             ensure!(all.contains(&line), "granted by none of the shipped roles: {line}");
             unused.remove(&line);
-            // What is watched is listed by an API server that cannot stream lists, which this one can.
+            // Lists are for an API server that cannot stream lists, which this one can.
             unused.remove(&line.replace(": watch ", ": list "));
         }
     }
     Ok((refused, unused))
 }
 
-/// A namespace that is opened as the shipped file says, with a cluster store that goes by its label.
+/// A namespace that is opened as the shipped file says, with a cluster store that a grant opens by its label.
 async fn opened(world: &Arc<World>) -> Result<Scene> {
     let scene = Scene::closed(world, "rights").await?;
     let text = shipped::file("open-namespace.yaml")?;
@@ -117,8 +118,8 @@ async fn opened(world: &Arc<World>) -> Result<Scene> {
     Ok(scene)
 }
 
-/// Stores of each way to log in that needs a right. Nobody has told `OpenBao` of the accounts: their tokens are made, and
-/// are refused there.
+/// Stores of each way to log in that needs a right. `OpenBao` does not know the accounts: the operator gets their
+/// tokens, and `OpenBao` refuses them.
 async fn stores(scene: &Scene) -> Result<()> {
     let vault = |auth: Value| json!({"server": scene.world.bao.address(), "mount": "secret", "auth": auth});
     let account = |name: &str| {
@@ -148,7 +149,7 @@ async fn policy(scene: &Scene, name: &str, spec: Value) -> Result<()> {
     scene.apply(object).await
 }
 
-/// Policies of each source, and what becomes of their Secrets.
+/// Policies of each source, and each fate of their Secrets.
 async fn policies(scene: &Scene) -> Result<()> {
     for key in ["db", "argo", "goes"] {
         scene.world.bao.put(&scene.key(key), &json!({"password": "one"})).await?;

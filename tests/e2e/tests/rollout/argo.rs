@@ -1,4 +1,4 @@
-//! Argo Rollouts: the kind as far as we read it, and this test in the place of its controller.
+//! Argo Rollouts: the kind as far as we read it, with this test as its controller.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ fn manifest(namespace: &str) -> Value {
     manifest
 }
 
-/// What its controller does: the pod of the present template, and a word about it.
+/// What its controller does: the pod of the current template, and a status.
 async fn rolled(ground: &Ground, api: &Api<DynamicObject>) -> Result<()> {
     let rollout = api.get("app").await?;
     let generation = rollout.metadata.generation.context("no generation")?;

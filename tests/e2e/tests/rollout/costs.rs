@@ -26,7 +26,7 @@ pub async fn a_restart_costs_what_it_should(world: Arc<World>) -> Result<()> {
         println!("a change and the restart of one consumer, to {password:?}:\n{counts}");
         ensure!(counts.of("patch", "deployments") == 1, "one patch of the workload:\n{counts}");
         ensure!(counts.of("patch", "secrets") == 1, "one of the Secret:\n{counts}");
-        ensure!(counts.of("patch", "secretpolicies/status") == 2, "the status at the begin and at the end:\n{counts}");
+        ensure!(counts.of("patch", "secretpolicies/status") == 2, "the status at the start and at the end:\n{counts}");
         let events = counts.of("create", "events") + counts.of("patch", "events");
         ensure!(events <= 2, "an Event of the policy and one of the workload:\n{counts}");
         ensure!(counts.of("list", "pods") <= 2, "pods are listed at the decision:\n{counts}");
@@ -40,7 +40,7 @@ pub async fn a_restart_costs_what_it_should(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
-/// Those that wait for their turn are looked at when the value has changed and when their turn comes.
+/// Rekey looks at those that wait for their turn when the value has changed and when their turn comes.
 pub async fn waiting_for_others_costs_nothing(world: Arc<World>) -> Result<()> {
     const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
     const COUNT: u64 = NAMES.len() as u64;

@@ -1,4 +1,4 @@
-//! Consumers that do not become healthy, and markers that somebody takes off.
+//! Consumers that do not become healthy, and markers that another tool removes.
 
 use std::{sync::Arc, time::Duration};
 
@@ -37,9 +37,9 @@ pub async fn a_consumer_that_misses_its_deadline_has_failed_and_the_others_wait(
     ground.change("two").await?;
     let found = ground.wait_consumers("db", "0/2", FAILED).await?;
     ensure!((found.failed, found.outdated) == (1, 1), "{found:?}");
-    // The value is published, which is what Ready waits for; its reason is where people look.
+    // The value is published, so Ready is true; its reason is where people look.
     ground.scene.wait_policy("db", "Ready=True/ConsumerFailed").await?;
-    // Whoever waits for the consumers is told that it is false, and that time does not help.
+    // The condition of the consumers is false, and says that time does not help.
     let slow = |wanted: &str| json!({"rollout": {"progressDeadline": "5s", "readyWhen": wanted}});
     ground.policy("db", slow("ConsumersHealthy")).await?;
     ground.scene.wait_policy("db", "Ready=False/ConsumerFailed").await?;
@@ -60,7 +60,7 @@ pub async fn a_consumer_that_misses_its_deadline_has_failed_and_the_others_wait(
     let warnings = ground.scene.warnings("db").await?;
     let told: Vec<_> = warnings.iter().filter(|event| event.starts_with("ConsumerFailed: ")).collect();
     ensure!(told.len() == 1 && told[0].contains(&failed.name), "{warnings:?}");
-    // Mended, it is current, and the other one's turn has come: nobody waits for a poll.
+    // Once fixed, it is current, and it is the other one's turn at once, without a poll.
     for name in ["first", "second"] {
         ground.edit(name, ready_after(0)).await?;
     }
@@ -78,7 +78,7 @@ pub async fn a_consumer_that_misses_its_deadline_has_failed_and_the_others_wait(
     Ok(())
 }
 
-/// The old pod stays for long when it is rolled, so that a marker that is taken off at once leads back to it.
+/// The old pod stays for long when it is rolled, so that removing the marker at once leads back to it.
 pub async fn a_marker_taken_off_twice_is_left_off(world: Arc<World>) -> Result<()> {
     let ground = Ground::new(&world, "reverted").await?;
     ground.published().await?;
@@ -92,7 +92,7 @@ pub async fn a_marker_taken_off_twice_is_left_off(world: Arc<World>) -> Result<(
         until("the marker is there", || async { consumer.marker().await }).await?;
         take_off(&ground, &consumer).await?;
     }
-    until("the revert is told", || async {
+    until("the revert is reported", || async {
         let events = ground.scene.warnings("app").await?;
         Ok(events.into_iter().find(|event| event.starts_with("MarkerReverted: ")))
     })
@@ -108,7 +108,7 @@ pub async fn a_marker_taken_off_twice_is_left_off(world: Arc<World>) -> Result<(
     let generation = || ground.scene.generation("Deployment", "app");
     stays("the generation", generation().await?, REST, generation).await?;
     ensure!(consumer.marker().await?.is_none());
-    // The next value is another matter.
+    // The next value restarts it again.
     ground.change("three").await?;
     consumer.settles_on("three", 3).await?;
     ground.wait_current(1).await

@@ -1,4 +1,4 @@
-//! A scene with a store and an operator of its own, and what can be seen of restarts.
+//! A scene with a store and an operator of its own, and observations of restarts.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,7 +22,7 @@ use rekey_e2e::{
 };
 use serde_json::{Value, json};
 
-/// Longer than changes are gathered for: a restart that is to come has come by then.
+/// Longer than the operator gathers changes: a due restart has happened by then.
 pub const REST: Duration = Duration::from_secs(5);
 
 pub struct Ground {
@@ -58,7 +58,7 @@ impl Ground {
         Ok(ground)
     }
 
-    /// A scene whose operator somebody else has started.
+    /// A scene whose operator the caller has started.
     pub fn without_operator(scene: Scene) -> Self {
         Self { scene, operator: None }
     }
@@ -202,7 +202,7 @@ impl Consumer<'_> {
             Form::Env => "PASSWORD",
             Form::EnvFrom => "password",
         };
-        // A process that is just being started still has the environment of its starter.
+        // A process that is just starting still has the environment of its starter.
         until(&format!("{pod} has {variable}"), || async {
             Ok(node.environment(namespace, &pod).await?.remove(variable))
         })

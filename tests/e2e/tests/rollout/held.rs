@@ -1,4 +1,4 @@
-//! Consumers that are not restarted though the value has changed, and what the status says of them.
+//! Consumers that are not restarted though the value has changed, and what the status says about them.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub async fn restart_never_is_held_until_somebody_restarts_it(world: Arc<World>)
     let state = ground.state("db", "app").await?;
     ensure!(state == "Held rekey.dev/restart is Never; restart it by hand", "{state}");
     ground.scene.wait_policy("db", "Ready=True/Held").await?;
-    // What is asked for, done by hand, is seen.
+    // Rekey sees a restart by hand.
     ground.edit("app", restarted_at("by hand")).await?;
     consumer.settles_on("two", 2).await?;
     ground.wait_current(1).await
@@ -40,7 +40,7 @@ pub async fn a_policy_without_restarts_holds_its_consumers(world: Arc<World>) ->
     consumer.left_alone("a change, with rollout.restart: Never", REST).await?;
     let state = ground.state("db", "app").await?;
     ensure!(state == "Held spec.rollout.restart is Never; restart it by hand", "{state}");
-    // Allowed again, it is caught up.
+    // Once allowed again, it catches up.
     ground.policy("db", json!({"rollout": {"restart": "Auto"}})).await?;
     consumer.settles_on("two", 2).await?;
     ground.wait_current(1).await

@@ -1,4 +1,4 @@
-//! What must restart nobody.
+//! What must not restart any consumer.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,10 +20,10 @@ use crate::{
     held::restarted_at,
 };
 
-/// A pod that starts sooner after a change is taken for one that may have read the old value.
+/// A pod that starts sooner after a change counts as one that may have read the old value.
 const EDGE: Duration = Duration::from_secs(3);
 
-/// One consumer was restarted by us, one has started after the change: both run on the present value, and one of them
+/// One consumer was restarted by us, one has started after the change: both run on the current value, and one of them
 /// has no marker that says so.
 pub async fn nothing_but_a_changed_value_restarts_anybody(world: Arc<World>) -> Result<()> {
     let mut ground = Ground::new(&world, "nothing").await?;
@@ -34,7 +34,7 @@ pub async fn nothing_but_a_changed_value_restarts_anybody(world: Arc<World>) -> 
     ground.consumer("Deployment", "late", Form::Env).await?;
     ground.wait_current(2).await?;
     let both = async |ground: &Ground, why: &str| -> Result<()> {
-        ground.scene.sync("db").await?; // whatever it was has been dealt with
+        ground.scene.sync("db").await?; // by now it has handled everything
         ground.wait_current(2).await?;
         ground.deployment("early").left_alone(why, REST / 2).await?;
         ground.deployment("late").left_alone(why, REST / 2).await?;
@@ -60,7 +60,7 @@ pub async fn nothing_but_a_changed_value_restarts_anybody(world: Arc<World>) -> 
     ground.deployment("early").settles_on("two", 3).await
 }
 
-/// Closing and opening the namespace makes the operator list everything anew. Meanwhile the store has no news.
+/// Closing and opening the namespace makes the operator list everything again. Meanwhile the store has no news.
 pub async fn a_relist_restarts_nobody(world: Arc<World>) -> Result<()> {
     let rig = Rig::new(&world, "relist").await?;
     rig.start_ready().await?;
@@ -149,8 +149,7 @@ pub async fn a_template_that_newly_refers_to_the_secret_rolls_once(world: Arc<Wo
     ground.wait_current(1).await
 }
 
-/// Somebody restarts it before we have come to it: the pods that come have read the new value, and those that go do
-/// not count.
+/// A user restarts it before we do: the new pods have read the new value, and those that go do not count.
 pub async fn a_rollout_of_somebody_elses_is_not_doubled(world: Arc<World>) -> Result<()> {
     let mut ground = Ground::new(&world, "own").await?;
     ground.published().await?;
@@ -158,7 +157,7 @@ pub async fn a_rollout_of_somebody_elses_is_not_doubled(world: Arc<World>) -> Re
     ground.wait_current(1).await?;
     ground.wait_available("app").await?;
     ground.change("two").await?;
-    ground.stop()?; // before the time is over that changes are gathered for
+    ground.stop()?; // while the operator still gathers changes
     sleep(EDGE).await;
     ground.edit("app", restarted_at("now")).await?;
     until("the new pod runs beside the old one", || async {
@@ -189,7 +188,7 @@ pub async fn a_removed_marker_leads_to_no_restart(world: Arc<World>) -> Result<(
     consumer.settles_on("two", 2).await?;
     let removed = json!({"spec": {"template": {"metadata": {"annotations": {names::CONSUMED: null}}}}});
     ground.edit("app", removed).await?;
-    // That is a rollout, back to the first ReplicaSet; its pod reads the present value.
+    // That is a rollout, back to the first ReplicaSet; its pod reads the current value.
     until("the pods of the old template are back", || async {
         let pod = ground.scene.wait_pod("app").await?;
         Ok((!pod.metadata.annotations.unwrap_or_default().contains_key(names::CONSUMED)).then_some(()))

@@ -29,7 +29,7 @@ pub async fn a_named_consumer_restarts_once_without_a_reference(world: Arc<World
         world.apply(without_reference(&ground, name)).await?;
         ground.scene.wait_pod(name).await?;
     }
-    // What is named and not there is said, and keeps nothing from going on.
+    // The status names a missing workload, which delays nothing.
     let found = ground.wait_consumers("db", "0/2 (1 assumed)", "ConsumersCurrent=False/ConsumerFailed").await?;
     ensure!(found.failed == 1, "{found:?}");
     let state = ground.state("db", "ghost").await?;

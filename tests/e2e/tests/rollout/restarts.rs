@@ -1,4 +1,4 @@
-//! Each kind of workload by a form of consumption each.
+//! Each kind of workload, each with another form of consumption.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ async fn restarts_once(world: &Arc<World>, kind: &'static str, form: Form) -> Re
     let events = ground.scene.events("app").await?;
     let restarts = events.iter().filter(|event| event.starts_with("Restarting: ")).count();
     ensure!(restarts == 1, "{events:?}");
-    // From here the marker stands, and must lead on.
+    // From here the marker is there, and later changes must follow.
     ground.change("three").await?;
     consumer.settles_on("three", 3).await?;
     consumer.marked(3).await?;

@@ -64,7 +64,7 @@ pub async fn a_cron_job_is_held_while_an_older_job_runs_and_never_started(world:
     ground.stop()?;
     ground.start()?;
     ground.wait_consumers("db", "0/1", "ConsumersCurrent=False/Held").await?;
-    // No other Job is to be started while this one ends.
+    // No other Job may start while this one ends.
     let suspended = Patch::Merge(json!({"spec": {"suspend": true}}));
     ground.scene.api::<CronJob>().patch("nightly", &PatchParams::default(), &suspended).await?;
     ground.scene.api::<Job>().delete(&first[0], &DeleteParams::background()).await?;

@@ -41,7 +41,7 @@ pub async fn two_secrets_changed_together_cause_one_restart(world: Arc<World>) -
     Ok(())
 }
 
-/// Two rollouts that last some seconds, of which every state is seen.
+/// Two rollouts that last some seconds; the test sees every state.
 pub async fn two_consumers_never_roll_at_the_same_time(world: Arc<World>) -> Result<()> {
     let ground = Ground::new(&world, "turns").await?;
     ground.published().await?;

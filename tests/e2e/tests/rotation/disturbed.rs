@@ -24,7 +24,7 @@ pub async fn held_up(world: &Arc<World>, name: &str, fault: Fault) -> Result<(St
     proxy.arm_from(1, fault);
     stage.ask("token-1").await?;
     stage.step("Publishing").await?;
-    until("a write was tried and its failure is told", || async {
+    until("a write was tried and its failure is reported", || async {
         let open = stage.scene.schedule("db").await?.status.unwrap_or_default().rotation;
         Ok(open.filter(|open| open.attempts > 0 && open.message.is_some()))
     })
@@ -38,7 +38,7 @@ pub async fn an_outage_while_publishing_ends_in_one_version(world: Arc<World>) -
     let (stage, proxy) = held_up(&world, "outage", Fault::Drop).await?;
     let pending = stage.pending().await?;
     proxy.down();
-    let text = until("the outage is told", || async {
+    let text = until("the outage is reported", || async {
         let status = stage.scene.schedule("db").await?.status.unwrap_or_default();
         let told = status.rotation.filter(|open| open.attempts > 2).and_then(|open| open.message);
         Ok(told.filter(|text| text.contains("RemoteStore/vault")))
@@ -71,7 +71,7 @@ pub async fn a_foreign_password_stands(world: Arc<World>) -> Result<()> {
 }
 
 pub async fn other_properties_that_move_are_merged(world: Arc<World>) -> Result<()> {
-    // The writes reach the store too late to know of it: first the answer is lost, then the base has moved.
+    // The writes reach the store without an answer: first the answer is lost, then the base has changed.
     let (stage, proxy) = held_up(&world, "merged", Fault::Drop).await?;
     stage.put(&json!({"username": "orders", "password": OLD, "host": "db.shop"})).await?;
     proxy.disarm();

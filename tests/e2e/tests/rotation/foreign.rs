@@ -1,4 +1,4 @@
-//! A value that somebody puts into the store after ours was written.
+//! A value that another tool puts into the store after ours was written.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
     stage::{OLD, Stage},
 };
 
-/// The rotation is not complete, says why, and what stands in the store is left there.
+/// The rotation is not complete, says why, and leaves the value in the store.
 async fn superseded(stage: &Stage, theirs: &str) -> Result<()> {
     let history = stage.ended(1).await?;
     ensure!(history[0].outcome == RotationOutcome::Superseded, "{history:?}");
@@ -69,7 +69,7 @@ pub async fn a_foreign_value_while_publishing_supersedes(world: Arc<World>) -> R
     publishing(world, "foreign-publishing", "theirs").await
 }
 
-/// Reads of the key by the operator, from the request to the end, with nobody in the way.
+/// Reads of the key by the operator, from the request to the end, undisturbed.
 pub async fn an_undisturbed_rotation_reads_the_store_seldom(world: Arc<World>) -> Result<()> {
     let stage = Stage::new(&world, "reads").await?;
     stage.published().await?;

@@ -1,4 +1,4 @@
-//! Pending Secrets that somebody else made, and objects that are deleted and stay.
+//! Pending Secrets that another client made, and objects that are deleted and stay.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -28,7 +28,7 @@ use crate::{
 const THEIRS: &str = "the attacker's password";
 const GUARD: &str = "example.com/guard";
 
-/// A Secret with this metadata and these values, made by somebody who may create Secrets.
+/// A Secret with this metadata and these values, made by a user who may create Secrets.
 async fn make(stage: &Stage, metadata: &ObjectMeta, data: &[(&str, &str)]) -> Result<()> {
     let data: BTreeMap<String, ByteString> =
         data.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec()))).collect();
@@ -68,8 +68,8 @@ async fn completed(stage: &Stage) -> Result<String> {
     Ok(id.0)
 }
 
-/// The consumer that holds the rotation open is restarted by hand. Of a pod that starts within seconds of the publication
-/// nobody can tell what it holds.
+/// The consumer that holds the rotation open is restarted by hand. Nobody can tell what a pod holds that starts within
+/// seconds of the publication.
 async fn let_go(stage: &Stage) -> Result<()> {
     let step = || async {
         let open = stage.scene.schedule("db").await?.status.unwrap_or_default().rotation;
@@ -101,7 +101,7 @@ pub async fn a_labelled_secret_of_others_is_not_adopted(world: Arc<World>) -> Re
         .await
 }
 
-/// The operator rests while somebody puts a Secret in the place of the pending one.
+/// The operator is idle while another client replaces the pending Secret.
 async fn replaced(world: Arc<World>, name: &str, forge: impl AsyncFn(&Stage, ObjectMeta) -> Result<()>) -> Result<()> {
     let (mut stage, proxy) = held_up(&world, name, Fault::Drop).await?;
     stage.operator.kill()?;
@@ -113,7 +113,7 @@ async fn replaced(world: Arc<World>, name: &str, forge: impl AsyncFn(&Stage, Obj
     proxy.disarm();
     stage.operator = stage.scene.operator()?;
     let id = completed(&stage).await?;
-    ensure!(!real.name_any().ends_with(&id), "the value was made anew, under an id of its own");
+    ensure!(!real.name_any().ends_with(&id), "the value was made again, under an id of its own");
     let now = api.get(&real.name_any()).await?;
     ensure!(now == forged, "what is not ours is neither changed nor deleted");
     let events = stage.scene.events("db").await?;
@@ -171,7 +171,7 @@ async fn counted(world: &Arc<World>, name: &str) -> Result<(Stage, Account)> {
 async fn is_calm(account: &Account) -> Result<()> {
     const SPAN: u64 = 5;
     let mark = account.mark().await?;
-    tokio::time::sleep(Duration::from_secs(SPAN)).await; // what must not happen has no condition to wait for
+    tokio::time::sleep(Duration::from_secs(SPAN)).await; // there is no condition to wait for when something must not happen
     let counts = account.since(&mark).await?;
     ensure!(counts.total() <= 4 * SPAN, "in {SPAN} s:\n{counts}");
     ensure!(counts.writes() == 0, "in {SPAN} s:\n{counts}");
@@ -190,7 +190,7 @@ where
     Ok(())
 }
 
-/// A pending Secret that its deletion does not remove.
+/// A pending Secret that stays when it is deleted.
 pub async fn a_pending_secret_that_stays_is_not_asked_for_without_end(world: Arc<World>) -> Result<()> {
     let (stage, account) = counted(&world, "guarded").await?;
     stage.consumer("web", "password").await?;
@@ -224,14 +224,14 @@ pub async fn a_pending_secret_that_stays_is_not_asked_for_without_end(world: Arc
         Ok((status.rotation.is_none() && status.history.len() == 2).then_some(()))
     })
     .await?;
-    // The Secret of the second rotation goes first: it stays with nobody.
+    // The Secret of the second rotation goes first: it has no finalizer.
     says_who_keeps(&stage, &name).await?;
     is_calm(&account).await?;
     guard::<Secret>(&stage, &name, json!(null)).await?;
     stage.ended(2).await.map(drop)
 }
 
-/// Waits until nothing is left to do but for the owner of the finalizer.
+/// Waits until only the owner of the finalizer has something left to do.
 async fn says_who_keeps(stage: &Stage, name: &str) -> Result<()> {
     let text = until("the schedule says which finalizer keeps the Secret", || async {
         let text = stage.shows("db", "Ready=True/Synced").await?;
@@ -242,7 +242,7 @@ async fn says_who_keeps(stage: &Stage, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// A schedule that its deletion does not remove.
+/// A schedule that stays when it is deleted.
 pub async fn a_deleted_schedule_that_stays_is_left_alone(world: Arc<World>) -> Result<()> {
     let (stage, account) = counted(&world, "guarded-schedule").await?;
     stage.consumer("web", "password").await?;
@@ -254,7 +254,7 @@ pub async fn a_deleted_schedule_that_stays_is_left_alone(world: Arc<World>) -> R
     let name = pending(&stage).await?.name_any();
     guard::<Secret>(&stage, &name, json!([GUARD])).await?;
     stage.scene.api::<RotationSchedule>().delete("db", &DeleteParams::default()).await?;
-    until("our finalizer is gone, and that of others stands", || async {
+    until("our finalizer is gone, and that of others stays", || async {
         Ok((stage.scene.schedule("db").await?.finalizers() == [GUARD]).then_some(()))
     })
     .await?;

@@ -1,4 +1,4 @@
-//! Statuses that somebody else writes: what they say is looked up, and nothing is done on their word.
+//! Statuses that another client writes: the operator checks what they say, and does nothing on their word.
 
 use std::{sync::Arc, time::Duration};
 
@@ -38,7 +38,7 @@ async fn insist<K: Resource<DynamicType = ()>>(stage: &Stage, status: &Value) ->
     };
     tokio::select! {
         result = lies => result,
-        () = sleep(LASTING) => Ok(()), // what must not happen has no condition to wait for
+        () = sleep(LASTING) => Ok(()), // there is no condition to wait for when something must not happen
     }
 }
 
@@ -52,7 +52,7 @@ async fn nothing_was_done(stage: &Stage) -> Result<()> {
     stays("the store, and rotations that have ended", (OLD.to_owned(), vec![1], 0), Duration::from_secs(2), done).await
 }
 
-/// A policy that says that it has published what it has not: the rotation waits for the Secret.
+/// A policy that falsely says that it has published: the rotation waits for the Secret.
 pub async fn a_policy_that_says_it_has_published_is_not_believed(world: Arc<World>) -> Result<()> {
     let (stage, proxy) = held_up(&world, "says-published", Fault::Drop).await?;
     stage.scene.suspend("db", true).await?;

@@ -8,7 +8,7 @@ use rekey_e2e::{World, wait::stays};
 
 use crate::stage::{OLD, Stage, fresh};
 
-/// It is restarted by nobody but its owner; until then the rotation is open and says why.
+/// Only its owner restarts it; until then the rotation is open and says why.
 pub async fn a_consumer_that_is_never_restarted_keeps_a_rotation_open(world: Arc<World>) -> Result<()> {
     let stage = Stage::new(&world, "never").await?;
     stage.held_in_rolling_out().await?;

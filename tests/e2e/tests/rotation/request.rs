@@ -59,7 +59,7 @@ pub async fn a_request_rotates_once_on_secrets_manager(world: Arc<World>) -> Res
     stage.told_nobody(&password).await
 }
 
-/// What the schedule says after one rotation that `somebody` asked for.
+/// What the schedule says after one rotation that `somebody` requested.
 async fn checked(stage: &Stage, token: &str) -> Result<()> {
     let status = stage.scene.schedule("db").await?.status.unwrap_or_default();
     let [past] = status.history.as_slice() else { anyhow::bail!("{:?}", status.history) };

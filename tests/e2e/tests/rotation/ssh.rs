@@ -47,7 +47,7 @@ pub async fn a_key_is_used_once_the_server_takes_it_and_the_old_one_ends(world: 
     let (first, _) = stage.stored().await?;
     ensure!(text(&first, PRIVATE).starts_with("-----BEGIN OPENSSH PRIVATE KEY-----"));
     stage.scene.wait_synced("db").await?;
-    // What it holds is told by its environment, of which one line is read.
+    // Its environment shows what it holds; we read one line of it.
     stage.consumer("web", "public").await?;
     ensure!(stage.scene.held("web", "PASSWORD").await? == text(&first, PUBLIC));
 

@@ -141,7 +141,7 @@ impl Stage {
         .await
     }
 
-    /// A rotation that rolls out for as long as the consumer `web` is not restarted, which is for its owner to do.
+    /// A rotation that rolls out until the owner of the consumer `web` restarts it.
     pub async fn held_in_rolling_out(&self) -> Result<()> {
         self.published().await?;
         self.consumer("web", "password").await?;
@@ -205,7 +205,7 @@ impl Stage {
         Ok(())
     }
 
-    /// The value stands in no status, no Event and no log.
+    /// The value is in no status, no Event and no log.
     pub async fn told_nobody(&self, password: &str) -> Result<()> {
         let schedule = serde_json::to_string(&self.scene.schedule("db").await?)?;
         let policy = serde_json::to_string(&self.scene.api::<SecretPolicy>().get("db").await?)?;
@@ -220,7 +220,7 @@ impl Stage {
     }
 }
 
-/// A new password in a stored value: as long as asked for, with nothing that was excluded.
+/// A new password in a stored value: of the requested length, without excluded characters.
 pub fn fresh(value: &Value) -> Result<String> {
     let password = value["password"].as_str().unwrap_or_default().to_owned();
     ensure!(password.len() == 40 && password != OLD, "{} characters", password.len());

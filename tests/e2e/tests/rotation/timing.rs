@@ -1,4 +1,4 @@
-//! When rotations begin.
+//! When rotations start.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What a rotation waits for before it begins, and what it is refused for.
+//! What a rotation waits for before it starts, and why it is refused.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::stage::{Stage, fresh};
 
-/// Nothing has begun: one version in the store, and no pending Secret.
+/// Nothing has started: one version in the store, and no pending Secret.
 async fn untouched(stage: &Stage) -> Result<()> {
     let status = stage.scene.schedule("db").await?.status.unwrap_or_default();
     ensure!(status.rotation.is_none() && status.history.is_empty(), "{status:?}");
@@ -44,8 +44,8 @@ pub async fn a_suspended_schedule_waits(world: Arc<World>) -> Result<()> {
     proceeds(&stage).await
 }
 
-/// The pod of a Rollout in a namespace that is opened without the right to Rollouts: nobody restarts it, so the rotation
-/// stays open, and says by which right that would change.
+/// The pod of a Rollout in a namespace that is opened without the right to Rollouts: Rekey does not restart it, so the
+/// rotation stays open, and names the missing right.
 pub async fn a_pod_of_a_rollout_that_is_not_shown_holds_the_rotation_open(world: Arc<World>) -> Result<()> {
     let stage = Stage::new(&world, "unseen").await?;
     let bindings = stage.scene.api::<RoleBinding>();

@@ -67,7 +67,7 @@ pub async fn without_insecure_stores_tls_works_and_addresses_are_refused(world: 
     ] {
         says(&scene, name, text).await?;
     }
-    // Time helps with none of the refused addresses, and does with a server that is away.
+    // Waiting helps with none of the refused addresses, but with a server that is not responding.
     for (name, shown) in [
         ("plain", "Stalled=True/AddressNotAllowed"),
         ("unlisted", "Stalled=True/AddressNotAllowed"),
@@ -76,7 +76,7 @@ pub async fn without_insecure_stores_tls_works_and_addresses_are_refused(world: 
     ] {
         scene.wait_store(name, shown).await?;
     }
-    // The key is that of a store that is open, and the log says at debug what the status does not.
+    // The store stays open, and the log says at debug what the status does not.
     let log = operator.log()?;
     for failure in ["Tls", "Connect"] {
         ensure!(log.contains(&format!("failure={failure}")), "the log does not tell {failure}");
@@ -94,7 +94,8 @@ pub fn named(agent: &str) -> bool {
     parts.is_some_and(|(version, commit)| version.starts_with(char::is_numeric) && !commit.is_empty())
 }
 
-/// A store at the address of an API server is refused also when the API server has moved there since the operator began.
+/// A store at the address of an API server is refused also when the API server has moved there since the operator
+/// started.
 pub async fn an_api_server_that_moves_is_no_store(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "moved").await?;
     let only = format!("--namespaces={}", scene.namespace);

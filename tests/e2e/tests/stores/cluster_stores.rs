@@ -34,7 +34,7 @@ impl<'s> ClusterStore<'s> {
         Ok(store)
     }
 
-    /// The same, with a Secret that nobody has let the operator read.
+    /// The same, with a Secret that the operator may not read.
     pub async fn locked(scene: &'s Scene, access: &'static str) -> Result<Self> {
         let name = scene.namespace.clone();
         let secret = json!({
@@ -122,7 +122,7 @@ pub async fn credentials_of_a_cluster_store_are_allowed_by_name(world: Arc<World
     let commands: Vec<&str> = said.split('`').skip(1).step_by(2).collect();
     let expected = role_commands(&store.name).map(|command| format!("kubectl {command}"));
     ensure!(commands == expected, "{said}");
-    // The commands of the message are all it takes.
+    // The commands of the message are enough.
     for command in commands {
         kubectl(&world, &command.split(' ').skip(1).collect::<Vec<_>>()).await?;
     }
@@ -134,7 +134,7 @@ pub async fn credentials_of_a_cluster_store_are_allowed_by_name(world: Arc<World
     store.delete().await
 }
 
-/// When the last policy of a namespace is gone, so is what it logged in with: the next one logs in anew.
+/// When the last policy of a namespace is gone, so is its login: the next one logs in again.
 async fn released(store: &ClusterStore<'_>) -> Result<()> {
     let (scene, mark) = (store.scene, store.scene.world.bao.mark()?);
     let policies = scene.api::<SecretPolicy>();

@@ -85,12 +85,12 @@ pub async fn a_consented_credential_is_sent_nowhere_else_when_its_store_is_edite
     scene.ask_sync("db").await?;
     scene.wait_policy("db", "Fresh=False/AccessDenied").await?;
     stays("connections to the other address", 0, Duration::from_secs(2), || async { Ok(proxy.connections()) }).await?;
-    // Who owns the Secret can allow it.
+    // The owner of the Secret can allow it.
     obey(&world, &said).await?;
     scene.wait_store("vault", "Ready=True/Synced").await?;
     scene.wait_synced("db").await?;
     ensure!(proxy.connections() > 0, "the store is reached by the other address");
-    // Consent that is taken back counts from now on, though a login is open.
+    // Withdrawn consent counts at once, though a login is open.
     scene.annotate::<Secret>("vault-token", USABLE_BY, "RemoteStore/other@a:1").await?;
     let said = wait_said(&scene, "may be used by others only").await?;
     ensure!(!said.contains("RemoteStore/other"), "others are nobody's business: {said}");
@@ -98,7 +98,7 @@ pub async fn a_consented_credential_is_sent_nowhere_else_when_its_store_is_edite
     scene.wait_policy("db", "Fresh=False/AccessDenied").await.map(drop)
 }
 
-/// Consent is not a policy's to give.
+/// A policy cannot give consent.
 pub async fn no_template_gives_consent(world: Arc<World>) -> Result<()> {
     let (scene, _operator) = scene(&world, "handed", &["--require-consent"]).await?;
     let entry = format!("RemoteStore/vault@{}", place(&world));
@@ -125,7 +125,7 @@ pub async fn consent_names_the_kind_of_its_user(world: Arc<World>) -> Result<()>
         let entry = format!("{kind}/{}@{}", store.name, place(&world));
         let body: Value = json!({"metadata": {"annotations": {USABLE_BY: entry}}});
         secrets.patch(&store.name, &PatchParams::default(), &Patch::Merge(&body)).await?;
-        // The operator has no watch there: a change of the store has it read anew.
+        // The operator has no watch there: after a change of the store it reads again.
         store
             .grant(json!([{"namespaces": {"names": [kind.len().to_string()]}, "keys": ["*"], "operations": ["Read"]}]))
             .await?;

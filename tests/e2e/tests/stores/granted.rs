@@ -1,4 +1,4 @@
-//! Grants of a `ClusterRemoteStore`: nobody may what none allows, and each change of them is followed at once.
+//! Grants of a `ClusterRemoteStore`: what none allows is refused, and each change of them counts at once.
 
 use std::{sync::Arc, time::Duration};
 
@@ -52,7 +52,7 @@ pub async fn a_grant_by_name_is_followed_when_it_comes_and_goes(world: Arc<World
     store.grant(json!([reads(&["somebody"], &["somebody/*"]), reads(&[&scene.namespace], &[&own])])).await?;
     scene.wait_data("db", &[("password", "one")]).await?;
     scene.wait_synced("db").await?;
-    // Withdrawn, the Secret stays and says since when it may be old; nothing new is read.
+    // After a withdrawal the Secret stays and the status says since when it may be old; the operator reads nothing new.
     let before = scene.api::<Secret>().get("db").await?.resource_version();
     store.grant(json!([reads(&["somebody"], &["somebody/*"])])).await?;
     let said = scene.wait_policy("db", "Fresh=False/StoreNotAllowed").await?;
@@ -169,7 +169,7 @@ pub async fn a_key_opens_no_engine_and_a_post_needs_a_store_that_may_be_written(
     ensure!(said.contains(&format!("Read engine path {path:?}")) && said.contains("enginePaths"), "{said}");
     let said = scene.wait_policy("write", "Ready=False/StoreNotAllowed").await?;
     ensure!(said.contains("it is read-only, and a Post to engine path"), "{said}");
-    // The path opens the engine for reading. The store is what keeps it from being written.
+    // The path opens the engine for reading. The store itself prevents writes.
     store.grant(grant(json!({"enginePaths": [format!("{mount}/*"), "*"]}))).await?;
     scene.wait_data("read", &[("password", "theirs")]).await?;
     let said = scene.wait_policy("write", "Ready=False/StoreNotAllowed").await?;

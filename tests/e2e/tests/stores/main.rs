@@ -1,5 +1,6 @@
-//! Stores of the whole cluster and who may use them; what reads share; stores that are slow, away, or asked too much. They
-//! have a world of their own: every operator of a world works on its `ClusterRemoteStore`s, and what others ask is counted.
+//! Stores of the whole cluster and who may use them; what reads share; stores that are slow, not responding, or
+//! overloaded. They have a world of their own: every operator of a world works on its `ClusterRemoteStore`s, and
+//! requests of others would count.
 
 mod addresses;
 mod cluster_stores;

@@ -1,4 +1,4 @@
-//! Stores behind the operator's `--store-proxy`: it is used for all of them, and addresses are checked before it is asked.
+//! Stores behind the operator's `--store-proxy`: all of them use it, and the operator checks addresses before.
 
 use std::{
     net::SocketAddr,
@@ -89,7 +89,7 @@ async fn forward(mut client: TcpStream, heads: Arc<Mutex<Vec<String>>>) -> Optio
     copy_bidirectional(&mut client, &mut server).await.ok().map(drop)
 }
 
-/// Tunnels for stores that may be reached, no request at all for those that may not, and none to a proxy of the environment.
+/// Tunnels for allowed stores, no request at all for refused ones, and none to a proxy of the environment.
 pub async fn stores_are_reached_by_the_proxy_and_refused_addresses_are_not_asked_for(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "proxied").await?;
     let (proxy, theirs) = (ForwardProxy::start().await?, ForwardProxy::start().await?);

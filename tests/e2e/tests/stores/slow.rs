@@ -1,4 +1,4 @@
-//! Stores that hang or are away, and the policies of others.
+//! Stores that hang or are not responding, and the policies of others.
 
 use std::{
     sync::Arc,
@@ -38,7 +38,7 @@ pub async fn a_hanging_store_does_not_slow_the_policies_of_others(world: Arc<Wor
         scene.policy(&name, "healthy", &[("password", &key, "password")], seldom()).await?;
         scene.wait_synced(&name).await?;
     }
-    // From now on the store takes connections and never answers.
+    // From now on the store accepts connections and never responds.
     proxy.delay(Duration::from_hours(1));
     for number in 0..HANGING {
         let key = scene.key(&format!("x{number}"));

@@ -183,7 +183,7 @@ pub async fn columns_tell_the_truth_and_kubectl_can_wait(world: Arc<World>) -> R
     ensure!(Some(cell(&db, "REVISION")) == status.revision, "{printed}");
     ensure!(cell(&lost, "READY") == "False" && cell(&lost, "REASON") == "StoreNotFound", "{printed}");
     ensure!(cell(&lost, "MESSAGE").contains("RemoteStore/nowhere does not exist"), "{printed}");
-    // What waits for a dependency stays so, and the wait of kubectl ends in time.
+    // A policy that waits for a dependency stays so, and `kubectl wait` ends in time.
     stays(
         "the policy without a store",
         "Ready=False/StoreNotFound".to_owned(),

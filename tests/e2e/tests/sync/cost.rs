@@ -1,4 +1,4 @@
-//! What the operator asks of the API server and of the store, counted by their audit logs.
+//! The operator's requests to the API server and to the store, counted in their audit logs.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -72,7 +72,7 @@ pub async fn a_change_costs_two_writes_and_an_event(world: Arc<World>) -> Result
     let counts = account.since(&mark).await?;
     ensure!(counts.of("patch", "secrets") == 1 && counts.of("patch", "secretpolicies/status") == 1, "{counts}");
     ensure!(counts.of("create", "events") == 1 && counts.total() == 3, "{counts}");
-    // An edit of the policy that changes no data: the status says that it was seen, and that is all.
+    // An edit of the policy that changes no data: only the status says that it was seen.
     let mark = account.mark().await?;
     scene.policy("db", "vault", &items, json!({"source": {"remote": {"refreshInterval": "240h"}}})).await?;
     scene.wait_synced("db").await?;
@@ -133,7 +133,7 @@ pub async fn a_key_pair_is_read_when_it_changes_and_not_while_nothing_does(world
     scene.wait_store("aws", "Ready=True/Synced").await.map(drop)
 }
 
-/// How many reads of stores went well, by the metrics.
+/// How many reads of stores succeeded, by the metrics.
 async fn reads_of_stores(operator: &Operator) -> usize {
     let line = "rekey_store_requests_total{kind=\"read\",result=\"ok\"} ";
     let count = async {
@@ -172,7 +172,7 @@ pub async fn a_restarted_operator_writes_nothing(world: Arc<World>) -> Result<()
     Ok(())
 }
 
-/// How many rounds of a kind went well, by the metrics.
+/// How many rounds of a kind succeeded, by the metrics.
 async fn reconciled(operator: &Operator, kind: &str) -> usize {
     let line = format!("rekey_reconciles_total{{kind=\"{kind}\",result=\"ok\"}} ");
     let count = async {

@@ -1,4 +1,4 @@
-//! What others do to a Secret, and what becomes of it.
+//! Changes of a Secret by other tools, and how Rekey handles them.
 
 use std::{
     sync::Arc,
@@ -59,7 +59,7 @@ pub async fn edits_of_a_secret_are_repaired(world: Arc<World>) -> Result<()> {
     ] {
         edit(&scene, manager, &body).await?;
         repaired(&scene).await?;
-        // Whoever only removes owns nothing afterwards.
+        // A tool that only removes owns nothing afterwards.
         told(&scene, if manager == "remover" { "somebody" } else { manager }).await?;
     }
     let after = scene.wait_synced("db").await?.status.unwrap_or_default();

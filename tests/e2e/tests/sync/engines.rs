@@ -11,7 +11,7 @@ use rekey_e2e::{
 use rekey_testkit::postgres::Postgres;
 use serde_json::{Value, json};
 
-/// A certificate of Vault's PKI: made once, kept over restarts and edits of the policy, and made anew on request.
+/// A certificate of Vault's PKI: made once, kept over restarts and edits of the policy, and made again on request.
 pub async fn a_certificate_is_issued_once(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "pki").await?;
     let account = Account::new(&scene).await?;
@@ -59,7 +59,7 @@ pub async fn a_certificate_is_issued_once(world: Arc<World>) -> Result<()> {
     stays("API requests", 0, Duration::from_secs(5), number).await
 }
 
-/// An answer that cannot be published is kept until it can: nothing is issued again and again.
+/// The operator keeps an answer that it cannot publish yet, so that the engine does not issue again and again.
 pub async fn what_could_not_be_published_is_not_issued_again(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "unpublished").await?;
     let mount = format!("pki-{}", scene.namespace);
@@ -111,7 +111,7 @@ pub async fn a_read_only_store_posts_to_no_engine(world: Arc<World>) -> Result<(
     .await
 }
 
-/// A static role of the database engine: its password is followed when it is rotated, and its countdown is no change.
+/// A static role of the database engine: the Secret follows its rotated password, and its countdown is no change.
 pub async fn a_static_role_is_followed(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "static").await?;
     let postgres = Postgres::start()?;
@@ -137,7 +137,7 @@ pub async fn a_static_role_is_followed(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
-/// What fits a search becomes keys, in Vault, Secrets Manager and Parameter Store; what is gone goes.
+/// What fits a search becomes keys, in Vault, Secrets Manager and Parameter Store; keys that are gone go.
 pub async fn what_a_search_finds_becomes_keys(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "find").await?;
     let _operator = scene.operator()?;

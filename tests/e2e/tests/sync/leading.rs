@@ -1,4 +1,4 @@
-//! The process: who leads, how it ends, and what it tells of itself.
+//! The process: who leads, how it ends, and what it logs and serves.
 
 use std::{
     sync::Arc,
@@ -22,7 +22,8 @@ fn behind(world: &World, proxy: &TcpProxy, only: &str) -> Result<Operator> {
     Operator::start("behind", world.plane.directory(), &Options { kubeconfig, arguments: vec![only.to_owned()] })
 }
 
-/// Who waits for the Lease and is cut off lives, is not ready, and is again when the API server is back.
+/// A replica that waits for the Lease and is cut off lives, is not ready, and is ready again when the API server is
+/// back.
 async fn cut_off(operator: &Operator, proxy: &TcpProxy) -> Result<()> {
     proxy.down();
     let said = until("it is not ready", || async {
@@ -54,7 +55,7 @@ pub async fn another_replica_takes_over_after_a_kill(world: Arc<World>) -> Resul
     scene.policy("one", "vault", &items, json!({})).await?;
     scene.wait_synced("one").await?;
     stays("the second waits", false, Duration::from_secs(3), || second.leads()).await?;
-    let holder = world.lease().await?.holder_identity.context("nobody leads")?;
+    let holder = world.lease().await?.holder_identity.context("no replica leads")?;
 
     first.kill()?;
     let killed = Instant::now();
@@ -124,7 +125,7 @@ pub async fn json_logs_name_kind_object_and_reason(world: Arc<World>) -> Result<
     let lines: Vec<Value> = log.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     let object = format!("{}/missing", scene.namespace);
     let told = |line: &&Value| line["span"]["object"] == object.as_str() && line["reason"] == "KeyNotFound";
-    let line = lines.iter().find(told).with_context(|| format!("not told:\n{log}"))?;
+    let line = lines.iter().find(told).with_context(|| format!("not logged:\n{log}"))?;
     ensure!(line["span"]["kind"] == "SecretPolicy" && line["level"] == "WARN", "{line}");
     ensure!(lines.iter().all(|line| line["timestamp"].is_string() && line["message"].is_string()), "{log}");
     Ok(())

@@ -1,4 +1,4 @@
-//! How the operator learns what there is: one by one from an API server that can do so, else in pages.
+//! How the operator gets its first lists: one by one from an API server that can do so, else in pages.
 
 use std::sync::Arc;
 
@@ -9,8 +9,7 @@ use serde_json::json;
 
 use crate::drift;
 
-/// What the API server was asked by an operator that started with a policy that had been published, and then repaired
-/// its Secret.
+/// The requests of an operator that started with a published policy, and then repaired its Secret.
 async fn started(world: &Arc<World>) -> Result<Vec<Asked>> {
     let scene = drift::published(world, "lists").await?;
     let mut first = scene.operator()?;

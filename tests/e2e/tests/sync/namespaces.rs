@@ -40,7 +40,7 @@ pub async fn a_namespace_opened_later_works_without_a_restart(world: Arc<World>)
     println!("served {:.1} s after the namespace was opened", start.elapsed().as_secs_f64());
     scene.wait_data("db", &[("password", "one")]).await?;
     scene.wait_store("vault", "Ready=True/Synced").await?;
-    // Closed again, it is told again, and what was published stays.
+    // Once closed again, the status says so again, and what was published stays.
     drop(operator);
     scene.api::<RoleBinding>().delete("rekey", &DeleteParams::default()).await?;
     world.bao.put(&key, &json!({"password": "two"})).await?;
@@ -52,8 +52,9 @@ pub async fn a_namespace_opened_later_works_without_a_restart(world: Arc<World>)
     scene.wait_synced("db").await.map(drop)
 }
 
-/// The CRD of an extension goes while the operator runs: to ask for it on and on would cost, and end in a watch that counts as
-/// dead. It has a world of its own: operators of other tests would see the kind come and go, and be found to ask for it.
+/// The CRD of an extension goes while the operator runs: asking for it again and again would cost, and end in a watch
+/// that counts as dead. It has a world of its own: operators of other tests would see the kind come and go, and be
+/// found to ask for it.
 pub async fn a_kind_that_is_removed_is_not_asked_for_any_more(_: Arc<World>) -> Result<()> {
     let world = Arc::new(World::start(false).await?);
     let scene = Scene::new(&world, "kinds").await?;

@@ -40,7 +40,7 @@ pub async fn an_existing_secret_needs_consent(world: Arc<World>) -> Result<()> {
     scene.wait_data("db", &[("password", "from the store")]).await?;
     let policy = scene.wait_synced("db").await?;
     let secret = scene.api::<Secret>().get("db").await?;
-    ensure!(secret.uid() == before.uid(), "it was made anew");
+    ensure!(secret.uid() == before.uid(), "it was created again");
     let owner = secret.owner_references().first().map(|owner| owner.uid.clone());
     ensure!(owner == policy.uid(), "{:?}", secret.owner_references());
     let told = "Synced: took over Secret db".to_owned();
@@ -71,7 +71,7 @@ pub async fn two_policies_cannot_have_one_secret(world: Arc<World>) -> Result<()
     scene.wait_synced("second").await.map(drop)
 }
 
-/// A copy of a published Secret, with all that stands on it, is not the policy's: whoever has made it must consent.
+/// A copy of a published Secret, with all its metadata, is not the policy's: its maker must consent.
 pub async fn a_copy_of_a_published_secret_needs_consent(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "copied").await?;
     let key = scene.key("db");
@@ -127,7 +127,7 @@ pub async fn a_secret_that_was_put_back_from_a_backup_is_the_policys_as_before(w
     scene.wait_data("db", &[("password", "two")]).await
 }
 
-/// A credential of the cluster itself is not written, whatever stands on it.
+/// Rekey does not write a credential of the cluster itself, whatever its metadata.
 pub async fn a_credential_of_the_cluster_is_never_written(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "reserved").await?;
     scene.apply(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "robot"}})).await?;
@@ -169,7 +169,7 @@ pub async fn a_credential_of_the_cluster_is_never_written(world: Arc<World>) -> 
     Ok(())
 }
 
-/// Pairs of policies with one target each, all of them looked at in the same moment.
+/// Pairs of policies with one target each, all of them in the same moment.
 pub async fn two_policies_that_make_one_secret_at_once_do_not_overwrite_each_other(world: Arc<World>) -> Result<()> {
     const PAIRS: usize = 10;
     let scene = Scene::new(&world, "race").await?;
@@ -185,7 +185,7 @@ pub async fn two_policies_that_make_one_secret_at_once_do_not_overwrite_each_oth
     }
     let _operator = scene.operator()?;
     for pair in 0..PAIRS {
-        let winner = until("one of the pair to be synced and the other to be told", || async {
+        let winner = until("one of the pair to be synced and the other to report it", || async {
             let mut found = Vec::new();
             for side in 0..2 {
                 found.push(conditions::shown(&scene.policy_conditions(&format!("p{pair}-{side}")).await?));
@@ -233,6 +233,6 @@ pub async fn a_secret_goes_or_stays_with_its_policy(world: Arc<World>) -> Result
     scene.policy("stays", "vault", &items, json!({})).await?;
     scene.wait_synced("stays").await?;
     ensure!(owners("stays").await? == 1, "no owner");
-    ensure!(scene.api::<Secret>().get("stays").await?.uid() == before, "made anew");
+    ensure!(scene.api::<Secret>().get("stays").await?.uid() == before, "created again");
     Ok(())
 }

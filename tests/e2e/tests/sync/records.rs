@@ -1,4 +1,4 @@
-//! What is recorded on a Secret: it fits, and a store that went back is held against it.
+//! The record on a Secret: it fits, and it shows a store that went back.
 
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ pub async fn a_thousand_long_keys_change_at_once_and_too_many_are_refused(world:
         .map(String::len)
         .sum();
     ensure!((50_000..60_000).contains(&room), "{room}");
-    // What cannot be recorded is refused before anything is written.
+    // Rekey refuses what it cannot record before it writes anything.
     world.moto.put(&key, &members(5_300, 10, "three").to_string()).await?;
     scene.ask_sync("db").await?;
     let text = said(&scene, "Stalled", "SecretTooLarge").await?;
@@ -66,7 +66,7 @@ pub async fn a_thousand_long_keys_change_at_once_and_too_many_are_refused(world:
     Ok(())
 }
 
-/// The store's place is taken by one that was left behind: an older copy, a restored backup.
+/// An older store takes its place: an old copy, a restored backup.
 pub async fn a_store_that_went_back_is_not_followed_unless_asked(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "back").await?;
     let operator = scene.operator()?;
@@ -96,7 +96,7 @@ pub async fn a_store_that_went_back_is_not_followed_unless_asked(world: Arc<Worl
     ensure!(status.source_versions[0].version == "7", "{:?}", status.source_versions);
     let told = |events: Vec<String>| events.iter().filter(|event| event.starts_with("StoreWentBack: ")).count();
     until("an Event tells it", || async { Ok((told(scene.events("db").await?) > 0).then_some(())) }).await?;
-    // Another replica knows it too: the record stands on the Secret.
+    // Another replica knows it, too: the record is on the Secret.
     drop(operator);
     let _operator = scene.operator()?;
     let mark = world.bao.mark()?;
@@ -108,7 +108,7 @@ pub async fn a_store_that_went_back_is_not_followed_unless_asked(world: Arc<Worl
     said(&scene, "Fresh", "StoreWentBack").await?;
     scene.wait_data("db", &[("password", "version 7")]).await?;
     ensure!(told(scene.events("db").await?) == 1, "{:?}", scene.events("db").await?);
-    // Whoever wants what the store holds now asks for it, once; what follows is followed.
+    // A sync request publishes what the store holds now, once; later values follow.
     scene.sync("db").await?;
     scene.wait_data("db", &[("password", "copy 3")]).await?;
     scene.wait_synced("db").await?;

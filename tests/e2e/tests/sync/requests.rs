@@ -26,7 +26,7 @@ fn reads(world: &World, mark: Mark, key: &str) -> Result<usize> {
 }
 
 async fn handled(scene: &Scene, token: &str) -> Result<()> {
-    until(&format!("the token {token} stands in the status"), || async {
+    until(&format!("the token {token} is in the status"), || async {
         let status = scene.api::<SecretPolicy>().get("db").await?.status.unwrap_or_default();
         Ok((status.handled_sync() == Some(token)).then_some(()))
     })
@@ -46,7 +46,7 @@ pub async fn a_request_is_handled_exactly_once(world: Arc<World>) -> Result<()> 
     handled(&scene, "first").await?;
     ensure!(scene.data("db").await?.is_some_and(|data| data["password"] == "two"), "handled before it was published");
     ensure!(reads(&world, mark, &key)? == 1, "{} reads", reads(&world, mark, &key)?);
-    // Another annotation, the same token once more: nothing is asked of the store.
+    // Another annotation, the same token once more: no request to the store.
     scene.annotate::<SecretPolicy>("db", "example.com/note", "x").await?;
     scene.annotate::<SecretPolicy>("db", names::SYNC_REQUESTED, "first").await?;
     stays("reads of the store", 1, Duration::from_secs(3), || async { reads(&world, mark, &key) }).await?;

@@ -1,4 +1,4 @@
-//! Every source of a value, from the real thing into a Secret.
+//! Every source of a value, from real servers into a Secret.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ async fn reasons(scene: &Scene, name: &str) -> Result<Vec<ChangeReason>> {
     Ok(status.history.iter().map(|change| change.reason).collect())
 }
 
-/// Changes a Secret as somebody else.
+/// Changes a Secret as another tool.
 async fn edit(scene: &Scene, name: &str, manager: &str, body: &Value) -> Result<()> {
     let params = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
     scene.api::<Secret>().patch(name, &params, &Patch::Merge(body)).await?;
@@ -52,7 +52,7 @@ pub async fn generated_values_are_made_once(world: Arc<World>) -> Result<()> {
     .await?;
     ensure!(second["token"] == first["token"], "a new field and a restart leave the old value");
     scene.api::<Secret>().delete("token", &DeleteParams::default()).await?;
-    until("the Secret is made anew", || async {
+    until("the Secret is created again", || async {
         let data = scene.data("token").await?;
         Ok(data.is_some_and(|data| data.len() == 2 && data["token"] != first["token"]).then_some(()))
     })
@@ -108,9 +108,9 @@ pub async fn a_secret_changes_hands_by_consent_and_without_loss(world: Arc<World
     scene.annotate::<Secret>("theirs", names::ADOPT_BY, "db").await?;
     scene.wait_data("theirs", &[("password", "from-store")]).await?;
     scene.wait_synced("db").await?;
-    // And back: it is nobody's but its keys stay, and it outlives the policy.
+    // And back: it has no owner but its keys stay, and it outlives the policy.
     scene.policy_of("db", json!({"source": {"existing": {}}, "target": target})).await?;
-    until("the Secret is nobody's", || async {
+    until("the Secret has no owner", || async {
         let secret = scene.api::<Secret>().get("theirs").await?;
         let free = secret.owner_references().is_empty() && !secret.labels().contains_key(names::MANAGED_BY);
         Ok(free.then_some(()))
@@ -181,7 +181,7 @@ pub async fn whole_objects_and_templates_from_config_maps(world: Arc<World>) -> 
         ]
     };
     scene.wait_data("db", &wanted("user=orders")).await?;
-    // One that is broken is told of, and followed again when it is fixed, though nobody asks.
+    // A broken one is reported, and followed again when it is fixed, without a request.
     scene.apply(config("port={{ .db_port")).await?;
     let said = scene.wait_policy("db", "Stalled=True/TemplateError").await?;
     ensure!(said.contains("spec.target.template.from[0]: line 1"), "{said}");

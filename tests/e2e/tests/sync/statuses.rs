@@ -1,4 +1,4 @@
-//! Statuses that somebody else has written into: they say what is true again, at the price of a write or two.
+//! Statuses that another client has written into: the operator corrects them, with a write or two.
 
 use std::{sync::Arc, time::Duration};
 
@@ -39,7 +39,7 @@ async fn restored<K: Resource<DynamicType = ()>>(
         Ok((status::<K>(scene, name).await? == before).then_some(()))
     })
     .await?;
-    sleep(REST).await; // what must not happen has no condition to wait for
+    sleep(REST).await; // there is no condition to wait for when something must not happen
     ensure!(status::<K>(scene, name).await? == before, "{name} after {lie}");
     let counts = account.since(&mark).await?;
     ensure!(counts.writes() <= 4, "after {lie}:\n{counts}");
@@ -58,7 +58,7 @@ pub async fn a_status_that_others_wrote_into_is_put_right(world: Arc<World>) -> 
     scene.rotate("db", "vault", &key).await?;
     scene.wait_seen("db").await?;
     scene.wait_store("vault", "Ready=True/Synced").await?;
-    sleep(REST).await; // until nothing of the first sync is left to be written
+    sleep(REST).await; // until all writes of the first sync are done
     let time = "2026-01-01T00:00:00Z";
     let open = json!({
         "id": "ffffffff-ffff-7fff-bfff-ffffffffffff", "step": "Failed", "startedAt": time, "attempts": 0, "reason": "Schedule",
@@ -71,7 +71,7 @@ pub async fn a_status_that_others_wrote_into_is_put_right(world: Arc<World>) -> 
     restored::<RotationSchedule>(&scene, &account, "db", &json!({"rotation": open})).await?;
     restored::<RotationSchedule>(&scene, &account, "db", &json!({"nextRotationTime": time})).await?;
     restored::<RemoteStore>(&scene, &account, "vault", &json!({"identity": "root", "capabilities": ["Find"]})).await?;
-    // The API server takes times that no parser takes.
+    // The API server accepts times that no parser accepts.
     let broken = json!({"lastRotationTime": "2026-01-01T00:00:00+99:99"});
     restored::<RotationSchedule>(&scene, &account, "db", &broken).await?;
     let data = scene.data("db").await?.context("no Secret")?;

@@ -50,13 +50,13 @@ pub async fn a_store_with_a_key_pair_gives_json_properties(world: Arc<World>) ->
         status.source_versions.iter().map(|at| (at.key.as_str(), at.version.as_str())).collect();
     ensure!(versions == [(key.as_str(), version.as_str())], "{versions:?}");
     let store = scene.wait_store("aws", "Ready=True/Synced").await?.status.context("no status")?;
-    // Whom the emulator's STS takes everybody for.
+    // The identity that the emulator's STS gives everybody.
     let identity = store.identity.unwrap_or_default();
     ensure!(identity.starts_with("arn:aws:sts::123456789012:"), "{identity}");
     Ok(())
 }
 
-/// The emulator goes on taking the old pair: it is the change of its Secret that ends its use.
+/// The emulator still accepts the old pair: the change of the Secret ends its use.
 pub async fn a_key_pair_that_changes_is_not_used_any_more(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "pair").await?;
     let _operator = scene.operator()?;

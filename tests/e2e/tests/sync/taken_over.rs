@@ -90,7 +90,8 @@ pub async fn a_secret_of_external_secrets_is_taken_over_and_outlives_its_object(
     .await
 }
 
-/// The type of a Secret cannot be changed, so that one of another type is in the way, and says how it is got out of it.
+/// The type of a Secret cannot be changed, so that one of another type blocks the policy, whose message says what to
+/// do.
 pub async fn a_secret_of_another_type_is_in_the_way_and_says_so(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "types").await?;
     let _operator = scene.operator()?;
@@ -121,7 +122,7 @@ async fn salted(scene: &Scene) -> Result<Secret> {
     Ok(scene.api::<Secret>().get("db").await?)
 }
 
-/// What is rendered with salts stays as it is when the digest key is lost, and when somebody takes the seed off.
+/// Salted content stays as it is when the digest key is lost, and when another tool removes the seed.
 pub async fn salts_stay_when_the_digest_key_or_the_seed_is_lost(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "salts").await?;
     let start = || {
@@ -154,21 +155,21 @@ pub async fn salts_stay_when_the_digest_key_or_the_seed_is_lost(world: Arc<World
     take_off().await?;
     until("the seed is put back", || async {
         let secret = api.get("db").await?;
-        ensure!(as_before(&secret), "it was made anew");
+        ensure!(as_before(&secret), "it was rendered again");
         Ok((secret.annotations().get(names::SEED) == published.annotations().get(names::SEED)).then_some(()))
     })
     .await?;
-    // While nobody looks, it is lost for good.
+    // While no operator runs, it is lost for good.
     drop(second);
     take_off().await?;
     let _third = start()?;
     scene.sync("db").await?;
-    ensure!(as_before(&api.get("db").await?), "without its seed it was made anew");
+    ensure!(as_before(&api.get("db").await?), "without its seed it was rendered again");
     scene.wait_synced("db").await.map(drop)
 }
 
-/// Whoever may write the Secret pins a salted value by a record that looks like one from before the digest key was lost: not where the
-/// operator has seen its own.
+/// A writer of the Secret tries to pin a salted value with a record that looks like one from before the digest key was
+/// lost: this fails where the operator has seen its own.
 pub async fn a_forged_record_pins_no_salts(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "pinned").await?;
     let _operator = scene.operator()?;

@@ -28,14 +28,14 @@ pub async fn templates_make_names_keys_labels_and_annotations(world: Arc<World>)
     scene.sync("db").await?;
     let after = scene.api::<Secret>().get("db").await?;
     ensure!(before.resource_version() == after.resource_version(), "nothing has changed, and the Secret was written");
-    // A label that somebody has changed is repaired.
+    // A label that another tool has changed is repaired.
     scene.annotate::<Secret>("db", "example.com/about", "edited").await?;
     until("the annotation is repaired", || async { Ok((dress(&scene).await?[3] == "db of orders").then_some(())) })
         .await?;
     // Labels follow the value.
     put(&world, &scene, "billing").await?;
     until("the label follows", || async { Ok((dress(&scene).await?[1] == "billing").then_some(())) }).await?;
-    // What renders to no label is named, and the value is not said.
+    // The message names what renders to no label, and does not quote the value.
     put(&world, &scene, "hunter 2").await?;
     let said = scene.wait_policy("db", "Ready=False/InvalidData").await?;
     ensure!(said.contains("\"owner\"") && !said.contains("hunter"), "{said}");

@@ -1,4 +1,4 @@
-//! What stands in a store, and under which name: it arrives as it is, or is refused with the right spelling.
+//! Values and names in a store: a value arrives as it is, or is refused with the right spelling.
 
 use std::sync::Arc;
 
@@ -108,7 +108,7 @@ pub async fn a_key_works_or_is_refused_with_its_right_spelling(world: Arc<World>
         let said = scene.wait_policy(name, "Stalled=True/InvalidSpec").await?;
         ensure!(said.contains(&right), "{name}: {said}");
     }
-    // With the right spelling it works at once; and what is really called so is read.
+    // With the right spelling it works at once; and a key that really has such a name is read.
     scene.policy_of("mount", parts(&[vault(key.clone())])).await?;
     scene.wait_data("mount", &[("password", "one")]).await?;
     let odd = format!("data/{}", scene.key("odd"));
@@ -117,7 +117,7 @@ pub async fn a_key_works_or_is_refused_with_its_right_spelling(world: Arc<World>
     scene.wait_data("odd", &[("password", "odd")]).await
 }
 
-/// What stores keep beside a value is read by itself: it follows its own changes, and the value its own.
+/// Metadata of a value is read by itself: it follows its own changes, and the value follows its own.
 pub async fn metadata_of_a_key_follows_its_own_changes(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "metadata").await?;
     let _operator = scene.operator()?;

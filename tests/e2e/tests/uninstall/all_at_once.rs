@@ -1,4 +1,4 @@
-//! All that was installed is deleted, and a namespace, while rotations are open and the operator is dead: both hang.
+//! The whole installation and a namespace are deleted while rotations are open and the operator is dead: both hang.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What of Rekey belongs to the cluster.
+//! The parts of Rekey that belong to the cluster.
 
 use anyhow::{Result, ensure};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -34,7 +34,7 @@ pub const DELETE_DEFINITIONS: &str = "kubectl delete crd --timeout=2m \
     secretpolicies.rekey.dev rotationschedules.rekey.dev remotestores.rekey.dev clusterremotestores.rekey.dev";
 
 /// Waits until the garbage collector knows the kinds, as it does wherever they have been for long: it looks for new ones every 30 s,
-/// and never misses an owner of a kind that it does not know. Nobody else takes the finalizer `orphan` off.
+/// and never misses an owner of a kind that it does not know. Nothing else takes the finalizer `orphan` off.
 pub async fn is_collected(world: &World) -> Result<()> {
     let canary = json!({
         "apiVersion": "rekey.dev/v1alpha1", "kind": "SecretPolicy", "metadata": {"name": "canary", "namespace": "default"},
@@ -48,7 +48,7 @@ pub async fn is_collected(world: &World) -> Result<()> {
         .await
 }
 
-/// Nothing of Rekey is left that belongs to the cluster, nor in the namespace `default`.
+/// Checks that nothing of Rekey is left in the cluster's scope and in the namespace `default`.
 pub async fn is_clean(admin: &Admin) -> Result<()> {
     let kinds = "crd,clusterroles,clusterrolebindings,roles,rolebindings";
     let found = admin.bash(&format!("kubectl get {kinds} -n default -o name")).await?.out;

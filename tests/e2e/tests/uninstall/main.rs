@@ -19,7 +19,7 @@ use libtest_mimic::{Arguments, Trial};
 use rekey_e2e::{World, kubelet::Kubelet, suite, tests};
 use tokio::runtime::Runtime;
 
-/// The blocks that are run, by the tests that run them.
+/// The blocks, by the tests that run them.
 const RUN: [&[&str]; 4] = [&with_operator::RUNS, &runbook::EITHER_WAY, &namespace_first::RUNS, &all_at_once::RUNS];
 
 fn main() -> ExitCode {
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// A test in a world of its own, in which nothing is installed. Its logs are kept when it fails.
+/// A test in a world of its own, in which nothing is installed. It keeps its logs when it fails.
 fn trial<F, R>(name: &'static str, test: F) -> Trial
 where
     F: Fn(Arc<World>) -> R + Send + 'static,

@@ -36,7 +36,7 @@ pub async fn the_namespace_of_the_operator_goes_first(world: Arc<World>) -> Resu
     stand_in.wait(false).await?;
     shop.is(&before).await?;
 
-    // Installed again, with another digest key, it goes on as if nothing had been.
+    // Installed again, with another digest key, it goes on as if nothing had happened.
     cluster::install_by(&release).await?;
     stand_in.wait(true).await?;
     shop.scene.suspend("rests", false).await?;
@@ -46,7 +46,7 @@ pub async fn the_namespace_of_the_operator_goes_first(world: Arc<World>) -> Resu
     shop.unchanged(&before).await?;
     shop.scene.wait_step("held", "RollingOut").await?;
     shop.gone("held").await?;
-    ensure!(shop.pending().await?.len() == 1, "its value is proven to nobody without the digest key");
+    ensure!(shop.pending().await?.len() == 1, "nothing proves its value without the digest key");
 
     admin.bash(DELETE).await?;
     stand_in.wait(false).await?;

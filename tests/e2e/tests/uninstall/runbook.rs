@@ -1,4 +1,4 @@
-//! The commands of `docs/uninstall.md`, by the headings they stand under, run as they are.
+//! The commands of `docs/uninstall.md`, by their headings, run unchanged.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +16,7 @@ use rekey_testkit::{checkout::repository, python};
 
 const DOCUMENT: &str = "docs/uninstall.md";
 
-/// The headings of what is run in the same way with the operator and without it.
+/// The headings of the commands that run in the same way with the operator and without it.
 pub const EITHER_WAY: [&str; 12] = [
     "1. Start no more rotations",
     "2. See which rotations are open",
@@ -91,7 +91,7 @@ impl Admin {
         self.shell.run(&self.kubeconfig, commands).await
     }
 
-    /// Checks that everything was run that should be.
+    /// Checks that all wanted blocks have run.
     pub fn done(&self) -> Result<()> {
         let run = self.run.lock().map(|run| run.clone()).unwrap_or_default();
         let left: Vec<_> = self.wanted.iter().filter(|heading| !run.contains(**heading)).collect();

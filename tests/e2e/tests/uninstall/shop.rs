@@ -36,7 +36,7 @@ const REST: Duration = Duration::from_secs(5);
 /// See the [module documentation](self).
 pub struct Shop {
     pub scene: Scene,
-    /// Where `OpenBao` is reached.
+    /// The address of `OpenBao`.
     bao: String,
 }
 
@@ -76,7 +76,7 @@ impl Shop {
         self.scene.wait_step("held", "RollingOut").await.map(drop)
     }
 
-    /// What others have made: values in the store, and two Secrets.
+    /// Objects of others: values in the store, and two Secrets.
     async fn others(&self) -> Result<()> {
         for name in ["held", "read"] {
             let value = json!({"username": name, "password": format!("the old password of {name}")});
@@ -171,7 +171,7 @@ impl Shop {
         Ok(self.scene.api::<Secret>().list(&params).await?.iter().map(kube::ResourceExt::name_any).collect())
     }
 
-    /// How things stand.
+    /// The current state.
     pub async fn picture(&self) -> Result<Picture> {
         let secrets = self.scene.api::<Secret>().list(&ListParams::default()).await?;
         let secrets = secrets.into_iter().filter(|secret| !secret.name_any().starts_with(names::PENDING_PREFIX));

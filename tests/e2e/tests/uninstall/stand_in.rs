@@ -1,5 +1,5 @@
-//! The operator runs as a process where pods of its Deployment would: it starts when there is one, and ends in order when the
-//! last one is to go.
+//! The operator runs as a process where pods of its Deployment would: it starts when there is one, and ends in order
+//! when the last one should go.
 
 use std::{
     path::PathBuf,
@@ -52,7 +52,7 @@ impl StandIn {
         Self { task, state }
     }
 
-    /// What takes the node of the operator away, at once.
+    /// Takes the node of the operator away, at once.
     pub fn loss(&self) -> impl Fn() + Send + Sync + use<> {
         let state = Arc::clone(&self.state);
         move || {
@@ -104,7 +104,7 @@ async fn follow(state: &Arc<Mutex<State>>) {
     };
     let runs = found.items.iter().any(|pod| pod.metadata.deletion_timestamp.is_none());
     let state = Arc::clone(state);
-    // To start it builds it, if it is not built yet, and to stop it waits for its end.
+    // A start builds the operator if needed, and a stop waits for its end.
     tokio::task::spawn_blocking(move || {
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = state.keep(runs) {

@@ -15,7 +15,7 @@ use crate::{
     stand_in::StandIn,
 };
 
-/// What is run beside [`EITHER_WAY`].
+/// The blocks beside [`EITHER_WAY`].
 pub const RUNS: [&str; 1] = ["3. Delete the schedules"];
 
 pub async fn with_the_operator_every_secret_stays(world: Arc<World>) -> Result<()> {
@@ -47,7 +47,7 @@ pub async fn with_the_operator_every_secret_stays(world: Arc<World>) -> Result<(
         Ok((admin.lines("5. See which Secrets would go").await? == [rests.clone()]).then_some(()))
     })
     .await?;
-    // Who goes on all the same does no harm.
+    // Going on all the same does no harm.
     let refused = admin.lines("7. Delete policies and stores").await?;
     ensure!(refused == [format!("nothing is deleted, since these Secrets would go, too: {rests}")], "{refused:?}");
     let refused = admin.lines("By Helm").await?;

@@ -65,7 +65,7 @@ pub async fn without_the_operator_every_secret_stays(world: Arc<World>) -> Resul
     shop.scene.secret("labelled", &[]).await?;
     admin.bash(&format!("kubectl label secret labelled -n {} {}=u", shop.scene.namespace, names::SCHEDULE_UID)).await?;
     admin.run("Delete pending Secrets").await?;
-    ensure!(shop.pending().await? == ["labelled"], "that is somebody's own");
+    ensure!(shop.pending().await? == ["labelled"], "that belongs to another tool");
     shop.scene.api::<Secret>().delete("labelled", &DeleteParams::default()).await?;
 
     admin.run("4. Let the Secrets stay").await?;

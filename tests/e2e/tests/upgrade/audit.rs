@@ -1,4 +1,4 @@
-//! What the operators have asked of the API server and of the store.
+//! The operators' requests to the API server and to the store.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ const ALLOWED: [(&str, &str, Option<&str>, &str); 3] = [
     ("create", "selfsubjectaccessreviews", None, "the question what one may do, which is kept nowhere"),
 ];
 
-/// The moment from which on everything counts.
+/// The moment from which everything counts.
 pub struct Since {
     audit: Audit,
     kubernetes: Mark,
@@ -24,14 +24,14 @@ pub struct Since {
 }
 
 impl Since {
-    /// From now on.
+    /// Starts now.
     pub async fn now(world: &World) -> Result<Self> {
         let audit = world.plane.audit()?;
         Ok(Self { kubernetes: audit.mark().await?, store: world.bao.mark()?, audit })
     }
 
     /// Checks that operators have changed nothing but [what is allowed](ALLOWED), and that nothing was refused to them.
-    /// Returns how often each version has asked for something, by what it calls itself.
+    /// Returns the number of requests of each version, by its user agent.
     pub async fn nothing_written(&self) -> Result<BTreeMap<String, usize>> {
         let mut agents = BTreeMap::new();
         let (mut written, mut refused) = (Vec::new(), Vec::new());
@@ -49,7 +49,7 @@ impl Since {
         Ok(agents)
     }
 
-    /// In which order Helm has written the kinds of a release.
+    /// The order in which Helm has written the kinds of a release.
     pub async fn helm(&self) -> Result<Vec<String>> {
         let mut kinds: Vec<String> = Vec::new();
         for asked in self.audit.asked_since(&self.kubernetes, ADMIN).await? {
@@ -68,8 +68,8 @@ impl Since {
         Ok(reads.filter_map(|((_, path), count)| Some((path.strip_prefix(&below)?.to_owned(), count))).collect())
     }
 
-    /// What was changed in the store, by the tests too, and what was issued. Who logs in renews its own token, which is no
-    /// change.
+    /// What was changed in the store, by the tests too, and what was issued. A client that renews its own token changes
+    /// nothing.
     pub fn store_writes(&self, scene: &Scene) -> Result<Vec<String>> {
         let asked = scene.world.bao.requests_since(self.store)?.into_iter();
         let writes = asked.filter(|asked| {
@@ -80,7 +80,8 @@ impl Since {
     }
 }
 
-/// Waits until who leads has worked for a whole refresh interval: it has read each of these keys, and has read it again.
+/// Waits until the leader has worked for a whole refresh interval: it has read each of these keys, and has read it
+/// again.
 pub async fn refreshed(scene: &Scene, keys: &[&str]) -> Result<()> {
     let since = Since::now(&scene.world).await?;
     until("every key is read twice", || async {

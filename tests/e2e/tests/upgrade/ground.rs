@@ -39,7 +39,7 @@ pub struct Ground {
 }
 
 impl Ground {
-    /// The release of the version that is left, with one namespace that it opens; nothing runs yet.
+    /// The release of the version to leave, with one namespace that it opens; nothing runs yet.
     pub async fn new(world: &Arc<World>, helm: &Path, way: Way) -> Result<Self> {
         let scene = Scene::closed(world, "upgrade").await?;
         let (old, new) = (previous()?, current()?);
@@ -119,8 +119,8 @@ impl Ground {
         self.scene.annotate::<RotationSchedule>("db", names::ROTATE_REQUESTED, token).await
     }
 
-    /// Waits until so many rotations have ended and nothing is left of them, and everybody in `consumers` holds what the
-    /// store has now.
+    /// Waits until so many rotations have ended and nothing is left of them, and all `consumers` hold the current value
+    /// of the store.
     pub async fn rotated_times(&self, count: usize, consumers: &[&str]) -> Result<()> {
         let scene = &self.scene;
         until(&format!("{count} rotations have ended"), || async {

@@ -1,4 +1,4 @@
-//! Nothing is to be done while versions change: nothing is written, and nobody restarts.
+//! With nothing to do while versions change, nothing is written, and nothing restarts.
 
 use std::{path::Path, sync::Arc, time::Instant};
 
@@ -22,7 +22,7 @@ use crate::{
 
 /// The keys that the policies read at every refresh.
 const KEYS: [&str; 6] = ["db", "locked", "many", "merged", "shared", "templated"];
-/// Those who hold the password of `db`.
+/// The consumers of the password of `db`.
 const CONSUMERS: [&str; 3] = ["deployment", "statefulset", "daemonset"];
 
 pub async fn an_upgrade_writes_nothing_and_restarts_nobody(world: Arc<World>) -> Result<()> {
@@ -38,13 +38,13 @@ pub async fn an_upgrade_writes_nothing_and_restarts_nobody(world: Arc<World>) ->
     Ok(())
 }
 
-/// What the new version has written is read by the old one.
+/// The old version reads what the new one has written.
 pub async fn the_way_back_writes_nothing_and_restarts_nobody(world: Arc<World>) -> Result<()> {
     let helms = tokio::task::spawn_blocking(helms).await??;
     moved(&world, &helms.three, Way::Back).await.map(drop)
 }
 
-/// Changes the version in the order of docs/operations.md; returns in which order Helm has written what.
+/// Changes the version in the order of docs/operations.md; returns the order in which Helm has written the kinds.
 async fn moved(world: &Arc<World>, helm: &Path, way: Way) -> Result<Vec<String>> {
     let ground = Ground::new(world, helm, way).await?;
     let mut leaving = ground.start(&ground.from).await?;
@@ -171,8 +171,8 @@ async fn consumers(ground: &Ground) -> Result<()> {
     .await
 }
 
-/// Waits until every policy is Ready and nothing is on its way any more, and has been so for a refresh interval, so that
-/// what is written later is no late work of who leads now.
+/// Waits until every policy is Ready and nothing is on its way any more, and has been so for a refresh interval, so
+/// that later writes are not late work of the current leader.
 async fn at_rest(scene: &Scene) -> Result<()> {
     for name in KEYS.into_iter().chain(["made", "governed", "issued"]) {
         scene.wait_settled(name).await?;
@@ -181,7 +181,7 @@ async fn at_rest(scene: &Scene) -> Result<()> {
     refreshed(scene, &KEYS).await
 }
 
-/// It was at rest since nothing was to be done: a change and a rotation are done.
+/// It was idle because there was nothing to do: a change and a rotation still work.
 async fn works(ground: &Ground, before: &Objects) -> Result<()> {
     let scene = &ground.scene;
     scene.world.bao.put(&scene.key("shared"), &json!({"password": "the second"})).await?;

@@ -1,5 +1,5 @@
 //! Two versions on one plane: the one before this one, whose operator and chart are built from the history, and this one.
-//! What an upgrade does, and what the way back does: nothing is written and nobody restarts. Only `make prove` runs it.
+//! Upgrade and way back: nothing is written and nothing restarts. Only `make prove` runs it.
 
 mod audit;
 mod ground;
@@ -40,7 +40,7 @@ where
 
 /// Runs it in a world in which nothing of ours is installed yet.
 fn run<R: Future<Output = Result<()>>>(test: impl Fn(Arc<World>) -> R) -> Result<()> {
-    // They are built outside of the runtime, and before the world takes its memory.
+    // Builds run outside of the runtime, and before the world takes its memory.
     version::previous()?;
     version::current()?;
     Runtime::new()?.block_on(async {

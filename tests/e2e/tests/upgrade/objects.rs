@@ -1,4 +1,4 @@
-//! What stands in a namespace, so that it can be compared: nothing of it may differ after an upgrade.
+//! The objects of a namespace, to compare: nothing may differ after an upgrade.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +16,10 @@ use rekey_api::{ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy}
 use rekey_e2e::{Scene, release::SYSTEM};
 use serde_json::{Value, json};
 
-/// What counts of an object.
+/// The compared parts of an object.
 type Part = fn(&DynamicObject) -> Value;
 
-/// Objects by kind and name, with what counts of each.
+/// Objects by kind and name, with the compared parts of each.
 #[derive(Debug)]
 pub struct Objects(BTreeMap<String, Value>);
 
@@ -57,7 +57,7 @@ impl Objects {
         self.0.keys().filter(|name| name.split(' ').next() == Some(kind)).count()
     }
 
-    /// Checks that these are the same, and what counts of them too.
+    /// Checks that these objects and their compared parts are the same.
     pub fn are(&self, before: &Self) -> Result<()> {
         let names = before.0.keys().chain(self.0.keys());
         let differ: BTreeMap<&String, (Option<&Value>, Option<&Value>)> = names
@@ -69,17 +69,17 @@ impl Objects {
     }
 }
 
-/// Each write of anything in it, the status too, is another one.
+/// Each write of the object, also of its status, changes this.
 fn version(object: &DynamicObject) -> Value {
     json!(object.resource_version())
 }
 
-/// Of a workload its own controller writes the status.
+/// The status of a workload belongs to its own controller.
 fn template(object: &DynamicObject) -> Value {
     json!([object.metadata.generation, object.data["spec"]["template"], object.data["spec"]["jobTemplate"]])
 }
 
-/// A container that was started again is another one, and so is a pod.
+/// A restarted container counts as another one, and so does a pod.
 fn containers(object: &DynamicObject) -> Value {
     let statuses = object.data["status"]["containerStatuses"].as_array().into_iter().flatten();
     let ids: Vec<&Value> = statuses.map(|status| &status["containerID"]).collect();

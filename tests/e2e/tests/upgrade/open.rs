@@ -28,7 +28,7 @@ pub async fn a_rotation_that_rolls_out_is_finished_by_the_old_version_on_the_way
     rolling_out(&world, Way::Back).await
 }
 
-/// One consumer is restarted by the version that is left, the other one is paused and restarted by the next version.
+/// The old version restarts one consumer; the other one is paused, and the next version restarts it.
 async fn rolling_out(world: &Arc<World>, way: Way) -> Result<()> {
     let ground = Ground::new(world, &tokio::task::spawn_blocking(helms).await??.four, way).await?;
     let mut leaving = ground.start(&ground.from).await?;
@@ -56,7 +56,7 @@ async fn rolling_out(world: &Arc<World>, way: Way) -> Result<()> {
     finished(&ground, &since).await
 }
 
-/// The store has taken the new value, and the operator died before it heard so.
+/// The store has the new value, and the operator died before it got the answer.
 pub async fn a_write_to_the_store_that_the_old_version_never_heard_of_is_not_repeated_by_the_new_one(
     world: Arc<World>,
 ) -> Result<()> {
@@ -86,7 +86,7 @@ pub async fn a_write_to_the_store_that_the_old_version_never_heard_of_is_not_rep
     finished(&ground, &since).await
 }
 
-/// The Lease of who was killed has to run out.
+/// The Lease of the killed leader has to expire.
 async fn takes_over(coming: &Operator) -> Result<()> {
     let killed = Instant::now();
     coming.wait_leads().await?;

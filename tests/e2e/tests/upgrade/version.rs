@@ -12,7 +12,7 @@ use rekey_testkit::{cache, checkout::repository};
 
 /// A version of the operator.
 pub struct Version {
-    /// What it is called here.
+    /// Its name here.
     pub name: &'static str,
     /// Its program.
     pub program: PathBuf,
@@ -25,7 +25,7 @@ pub fn current() -> Result<Version> {
     Ok(Version { name: "new", program: operator::binary()?, chart: chart(&repository()) })
 }
 
-/// The version that `scripts/previous.sh` names, built now if this is the first time.
+/// The version that `scripts/previous.sh` names; the first call builds it.
 pub fn previous() -> Result<Version> {
     let commit = run(&mut Command::new(repository().join("scripts/previous.sh")))?;
     let short = commit.get(..12).context("scripts/previous.sh printed no commit")?;
@@ -36,8 +36,8 @@ pub fn previous() -> Result<Version> {
     Ok(Version { name: "old", program: place.join("rekey"), chart: chart(&place) })
 }
 
-/// Puts program and chart of a commit into `place`. Its sources stand below the target directory for as long as it takes. What
-/// cargo makes of them stays in the cache, so that the next version compiles few dependencies.
+/// Puts program and chart of a commit into `place`. Its sources are below the target directory meanwhile. Cargo's
+/// output stays in the cache, so that the next version compiles few dependencies.
 fn build(commit: &str, place: &Path) -> Result<()> {
     let sources = operator::target()?.join("previous").join(commit);
     if sources.exists() {
