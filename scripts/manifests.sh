@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes what is made from the chart and the CRDs, all of it committed:
+# Writes the files that are made from the chart and the CRDs, all of them committed:
 #
 #   deploy/chart/rekey/files/crds       copies of crds/
 #   deploy/install.yaml                 the chart with its default values, for kubectl
@@ -8,7 +8,7 @@
 #   deploy/chart/tests/golden           the chart with the values of deploy/chart/tests/values
 #
 #   manifests.sh           writes them
-#   manifests.sh --check   fails if one of them differs from what would be written
+#   manifests.sh --check   fails if one of them would change
 #
 # Helm is $HELM, or `helm` of the PATH: version 3.17 or newer. Every version gives the same bytes.
 set -euo pipefail
@@ -33,7 +33,7 @@ render() {
         awk '/^$/ { empty = empty "\n"; next } /^---/ { empty = "" } { printf "%s%s\n", empty, $0; empty = "" }'
 }
 
-# Takes away what is Helm's: labels, annotations, names of templates.
+# Removes what is Helm's: labels, annotations, names of templates.
 without_helm() {
     awk '
         /^# Source: / || /^ +(helm\.sh\/chart|app\.kubernetes\.io\/(instance|managed-by)): / { next }
@@ -44,7 +44,7 @@ without_helm() {
     '
 }
 
-# Takes away all labels: of objects that other people keep, and that no tool has to find.
+# Removes all labels, from objects that users keep and that no tool has to find.
 without_labels() {
     awk '
         /^[a-z]/ { labels = 0 }
@@ -127,7 +127,7 @@ $(cd "$to" && printf -- '- %s\n' crds/*.yaml *.yaml | grep -vE ' (namespace|kust
 END
 }
 
-# A component that opens the namespace of the kustomization that it is used in. $1: its RoleBinding. $2: its directory.
+# A component that opens the namespace of the kustomization that uses it. $1: its RoleBinding. $2: its directory.
 # $3: what it is for. $4: what the ClusterRole `admin` must include.
 component() {
     mkdir -p "$2"
@@ -139,7 +139,7 @@ component() {
     cat >"$2/kustomization.yaml" <<END
 $NOTE
 #
-# $3. For the repository of whoever owns the namespace: the ClusterRole
+# $3. For the repository of the namespace's owner: the ClusterRole
 # \`admin\` is enough to apply it$4.
 #
 #   namespace: shop

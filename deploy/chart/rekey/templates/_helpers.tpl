@@ -135,7 +135,7 @@ roleRef:
 {{/* What a schema cannot refuse. */}}
 {{- define "rekey.validate" -}}
 {{- if and (hasKey .Values "enabled") (not .Values.enabled) }}
-{{- fail "enabled: a chart that has this one as a dependency uses it as its condition; here it switches nothing off" }}
+{{- fail "enabled: a chart that has this one as a dependency uses it as its condition; on this chart itself it does nothing" }}
 {{- end }}
 {{- range $label, $_ := include "rekey.labels" . | fromYaml }}
 {{- range $value, $labels := dict "podLabels" $.Values.podLabels "metricsService.labels" $.Values.metricsService.labels }}
@@ -148,14 +148,14 @@ roleRef:
 {{- $seen := dict }}
 {{- range .Values.namespaces }}
 {{- if eq .name $.Release.Namespace }}
-{{- fail (printf "namespaces: %s is the operator's own namespace and is not opened; clusterStoreCredentials allows what it needs there" .name) }}
+{{- fail (printf "namespaces: %s is the operator's own namespace, which you cannot open; clusterStoreCredentials allows what it needs there" .name) }}
 {{- end }}
 {{- if hasKey $seen .name }}
-{{- fail (printf "namespaces: %s is there twice" .name) }}
+{{- fail (printf "namespaces: %s appears twice; remove one" .name) }}
 {{- end }}
 {{- $_ := set $seen .name true }}
 {{- if and $only (not (has .name $only)) }}
-{{- fail (printf "namespaces: %s is opened, and operator.onlyNamespaces leaves it out: name it in both, or in none" .name) }}
+{{- fail (printf "namespaces: %s is opened, but operator.onlyNamespaces leaves it out: name it in both, or in none" .name) }}
 {{- end }}
 {{- end }}
 {{- end }}
