@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Looks for known vulnerabilities in the dependencies: those of the RustSec advisory database (https://rustsec.org) that
 # concern Cargo.lock. Fails when there is one. Without cargo-deny or the database it says "advisories not checked"; with
-# --hard, as a release needs it, it fails then.
+# --hard, for a release, it fails then.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

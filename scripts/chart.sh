@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks the chart: lint, what its schema must refuse, its table of values, its flags, its definitions, and that what is
-# made from it is up to date. Helm is $HELM, or `helm` of the PATH.
+# Checks the chart: lint, what its schema must refuse, its table of values, its flags, its definitions, and that the
+# files made from it are up to date. Helm is $HELM, or `helm` of the PATH.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -24,7 +24,7 @@ for values in "$TESTS"/values/*.yaml; do
         fault "$values: helm lint: $output"
 done
 
-# Each of these files is refused, with the words of its first line.
+# The chart must refuse each of these files, with the words of its first line.
 for values in "$TESTS"/refused/*.yaml; do
     words=$(sed -n '1s/^# refused: //p' "$values")
     [ -n "$words" ] || fault "$values: its first line is not '# refused: WORDS'"
@@ -59,9 +59,9 @@ documented=$(awk -F '`' '/^\| `[A-Za-z.]+` \|/ { print $2 }' "$CHART/README.md" 
 difference=$(diff <(echo "$names") <(echo "$documented")) ||
     fault "values.yaml (<) and the table of $CHART/README.md (>): $difference"
 
-# A name without a value is no wish: nothing is taken for it.
+# A name without a value must be refused: no default may replace it.
 while read -r name; do
-    [ "$name" = resources ] && continue # what is not there is not asked for
+    [ "$name" = resources ] && continue # an absent parent needs no check
     if output=$(render --set "$name=null"); then
         fault "$name without a value is not refused"
     elif ! grep -qF -- "${name##*.}" <<<"$output"; then
@@ -69,17 +69,17 @@ while read -r name; do
     fi
 done <<<"$names"
 
-# A flag that the operator does not have would stop it.
+# An unknown flag would stop the operator.
 grep -oE '^- --[a-z-]+' "$CHART/templates/_helpers.tpl" | sed 's/^- --//; y/-/_/' >"$list"
 while read -r flag; do
     grep -q "^    pub $flag: " crates/operator/src/args.rs || fault "rekey run has no flag --${flag//_/-}"
 done <"$list"
 
-# The definitions arrive as they are, with one annotation more.
+# The definitions are the same but for one annotation more.
 for file in crds/*.yaml; do sed '1,/^---$/d' "$file"; done >"$list"
 render --show-only templates/crds.yaml |
     grep -vE '^(# Source: .*|---|)$|^  annotations:$|^    helm\.sh/resource-policy: keep$' |
-    diff - "$list" >/dev/null || fault "the definitions of the chart are not those of crds/"
+    diff - "$list" >/dev/null || fault "the definitions of the chart differ from crds/: run make manifests"
 
 scripts/manifests.sh --check || status=1
 exit "$status"

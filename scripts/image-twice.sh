@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the image twice from nothing, each time into another target directory, and compares the digests: `make prove` runs it.
-# It takes the time of two release builds.
+# It takes as long as two release builds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,7 +11,7 @@ for build in 1 2; do
     table=$(CARGO_TARGET_DIR="$directory" make --no-print-directory image)
     echo "$table"
     digests+=("$(awk '/^digest/ { print $2 }' <<<"$table")")
-    # What is compared is one build's digest with another's; the builds themselves are large.
+    # Only the digests are compared; the builds themselves are large.
     rm -rf "$directory"
 done
 if [ "${digests[0]}" != "${digests[1]}" ]; then

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Which test programs took how long, the slowest first, of a log of `cargo test`; those below ten seconds are left out.
-# `make test` has 20 minutes: a program over 6 gives cases to `make prove`.
+# Prints how long each test program of a `cargo test` log took, the slowest first, without those below ten seconds.
+# `make test` has 20 minutes: a program over 6 should move cases to `make prove`.
 set -euo pipefail
 awk '
     $1 == "Running" { name = ($2 == "unittests") ? $NF : $2 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes sure that what a target needs is there. As root on a machine with apt-get, missing Debian packages are
-# installed, without starting any service of theirs; otherwise the line to run is printed.
+# Makes sure that the needs of a target are installed. As root on a machine with apt-get, it installs missing Debian
+# packages and starts none of their services; otherwise it prints the line to run.
 #
 #   needs.sh build    Rust and a C compiler
 #   needs.sh pack     Python, and Debian's tools for packages and binaries

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prints the commit of the version before this one: the newest tag v* that is an ancestor of HEAD and not HEAD itself, else
-# what tests/e2e/previous.txt names. Fails with the next command when this clone does not have it.
+# Prints the commit of the version before this one: the newest tag v* that is an ancestor of HEAD and not HEAD itself,
+# else the one in tests/e2e/previous.txt. If this clone does not have it, fails and prints the next command.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,7 +10,7 @@ complain() {
 }
 
 above=$(git rev-parse --show-cdup) && [ -z "$above" ] ||
-    complain "the version before this one is built from the history, which is not here: use a clone of the repository"
+    complain "this needs the git history, to build the version before this one: use a clone of the repository"
 named=$(git -c versionsort.suffix=- for-each-ref --merged=HEAD --no-contains=HEAD --sort=-version:refname --count=1 \
     --format='%(refname)' 'refs/tags/v*')
 from="the tag ${named#refs/tags/}"

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# What does not fit into `make test`: every end-to-end target with all its kill points instead of a sample, minutes of
-# generated templates instead of seconds, the bench with ten times the policies, and the oldest supported Kubernetes beside
-# the newest. The result of each finished target is kept under target/prove, by a hash of the sources it depends on, so that
-# a run which was stopped goes on where it was, and a change that touches one target's tests repeats no other. At the end the
-# table is written to docs/proof.md; each row names the commit that it was run at. Arguments name the targets to run; the
-# others stand in the table as they are known.
+# Runs what does not fit into `make test`: every end-to-end target with all its kill points instead of a sample, minutes
+# of generated templates instead of seconds, the bench with ten times the policies, and the oldest supported Kubernetes
+# beside the newest. It keeps the result of each finished target under target/prove, by a hash of the sources that it
+# depends on. So a stopped run goes on where it was, and a change of one target's tests repeats no other. At the end it
+# writes the table to docs/proof.md; each row names its commit. Arguments name the targets to run; the others keep their
+# known rows.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -72,7 +72,7 @@ prove() {
     fi
 }
 
-# The bench measures and does not judge, so only its end counts for the result.
+# The bench measures and does not judge, so only its exit code counts for the result.
 counts() {
     if [ "$1" = bench ]; then
         echo "$(grep -c '| ok    |' "$2") figures within their target, $(grep -c '| SHORT |' "$2") not (10,000 policies)"
@@ -87,12 +87,12 @@ counts() {
     fi
 }
 
-# Which Kubernetes the planes of a log were.
+# The version of Kubernetes in a log.
 kubernetes() {
     sed -n 's/.*testkit: a plane of Kubernetes //p' "$1" | sort -u | paste -sd ' '
 }
 
-# Adds up what the comparison of templates has printed.
+# Adds up the counts of the comparison of templates.
 compared() {
     awk '
         /^templates, .* compared, / {
@@ -113,14 +113,14 @@ trap 'rm -f "$rows"' EXIT
 for target in $(targets); do
     prove "$target" scripts/test.sh "--workspace --test $target -- --nocapture"
 done
-# What depends on the API server or the kubelet, once on the oldest minor, with the programs that `make test` takes.
+# Targets that depend on the API server or the kubelet, once on the oldest minor, with the programs of `make test`.
 oldest=$(sed -n 's|^\tk8s.io/kubernetes v|v|p' "$PINNED/oldest.mod")
 for target in api chart installed refusals rights rollout rotation sync uninstall; do
     prove "oldest-$target" env REKEY_PROVE= REKEY_KUBERNETES=oldest scripts/test.sh "--workspace --test $target -- --nocapture"
 done
-# Templates that nobody has written, with a seed that is in the log.
+# Generated templates, with a seed that is in the log.
 prove fuzz scripts/test.sh "-p rekey-core --release --test fuzz -- --nocapture"
-# The same templates here and in Go.
+# The same templates in Rekey and in Go.
 prove templates scripts/test.sh "-p rekey-testkit --release --test templates -- --nocapture"
 # Two builds of the image.
 prove image scripts/image-twice.sh
@@ -130,7 +130,7 @@ prove bench cargo run --release --locked -p rekey-e2e --bin bench -- --prove
     echo "# Proof"
     echo
     echo "The last run of \`make prove\`: $(date -u +%F), commit $commit, $(nproc) cores," \
-        "$(awk '/^MemTotal/ { printf "%d GiB", $2 / 1048576 }' /proc/meminfo) of memory. A row of an earlier commit stands where" \
+        "$(awk '/^MemTotal/ { printf "%d GiB", $2 / 1048576 }' /proc/meminfo) of memory. A row has an earlier commit where" \
         "the sources that its target depends on are the same."
     echo
     echo "| target | result | tests | time | commit |"

@@ -1,4 +1,4 @@
-"""What this checkout says of a build: version, licence, compiler, commit and time."""
+"""The facts of a build from this checkout: version, licence, compiler, commit and time."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ class Checkout:
 
 
 def read(environment: dict[str, str]) -> Checkout:
-    """REKEY_COMMIT, REKEY_SOURCE and SOURCE_DATE_EPOCH go before what the checkout says."""
+    """REKEY_COMMIT, REKEY_SOURCE and SOURCE_DATE_EPOCH win over the checkout."""
     package = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]
     head = git("rev-parse", "HEAD")
     commit = environment.get("REKEY_COMMIT") or head
@@ -43,7 +43,7 @@ def read(environment: dict[str, str]) -> Checkout:
 
 
 def git(*arguments: str) -> str | None:
-    """What git says of this checkout; nothing where these files are no checkout of their own."""
+    """What git says about this checkout; nothing where these files are no checkout of their own."""
     if not (ROOT / ".git").exists():
         return None
     try:
@@ -54,13 +54,13 @@ def git(*arguments: str) -> str | None:
 
 
 def check_commit(program: bytes, name: str, revision: str | None) -> None:
-    """Refuses a program that was built from another commit than its label would say."""
+    """Refuses a program that was built from another commit than its label would name."""
     if revision is not None and revision[:12].encode() not in program:
         raise Refusal(f"{name} was not built from {revision[:12]}: build it again, or name its commit in REKEY_COMMIT")
 
 
 def cache(environment: dict[str, str]) -> Path:
-    """Where the project keeps what is expensive to get; the Makefile says the same."""
+    """Where the project keeps downloads and builds; the Makefile says the same."""
     if directory := environment.get("REKEY_CACHE"):
         return Path(directory)
     return Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rekey"

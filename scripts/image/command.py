@@ -1,4 +1,4 @@
-"""The command line of a packer: --program and --output, and what is refused as one line."""
+"""The command line of a packer: --program and --output, and a refusal as one line."""
 
 import argparse
 import sys
@@ -10,7 +10,7 @@ from refusal import Refusal
 
 
 def run(name: str, description: str, make: Callable[[Path, Path], None]) -> None:
-    """Packs the built program that is named into target/NAME, or where it is told to."""
+    """Packs the built program into target/NAME, or into --output."""
     parser = argparse.ArgumentParser(prog=name, description=description)
     parser.add_argument("--program", type=Path, required=True, help="the built program")
     parser.add_argument("--output", type=Path, default=checkout.output() / name, help=f"default: target/{name}")

@@ -1,5 +1,4 @@
-"""The crates that a program is made of, and their licences, as cargo tells them for exactly this program: what only
-another member of the workspace, a test or a build script uses is not among them."""
+"""The crates of a program and their licences, as cargo lists them for exactly this program: without those that only another member of the workspace, a test or a build script uses."""
 
 import hashlib
 import json
@@ -17,7 +16,7 @@ LICENCE_FILE = re.compile(r"(licen[cs]e|copying|copyright|notice|unlicense)", re
 
 @dataclass(frozen=True)
 class Crate:
-    """A crate. `linked` says that code of it stands in the program; else it only makes code, as a macro does."""
+    """A crate. `linked` says that the program has code of it; otherwise it only makes code, as a macro does."""
 
     name: str
     version: str
@@ -53,7 +52,7 @@ def keys(tree: str) -> set[str]:
 
 
 def select(metadata: dict, every: set[str], linked: set[str], lock: dict) -> list[Crate]:
-    """Joins what cargo says of the crates with the keys in `every`."""
+    """Joins cargo's data about the crates with the keys in `every`."""
     checksums = {f"{package['name']}@{package['version']}": package.get("checksum") for package in lock["package"]}
     by_id = {package["id"]: package for package in metadata["packages"]}
     names = {identity: f"{package['name']}@{package['version']}" for identity, package in by_id.items()}
@@ -86,7 +85,7 @@ def expression(licence: str | None) -> str | None:
 
 
 def notices(crates: list[Crate]) -> bytes:
-    """The licence texts that the crates bring along, each once, after the crates that it is from."""
+    """The licence texts of the crates, each once, after the crates that have it."""
     texts: dict[str, tuple[bytes, list[str]]] = {}
     without = []
     for crate in crates:
@@ -102,7 +101,7 @@ def notices(crates: list[Crate]) -> bytes:
     for content, names in sorted(texts.values(), key=lambda pair: pair[1]):
         lines += [b"=" * 80, *(name.encode() for name in sorted(set(names))), b"-" * 80, content, b""]
     if without:
-        title = b"Crates that bring no text, and the licence that they name:"
+        title = b"Crates without a text, and the licence that they name:"
         lines += [b"=" * 80, title, *map(str.encode, without), b""]
     return b"\n".join(lines)
 

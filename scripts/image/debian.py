@@ -1,4 +1,4 @@
-"""Debian packages: which one a file of this machine is from, and what stands in the one that apt offers now."""
+"""Debian packages: which one a file of this machine is from, and the content of the one that apt offers now."""
 
 import hashlib
 import io
@@ -44,7 +44,7 @@ class Contents:
         return output("dpkg-deb", "--field", str(self.deb)).decode()
 
     def link(self, path: str) -> str | None:
-        """Where a symbolic link of the package points, as it is written there."""
+        """Where a symbolic link of the package points, unresolved."""
         member = self.members.get(path)
         return member.linkname if member is not None and member.issym() else None
 
@@ -107,7 +107,7 @@ class Apt:
         return Package(name, fields["Version"], fields["Architecture"], fields["SHA256"])
 
     def contents(self, name: str) -> Contents:
-        """What stands in a package; it is downloaded if the cache does not have it."""
+        """The content of a package; downloads it if the cache does not have it."""
         if name not in self.opened:
             self.opened[name] = Contents(self.file(self.package(name)))
         return self.opened[name]
@@ -118,7 +118,7 @@ class Apt:
             return kept
         self.cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.cache) as directory:
-            # As root, apt would first try as a user who may not write here, and warn.
+            # As root, apt would first try as a user without write access here, and warn.
             wanted = f"{package.name}={package.version}"
             output("apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", wanted, directory=directory)
             files = list(Path(directory).glob("*.deb"))
@@ -137,7 +137,7 @@ def english() -> dict[str, str]:
 
 
 def output(*command: str, directory: str | None = None) -> bytes:
-    """What a command prints; a command that fails is a refusal with its last lines."""
+    """The output of a command; a failed command is a refusal with its last lines."""
     result = subprocess.run(command, capture_output=True, cwd=directory, env=english(), stdin=subprocess.DEVNULL)
     if result.returncode != 0:
         lines = result.stderr.decode(errors="replace").strip().splitlines()[-5:]

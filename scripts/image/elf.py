@@ -1,4 +1,4 @@
-"""What a program or library asks of its system, read from its ELF headers with readelf. Nothing is run."""
+"""What a program or library needs of its system, read from its ELF headers with readelf. It runs nothing."""
 
 import os
 import re
@@ -19,7 +19,7 @@ class System:
     target: str
 
 
-# arm64 stands here for those who build the Containerfile on it; the project's tests have never run it.
+# arm64 is for users who build the Containerfile on it; the project's tests have never run it.
 SYSTEMS = {
     "Advanced Micro Devices X86-64": System("amd64", "x86_64-linux-gnu", "x86_64-unknown-linux-gnu"),
     "AArch64": System("arm64", "aarch64-linux-gnu", "aarch64-unknown-linux-gnu"),
@@ -47,7 +47,7 @@ def read(path: Path) -> Elf:
 
 
 def parse(text: str, name: str) -> Elf:
-    """Understands what readelf prints about the file `name`."""
+    """Parses readelf's output about the file `name`."""
     machine = re.search(r"^\s*Machine:\s*(.+?)\s*$", text, re.MULTILINE)
     if machine is None or machine[1] not in SYSTEMS:
         kind = machine[1] if machine else "an unknown machine"
@@ -66,7 +66,7 @@ def parse(text: str, name: str) -> Elf:
 
 
 def versions(text: str) -> tuple[dict[str, frozenset[str]], frozenset[str]]:
-    """The symbol versions that a file wants of each library, and those that it offers."""
+    """The symbol versions that a file needs of each library, and those that it offers."""
     wants: dict[str, set[str]] = {}
     offers: set[str] = set()
     section, library = "", ""

@@ -1,5 +1,4 @@
-"""Packs a root folder as an OCI image: the same folder gives the same bytes, on every day and for every user. What a
-folder holds beside names, contents and the right to execute is not packed."""
+"""Packs a root folder as an OCI image: the same folder gives the same bytes, on every day and for every user. It packs only names, contents and the right to execute."""
 
 import gzip
 import hashlib
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from refusal import Refusal
 
-LIMIT_MIB = 30  # what the project promises of the compressed image
+LIMIT_MIB = 30  # the limit that the project promises
 LEVEL = 9
 
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -34,7 +33,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class About:
-    """What the image says of itself. `epoch` is its time in seconds: that of the commit."""
+    """The facts in the image's labels. `epoch` is its time in seconds: that of the commit."""
 
     name: str
     version: str
@@ -67,7 +66,7 @@ class About:
 
 @dataclass(frozen=True)
 class Image:
-    """An image in memory: its blobs by digest (`sha256:…`), and which of them is what."""
+    """An image in memory: its blobs by digest (`sha256:…`), and the role of each."""
 
     blobs: dict[str, bytes]
     index: bytes
@@ -78,7 +77,7 @@ class Image:
 
     @property
     def compressed(self) -> int:
-        """What a node downloads, in bytes."""
+        """The size of a download by a node, in bytes."""
         return sum(len(content) for content in self.blobs.values())
 
 
@@ -95,7 +94,7 @@ def text(value: object) -> bytes:
 
 
 def entries(root: Path) -> list[Entry]:
-    """The files and folders of a root. Anything else, and rights that no image of ours has, are refused."""
+    """The files and folders of a root. Refuses anything else, and rights that no image of ours has."""
     found = []
     for path in sorted(root.rglob("*"), key=lambda path: path.relative_to(root).as_posix().encode()):
         name, status = path.relative_to(root).as_posix(), path.lstat()
@@ -104,7 +103,7 @@ def entries(root: Path) -> list[Entry]:
         if status.st_mode & 0o7000:
             raise Refusal(f"{name} is setuid, setgid or sticky")
         if status.st_mode & 0o002:
-            raise Refusal(f"{name} can be written to by everybody")
+            raise Refusal(f"{name} is world-writable")
         content = None if path.is_dir() else path.read_bytes()
         found.append(Entry(name, content, content is not None and bool(status.st_mode & 0o100)))
     return found
@@ -127,7 +126,7 @@ def archive(found: list[Entry], epoch: int) -> bytes:
 
 
 def compress(content: bytes) -> bytes:
-    """gzip without a name and a time. The bytes depend on the zlib of this machine, and on nothing else of it."""
+    """gzip without a name and a time. The bytes depend on this machine's zlib, and on nothing else of it."""
     buffer = io.BytesIO()
     with gzip.GzipFile(filename="", mode="wb", compresslevel=LEVEL, fileobj=buffer, mtime=0) as file:
         file.write(content)
@@ -179,7 +178,7 @@ def descriptor(kind: str, content: bytes) -> dict[str, object]:
 
 
 def check_size(image: Image, found: list[Entry], mebibytes: float = LIMIT_MIB) -> None:
-    """Refuses an image that is too large, with what is largest in it."""
+    """Refuses an image that is too large, and names its largest files."""
     if image.compressed <= mebibytes * 2**20:
         return
     files = sorted(((len(entry.content or b""), entry.name) for entry in found), reverse=True)[:5]

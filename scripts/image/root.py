@@ -1,5 +1,4 @@
-"""The root folder of the image: the program, the libraries and the loader that it asks for, CA certificates, a user who
-is not root, and the licences. No shell, no package manager, nothing that could be written to."""
+"""The root folder of the image: the program, the libraries and the loader that it needs, CA certificates, a user who is not root, and the licences. No shell, no package manager, nothing writable."""
 
 import shutil
 import tempfile
@@ -19,14 +18,14 @@ GROUP = f"root:x:0:\nrekey:x:{USER}:\n"
 # Names of hosts: /etc/hosts, which Kubernetes writes, then DNS. Both are part of glibc itself since 2.34.
 NSSWITCH = "passwd: files\ngroup: files\nhosts: files dns\n"
 
-# Programs that would let an intruder run texts of his own.
+# Programs that would run an intruder's scripts.
 INTERPRETERS = frozenset(
     "ash bash busybox csh dash fish ksh lua perl python python3 rbash ruby sh tcsh toybox zsh".split()
 )
 
 
 class Packages(Protocol):
-    """What is asked of `debian.Apt`; the tests give packages of their own."""
+    """The interface of `debian.Apt`; the tests use packages of their own."""
 
     @property
     def architecture(self) -> str: ...
@@ -37,7 +36,7 @@ class Packages(Protocol):
 
 @dataclass
 class Root:
-    """Files by path, without a leading slash, and the packages that they are from."""
+    """Files by path, without a leading slash, and their packages."""
 
     system: elf.System
     files: dict[str, bytes] = field(default_factory=dict)
@@ -50,7 +49,7 @@ class Root:
             self.executable.add(path)
 
     def write(self, directory: Path) -> None:
-        """Writes the folder anew, with modes that do not depend on the umask."""
+        """Replaces the folder, with modes that do not depend on the umask."""
         shutil.rmtree(directory, ignore_errors=True)
         for path, content in sorted(self.files.items()):
             file = directory / path
@@ -75,14 +74,14 @@ def make(program: Path, packages: Packages, licences: dict[str, bytes]) -> Root:
         root.put(f"usr/share/doc/rekey/{name}", text)
     for name, package in list(root.packages.items()):
         root.put(f"usr/share/doc/{name}/copyright", copyright_of(name, packages))
-        # Scanners for known holes look here in images without a package manager.
+        # Scanners for known vulnerabilities look here in images without a package manager.
         root.put(f"var/lib/dpkg/status.d/{package.name}", packages.contents(name).control.encode())
     check(sorted(root.files))
     return root
 
 
 def add_libraries(root: Root, program: Path, headers: elf.Elf, packages: Packages) -> None:
-    """Adds the loader and what the program and its libraries ask for, each where this loader looks first."""
+    """Adds the loader and the libraries that the program and its libraries need, each where this loader looks first."""
     found: dict[str, elf.Elf] = {}
     if headers.loader is not None:
         target = headers.loader.removeprefix("/")
@@ -124,7 +123,7 @@ def take(root: Root, path: str, target: str, packages: Packages, executable: boo
 
 
 def add_certificates(root: Root, packages: Packages) -> None:
-    """Makes the bundle that the package's installation script makes: one text of all certificates, in byte order."""
+    """Makes the same bundle as the package's installation script: one text of all certificates, in byte order."""
     name, folder = "ca-certificates", "usr/share/ca-certificates/mozilla/"
     contents = packages.contents(name)
     paths = (path for path in contents.members if path.startswith(folder) and path.endswith(".crt"))
@@ -137,7 +136,7 @@ def add_certificates(root: Root, packages: Packages) -> None:
 
 
 def add_names(root: Root, packages: Packages) -> None:
-    """Who runs, how names are looked up, and which distribution the libraries are from."""
+    """The user, the lookup of names, and the distribution of the libraries."""
     root.put("etc/passwd", PASSWD.encode())
     root.put("etc/group", GROUP.encode())
     root.put("etc/nsswitch.conf", NSSWITCH.encode())
@@ -149,7 +148,7 @@ def add_names(root: Root, packages: Packages) -> None:
 
 
 def copyright_of(name: str, packages: Packages) -> bytes:
-    """A package's licence, which may stand in another one that it points to (libgcc-s1 points to gcc-12-base)."""
+    """A package's licence, which may be in another package that it points to (libgcc-s1 points to gcc-12-base)."""
     folder = "usr/share/doc"
     other = packages.contents(name).link(f"{folder}/{name}")
     text = packages.contents(other or name).read(f"{folder}/{other or name}/copyright")
@@ -159,7 +158,7 @@ def copyright_of(name: str, packages: Packages) -> bytes:
 
 
 def check(paths: list[str]) -> None:
-    """Refuses programs that would run texts of an intruder."""
+    """Refuses programs that would run an intruder's scripts."""
     for path in paths:
         if path.rpartition("/")[2] in INTERPRETERS:
             raise Refusal(f"the root holds {path}: the image has no shell and no interpreter")

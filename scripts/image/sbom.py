@@ -17,7 +17,7 @@ SPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "rekey.dev")
 
 @dataclass(frozen=True)
 class Parts:
-    """What an image is made of. `rust` is the version of the compiler, `distribution` the image's /etc/os-release."""
+    """The parts of an image. `rust` is the version of the compiler, `distribution` the image's /etc/os-release."""
 
     program: bytes
     crates: list[Crate]
@@ -75,7 +75,7 @@ def crate_component(crate: Crate) -> dict[str, Any]:
         "name": crate.name,
         "version": crate.version,
         "purl": crate_url(crate.key),
-        # CycloneDX calls "excluded" what is not reachable when the program runs: macros, and what they are made of.
+        # CycloneDX calls parts "excluded" that the program does not reach at run time: macros, and their own crates.
         "scope": "required" if crate.linked else "excluded",
     }
     if crate.licence:
@@ -88,7 +88,7 @@ def crate_component(crate: Crate) -> dict[str, Any]:
 
 
 def package_component(package: Package, distribution: dict[str, str]) -> dict[str, Any]:
-    """A Debian package; the hash is that of its .deb file. Its licences stand in its copyright file, in the image."""
+    """A Debian package; the hash is that of its .deb file. Its licences are in its copyright file, in the image."""
     name = distribution["ID"]
     version = distribution.get("VERSION_ID") or distribution.get(
         "VERSION_CODENAME", "unknown"
@@ -109,7 +109,7 @@ def package_component(package: Package, distribution: dict[str, str]) -> dict[st
 
 
 def rust_component(version: str) -> dict[str, Any]:
-    """Rust's standard library, which stands in every Rust program; cargo does not name it."""
+    """Rust's standard library, which is in every Rust program; cargo does not name it."""
     url = f"pkg:generic/rust-std@{version}"
     return {
         "type": "library",

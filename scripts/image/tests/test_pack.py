@@ -73,14 +73,14 @@ class Refused(ground.InDirectory):
 
     def test_rights_that_no_image_of_ours_has(self) -> None:
         path = ground.write(self.directory, ground.FILES) / "usr/local/bin/rekey"
-        for mode, words in ((0o4755, "setuid"), (0o2755, "setgid"), (0o1755, "sticky"), (0o757, "by everybody")):
+        for mode, words in ((0o4755, "setuid"), (0o2755, "setgid"), (0o1755, "sticky"), (0o757, "world-writable")):
             with self.subTest(oct(mode)):
                 path.chmod(mode)
                 self.refuses(words)
         path.chmod(0o755)
         self.assertTrue(pack.entries(self.directory))
         path.parent.chmod(0o777)
-        self.refuses("usr/local/bin can be written to by everybody")
+        self.refuses("usr/local/bin is world-writable")
 
     def test_links_and_special_files(self) -> None:
         ground.write(self.directory, ground.FILES)

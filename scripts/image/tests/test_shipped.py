@@ -1,4 +1,4 @@
-"""The files that say the same thing as the packer, or that nothing here can run."""
+"""The files that must agree with the packer, or that nothing here can run."""
 
 import re
 import unittest

@@ -6,8 +6,8 @@
 #
 # A second argument, newest (the default) or oldest, says which Kubernetes: that of go.mod or that of oldest.mod.
 #
-# The directory is named by a hash of all that goes into it, so a new version is a new directory. Called by Make and by
-# the test kit; two callers may come at once, the second waits for the first. Progress goes to standard error.
+# The name of the directory is a hash of all inputs, so a new version is a new directory. Make and the test kit call
+# this; two callers may come at once, the second waits for the first. Progress goes to standard error.
 set -eu
 
 readonly GROUP="${1:?name what to build: plane or node}" RELEASE="${2:-newest}"
@@ -17,7 +17,7 @@ readonly CACHE="${REKEY_CACHE:-${XDG_CACHE_HOME:-${HOME:?neither REKEY_CACHE nor
 
 # -buildvcs: the programs come from modules, the state of this checkout says nothing about them.
 export CGO_ENABLED=0 GOFLAGS="-mod=readonly -buildvcs=false -trimpath"
-# Without it a newer go.mod would make Go fetch another toolchain: say so instead.
+# Otherwise a newer go.mod would make Go fetch another toolchain: report it instead.
 export GOTOOLCHAIN=local
 
 say() { echo "testkit: $*" >&2; }
@@ -106,7 +106,7 @@ if ! flock -n 9; then
     flock 9
 fi
 say "to build for the $GROUP:" $(missing) "(first time: about 8 minutes on 2 cores for plane and node)"
-# A build that was killed leaves its temporary file; nobody else holds the lock, so they are all stale.
+# A killed build leaves its temporary files; nothing else holds the lock, so all of them are stale.
 rm -f "$DIRECTORY"/.[a-z]*
 recipe | while IFS='|' read -r name module package tags linker release; do
     [ -x "$DIRECTORY/$name" ] || build "$name" "$module" "$package" "$tags" "$linker" "$release"
