@@ -11,7 +11,7 @@ use k8s_openapi::{
 const RBAC: &str = "rbac.authorization.k8s.io";
 const TOKENS: &str = "rekey-tokens";
 
-/// What to open, and to whom.
+/// What to open, and to which operator.
 #[derive(Debug, Args)]
 pub struct Options {
     /// The namespace to open.

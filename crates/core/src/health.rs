@@ -156,7 +156,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
     const NOW: Moment = Duration::from_hours(1);
 
-    #[expect(clippy::unnecessary_wraps, reason = "as it stands in the signs")]
+    #[expect(clippy::unnecessary_wraps, reason = "the signs hold an Option")]
     fn election(tried: Moment, answered: Option<Moment>) -> Option<Election> {
         Some(Election { tried, answered })
     }

@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn what_is_refused_says_so_in_its_description_and_nothing_else_does() {
         let mut policies = refused(&crate::policy::UNBUILT);
-        // An engine's answer tells whether it has a lease.
+        // An engine's answer shows whether it has a lease.
         policies.insert(("spec.source.vaultEngine.path".to_owned(), None));
         assert_eq!(described("SecretPolicy"), policies);
         assert_eq!(described("RotationSchedule"), refused(&crate::rotation::UNBUILT));

@@ -15,7 +15,7 @@ use tracing_subscriber::{
 
 use crate::args::{LogFormat, LogLevel};
 
-/// The names of our own crates begin with it.
+/// The names of our own crates start with it.
 const OURS: &str = "rekey";
 /// The level of libraries. Below it some log bodies and credentials, or do so if an environment variable asks for it
 /// (`LOG_SIGNABLE_BODY`, `LOG_SENSITIVE_BODIES`). We never enable those levels, so no variable matters.

@@ -353,7 +353,7 @@ mod tests {
         assert_eq!(client(&odd, None).err().map(|error| error.kind), Some(StoreErrorKind::Invalid));
     }
 
-    /// Nobody tells ports apart by what a store says of them.
+    /// The texts of a store do not distinguish ports.
     #[tokio::test]
     async fn every_way_to_get_no_answer_has_one_text() {
         let network = Network { insecure: true, ..Network::default() };

@@ -85,7 +85,7 @@ struct Core<L: Login> {
     held: Mutex<Option<Held<L::Session>>>,
     /// Held while logging in or renewing.
     turn: tokio::sync::Mutex<()>,
-    /// When the session is to be renewed.
+    /// When to renew the session.
     due: watch::Sender<Option<Instant>>,
 }
 

@@ -113,7 +113,7 @@ fn filters(search: &Search) -> Result<Vec<ParameterStringFilter>, StoreError> {
 }
 
 /// The answer for a key. The first version of a parameter is 1; 0 stands for none in the answer, and for a secret of Secrets
-/// Manager, whose own version stands beside it. Nothing says for sure when that was created.
+/// Manager, whose own version is beside it. Nothing says for sure when that was created.
 fn value(parameter: Parameter, key: &str) -> Option<RemoteValue> {
     let (version, created) = if names::referenced(key).is_some() {
         (parameter.source_result().and_then(version_of).unwrap_or_default(), None)

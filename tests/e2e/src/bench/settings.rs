@@ -76,7 +76,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Whether this part is wanted.
+    /// Whether to run this part.
     #[must_use]
     pub fn wants(&self, part: &str) -> bool {
         self.parts.contains(part)

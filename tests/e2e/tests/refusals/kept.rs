@@ -215,7 +215,7 @@ pub async fn an_immutable_secret_of_somebody_else_is_left_alone(world: Arc<World
     let merge = json!({"target": {"name": "shared", "ownership": "Merge"}});
     scene.policy("db", "vault", &[("password", &key, "password")], merge).await?;
     stalls(&scene, "db", "LockedAndChanged", "Secret \"shared\" is immutable").await?;
-    stays("the Secret of somebody else", before, Duration::from_secs(2), || version(&scene, "shared")).await?;
+    stays("the Secret of another owner", before, Duration::from_secs(2), || version(&scene, "shared")).await?;
     // Its maker deletes and creates it again, without the lock.
     scene.api::<Secret>().delete("shared", &DeleteParams::default()).await?;
     scene.wait_policy("db", "Ready=False/SecretNotFound").await?;

@@ -53,10 +53,8 @@ pub async fn nothing_but_a_changed_value_restarts_anybody(world: Arc<World>) -> 
     ground.scene.api::<SecretPolicy>().patch("db", &params, &Patch::Merge(&edits)).await?;
     both(&ground, "a label and another refreshInterval").await?;
     ground.edit("early", restarted_at("now")).await?;
-    until("somebody's own restart", || async {
-        Ok((ground.deployment("early").templates().await? == 3).then_some(()))
-    })
-    .await?;
+    until("a user's own restart", || async { Ok((ground.deployment("early").templates().await? == 3).then_some(())) })
+        .await?;
     ground.deployment("early").settles_on("two", 3).await
 }
 

@@ -214,7 +214,7 @@ impl Stage {
         for (place, text) in
             [("schedule", schedule), ("policy", policy), ("events", events), ("log", self.operator.log()?)]
         {
-            ensure!(!text.contains(password) && !text.contains(escaped.trim_matches('"')), "it stands in the {place}");
+            ensure!(!text.contains(password) && !text.contains(escaped.trim_matches('"')), "it is in the {place}");
         }
         Ok(())
     }

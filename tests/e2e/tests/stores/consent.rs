@@ -93,7 +93,7 @@ pub async fn a_consented_credential_is_sent_nowhere_else_when_its_store_is_edite
     // Withdrawn consent counts at once, though a login is open.
     scene.annotate::<Secret>("vault-token", USABLE_BY, "RemoteStore/other@a:1").await?;
     let said = wait_said(&scene, "may be used by others only").await?;
-    ensure!(!said.contains("RemoteStore/other"), "others are nobody's business: {said}");
+    ensure!(!said.contains("RemoteStore/other"), "the message names no others: {said}");
     scene.ask_sync("db").await?;
     scene.wait_policy("db", "Fresh=False/AccessDenied").await.map(drop)
 }

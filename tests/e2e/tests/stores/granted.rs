@@ -44,7 +44,7 @@ pub async fn a_grant_by_name_is_followed_when_it_comes_and_goes(world: Arc<World
             store.name, scene.namespace
         );
         ensure!(said.starts_with(&expected) && said.contains("spec.grants"), "{said}");
-        ensure!(!said.contains("somebody/*"), "what others may is nobody's business: {said}");
+        ensure!(!said.contains("somebody/*"), "the message says nothing about other grants: {said}");
         ensure!(scene.data(policy).await?.is_none(), "{policy} was read");
     }
     // A grant arrives without a restart, for its keys only.

@@ -27,7 +27,7 @@ pub async fn an_existing_secret_needs_consent(world: Arc<World>) -> Result<()> {
     scene.annotate::<Secret>("db", names::ADOPT_BY, "another").await?;
     let annotated = scene.api::<Secret>().get("db").await?;
     ensure!(annotated.data == before.data, "it was written");
-    stays("the Secret of somebody else", annotated.resource_version(), Duration::from_secs(3), || async {
+    stays("the Secret of another owner", annotated.resource_version(), Duration::from_secs(3), || async {
         Ok(scene.api::<Secret>().get("db").await?.resource_version())
     })
     .await?;

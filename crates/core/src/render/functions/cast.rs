@@ -103,7 +103,7 @@ fn signed(text: &str) -> (&str, &str) {
     text.split_at(sign)
 }
 
-/// The base of a number and its digits, if there are any and `_` stands only between them.
+/// The base of a number and its digits, if there are any and `_` is only between them.
 fn based(text: &str) -> Option<(u32, String)> {
     let lower = text.to_ascii_lowercase();
     let (base, digits) = match lower.get(..2) {

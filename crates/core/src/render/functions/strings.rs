@@ -240,7 +240,7 @@ fn join(call: &Call<'_>) -> Outcome {
     Ok(texts.join(&separator[..]).into())
 }
 
-/// Lines of at most so many bytes, ended at spaces; a word that is longer is `cut` or stands out.
+/// Lines of at most so many bytes, ended at spaces; a longer word is `cut`, or longer than the line.
 fn wrapped(call: &Call<'_>, text: &[u8], line_end: &[u8], cut: bool) -> Outcome {
     let width = usize::try_from(call.int(0)?).unwrap_or(0).max(1);
     let (mut lines, mut at) = (Vec::new(), 0);

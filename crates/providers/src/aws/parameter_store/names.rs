@@ -87,7 +87,7 @@ pub(super) fn named(locator: &Locator) -> Result<String, StoreError> {
         }
         Pin::Version(id) if referenced(key).is_some() && is_version_id(id) => Ok(format!("{key}:{id}")),
         Pin::Version(version) => Err(invalid(format!(
-            "version {version:?} of {key:?}: versions of a parameter are numbers; a label stands in stage"
+            "version {version:?} of {key:?}: versions of a parameter are numbers; name a label in stage"
         ))),
         Pin::Stage(label) if is_label(label) => Ok(format!("{key}:{label}")),
         Pin::Stage(label) => Err(invalid(format!(
