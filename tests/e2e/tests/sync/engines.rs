@@ -177,7 +177,7 @@ pub async fn what_a_search_finds_becomes_keys(world: Arc<World>) -> Result<()> {
     // Nothing at all is no reason to empty a Secret that works.
     world.moto.delete(&one).await?;
     let said = scene.wait_policy("in-aws", "Fresh=False/KeyNotFound").await?;
-    ensure!(said.contains("nothing in the store fits"), "{said}");
+    ensure!(said.contains("finds nothing in the store"), "{said}");
     scene.wait_data("in-aws", &[("one", &one)]).await?;
     let versions: BTreeMap<String, String> = scene
         .wait_synced("in-ssm")

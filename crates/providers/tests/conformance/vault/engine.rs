@@ -110,7 +110,7 @@ pub async fn engine_refusals(bao: Shared) -> Result<()> {
         (Get, "auth/token/lookup-self", StoreErrorKind::InvalidKey, "sys or auth"),
         (Post, "secret/data/shop/allowed", StoreErrorKind::InvalidKey, "spec.source.remote"),
         (Get, "nowhere/creds/app", StoreErrorKind::NotFound, "Get of nowhere/creds/app"),
-        (Post, "cubbyhole/a", StoreErrorKind::Invalid, "without data"),
+        (Post, "cubbyhole/a", StoreErrorKind::Invalid, "has no data"),
         (Post, "identity/entity/id", StoreErrorKind::Invalid, "spec.source.vaultEngine"),
     ];
     for (method, path, kind, expected) in table {
