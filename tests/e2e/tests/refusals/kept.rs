@@ -93,7 +93,7 @@ fn of_source(key: &str) -> Vec<Edit> {
             "jmespath",
             from(&json!({"data": [broken]})),
             "InvalidSpec",
-            "spec.source.remote.data[value].remoteRef.jmesPath: \"foo[\" is no JMESPath expression",
+            "spec.source.remote.data[value].remoteRef.jmesPath: \"foo[\" is not a usable JMESPath expression",
         ),
         (
             "clash",
