@@ -9,7 +9,7 @@ use rekey_api::{
 use crate::{SpecError, StoreSpec, bounds::Bounded, policy::PolicySpec, rotation::ScheduleSpec};
 
 /// An object of ours whose spec can be parsed.
-pub trait Parse: Bounded {
+pub trait Parse: Bounded + Clone {
     /// What it asks for: valid, so that nothing after this can refuse it.
     type Spec: Debug + Send + Sync + 'static;
 

@@ -82,8 +82,8 @@ pub struct PolicySpec {
     pub tags: Tags,
     /// Whether the Secret is immutable.
     pub locked: bool,
-    /// `None`: the Secret stays when the policy goes.
-    pub owner: Option<OwnerReference>,
+    /// Whether the Secret goes with the policy: [`owner`](Self::owner).
+    pub on_policy_delete: OnPolicyDelete,
     /// Uid of the policy.
     pub uid: String,
     /// How consumers are restarted.
@@ -105,6 +105,21 @@ pub enum Scope {
     Keys,
     /// Somebody else's: the record of what it holds, in annotations, and nothing of its data.
     Record,
+}
+
+impl PolicySpec {
+    /// The owner that deletes the Secret with the policy; `None`: the Secret stays.
+    #[must_use]
+    pub fn owner(&self) -> Option<OwnerReference> {
+        (self.on_policy_delete == OnPolicyDelete::Delete).then(|| OwnerReference {
+            api_version: SecretPolicy::api_version(&()).into_owned(),
+            kind: SecretPolicy::kind(&()).into_owned(),
+            name: self.name.clone(),
+            uid: self.uid.clone(),
+            controller: Some(true),
+            ..OwnerReference::default()
+        })
+    }
 }
 
 impl TryFrom<&SecretPolicy> for PolicySpec {
@@ -133,9 +148,9 @@ impl TryFrom<&SecretPolicy> for PolicySpec {
             annotations: templates.fixed.annotations,
             tags: templates.tags,
             locked: spec.immutability == Immutability::Locked,
-            owner: match (scope, spec.target.on_policy_delete.unwrap_or_default()) {
-                (Scope::Whole, OnPolicyDelete::Delete) => object.controller_owner_ref(&()),
-                (Scope::Whole, OnPolicyDelete::Retain) | (Scope::Keys | Scope::Record, _) => None,
+            on_policy_delete: match scope {
+                Scope::Whole => spec.target.on_policy_delete.unwrap_or_default(),
+                Scope::Keys | Scope::Record => OnPolicyDelete::Retain,
             },
             uid: object.metadata.uid.clone().unwrap_or_default(),
             rollout: RolloutSpec::from(&spec.rollout),

@@ -109,7 +109,8 @@ impl<K: Parse> Object<K> {
                     Some(known) => known.spec.clone(),
                     None => object.parse().map(Arc::new).map_err(Box::new),
                 };
-                Ok(Parsed { object, spec })
+                // A copy has no spare room, which lists that were read from JSON have, for three more of their items.
+                Ok(Parsed { object: object.clone(), spec })
             }
             Err(error) => {
                 let metadata = std::mem::take(object.meta_mut());

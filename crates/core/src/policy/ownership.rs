@@ -1,5 +1,7 @@
 //! Whether a Secret is the policy's to write.
 
+use rekey_api::policy::OnPolicyDelete;
+
 use super::{
     PolicySpec, Scope, is_reserved,
     secret::{Content, SeenSecret},
@@ -50,7 +52,9 @@ pub fn admit(policy: &PolicySpec, secret: &SeenSecret) -> Result<(), SpecError> 
             wants: policy.kind.clone(),
         }),
         // The API server takes no second one, and nobody but people know which of the two is meant.
-        (SeenSecret::Ours { controller: Some(by), .. }, Scope::Whole) if policy.owner.is_some() => {
+        (SeenSecret::Ours { controller: Some(by), .. }, Scope::Whole)
+            if policy.on_policy_delete == OnPolicyDelete::Delete =>
+        {
             Err(SpecError::Controlled {
                 name: policy.names.current().to_owned(),
                 namespace: policy.namespace.clone(),

@@ -336,7 +336,7 @@ impl Publishing<'_> {
             labels: policy.secret_labels().into_iter().chain(self.gathered.tags.labels.clone()).collect(),
             annotations: self.annotations(&published)?,
             immutable: policy.locked,
-            owner: policy.owner.clone(),
+            owner: policy.owner(),
             over: self.seen.over.clone(),
             surplus: self.surplus(),
             claims: Claims::default(),

@@ -41,9 +41,9 @@ pub struct Remote {
     /// The store that the status names.
     pub store: StoreRef,
     /// Single values.
-    pub items: Vec<Item>,
+    pub items: Box<[Item]>,
     /// Whole objects and searches, in their order.
-    pub sets: Vec<Set>,
+    pub sets: Box<[Set]>,
     /// When the store is read.
     pub refresh: Refresh,
     /// How long the last known value may be served while the store does not give one; `None`: without end.
@@ -174,9 +174,9 @@ pub(super) fn source_text(store: &StoreRef) -> String {
 
 impl Remote {
     fn parse(spec: &RemoteSource) -> Result<Self, SpecError> {
-        let items = spec.data.iter().map(|data| item(data, &spec.store_ref)).collect::<Result<Vec<_>, _>>()?;
+        let items = spec.data.iter().map(|data| item(data, &spec.store_ref)).collect::<Result<Box<[_]>, _>>()?;
         let sets = spec.data_from.iter().enumerate().map(|(index, from)| set(index, from, &spec.store_ref));
-        let sets = sets.collect::<Result<Vec<_>, _>>()?;
+        let sets = sets.collect::<Result<Box<[_]>, _>>()?;
         if items.is_empty() && sets.is_empty() {
             return Err(SpecError::field("spec.source.remote", "add an entry to data or dataFrom"));
         }

@@ -83,7 +83,9 @@ impl Report {
     pub fn note(&mut self, text: impl Into<String>) {
         let text = text.into();
         put(&format!("    note: {text}"));
-        self.notes.push(text);
+        if !self.notes.contains(&text) {
+            self.notes.push(text);
+        }
     }
 
     /// Prints the table and writes `target/bench/<date>.json`. False when a target was missed.

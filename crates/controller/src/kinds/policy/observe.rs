@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt as _};
-use rekey_api::{RotationSchedule, SecretPolicy, names, rotation::RotationStep};
+use rekey_api::{RotationSchedule, SecretPolicy, names, policy::OnPolicyDelete, rotation::RotationStep};
 use rekey_core::{
     SecretNames,
     policy::{
@@ -242,7 +242,7 @@ fn controller(policy: &PolicySpec, managed: &Managed) -> Option<String> {
 /// Whether labels, annotations and owner are as wanted, and none of ours is left from an earlier wish.
 fn dressed(policy: &PolicySpec, managed: &Managed, published: &Published) -> bool {
     is_tagged(policy, managed, published)
-        && is_owned(policy, managed) == policy.owner.is_some()
+        && is_owned(policy, managed) == (policy.on_policy_delete == OnPolicyDelete::Delete)
         && (policy.scope == Scope::Whole) == managed.is_labelled
 }
 
