@@ -1,8 +1,8 @@
 //! Which workloads run on an old value, and whether to restart them now.
 //!
-//! What a pod holds follows from facts: the marker it was created with, or its start time against the time the keys
-//! it consumes last changed. The marker on the template spares the look at the pods; it is never the only proof, so a
-//! marker that somebody reverts leads to no second restart.
+//! What a pod holds follows from facts: the marker it was created with, or its start time against the time the keys it
+//! consumes last changed. The marker on the template spares the look at the pods; it is never the only proof, so a
+//! marker that another tool reverts leads to no second restart.
 
 mod notices;
 #[cfg(test)]
@@ -32,7 +32,7 @@ const GATHER: TimeDelta = TimeDelta::seconds(3);
 const EDGE: TimeDelta = TimeDelta::seconds(2);
 
 /// The pods of a workload that stay: those that are neither on their way out nor of a template that a rollout under
-/// way, somebody's own for example, is replacing. A restart for the others would be one too many.
+/// way, a user's own for example, is replacing. A restart for the others would be one too many.
 #[must_use]
 pub fn staying(progress: &Progress, mut pods: Vec<Pod>) -> Vec<Pod> {
     pods.retain(|pod| !pod.terminating);
@@ -70,7 +70,7 @@ impl From<&Rollout> for RolloutSpec {
     }
 }
 
-/// A managed Secret that a workload consumes, with what its policy wants.
+/// A managed Secret that a workload consumes, with what its policy asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
     /// The Secret's name.
@@ -83,10 +83,10 @@ pub struct Input {
     pub rollout: RolloutSpec,
 }
 
-/// How a workload stands to one Secret.
+/// How the pods of a workload relate to the value of one Secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// Every pod holds the present value.
+    /// Every pod holds the current value.
     Current,
     /// Nothing has changed since the first publication; what the pods held before is not known.
     Assumed,
@@ -118,7 +118,8 @@ pub enum Decision {
     },
 }
 
-/// How `workload` stands to the Secret of `input`. `pods` are its live pods, if they were looked at.
+/// How the pods of `workload` relate to the value of the Secret of `input`. `pods` are its live pods, if they were
+/// looked at.
 #[must_use]
 pub fn standing(workload: &Workload, input: &Input, pods: Option<&[Pod]>) -> Standing {
     let how = &input.how;
@@ -133,7 +134,7 @@ pub fn standing(workload: &Workload, input: &Input, pods: Option<&[Pod]>) -> Sta
         return Standing::Assumed;
     };
     if workload.id.kind == Kind::CronJob && workload.jobs.is_empty() {
-        return Standing::Current; // its next Job reads the present value
+        return Standing::Current; // its next Job reads the current value
     }
     if input.rollout.restart != Restart::Always && how.refreshes(workload.live_reload) {
         return Standing::Reloads;
@@ -141,7 +142,7 @@ pub fn standing(workload: &Workload, input: &Input, pods: Option<&[Pod]>) -> Sta
     let Some(pods) = pods else {
         return Standing::Unknown;
     };
-    // Who is named reads the Secret in a way that its pods do not tell.
+    // A named workload reads the Secret in a way that its pods do not show.
     let reads = |pod: &Pod| how.forms.contains(&ConsumeForm::Named) || pod.uses.contains(&input.secret);
     let old = |pod: &Pod| reads(pod) && holds_old(pod, &input.secret, &wanted, changed);
     if pods.iter().any(old) { Standing::Outdated } else { Standing::Current }
@@ -165,7 +166,7 @@ pub fn decide(workload: &Workload, inputs: &[Input], pods: Option<&[Pod]>, now: 
     let stands = |input: &Input| standing(workload, input, pods);
     let first_change =
         |inputs: &[&Input]| inputs.iter().filter_map(|input| input.published.changed(&input.how.keys)).min();
-    // Also those that may not be restarted are looked at: somebody may have done it by hand, and the status must tell.
+    // Those that may not be restarted are looked at too: a user may have restarted them, and the status must say so.
     let unknown: Vec<&Input> = inputs.iter().filter(|input| stands(input) == Standing::Unknown).collect();
     if let Some(first) = first_change(&unknown) {
         // A look before all changes are gathered would have to be taken again afterwards.
@@ -187,14 +188,14 @@ pub fn decide(workload: &Workload, inputs: &[Input], pods: Option<&[Pod]>, now: 
     Decision::Restart { marker: wanted(inputs), because: outdated.iter().map(|input| input.secret.clone()).collect() }
 }
 
-/// The marker of a workload whose pods hold the present value of everything that it consumes.
+/// The marker of a workload whose pods hold the current value of everything that it consumes.
 #[must_use]
 pub fn wanted(inputs: &[Input]) -> Marker {
     Marker(inputs.iter().map(|input| (input.secret.clone(), input.published.consumed(&input.how.keys))).collect())
 }
 
-/// Until when changes are gathered, if that time is not over. A time in the future was written by a clock that was ahead
-/// of ours: there is nothing to wait for.
+/// Until when changes are gathered, if that time is not over. A time in the future was written by a clock that was
+/// ahead of ours: there is nothing to wait for.
 fn gathering(first: DateTime<Utc>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     (first <= now && now < first + GATHER).then(|| first + GATHER)
 }

@@ -91,7 +91,7 @@ pub struct Use {
     pub forms: BTreeSet<ConsumeForm>,
     /// Which keys.
     pub keys: Keys,
-    /// Where the name of the Secret stands in the object.
+    /// Where the object has the name of the Secret.
     pub places: Places,
 }
 
@@ -114,8 +114,8 @@ impl Use {
             })
     }
 
-    /// Whether nobody has to be restarted for a change: a pull secret is used once, when the image is pulled, and the
-    /// controllers of Ingresses and Gateways load certificates anew by themselves.
+    /// Whether a change needs no restart: a pull secret is used once, when the image is pulled, and the controllers of
+    /// Ingresses and Gateways load certificates again by themselves.
     #[must_use]
     pub fn needs_no_restart(&self) -> bool {
         self.forms.iter().all(|form| match form {
@@ -156,8 +156,8 @@ const DIGEST: usize = 128;
 pub struct Marker(pub BTreeMap<String, String>);
 
 impl Marker {
-    /// Reads the annotation `rekey.dev/consumed`; what is not of its form is dropped, and what is more than a workload has
-    /// Secrets: anybody can write 256 KiB there, which take twenty times as much room once they are read.
+    /// Reads the annotation `rekey.dev/consumed`; what is not of its form is dropped, and what is more than a workload
+    /// has Secrets: anybody can write 256 KiB there, which take twenty times as much room once they are read.
     #[must_use]
     pub fn parse(annotation: Option<&str>) -> Self {
         let entries = annotation.unwrap_or_default().split(',').filter_map(|entry| {
@@ -193,18 +193,19 @@ pub struct Workload {
     pub marker: Marker,
     /// How far its rollout is.
     pub progress: Progress,
-    /// Whether the rollout of its present template was complete once: what happens to its pods afterwards is no failure
+    /// Whether the rollout of its current template was complete once: what happens to its pods afterwards is no failure
     /// of a restart.
     pub completed: bool,
-    /// Whether a rollout with the present restart marker was complete once: what comes later, such as somebody's new
+    /// Whether a rollout with the current restart marker was complete once: what comes later, such as a user's new
     /// version, is no failure of the restart.
     pub outlived: bool,
-    /// When its restart marker was written last, as its managed fields tell.
+    /// When its restart marker was written last, as its managed fields show.
     pub marked: Option<DateTime<Utc>>,
-    /// Who else's its pod template is, as its managed fields tell: whoever takes a marker off is among them, as a rule.
+    /// Who else writes its pod template, as its managed fields show: a tool that removes the marker is usually among
+    /// them.
     pub managers: Vec<String>,
-    /// Why there is no pod template of its own that a marker could be written on, and what to do about it; `None`: there is
-    /// one, or nothing of it ever rolls.
+    /// Why there is no pod template of its own that a marker could be written on, and what to do about it; `None`:
+    /// there is one, or nothing of it ever rolls.
     pub without_template: Option<String>,
     /// Label selector of its pods, in the form of the API's `labelSelector` parameter.
     pub selector: String,

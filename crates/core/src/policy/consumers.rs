@@ -1,4 +1,4 @@
-//! How a policy's consumers stand, as its status shows it.
+//! The state of a policy's consumers, as its status shows it.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -34,7 +34,7 @@ pub struct Consumer {
     pub workload: Arc<Workload>,
     /// The last look at its pods, if one was taken.
     pub look: Option<Look>,
-    /// Whether its restart marker is not written any more, since somebody takes it off.
+    /// Whether its restart marker is not written any more, since another tool removes it.
     pub reverted: bool,
 }
 
@@ -55,11 +55,11 @@ impl Shown {
     }
 }
 
-/// How one consumer stands, before the others are considered.
+/// The state of one consumer, before the others are considered.
 enum State {
     /// As the status shows it.
     Settled(Shown),
-    /// It is to be restarted.
+    /// It has to be restarted.
     Due,
     /// Its restart has failed.
     Failed(String),
@@ -74,7 +74,7 @@ impl PolicySpec {
         Use::of(referring, named)
     }
 
-    /// What is published for `workload`, and what the policy wants.
+    /// What is published for `workload`, and what the policy asks for.
     #[must_use]
     pub fn input(&self, published: &Arc<Published>, workload: &Workload) -> Option<Input> {
         Some(Input {
@@ -85,7 +85,7 @@ impl PolicySpec {
         })
     }
 
-    /// When time alone changes how a consumer stands.
+    /// When time alone changes the state of a consumer.
     #[must_use]
     pub fn recheck(&self, published: &Arc<Published>, all: &[Consumer], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let inputs = all.iter().filter_map(|at| Some((&at.workload, self.input(published, &at.workload)?)));
@@ -149,7 +149,7 @@ pub fn consumers(
     Some(ConsumersStatus { summary, total, current, outdated, failed, assumed, items })
 }
 
-/// Those that are behind come first, then those that nobody knows of.
+/// Those that are behind come first, then those that are only assumed to be current.
 fn rank(state: ConsumerState) -> u8 {
     match state {
         ConsumerState::Outdated
@@ -182,7 +182,7 @@ fn status(id: &WorkloadId, how: &Use, Shown { state, message }: Shown) -> Consum
     }
 }
 
-/// A workload that is named and is not there.
+/// A named workload that does not exist.
 fn missing((kind, name): &(Kind, String)) -> ConsumerStatus {
     ConsumerStatus {
         api_version: kind.api_version().to_owned(),
@@ -191,20 +191,20 @@ fn missing((kind, name): &(Kind, String)) -> ConsumerStatus {
         state: ConsumerState::Failed,
         how: vec![ConsumeForm::Named],
         pods: None,
-        message: Some(format!("{}; create it, or take it out of spec.rollout.consumers", unseen(*kind))),
+        message: Some(format!("{}; create it, or remove it from spec.rollout.consumers", unseen(*kind))),
     }
 }
 
 /// Rollouts take a right of their own, and many namespaces are opened without it.
 fn unseen(kind: Kind) -> String {
     if kind == Kind::Rollout {
-        return format!("does not exist, or is not shown to the operator (bind the ClusterRole {ROLE_ROLLOUTS})");
+        return format!("does not exist, or the operator may not see it (bind the ClusterRole {ROLE_ROLLOUTS})");
     }
     "does not exist".to_owned()
 }
 
-/// `blocking`: the consumer whose restart has failed. Steps of one restart share the state `Progressing`, without a text
-/// that changes: the way of a change costs one status write at its begin and one at its end.
+/// `blocking`: the consumer whose restart has failed. Steps of one restart share the state `Progressing`, without a
+/// text that changes: a change costs one status write at its start and one at its end.
 fn shown(state: &State, blocking: Option<&str>) -> Shown {
     match (state, blocking) {
         (State::Settled(shown), _) => shown.clone(),
@@ -229,7 +229,7 @@ fn state(consumer: &Consumer, input: &Input, now: DateTime<Utc>) -> State {
             let over = rollout::reloaded(input).is_none_or(|at| at <= now);
             State::Settled(Shown::plain(if over { ConsumerState::Current } else { ConsumerState::Progressing }))
         }
-        // Its pods were seen to hold the value, so a pause is none of our business.
+        // Its pods were seen to hold the value, so a pause does not matter.
         (Standing::Unknown, Some(true)) if matches!(workload.progress, Progress::Waiting(_)) => {
             State::Settled(Shown::plain(ConsumerState::Current))
         }
@@ -238,7 +238,7 @@ fn state(consumer: &Consumer, input: &Input, now: DateTime<Utc>) -> State {
     }
 }
 
-/// A consumer that runs on the present value, or will when its rollout is done.
+/// A consumer that runs on the current value, or will when its rollout is done.
 fn restarted(workload: &Workload, input: &Input, now: DateTime<Utc>) -> State {
     let wanted = input.published.consumed(&input.how.keys);
     if let Some(message) = rollout::failure(workload, input, &wanted, now) {
@@ -259,7 +259,7 @@ fn outdated(consumer: &Consumer, input: &Input, looked: Option<bool>) -> State {
         }
         _ if workload.id.kind == Kind::CronJob => {
             let names = workload.jobs.iter().map(|job| job.name.as_str()).collect::<Vec<_>>().join(", ");
-            held(&format!("a Job still runs on an older value, among {names}; the next one reads the present"))
+            held(&format!("a Job still runs on an older value, among {names}; the next one reads the current value"))
         }
         _ if input.rollout.restart == Restart::Never => held("spec.rollout.restart is Never; restart it by hand"),
         _ if workload.never_restart => held("rekey.dev/restart is Never; restart it by hand"),
@@ -269,9 +269,9 @@ fn outdated(consumer: &Consumer, input: &Input, looked: Option<bool>) -> State {
     }
 }
 
-/// What is said of a workload whose marker somebody takes off.
-const REVERTED: &str = "its restart marker was taken off twice; leave the annotation rekey.dev/consumed on its pod \
-                        template alone, or restart it by hand";
+/// What the status says of a workload whose marker another tool removes.
+const REVERTED: &str = "another tool removed its restart marker twice; make it leave the annotation rekey.dev/consumed \
+                        on the pod template alone, or restart the workload by hand";
 
 fn held(reason: &str) -> State {
     State::Settled(Shown::with(ConsumerState::Held, reason.to_owned()))

@@ -1,4 +1,4 @@
-//! What is told of a workload in Events.
+//! What Events report of a workload.
 
 use rekey_api::condition::Reason;
 
@@ -14,12 +14,13 @@ pub fn restarted(secrets: &[String]) -> Notice {
     Notice::new(Reason::Restarting, ACTION, text)
 }
 
-/// Its marker was taken off for good; `managers` have written its template.
+/// Its marker is not written any more, since another tool removes it; `managers` have written its template.
 #[must_use]
 pub fn reverted(managers: &[String]) -> Notice {
     let text = format!(
-        "the restart marker was taken off twice; it is not written again for this value. Let whoever manages the pod \
-         template ({}) leave the annotation rekey.dev/consumed alone, or restart it by hand",
+        "another tool removed the restart marker twice, so Rekey does not write it again for this value. Make the tool \
+         that manages the pod template ({}) leave the annotation rekey.dev/consumed alone, or restart the workload by \
+         hand",
         listed(managers, ", ")
     );
     Notice::new(Reason::MarkerReverted, ACTION, text)

@@ -48,7 +48,7 @@ fn input(secret: &str, digests: Digests, changes: Changes) -> Input {
     }
 }
 
-/// Of a Secret that [`changed`], with another wish.
+/// Of a Secret that [`changed`], with other settings of its policy.
 pub(crate) fn changed_with(wish: impl FnOnce(&mut RolloutSpec)) -> Input {
     let mut input = changed("db");
     wish(&mut input.rollout);
@@ -134,7 +134,7 @@ fn pods_that_are_being_replaced_do_not_count() {
     let going = Pod { terminating: true, ..pod(Some(50), "") };
     let underway = Progress::Underway(String::new());
     for (progress, pods, left, why) in [
-        (&underway, vec![old.clone(), new.clone()], vec![new.clone()], "somebody's rollout is under way"),
+        (&underway, vec![old.clone(), new.clone()], vec![new.clone()], "a user's rollout is under way"),
         (&underway, vec![old.clone()], vec![old.clone()], "all are of one template"),
         (&Progress::Complete, vec![old.clone(), new.clone()], vec![old.clone(), new.clone()], "nobody replaces it"),
         (&Progress::Complete, vec![going.clone(), new.clone()], vec![new.clone()], "one is on its way out"),
@@ -199,7 +199,7 @@ fn a_cron_job_is_looked_at_while_jobs_run_and_never_restarted() {
     let mut nightly = workload("");
     nightly.id.kind = Kind::CronJob;
     let (inputs, old, new) = ([changed("db")], [pod(Some(50), "")], [pod(Some(150), "")]);
-    assert_eq!(standing(&nightly, &inputs[0], None), Standing::Current, "its next Job reads the present value");
+    assert_eq!(standing(&nightly, &inputs[0], None), Standing::Current, "its next Job reads the current value");
     nightly.jobs = vec![Job { name: "nightly-1".to_owned(), uid: "j".to_owned() }];
     assert_eq!(decide(&nightly, &inputs, None, at(200)), Decision::LookAtPods);
     assert_eq!(standing(&nightly, &inputs[0], Some(&old)), Standing::Outdated);

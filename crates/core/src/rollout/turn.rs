@@ -13,12 +13,12 @@ pub enum Turn {
     Now,
     /// As many as are allowed are on their way; these.
     Wait(String),
-    /// This one did not become healthy: nobody follows it.
+    /// This one did not become healthy: no other consumer follows it.
     Hold(String),
 }
 
-/// Why a restart for the sake of `input`, onto the value whose marker is `wanted`, has failed; `None` when it has not, or not yet. The time since
-/// is read off the workload.
+/// Why a restart for the sake of `input`, onto the value whose marker is `wanted`, has failed; `None` when it has not,
+/// or not yet. The workload says when it was restarted.
 #[must_use]
 pub fn failure(workload: &Workload, input: &Input, wanted: &str, now: DateTime<Utc>) -> Option<String> {
     let is_on_it = workload.marker.0.get(&input.secret).is_some_and(|entry| entry == wanted);
@@ -30,7 +30,7 @@ pub fn failure(workload: &Workload, input: &Input, wanted: &str, now: DateTime<U
         Progress::Stuck(reason) => Some(format!("not healthy after its restart: {reason}")),
         // The text stays while pods come and go.
         Progress::Underway(_) if overdue(workload, deadline)? <= now => {
-            Some(format!("not healthy {deadline} after its restart; mend it, or publish another value"))
+            Some(format!("not healthy {deadline} after its restart; fix it, or publish another value"))
         }
         Progress::Complete | Progress::Waiting(_) | Progress::Underway(_) => None,
     }
@@ -69,14 +69,14 @@ pub fn reloaded(input: &Input) -> Option<DateTime<Utc>> {
     changed.checked_add_signed(TimeDelta::from_std(input.rollout.live_reload_grace.get()).ok()?)
 }
 
-/// A Job stands in the status of its `CronJob` a moment after it was made: not before this time can be told which Jobs
-/// began before the change.
+/// A Job is in the status of its `CronJob` a moment after it was made: only from this time on is it known which Jobs
+/// started before the change.
 #[must_use]
 pub fn jobs_known(inputs: &[Input]) -> Option<DateTime<Utc>> {
     inputs.iter().filter_map(|input| input.published.changed(&input.how.keys)).max().map(|changed| changed + GATHER)
 }
 
-/// When time alone changes how `workload` stands, if it does.
+/// When time alone changes the state of `workload`, if it does.
 #[must_use]
 pub fn recheck(workload: &Workload, input: &Input, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let wanted = input.published.consumed(&input.how.keys);
@@ -97,7 +97,7 @@ mod tests {
         *,
     };
 
-    /// A consumer that was restarted onto the present value at second 110.
+    /// A consumer that was restarted onto the current value at second 110.
     fn restarted(name: &str, progress: Progress) -> Workload {
         let input = changed("db");
         let mut workload = workload(&format!("db={}", input.published.consumed(&input.how.keys)));
@@ -125,7 +125,7 @@ mod tests {
         let later = Workload { completed: true, ..restarted("a", underway()) };
         assert!(!failed(&later, 500), "it was healthy once: what came later is no failure of the restart");
         let deployed = Workload { outlived: true, ..restarted("a", underway()) };
-        assert!(!failed(&deployed, 500), "somebody's own rollout, after the restart was over");
+        assert!(!failed(&deployed, 500), "a user's own rollout, after the restart was over");
         assert_eq!(recheck(&deployed, &input, at(120)), None);
         let other = Workload { marker: workload("db=old").marker, ..restarted("a", underway()) };
         assert!(!failed(&other, 500), "it was restarted onto another value");

@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::{Kind, Parts, Progress, Waiting, Workload, assemble};
 
-/// The projection of a Rollout. One with a `workloadRef` has no template of its own: the Deployment that it refers to is
-/// a consumer like any other.
+/// The projection of a Rollout. One with a `workloadRef` has no template of its own: the Deployment that it refers to
+/// is a consumer like any other.
 #[must_use]
 pub fn argo_rollout(metadata: &ObjectMeta, object: &Value) -> Workload {
     let borrowed = &object["spec"]["workloadRef"];
@@ -34,21 +34,23 @@ pub fn argo_rollout(metadata: &ObjectMeta, object: &Value) -> Workload {
 fn without_template(reference: &Value) -> String {
     let text = |field: &str| reference[field].as_str().unwrap_or_default();
     match (text("kind"), text("name")) {
-        (_, "") => "it has no pod template; give it one, or take it out of spec.rollout.consumers".to_owned(),
-        ("Deployment", name) => format!("it takes its template from Deployment {name}: name that one"),
+        (_, "") => "it has no pod template; give it one, or remove it from spec.rollout.consumers".to_owned(),
+        ("Deployment", name) => {
+            format!("it takes its template from Deployment {name}: name that one in spec.rollout.consumers")
+        }
         (kind, name) => format!(
-            "it takes its template from {kind} {name}, which cannot be restarted; take it out of spec.rollout.consumers"
+            "it takes its template from {kind} {name}, which cannot be restarted; remove it from spec.rollout.consumers"
         ),
     }
 }
 
-/// Whether its controller has seen the present generation, which is a text there.
+/// Whether its controller has seen the current generation, which is a text there.
 fn is_seen(metadata: &ObjectMeta, status: &Value) -> bool {
     let seen = status["observedGeneration"].as_str().and_then(|text| text.parse::<i64>().ok());
     seen.unwrap_or_default() >= metadata.generation.unwrap_or_default()
 }
 
-/// Whether the present template has become the stable one: it stays so when pods fail later.
+/// Whether the current template has become the stable one: it stays so when pods fail later.
 fn is_stable(metadata: &ObjectMeta, status: &Value) -> bool {
     let stable = status["stableRS"].as_str().filter(|hash| !hash.is_empty());
     is_seen(metadata, status) && stable.is_some() && stable == status["currentPodHash"].as_str()
@@ -104,7 +106,7 @@ mod tests {
         let of = |spec: Value| argo_rollout(&ObjectMeta::default(), &json!({"spec": spec}));
         let said = |spec: Value| of(spec).without_template.unwrap_or_default();
         let selector = json!({"matchLabels": {"app": "web"}});
-        let named = "it takes its template from Deployment web: name that one";
+        let named = "it takes its template from Deployment web: name that one in spec.rollout.consumers";
         assert_eq!(said(json!({"workloadRef": reference("Deployment")})), named);
         assert_eq!(said(json!({"workloadRef": reference("Deployment"), "selector": selector})), named);
         let empty = json!({"workloadRef": reference("Deployment"), "template": {"spec": {"containers": []}}});

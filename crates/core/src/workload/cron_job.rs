@@ -5,7 +5,7 @@ use k8s_openapi::api::batch::v1::CronJob;
 use super::{Job, Kind, Parts, Progress, Project, Workload, assemble};
 
 impl Project for CronJob {
-    /// Its Jobs that have not ended stand in its status, so the Jobs themselves need not be watched.
+    /// Its status names its Jobs that have not ended, so the Jobs themselves need not be watched.
     fn project(&self) -> Workload {
         let template = self.spec.as_ref().and_then(|spec| spec.job_template.spec.as_ref()).map(|spec| &spec.template);
         let mut workload = assemble(Parts {

@@ -17,8 +17,8 @@ impl Project for DaemonSet {
     }
 }
 
-/// It keeps no record of that: it is complete while every wanted pod is new and available, and whoever has seen it so
-/// [keeps that](Workload::follow).
+/// It keeps no record of that: it is complete while every wanted pod is new and available, and the row that has seen it
+/// so keeps that ([`Workload::follow_template`]).
 fn completed(set: &DaemonSet) -> bool {
     progress(set) == Progress::Complete
 }

@@ -17,7 +17,7 @@ impl Project for Deployment {
     }
 }
 
-/// The reason of its condition `Progressing`, if it speaks of the present template: it stays `NewReplicaSetAvailable`
+/// The reason of its condition `Progressing`, if it is about the current template: it stays `NewReplicaSetAvailable`
 /// when pods of a complete rollout fail later
 /// (<https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#deployment-status>).
 fn progressing(deployment: &Deployment) -> Option<&str> {

@@ -13,7 +13,7 @@ pub enum Kind {
     DaemonSet,
     /// `argoproj.io/v1alpha1` `Rollout`
     Rollout,
-    /// `batch/v1` `CronJob`: its next Job reads the present value, so it is never restarted.
+    /// `batch/v1` `CronJob`: its next Job reads the current value, so it is never restarted.
     CronJob,
     /// `networking.k8s.io/v1` `Ingress`
     Ingress,

@@ -1,4 +1,4 @@
-//! Where the name of a Secret stands in an object, so that a JSON patch can test and replace it there.
+//! Where an object has the name of a Secret, so that a JSON patch can test and replace it there.
 
 #[cfg(test)]
 mod tests;
@@ -8,8 +8,8 @@ use std::fmt::{self, Display, Formatter};
 use super::Kind;
 
 /// How many places of one Secret are kept. The API server takes JSON patches of at most 10,000 operations, and a place
-/// needs two, a test and a replacement: a patch for more places than these, with room for what else it has to say, would
-/// be refused.
+/// needs two, a test and a replacement: a patch for more places than these, with room for what else it has to say,
+/// would be refused.
 pub const MOST: usize = 4_096;
 
 /// One place in one version of an object. Written out it is a JSON pointer (RFC 6901) to the name of the Secret,
@@ -19,7 +19,7 @@ pub const MOST: usize = 4_096;
 pub enum Place {
     /// An environment variable of a container.
     Variable {
-        /// The list that the container stands in.
+        /// The list that the container is in.
         list: ContainerList,
         /// Its index there.
         container: u16,
@@ -28,7 +28,7 @@ pub enum Place {
     },
     /// A whole Secret as environment variables of a container.
     Source {
-        /// The list that the container stands in.
+        /// The list that the container is in.
         list: ContainerList,
         /// Its index there.
         container: u16,
@@ -140,7 +140,7 @@ pub enum Driver {
 }
 
 impl Driver {
-    /// Where the name of the Secret stands in the volume.
+    /// Where the volume has the name of the Secret.
     fn name(self) -> &'static str {
         match self {
             Self::AzureFile => "azureFile/secretName",
@@ -161,8 +161,8 @@ impl Driver {
 pub enum Places {
     /// These, in ascending order and each once; none, if the object does not refer to the Secret.
     Known(Box<[Place]>),
-    /// More than [`MOST`], or one with an index that a [`Place`] has no room for. An object may have it: what etcd takes
-    /// of one, 1.5 MiB, is enough for 300,000 pull secrets. No patch can move such a reference.
+    /// More than [`MOST`], or one with an index that a [`Place`] has no room for. An object may have it: what etcd
+    /// takes of one, 1.5 MiB, is enough for 300,000 pull secrets. No patch can move such a reference.
     TooMany,
 }
 

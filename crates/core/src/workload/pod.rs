@@ -10,7 +10,7 @@ use rekey_api::names;
 use super::{Marker, uses};
 use crate::time;
 
-/// The label by which Argo Rollouts tells the pods of one template from those of another
+/// The label by which Argo Rollouts distinguishes the pods of one template from those of another
 /// (<https://argo-rollouts.readthedocs.io/en/stable/features/specification/>).
 pub const ROLLOUT_HASH: &str = "rollouts-pod-template-hash";
 
@@ -22,7 +22,7 @@ const TEMPLATE_HASHES: [&str; 3] = ["pod-template-hash", "controller-revision-ha
 pub struct Pod {
     /// Its name.
     pub name: String,
-    /// When the first of its running containers started; `None` when none runs yet: it will read the present value.
+    /// When the first of its running containers started; `None` when none runs yet: it will read the current value.
     pub started: Option<DateTime<Utc>>,
     /// The marker it was created with.
     pub marker: Marker,
@@ -37,11 +37,12 @@ pub struct Pod {
 }
 
 impl Pod {
-    /// What matters of a pod. Containers that restart read their environment anew, so the oldest running one counts.
+    /// What matters of a pod. Containers that restart read their environment again, so the oldest running one counts.
     #[must_use]
     pub fn of(pod: &KubePod) -> Self {
         let status = pod.status.clone().unwrap_or_default();
-        // Init containers that run are sidecars (https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/).
+        // Init containers that run are sidecars
+        // (https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/).
         let usual = status.container_statuses.into_iter().chain(status.init_container_statuses);
         let containers = usual.chain(status.ephemeral_container_statuses).flatten();
         let started = containers

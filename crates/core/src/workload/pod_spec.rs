@@ -88,7 +88,7 @@ impl<'a> Container<'a> {
     }
 }
 
-/// The references of the volume that stands at the index `at`.
+/// The references of the volume at the index `at`.
 fn mounted<'a>(found: &mut References<'a>, volume: &'a Volume, at: Option<u16>, sub_path: bool) {
     let form = |plain| if sub_path { ConsumeForm::SubPath } else { plain };
     if let Some(source) = &volume.secret {
@@ -108,8 +108,8 @@ fn mounted<'a>(found: &mut References<'a>, volume: &'a Volume, at: Option<u16>, 
     }
 }
 
-/// The Secrets that the drivers of a volume get their credentials from; a volume that pods can be made of has one driver.
-/// Volumes by claim are not among them: what they need stands in the `PersistentVolume`.
+/// The Secrets that the drivers of a volume get their credentials from; a volume that pods can be made of has one
+/// driver. Volumes by claim are not among them: what they need is in the `PersistentVolume`.
 fn credentials(volume: &Volume) -> impl Iterator<Item = (Driver, &str)> {
     let azure = volume.azure_file.as_ref().map(|file| (Driver::AzureFile, file.secret_name.as_str()));
     let references = [

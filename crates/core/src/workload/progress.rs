@@ -20,7 +20,7 @@ pub enum Progress {
 pub enum Waiting {
     /// Its rollout is paused. A restart would start when it goes on, so it waits, too.
     Paused,
-    /// Its update strategy is `OnDelete`: pods are new when somebody deletes the old ones.
+    /// Its update strategy is `OnDelete`: pods are new when a user deletes the old ones.
     ByHand(Replaced),
     /// Its update strategy leaves the pods below this ordinal alone.
     Partition(i32, Replaced),
@@ -38,9 +38,11 @@ pub struct Replaced {
 impl Display for Waiting {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Paused => formatter.write_str("it is paused"),
-            Self::ByHand(pods) => write!(formatter, "updateStrategy OnDelete: {pods}"),
-            Self::Partition(partition, pods) => write!(formatter, "updateStrategy partition {partition}: {pods}"),
+            Self::Paused => formatter.write_str("its rollout is paused; resume it"),
+            Self::ByHand(pods) => write!(formatter, "updateStrategy OnDelete: {pods}; delete the old ones"),
+            Self::Partition(partition, pods) => {
+                write!(formatter, "updateStrategy partition {partition}: {pods}; lower the partition")
+            }
         }
     }
 }

@@ -19,7 +19,7 @@ struct Found {
 }
 
 impl<'a> References<'a> {
-    /// Adds a reference, unless its name is empty, which is the name of no Secret. `place`: where the name stands; `None`
+    /// Adds a reference, unless its name is empty, which is the name of no Secret. `place`: where the name is; `None`
     /// when an index there is out of range.
     pub fn add(&mut self, secret: &'a str, form: ConsumeForm, keys: Keys, place: Option<Place>) {
         if secret.is_empty() {

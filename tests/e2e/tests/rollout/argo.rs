@@ -83,7 +83,7 @@ pub async fn an_argo_rollout_without_a_template_is_left_alone(world: Arc<World>)
     ground.put("db", "orders", "one").await?;
     let named = json!([{"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "app"}]);
     ground.policy("db", json!({"rollout": {"consumers": named}})).await?;
-    let said = "Failed it takes its template from Deployment web: name that one".to_owned();
+    let said = "Failed it takes its template from Deployment web: name that one in spec.rollout.consumers".to_owned();
     until_equal("what is said of it", said.clone(), || async {
         Ok(ground.state("db", "app").await.unwrap_or_default()) // before the first status there is none
     })

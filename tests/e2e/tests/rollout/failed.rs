@@ -104,7 +104,7 @@ pub async fn a_marker_taken_off_twice_is_left_off(world: Arc<World>) -> Result<(
     ground.wait_consumers("db", "0/1", "ConsumersCurrent=False/Held").await?;
     ground.scene.wait_policy("db", "Ready=True/Held").await?;
     let state = ground.state("db", "app").await?;
-    ensure!(state.starts_with("Held its restart marker was taken off twice; "), "{state}");
+    ensure!(state.starts_with("Held another tool removed its restart marker twice; "), "{state}");
     let generation = || ground.scene.generation("Deployment", "app");
     stays("the generation", generation().await?, REST, generation).await?;
     ensure!(consumer.marker().await?.is_none());

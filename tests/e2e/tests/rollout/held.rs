@@ -73,7 +73,7 @@ pub async fn a_paused_deployment_is_picked_up_when_resumed(world: Arc<World>) ->
     ground.wait_consumers("db", "0/1", HELD).await?;
     consumer.left_alone("a change while it is paused", REST).await?;
     ensure!(consumer.marker().await?.is_none(), "a marker would restart it at once when it is resumed");
-    ensure!(ground.state("db", "app").await? == "Held it is paused");
+    ensure!(ground.state("db", "app").await? == "Held its rollout is paused; resume it");
     ground.edit("app", json!({"spec": {"paused": false}})).await?;
     consumer.settles_on("two", 2).await?;
     ground.wait_current(1).await

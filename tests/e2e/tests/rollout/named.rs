@@ -33,7 +33,7 @@ pub async fn a_named_consumer_restarts_once_without_a_reference(world: Arc<World
     let found = ground.wait_consumers("db", "0/2 (1 assumed)", "ConsumersCurrent=False/ConsumerFailed").await?;
     ensure!(found.failed == 1, "{found:?}");
     let state = ground.state("db", "ghost").await?;
-    ensure!(state == "Failed does not exist; create it, or take it out of spec.rollout.consumers", "{state}");
+    ensure!(state == "Failed does not exist; create it, or remove it from spec.rollout.consumers", "{state}");
     ground.change("two").await?;
     let (app, bystander) = (ground.deployment("app"), ground.deployment("bystander"));
     until_equal("the templates of app", 2, || app.templates()).await?;

@@ -58,7 +58,7 @@ pub async fn a_cron_job_is_held_while_an_older_job_runs_and_never_started(world:
     ground.wait_consumers("db", "0/1", "ConsumersCurrent=False/Held").await?;
     let state = ground.state("db", "nightly").await?;
     let expected =
-        format!("Held a Job still runs on an older value, among {}; the next one reads the present", first[0]);
+        format!("Held a Job still runs on an older value, among {}; the next one reads the current value", first[0]);
     ensure!(state == expected, "{state}");
     stays("the Jobs after a change", first.clone(), REST, jobs).await?;
     ground.stop()?;

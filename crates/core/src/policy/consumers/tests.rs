@@ -76,7 +76,7 @@ fn a_failed_one_stops_those_that_wait() {
         [consumer("c", ""), restarted("b", Progress::Underway("x".to_owned())), restarted("a", Progress::Complete)];
     assert_eq!(shown_at(&policy, &all, 169), ["b Progressing", "c Progressing", "a Current"]);
     let later = shown_at(&policy, &all, 170);
-    assert_eq!(later[0], "b Failed not healthy 1m after its restart; mend it, or publish another value");
+    assert_eq!(later[0], "b Failed not healthy 1m after its restart; fix it, or publish another value");
     assert_eq!(later[1], "c Outdated waits for Deployment b, which has failed");
     assert_eq!(policy.recheck(&changed("db").published, &all, at(120)), Some(at(170)));
     let counts = consumers(&policy, &changed("db").published, &all, at(170)).unwrap();
@@ -133,7 +133,7 @@ fn one_that_is_named_and_missing_is_said_and_stops_nobody() {
     let mut by_name = consumer("a", "");
     of(&mut by_name).uses.clear();
     let shown = shown_at(&policy, &[by_name.clone(), unrelated], 120);
-    let missing = "ghost Failed does not exist; create it, or take it out of spec.rollout.consumers";
+    let missing = "ghost Failed does not exist; create it, or remove it from spec.rollout.consumers";
     assert_eq!(shown, ["a Progressing", missing]);
     assert_eq!(policy.how(&by_name.workload).unwrap().forms, [ConsumeForm::Named].into());
     let both = policy.how(&consumer("a", "").workload).unwrap();
@@ -181,7 +181,7 @@ fn a_cron_job_is_held_by_a_job_on_an_older_value() {
     of(&mut nightly).jobs = vec![Job { name: "nightly-1".to_owned(), uid: "j".to_owned() }];
     assert_eq!(shown_at(&policy, std::slice::from_ref(&nightly), 120), ["nightly Progressing"], "not looked at yet");
     let look = |current| Some(Look { changed: Some(at(100)), current });
-    let held = "nightly Held a Job still runs on an older value, among nightly-1; the next one reads the present";
+    let held = "nightly Held a Job still runs on an older value, among nightly-1; the next one reads the current value";
     assert_eq!(shown_at(&policy, &[Consumer { look: look(false), ..nightly.clone() }], 120), [held]);
     assert_eq!(shown_at(&policy, &[Consumer { look: look(true), ..nightly }], 120), ["nightly Current"]);
 }

@@ -1,4 +1,4 @@
-//! Every string in these objects that begins with `secret-` is the name of a Secret at a place that counts, and nothing
+//! Every string in these objects that starts with `secret-` is the name of a Secret at a place that counts, and nothing
 //! else is.
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use crate::workload::{Keys, Project, Use, Workload, argo_rollout, gateway, uses}
 
 const TEMPLATES: [Kind; 5] = [Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::Rollout, Kind::CronJob];
 
-/// An object with this pod spec, put together without the function that says where it stands.
+/// An object with this pod spec, put together without the function that says where it is.
 fn with_pods(kind: Kind, pod_spec: &Value) -> Value {
     let template = json!({"metadata": {"annotations": {"note": "of the template"}}, "spec": pod_spec});
     let spec = match kind {
