@@ -36,11 +36,11 @@ pub struct Claim<'a> {
     pub uid: &'a str,
     /// The rotation.
     pub id: &'a str,
-    /// The store and key that it is meant for, as the text of its [`Target`](crate::rotation::Destination).
+    /// The store and key that it is meant for, as the text of its [`Destination`].
     pub target: &'a str,
-    /// The store's version when the rotation began; empty: none.
+    /// The store's version when the rotation started; empty: none.
     pub base: &'a str,
-    /// Digest of the rotated properties when the rotation began.
+    /// Digest of the rotated properties when the rotation started.
     pub base_digest: &'a str,
 }
 
@@ -53,12 +53,12 @@ impl Claim<'_> {
     }
 }
 
-/// The values of a rotation, wherever they are found: in its pending Secret, or in the store by whom a policy publishes.
+/// The values of a rotation, wherever they are found: in its pending Secret, or in the store when a policy publishes.
 #[derive(Clone, Copy, Debug)]
 pub struct Publication<'a> {
     /// The namespace of schedule and policy.
     pub namespace: &'a str,
-    /// The store and key, as the text of its [`Target`](crate::rotation::Destination).
+    /// The store and key, as the text of its [`Destination`].
     pub target: &'a str,
     /// The rotation.
     pub id: &'a str,

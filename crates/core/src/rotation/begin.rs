@@ -1,4 +1,4 @@
-//! Whether a rotation may start, and what its policy keeps it from: all that would keep it from being finished is asked before.
+//! Whether a rotation may start: all that would keep it from its end is asked before.
 
 use kube::ResourceExt as _;
 use rekey_api::{
@@ -46,7 +46,8 @@ pub enum Readiness {
 /// Whether the policy could publish a new value now, by its status.
 #[must_use]
 pub fn readiness(policy: &SecretPolicy) -> Readiness {
-    let wait = Wait::new(Reason::PolicyNotReady, format!("SecretPolicy {} is not Ready", policy.name_any()));
+    let wait =
+        Wait::new(Reason::PolicyNotReady, format!("SecretPolicy {} is not Ready; see its status", policy.name_any()));
     let Some(status) = &policy.status else { return Readiness::NotReady(wait) };
     let is = |kind: ConditionType| status.conditions.iter().any(|at| at.type_ == kind.as_str() && at.status == "True");
     if status.observed_generation != policy.metadata.generation {
@@ -69,7 +70,7 @@ pub fn refusal(task: &Task, policy: Option<&PolicySpec>) -> Option<Wait> {
         return because("is not valid; see its status".to_owned());
     };
     if policy.suspended {
-        return because("is suspended".to_owned());
+        return because("is suspended; set its spec.suspend to false".to_owned());
     }
     if policy.locked {
         return because("is Locked: a new value could not be published".to_owned());

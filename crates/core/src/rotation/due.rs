@@ -1,4 +1,4 @@
-//! Whether a rotation begins now.
+//! Whether a rotation starts now.
 
 use chrono::{DateTime, Utc};
 use rekey_api::{RotationScheduleStatus, rotation::RotationReason};
@@ -6,7 +6,7 @@ use rekey_api::{RotationScheduleStatus, rotation::RotationReason};
 use super::Task;
 use crate::{schedule::jitter, time};
 
-/// When the next rotation begins.
+/// When the next rotation starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Due {
     /// Now.
@@ -20,9 +20,9 @@ pub enum Due {
     OnRequest,
 }
 
-/// Whether a rotation begins now. The next time stands in the status: a new spec is planned from now on, so that
-/// enabling or changing a schedule rotates nothing by itself, and an outage leads to one rotation, not to many. A time
-/// later than any that could have been planned until now is none of ours, and stops no rotation.
+/// Whether a rotation starts now. The status holds the next time: a new spec is planned from now on, so that enabling
+/// or changing a schedule rotates nothing by itself, and an outage leads to one rotation, not to many. A time later
+/// than any that could have been planned until now is not ours, and stops no rotation.
 ///
 /// Also returns the request token that counts as handled: on first sight of an object an old request is recorded, not
 /// acted on.

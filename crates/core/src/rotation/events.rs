@@ -1,4 +1,4 @@
-//! What a step of a rotation tells in Events.
+//! What Events report of a step of a rotation.
 
 use rekey_api::{RotationScheduleStatus, condition::Reason, rotation::RotationOutcome};
 
@@ -8,11 +8,11 @@ use crate::notice::Notice;
 /// What is done when an Event is made.
 const ACTION: &str = "Rotate";
 
-/// What to tell of a decision that changed the status `before`. `left`: what a write has left beside the new value, and why
-/// it stays.
+/// What to report of a decision that changed the status `before`. `left`: what a write has left beside the new value,
+/// and why it stays.
 #[must_use]
 pub fn notices(task: &Task, decided: &Move, before: &RotationScheduleStatus, left: Option<&Wait>) -> Vec<Notice> {
-    // Once the write is done, nothing tries again to clear away what it left.
+    // Once the write is done, nothing retries to clear away what it left.
     let left = left.filter(|_| !matches!(decided.state, State::Publishing(_)));
     let left = left.map(|left| Notice::new(left.reason, ACTION, left.text.as_str()));
     step(task, decided, before).into_iter().chain(left).collect()
@@ -40,7 +40,7 @@ fn step(task: &Task, decided: &Move, before: &RotationScheduleStatus) -> Option<
             Some(Notice::new(wait.reason, ACTION, wait.text.as_str()))
         }
         (_, State::Idle, State::Preparing(open)) => {
-            let text = format!("began rotation {} ({:?})", open.id, open.reason);
+            let text = format!("started rotation {} ({:?})", open.id, open.reason);
             Some(Notice::new(Reason::Rotating, ACTION, text))
         }
         _ => None,

@@ -1,7 +1,7 @@
 //! The steps that a rotation has only while two credentials are valid at the same time.
 //!
 //! # Guarantees
-//! - The new credential is used by nobody before it was proven in this very look, whatever a status says.
+//! - Nothing uses the new credential before this very look has proven it, whatever a status says.
 //! - The old one ends only when a fresh look has shown that every consumer is current and that no pod holds it, and
 //!   `retireAfter` is over.
 
@@ -43,11 +43,13 @@ pub(super) fn verifying(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
     };
     match (stored, &seen.proof) {
         (Stored::Applied { .. }, ProofView::Proven) | (Stored::Ours { .. }, _) => Move::to(State::Publishing(open)),
-        (Stored::Applied { .. }, ProofView::NotAsked) => Move::waiting(State::Verifying(open), "tries the new key"),
+        (Stored::Applied { .. }, ProofView::NotAsked) => {
+            Move::waiting(State::Verifying(open), "Rekey tries the new key")
+        }
         (Stored::Applied { .. }, ProofView::Refused(why)) if seen.spec.deleted => {
             let text = format!(
-                "the schedule was deleted before the new key was proven ({why}); its public key stays in {}, and nobody has \
-                 its private key",
+                "the schedule was deleted before the new key was proven ({why}); its public key stays in {}, and its \
+                 private key is gone",
                 pending.target
             );
             Move::end(RotationOutcome::Abandoned, text)
@@ -70,14 +72,14 @@ pub(super) fn retiring(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
         ControlFlow::Break(decided) => return decided,
     };
     if seen.spec.deleted {
-        let text = "the schedule was deleted before the old key was retired: it stays valid";
+        let text = "the schedule was deleted before the old key was retired: it stays valid; remove it by hand";
         return Move::end(RotationOutcome::Completed, text);
     }
     if !seen.is_named {
-        let text = "spec.rotator has changed meanwhile: the old key was not retired and stays valid; remove it by hand";
+        let text = "spec.rotator changed meanwhile, so Rekey did not retire the old key; remove it by hand";
         return Move::end(RotationOutcome::Completed, text);
     }
-    // Status is no proof: what settled the rotation is asked again.
+    // Status is no proof: what settled the rotation is checked again.
     if let Some(text) = behind(seen).or_else(|| old_pods(seen)) {
         return Move::waiting(State::Retiring(open), text);
     }
@@ -85,7 +87,7 @@ pub(super) fn retiring(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
     let grace = if open.reason == RotationReason::Leaked { TimeDelta::zero() } else { seen.spec.retire_after };
     let until = seen.begun.map_or(now, |begun| time::later(begun.step, grace));
     if until > now {
-        let text = format!("nobody uses the old key; it stays valid until {}", time::text(until));
+        let text = format!("no consumer uses the old key any more; it stays valid until {}", time::text(until));
         return Move::waiting(State::Retiring(open), text);
     }
     let base = open.written.as_ref().map(|written| written.version.clone());

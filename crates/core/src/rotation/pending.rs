@@ -29,11 +29,11 @@ pub struct Pending {
     pub uid: String,
     /// The rotation it belongs to.
     pub id: String,
-    /// The store and key that the values are meant for, as [`Task::target`].
+    /// The store and key that the values are meant for, as the text of [`Task::to`].
     pub target: String,
-    /// The store's version when the rotation began; `None`: the key did not exist.
+    /// The store's version when the rotation started; `None`: the key did not exist.
     pub base: Option<String>,
-    /// Digest of the rotated properties when the rotation began.
+    /// Digest of the rotated properties when the rotation started.
     pub base_digest: String,
     /// The new values.
     pub values: BTreeMap<String, SecretBytes>,
@@ -59,8 +59,8 @@ pub struct Owner<'a> {
 pub enum Trust {
     /// Its proof fits.
     Proven,
-    /// It does not: somebody else has made or changed it, or the digest key was lost meanwhile. None of what it says is
-    /// relied on, and it is not deleted.
+    /// It does not: another tool has made or changed it, or the digest key was lost meanwhile. Nothing relies on what
+    /// it says, and it is not deleted.
     NotProven,
 }
 
@@ -178,16 +178,16 @@ pub enum Stored {
         /// The version that holds them.
         version: String,
     },
-    /// So they are, and the old credential is no longer valid.
+    /// The rotated properties are the new ones, and the old credential is no longer valid.
     Retired,
-    /// Somebody else changed or deleted the rotated properties.
+    /// Another tool changed or deleted the rotated properties.
     Foreign,
-    /// The schedule writes elsewhere by now: what the rotation began with says nothing about that place.
+    /// The schedule writes elsewhere by now: what the rotation started from says nothing about that place.
     Elsewhere,
 }
 
-/// Relates a fresh read to the pending rotation. Which properties are rotated stands in the pending Secret, so that a
-/// spec that changes meanwhile does not make our own value a foreign one.
+/// Relates a fresh read to the pending rotation. The pending Secret says which properties are rotated, so that a spec
+/// that changes meanwhile does not make our own value a foreign one.
 ///
 /// # Errors
 /// When the stored value is no JSON object.
@@ -213,7 +213,7 @@ pub fn stored(
     })
 }
 
-/// Whether a property that is to be rotated does not exist yet.
+/// Whether a property to rotate does not exist yet.
 ///
 /// # Errors
 /// When the stored value is no JSON object.
@@ -222,12 +222,12 @@ pub fn lacks(task: &Task, read: Option<&RemoteValue>) -> Result<bool, SpecError>
     Ok(members(&task.to.key, names.iter().copied(), read)?.len() < names.len())
 }
 
-/// Between the digest of all rotated properties and that of those which change last. No digest holds it, whatever properties are
-/// called: their names are written as JSON.
+/// Between the digest of all rotated properties and that of those which change last. No digest holds it, whatever
+/// properties are called: their names are written as JSON.
 const LATE: char = '\n';
 
-/// Digest of the rotated properties of a stored value. Where some of them are written before the others, a digest of the others
-/// follows: by that the value is known in between.
+/// Digest of the rotated properties of a stored value. Where some of them are written before the others, a digest of
+/// the others follows: by that the value is known in between.
 ///
 /// # Errors
 /// When the stored value is no JSON object.
@@ -254,7 +254,8 @@ pub fn current(task: &Task, read: Option<&RemoteValue>) -> Result<Values, SpecEr
     members(&task.to.key, task.spec.rotator.properties().into_iter(), read)
 }
 
-/// The whole value of a stage: the stored object with what changes by then replaced, and every other byte of it as it is.
+/// The whole value of a stage: the stored object with what changes by then replaced, and every other byte of it as it
+/// is.
 ///
 /// # Errors
 /// When the stored value is no JSON object.

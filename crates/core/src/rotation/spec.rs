@@ -19,7 +19,7 @@ use crate::{
 
 /// A parsed schedule.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "independent wishes of the user")]
+#[expect(clippy::struct_excessive_bools, reason = "independent settings of the user")]
 pub struct ScheduleSpec {
     /// Its name.
     pub name: String,

@@ -1,4 +1,4 @@
-//! What the step machine of a rotation goes by: its state, what it sees, and what it decides.
+//! What the step machine of a rotation works with: its state, what it sees, and what it decides.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -26,7 +26,7 @@ pub enum State {
     Publishing(Open),
     /// Consumers are being brought onto it.
     RollingOut(Open),
-    /// Nobody may still hold the old one.
+    /// No pod may still hold the old one.
     Settling(Open),
     /// The old one ends.
     Retiring(Open),
@@ -54,9 +54,9 @@ impl State {
 pub struct Open {
     /// Its id, a UUID of version 7.
     pub id: String,
-    /// Why it was begun.
+    /// Why it was started.
     pub reason: RotationReason,
-    /// What is known to stand in the store, once it was seen there.
+    /// What is known to be in the store, once it was seen there.
     pub written: Option<Written>,
 }
 
@@ -82,7 +82,7 @@ impl Open {
     }
 }
 
-/// When an open rotation and its step began, as the status has it.
+/// When an open rotation and its step started, as the status has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Begun {
     /// The rotation.
@@ -96,9 +96,9 @@ pub struct Begun {
 pub struct Seen {
     /// What the schedule asks for.
     pub spec: Arc<ScheduleSpec>,
-    /// Whether one begins, if none is open.
+    /// Whether one starts, if none is open.
     pub due: Due,
-    /// Id for a rotation that begins now.
+    /// Id for a rotation that starts now.
     pub new_id: String,
     /// The pending Secret of the open rotation, by its name; when none is open, one of the schedule's own that is left.
     pub pending: Option<Pending>,
@@ -118,7 +118,7 @@ pub struct Seen {
     pub old_pods: Option<Vec<String>>,
     /// How often the step in progress has failed.
     pub attempts: u32,
-    /// When the open rotation began.
+    /// When the open rotation started.
     pub begun: Option<Begun>,
 }
 
@@ -131,7 +131,7 @@ pub enum StoreView {
     Holds(Stored),
     /// The store object is gone, and so will be the schedule.
     Gone,
-    /// It was not to be read in as many tries as a schedule that is being deleted waits for.
+    /// It could not be read in as many tries as a schedule that is being deleted waits for.
     Refused,
 }
 
@@ -213,7 +213,7 @@ pub struct Move {
     pub waits: Option<Wait>,
     /// How an open rotation ended, and why if it was not completed.
     pub ended: Option<(RotationOutcome, Option<String>)>,
-    /// What stays to be said while no rotation is open.
+    /// What is still to be reported while no rotation is open.
     pub note: Option<String>,
 }
 
@@ -234,7 +234,7 @@ impl Move {
         Self { ended: Some((outcome, Some(why.into()))), ..Self::to(State::Idle) }
     }
 
-    /// The same, with something more to be said: beside what is waited for, or beside how the rotation ended.
+    /// The same, with more to report: beside what is waited for, or beside how the rotation ended.
     #[must_use]
     pub fn adding(mut self, text: &str) -> Self {
         let said = self.waits.as_mut().map(|wait| &mut wait.text);

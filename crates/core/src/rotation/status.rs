@@ -31,13 +31,13 @@ pub struct Record<'a> {
     pub decided: &'a Move,
     /// Whether a rotation was due, if none was open.
     pub due: &'a Due,
-    /// The request token that counts as handled once the decision stands.
+    /// The request token that counts as handled once the decision is written.
     pub handled: Option<&'a str>,
     /// Now.
     pub now: DateTime<Utc>,
 }
 
-/// The state that a status stands for. What none of ours can say stands for nothing: an id becomes part of a name, and
+/// The state that a status describes; `Idle` for a status that cannot be ours: an id becomes part of a name, and
 /// another tool may have written it.
 #[must_use]
 pub fn state(status: &RotationScheduleStatus) -> State {
@@ -72,7 +72,7 @@ fn is_id(text: &str) -> bool {
     Uuid::try_parse(text).is_ok_and(|id| id.hyphenated().to_string() == text)
 }
 
-/// When the open rotation and its step began.
+/// When the open rotation and its step started.
 #[must_use]
 pub fn begun(status: &RotationScheduleStatus) -> Option<Begun> {
     let open = status.rotation.as_ref()?;
@@ -87,7 +87,7 @@ pub fn ended(status: &RotationScheduleStatus, id: &str) -> bool {
     status.history.iter().any(|past| past.id == id) || status.history.first().is_some_and(|last| id < last.id.as_str())
 }
 
-/// The reason that stands for an outcome in conditions and Events.
+/// The reason that conditions and Events give for an outcome.
 #[must_use]
 pub fn outcome_reason(outcome: RotationOutcome) -> Reason {
     match outcome {
@@ -117,7 +117,7 @@ pub fn record(record: &Record<'_>) -> RotationScheduleStatus {
     match (&decided.state, &decided.ended) {
         (State::Idle, Some((outcome, why))) => close(&mut status, *outcome, why.as_deref(), task, now),
         (State::Idle, None) => {
-            // A time that has come, and a request, stay until their rotation begins.
+            // A time that has come, and a request, stay until their rotation starts.
             match record.due {
                 Due::Now { .. } => {}
                 Due::At(at) => status.next_rotation_time = Some(time::text(*at)),
@@ -150,8 +150,8 @@ pub fn record(record: &Record<'_>) -> RotationScheduleStatus {
     status
 }
 
-/// Whether an effect is tried again that has failed: what the status says of the failure stands until it has succeeded,
-/// so that an outage costs one write an attempt, and the waiting times grow.
+/// Whether a failed effect is retried: the status keeps what it says of the failure until the effect has succeeded, so
+/// that an outage costs one write an attempt, and the waiting times grow.
 fn is_retry(status: &RotationScheduleStatus, record: &Record<'_>) -> bool {
     let before = record.status;
     let tried = status.rotation.as_ref().is_some_and(|open| open.attempts > 0);
@@ -170,8 +170,8 @@ pub fn refused(
     stalled(before, requested, &Situation::Stalled(error.reason(), error.to_string()), generation, now)
 }
 
-/// The status of a schedule that is not worked on until somebody changes something. An open rotation stays open. A request that
-/// is there at first sight counts as handled here too: what is fixed later must not act on an old token.
+/// The status of a schedule that is not worked on until the user changes something. An open rotation stays open. A
+/// request that is there at first sight counts as handled here too: what is fixed later must not act on an old token.
 #[must_use]
 pub fn stalled(
     before: &RotationScheduleStatus,
@@ -229,7 +229,7 @@ fn progress(status: &mut RotationScheduleStatus, record: &Record<'_>, open: &Ope
     });
     let begins = progress.step != step || progress.steps.is_empty() || progress.id != open.id;
     if begins {
-        // A value that is made anew, again and again, is no list of steps that the schema would take.
+        // A value that is made again and again would lead to a longer list of steps than the schema takes.
         if progress.steps.last().map(|last| last.step) != Some(step) && progress.steps.len() < STEPS {
             progress.steps.push(RotationStepRecord { step, started_at: at.clone() });
         }
@@ -294,11 +294,11 @@ fn situation(record: &Record<'_>, status: &RotationScheduleStatus) -> (Situation
         let reason = record.decided.waits.as_ref().map_or(Reason::Rotating, |wait| wait.reason);
         let extras = rotated(Truth::False, reason, text.clone());
         if record.now > time::later(time::chrono(&open.started_at), record.task.spec.overdue_after) {
-            let late = format!("the rotation that began at {} is not finished: {text}", open.started_at.0);
+            let late = format!("the rotation that started at {} is not finished: {text}", open.started_at.0);
             return (Situation::Late(Reason::RotationOverdue, late), extras);
         }
         return match reason {
-            // Nobody but a person brings it further.
+            // Only a person can bring it further.
             Reason::PendingNotProven => (Situation::Late(reason, text), extras),
             _ => (Situation::Progressing(text), extras),
         };
@@ -315,13 +315,13 @@ fn situation(record: &Record<'_>, status: &RotationScheduleStatus) -> (Situation
     };
     let planned = status.next_rotation_time.as_deref().and_then(time::parse);
     if let Some(planned) = planned.filter(|planned| record.now > *planned + record.task.spec.overdue_after) {
-        let text = format!("the rotation of {} has not happened", time::text(planned));
+        let text = format!("the rotation that was due at {} has not started", time::text(planned));
         return (Situation::Late(Reason::RotationOverdue, text), extras);
     }
     let text = match (&status.next_rotation_time, &record.task.spec.schedule_text) {
         _ if record.task.spec.suspended => "spec.suspend is true: nothing rotates until it is false".to_owned(),
         (Some(next), _) => format!("the next rotation is at {next}"),
-        (None, Some(_)) => "the schedule never comes up again; check spec.schedule.cron".to_owned(),
+        (None, Some(_)) => "spec.schedule names no time in the future; check its cron".to_owned(),
         (None, None) => "rotates on request: annotate it with rekey.dev/rotate-requested=<a new token>".to_owned(),
     };
     let text = match &record.decided.note {
@@ -329,7 +329,7 @@ fn situation(record: &Record<'_>, status: &RotationScheduleStatus) -> (Situation
         None => text,
     };
     let situation = match record.task.spec.suspended {
-        // One that is made with spec.suspend is as its spec wants it, and has no last value to keep.
+        // One that is created with spec.suspend is as its spec asks for it, and has no last value to keep.
         true if record.status.conditions.is_empty() => Situation::Noted(Reason::Suspended, text),
         true => Situation::Resting(Reason::Suspended, text),
         false => Situation::Synced(text),

@@ -1,18 +1,20 @@
 //! The step machine of a rotation.
 //!
 //! # Flow
-//! Without overlap: `Idle -> Preparing -> Publishing -> RollingOut -> Settling -> Idle`; such a value lives in the store alone, so
-//! there is nothing to apply, to log in with or to retire. With two keys: `Preparing -> Applying -> Verifying -> Publishing` and
-//! `Settling -> Retiring -> Idle` (see [`overlap`](super::overlap)).
+//! Without overlap: `Idle -> Preparing -> Publishing -> RollingOut -> Settling -> Idle`; such a value lives in the
+//! store alone, so there is nothing to apply, to log in with or to retire. With two keys: `Preparing -> Applying ->
+//! Verifying -> Publishing` and `Settling -> Retiring -> Idle` (see [`overlap`](super::overlap)).
 //!
 //! # Guarantees
 //! - A step names what is in progress. It is complete only when its effect is **seen**: in the pending Secret, in the
 //!   store, in the record on the policy's Secret, in a fresh list of pods.
-//! - The state is persisted before its effect; an effect done twice is done once. Killed anywhere, the same value
-//!   goes on.
-//! - Nothing is decided from a status alone, except which rotation is open and which version it is known to have written.
+//! - The state is persisted before its effect; an effect done twice is done once. After a kill at any point, the
+//!   rotation goes on with the same value.
+//! - Nothing is decided from a status alone, except which rotation is open and which version it is known to have
+//!   written.
 //! - A pending Secret counts for what its proof covers, and without a proof for nothing.
-//! - The store is looked at before each step: once it has held our values, anything else in their place ends the rotation.
+//! - The store is looked at before each step: once it has held our values, anything else in their place ends the
+//!   rotation.
 
 use std::ops::ControlFlow;
 
@@ -30,8 +32,8 @@ use crate::{
     time,
 };
 
-/// After so many failed tries the store of a schedule that is being deleted is given up: some 15 s while nobody answers,
-/// two minutes when it refuses. An outage that lasts longer would keep namespaces from being deleted.
+/// A schedule that is being deleted gives its store up after so many failed tries: after some 15 s if the store is not
+/// responding, after two minutes if it refuses. An outage that lasts longer would keep namespaces from being deleted.
 pub const TRIES: u32 = 5;
 
 /// One step.
@@ -56,19 +58,19 @@ fn idle(seen: &Seen) -> Move {
     match &seen.pending {
         Some(pending) if seen.pending_ended || seen.spec.deleted => match &pending.leaving {
             None => return Move::doing(State::Idle, drop_pending(pending)),
-            // It is deleted already, and nobody but the owners of the finalizers can do more about it.
+            // It is deleted already, and only the owners of the finalizers can do more about it.
             Some(_) if seen.spec.deleted && seen.finalizer => return Move::doing(State::Idle, Effect::RemoveFinalizer),
             Some(leaving) => {
                 let kept_by = listed(&leaving.finalizers, ", ");
                 let Pending { name, namespace, .. } = pending;
-                let text = format!("Secret {name} is deleted and kept by the finalizers {kept_by}");
+                let text = format!("Secret {name} is being deleted, but the finalizers {kept_by} keep it");
                 note = Some(format!(
                     "{text}; remove them with: kubectl patch secret {name} -n {namespace} --type=merge \
                      -p '{{\"metadata\":{{\"finalizers\":null}}}}'"
                 ));
             }
         },
-        // A value that was made durable and that the status does not know of: the status was lost, the value is not.
+        // A value that was made durable and that is not in the status: the status was lost, the value is not.
         Some(pending) => {
             let open = Open { id: pending.id.clone(), reason: RotationReason::CatchUp, written: None };
             return Move::to(State::Preparing(open));
@@ -134,20 +136,20 @@ fn anew(stay: fn(Open) -> State, open: Open, seen: &Seen, now: DateTime<Utc>, wh
 
 /// The same for a schedule that was edited before anything was written.
 pub(super) fn renamed(stay: fn(Open) -> State, open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
-    let text = "spec.rotator names other properties by now: their values are made under another id";
+    let text = "spec.rotator names other properties by now: Rekey makes their values under another id";
     anew(stay, open, seen, now, Wait::new(Reason::Rotating, text))
 }
 
 fn not_proven(pending: &Pending) -> Wait {
     let text = format!(
-        "Secret {} is not proven to be this schedule's: it is neither used nor deleted, and a new value is made under \
+        "Secret {} is not proven to be this schedule's: Rekey neither uses nor deletes it, and makes a new value under \
          another id",
         pending.name
     );
     Wait::new(Reason::PendingNotProven, text)
 }
 
-/// A value may be live that cannot be told from somebody else's.
+/// A value may be live that may as well be another tool's.
 fn held(stay: fn(Open) -> State, open: Open, seen: &Seen, pending: &Pending) -> Move {
     let Pending { name, namespace, .. } = pending;
     let text = format!(
@@ -162,10 +164,10 @@ fn held(stay: fn(Open) -> State, open: Open, seen: &Seen, pending: &Pending) -> 
     Move { waits: Some(wait), ..Move::to(stay(open)) }
 }
 
-/// Whether the store holds, in the version that is known to be ours, exactly the values of a Secret that proves nothing:
-/// the digest key was lost after they were written. Before that, a copy of the old values would look the same.
+/// Whether the store holds, in the version that is known to be ours, exactly the values of a Secret that proves
+/// nothing: the digest key was lost after they were written. Before that, a copy of the old values would look the same.
 /// So would a Secret that names none, or only some, of the written properties; and without versions (KV version 1)
-/// nothing tells what was written from what somebody put there later, with a Secret that repeats it.
+/// nothing distinguishes what was written from what another tool put there later, with a Secret that repeats it.
 fn is_known(open: &Open, pending: &Pending, stored: &Stored) -> bool {
     match (stored, &open.written) {
         (Stored::Ours { version }, Some(written)) => {
@@ -195,18 +197,18 @@ fn gone(seen: &Seen) -> Move {
 }
 
 pub(super) fn foreign(pending: &Pending) -> Move {
-    let text = format!("another tool changed the rotated properties of {}; what it left there stands", pending.target);
+    let text = format!("another tool changed the rotated properties of {}; Rekey leaves what is there", pending.target);
     Move::end(RotationOutcome::Superseded, text)
 }
 
 pub(super) fn elsewhere() -> Move {
-    Move::end(RotationOutcome::Superseded, "spec.writeTo has changed meanwhile; nothing is written there")
+    Move::end(RotationOutcome::Superseded, "spec.writeTo changed meanwhile; this rotation writes nothing there")
 }
 
 pub(super) fn refused(pending: &Pending) -> Move {
     let text = format!(
-        "the schedule was deleted, and {} did not take the new value in {TRIES} tries; what the store holds there is left \
-         as it is",
+        "the schedule was deleted, and {} did not take the new value in {TRIES} tries; Rekey leaves what the store \
+         holds there",
         pending.target
     );
     Move::end(RotationOutcome::Failed, text)
@@ -222,7 +224,7 @@ pub(super) fn looked<'s>(
     let Some(pending) = &seen.pending else { return ControlFlow::Break(gone(seen)) };
     let stored = match &seen.store {
         StoreView::Holds(stored) => stored,
-        StoreView::NotAsked => return ControlFlow::Break(Move::waiting(stay(open.clone()), "reads the store")),
+        StoreView::NotAsked => return ControlFlow::Break(Move::waiting(stay(open.clone()), "Rekey reads the store")),
         StoreView::Refused => return ControlFlow::Break(refused(pending)),
         StoreView::Gone => {
             let text = "the schedule was deleted, and its store is gone";
@@ -276,7 +278,7 @@ fn live(open: Open, seen: &Seen, pending: &Pending) -> Move {
     }
     if seen.policy.record.as_ref() == Some(&pending.record) {
         return match rolling_out(open.clone(), seen) {
-            // Its first word about the consumers spares a write of its own.
+            // Its first report on the consumers spares a write of its own.
             waiting @ Move { state: State::RollingOut(_), .. } => waiting,
             _ => Move::to(State::RollingOut(open)),
         };
@@ -284,7 +286,7 @@ fn live(open: Open, seen: &Seen, pending: &Pending) -> Move {
     unpublished(State::Publishing(open), seen)
 }
 
-/// The policy has yet to publish the value. Whatever keeps it from that is said.
+/// The policy has yet to publish the value. Whatever keeps it from that is reported.
 fn unpublished(state: State, seen: &Seen) -> Move {
     let kept = seen.policy.unable.clone();
     let wait = kept.unwrap_or_else(|| Wait::new(Reason::Rotating, "the policy publishes the new value"));
@@ -296,8 +298,8 @@ pub(super) fn still_ours(stay: fn(Open) -> State, open: Open, seen: &Seen) -> Co
     let Some(pending) = &seen.pending else { return ControlFlow::Break(gone(seen)) };
     let stored = match &seen.store {
         StoreView::Holds(stored) => stored,
-        StoreView::NotAsked => return ControlFlow::Break(Move::waiting(stay(open), "reads the store")),
-        StoreView::Gone | StoreView::Refused => return ControlFlow::Continue(open), // nobody waits for it any more
+        StoreView::NotAsked => return ControlFlow::Break(Move::waiting(stay(open), "Rekey reads the store")),
+        StoreView::Gone | StoreView::Refused => return ControlFlow::Continue(open), // nothing waits for it any more
     };
     match (pending.trust, stored) {
         (Trust::NotProven, stored) if !is_known(&open, pending, stored) => {
@@ -325,7 +327,7 @@ fn rolling_out(open: Open, seen: &Seen) -> Move {
         ControlFlow::Break(decided) => return decided,
     };
     if seen.spec.deleted {
-        return Move::end(RotationOutcome::Completed, "the schedule was deleted while consumers were rolling");
+        return Move::end(RotationOutcome::Completed, "the schedule was deleted while consumers were restarting");
     }
     match behind(seen) {
         Some(text) => Move::waiting(State::RollingOut(open), text),
@@ -336,7 +338,7 @@ fn rolling_out(open: Open, seen: &Seen) -> Move {
 /// What is waited for before every consumer is current; `None`: all are.
 pub(super) fn behind(seen: &Seen) -> Option<String> {
     match &seen.policy.behind {
-        None => Some("the policy is behind its spec".to_owned()),
+        None => Some("the status of the policy is behind its spec".to_owned()),
         Some(behind) if !behind.is_empty() => Some(format!("not yet on the new value: {}", listed(behind, ", "))),
         Some(_) => None,
     }
@@ -360,10 +362,10 @@ fn settling(open: Open, seen: &Seen) -> Move {
     }
 }
 
-/// What is waited for before nobody holds the old value; `None`: nobody does.
+/// What is waited for until no pod holds the old value; `None`: no pod does.
 pub(super) fn old_pods(seen: &Seen) -> Option<String> {
     match &seen.old_pods {
-        None => Some("lists the pods".to_owned()),
+        None => Some("Rekey lists the pods".to_owned()),
         Some(old) if !old.is_empty() => Some(format!("still running with the old value: {}", listed(old, ", "))),
         Some(_) => None,
     }
@@ -373,15 +375,18 @@ pub(super) fn completed() -> Move {
     Move { ended: Some((RotationOutcome::Completed, None)), ..Move::to(State::Idle) }
 }
 
-/// A pod with an older value whose owner is a Rollout, where no Rollout is known: nobody will restart it.
+/// A pod with an older value whose owner is a Rollout, where no Rollout is known: Rekey cannot restart it.
 #[must_use]
 pub fn pod_of_unseen_rollout(name: &str) -> String {
-    format!("{name} (of a Rollout, and none is shown to the operator here: is the ClusterRole {ROLE_ROLLOUTS} bound?)")
+    format!(
+        "{name} (of a Rollout, and the operator sees no Rollouts here: check that the ClusterRole {ROLE_ROLLOUTS} is \
+         bound)"
+    )
 }
 
-/// A value that has leaked is replaced at once, however long the consumers of the present rotation still take.
+/// A value that has leaked is replaced at once, however long the consumers of the open rotation still take.
 pub(super) fn leaked(seen: &Seen) -> Option<Move> {
-    let text = "the new value has leaked: the next rotation begins at once";
+    let text = "the new value has leaked: the next rotation starts at once";
     (seen.due == Due::Now { reason: RotationReason::Leaked } && !seen.spec.deleted)
         .then(|| Move::end(RotationOutcome::Superseded, text))
 }

@@ -54,7 +54,7 @@ struct World {
     pending: Vec<(ObjectMeta, Values)>,
     store: Option<(u64, Value)>,
     store_gone: bool,
-    /// Whether the store tells versions, as all do but KV version 1.
+    /// Whether the store has versions, as all do but KV version 1.
     has_versions: bool,
     unable: Option<Wait>,
     /// The property that consumers use.
@@ -287,7 +287,7 @@ impl World {
             .record(&values, &self.digest_key)
     }
 
-    /// Until nobody has anything to do.
+    /// Until nothing is left to do.
     fn settle(&mut self) {
         self.settle_with(&mut |_| None);
     }

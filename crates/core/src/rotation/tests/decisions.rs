@@ -1,4 +1,4 @@
-//! A rotation from end to end, and when one begins.
+//! A rotation from end to end, and when one starts.
 
 use rekey_api::rotation::RotationReason as Why;
 
@@ -350,5 +350,5 @@ fn what_went_as_wanted_is_told_as_such_and_the_rest_as_a_warning() {
     let wait = Wait::new(Reason::PendingNotProven, "not proven");
     let held = Move { waits: Some(wait), ..Move::to(State::Publishing(open())) };
     assert_eq!(told(&held, None), [(Warning, Reason::PendingNotProven)]);
-    assert_eq!(told(&Move::to(State::Publishing(open())), Some(&left)), [], "it is tried again");
+    assert_eq!(told(&Move::to(State::Publishing(open())), Some(&left)), [], "it is retried");
 }

@@ -21,7 +21,7 @@ fn another_value_in_place_of_ours_ends_the_rotation_and_stands() {
             assert_eq!(world.outcomes()[0].0, RotationOutcome::Superseded, "{theirs} in {step}\n{log}");
             assert_eq!((world.password(), world.writes), (Some(theirs), 1), "{theirs} in {step}\n{log}");
             assert_eq!(world.rotated(), Some(Reason::ForeignRotation));
-            assert_eq!((world.secret.as_str(), world.pod.as_str()), (theirs, theirs), "what stands is published");
+            assert_eq!((world.secret.as_str(), world.pod.as_str()), (theirs, theirs), "what is there is published");
             assert!(world.at_rest());
         }
     }
@@ -80,7 +80,7 @@ fn a_forged_status_leads_to_no_acknowledgement() {
     world.record = Some(Rotated { id: status.id.clone(), digest: "theirs".to_owned() });
     world.turn(None);
     let open = world.status().rotation.unwrap();
-    assert_eq!((open.step.as_str(), open.properties.len()), ("Publishing", 1), "it is written anew");
+    assert_eq!((open.step.as_str(), open.properties.len()), ("Publishing", 1), "it is written again");
     assert_ne!(open.digest.as_deref(), Some("theirs"));
     world.settle();
     assert_eq!(world.outcomes()[0].0, RotationOutcome::Completed);

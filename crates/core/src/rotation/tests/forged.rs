@@ -1,4 +1,4 @@
-//! Pending Secrets that somebody else made, or that cannot be told from such.
+//! Pending Secrets that another tool made, or that cannot be distinguished from such.
 
 use rekey_api::rotation::RotationReason as Why;
 
@@ -11,7 +11,7 @@ impl World {
         self.digest_key = DigestKey::new(SecretBytes::from("another"));
     }
 
-    /// The pending Secret that is there now, changed by somebody.
+    /// The pending Secret that is there now, changed by another tool.
     fn forge(&mut self, change: impl FnOnce(&mut ObjectMeta, &mut Values)) {
         let (mut metadata, mut values) = self.pending.remove(0);
         metadata.uid = Some("theirs".to_owned());

@@ -189,7 +189,7 @@ fn a_schedule_that_names_other_properties_by_then_writes_no_more() {
     }
     let past = &world.status().history[0];
     assert_eq!((past.outcome, world.writes), (RotationOutcome::Completed, writes), "{}", world.log.join("\n"));
-    assert!(past.message.as_ref().unwrap().contains("the old key was not retired"), "{past:?}");
+    assert!(past.message.as_ref().unwrap().contains("did not retire the old key"), "{past:?}");
 }
 
 #[test]
