@@ -2,7 +2,7 @@
 
 use rekey_api::condition::Reason;
 
-/// Something to say in an Event. How severe it is follows from the reason.
+/// What to report in an Event. How severe it is follows from the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// Its reason.
@@ -14,7 +14,7 @@ pub struct Notice {
 }
 
 impl Notice {
-    /// What to say.
+    /// With this text.
     #[must_use]
     pub fn new(reason: Reason, action: &'static str, text: impl Into<String>) -> Self {
         Self { reason, action, text: text.into() }

@@ -1,4 +1,5 @@
-//! Which versions of its sources a content was made from, so that a store that went back is noticed (security rule X17).
+//! Which versions of its sources a content was made from, so that a store that went back is noticed (security rule
+//! X17).
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -24,9 +25,9 @@ impl Origin {
         Self { version: version.parse().ok().filter(|version| *version > 0), created }
     }
 
-    /// Whether this is from before `published`: a lower version that was not created later. An old value that is written
-    /// anew is a new version. Where versions are not numbers, or are the same number, the time decides alone: a store that
-    /// was copied may count the same numbers.
+    /// Whether this is from before `published`: a lower version that was not created later. An old value that is
+    /// written again is a new version. Where versions are not numbers, or are the same number, the time decides alone:
+    /// a store that was copied may count the same numbers.
     #[must_use]
     pub fn is_before(self, published: Self) -> bool {
         let (now, then) = (self.created.timestamp_millis(), published.created.timestamp_millis());
@@ -88,7 +89,7 @@ mod tests {
         for (now, published, is_before) in [
             (origin("3", 30), origin("7", 70), true),
             (origin("3", 70), origin("7", 70), true),
-            (origin("3", 80), origin("7", 70), false), // deleted and made again, or counted anew
+            (origin("3", 80), origin("7", 70), false), // deleted and made again, or counted again
             (origin("8", 80), origin("7", 70), false),
             (origin("8", 30), origin("7", 70), false),
             (origin("7", 70), origin("7", 70), false),

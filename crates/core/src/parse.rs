@@ -1,4 +1,4 @@
-//! From an object to what it asks for. This happens once, where a row is set; everybody else reads what came of it.
+//! From an object to what it asks for. This happens once, where a row is set; all others read what came of it.
 
 use std::fmt::Debug;
 

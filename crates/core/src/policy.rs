@@ -101,9 +101,9 @@ pub struct PolicySpec {
 pub enum Scope {
     /// The policy's: all of it.
     Whole,
-    /// Somebody else's who consents: our keys.
+    /// Another owner's, who consents: our keys.
     Keys,
-    /// Somebody else's: the record of what it holds, in annotations, and nothing of its data.
+    /// Another tool's: the record of what it holds, in annotations, and nothing of its data.
     Record,
 }
 
@@ -188,7 +188,7 @@ fn scope(source: &Source, target: &Target, immutability: Immutability) -> Result
     }
 }
 
-/// The types under kubernetes.io, beside the default, that give nobody rights in the cluster.
+/// The types under kubernetes.io, beside the default, that give no rights in the cluster.
 const BUILT_IN: [&str; 6] = [
     "Opaque",
     "kubernetes.io/dockercfg",
@@ -207,8 +207,8 @@ fn secret_type(named: Option<&str>) -> Result<String, SpecError> {
     Ok(kind.to_owned())
 }
 
-/// Whether a Secret of this type is a credential of the cluster itself, or may become one: such a Secret is never written,
-/// neither made, nor taken over, nor written into, nor governed.
+/// Whether a Secret of this type is a credential of the cluster itself, or may become one: such a Secret is never
+/// written, neither made, nor taken over, nor written into, nor governed.
 #[must_use]
 pub fn is_reserved(kind: &str) -> bool {
     (kind.starts_with("kubernetes.io/") || kind.contains(".kubernetes.io/")) && !BUILT_IN.contains(&kind)

@@ -21,8 +21,8 @@ use crate::{
 /// What all annotations of an object may take, names and values together
 /// (<https://pkg.go.dev/k8s.io/apimachinery/pkg/api/validation#pkg-constants>, `TotalAnnotationSizeLimitB`).
 pub const ANNOTATIONS: usize = 256 * 1024;
-/// The record of more keys fits into no annotations, even if there are no others: each takes 32 bytes for its digest and 18
-/// for the time of its change.
+/// The record of more keys fits into no annotations, even if there are no others: each takes 32 bytes for its digest
+/// and 18 for the time of its change.
 pub const MOST_KEYS: usize = ANNOTATIONS / (32 + 18);
 
 /// The published content of a managed Secret, by its annotations.
@@ -48,7 +48,7 @@ pub struct Published {
 const SLOWEST: TimeDelta = TimeDelta::seconds(20);
 
 /// The publication record: a number that goes up with each changed content, and for each key the time of its last
-/// change. Keys that have not changed since the first publication have no time: nobody can have missed anything.
+/// change. Keys that have not changed since the first publication have no time: no consumer can have missed a change.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changes {
     /// 1 for the first content.
@@ -70,13 +70,13 @@ pub struct Changes {
     /// The rotation whose values the content was made from. It stays until other content is published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<Rotated>,
-    /// Which versions of its sources the content was made from, as far as the store tells when they were created.
+    /// Which versions of its sources the content was made from, as far as the store says when they were created.
     #[serde(default, skip_serializing_if = "Origins::is_empty")]
     pub origins: Origins,
-    /// Stands for the templates and values that the content was made from.
+    /// Digest of the templates and values that the content was made from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inputs: Option<String>,
-    /// Stands for the labels and annotations that templates have made.
+    /// Mark of the labels and annotations that templates have made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tags: Option<String>,
 }
@@ -105,8 +105,9 @@ pub struct Issue {
 }
 
 impl Published {
-    /// Whether the digests may be ours. Those of another digest key are so after the loss of ours; not if this process has seen
-    /// a record by its own key there before, since the key stays the same while it runs: then somebody else wrote it.
+    /// Whether the digests may be ours. Those of another digest key are so after the loss of ours; not if this process
+    /// has seen a record by its own key there before, since the key stays the same while it runs: then another tool
+    /// wrote it.
     #[must_use]
     pub fn may_be_ours(&self, last: Option<&Self>, key: &DigestKey) -> bool {
         self.is_by(key) || !last.is_some_and(|last| last.is_by(key))
@@ -133,8 +134,9 @@ impl Published {
         })
     }
 
-    /// The marker of what a workload consumes: the digests of the keys, and when they last changed, so that a value that
-    /// comes back after another one is not taken for never having changed. Nothing of the time can be read from it.
+    /// The marker of what a workload consumes: the digests of the keys, and when they last changed, so that a value
+    /// that comes back after another one is not taken for never having changed. Nothing of the time can be read from
+    /// it.
     #[must_use]
     pub fn consumed(&self, keys: &Keys) -> String {
         self.digests.consumed(keys, self.recorded(keys).map_or(0, |time| time.timestamp_millis()))
@@ -151,14 +153,14 @@ impl Published {
         Some(late.unwrap_or(recorded))
     }
 
-    /// The same, as it stands in the record.
+    /// The same, as the record has it.
     fn recorded(&self, consumed: &Keys) -> Option<DateTime<Utc>> {
         let shape = self.changes.shape.as_deref().filter(|_| *consumed == Keys::All).and_then(parse);
         self.changes.keys.last(consumed).into_iter().chain(shape).max()
     }
 
-    /// Characters of the two annotations that hold the record, once every key that is there has changed: they do not outgrow
-    /// later what they fit into now.
+    /// Characters of the two annotations that hold the record, once every key that is there has changed: they do not
+    /// outgrow later what they fit into now.
     #[must_use]
     pub fn room(&self) -> usize {
         let (digests, changes) = (self.digests.to_string().len(), self.changes.to_string().len());

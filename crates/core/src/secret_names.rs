@@ -1,5 +1,5 @@
-//! The names of the Secrets that a policy publishes. Whoever asks "is this Secret the policy's?" asks here, and compares no
-//! names himself.
+//! The names of the Secrets that a policy publishes. Code that has to know whether a Secret is the policy's asks here,
+//! and compares no names itself.
 
 use std::{collections::BTreeMap, iter, ops::Bound};
 
@@ -46,7 +46,7 @@ impl SecretNames {
         from_there.take_while(|(name, _)| name.starts_with(&*self.base)).filter(|(name, _)| self.covers(name))
     }
 
-    /// The plain names of the policies that may have published a Secret of this name: its own, and what stands before the
+    /// The plain names of the policies that may have published a Secret of this name: its own, and the part before the
     /// revision of a version (`<base>-<revision>`).
     pub fn bases(name: &str) -> impl Iterator<Item = &str> {
         let versioned = name.rsplit_once('-').filter(|(_, revision)| is_revision(revision)).map(|(base, _)| base);

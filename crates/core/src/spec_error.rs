@@ -21,28 +21,28 @@ pub enum SpecError {
     Field {
         /// Path of the field.
         field: String,
-        /// What is wrong and how to mend it.
+        /// What is wrong and how to fix it.
         fix: String,
     },
     /// The data could not be made.
     #[error(transparent)]
     Render(#[from] RenderError),
-    /// The Secret exists and belongs to somebody else.
+    /// The Secret exists, and whoever owns it has not consented.
     #[error(
-        "Secret {name:?} exists and is not managed by this policy; to hand it over, run \
-         `kubectl annotate secret {name} -n {namespace} rekey.dev/adopt-by={policy}`, or delete this policy and make \
-         it again with another spec.target.name"
+        "Secret {name:?} exists and is not managed by this policy; to hand it over, run `kubectl annotate secret \
+         {name} -n {namespace} rekey.dev/adopt-by={policy}`, or delete this policy and create it again with another \
+         spec.target.name"
     )]
     NoConsent {
         /// The Secret.
         name: String,
         /// Its namespace.
         namespace: String,
-        /// The policy that wants it.
+        /// The policy that asks for it.
         policy: String,
     },
-    /// The Secret that somebody else makes is not there.
-    #[error("Secret {name:?} does not exist in namespace {namespace}; the policy waits for whoever makes it")]
+    /// The Secret that another tool makes does not exist.
+    #[error("Secret {name:?} does not exist in namespace {namespace}; the policy waits until another tool creates it")]
     SecretNotFound {
         /// The Secret.
         name: String,
@@ -51,9 +51,9 @@ pub enum SpecError {
     },
     /// The Secret has another type than the policy asks for.
     #[error(
-        "Secret {name:?} has type {has:?}, spec.target.type asks for {wants:?}, and Kubernetes cannot change the type of a Secret: \
-         delete the Secret, and it is made anew (`kubectl delete secret {name} -n {namespace}`), or make a new policy with type \
-         {has:?} or another spec.target.name in place of this one"
+        "Secret {name:?} has type {has:?}, but spec.target.type asks for {wants:?}, and Kubernetes cannot change the \
+         type of a Secret. Delete it, and Rekey creates it again (`kubectl delete secret {name} -n {namespace}`), or \
+         replace this policy by one with type {has:?} or another spec.target.name"
     )]
     WrongType {
         /// The Secret.
@@ -67,9 +67,9 @@ pub enum SpecError {
     },
     /// Another tool has made an object of its own the controlling owner of a Secret of ours.
     #[error(
-        "Secret {name:?} is controlled by {by}, which another tool has written on it: both would write it, and it is deleted \
-         with {by}. Make that tool leave the Secret alone, then remove its owner: kubectl patch secret {name} -n {namespace} \
-         --type=json -p '[{{\"op\":\"remove\",\"path\":\"/metadata/ownerReferences\"}}]'"
+        "another tool made {by} the controlling owner of Secret {name:?}: both tools would write it, and Kubernetes \
+         deletes it with {by}. Make that tool leave the Secret alone, then remove the owner: kubectl patch secret \
+         {name} -n {namespace} --type=json -p '[{{\"op\":\"remove\",\"path\":\"/metadata/ownerReferences\"}}]'"
     )]
     Controlled {
         /// The Secret.
@@ -79,9 +79,9 @@ pub enum SpecError {
         /// Kind and name of the owner.
         by: String,
     },
-    /// Two policies want the same Secret.
+    /// Two policies ask for the same Secret.
     #[error(
-        "Secret {name:?} belongs to SecretPolicy {other:?}; delete one of the two, or make it again with another \
+        "Secret {name:?} belongs to SecretPolicy {other:?}; delete one of the two, or create it again with another \
          spec.target.name"
     )]
     TargetConflict {
@@ -100,10 +100,10 @@ pub enum SpecError {
     },
     /// What is recorded of the keys does not fit into the annotations of a Secret.
     #[error(
-        "Secret {name:?} would have {keys} keys, and what is recorded of each of them in its annotations needs {needed} bytes, \
-         while Kubernetes allows 262144 bytes of annotations, {others} of which are taken by others: split the keys among \
-         several policies (about 5,000 keys fit into one Secret, 3,400 if each comes from a remote key of its own), or \
-         shorten the other annotations"
+        "Secret {name:?} would have {keys} keys, and their record in its annotations needs {needed} bytes. Kubernetes \
+         allows 262144 bytes of annotations, and other annotations take {others}: split the keys among several \
+         policies (about 5,000 keys fit into one Secret, 3,400 if each comes from a remote key of its own), or shorten \
+         the other annotations"
     )]
     TooManyKeys {
         /// The Secret.
@@ -117,9 +117,9 @@ pub enum SpecError {
     },
     /// The Secret does not fit into etcd with all that Kubernetes keeps beside its values.
     #[error(
-        "Secret {name:?} would take about {size} bytes with the names of its {keys} keys, which Kubernetes keeps twice, while \
-         etcd takes 1572864 of an object: shorten the names of its keys, map fewer of them, or split them among several \
-         policies"
+        "Secret {name:?} would take about {size} bytes (Kubernetes keeps the names of its {keys} keys twice), and etcd \
+         takes 1572864 bytes of an object: shorten the names of its keys, map fewer of them, or split them among \
+         several policies"
     )]
     ObjectTooLarge {
         /// The Secret.
@@ -129,7 +129,7 @@ pub enum SpecError {
         /// Bytes of all of it.
         size: usize,
     },
-    /// A locked Secret whose value moved on.
+    /// A locked Secret whose source has another value by now.
     #[error("{text}")]
     LockedAndChanged {
         /// What changed and what can be done.
@@ -187,8 +187,8 @@ impl SpecError {
         }
     }
 
-    /// What helps. A template of the policy's own that does not parse is a matter of the policy alone; what is wrong with data may
-    /// be fixed in the store, so Rekey looks at it again.
+    /// What helps. A template of the policy's own that does not parse is a matter of the policy alone; what is wrong
+    /// with data may be fixed in the store, so Rekey looks at it again.
     #[must_use]
     pub fn class(&self) -> Class {
         match self {

@@ -39,8 +39,8 @@ impl StoreSpec {
         Ok(Self { kind, connection, accounts, places, grants })
     }
 
-    /// Refuses tokens that the API server itself would take. `audiences`: those of the API server beside its usual ones, which
-    /// only a running operator knows.
+    /// Refuses tokens that the API server itself would take. `audiences`: those of the API server beside its usual
+    /// ones, which only a running operator knows.
     ///
     /// # Errors
     /// Names the field with such an audience.

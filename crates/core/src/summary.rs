@@ -1,5 +1,5 @@
-//! From a situation to the conditions that people and tools read. The only place that knows how they belong together:
-//! kstatus (<https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md>) understands `Ready`,
+//! From a situation to the conditions that people and tools read. The only place that combines them: kstatus
+//! (<https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md>) understands `Ready`,
 //! `Reconciling` and `Stalled`, the last two being absent when not true; `Ready` is never true together with `Stalled`.
 
 mod listed;
@@ -15,20 +15,20 @@ pub use listed::{clip, listed};
 
 use crate::time;
 
-/// Where an object stands, with the text for its user.
+/// The situation of an object, with the text for its user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Situation {
-    /// All is as the spec wants it.
+    /// All is as the spec asks for it.
     Synced(String),
-    /// `Ready` is true, and there is something beside it that somebody should know.
+    /// `Ready` is true, and there is something beside it that the user should know.
     Noted(Reason, String),
     /// On its way; `Ready` keeps its last value.
     Progressing(String),
-    /// It rests because somebody wants it to; `Ready` keeps its last value, and says why it rests.
+    /// It rests because the user asked for that; `Ready` keeps its last value, and says why it rests.
     Resting(Reason, String),
     /// A dependency is missing and nothing has been published yet.
     NotReady(Reason, String),
-    /// A dependency is missing; what was published before still stands.
+    /// A dependency is missing; what was published before stays.
     LastKnown(Reason, String),
     /// A dependency is missing, and for so long that what was published before is no longer good enough.
     Stale(Reason, String),
@@ -45,12 +45,12 @@ pub enum Truth {
     True,
     /// It is not.
     False,
-    /// Nobody can tell.
+    /// It is not known.
     Unknown,
 }
 
 impl Truth {
-    /// As it stands in status.
+    /// As the status shows it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -111,7 +111,7 @@ impl Situation {
     fn ready(&self, last: Option<&Condition>) -> (Truth, Reason) {
         let kept = match last.map(|last| last.status.as_str()) {
             Some("True") => Truth::True,
-            Some(_) | None => Truth::False, // of what has never been Ready nothing is known to be as it should
+            Some(_) | None => Truth::False, // what has never been Ready is not known to work
         };
         match self {
             Self::Synced(_) => (Truth::True, Reason::Synced),
@@ -124,7 +124,7 @@ impl Situation {
         }
     }
 
-    /// What stands beside `Ready` because of it.
+    /// The conditions beside `Ready` in this situation.
     fn others(&self) -> Vec<(ConditionType, Truth, Reason)> {
         let retries = (ConditionType::Reconciling, Truth::True, Reason::ProgressingWithRetry);
         match self {
@@ -161,7 +161,7 @@ pub fn conditions(
     };
     let last = previous.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
     let ready = match (situation, last) {
-        // While a change is on its way, what was in order before still is. Any other reason is one of the past.
+        // While a change is on its way, what was in order before still is. Any other reason is out of date.
         (Situation::Progressing(_), Some(last)) if last.reason == Reason::Synced.as_str() => {
             Condition { observed_generation: Some(generation), ..last.clone() }
         }

@@ -1,4 +1,4 @@
-//! The first look at a Secret that somebody else has made: it is taken over, written into, or governed from here on.
+//! The first look at a Secret that another tool has made: it is taken over, written into, or governed from here on.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ impl Publishing<'_> {
         let same = self.is_as_wanted(content);
         if content.immutable && !same {
             let text = format!(
-                "Secret {:?} is immutable and holds another value; use another spec.target.name",
+                "Secret {:?} is immutable and holds another value; make a new policy with another spec.target.name",
                 policy.names.current()
             );
             return Err(SpecError::LockedAndChanged { text });
@@ -34,7 +34,7 @@ impl Publishing<'_> {
             Scope::Record => format!("governs Secret {}", policy.names.current()),
         };
         if let Some(taken) = claims.text() {
-            text.extend([", and took off what others write or delete it by: ", &taken]);
+            text.extend([", and removed what other tools write or delete it by: ", &taken]);
         }
         let mut decided = self.write(published, reason, text)?;
         for step in &mut decided.steps {
@@ -45,7 +45,7 @@ impl Publishing<'_> {
         Ok(decided)
     }
 
-    /// The first record of a Secret, or the next one when somebody has removed the one we knew.
+    /// The first record of a Secret, or the next one when another tool has removed the one we knew.
     fn adopted(&self, content: &Content) -> (Published, Option<ChangeReason>) {
         let first = Changes::first(self.since(Some(content)));
         match &self.seen.last {
@@ -77,7 +77,7 @@ impl Publishing<'_> {
         self.policy.scope == Scope::Record && content.created > known && known.is_some()
     }
 
-    /// Of the data that stands there, what is ours to write.
+    /// The part of the data that is ours to write.
     fn ours(&self, all: &BTreeMap<String, SecretBytes>) -> BTreeMap<String, SecretBytes> {
         let counts = |name: &String| match self.policy.scope {
             Scope::Whole | Scope::Record => true,

@@ -1,4 +1,4 @@
-//! What stands on a Secret by which another operator writes it, or deletes it together with an object of its own.
+//! The marks on a Secret by which another operator writes it, or deletes it together with an object of its own.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use rekey_api::names;
@@ -17,8 +17,8 @@ pub struct Claims {
 /// API groups of operators that publish Secrets: External Secrets, Vault Secrets Operator, Sealed Secrets.
 const OPERATORS: [&str; 3] = ["external-secrets.io", "secrets.hashicorp.com", "bitnami.com"];
 
-/// What the labels and annotations start with by which they know a Secret for theirs. External Secrets deletes what
-/// carries its `created-by` and has another name than its target; Vault Secrets Operator deletes likewise what carries its
+/// The prefixes of the labels and annotations by which they know their Secrets. External Secrets deletes what carries
+/// its `created-by` and has another name than its target; Vault Secrets Operator deletes likewise what carries its
 /// `vso-ownerRefUID`; Sealed Secrets overwrites what is annotated as `managed` or `patch`.
 const MARKS: [&str; 3] = ["reconcile.external-secrets.io/", "secrets.hashicorp.com/", "sealedsecrets.bitnami.com/"];
 
@@ -27,7 +27,7 @@ const VAULT_OPERATOR: [(&str, &str); 2] =
     [("app.kubernetes.io/name", "vault-secrets-operator"), ("app.kubernetes.io/component", "secret-sync")];
 
 impl Claims {
-    /// What stands on an object, but for the policy of this uid.
+    /// The claims on an object, without those of the policy with this uid.
     #[must_use]
     pub fn of(metadata: &ObjectMeta, policy: &str) -> Self {
         let is_claim = |owner: &&OwnerReference| {
@@ -49,13 +49,13 @@ impl Claims {
         }
     }
 
-    /// Whether nobody else claims it.
+    /// Whether no other tool claims it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.owners.is_empty() && self.labels.is_empty() && self.annotations.is_empty()
     }
 
-    /// What is taken off, in words; nothing if nobody claims it.
+    /// What is removed, in words; `None`: no other tool claims it.
     pub(super) fn text(&self) -> Option<String> {
         let owners = self.owners.iter().map(|owner| format!("the owner {} {}", owner.kind, owner.name));
         let labels = self.labels.iter().map(|name| format!("the label {name}"));

@@ -1,5 +1,5 @@
-//! What templates make of the values: data, labels and annotations of the Secret, in the order of External Secrets. Entries of
-//! `from` come first, each over those before it, then `data` and `metadata` over them.
+//! What templates make of the values: data, labels and annotations of the Secret, in the order of External Secrets.
+//! Entries of `from` come first, each over those before it, then `data` and `metadata` over them.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -21,13 +21,13 @@ use crate::{
     },
 };
 
-/// In place of a name that a template has made of what stands in a Secret or a store.
+/// In place of a name that a template has made from a Secret or a store.
 const HIDDEN_NAME: &str = "a name that it makes cannot be used; the name is not quoted, since it may be a value";
 
 /// Templates that were read.
 pub type Texts = BTreeMap<TemplateRef, SecretBytes>;
 
-/// A Secret that templates have been at.
+/// What templates have made.
 #[derive(Default, PartialEq, Eq)]
 pub struct Dressed {
     pub data: BTreeMap<String, SecretBytes>,
@@ -75,7 +75,7 @@ impl PolicySpec {
             }
         }
         let Making { data, tags, .. } = making;
-        // What is written as it is stands over what is made.
+        // What the policy writes as it is wins over what templates make.
         let tags = self.made_of(&tags);
         for (fixed, made) in [(&self.labels, &tags.labels), (&self.annotations, &tags.annotations)] {
             if fixed.len() + made.len() > MOST {
@@ -92,7 +92,7 @@ impl PolicySpec {
 }
 
 impl Making<'_> {
-    /// A mistake of a template that stands in another object may be fixed there at any time.
+    /// A mistake in a template of another object may be fixed there at any time.
     fn entry(&mut self, at: &str, seed: &str, entry: &Entry, texts: Option<&Texts>) -> Result<(), SpecError> {
         let added = self.added(at, seed, entry, texts);
         added.map_err(|error| match (&entry.text, error) {
@@ -120,7 +120,8 @@ impl Making<'_> {
         }
         let failed = |text| RenderError::TemplateFailed { at: at.to_owned(), text };
         for (name, value) in mapping::read(&made, self.work)?.map_err(failed)? {
-            // The name may be a value of the store: it is quoted only where it stands in the template, and that not in a Secret.
+            // The name may be a value of the store: it is quoted only if the template has it, and the template is not
+            // in a Secret.
             let is_known = !is_secret && text.contains(&name);
             self.usable(at, entry.into, &name)
                 .map_err(|error| if is_known { error } else { failed(HIDDEN_NAME.to_owned()) })?;
@@ -130,12 +131,12 @@ impl Making<'_> {
         Ok(())
     }
 
-    /// Whether a name that a template has made can be used. One that is written in the policy was looked at with it.
+    /// Whether a name that a template has made can be used. One that is written in the policy was checked with it.
     fn usable(&self, at: &str, into: TemplateInto, name: &str) -> Result<(), RenderError> {
         match into {
             TemplateInto::Data if is_generated(self.policy, name) => {
-                // What was generated stands nowhere but in the Secret.
-                let text = format!("{name:?} is a generated key; make another one");
+                // Generated values are in the Secret only.
+                let text = format!("{name:?} is a generated key; use another name");
                 Err(RenderError::TemplateFailed { at: at.to_owned(), text })
             }
             TemplateInto::Data if kinds::valid_key(name) => Ok(()),

@@ -43,7 +43,7 @@ pub struct EngineCall {
     pub call: Call,
 }
 
-/// What is to be read.
+/// What has to be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// The distinct values.
@@ -52,7 +52,7 @@ pub struct Wanted {
     pub searches: BTreeSet<Lookup>,
     /// The request to an engine.
     pub call: Option<EngineCall>,
-    /// Templates that stand elsewhere.
+    /// Templates of other objects.
     pub templates: BTreeSet<TemplateRef>,
     /// Whether a key that does not exist is news, not a failure.
     pub may_be_missing: bool,
@@ -87,8 +87,8 @@ pub struct LastRead {
 }
 
 impl LastRead {
-    /// When something is due that was planned for `next` at the time of the read: by whichever clock comes there first. A
-    /// wall clock that is set back by hours would put it off by as much.
+    /// When something is due that was planned for `next` at the time of the read: by whichever clock comes there first.
+    /// A wall clock that is set back by hours would put it off by as much.
     #[must_use]
     pub fn due(&self, next: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
         next.min(now + (next - self.at) - self.age)
@@ -106,9 +106,8 @@ pub enum Fetch {
     OnChange,
 }
 
-/// Whether the policy's values are due to be read. They are at first sight, when the spec changed, when somebody
-/// asked, when the Secret is not as it was published, when a rotation waits to be published, and when their time has
-/// come.
+/// Whether the policy's values are due to be read. They are at first sight, when the spec changed, when a user asked,
+/// when the Secret is not as it was published, when a rotation waits to be published, and when their time has come.
 #[must_use]
 pub fn fetch(policy: &PolicySpec, seen: &Seen, now: DateTime<Utc>) -> Fetch {
     if matches!(seen.secret, SeenSecret::Going) {
@@ -120,7 +119,7 @@ pub fn fetch(policy: &PolicySpec, seen: &Seen, now: DateTime<Utc>) -> Fetch {
         Fetch::Due(Box::new(Wanted { templates: policy.template_refs(), anew, ..wanted }))
     };
     match &policy.source {
-        // Only templates are read; what was generated stands in the Secret.
+        // Only templates are read; generated values are in the Secret.
         Source::Generated(_) if cause.any_or_failed() && !policy.template_refs().is_empty() => due(Wanted::default()),
         Source::Existing | Source::Generated(_) => Fetch::OnChange,
         Source::Remote(remote) => match remote.refresh {
@@ -165,7 +164,7 @@ impl Cause {
                 SeenSecret::Absent | SeenSecret::Foreign { .. } => true,
                 SeenSecret::Going => false,
                 SeenSecret::Ours { published, content, dressed, .. } => {
-                    // A content that we have not reported may be an old one that somebody put back with its annotations.
+                    // Content that we have not reported may be old content that was put back with its annotations.
                     content.is_some() || !dressed || seen.status.revision.as_ref() != Some(&published.revision)
                 }
             },
@@ -181,13 +180,13 @@ impl Cause {
     }
 }
 
-/// Whether nothing is open: the last status is of this spec, tells of no failure, and has answered the last request.
+/// Whether nothing is open: the last status is of this spec, reports no failure, and has answered the last request.
 #[must_use]
 pub fn is_settled(policy: &PolicySpec, status: &SecretPolicyStatus) -> bool {
     status.observed_generation == Some(policy.generation) && !has_failed(status) && !is_asked(policy, status)
 }
 
-/// A request on an object that nobody has looked at yet is recorded, not acted on: it may be from before a backup.
+/// A request on an object that Rekey has not looked at yet is recorded, not acted on: it may be from before a backup.
 fn is_asked(policy: &PolicySpec, status: &SecretPolicyStatus) -> bool {
     policy.sync_requested.is_some() && policy.sync_requested.as_deref() != status.handled_sync() && !status.is_unseen()
 }
@@ -209,8 +208,8 @@ enum Renewal {
 }
 
 /// An answer that lasts is asked for at each first sight. Where each request makes something new, the record on the
-/// Secret says what it was made for and when it has to be replaced; only what is missing, other than it was asked for,
-/// or edited by somebody is made anew.
+/// Secret says what it was made for and when it has to be replaced; it is made again only when it is missing or edited,
+/// or was made for another request.
 fn renewal(policy: &PolicySpec, engine: &Engine, seen: &Seen, now: DateTime<Utc>) -> Renewal {
     let SeenSecret::Ours { published, content, dressed, .. } = &seen.secret else {
         return Renewal::Now;
@@ -254,13 +253,13 @@ impl Engine {
 impl PolicySpec {
     /// Names everything that the published data depends on beside the engine's answer.
     pub(super) fn fingerprint(&self, engine: &Engine) -> String {
-        // Written out, so that another version of the program gives the same for the same wish.
+        // Written out, so that another version of the program gives the same for the same spec.
         engine.fingerprint(&format!("{}\0{}{}", self.kind, self.replace, self.templates_text()))
     }
 }
 
-/// The first round of reads after `last`, for policies that have rounds. Rounds of equal intervals are shifted by a hash
-/// of store and key: work spreads, and those who read the same key read it together.
+/// The first round of reads after `last`, for policies that have rounds. Rounds of equal intervals are shifted by a
+/// hash of store and key: work spreads, and those who read the same key read it together.
 #[must_use]
 pub fn next_round(policy: &PolicySpec, last: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let Source::Remote(remote) = &policy.source else { return None };

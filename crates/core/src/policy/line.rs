@@ -7,7 +7,7 @@ use rekey_api::{
 
 use crate::summary::{Extra, Situation, Truth, listed};
 
-/// How the consumers stand, all of them together: what needs attention most.
+/// The state of all consumers together: what needs attention most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Together {
     Failed,
@@ -17,8 +17,8 @@ enum Together {
     Current,
 }
 
-/// Where a policy stands, its consumers included; `own`: where it stands without them. A missing dependency comes before
-/// what its consumers do, unless `Ready` waits for them.
+/// The situation of a policy, its consumers included; `own`: without them. A missing dependency comes before what its
+/// consumers do, unless `Ready` waits for them.
 pub fn line(own: Situation, consumers: Option<&ConsumersStatus>, wanted: ReadyWhen) -> (Situation, Vec<Extra>) {
     let Some(consumers) = consumers else { return (own, Vec::new()) };
     let (together, extra) = look(consumers);
@@ -52,7 +52,7 @@ pub fn line(own: Situation, consumers: Option<&ConsumersStatus>, wanted: ReadyWh
     (situation, fresh.into_iter().chain([extra]).collect())
 }
 
-/// How the consumers stand together, and the condition `ConsumersCurrent`.
+/// The state of all consumers together, and the condition `ConsumersCurrent`.
 fn look(consumers: &ConsumersStatus) -> (Together, Extra) {
     let of = |state: ConsumerState| consumers.items.iter().filter(move |item| item.state == state);
     let names = |state: ConsumerState| listed(of(state).map(name), ", ");
@@ -70,8 +70,8 @@ fn look(consumers: &ConsumersStatus) -> (Together, Extra) {
         (Together::Held, Truth::False, Reason::Held, text)
     } else if any(ConsumerState::Assumed) {
         let text = format!(
-            "{current} of {total} run on the current value; nobody knows what the others held before the first \
-             publication, and they were not restarted: {}",
+            "{current} of {total} run on the current value; Rekey did not restart the others, since it does not know \
+             what they held before the first publication: {}",
             names(ConsumerState::Assumed)
         );
         (Together::Assumed, Truth::Unknown, Reason::Assumed, text)

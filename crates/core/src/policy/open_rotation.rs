@@ -13,8 +13,8 @@ use crate::{
     store::{Locator, Pin},
 };
 
-/// A rotation whose new value is in the store and waits to be published, as its schedule's status has it. What stands
-/// there decides nothing but what is read: the schedule believes the record on the Secret alone.
+/// A rotation whose new value is in the store and waits to be published, as its schedule's status has it. That status
+/// decides only what is read: the schedule believes the record on the Secret alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenRotation {
     /// Its id.
@@ -25,7 +25,7 @@ pub struct OpenRotation {
     pub properties: BTreeSet<String>,
     /// Keyed digest of their new values.
     pub digest: String,
-    /// When its step began.
+    /// When its step started.
     pub since: Option<DateTime<Utc>>,
 }
 

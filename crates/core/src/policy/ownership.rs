@@ -11,7 +11,7 @@ use crate::SpecError;
 /// Whether the Secret is the policy's to write; asked before anything is read.
 ///
 /// # Errors
-/// When it belongs to somebody else.
+/// Why it is not.
 pub fn admit(policy: &PolicySpec, secret: &SeenSecret) -> Result<(), SpecError> {
     let no_consent = || SpecError::NoConsent {
         name: policy.names.current().to_owned(),
@@ -24,7 +24,8 @@ pub fn admit(policy: &PolicySpec, secret: &SeenSecret) -> Result<(), SpecError> 
     };
     if let Some(Content { kind, .. }) = content.filter(|content| is_reserved(&content.kind)) {
         let fix = format!(
-            "Secret {:?} has type {kind:?}, a credential of the cluster itself, which Rekey never writes; name another one",
+            "Secret {:?} has type {kind:?}, a credential of the cluster itself, which Rekey never writes; \
+             create the policy again with another name",
             policy.names.current()
         );
         return Err(SpecError::field("spec.target.name", fix));
@@ -51,7 +52,7 @@ pub fn admit(policy: &PolicySpec, secret: &SeenSecret) -> Result<(), SpecError> 
             has: kind.clone(),
             wants: policy.kind.clone(),
         }),
-        // The API server takes no second one, and nobody but people know which of the two is meant.
+        // The API server takes no second one, and only a person knows which of the two is meant.
         (SeenSecret::Ours { controller: Some(by), .. }, Scope::Whole)
             if policy.on_policy_delete == OnPolicyDelete::Delete =>
         {
@@ -69,12 +70,12 @@ pub fn admit(policy: &PolicySpec, secret: &SeenSecret) -> Result<(), SpecError> 
     }
 }
 
-/// What there is to say about a controlling owner that another tool has put on a Secret of ours, where it does not keep us from
-/// writing.
+/// What there is to say about a controlling owner that another tool has put on a Secret of ours, where it does not keep
+/// us from writing.
 pub fn shared(policy: &PolicySpec, secret: &SeenSecret) -> Option<String> {
     match (secret, policy.scope) {
         (SeenSecret::Ours { controller: Some(by), .. }, Scope::Whole) => {
-            Some(format!("another tool has made {by} its controlling owner: it goes with {by}"))
+            Some(format!("another tool made {by} its controlling owner: Kubernetes deletes the Secret with {by}"))
         }
         (SeenSecret::Ours { .. } | SeenSecret::Foreign { .. } | SeenSecret::Absent | SeenSecret::Going, _) => None,
     }

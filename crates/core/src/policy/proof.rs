@@ -1,6 +1,6 @@
-//! What of a policy takes time and room that its size does not show: templates, `JMESPath`, regular expressions. Parsing
-//! leaves them as they are written, so that it is cheap wherever it is done. They are proven once, before anything is read,
-//! where a long computation disturbs nobody, and read again when they are used.
+//! What of a policy takes time and room that its size does not show: templates, `JMESPath`, regular expressions.
+//! Parsing leaves them as they are written, so that it is cheap wherever it is done. They are proven once, before
+//! anything is read, on a thread where a long computation holds nothing up, and read again when they are used.
 
 use rekey_api::{policy::Decoding, reference::StoreRef};
 
@@ -16,14 +16,15 @@ use crate::{
     store::Locator,
 };
 
-/// Bytes that are read within about a millisecond: nobody notices on a thread that others need too, and nearly all policies
-/// read less.
+/// Bytes that are read within about a millisecond, which is short enough for a thread that others need too; nearly all
+/// policies read less.
 const QUICK: usize = 64 * 1024;
 /// What a key that was found takes beside its name.
 const FOUND: usize = 64;
 
 impl PolicySpec {
-    /// Whether the data is made of what was read within about a millisecond. What is not is made where it disturbs nobody.
+    /// Whether the data is made of what was read within about a millisecond. What is not is made on a thread of its
+    /// own.
     #[must_use]
     pub fn is_quick(&self, fetched: Option<&Fetched>) -> bool {
         !self.has_expressions() && fetched.is_none_or(|fetched| self.bytes(fetched) <= QUICK)
@@ -80,8 +81,8 @@ impl PolicySpec {
             }
     }
 
-    /// Looks at templates and expressions, one after the other, so that what is wrong with them is found before anything is
-    /// read.
+    /// Looks at templates and expressions, one after the other, so that what is wrong with them is found before
+    /// anything is read.
     ///
     /// # Errors
     /// What is wrong with the first wrong one; `RenderError::Stopped`.

@@ -28,7 +28,7 @@ pub struct Decided {
     pub published: Option<Arc<Published>>,
     pub reason: Option<ChangeReason>,
     pub wait: Option<Wait>,
-    /// What is published stands, and is not what the source gives.
+    /// Why what is published stays, though the source gives something else.
     pub stale: Option<Wait>,
 }
 
@@ -44,7 +44,7 @@ impl Decided {
         Self::wait(Reason::KeyNotFound, text)
     }
 
-    /// What the Secret is made from is gone, and the policy wants the Secret gone too.
+    /// What the Secret is made from is gone, and the policy says that the Secret goes too.
     pub fn deleted(policy: &PolicySpec, what: &str, over: Option<ObjectVersion>) -> Self {
         let text = Self::gone(policy, what);
         let steps = over.map(|over| Step::Delete(policy.names.current().to_owned(), over)).into_iter().collect();
@@ -55,7 +55,8 @@ impl Decided {
     /// The text stays the same for as long as the value is gone.
     pub fn gone(policy: &PolicySpec, what: &str) -> String {
         format!(
-            "{what} is gone, and Secret {} was deleted, as spec.source.remote.onMissing says; it comes back with the value",
+            "{what} is gone, so Rekey deleted Secret {}, as spec.source.remote.onMissing says; Rekey creates it again \
+             when the value is back",
             policy.names.current()
         )
     }
@@ -93,7 +94,7 @@ struct Comparison {
     before: Digests,
     /// Whether both are the same value.
     is_same: bool,
-    /// Whether nobody has changed the content since it was written.
+    /// Whether the content is as it was written.
     is_intact: bool,
 }
 
@@ -109,7 +110,7 @@ impl Publishing<'_> {
             }
             SeenSecret::Foreign { content: Some(content), .. } => self.adopt(content),
             SeenSecret::Foreign { .. } => {
-                Ok(Decided::wait(Reason::Progressing, "the Secret to take over has not been read yet"))
+                Ok(Decided::wait(Reason::Progressing, "Rekey has not read the Secret to take over yet"))
             }
             SeenSecret::Ours { published, content, dressed, immutable, .. } => {
                 self.update(&Found { published, content: content.as_ref(), dressed: *dressed, immutable: *immutable })
@@ -143,7 +144,7 @@ impl Publishing<'_> {
         changes
     }
 
-    /// When the content came to be: somebody else's edit was made before we saw it.
+    /// When the content came to be: another tool's edit was made before we saw it.
     pub(super) fn since(&self, content: Option<&Content>) -> DateTime<Utc> {
         let now = self.tools.now;
         match self.policy.scope {
@@ -152,8 +153,6 @@ impl Publishing<'_> {
         }
     }
 
-    /// What a Secret that is made now says about itself. If there was one before, its consumers may hold what it held:
-    /// the record of changes goes on.
     /// Whether the source is known to give what was published before. Without versions nothing is known.
     pub(super) fn is_same_source(&self) -> bool {
         let (before, now) = (&self.seen.status.source_versions, &self.gathered.versions);
@@ -199,7 +198,7 @@ impl Publishing<'_> {
         }
         let next = if compared.is_same {
             let changes = self.issued(published.changes.clone());
-            // Equal digests stay in the form in which they stand there, and so do the markers that are made of them.
+            // Equal digests keep the form that they have there, and so do the markers that are made of them.
             let digests = if published.digests == self.digests { &published.digests } else { &self.digests };
             let seed = self.gathered.salts.seed.clone();
             Published { digests: digests.clone(), changes, seed, ..Published::clone(published) }
@@ -217,13 +216,16 @@ impl Publishing<'_> {
         Ok(decided)
     }
 
-    /// Edits of what was generated stand: there is no other copy to go back to.
+    /// Edits of generated values stay: there is no other copy to go back to.
     fn edited(&self, found: &Found<'_>) -> Option<String> {
         let content = found.content.filter(|content| !content.is_intact)?;
         let asked = self.seen.status.observed_generation != Some(self.policy.generation);
         (matches!(self.policy.source, Source::Generated(_)) && !asked).then(|| {
             let (by, name) = (editors(content), self.policy.names.current());
-            format!("{by} changed generated values of Secret {name}; what is there now stands, what is missing was made anew")
+            format!(
+                "{by} changed generated values of Secret {name}; Rekey kept what is there now and generated what was \
+                 missing"
+            )
         })
     }
 
@@ -241,7 +243,11 @@ impl Publishing<'_> {
         let policy = self.policy;
         let is_ours = policy.scope == Scope::Whole;
         if found.immutable && policy.scope == Scope::Keys && *before != self.digests {
-            let text = format!("Secret {:?} is immutable: no key can be written into it", policy.names.current());
+            let text = format!(
+                "Secret {:?} is immutable, so Rekey cannot write keys into it; delete it and create it again without \
+                 immutable: true",
+                policy.names.current()
+            );
             return Err(SpecError::LockedAndChanged { text });
         }
         if found.immutable && !policy.locked && is_ours {
@@ -262,9 +268,9 @@ impl Publishing<'_> {
             names.filter(|name| before.differs(&self.digests, name)).map(String::as_str).collect();
         SpecError::LockedAndChanged {
             text: format!(
-                "Secret {:?} is locked, and {} holds another value (keys: {}). The Secret is left untouched. There is no way \
-                 out of Locked in this version: set the value back in the store, or make a new policy with another \
-                 spec.target.name and move the consumers to it",
+                "Secret {:?} is locked, and {} holds another value (keys: {}). Rekey leaves the Secret untouched. \
+                 There is no way out of Locked in this version: set the value back in the store, or make a new policy \
+                 with another spec.target.name and move the consumers to it",
                 self.policy.names.current(),
                 self.policy.source.text(),
                 names.into_iter().collect::<Vec<_>>().join(", "),
@@ -289,7 +295,7 @@ impl Publishing<'_> {
         } else {
             match &policy.source {
                 Source::Existing => {
-                    let by = found.content.map_or_else(|| "somebody".to_owned(), editors);
+                    let by = found.content.map_or_else(|| "another tool".to_owned(), editors);
                     (ChangeReason::SourceChanged, format!("{by} changed Secret {name}"))
                 }
                 Source::Engine(_) if self.gathered.issue.is_some() => {
@@ -362,5 +368,5 @@ fn action(reason: Option<ChangeReason>) -> &'static str {
 
 /// Who has changed the content.
 fn editors(content: &Content) -> String {
-    if content.edited_by.is_empty() { "somebody".to_owned() } else { content.edited_by.join(", ") }
+    if content.edited_by.is_empty() { "another tool".to_owned() } else { content.edited_by.join(", ") }
 }

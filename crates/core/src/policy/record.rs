@@ -1,4 +1,4 @@
-//! The record that stands on the Secret beside its content: that it fits, and what it shows against what was read.
+//! The record on the Secret beside its content: whether it fits there, and how it compares with what was read.
 
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
@@ -22,7 +22,7 @@ use crate::{
 const OBJECT: usize = 1536 * 1024;
 /// Of an object beside its data and annotations, at most: labels, owner, the managed fields of these.
 const FRAME: usize = 32 * 1024;
-/// Of a key beside its name, which stands in the data and in the managed fields.
+/// Of a key beside its name, which is in the data and in the managed fields.
 const KEY: usize = 24;
 /// Names that an Event lists.
 const NAMES: usize = 8;
@@ -54,10 +54,10 @@ impl Publishing<'_> {
         Ok(annotations)
     }
 
-    /// What is decided when the store gives something from before what is published, and nobody has asked for it.
+    /// What is decided when the store gives something from before what is published, and no user has asked for it.
     pub(super) fn went_back(&self, published: &Arc<Published>) -> Option<Decided> {
         let (policy, status) = (self.policy, &self.seen.status);
-        // A request on an object that nobody has looked at yet may be an old one: it was restored with the object.
+        // A request on an object that Rekey has not looked at yet may be an old one: it was restored with the object.
         let asked = policy.sync_requested.as_deref() != status.handled_sync() && status.revision.is_some();
         if asked && policy.sync_requested.is_some() {
             return None;
@@ -71,8 +71,8 @@ impl Publishing<'_> {
             return None;
         }
         let text = format!(
-            "{}; a store that was restored or lags behind gives old values, so Secret {} keeps the newer ones. To publish \
-             what the store holds now: kubectl annotate secretpolicy {} -n {} --overwrite \
+            "{}; a store that was restored or lags behind gives old values, so Secret {} keeps the newer ones. To \
+             publish what the store holds now: kubectl annotate secretpolicy {} -n {} --overwrite \
              rekey.dev/sync-requested=\"$(date +%s)\"",
             list(&back, SOURCES, "; "),
             policy.names.current(),
@@ -86,8 +86,8 @@ impl Publishing<'_> {
         Some(Decided { events, stale, ..Decided::unchanged(Arc::clone(published)) })
     }
 
-    /// Which keys come and go with this publication: a changed set of keys is worth a look, whoever changed it. What is gone
-    /// has a name only where the record or the content tells it.
+    /// Which keys come and go with this publication: a changed set of keys is worth a look, whoever changed it. A
+    /// removed key has a name only where the record or the content has it.
     pub(super) fn key_changes(&self, before: &Digests, content: Option<&Content>) -> String {
         let data = &self.gathered.data;
         let added: Vec<&String> = data.keys().filter(|key| !before.contains(key)).collect();

@@ -21,17 +21,17 @@ impl Publishing<'_> {
         let was_published = self.seen.last.is_some() || status.revision.is_some() || !status.history.is_empty();
         if policy.locked && was_published && self.gathered.salts.are_lost {
             let text = format!(
-                "the locked Secret {:?} was deleted, and with it the seed of the salts that its templates use: it cannot be \
-                 made with the same bytes again, and under the same name pods could read a stale copy: make a new policy \
-                 with another spec.target.name",
+                "the locked Secret {:?} was deleted, and with it the seed of the salts that its templates use, so \
+                 Rekey cannot make the same bytes again. Under the same name, pods could read a stale copy: make a new \
+                 policy with another spec.target.name",
                 policy.names.current(),
             );
             return Err(SpecError::LockedAndChanged { text });
         }
         if policy.locked && was_published && moved_on {
             let text = format!(
-                "the locked Secret {:?} was deleted, and the policy or the value in {} has changed since; under the same \
-                 name pods could read a stale copy: make a new policy with another spec.target.name",
+                "the locked Secret {:?} was deleted, and the policy or the value in {} has changed since. Under the \
+                 same name, pods could read a stale copy: make a new policy with another spec.target.name",
                 policy.names.current(),
                 policy.source.text(),
             );
@@ -40,6 +40,8 @@ impl Publishing<'_> {
         Ok(())
     }
 
+    /// What a Secret that is made now says about itself. If there was one before, its consumers may hold what it held:
+    /// the record of changes goes on.
     pub(super) fn recreated(&self) -> (Published, Option<ChangeReason>) {
         let (status, now) = (&self.seen.status, self.tools.now);
         let first = Changes::first(now);

@@ -43,7 +43,7 @@ pub fn unsupported(object: &SecretPolicy) -> Result<(), SpecError> {
     Ok(())
 }
 
-/// Refuses wishes that exclude each other.
+/// Refuses settings that exclude each other.
 pub fn contradictions(object: &SecretPolicy, source: &Source, scope: Scope) -> Result<(), SpecError> {
     let template = object.spec.target.template.as_ref();
     let templated = |template: &Template, name: &str| {
@@ -61,22 +61,22 @@ pub fn contradictions(object: &SecretPolicy, source: &Source, scope: Scope) -> R
         Source::Generated(recipes) => {
             match recipes.keys().find(|name| template.is_some_and(|template| templated(template, name))) {
                 Some(name) => {
-                    let fix = format!("{name:?} is a generated key; give the template another one");
+                    let fix = format!("{name:?} is a generated key; give the template another key");
                     Err(SpecError::field("spec.target.template.data", fix))
                 }
                 None => Ok(()),
             }
         }
         Source::Remote(remote) if remote.delete_when_gone && scope != Scope::Whole => {
-            Err(SpecError::field("spec.source.remote.onMissing", "write Keep; the Secret is somebody else's"))
+            Err(SpecError::field("spec.source.remote.onMissing", "write Keep; the Secret belongs to another tool"))
         }
         Source::Existing | Source::Remote(_) | Source::Engine(_) => Ok(()),
     }
 }
 
-/// Labels, or annotations, of a Secret: none that Kubernetes or Rekey decide by. What a template names is meant, also where other
-/// tools act on it: Argo CD finds its repositories and clusters by a label. Values that are templates are looked at when they are
-/// rendered.
+/// Labels, or annotations, of a Secret: none that Kubernetes or Rekey decide by. What a template names is meant, also
+/// where other tools act on it: Argo CD finds its repositories and clusters by a label. Values that are templates are
+/// looked at when they are rendered.
 pub fn tags(into: TemplateInto, tags: &BTreeMap<String, String>) -> Result<(), SpecError> {
     let field = match into {
         TemplateInto::Labels => "spec.target.template.metadata.labels",
@@ -89,8 +89,8 @@ pub fn tags(into: TemplateInto, tags: &BTreeMap<String, String>) -> Result<(), S
     Ok(())
 }
 
-/// Whether a label or annotation of this name may be set. Consent is among those that may not: whoever owns a credential gives
-/// it, not whoever writes a policy.
+/// Whether a label or annotation of this name may be set. Consent is among those that may not: whoever owns a
+/// credential gives it, not whoever writes a policy.
 pub fn tag_name(into: TemplateInto, name: &str) -> Result<(), String> {
     let prefix = name.split_once('/').map_or("", |(prefix, _)| prefix);
     let kubernetes = name != names::MANAGED_BY
@@ -107,13 +107,13 @@ pub fn tag_name(into: TemplateInto, name: &str) -> Result<(), String> {
     }
     let name: String = name.chars().take(317).collect();
     Err(format!(
-        "{name:?} cannot be the name of a label or annotation: use at most 63 letters, digits, '-', '_' and '.', after a domain \
-         and '/' if you like"
+        "{name:?} cannot be the name of a label or annotation: use at most 63 letters, digits, '-', '_' and '.', with \
+         a domain and '/' before them if you need one"
     ))
 }
 
-/// Whether a label or annotation whose name a template makes may be set: it may come from whoever writes into the store, and must
-/// not steer other tools. Who writes such a name in the policy means it.
+/// Whether a label or annotation whose name a template makes may be set: it may come from whoever writes into the
+/// store, and must not steer other tools. Who writes such a name in the policy means it.
 pub fn steering(name: &str) -> Result<(), String> {
     if names::NEVER_COPIED.iter().any(|prefix| name.starts_with(prefix)) {
         return Err(format!("{name:?} steers other tools; write it in spec.target.template.metadata"));
@@ -131,14 +131,15 @@ fn is_tag_name(name: &str) -> bool {
     !rest.is_empty() && is_label_value(rest) && prefix.is_none_or(is_domain)
 }
 
-/// Whether a label or annotation may have this value. The text names the label as it is `shown` and never says the value.
+/// Whether a label or annotation may have this value. The text names the label as it is `shown` and never says the
+/// value.
 pub fn tag_value(into: TemplateInto, shown: &str, value: &str) -> Result<(), String> {
     if into != TemplateInto::Labels || is_label_value(value) {
         return Ok(());
     }
     Err(format!(
-        "the value of {shown} has at most 63 letters, digits, '-', '_' and '.', and neither begins nor ends with one of the last \
-         three"
+        "the value of {shown} has at most 63 letters, digits, '-', '_' and '.', and neither begins nor ends with one \
+         of the last three"
     ))
 }
 

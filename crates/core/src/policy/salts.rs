@@ -1,6 +1,6 @@
-//! Where the salts of a policy's templates come from. The same inputs render the same bytes, or every round would look like a
-//! change: salts follow from a seed that was drawn once and is kept on the Secret. Where it is lost, what is published stays
-//! for as long as what it was made from has not changed.
+//! Where the salts of a policy's templates come from. The same inputs render the same bytes, or every round would look
+//! like a change: salts follow from a seed that was drawn once and is kept on the Secret. Where it is lost, what is
+//! published stays for as long as what it was made from has not changed.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,7 +16,7 @@ use crate::{SecretBytes, SpecError, digest::DigestKey, published::Published, ren
 pub struct Salts {
     /// The seed; `None`: there are no templates, or the digest key has served as seed, as it did once.
     pub seed: Option<Seed>,
-    /// Stands for templates and values, by the digest key that its beginning names.
+    /// Digest of templates and values; its first part names the digest key.
     pub inputs: Option<String>,
     /// Whether the data holds salts of a seed that is lost. Asked only where a Secret has to come back as it was.
     pub are_lost: bool,
@@ -56,7 +56,7 @@ impl PolicySpec {
             let dressed = self.dress(values, more, &key_of(known), work)?;
             return Ok(Some((dressed, salts(Some(known.clone())))));
         }
-        // Of what a record of another key says, all could be somebody's who writes the Secret.
+        // Whoever may write the Secret could have written all that a record of another key says.
         let is_proven = published.is_some_and(|published| published.is_by(tools.key));
         let is_believed = |published: &&Published| {
             is_proven
@@ -92,11 +92,11 @@ impl PolicySpec {
         Ok(Some((dressed, Salts { are_lost, ..salts(Some(drawn)) })))
     }
 
-    /// Whether what templates make the same with any seed stands in the content, if it was read.
+    /// Whether the content, if it was read, holds what templates make the same with any seed.
     fn is_made_of(seen: &Seen, tools: Tools<'_>, attempt: impl Fn(&DigestKey) -> Result<Dressed, SpecError>) -> bool {
         let SeenSecret::Ours { content: Some(content), .. } = &seen.secret else { return true };
         let [one, other] = [(); 2].map(|()| attempt(&key_of(&Seed::make(tools.chance))));
-        // What cannot be made is told by who makes it.
+        // What cannot be made is reported where it is made.
         let (Ok(one), Ok(other)) = (one, other) else { return true };
         one.data.iter().all(|(name, value)| {
             let stands = content.data.get(name);
@@ -104,7 +104,7 @@ impl PolicySpec {
         })
     }
 
-    /// What is published, unless somebody has changed it or a rotation waits for a new value.
+    /// What is published, unless another tool has changed it or a rotation waits for a new value.
     #[expect(clippy::option_option, reason = "whether it stays, and what it is if it was read")]
     fn stays(&self, seen: &Seen, salts: Salts) -> Option<Option<Salted>> {
         let SeenSecret::Ours { published, content, .. } = &seen.secret else { return None };
@@ -121,7 +121,7 @@ impl PolicySpec {
         }
     }
 
-    /// Stands for all that templates are rendered from.
+    /// Digest of all that templates are rendered from.
     fn inputs(&self, values: &BTreeMap<String, SecretBytes>, more: Option<&Texts>, key: &DigestKey) -> String {
         let mut all = vec![u8::from(self.replace)];
         let mut add = |name: &str, value: &[u8]| {
@@ -144,7 +144,7 @@ impl PolicySpec {
     }
 }
 
-/// What is published, and the seed of it, or of what was published last where that stands there no more.
+/// What is published, and the seed of it, or of what was published last if that is no longer there.
 fn last<'a>(seen: &'a Seen, key: &DigestKey) -> (Option<&'a Published>, Option<&'a Seed>) {
     let (published, before) = (seen.secret.published(), seen.last.as_deref());
     let ours = published.filter(|published| published.may_be_ours(before, key)).or(before);

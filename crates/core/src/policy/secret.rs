@@ -27,7 +27,7 @@ use crate::{
 /// All that was seen of a policy's surroundings.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// The status as it stands.
+    /// The status so far.
     pub status: SecretPolicyStatus,
     /// The Secret.
     pub secret: SeenSecret,
@@ -63,22 +63,22 @@ pub enum SeenSecret {
     Absent,
     /// It is being deleted.
     Going,
-    /// Somebody else's.
+    /// Another tool's, or another policy's.
     Foreign {
         /// The policy that may take it over, by `rekey.dev/adopt-by`.
         adopt_by: Option<String>,
         /// The policy it belongs to, if it is one of Rekey's.
         policy: Option<String>,
-        /// What it holds; read only when it is to be adopted.
+        /// What it holds; read only when it may be adopted.
         content: Option<Content>,
     },
     /// Ours.
     Ours {
         /// What its annotations say.
         published: Arc<Published>,
-        /// What it holds. Present only when it is not known to be as we wrote it.
+        /// What it holds. Set only when it is not known to be as we wrote it.
         content: Option<Content>,
-        /// Whether labels, annotations and owner are as wanted.
+        /// Whether labels, annotations and owner are as they should be.
         dressed: bool,
         /// Whether it is immutable.
         immutable: bool,
@@ -86,7 +86,7 @@ pub enum SeenSecret {
         kind: String,
         /// The policy that its maker has allowed to take it over or to write keys into it.
         adopt_by: Option<String>,
-        /// Who controls it, if it is neither the policy nor nobody: kind and name.
+        /// Kind and name of its controlling owner, if that is not the policy.
         controller: Option<String>,
     },
 }
@@ -110,11 +110,11 @@ pub struct Content {
     pub created: Option<DateTime<Utc>>,
     /// Bytes of the annotations that are not ours.
     pub other_annotations: usize,
-    /// By what others write or delete it.
+    /// By what other tools write or delete it.
     pub claims: Claims,
     /// Labels and annotations that our field manager has put on it.
     pub tags: Tags,
-    /// Whether our part of it is, as far as can be told, what its own annotations say.
+    /// Whether our part of it is, as far as is known, what its own annotations say.
     pub is_intact: bool,
 }
 
@@ -152,24 +152,24 @@ pub struct Desired {
     pub over: Option<ObjectVersion>,
     /// Which keys go.
     pub surplus: Surplus,
-    /// What is taken off, so that nobody else writes or deletes it.
+    /// What is removed, so that no other tool writes or deletes it.
     pub claims: Claims,
 }
 
-/// Which of the keys that stand in a Secret go with a write. Server-side apply leaves those that another field manager holds
-/// beside us, or alone.
+/// Which keys of a Secret go with a write. Server-side apply leaves those that another field manager holds beside us,
+/// or alone.
 #[derive(Clone, Debug)]
 pub enum Surplus {
     /// All that are not wanted: the Secret is ours.
     Others,
-    /// Those that were ours and are not any more; the rest is somebody else's.
+    /// Those that were ours and are not any more; the rest is another tool's.
     Dropped(Digests),
     /// None.
     Nothing,
 }
 
 impl Desired {
-    /// Of the keys that stand there, those that go.
+    /// Of the keys that are there, those that go.
     pub fn surplus<'a>(&self, present: impl Iterator<Item = &'a String>) -> Vec<String> {
         let goes = |key: &&String| match &self.surplus {
             Surplus::Others => true,
@@ -198,7 +198,7 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// The status afterwards.
     pub status: SecretPolicyStatus,
-    /// What to tell in Events.
+    /// What Events report.
     pub events: Vec<Notice>,
     /// When to look again, if nothing changes before.
     pub again: Option<DateTime<Utc>>,
@@ -211,7 +211,7 @@ pub struct Made(Values);
 /// `fetched` is absent when nothing was due.
 ///
 /// # Errors
-/// What is wrong with the data, or stands in the way of the Secret.
+/// What is wrong with the data, or keeps the Secret from being written.
 pub fn make(policy: &PolicySpec, seen: &Seen, fetched: Option<&Fetched>, tools: Tools<'_>) -> Result<Made, SpecError> {
     if matches!(seen.secret, SeenSecret::Going) {
         return Ok(Made(Values::Unread));
@@ -220,11 +220,12 @@ pub fn make(policy: &PolicySpec, seen: &Seen, fetched: Option<&Fetched>, tools: 
     gather(policy, seen, fetched, tools).map(Made)
 }
 
-/// Decides about the Secret of `policy` by the values that were made for it. `tools.now` becomes the time of a publication:
-/// a pod that started before it holds the older value, so it must not be earlier than the end of a slow [`make`].
+/// Decides about the Secret of `policy` by the values that were made for it. `tools.now` becomes the time of a
+/// publication: a pod that started before it holds the older value, so it must not be earlier than the end of a slow
+/// [`make`].
 ///
 /// # Errors
-/// What stands in the way of the Secret. Nothing was written then.
+/// What keeps the Secret from being written. Nothing was written then.
 pub fn secret(
     policy: &PolicySpec,
     seen: &Seen,
@@ -241,7 +242,7 @@ pub fn secret(
     Ok(Plan { steps: outcome.decided.steps, status, events, again })
 }
 
-/// When to look again. Not for a Secret that is being deleted: its watch tells when it is gone.
+/// When to look again. Not for a Secret that is being deleted: its watch reports when it is gone.
 fn again(policy: &PolicySpec, seen: &Seen, outcome: &Outcome<'_>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     if matches!(seen.secret, SeenSecret::Going) {
         return None;
@@ -286,7 +287,7 @@ fn decide<'a>(
         (Values::Gone(what), _) => {
             let text = match &seen.status.revision {
                 Some(_) => Decided::gone(policy, &what),
-                None => format!("{what} does not exist; the Secret is made when it does"),
+                None => format!("{what} does not exist; Rekey makes the Secret when it does"),
             };
             Ok(Outcome::of(Decided::absent(text), fetched))
         }
@@ -294,7 +295,7 @@ fn decide<'a>(
             Ok(Outcome::of(Decided::unchanged(Arc::clone(published)), fetched))
         }
         (Values::Unread, SeenSecret::Absent | SeenSecret::Foreign { .. } | SeenSecret::Going) => {
-            Ok(Outcome::of(Decided::wait(Reason::Progressing, "the values have not been read yet"), fetched))
+            Ok(Outcome::of(Decided::wait(Reason::Progressing, "Rekey has not read the values yet"), fetched))
         }
     }
 }
@@ -307,7 +308,7 @@ fn failures(before: &SecretPolicyStatus, now: &SecretPolicyStatus) -> Option<Not
         failed.map(|item| format!("{} {}", item.kind, item.name)).collect()
     };
     let news: Vec<String> = failed(now).difference(&failed(before)).cloned().collect();
-    let text = format!("{}: see status.consumers", listed(&news, ", "));
+    let text = format!("{} failed: see status.consumers", listed(&news, ", "));
     (!news.is_empty()).then(|| Notice::new(Reason::ConsumerFailed, "Rollout", text))
 }
 
@@ -362,7 +363,7 @@ impl PolicySpec {
         }
     }
 
-    /// Whether what stands in the Secret may be the only copy of it, so that a write needs it read first.
+    /// Whether the content of the Secret may be the only copy, so that a write needs it read first.
     #[must_use]
     pub fn is_only_copy(&self, published: &Published) -> bool {
         match self.source {

@@ -27,7 +27,7 @@ use crate::{
 pub enum Source {
     /// Keys of stores.
     Remote(Remote),
-    /// Somebody else makes the Secret; it is only governed.
+    /// Another tool makes the Secret; it is only governed.
     Existing,
     /// Made in the cluster, once: recipes by key.
     Generated(BTreeMap<String, Recipe>),
@@ -134,7 +134,7 @@ impl Source {
         }
     }
 
-    /// What is wanted of stores, as far as it is named one by one: what searches find is another matter.
+    /// What the source asks of stores by name: what searches find is another matter.
     #[must_use]
     pub fn wishes(&self) -> Vec<(&StoreRef, Wish<'_>)> {
         match self {
@@ -238,7 +238,7 @@ impl Remote {
         keys.first().copied().filter(|_| keys.len() == 1 && !searches)
     }
 
-    /// Whether the value of `key` of `store` is read, and if so, whether always in its present version.
+    /// Whether the value of `key` of `store` is read, and if so, whether always in its current version.
     #[must_use]
     pub fn follows(&self, store: &StoreRef, key: &str) -> Option<bool> {
         let mut reads = self.value_reads().filter(|(of, locator)| *of == store && locator.key == key).peekable();
@@ -369,7 +369,7 @@ fn recipes(generated: &Generated) -> Result<BTreeMap<String, Recipe>, SpecError>
         if recipes.insert(field.key.clone(), recipe).is_some() {
             return Err(SpecError::field(
                 "spec.source.generated.fields",
-                format!("the key {:?} stands twice", field.key),
+                format!("the key {:?} is listed twice; remove one", field.key),
             ));
         }
     }

@@ -125,7 +125,7 @@ fn expiry(outcome: &Outcome<'_>, status: &mut SecretPolicyStatus) {
     }
 }
 
-/// Why the published content came to be, as far as it can still be told.
+/// Why the published content came to be, as far as it is still known.
 fn reason(published: &Published) -> ChangeReason {
     if published.changes.publication == 1 {
         ChangeReason::Created
@@ -136,7 +136,7 @@ fn reason(published: &Published) -> ChangeReason {
     }
 }
 
-/// Where the policy stands, without its consumers.
+/// The situation of the policy, without its consumers.
 fn own(policy: &PolicySpec, decided: &Decided) -> Situation {
     if let Some(wait) = &decided.wait {
         return Situation::NotReady(wait.reason, wait.text.clone());
@@ -148,12 +148,12 @@ fn own(policy: &PolicySpec, decided: &Decided) -> Situation {
         Source::Remote(_) | Source::Engine(_) => {
             format!("Secret {} holds the value of {}", policy.names.current(), policy.source.text())
         }
-        Source::Existing => format!("Secret {} is governed; another tool makes it", policy.names.current()),
+        Source::Existing => format!("Rekey governs Secret {}, which another tool makes", policy.names.current()),
         Source::Generated(_) => format!("Secret {} holds generated values", policy.names.current()),
     })
 }
 
-/// The status of a policy that rests because somebody wants it to.
+/// The status of a suspended policy.
 #[must_use]
 pub fn suspended(policy: &PolicySpec, before: &SecretPolicyStatus, now: DateTime<Utc>) -> SecretPolicyStatus {
     let text = "spec.suspend is true: nothing is read, written or restarted";
@@ -198,7 +198,7 @@ pub fn failed(
 }
 
 /// A last known value that is served for longer than the policy allows is no longer good enough. The time runs from the
-/// first failed read, which the status tells: `Fresh` has been False since then.
+/// first failed read, which the status shows: `Fresh` has been False since then.
 fn stale(policy: &PolicySpec, before: &SecretPolicyStatus, situation: Situation, now: DateTime<Utc>) -> Situation {
     let Source::Remote(Remote { max_staleness: Some(most), keeps_missing, .. }) = &policy.source else {
         return situation;

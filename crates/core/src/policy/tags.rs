@@ -1,5 +1,5 @@
-//! Labels and annotations that templates make. They are known only when the values are, so the record on the Secret says which
-//! ones were made last: who looks at the Secret can tell that they are still there without rendering anything.
+//! Labels and annotations that templates make. They are known only when the values are, so the record on the Secret
+//! says which ones were made last: a look at the Secret shows that they are still there without rendering anything.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::{SecretBytes, render::RenderError};
 /// Labels, or annotations, that a policy gives a Secret at most: as many as its template may name.
 pub const MOST: usize = 64;
 
-/// A name that a template has made, and what messages call it: it may be a value that nobody is to read.
+/// A name that a template has made, and what messages call it: it may be a value, which messages never show.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MadeName<'a> {
     pub name: &'a str,
@@ -62,7 +62,7 @@ impl Tags {
         }
     }
 
-    /// Adds what a template has made, under a name that can be used. `at` is where the template stands.
+    /// Adds what a template has made, under a name that can be used. `at` is where the template is.
     ///
     /// # Errors
     /// `WrongTag`, which never says its value.
@@ -87,7 +87,7 @@ impl Tags {
         if tags.len() > MOST { Err(wrong(format!("more than {MOST} are made"))) } else { Ok(()) }
     }
 
-    /// Stands for all of them in the record of the Secret; `None`: there is none.
+    /// A mark of all of them, for the record of the Secret; `None`: there is none.
     #[must_use]
     pub fn mark(&self) -> Option<String> {
         let each = |all: &BTreeMap<String, String>| -> Vec<(String, Uuid)> {
@@ -99,8 +99,8 @@ impl Tags {
     }
 }
 
-/// Stands for labels and annotations whose values are [marks](value_mark), each in the order of their names. It tells nobody
-/// more than they do, who stand beside it.
+/// A mark of labels and annotations whose values are [marks](value_mark), each in the order of their names. It reveals
+/// no more than they do, which are beside it.
 #[must_use]
 pub fn mark(
     labels: impl Iterator<Item = (String, Uuid)>,
@@ -113,8 +113,8 @@ pub fn mark(
     (!text.is_empty()).then(|| value_mark(&text).to_string())
 }
 
-/// Stands for a value, in 16 bytes however long it is. Whoever makes two that are taken for the same fools only himself: what
-/// a policy wants and what stands on its Secret are both the tenant's.
+/// A mark of a value, in 16 bytes however long it is. A tenant who makes two values with the same mark deceives only
+/// himself: the policy and its Secret are both his.
 #[must_use]
 pub fn value_mark(text: &str) -> Uuid {
     Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes())

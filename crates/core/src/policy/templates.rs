@@ -7,7 +7,7 @@ use rekey_api::policy::{Include, MergePolicy, Template, TemplateFrom, TemplateIn
 use super::{PolicySpec, Source, refuse, tags::Tags};
 use crate::{SpecError, render::kinds};
 
-/// Where the template of a policy stands.
+/// The field that holds the template of a policy.
 pub const AT: &str = "spec.target.template";
 
 /// A parsed template.
@@ -45,7 +45,7 @@ pub enum EntryText {
     Elsewhere(TemplateRef),
 }
 
-/// A template that stands in another object of the namespace.
+/// A template in another object of the namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TemplateRef {
     /// What the object is.
@@ -56,7 +56,7 @@ pub struct TemplateRef {
     pub key: String,
 }
 
-/// An object that a template can stand in.
+/// An object that can hold a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TemplateKind {
     /// A `ConfigMap`.
@@ -94,7 +94,7 @@ pub fn is_template(text: &str) -> bool {
 }
 
 impl PolicySpec {
-    /// Templates that stand elsewhere.
+    /// Templates of other objects.
     #[must_use]
     pub fn template_refs(&self) -> BTreeSet<TemplateRef> {
         let refs = self.entries.iter().filter_map(|entry| match &entry.text {
@@ -129,7 +129,8 @@ impl PolicySpec {
         }
     }
 
-    /// Names what the templates are, for the fingerprint of what was issued. What earlier versions knew is written as they did.
+    /// Names what the templates are, for the fingerprint of what was issued. What earlier versions knew is written as
+    /// they did.
     pub(super) fn templates_text(&self) -> String {
         let mut text = String::new();
         for (name, template) in &self.templates {
@@ -204,8 +205,8 @@ fn entries(entries: &[TemplateFrom]) -> Result<Vec<Entry>, SpecError> {
     Ok(parsed)
 }
 
-/// Whether the Secret has the templated values only. An object that has the earlier `include`, which had `Merge` as the default
-/// of its schema, keeps its keys; `mergePolicy` beside that default counts.
+/// Whether the Secret has the templated values only. An object that has the earlier `include`, which had `Merge` as the
+/// default of its schema, keeps its keys; `mergePolicy` beside that default counts.
 fn replaces(spec: &Template, source: &Source) -> Result<bool, SpecError> {
     let makes_data =
         !spec.data.is_empty() || spec.from.iter().any(|from| from.into.unwrap_or_default() == TemplateInto::Data);
@@ -222,7 +223,7 @@ fn replaces(spec: &Template, source: &Source) -> Result<bool, SpecError> {
         },
     };
     if replaces && matches!(source, Source::Generated(_)) {
-        // What was generated stands nowhere but in the Secret.
+        // Generated values are in the Secret only.
         let fix = "write Merge, or remove it; generated values are kept in the Secret only";
         return Err(SpecError::field(&format!("{AT}.{field}"), fix));
     }

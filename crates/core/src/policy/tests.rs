@@ -193,7 +193,7 @@ impl World {
         }
     }
 
-    /// Somebody has changed the Secret, or its content has not been looked at yet.
+    /// Another tool has changed the Secret, or its content has not been looked at yet.
     fn look(&mut self, change: impl FnOnce(&mut Content)) {
         let immutable = matches!(&self.secret, SeenSecret::Ours { immutable: true, .. });
         let kind = "Opaque".to_owned();

@@ -1,4 +1,4 @@
-//! From what was read, or stands in the Secret already, to the data that the Secret should have.
+//! From what was read, or is in the Secret already, to the data that the Secret should have.
 
 use std::collections::BTreeMap;
 
@@ -50,7 +50,7 @@ pub struct Gathered {
     pub tags: Tags,
     /// Versions of what was read.
     pub versions: Vec<SourceVersion>,
-    /// What it was made from, as far as the store tells when that was created.
+    /// What it was made from, as far as the store says when that was created.
     pub origins: Vec<Sourced>,
     /// Set when asking again would have made something else.
     pub issue: Option<Issue>,
@@ -80,7 +80,7 @@ pub enum Values {
     Here(Gathered),
     /// Everything the Secret is made from is gone, and it shall go too.
     Gone(String),
-    /// Nothing was read: what is published stands.
+    /// Nothing was read: what is published stays.
     Unread,
 }
 
@@ -91,7 +91,7 @@ pub struct Tools<'a> {
     pub key: &'a DigestKey,
     /// For generated values and seeds.
     pub chance: &'a dyn Chance,
-    /// The present time.
+    /// The current time.
     pub now: DateTime<Utc>,
     /// Ends the rendering of templates early.
     pub stop: &'a Stop,
@@ -110,7 +110,7 @@ pub fn gather(
         (Source::Engine(engine), Some(Fetched { answer: Some(answer), templates, .. }), _) => {
             of_engine(policy, engine, seen, Material { answer, templates }, tools)
         }
-        // Nothing is to be made anew; labels or the owner may have to be written, and that takes all of the data.
+        // Nothing is made again; labels or the owner may have to be written, and that takes all of the data.
         (Source::Engine(_), _, Some(content)) => Ok(Values::Here(kept(policy, seen, content))),
         (Source::Existing, _, Some(content)) => Ok(Values::Here(Gathered::of(content.data.clone()))),
         (Source::Generated(recipes), fetched, content) => {
@@ -167,7 +167,7 @@ fn of_stores(
     Ok(Values::Here(Gathered { versions, origins: origins(fetched), rotation, ..Gathered::made(salted) }))
 }
 
-/// Whether the source gives the versions that were published, for the same wish. Without versions nothing is known.
+/// Whether the source gives the versions that were published, for the same spec. Without versions nothing is known.
 fn is_same_source(policy: &PolicySpec, seen: &Seen, versions: &[SourceVersion]) -> bool {
     let is_known = !versions.is_empty() && versions.iter().all(|at| !at.version.is_empty());
     is_known && seen.status.source_versions == versions && seen.status.observed_generation == Some(policy.generation)
@@ -176,7 +176,7 @@ fn is_same_source(policy: &PolicySpec, seen: &Seen, versions: &[SourceVersion]) 
 fn origins(fetched: &Fetched) -> Vec<Sourced> {
     let origin = |(Request { store, locator }, value): (&Request, &RemoteValue)| {
         let stage = match &locator.pin {
-            // Whoever names a version wants that one; and metadata has none that could go back.
+            // A named version is meant, however old; and metadata has no version that could go back.
             Pin::Version(_) | Pin::Metadata => return None,
             Pin::Current => "",
             Pin::Stage(stage) => stage.as_str(),
@@ -295,10 +295,10 @@ fn of_engine(
     let lifetime = answer.lifetime.map(|lifetime| time::end(now, lifetime) - now);
     let share = |lifetime: TimeDelta| lifetime / 100 * i32::try_from(engine.renew_at_percent).unwrap_or(67);
     let renew = lifetime.map(|lifetime| share(lifetime).max(SHORTEST));
-    // A `Get` without a lifetime reads what stands there.
+    // A `Get` without a lifetime reads what is there.
     let lasts = answer.is_stable || (engine.call.method == CallMethod::Get && lifetime.is_none());
-    // What claims to live longer than anything does has no end that could be told: its end would also be another one at
-    // each read.
+    // What claims to live longer than anything does has no end that could be shown: it would be another one at each
+    // read.
     let expires = answer.lifetime.filter(|lifetime| *lifetime < LONGEST_LIFE).map(|lifetime| time::end(now, lifetime));
     let gathered = Gathered { versions: vec![version], expires, ..Gathered::made(salted) };
     Ok(Values::Here(if lasts {
@@ -314,7 +314,7 @@ fn of_engine(
     }))
 }
 
-/// What of ours stands in the Secret, with all that is known of it.
+/// Our part of the Secret, with all that is known of it.
 pub(super) fn kept(policy: &PolicySpec, seen: &Seen, content: &Content) -> Gathered {
     let published = match &seen.secret {
         SeenSecret::Ours { published, .. } => Some(published),
@@ -334,7 +334,7 @@ pub(super) fn kept(policy: &PolicySpec, seen: &Seen, content: &Content) -> Gathe
     Gathered { versions: seen.status.source_versions.clone(), issue, expires, salts, ..Gathered::from(dressed) }
 }
 
-/// What stands in the Secret already stays: it is the only copy.
+/// What is in the Secret already stays: it is the only copy.
 fn generated(
     recipes: &BTreeMap<String, Recipe>,
     content: Option<&Content>,

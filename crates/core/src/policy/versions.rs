@@ -18,8 +18,9 @@ const SIZE: usize = 64 * 1024;
 /// Of these, what the line about all of them takes at most.
 const LAST: usize = 128;
 
-/// The versions that were read, one line per key, and one for its metadata. Where the lines do not say all, since they are too many, too long, or of
-/// one key in several places, a last line names all versions by a digest: two lists are equal only when what was read is.
+/// The versions that were read, one line per key, and one for its metadata. Where the lines do not say all, since they
+/// are too many, too long, or of one key in several places, a last line names all versions by a digest: two lists are
+/// equal only when what was read is.
 pub fn versions(fetched: &Fetched) -> Vec<SourceVersion> {
     let line = |(request, value): (&Request, &RemoteValue)| source_version(&name(&request.locator), &value.version);
     let is_whole = |(request, value): (&Request, &RemoteValue)| {
@@ -44,7 +45,7 @@ pub fn versions(fetched: &Fetched) -> Vec<SourceVersion> {
     lines
 }
 
-/// How a line calls what was read.
+/// How a line names what was read.
 fn name(locator: &Locator) -> Cow<'_, str> {
     match locator.pin {
         Pin::Metadata => Cow::Owned(format!("{} (metadata)", locator.key)),

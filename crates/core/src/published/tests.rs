@@ -150,7 +150,7 @@ fn earlier_annotations_say_what_they_said() {
         r#"{{"publication":2,"time":"{time}","previous":"r0","keys":{{"a":"{time}","old":"{time}"}},"shape":"{time}"}}"#
     );
     let read = Published::read(&metadata(digests, &changes)).unwrap();
-    assert_eq!((read.digests.to_string().as_str(), &read.changes.to_string()), (digests, &changes), "not written anew");
+    assert_eq!((read.digests.to_string().as_str(), &read.changes.to_string()), (digests, &changes), "kept as it was");
     assert_eq!(read.digests, self::digests(&[("a", "2"), ("b", "1")]), "of equal bytes");
     let then = parse(time);
     for (keys, marker, since) in [

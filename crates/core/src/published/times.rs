@@ -63,8 +63,8 @@ impl Times {
         }
     }
 
-    /// The times after content with `before` digests was replaced by content with `after` digests, and whether a key was
-    /// added or removed.
+    /// The times after content with `before` digests was replaced by content with `after` digests, and whether a key
+    /// was added or removed.
     pub fn next(&self, before: &Digests, after: &Digests, now: DateTime<Utc>) -> (Self, bool) {
         let (old, new) = match (self, before.named(), after.named()) {
             (Self::Named(times), Some(old), Some(new)) => {

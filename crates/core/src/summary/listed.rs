@@ -1,7 +1,7 @@
 //! Texts that fit where they go.
 
-/// The beginning of a text, with a mark where something is left out: the schema refuses a status with a longer one, for
-/// as long as it is that long. Conditions could carry 32,768 characters; ours stay readable.
+/// The start of a text, with a mark where something is left out: the API server refuses a status with a longer text.
+/// Conditions could carry 32,768 characters; ours stay readable.
 #[must_use]
 pub fn clip(text: &str, most: u32) -> String {
     let most = usize::try_from(most).unwrap_or(usize::MAX);
@@ -11,10 +11,11 @@ pub fn clip(text: &str, most: u32) -> String {
     }
 }
 
-/// Characters of a list within a text: more than half of a message of 1024, so that what stands around it has room too.
+/// Characters of a list within a text: more than half of a message of 1024, so that the text around it has room too.
 const ROOM: usize = 640;
 
-/// As many of the items as have room in a text, and how many there are beside them. An item too long to fit at all is cut.
+/// As many of the items as have room in a text, and how many there are beside them. An item too long to fit at all is
+/// cut.
 #[must_use]
 pub fn listed<I>(items: I, between: &str) -> String
 where

@@ -60,7 +60,7 @@ pub async fn edits_of_a_secret_are_repaired(world: Arc<World>) -> Result<()> {
         edit(&scene, manager, &body).await?;
         repaired(&scene).await?;
         // A tool that only removes owns nothing afterwards.
-        told(&scene, if manager == "remover" { "somebody" } else { manager }).await?;
+        told(&scene, if manager == "remover" { "another tool" } else { manager }).await?;
     }
     let after = scene.wait_synced("db").await?.status.unwrap_or_default();
     ensure!(after.revision == before.revision && after.history == before.history, "{after:?}");

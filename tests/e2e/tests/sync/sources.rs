@@ -226,7 +226,7 @@ pub async fn a_missing_value_keeps_or_deletes_as_the_policy_says(world: Arc<Worl
     scene.wait_synced("stays").await?;
     world.bao.delete(&key).await?;
     let said = scene.wait_policy("goes", "Ready=False/KeyNotFound").await?;
-    ensure!(said.contains("Secret goes was deleted, as spec.source.remote.onMissing says"), "{said}");
+    ensure!(said.contains("Rekey deleted Secret goes, as spec.source.remote.onMissing says"), "{said}");
     ensure!(scene.data("goes").await?.is_none(), "the Secret is still there");
     scene.wait_policy("stays", "Fresh=False/KeyNotFound").await?;
     scene.wait_policy("stays", "Ready=False/TooStale").await?;

@@ -1,4 +1,4 @@
-//! Templates that stand in `ConfigMap`s, where they are fixed without a change of the policy.
+//! Templates in `ConfigMap`s, where they are fixed without a change of the policy.
 
 use super::*;
 use crate::{render::RenderError, summary::Situation};

@@ -65,7 +65,7 @@ fn what_was_issued_is_asked_for_again_only_when_its_time_has_come() {
     assert_eq!(text(&desired(&plan).data), [("certificate", "C"), ("private_key", "K")]);
     assert_eq!(world.published().revision, revision);
     assert!(world.published().changes.issue.is_some(), "what it was issued for is still known");
-    // An edit by somebody else, or another request.
+    // An edit by another tool, or another request.
     world.look(|content| content.data.clear());
     assert!(matches!(at(&world, 4), Fetch::Due(_)));
     let source = json!({"vaultEngine": {"storeRef": {"name": "vault"}, "path": "pki/issue/other", "method": "Post"}});

@@ -113,7 +113,8 @@ fn a_rotation_writes_values_not_what_is_known_of_them() {
     }
 }
 
-/// A count that falls, at a time that falls, is no store that went back: what is known of a value is followed wherever it goes.
+/// A count that falls, at a time that falls, is no store that went back: what is known of a value is followed wherever
+/// it goes.
 #[test]
 fn metadata_is_followed_back() {
     let mut world = world(&json!({"data": [item("a", &json!({"metadataPolicy": "Fetch"}))]}));

@@ -130,7 +130,7 @@ fn an_owner_that_another_tool_puts_on_our_secret_is_reported() {
     let error = world.plan().map(|_| ()).unwrap_err();
     assert_eq!((error.reason(), error.class()), (Reason::ForeignOwner, Class::Data));
     assert!(error.to_string().contains("ExternalSecret db"), "{error}");
-    // Where it does not stand in our way, values go on.
+    // Where it does not keep us from writing, values go on.
     let mut world = World::with(&json!({"target": {"onPolicyDelete": "Retain"}}));
     world.sync();
     claim(&mut world);

@@ -21,7 +21,7 @@ fn a_store_that_went_back_is_not_followed() {
         ("3", 30, "old", true),
         ("3", 70, "old", true),
         ("3", 30, "one", false), // equal bytes never matter
-        ("3", 80, "old", false), // made anew, or counted anew
+        ("3", 80, "old", false), // made again, or counted again
         ("8", 80, "new", false),
         ("7", 60, "old", true),
     ] {
@@ -258,7 +258,7 @@ fn a_changed_set_of_keys_is_told() {
     assert_eq!(told(&world.sync()), ["updated Secret db from RemoteStore/vault; 10 keys removed"]);
 }
 
-/// What stands on Secrets since before records could be packed stays as it is while the bytes do.
+/// What is on Secrets since before records could be packed stays as it is while the bytes do.
 #[test]
 fn a_large_record_of_an_earlier_version_is_not_written_anew() {
     let mut world = extracted(400, 60);

@@ -1,4 +1,4 @@
-//! A Secret that is gone and comes back, by what the status says of its sources: the operator has started anew meanwhile.
+//! A Secret that is gone and comes back, by what the status says of its sources: the operator has restarted meanwhile.
 
 use super::*;
 use crate::store::{Locator, Pin};

@@ -1,4 +1,4 @@
-//! Salts of templates: where their seed stands, and what becomes of the data when it is lost.
+//! Salts of templates: where their seed is, and what becomes of the data when it is lost.
 
 use super::*;
 use crate::Seed;
@@ -17,7 +17,7 @@ fn line(world: &World) -> String {
     sources::value(world, "line")
 }
 
-/// The Secret as it is, with this done to what stands on it.
+/// The Secret as it is, with this done to its metadata.
 fn record(world: &mut World, change: impl FnOnce(&mut Published)) {
     let SeenSecret::Ours { published, .. } = &mut world.secret else { panic!("no Secret of ours") };
     change(Arc::make_mut(published));
@@ -77,7 +77,7 @@ fn without_its_seed_what_is_published_stays_until_its_inputs_change() {
             assert_eq!((line(&world), &world.published().revision), (before.clone(), &revision), "{key_is_lost}");
             assert_eq!(world.shown(), ["Ready=True/Synced"]);
         }
-        // Labels are put back without making anything anew.
+        // Labels are put back without making anything again.
         world.look(|_| {});
         if let SeenSecret::Ours { dressed, .. } = &mut world.secret {
             *dressed = false;

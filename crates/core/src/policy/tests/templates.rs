@@ -26,7 +26,7 @@ fn a_secret_has_what_was_read_beside_templates_where_the_policy_says_so() {
         (&remote, json!({"data": {"url": "x"}, "mergePolicy": "Replace"}), only),
         (&remote, json!({"data": {"url": "x"}, "mergePolicy": "Merge"}), beside),
         (&remote, json!({"data": {"url": "x"}, "include": "Replace"}), only),
-        // What a stored object has is what its Secret goes by, also where its user never wrote it.
+        // What a stored object has decides about its Secret, also where its user never wrote it.
         (&remote, json!({"data": {"url": "x"}, "include": "Merge"}), beside),
         (&remote, json!({"data": {"url": "x"}, "include": "Merge", "mergePolicy": "Replace"}), only),
         (&remote, json!({ "from": from }), "conf"),
@@ -69,7 +69,7 @@ fn a_label_that_kubernetes_refuses_is_refused_by_its_name() {
     }
 }
 
-/// What the templates that stand elsewhere are.
+/// What the templates of other objects are.
 const TEXTS: [(TemplateKind, &str, &str); 4] = [
     (TemplateKind::ConfigMap, "conf", "from {{ .username }}"),
     (TemplateKind::Secret, "good", "secret {{ .username }}"),
@@ -145,7 +145,7 @@ fn an_entry_yields_a_value_or_keys_and_values() {
         (from(json!([literal("a/b: c")])), Err(r#""a/b" cannot be a key"#)),
         (from(json!([conf, literal("{{ .nope }}")])), Err("spec.target.template.from[1]: line 1, column 4")),
         (from(json!([literal("{{ .nope ")])), Err("spec.target.template.from[0]: line 1")),
-        // Nothing of what stands in a Secret.
+        // Nothing of what is in a Secret.
         (from(json!([names("Data")])), Err("spec.target.template.from[0]: a name that it makes cannot be used")),
         (from(json!([names("Labels")])), Err("spec.target.template.from[0]: a name that it makes cannot be used")),
         (from(json!([bad])), Err("spec.target.template.from[0]: line 1, column 12: the template does not work")),
@@ -257,7 +257,7 @@ fn a_name_that_is_made_of_a_value_is_not_quoted_when_it_is_refused() {
     let many = "{{ range $i := until 70 }}{{ $.password }}{{ $i }}: v\n{{ end }}";
     let said = made(None, &json!({"from": [into(many, "Labels")]})).unwrap_err();
     assert!(said.contains("more than 64 are made"), "{said}");
-    // What stands in the text of the template is known already.
+    // What the text of the template has is known already.
     let said = made(None, &json!({"from": [into("a/b/c: {{ .password }}", "Labels")]})).unwrap_err();
     assert!(said.contains("\"a/b/c\" cannot be the name"), "{said}");
 }
