@@ -27,7 +27,7 @@ pub enum Error {
     #[error(transparent)]
     Spec(#[from] SpecError),
     /// The object could not be read as its kind.
-    #[error("{text}; apply it again with a version of the CRDs that fits")]
+    #[error("{text}; install the CRDs of this version of Rekey, then apply the object again")]
     Malformed {
         /// What the parser said.
         text: String,
@@ -39,11 +39,11 @@ pub enum Error {
         namespace: String,
         /// The flag that names the operator, for example `--serviceaccount=rekey-system:rekey`.
         account: String,
-        /// What is missing, if somebody has opened it in part.
+        /// What is missing, if the namespace is opened in part.
         missing: Option<Right>,
     },
     /// The named store does not exist.
-    #[error("{store} does not exist{}; create it, or mend storeRef", place(store))]
+    #[error("{store} does not exist{}; create it, or fix storeRef", place(store))]
     StoreNotFound {
         /// Kind and name.
         store: String,
@@ -57,15 +57,15 @@ pub enum Error {
         text: String,
     },
     /// Others wait for the store already.
-    #[error("{store} is slow to answer others; it is asked again soon")]
+    #[error("{store} is slow to answer others; Rekey retries soon")]
     StoreBusy {
         /// Kind and name.
         store: String,
     },
-    /// Others read so much that there is no memory for this read now.
-    #[error("others read so much at the moment that this waits; it is read again soon")]
+    /// Other reads take so much that there is no memory for this one now.
+    #[error("other reads take all the memory that Rekey has for them; Rekey retries soon")]
     NoRoom,
-    /// What is to be read is too large.
+    /// What the policy reads is too large.
     #[error(
         "{what}: more than {} MiB, which is the most that one policy may read; search below a longer find.path or by \
          find.nameRegexp, or map fewer or smaller keys",
@@ -79,8 +79,8 @@ pub enum Error {
     },
     /// There are more pods than are looked at.
     #[error(
-        "{object} has more than {most} pods, which are too many to look at: whether one of them holds an older value is not \
-         known. Delete those that are not needed"
+        "{object} has more than {most} pods, too many for Rekey to look at, so it is not known whether one of them \
+         holds an older value; delete the pods that are not needed"
     )]
     TooManyPods {
         /// Whose they are.
@@ -89,7 +89,7 @@ pub enum Error {
         most: usize,
     },
     /// Other policies of the namespace are rendered before this one.
-    #[error("namespace {namespace:?} has many policies to render; this one is retried soon")]
+    #[error("namespace {namespace:?} has many policies to render; Rekey retries this one soon")]
     Crowded {
         /// The namespace.
         namespace: String,
@@ -97,7 +97,7 @@ pub enum Error {
     /// No thread to render on.
     #[error("start a thread for rendering: {0}")]
     Thread(std::io::Error),
-    /// A list that tells is not complete yet.
+    /// A list that decides this is not complete yet.
     #[error("not known yet: {what}")]
     NotKnownYet {
         /// What.
@@ -113,7 +113,7 @@ pub enum Error {
         /// Why it failed.
         source: StoreError,
     },
-    /// The API server refused or did not answer.
+    /// The API server refused, or is not responding.
     #[error("{operation} {object}: {}", explain(*operation, source))]
     Api {
         /// What was tried.
@@ -124,13 +124,13 @@ pub enum Error {
         source: Box<kube::Error>,
     },
     /// The Secret that was to be made is there by now.
-    #[error("Secret {secret} was made in this moment; it is looked at again")]
+    #[error("Secret {secret} was created just now; Rekey reads it again")]
     Overtaken {
         /// Namespace and name.
         secret: String,
     },
     /// It took longer than a reconcile may.
-    #[error("not finished after {} s; it is tried again", .0.as_secs())]
+    #[error("not finished after {} s; Rekey retries", .0.as_secs())]
     Deadline(Duration),
     /// A bug: the reconcile panicked.
     #[error("internal error; please report it with the operator's log")]
@@ -198,7 +198,7 @@ impl Error {
         }
     }
 
-    /// What an Event tells of it; `action` has failed.
+    /// What an Event reports of it; `action` has failed.
     #[must_use]
     pub fn notice(&self, action: &'static str) -> Notice {
         Notice::new(self.reason(), action, self.to_string())
@@ -259,8 +259,8 @@ impl Error {
         }
     }
 
-    /// The situation of a store that cannot be used. What its own spec can never lead to is not shown as if time helped: it
-    /// is tried again all the same, since a name may resolve to another address, or consent be given.
+    /// The situation of a store that cannot be used. What its own spec can never lead to is not shown as if time
+    /// helped: it is retried all the same, since a name may resolve to another address, or consent be given.
     #[must_use]
     pub fn situation_of_store(&self) -> Situation {
         let text = self.to_string();
@@ -284,7 +284,7 @@ impl Error {
                 _ => return None,
             },
             Class::Data | Class::Denied => Duration::from_secs(30),
-            // It is soon over; a conflict that stays (somebody else's pending version) is no reason to hurry.
+            // It is soon over; a conflict that stays (another tool's pending version) is no reason to hurry.
             Class::Conflict if failures <= 5 => Duration::from_millis(200),
             Class::Conflict => doubling(failures - 5),
             Class::Outcome | Class::Transient | Class::Bug => doubling(failures),
@@ -294,7 +294,7 @@ impl Error {
             Self::Store { source: StoreError { retry_after: Some(wait), .. }, .. } => {
                 Some(delay.max(*wait).min(Duration::from_mins(5)))
             }
-            // Who was sent away in vain comes next, but only what comes again in time finds its turn kept.
+            // What was sent away comes next, but only if it comes again in time.
             Self::StoreBusy { .. } | Self::NoRoom | Self::Crowded { .. } => Some(delay.min(Duration::from_secs(4))),
             // It has taken all the time that there is, and most likely will again.
             Self::Spec(SpecError::Render(RenderError::Stopped)) => {
@@ -304,8 +304,8 @@ impl Error {
         }
     }
 
-    /// Whether status and Event keep quiet about it at first: it is nothing a user could act on, and nearly always gone at
-    /// the next attempt.
+    /// Whether status and Event keep quiet about it at first: it is nothing a user could act on, and nearly always gone
+    /// at the next attempt.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         match self {

@@ -1,5 +1,6 @@
-//! Open stores: one client per store object and generation, shared by all who use it and by nobody else. A
-//! `ClusterRemoteStore` that logs in as a `ServiceAccount` of its consumers has one client for each of their namespaces.
+//! Open stores: one client per store object and generation, shared by all who use it and by no others. A
+//! `ClusterRemoteStore` that logs in as a `ServiceAccount` of its consumers has one client for each of their
+//! namespaces.
 
 mod budget;
 mod client;
@@ -71,11 +72,10 @@ pub struct Parts {
     pub connect: Arc<dyn Connect>,
     /// Whose the stores are, and what is granted.
     pub cluster: Arc<Cluster>,
-    /// Who is to be looked at when a store comes or goes.
+    /// Whose objects are queued when a store comes or goes.
     pub queues: Arc<Queues>,
     /// Requests are counted.
     pub metrics: Arc<Metrics>,
-    /// Settings.
     pub settings: Arc<Settings>,
 }
 
@@ -123,7 +123,7 @@ impl Stores {
         self.state().retain(|identity, _| identity.store != *name);
     }
 
-    /// Forgets the clients that log in for a namespace which uses the store no more, and their tokens with them.
+    /// Forgets the clients that log in for a namespace that no longer uses the store, and their tokens with them.
     fn keep_used(&self, is_used: impl Fn(&ObjectName, &str) -> bool) {
         let by_consumer = |identity: &Identity| Some((identity.store.clone(), identity.consumer.clone()?));
         let open: Vec<_> = self.state().keys().filter_map(by_consumer).collect();
@@ -172,8 +172,8 @@ impl Stores {
         }
     }
 
-    /// Forgets the clients that log in as `ServiceAccount`s of namespaces whose policies and schedules have stopped using the
-    /// store, or that are closed by now. One that is needed again logs in anew.
+    /// Forgets the clients that log in as `ServiceAccount`s of namespaces whose policies and schedules have stopped
+    /// using the store, or that are closed by now. One that is needed again logs in again.
     pub fn release(&self) {
         self.keep_used(|store, namespace| {
             self.parts.cluster.namespaces.access(namespace) != NamespaceAccess::Closed
@@ -267,8 +267,8 @@ impl Stores {
         })
     }
 
-    /// Whether a policy of `namespace` may use what its source names, by what the stores and their grants say now: keys are
-    /// read, and an engine is asked as its method says. A `RemoteStore` of the namespace has no grants.
+    /// Whether a policy of `namespace` may use what its source names, by what the stores and their grants say now: keys
+    /// are read, and an engine is asked as its method says. A `RemoteStore` of the namespace has no grants.
     ///
     /// # Errors
     /// `StoreNotAllowed` when it may not.
@@ -334,8 +334,8 @@ fn may(label: &str, access: Access, wish: Wish<'_>) -> Result<(), Error> {
         (Access::ReadOnly, GrantOperation::Write, Target::Engine(path)) => Err(Error::not_allowed(
             label,
             format_args!(
-                "it is read-only, and a Post to engine path {path:?} may change or delete what is there; set spec.access \
-                 to ReadWrite, or ask with method Get"
+                "it is read-only, and a Post to engine path {path:?} may change or delete what is there; set \
+                 spec.access to ReadWrite, or ask with method Get"
             ),
         )),
     }

@@ -1,6 +1,6 @@
-//! The only room that writes to the API server. Every write can be done twice, and is refused by the API server when what it was
-//! decided on has changed meanwhile. What the answer of a write tells is in the tables before it returns; a [`Change`] that
-//! others have to be told of is returned.
+//! The only room that writes to the API server. Every write can be done twice, and is refused by the API server when
+//! what it was decided on has changed meanwhile. What the answer of a write says is in the tables before it returns; a
+//! [`Change`](crate::cluster::Change) that concerns others is returned.
 
 mod event;
 mod finalizer;

@@ -40,7 +40,8 @@ const ASKED: [&str; 6] = [
     names::ROLLBACK_TO,
 ];
 
-/// Characters that are kept of an annotation: one more than a token may have, so that a long one is seen to be too long.
+/// Characters that are kept of an annotation: one more than a token may have, so that a long one is seen to be too
+/// long.
 const KEPT: usize = TOKEN as usize + 1;
 
 /// Characters that are kept of what a parser says, which may quote what it has read.
@@ -49,7 +50,8 @@ const SAID: usize = 1024;
 /// Bytes of all finalizers of an object. They are kept as they are, since ours is written together with the others.
 const FINALIZERS: usize = 16 * 1024;
 
-/// One of our own objects, with what it asks for; of malformed ones the metadata is kept, so that their users learn of it.
+/// One of our own objects, with what it asks for; of malformed ones the metadata is kept, so that their users learn of
+/// it.
 #[derive(Debug)]
 pub struct Object<K: Parse> {
     state: Result<Parsed<K>, Box<Malformed>>,
@@ -74,9 +76,7 @@ type Verdict = Result<(), Box<SpecError>>;
 /// An object that could not be read as its kind, or is out of the bounds that its kind has today.
 #[derive(Debug)]
 pub struct Malformed {
-    /// What is wrong.
     pub text: String,
-    /// Its metadata.
     pub metadata: ObjectMeta,
 }
 
@@ -87,7 +87,7 @@ impl<K: Parse> Object<K> {
         match guard.0 {
             Ok(object) => Self::from_object(object, before),
             Err(mut invalid) => {
-                let _ = slim(&mut invalid.metadata); // what it says is wrong stands behind what the parser says
+                let _ = slim(&mut invalid.metadata); // what it says is wrong counts less than what the parser says
                 let text = invalid.error.chars().take(SAID).collect();
                 let malformed = Malformed { text, metadata: invalid.metadata };
                 Self::new(Err(Box::new(malformed)))
@@ -95,8 +95,8 @@ impl<K: Parse> Object<K> {
         }
     }
 
-    /// From an object. A spec that was found within its bounds `before` is neither looked at nor parsed again: most news of
-    /// an object are of its status, and our own.
+    /// From an object. A spec that was found within its bounds `before` is neither looked at nor parsed again: most
+    /// news of an object are of its status, and our own.
     #[must_use]
     pub fn from_object(mut object: K, before: Option<&Self>) -> Self {
         let slimmed = slim(object.meta_mut());
@@ -149,7 +149,6 @@ impl<K: Parse> Object<K> {
         self.state.as_ref().map_err(|malformed| Error::Malformed { text: malformed.text.clone() })
     }
 
-    /// Its metadata.
     #[must_use]
     pub fn metadata(&self) -> &ObjectMeta {
         match &self.state {
@@ -158,7 +157,7 @@ impl<K: Parse> Object<K> {
         }
     }
 
-    /// What [`decide`](Self::decide) was told.
+    /// What [`decide`](Self::decide) has kept.
     #[must_use]
     pub fn verdict(&self) -> Option<Result<(), SpecError>> {
         self.verdict.get().cloned().map(|verdict| verdict.map_err(|error| *error))
@@ -166,7 +165,7 @@ impl<K: Parse> Object<K> {
 
     /// Keeps what was found when the object's templates and expressions were looked at.
     pub fn decide(&self, verdict: &Result<(), SpecError>) {
-        let _ = self.verdict.set(verdict.clone().map_err(Box::new)); // whoever was first has found the same
+        let _ = self.verdict.set(verdict.clone().map_err(Box::new)); // the first look has found the same
     }
 }
 
@@ -222,8 +221,8 @@ fn same_requests(one: &ObjectMeta, other: &ObjectMeta) -> bool {
         && is_going(one) == is_going(other)
 }
 
-/// Drops what nobody asks the rows for. Tenants write into metadata what they like, up to 1.5 MiB in each object, and our
-/// kinds are watched in namespaces that are not opened too.
+/// Drops what no code reads from rows. Tenants write into metadata what they like, up to 1.5 MiB in each object, and
+/// our kinds are watched in namespaces that are not opened too.
 ///
 /// # Errors
 /// When what has to be kept is larger than it may be.
@@ -237,7 +236,7 @@ fn slim(metadata: &mut ObjectMeta) -> Result<(), SpecError> {
     metadata.annotations = Some(kept).filter(|kept| !kept.is_empty());
     if metadata.finalizers.iter().flatten().map(String::len).sum::<usize>() > FINALIZERS {
         metadata.finalizers = None; // nothing is written to an object that is out of bounds but its status
-        let fix = format!("they take more than {FINALIZERS} bytes; remove those that nobody needs");
+        let fix = format!("they take more than {FINALIZERS} bytes; remove those that are not needed");
         return Err(SpecError::field("metadata.finalizers", fix));
     }
     Ok(())
@@ -276,12 +275,10 @@ impl<K: Parse + Refers + Send + Sync + 'static> Row for Object<K> {
     }
 }
 
-/// What is known of a namespace: its labels, which grants go by.
+/// What is known of a namespace: its labels, by which grants select.
 #[derive(Debug)]
 pub struct NamespaceRow {
-    /// Its resourceVersion.
     pub version: Version,
-    /// Its labels.
     pub labels: BTreeMap<String, String>,
 }
 

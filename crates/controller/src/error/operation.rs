@@ -42,8 +42,8 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// Whether the request or its answer holds values. What the API server says about it may be anybody's text (webhooks,
-    /// policies) and quote them.
+    /// Whether the request or its answer holds values. What the API server says about it may be anybody's text
+    /// (webhooks, policies) and quote them.
     #[must_use]
     pub fn carries_values(self) -> bool {
         match self {
@@ -87,7 +87,7 @@ impl Display for Operation {
             Self::WriteMarker => "write the restart marker of",
             Self::ChangeFinalizer => "change the finalizer of",
             Self::ListPods => "list the pods of",
-            Self::AskForRights => "ask for rights in",
+            Self::AskForRights => "check the rights in",
         })
     }
 }

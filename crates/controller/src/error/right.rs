@@ -1,4 +1,4 @@
-//! Rights of the operator, and what is said where one is missing.
+//! Rights of the operator, and what messages say where one is missing.
 
 use std::fmt;
 
@@ -16,8 +16,8 @@ pub struct Right {
 }
 
 impl Right {
-    /// Where this one is missing, nobody has opened the namespace. Where it is there and another one is missing, somebody has bound
-    /// another role than ours.
+    /// Where this one is missing, the namespace is not opened. Where it is there and another one is missing, another
+    /// role than ours is bound.
     pub const FIRST: Self = Self { verb: "watch", group: "", resource: "secrets" };
 }
 
@@ -29,8 +29,8 @@ impl fmt::Display for Right {
     }
 }
 
-/// What is said of a namespace that is closed to the operator. The command for one whose role lacks something gives its binding
-/// another name than `rekey`, which is mostly taken there.
+/// What messages say of a namespace that is closed to the operator. Where the bound role lacks something, the command
+/// gives the new binding another name than `rekey`, which is mostly taken there.
 pub(super) fn not_opened(namespace: &str, account: &str, missing: Option<Right>) -> String {
     let (why, fix, name) = match missing.filter(|right| *right != Right::FIRST) {
         None => (String::new(), String::new(), "rekey"),
@@ -41,8 +41,8 @@ pub(super) fn not_opened(namespace: &str, account: &str, missing: Option<Right>)
         ),
     };
     format!(
-        "namespace {namespace:?} is not opened for Rekey{why}; {fix}run `kubectl create rolebinding {name} -n {namespace} \
-         --clusterrole={ROLE_NAMESPACE} {account}`"
+        "namespace {namespace:?} is not opened for Rekey{why}; {fix}run `kubectl create rolebinding {name} -n \
+         {namespace} --clusterrole={ROLE_NAMESPACE} {account}`"
     )
 }
 
@@ -59,9 +59,9 @@ mod tests {
         let right = Right { verb: "list", group: "apps", resource: "deployments" };
         assert_eq!(
             said(Some(right)),
-            "namespace \"shop\" is not opened for Rekey: the right to list deployments.apps is missing; add it to the role that is \
-             bound, or bind rekey-namespace as well: run `kubectl create rolebinding rekey-namespace -n shop \
-             --clusterrole=rekey-namespace --serviceaccount=rekey-system:rekey`"
+            "namespace \"shop\" is not opened for Rekey: the right to list deployments.apps is missing; add it to the \
+             role that is bound, or bind rekey-namespace as well: run `kubectl create rolebinding rekey-namespace -n \
+             shop --clusterrole=rekey-namespace --serviceaccount=rekey-system:rekey`"
         );
     }
 }

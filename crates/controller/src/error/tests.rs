@@ -10,7 +10,7 @@ fn api(code: u16) -> Error {
 }
 
 fn stalled() -> Error {
-    SpecError::field("spec.x", "mend it").into()
+    SpecError::field("spec.x", "fix it").into()
 }
 
 #[test]

@@ -39,27 +39,19 @@ use crate::{
 pub struct Policies {
     /// Reads what no table holds.
     pub client: Client,
-    /// Settings.
     pub settings: Arc<Settings>,
-    /// What is known.
     pub cluster: Arc<Cluster>,
-    /// The queues.
     pub queues: Arc<Queues>,
-    /// Who is told of changes.
+    /// Queues what a change concerns.
     pub notify: Arc<Notify>,
-    /// Open stores.
     pub stores: Arc<Stores>,
-    /// What writes.
     pub write: Arc<Writer>,
     /// Savings of work.
     pub memory: Arc<Memory>,
     /// Where templates are rendered.
     pub workshop: Arc<Workshop>,
-    /// The installation's digest key.
     pub digest_key: DigestKey,
-    /// Time.
     pub clock: Arc<dyn Clock>,
-    /// Chance.
     pub chance: Arc<dyn Chance>,
 }
 
@@ -145,7 +137,7 @@ impl Policies {
         verdict.map_err(Error::from)
     }
 
-    /// Decides; the values are made where that disturbs nobody, if it may take long.
+    /// Decides; if the values may take long to make, they are made on a thread of their own.
     async fn plan(
         &self,
         spec: &Arc<PolicySpec>,
@@ -156,7 +148,7 @@ impl Policies {
         let (key, chance, now) = (self.digest_key.clone(), Arc::clone(&self.chance), self.clock.now());
         let (fetched, room) = fetched.unzip();
         let is_quick = spec.is_quick(fetched.as_ref());
-        // The room goes along: a job that nobody waits for any more still holds what was read.
+        // The room goes along: a job that is not waited for any more still holds what was read.
         let work = move |stop: &Stop| {
             let tools = Tools { key: &key, chance: chance.as_ref(), now, stop };
             let made = policy::make(&policy, &seen, fetched.as_ref(), tools)?;
@@ -164,8 +156,8 @@ impl Policies {
         };
         let made = if is_quick { work(&Stop::default()) } else { self.workshop.run(&spec.namespace, work).await? };
         let (made, seen, fetched, room) = made?;
-        // Taken after the read and the rendering, which may be slow: what starts before the new value is written reads the
-        // old one.
+        // Taken after the read and the rendering, which may be slow: what starts before the new value is written reads
+        // the old one.
         let (now, stop) = (self.clock.now(), Stop::default());
         let tools = Tools { key: &self.digest_key, chance: self.chance.as_ref(), now, stop: &stop };
         let plan = policy::secret(spec, &seen, fetched.as_ref(), made, tools)?;
@@ -187,7 +179,8 @@ impl Policies {
         }
         self.write.status(object, &plan.status, Over::Object).await?.tell(|change| self.notify.policy(change));
         if room.is_some() && self.is_known(spec) {
-            self.memory.set_fetched(&spec.uid, Read { at: now, moment, next: plan.again }); // only now: what the status could not be told is read again
+            // Only now: what could not be written into the status is read again.
+            self.memory.set_fetched(&spec.uid, Read { at: now, moment, next: plan.again });
         }
         for notice in &plan.events {
             self.write.event(object, notice).await;
@@ -211,7 +204,7 @@ impl Policies {
         row.is_some_and(|row| row.metadata().uid.as_deref() == Some(policy.uid.as_str()))
     }
 
-    /// Rests: says so, and touches nothing.
+    /// Says that the policy rests, and touches nothing.
     async fn suspended(&self, object: &SecretPolicy, spec: &PolicySpec) -> Result<Next, Error> {
         let status = policy::suspended(spec, &object.status.clone().unwrap_or_default(), self.clock.now());
         self.write.status(object, &status, Over::Object).await?.tell(|change| self.notify.policy(change));

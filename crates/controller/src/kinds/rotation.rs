@@ -41,25 +41,18 @@ use crate::{
 pub struct Schedules {
     /// Reads what no table holds.
     pub client: Client,
-    /// What is known.
     pub cluster: Arc<Cluster>,
-    /// The queues.
     pub queues: Arc<Queues>,
-    /// Who is told of changes.
+    /// Queues what a change concerns.
     pub notify: Arc<Notify>,
-    /// Open stores.
     pub stores: Arc<Stores>,
-    /// What writes.
     pub write: Arc<Writer>,
     /// Savings of work.
     pub memory: Arc<Memory>,
     /// Lists take turns.
     pub pages: Arc<Pages>,
-    /// The installation's digest key.
     pub digest_key: DigestKey,
-    /// Time.
     pub clock: Arc<dyn Clock>,
-    /// Chance.
     pub chance: Arc<dyn Chance>,
     /// Proves new credentials.
     pub prove: Arc<dyn Prove>,
@@ -102,7 +95,7 @@ impl Reconcile for Schedules {
                     && task.spec.deleted
                     && is_busy(error)
                 {
-                    self.failed(key, error).await?; // it counts, though nobody would be told of it otherwise
+                    self.failed(key, error).await?; // it counts, though it is not reported otherwise
                 }
                 taken
             }
@@ -134,7 +127,7 @@ impl Reconcile for Schedules {
             Error::Spec(error) if object.metadata.deletion_timestamp.is_none() => {
                 rotation::refused(&before, requested, error, generation, self.clock.now())
             }
-            // Whoever waits for the object is told that it was looked at.
+            // A user who waits for the object sees that it was looked at.
             Error::NamespaceNotOpened { .. } if before.is_unseen() => {
                 rotation::stalled(&before, requested, &error.situation(false), generation, self.clock.now())
             }
@@ -175,8 +168,8 @@ impl Schedules {
         }
     }
 
-    /// Lets go of a schedule that is being deleted and that cannot be read, or whose spec says nothing that could be acted on
-    /// any more.
+    /// Lets go of a schedule that is being deleted and that cannot be read, or whose spec says nothing that could be
+    /// acted on any more.
     async fn abandon(&self, row: &Object<RotationSchedule>) -> Result<Next, Error> {
         let metadata = row.metadata();
         if !metadata.finalizers.iter().flatten().any(|name| name == names::FINALIZER) {
@@ -226,8 +219,8 @@ impl Schedules {
         Ok(Next::Now)
     }
 
-    /// Clears away what the write has left beside the new value. A schedule that is being deleted waits for it as long as for
-    /// any write; else a refusal holds nothing up. Returns what stays, and why.
+    /// Clears away what the write has left beside the new value. A schedule that is being deleted waits for it as long
+    /// as for any write; else a refusal holds nothing up. Returns what stays, and why.
     async fn tidy(&self, task: &Task, state: &State, seen: &Seen) -> Result<Option<Wait>, Error> {
         let (State::Publishing(_), StoreView::Holds(Stored::Ours { version })) = (state, &seen.store) else {
             return Ok(None);
@@ -240,7 +233,7 @@ impl Schedules {
             Ok(()) => Ok(None),
             Err(error) if is_worth_waiting(&error, task.spec.deleted, seen.attempts) => Err(error),
             Err(error) => {
-                let text = format!("what the write may have left beside the new value stays: {error}");
+                let text = format!("Rekey could not remove what the write may have left beside the new value: {error}");
                 Ok(Some(Wait::new(error.reason(), text)))
             }
         }
@@ -281,7 +274,7 @@ impl Schedules {
         }
     }
 
-    /// New values. They may take seconds to make, which disturbs nobody where they are made.
+    /// New values. They may take seconds to make, so they are made on a thread of their own.
     async fn made(&self, task: &Task, read: Option<&RemoteValue>) -> Result<Values, Error> {
         let current = rotation::current(task, read)?;
         let (rotator, chance) = (task.spec.rotator.clone(), Arc::clone(&self.chance));
@@ -294,7 +287,7 @@ impl Schedules {
         self.stores.open(&task.spec.namespace, &task.to.store).await?.afresh().find(&locator).await
     }
 
-    /// The id of a rotation that begins now.
+    /// The id of a rotation that starts now.
     fn new_id(&self) -> String {
         rekey_core::chance::rotation_id(self.chance.as_ref(), self.clock.now()).to_string()
     }
@@ -306,8 +299,8 @@ impl Schedules {
     }
 }
 
-/// Whether others keep the store from us: quiet, since it is soon over. A schedule that is being deleted counts it all the
-/// same: others may keep a store busy for as long as they like.
+/// Whether others keep the store from us: quiet, since it is soon over. A schedule that is being deleted counts it all
+/// the same: others may keep a store busy for as long as they like.
 fn is_busy(error: &Error) -> bool {
     matches!(error, Error::StoreBusy { .. } | Error::NoRoom)
 }
@@ -317,7 +310,7 @@ fn condition_reason(status: &RotationScheduleStatus) -> Option<(String, String)>
     Some((ready.reason.clone(), ready.message.clone()))
 }
 
-/// Whether clearing away is tried again before anything else is done.
+/// Whether clearing away is retried before anything else is done.
 fn is_worth_waiting(error: &Error, deleted: bool, attempts: u32) -> bool {
     match error.class() {
         _ if deleted => attempts < TRIES,

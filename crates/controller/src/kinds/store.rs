@@ -20,22 +20,17 @@ use crate::{
     write::{Over, Writer},
 };
 
-/// A store that answered is tried again after this time.
+/// A store that answered is probed again after this time.
 const PROBE: Duration = Duration::from_mins(5);
 
 /// Reconciles one kind of store.
 pub struct Probes<K> {
-    /// What is known.
     pub cluster: Arc<Cluster>,
-    /// The queues.
     pub queues: Arc<Queues>,
-    /// Who is told of changes.
+    /// Queues what a change concerns.
     pub notify: Arc<Notify>,
-    /// Open stores.
     pub stores: Arc<Stores>,
-    /// What writes.
     pub write: Arc<Writer>,
-    /// Time.
     pub clock: Arc<dyn Clock>,
     /// Where credentials of stores of the cluster are.
     pub operator_namespace: String,
@@ -64,7 +59,7 @@ impl<K: StoreObject> Reconcile for Probes<K> {
         let home = if is_of_cluster { &self.operator_namespace } else { &key.namespace };
         let connection = self.stores.connect(&row, home).await?;
         let status = if connection.logs_in_by_consumer() {
-            let text = "each namespace that uses it logs in as a ServiceAccount of its own, which is not tried here";
+            let text = "each namespace that uses it logs in as its own ServiceAccount, so Rekey tries no login here";
             self.found(store, text.to_owned())
         } else {
             let probe = connection.probe().await?;
@@ -114,8 +109,8 @@ impl<K: StoreObject> Probes<K> {
     }
 }
 
-/// Whether a store may be out of reach because its client trusts the certificates that `caBundleRef` named when it was
-/// made, and not those it names now.
+/// Whether a store may not be responding because its client trusts the certificates that `caBundleRef` named when it
+/// was made, and not those it names now.
 fn may_have_new_roots(spec: &StoreSpec, error: &Error) -> bool {
     let is_named = spec.references().iter().any(|at| matches!(at, Reference::Roots(_)));
     is_named && matches!(error, Error::Store { source, .. } if source.kind == StoreErrorKind::Unavailable)

@@ -1,4 +1,4 @@
-//! Workloads: brings their pods onto the present value, once. The only writer of a workload's restart marker.
+//! Workloads: brings their pods onto the current value, once. The only writer of a workload's restart marker.
 
 #[cfg(test)]
 mod tests;
@@ -33,20 +33,17 @@ use crate::{
 
 /// A time further in the future was written by a clock that was ahead of ours.
 const LONG: TimeDelta = TimeDelta::seconds(10);
-/// Who waits for others is called by them; this is for what nobody tells, such as a deadline that passes.
+/// Who waits for others is called by them; this is for what nothing reports, such as a deadline that passes.
 const UNTOLD: Duration = Duration::from_mins(1);
 
 /// Reconciles workloads.
 pub struct Workloads {
     /// Lists pods.
     pub client: Client,
-    /// What is known.
     pub cluster: Arc<Cluster>,
-    /// The queues.
     pub queues: Arc<Queues>,
-    /// Who is told of changes.
+    /// Queues what a change concerns.
     pub notify: Arc<Notify>,
-    /// What writes.
     pub write: Arc<Writer>,
     /// Savings of work.
     pub memory: Arc<Memory>,
@@ -54,7 +51,6 @@ pub struct Workloads {
     pub line: Arc<RestartLine>,
     /// Lists take turns.
     pub pages: Arc<Pages>,
-    /// Time.
     pub clock: Arc<dyn Clock>,
 }
 
@@ -75,7 +71,7 @@ impl Reconcile for Workloads {
     }
 
     async fn failed(&self, key: &WorkloadId, error: &Error) -> Result<(), Error> {
-        // Consumers that are behind stand in the policy's status; of this one that is not known.
+        // The policy's status shows consumers that are behind; of this one that is not known.
         if matches!(error, Error::TooManyPods { .. })
             && let Some(row) = self.cluster.workloads.get(&workload_name(key))
         {
@@ -91,7 +87,7 @@ impl Workloads {
             return Ok(Next::Change);
         };
         if self.cluster.namespaces.access(&key.namespace) != NamespaceAccess::Open {
-            return Ok(Next::Change); // not all of it is known yet; everything is wanted again when it is
+            return Ok(Next::Change); // not all of it is known yet; every object is queued again when it is
         }
         let workload = &row;
         let inputs = self.inputs(workload);
@@ -104,7 +100,7 @@ impl Workloads {
                 return Ok(Next::After((known - now).to_std().unwrap_or_default()));
             }
             if workload.jobs.is_empty() {
-                self.remember(workload, &inputs, &[]); // Jobs that start from here on read the present value
+                self.remember(workload, &inputs, &[]); // Jobs that start from here on read the current value
             }
         }
         let mut decision = decide(workload, &self.remembered(workload, &inputs), None, now);
@@ -136,7 +132,7 @@ impl Workloads {
         }
     }
 
-    /// What is published for a workload, with what each policy wants.
+    /// What is published for a workload, with what each policy asks for.
     fn inputs(&self, workload: &Workload) -> Vec<Input> {
         let namespace = workload.id.namespace.as_str();
         let mut secrets: BTreeSet<String> = workload.uses.keys().cloned().collect();
@@ -183,8 +179,8 @@ impl Workloads {
         }
     }
 
-    /// Whoever was seen to run on an older value, and has not changed since, is looked at again when its turn comes: what to
-    /// do until then.
+    /// A workload that was seen to run on an older value, and has not changed since, is looked at again when its turn
+    /// comes: what to do until then.
     async fn known_outdated(&self, workload: &Workload, inputs: &[Input]) -> Option<Next> {
         let open = self.remembered(workload, inputs);
         let unknown: Vec<Input> =
@@ -231,7 +227,7 @@ impl Workloads {
         if self.memory.marks(&workload.uid, marker) >= MARKS {
             return Ok(self.reverted(workload, marker).await);
         }
-        // All that the marker tells of: whoever decides about one of them counts this workload as on its way with it.
+        // All that the marker names: a decision about one of them counts this workload as on its way with it.
         let secrets = marker.0.keys().map(|secret| ObjectName::new(workload.id.namespace.as_str(), secret.as_str()));
         let one_at_a_time = self.line.decide(&secrets.collect()).await;
         if wanted(&self.inputs(workload)) != *marker {
@@ -251,7 +247,7 @@ impl Workloads {
         Ok(Next::Change)
     }
 
-    /// Says once that somebody takes the marker off, and who that may be.
+    /// Reports once that another tool removes the marker, and which one that may be.
     async fn reverted(&self, workload: &Workload, marker: &Marker) -> Next {
         if !self.memory.tell_reverted(&workload.uid, marker) {
             return Next::Change;
@@ -263,7 +259,7 @@ impl Workloads {
     /// Whose turn it is with one Secret.
     fn turn_of(&self, workload: &Workload, input: &Input) -> Turn {
         let Some(policy) = self.policy(&workload.id.namespace, &input.published.policy) else {
-            return Turn::Wait(format!("SecretPolicy {}", input.published.policy)); // it is gone in this moment
+            return Turn::Wait(format!("SecretPolicy {}", input.published.policy)); // it has just gone
         };
         let rows = self.cluster.consumers_of(&policy);
         let others: Vec<(&Workload, Use)> =

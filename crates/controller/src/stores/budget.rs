@@ -1,33 +1,34 @@
 //! How much of what stores answer may be in memory at the same time, in the whole process.
 //!
 //! A round of a policy reads within a [`Room`]: a number of bytes that it has to itself from its first read until its
-//! Secret is applied. The room is what the round needed the last time, and [`SMALL`] at first sight. A round that needs more
-//! drops what it has read, gives its room back, takes one of [`ROUND`], the largest there is, and reads again; so nobody
-//! waits for room while he holds some, and no two rounds can wait for each other. What does not fit into that is refused.
+//! Secret is applied. The room is what the round needed the last time, and [`SMALL`] at first sight. A round that needs
+//! more drops what it has read, gives its room back, takes one of [`ROUND`], the largest there is, and reads again; so
+//! no round waits for room while it holds some, and no two rounds can wait for each other. What does not fit into that
+//! is refused.
 //!
 //! # The numbers
-//! The shipped limit is 512 MiB. All rooms and kept values together are 36 MiB of answers. Each byte of them can be in memory
-//! three times (the body, its copy on the way through a client library, what is taken out of it), so that is 108 MiB; the rest
-//! is for the tables, for rendering, and for what each worker holds by itself (below).
-//! A Secret holds 1 MiB, so [`ROUND`] leaves room for the JSON around it and for several properties of large documents.
+//! The shipped limit is 512 MiB. All rooms and kept values together are 36 MiB of answers. Each byte of them can be in
+//! memory three times (the body, its copy on the way through a client library, what is taken out of it), so that is 108
+//! MiB; the rest is for the tables, for rendering, and for what each worker holds by itself (below). A Secret holds 1
+//! MiB, so [`ROUND`] leaves room for the JSON around it and for several properties of large documents.
 //!
 //! # Guarantees
-//! - Small rounds and large ones have parts of their own: who needs little does not wait for who needs much.
+//! - Small rounds and large ones have parts of their own: one that needs little does not wait for one that needs much.
 //! - No namespace gets more than half of a part, and in the line for it each has one place, in the order they came; one
 //!   that leaves in vain has it still when it comes again ([`pool`](crate::pool)).
 //! - Few workers wait, and not for long; the others are sent away and come again later. That is no failure of a store.
-//! - Values that are kept for others (`reads`) for a moment have a part of their own, too; without room in it they are not
-//!   kept. So have answers of engines that are kept until they are published: one without room is asked for again.
+//! - Values that are kept for others (`reads`) for a moment have a part of their own, too; without room in it they are
+//!   not kept. So have answers of engines that are kept until they are published: one without room is asked for again.
 //!
 //! # Whose room a shared read takes
-//! A call that several wait for takes the room of the one that began it, also when that one gives up. Whoever takes a value
-//! out of another's call, or one that was kept, counts it as his own, too: together they can only count too much. A call that
-//! ends because its owner's room is too small is made again by those who still have room for it.
+//! A call that several wait for takes the room of the one that started it, also when that one gives up. One that takes
+//! a value out of another's call, or one that was kept, counts it as its own, too: together they can only count too
+//! much. A call that ends because its owner's room is too small is made again by those who still have room for it.
 //!
 //! # What is bounded by the number of workers alone
-//! One object or answer of 1 to 3 MiB for each worker at a time: `ConfigMap`s (their texts count in the room once they are
-//! read), the Secret that a policy looks at or applies, credentials, an engine's answer while it is received, and the single
-//! value that a rotation reads or writes. A store's probe reads no value.
+//! One object or answer of 1 to 3 MiB for each worker at a time: `ConfigMap`s (their texts count in the room once they
+//! are read), the Secret that a policy looks at or applies, credentials, an engine's answer while it is received, and
+//! the single value that a rotation reads or writes. A store's probe reads no value.
 
 use std::{sync::Arc, time::Duration};
 
@@ -49,8 +50,8 @@ const SMALL_ROOMS: usize = 8 * MIB;
 const LARGE_ROOMS: usize = 20 * MIB;
 /// For values that are kept for others.
 const KEPT: usize = 4 * MIB;
-/// For answers of engines that are not published yet. Few wait for that, but they may do so for long: a namespace gets room
-/// for one of the largest.
+/// For answers of engines that are not published yet. Few wait for that, but they may do so for long: a namespace gets
+/// room for one of the largest.
 const ISSUED: usize = 4 * MIB;
 
 /// How long a worker waits for room. A round that holds one is faster, unless its store is slow.
@@ -75,8 +76,8 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Room for a round of `namespace` that needs so many bytes. `None`: others have it all, and enough of the `workers` wait
-    /// already, or have waited in vain.
+    /// Room for a round of `namespace` that needs so many bytes. `None`: others have it all, and enough of the
+    /// `workers` wait already, or have waited in vain.
     pub async fn room(&self, namespace: &str, bytes: usize, workers: usize) -> Option<Room> {
         let (part, bytes) = if bytes <= SMALL { (&self.small, SMALL) } else { (&self.large, bytes.min(ROUND)) };
         let share = part.take(namespace, bytes, (workers / 4).max(1)).await?;

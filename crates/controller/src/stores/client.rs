@@ -22,7 +22,7 @@ use crate::metrics::Metrics;
 pub struct Client {
     pub(super) reads: Reads,
     pub(super) gate: Gate,
-    /// Whether a call has found the store there again after it was away.
+    /// Whether a call has found that the store is back.
     pub(super) came_back: AtomicBool,
     /// Where values are kept for others.
     pub(super) budget: Arc<Budget>,
@@ -38,7 +38,7 @@ impl Client {
         Self { reads: Reads::default(), gate: Gate::new(limits), came_back, budget, store, metrics }
     }
 
-    /// Makes one call that somebody of `namespace` wants something by. It counts as one request.
+    /// Makes one call on behalf of `namespace`. It counts as one request.
     ///
     /// # Errors
     /// When the gate is closed, or the call fails.

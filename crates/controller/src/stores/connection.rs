@@ -1,4 +1,4 @@
-//! What may be asked of an open store. Each use asks the grants anew.
+//! What may be asked of an open store. Each use asks the grants again.
 
 use std::{
     collections::BTreeSet,
@@ -27,20 +27,20 @@ use super::{
 };
 use crate::{cluster::ObjectName, error::Error, queue::Lane};
 
-/// A key that is taken for a wrong spelling is looked at again after this time: it may be there by then, and a right may
-/// have been given.
+/// A key that is taken for a wrong spelling is looked at again after this time: it may be there by then, and a right
+/// may have been given.
 const RESPELT: Duration = Duration::from_mins(5);
 
 /// How much is known of the keys of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keys {
-    /// Somebody has written them down, perhaps wrongly.
+    /// A user has written them, perhaps wrongly.
     Named,
     /// So they were, and the store has had them.
     Known,
     /// The store has listed them.
     Listed,
-    /// They are to be written.
+    /// They are about to be written.
     Written,
 }
 
@@ -88,7 +88,7 @@ impl Connection {
         self
     }
 
-    /// Whether each namespace that uses the store logs in by itself, so that nobody can log in for all.
+    /// Whether each namespace that uses the store logs in by itself, so that no login counts for all.
     #[must_use]
     pub fn logs_in_by_consumer(&self) -> bool {
         self.is_own
@@ -102,7 +102,7 @@ impl Connection {
         self.client.probe().await.map_err(Error::store("log in to", &self.label))
     }
 
-    /// Reads a value that is to be written under this key, beside the budget: one at a time for each worker.
+    /// Reads a value that is about to be written under this key, beside the budget: one at a time for each worker.
     ///
     /// # Errors
     /// As [`rekey_core::store::Store::read`]; `StoreNotAllowed` for a key that is not granted.
@@ -113,7 +113,8 @@ impl Connection {
         answers.into_iter().next().unwrap_or_else(|| Err(self.busy()))
     }
 
-    /// Reads several values into a room, with as few requests as the store allows. Answers stand in the order of `locators`.
+    /// Reads several values into a room, with as few requests as the store allows. Answers are in the order of
+    /// `locators`.
     ///
     /// # Errors
     /// As [`Connection::read`], for each.
@@ -212,8 +213,8 @@ impl Connection {
         }
     }
 
-    /// The keys that fit a search and may be read, sorted. Through grants, only what they cover is searched, and a failure
-    /// names no place in the store but the path that was asked for.
+    /// The keys that fit a search and may be read, sorted. Through grants, only what they cover is searched, and a
+    /// failure names no place in the store but the path that was asked for.
     ///
     /// # Errors
     /// As [`rekey_core::store::Store::find`]; `StoreNotAllowed` for a namespace that may read nothing there.
@@ -245,8 +246,8 @@ impl Connection {
     /// Asks an engine. Its path has grants of its own; a `POST` takes `Write`, and a store that is `ReadWrite`.
     ///
     /// # Errors
-    /// As [`rekey_core::store::Store::call`]; `StoreNotAllowed` for a path that is not granted, and for a `POST` to a store that
-    /// is `ReadOnly`.
+    /// As [`rekey_core::store::Store::call`]; `StoreNotAllowed` for a path that is not granted, and for a `POST` to a
+    /// store that is `ReadOnly`.
     pub async fn call(&self, call: &Call) -> Result<Answer, Error> {
         self.allow(Wish::call(&call.path, call.method))?;
         let _slot = self.slot("ask").await?;
@@ -270,11 +271,12 @@ impl Connection {
     /// Writes a value.
     ///
     /// # Errors
-    /// `StoreNotAllowed` unless the store is `ReadWrite` and the key granted; else as [`rekey_core::store::Store::write`].
+    /// `StoreNotAllowed` unless the store is `ReadWrite` and the key granted; else as
+    /// [`rekey_core::store::Store::write`].
     pub async fn write(&self, write: &Write) -> Result<String, Error> {
         self.allow(Wish::key(&write.key, GrantOperation::Write))?;
         let _slot = self.slot("write").await?;
-        // What was read before says nothing about what stands there from now on, and afterwards even less.
+        // What was read before says nothing about what is there from now on, and afterwards even less.
         self.client.reads.forget(&write.key);
         let answer = self.client.call("write", &self.namespace, |store| store.write(write)).await;
         self.client.reads.forget(&write.key);
@@ -308,11 +310,11 @@ impl Connection {
         Error::StoreBusy { store: self.label.clone() }
     }
 
-    /// Has the store tried at once when a read does not go with what its status says: it went away, or came back.
+    /// Has the store probed at once when a read does not fit what its status says: it went away, or came back.
     fn compare(&self, failure: Option<StoreErrorKind>) {
         let came_back = self.client.came_back.swap(false, Ordering::Relaxed);
         if self.is_own {
-            // The status says nothing about this client: who waits for it is called by what it has just found.
+            // The status says nothing about this client: what waits for it is called when it finds the store back.
             if came_back {
                 let users = self.stores.parts.cluster.users(self.kind, Some(&self.name.name), Some(&self.namespace));
                 self.stores.parts.queues.add_users(users);
@@ -338,7 +340,7 @@ impl Connection {
         }
     }
 
-    /// Wants the store tried unless its status says what was seen.
+    /// Has the store probed unless its status says what was seen.
     fn try_unless<K: StoreObject>(&self, answers: bool) {
         let Parts { cluster, queues, .. } = &self.stores.parts;
         if K::table(cluster).get(&self.name).is_some_and(|row| row.is_ready().unwrap_or(false) != answers) {

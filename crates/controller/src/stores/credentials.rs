@@ -80,9 +80,9 @@ impl ClusterCredentials {
     fn denied_token(&self, name: &str) -> String {
         let namespace = &self.place.accounts;
         format!(
-            "Rekey may not create tokens for ServiceAccount {name:?}; allow it with `kubectl create role rekey-token-{name} -n \
-             {namespace} --verb=create --resource=serviceaccounts/token --resource-name={name}` and `kubectl create rolebinding \
-             rekey-token-{name} -n {namespace} --role=rekey-token-{name} {}`",
+            "Rekey may not create tokens for ServiceAccount {name:?}; allow it with `kubectl create role \
+             rekey-token-{name} -n {namespace} --verb=create --resource=serviceaccounts/token --resource-name={name}` \
+             and `kubectl create rolebinding rekey-token-{name} -n {namespace} --role=rekey-token-{name} {}`",
             self.account
         )
     }

@@ -1,10 +1,11 @@
 //! The gate before a store: how fast it may be asked, and when it is not asked at all.
 //!
-//! - A token bucket bounds the requests per second, and namespaces take turns at it ([`bucket`]). Who would wait longer than
-//!   a call may take is sent away: `rate-limited` by what his own namespace asks for.
-//! - A store that asked us to slow down is left alone for as long as it says, whoever wants something.
-//! - A store that did not answer twice in a row is left alone for a short time that grows; then one call tries, and the
-//!   others wait for what it finds. The probe of the store's own reconcile always goes through and opens the gate again.
+//! - A token bucket bounds the requests per second, and namespaces take turns at it ([`bucket`]). A caller that would
+//!   wait longer than a call may take is sent away: `rate-limited` by what its own namespace asks for.
+//! - A store that asked us to slow down is left alone for as long as it says, whoever calls.
+//! - A store that was not responding twice in a row is left alone for a short time that grows; then one call tries, and
+//!   the others wait for what it finds. The probe of the store's own reconcile always goes through and opens the gate
+//!   again.
 //!
 //! What the gate answers itself names no key: callers of different namespaces share it.
 
@@ -38,10 +39,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// The longest pause that a store can ask for.
 const LONGEST_ASKED: Duration = Duration::from_mins(5);
 
-/// Who wants to pass.
+/// Who asks to pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller<'a> {
-    /// Somebody of this namespace who wants a value.
+    /// An object of this namespace.
     User(&'a str),
     /// The store's own reconcile, which finds out whether it is there.
     Probe,
@@ -64,9 +65,9 @@ struct State {
     bucket: Bucket,
     /// Calls in a row that got no answer.
     unanswered: u32,
-    /// How often in a row a pause had to begin.
+    /// How often in a row a pause had to start.
     pauses: u32,
-    /// Grows with each pause: calls that began before it say nothing new.
+    /// Grows with each pause: calls that started before it say nothing new.
     epoch: u64,
     pause: Option<Pause>,
     /// Whether a call is under way that finds out about a store that is away.
@@ -79,7 +80,7 @@ struct Pause {
     asked: bool,
 }
 
-/// The right to make one call, and the duty to tell how it went. What was taken for it is corrected by what it has made
+/// The right to make one call, and the duty to say how it went. What was taken for it is corrected by what it has made
 /// when this is dropped, also if the call was given up.
 pub struct Pass<'g> {
     gate: &'g Gate,
@@ -105,7 +106,7 @@ impl Gate {
         Self(Mutex::new(State { bucket, unanswered: 0, pauses: 0, epoch: 0, pause: None, trying: false }))
     }
 
-    /// Why nobody but a probe would get through now, if so.
+    /// Why only a probe would get through now, if so.
     #[must_use]
     pub fn closed(&self) -> Option<StoreError> {
         self.state().closed(Instant::now(), Caller::User(""))
@@ -168,8 +169,8 @@ impl State {
 
     fn limited(&self, wait: Duration) -> StoreError {
         let text = format!(
-            "rate-limited: this namespace wants more of the store than its turns at spec.limits let through ({} requests \
-             per second in all); raise them, or the refreshInterval of its policies",
+            "rate-limited: this namespace asks for more requests than its share of the store's spec.limits ({} per \
+             second for all namespaces); raise them, or the refreshInterval of its policies",
             self.bucket.rate()
         );
         StoreError::new(StoreErrorKind::Throttled, text).retry_after(Some(wait))
@@ -180,13 +181,13 @@ impl State {
         if let Some(pause) = pause
             && pause.asked
         {
-            let text = "the store asked us to slow down, and nothing is asked of it until it said we may";
+            let text = "rate-limited: the store asked Rekey to slow down, so Rekey leaves it alone for that time";
             let wait = pause.until - now;
             return Some(StoreError::new(StoreErrorKind::Throttled, text).retry_after(Some(wait)));
         }
         let away = pause.is_some() || (self.is_away() && self.trying);
         (away && caller != Caller::Probe).then(|| {
-            let text = "the store is not responding; it is retried now and then, and its own status says why";
+            let text = "the store is not responding; Rekey retries now and then, and the store's own status says why";
             StoreError::new(StoreErrorKind::Unavailable, text)
         })
     }
@@ -237,8 +238,8 @@ impl Pass<'_> {
         self.made.as_ref().map_or(0, |meter| meter.allowance.requests().saturating_sub(meter.before))
     }
 
-    /// Makes a call that does not know how many requests it takes: it goes on when tokens for those that it has made have
-    /// come.
+    /// Makes a call that does not know how many requests it takes: it goes on when tokens for those that it has made
+    /// have come.
     ///
     /// # Errors
     /// When that would take longer than a call may. It says nothing about the store, and the call is given up.
@@ -289,7 +290,7 @@ impl Pass<'_> {
         Ok(waits)
     }
 
-    /// Tells how the call went. True when the store was away and has come back.
+    /// Says how the call went. True when the store was away and has come back.
     pub fn leave(self, failure: Option<&StoreError>) -> bool {
         let now = Instant::now();
         let mut state = self.gate.state();

@@ -69,7 +69,7 @@ impl<'a> Granted<'a> {
     /// Those of the keys that may be read.
     ///
     /// # Errors
-    /// When labels would tell that are not known.
+    /// When labels that are not known would decide.
     pub fn readable(&self, keys: Vec<String>) -> Result<Vec<String>, Error> {
         let readable = self.store.grants.readable(self.consumer(), keys);
         readable.map_or_else(|| self.answer(Verdict::Depends, String::new).map(|()| Vec::new()), Ok)
@@ -95,8 +95,8 @@ impl<'a> Granted<'a> {
             (Verdict::Refused, _) => Err(Error::not_allowed(self.label, refused())),
             (Verdict::Depends, Listing::Refused) => Err(Error::not_allowed(
                 self.label,
-                "a grant selects namespaces by their labels, which Rekey may not see; let the ClusterRole rekey list and \
-                 watch namespaces, or name the namespaces in the grant",
+                "a grant selects namespaces by their labels, which Rekey may not see; let the ClusterRole rekey list \
+                 and watch namespaces, or name the namespaces in the grant",
             )),
             (Verdict::Depends, Listing::Pending | Listing::Done) => Err(Error::NotKnownYet {
                 what: format!("the labels of namespace {:?}, which {} grants by", self.namespace, self.label),
@@ -105,19 +105,18 @@ impl<'a> Granted<'a> {
     }
 }
 
-/// The failure of a search through grants, without what it says of the place where it met it: that may be a folder of
-/// somebody else.
+/// The failure of a search through grants, without what it says of the place where it met it: that may be another
+/// tenant's folder.
 pub fn without_place(error: &StoreError, search: &Search) -> StoreError {
     let why = match error.kind {
         StoreErrorKind::NotFound => "nothing is there",
         StoreErrorKind::Denied => "the login of the store may not list or look at all of it",
-        StoreErrorKind::Throttled => {
-            "the store asks us to slow down, or more is asked of it than its spec.limits let through"
-        }
+        StoreErrorKind::Throttled => "rate-limited by the store, or by its spec.limits",
         StoreErrorKind::Unavailable => "the store is not responding",
         StoreErrorKind::Conflict => "another tool changed it",
         StoreErrorKind::Invalid => {
-            "the store cannot be searched like this: search below a longer find.path; check mount and kvVersion of the store"
+            "the store cannot be searched like this: search below a longer find.path; check mount and kvVersion of the \
+             store"
         }
         StoreErrorKind::NotSupported { .. } => "this version cannot search the store like this",
         StoreErrorKind::InvalidKey => {

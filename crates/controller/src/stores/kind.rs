@@ -13,7 +13,6 @@ pub trait StoreObject: Kind<Status = RemoteStoreStatus, Spec = StoreSpec> {
     /// How references call it.
     const STORE: StoreKind;
 
-    /// Its queue.
     fn queue(queues: &Queues) -> &Queue<ObjectName>;
 }
 

@@ -1,11 +1,12 @@
 //! Reads that are shared: identical ones in flight are one call, and an answer is good for a moment.
 //!
 //! # Guarantees
-//! - Callers of one client that want the same at the same time cause one call; each gets its answer, an error too.
-//! - A value is kept for [`WINDOW`] and wiped then, an error not at all; and only while the [`budget`](super::budget) has
-//!   room for it.
-//! - A call reads into the room of whoever began it. When that is too small, the others read what is left by themselves.
-//! - A caller that wants the present state never gets an answer that was asked for before it came.
+//! - Callers of one client that ask for the same at the same time cause one call; each gets its answer, an error too.
+//! - A value is kept for [`WINDOW`] and wiped then, an error not at all; and only while the [`budget`](super::budget)
+//!   has room for it.
+//! - A call reads into the room of the caller that started it. When that is too small, the others read what is left by
+//!   themselves.
+//! - A caller that asks for the current state never gets an answer that was asked for before it came.
 //! - A caller that gives up does not disturb the others; when all have given up, the call is given up.
 
 use std::{
@@ -55,9 +56,9 @@ enum Entry {
 /// Where the answer to one of the asked locators comes from.
 enum Place {
     Held(RemoteValue),
-    /// In a batch that another began.
+    /// In a batch that another started.
     Others(Batch, usize),
-    /// In the batch that is about to begin.
+    /// In the batch that is about to start.
     Own(usize),
 }
 
@@ -66,7 +67,7 @@ enum Place {
 pub enum Sharing {
     /// All.
     All,
-    /// Those of calls that have not begun.
+    /// Those of calls that have not started.
     Afresh,
     /// None.
     Alone,
@@ -146,7 +147,7 @@ fn no_answer() -> Result<RemoteValue, StoreError> {
     Err(StoreError::new(StoreErrorKind::Malformed, "the store answered fewer reads than were asked for"))
 }
 
-/// Joins what is under way, and begins one call for all the rest.
+/// Joins what is under way, and starts one call for all the rest.
 fn places(client: &Arc<Client>, locators: &[Locator], sharing: Sharing, room: &Room) -> (Vec<Place>, Option<Batch>) {
     let now = Instant::now();
     let mut state = client.reads.state();
@@ -206,7 +207,7 @@ impl State {
     }
 }
 
-/// Keeps what a batch has read, unless somebody asked anew or wrote meanwhile.
+/// Keeps what a batch has read, unless another caller asked again or wrote meanwhile.
 fn settle(client: &Arc<Client>, own: &[Locator], number: u64, answers: &Answers, room: &Room) {
     let until = Instant::now() + WINDOW;
     let mut state = client.reads.state();
@@ -242,7 +243,7 @@ async fn sweep(client: Weak<Client>) {
     }
 }
 
-/// Wipes, and tells when there is something to wipe again.
+/// Wipes, and returns when there is something to wipe again.
 fn swept(client: &Client) -> Option<Instant> {
     let now = Instant::now();
     let mut state = client.reads.state();

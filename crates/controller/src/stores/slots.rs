@@ -1,20 +1,20 @@
 //! How many workers may wait for stores, so that what hangs leaves the others to the rest.
 //!
 //! Half of them may wait for one store on behalf of one namespace, and a few more for one store, or on behalf of one
-//! namespace: whoever has a store that hangs can still use his others, others can still use a store that they share with
-//! him, and workers are left for the rest. Those who share a store come in the order in which they began to wait
-//! ([`pool`](crate::pool)), also when it is slow for all of them.
+//! namespace: a namespace with a store that hangs can still use its others, others can still use a store that they
+//! share with it, and workers are left for the rest. Those who share a store come in the order in which they started to
+//! wait ([`pool`](crate::pool)), also when it is slow for all of them.
 
 use std::{sync::Arc, time::Duration};
 
 use crate::pool::{Pool, Rules, Share};
 
-/// A worker stands in line for so long. A store that answers is faster.
+/// A worker waits in line for so long. A store that answers is faster.
 const PATIENCE: Duration = Duration::from_millis(200);
-/// After a worker stood in line in vain, none does for its namespace for so long.
+/// After a worker waited in line in vain, none does for its namespace for so long.
 const STUCK: Duration = Duration::from_secs(1);
-/// A slot that becomes free is kept for so long for a namespace whose worker stood in line for it before others came. It
-/// comes again sooner (`Error::delay`).
+/// A slot that becomes free is kept for so long for a namespace whose worker waited in line for it before others came.
+/// It comes again sooner (`Error::delay`).
 const HOLD: Duration = Duration::from_secs(5);
 
 /// Where one namespace takes its slots at one store.
@@ -37,7 +37,7 @@ pub struct Slot {
 }
 
 impl StoreSlots {
-    /// The right to wait for the store; `None`: others do already, and they do not get on.
+    /// The right to wait for the store; `None`: others wait already, and get no further.
     pub async fn take(&self) -> Option<Slot> {
         let (both, namespace) = (one(&self.both, &self.tenant).await?, one(&self.namespace, &self.tenant).await?);
         Some(Slot { _shares: [both, namespace, one(&self.store, &self.tenant).await?] })
@@ -79,7 +79,7 @@ mod tests {
         assert!(one(&slots, "a").await.is_none());
         assert_eq!(start.elapsed(), PATIENCE);
         assert!(one(&slots, "a").await.is_none());
-        assert_eq!(start.elapsed(), PATIENCE, "nobody stands in line again at once");
+        assert_eq!(start.elapsed(), PATIENCE, "none waits in line again at once");
         drop(first);
         assert!(one(&slots, "a").await.is_some());
     }
@@ -122,8 +122,8 @@ mod tests {
         assert!(next.is_some());
     }
 
-    /// Two namespaces hang at a store with all of its slots, again and again, and stand in line for more. A third one comes
-    /// every second.
+    /// Two namespaces hang at a store with all of its slots, again and again, and wait in line for more. A third one
+    /// comes every second.
     #[tokio::test(start_paused = true)]
     async fn who_stood_in_line_in_vain_has_the_next_turn_when_it_comes_again() {
         const HANGS: Duration = Duration::from_secs(15);
@@ -167,7 +167,7 @@ mod tests {
         assert!(one(&store, "b").await.is_none());
         let (mine, ()) = tokio::join!(one(&store, "c"), async {
             sleep(PATIENCE / 2).await;
-            assert_eq!(store.counts(), (3, 1), "it stands in line, whatever has happened to others");
+            assert_eq!(store.counts(), (3, 1), "it waits in line, whatever has happened to others");
         });
         assert!(mine.is_none());
         assert_eq!(start.elapsed(), PATIENCE * 2);

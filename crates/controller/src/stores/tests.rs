@@ -195,7 +195,7 @@ async fn who_gives_up_does_not_disturb_the_others() {
         tokio::join!(tokio::time::timeout(patience, read(&client, &["a"], false)), read(&client, &["a"], false));
     assert!(gave_up.is_err());
     assert_eq!(stayed, ["1"]);
-    // When all give up, the call does not go on, and the next one begins anew.
+    // When all give up, the call does not go on, and the next one starts again.
     assert!(tokio::time::timeout(patience, read(&client, &["b"], false)).await.is_err());
     sleep(PACE * 2).await;
     assert!(!store.reads.lock().unwrap().contains_key("b"));
@@ -230,7 +230,7 @@ async fn a_write_ends_what_was_known() {
     assert_eq!(read(&client, &["c"], false).await, ["2"]);
 }
 
-/// Who joins a call that ends for want of room reads what is left by himself, if he has room.
+/// A caller that joins a call which ends for want of room reads what is left by itself, if it has room.
 #[tokio::test(start_paused = true)]
 async fn a_small_room_is_not_the_room_of_others() {
     let (store, client) = client();
@@ -262,7 +262,7 @@ async fn a_small_room_is_not_the_room_of_others() {
     assert_eq!(sizes(&second), [Err(StoreErrorKind::TooMuch)]);
 }
 
-/// The room of a call is taken for as long as somebody waits for it.
+/// The room of a call is taken for as long as a caller waits for it.
 #[tokio::test(start_paused = true)]
 async fn a_call_holds_the_room_of_who_began_it() {
     let (_store, client) = client();
@@ -301,5 +301,5 @@ async fn who_stops_using_a_store_leaves_no_client_behind() {
     assert_eq!(alive(), [true; 4]);
     connections.keep_used(|store, namespace| store.name == "vault" && namespace == "bar");
     assert_eq!(alive(), [false, true, false, true], "a store's own client stays with the store");
-    assert!(connections.place(&placed[0].1, "u", 1).get().is_none(), "made anew");
+    assert!(connections.place(&placed[0].1, "u", 1).get().is_none(), "made again");
 }

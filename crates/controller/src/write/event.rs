@@ -16,15 +16,16 @@ pub fn reporter(instance: &str) -> Reporter {
 }
 
 impl Writer {
-    /// Tells something about an object. An Event that is lost is no reason to fail: it is logged.
+    /// Reports something about an object. An Event that is lost is no reason to fail: it is logged.
     pub async fn event<K: Resource<DynamicType = ()>>(&self, object: &K, notice: &Notice) {
         self.event_about(&object.object_ref(&()), notice).await;
     }
 
-    /// Tells something about an object that is known by reference only.
+    /// Reports something about an object that is known by reference only.
     pub async fn event_about(&self, reference: &ObjectReference, notice: &Notice) {
         // A recorder counts Events of equal reason and action as one and keeps the first text: who changed a Secret the
-        // second time would never be told. So none is kept; statuses change before an Event is made, which bounds them.
+        // second time would never be reported. So none is kept; statuses change before an Event is made, which bounds
+        // them.
         let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
         if let Err(error) = recorder.publish(&event(notice), reference).await {
             let (reason, code) = (notice.reason, crate::error::status(&error));

@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Operation, status},
 };
 
-/// Whether our finalizer is to be there.
+/// Whether our finalizer should be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finalizer {
     /// A rotation is open.
@@ -24,7 +24,7 @@ pub enum Finalizer {
 }
 
 impl Writer {
-    /// Puts our finalizer on a schedule, or takes it off. Others' finalizers stay.
+    /// Adds our finalizer to a schedule, or removes it. Others' finalizers stay.
     ///
     /// # Errors
     /// `Conflict` when the schedule has changed meanwhile.
@@ -47,7 +47,7 @@ impl Writer {
         }
     }
 
-    /// Takes our finalizer off a schedule that is being deleted, without reading the schedule.
+    /// Removes our finalizer from a schedule that is being deleted, without reading the schedule.
     ///
     /// # Errors
     /// `Conflict` when the schedule has changed meanwhile.
@@ -67,7 +67,7 @@ impl Writer {
     }
 }
 
-/// The change that puts our finalizer on a schedule, or takes it off.
+/// The change that adds our finalizer to a schedule, or removes it.
 fn finalizers(schedule: &ObjectMeta, finalizer: Finalizer) -> (PatchParams, Patch<serde_json::Value>) {
     let others = schedule.finalizers.iter().flatten().filter(|name| *name != names::FINALIZER);
     let finalizers: Vec<&str> =

@@ -14,7 +14,7 @@ const FIELD: &str = "key";
 /// A shorter key could be guessed, and with it the values.
 const LENGTH: usize = 32;
 
-/// Whoever starts waits no longer than this between two attempts: nothing works before the key is there.
+/// A start waits no longer than this between two attempts: nothing works before the key is there.
 const LONGEST: Duration = Duration::from_secs(10);
 
 /// The key, as soon as the API server gives it: one that refuses for a moment is no reason to end.
@@ -38,8 +38,8 @@ pub async fn wait(client: &Client, namespace: &str, chance: &dyn Chance) -> Resu
     }
 }
 
-/// Reads the key, or makes it. Losing it restarts nobody: digests are made anew, and what pods hold is told by their
-/// start times.
+/// Reads the key, or makes it. Losing it restarts no workload: digests are made again, and start times show what pods
+/// hold.
 ///
 /// # Errors
 /// When the API server refuses.
@@ -59,7 +59,11 @@ async fn load(client: &Client, namespace: &str, chance: &dyn Chance) -> Result<D
     };
     let key = secret.data.and_then(|mut data| data.remove(FIELD)).map(|value| value.0).unwrap_or_default();
     if key.len() < LENGTH {
-        let fix = format!("{} holds no key {FIELD:?} of {LENGTH} bytes; delete it, and a new one is made", object());
+        let fix = format!(
+            "{} holds no key {FIELD:?} of {LENGTH} bytes; delete it, and Rekey makes a new one (`kubectl delete secret \
+             {NAME} -n {namespace}`)",
+            object()
+        );
         return Err(SpecError::field("the digest key", fix).into());
     }
     Ok(DigestKey::new(SecretBytes::new(key)))
@@ -138,6 +142,6 @@ mod tests {
     async fn a_key_that_cannot_be_used_is_said_at_once() {
         let error = wait(&client(vec![secret(200, b"short")]), "rekey-system", &Zeros).await.unwrap_err();
         assert_eq!(error.reason(), Reason::InvalidSpec);
-        assert!(error.to_string().contains("delete it, and a new one is made"), "{error}");
+        assert!(error.to_string().contains("delete it, and Rekey makes a new one"), "{error}");
     }
 }

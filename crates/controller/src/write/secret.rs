@@ -20,7 +20,7 @@ use crate::{
 };
 
 impl Writer {
-    /// Brings a Secret into the state that is wanted of it. The change, unless the watch has told of it before.
+    /// Brings a Secret into the desired state. The change, unless the watch has reported it before.
     ///
     /// # Errors
     /// When the API server refuses.
@@ -42,7 +42,7 @@ impl Writer {
             immutable: applied.immutable == Some(true),
             kind: applied.type_.as_deref().unwrap_or("Opaque").into(),
         };
-        // Before the row is there: who sees it need not read the Secret.
+        // Before the row is there: a decision that sees it need not read the Secret.
         self.memory.verify(&name, verified);
         // The watch will bring it too; until then decisions already see it.
         match self.cluster.secrets.answer(&writing, SecretRow::project(applied.metadata)) {
@@ -55,8 +55,8 @@ impl Writer {
         }
     }
 
-    /// Writes the record of a Secret that somebody else makes. No server-side apply: it would take away what an earlier one
-    /// of ours has put into the data. What made the Secret ours as a whole, if it was that before, goes.
+    /// Writes the record of a Secret that another tool makes. No server-side apply: it would take away what an earlier
+    /// one of ours has put into the data. What made the Secret ours as a whole, if it was that before, goes.
     async fn record(&self, api: &Api<Secret>, name: &ObjectName, desired: &Desired) -> Result<Secret, Error> {
         let mut metadata = json!({"annotations": desired.annotations});
         if let Some(over) = &desired.over {
@@ -99,8 +99,8 @@ impl Writer {
 /// Applies data and metadata.
 async fn data(api: &Api<Secret>, name: &ObjectName, desired: &Desired) -> Result<Secret, Error> {
     let over = clear(api, name, desired).await?;
-    // A Secret that is not there yet is not forced, and one that is must be the one that was looked at: whoever made or
-    // changed it in this moment keeps it.
+    // A Secret that is not there yet is not forced, and one that is must be the one that was looked at: a tool that has
+    // just made or changed it keeps it.
     let mut params = PatchParams::apply(names::MANAGER);
     params.force = over.is_some();
     let body = Patch::Apply(manifest(desired, over.as_ref()));
@@ -108,7 +108,7 @@ async fn data(api: &Api<Secret>, name: &ObjectName, desired: &Desired) -> Result
     if over.is_none() && is_shared(&applied) {
         return withdraw(api, name).await;
     }
-    // Renamed keys come before the old ones go. Those that were ours in somebody else's Secret have gone already.
+    // Renamed keys come before the old ones go. Those that were ours in another tool's Secret have gone already.
     let surplus = match desired.scope {
         Scope::Whole => desired.surplus(applied.data.iter().flatten().map(|(key, _)| key)),
         Scope::Keys | Scope::Record => Vec::new(),
@@ -123,9 +123,9 @@ async fn data(api: &Api<Secret>, name: &ObjectName, desired: &Desired) -> Result
     take_off(api, name, &over, Excess { keys: &surplus, claims: &Claims::default() }).await
 }
 
-/// Takes off what has to go before the write: what others claim the Secret by, since there can be one controlling owner only;
-/// keys of one that becomes immutable; and keys of ours in somebody else's Secret, since nothing says afterwards that they
-/// were ours. Returns what is there then.
+/// Removes what has to go before the write: what others claim the Secret by, since there can be one controlling owner
+/// only; keys of one that becomes immutable; and keys of ours in another tool's Secret, since nothing says afterwards
+/// that they were ours. Returns what is there then.
 async fn clear(api: &Api<Secret>, name: &ObjectName, desired: &Desired) -> Result<Option<ObjectVersion>, Error> {
     let Some(over) = &desired.over else { return Ok(None) };
     let is_first = match (&desired.surplus, desired.scope) {
@@ -197,7 +197,7 @@ fn manifest(desired: &Desired, over: Option<&ObjectVersion>) -> Secret {
     }
 }
 
-/// Whether a Secret that we meant to create has parts of somebody else: it was there already, unseen.
+/// Whether a Secret that we meant to create has parts of another tool: it was there already, unseen.
 fn is_shared(applied: &Secret) -> bool {
     let others = applied.managed_fields().iter().filter(|entry| entry.manager.as_deref() != Some(names::MANAGER));
     others
@@ -205,7 +205,7 @@ fn is_shared(applied: &Secret) -> bool {
         .any(|fields| fields.0.get("f:data").is_some() || fields.0.get("f:type").is_some())
 }
 
-/// Takes back what we have put on somebody else's Secret: an apply without fields gives up all of ours.
+/// Takes back what we have put on another tool's Secret: an apply without fields gives up all of ours.
 async fn withdraw(api: &Api<Secret>, name: &ObjectName) -> Result<Secret, Error> {
     let body = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name.name}});
     api.patch(&name.name, &PatchParams::apply(names::MANAGER).force(), &Patch::Apply(&body))
@@ -213,7 +213,7 @@ async fn withdraw(api: &Api<Secret>, name: &ObjectName) -> Result<Secret, Error>
         .map_err(Error::api(Operation::WithdrawFromSecret, name))?;
     Err(SpecError::field(
         "spec.target.name",
-        format!("Secret {:?} was made by somebody else in this moment", name.name),
+        format!("another tool created Secret {:?} just now; Rekey leaves it alone", name.name),
     )
     .into())
 }

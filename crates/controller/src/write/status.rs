@@ -29,12 +29,12 @@ pub enum Over {
 pub enum Written<K: Parse> {
     /// The object has it already.
     Same,
-    /// It is written; the change, unless the watch has told of it before.
+    /// It is written; the change, unless the watch has reported it before.
     New(Option<Change<Object<K>>>),
 }
 
 impl<K: Parse> Written<K> {
-    /// Whether it was written; `notify` is told of the change.
+    /// Whether it was written; `notify` gets the change.
     pub fn tell(self, notify: impl FnOnce(&Change<Object<K>>)) -> bool {
         match self {
             Self::Same => false,
@@ -49,8 +49,8 @@ impl<K: Parse> Written<K> {
 }
 
 impl Writer {
-    /// Writes `status`, as far as its schema takes it, unless the object has it already. The change, if there is one that the watch has
-    /// not told of before.
+    /// Writes `status`, as far as its schema takes it, unless the object has it already. The change, if there is one
+    /// that the watch has not reported before.
     ///
     /// # Errors
     /// When the API server refuses.
@@ -76,8 +76,8 @@ impl Writer {
         Ok(Written::New(table.update(&name, Object::from_object(written, before.as_deref()))))
     }
 
-    /// Tells the user of an object that cannot be read as its kind: its status is written without reading it, if the API
-    /// server lets us, and an Event is made.
+    /// Reports an object that cannot be read as its kind: its status is written without reading it, if the API server
+    /// lets us, and an Event is made.
     ///
     /// # Errors
     /// When the API server refuses.
@@ -103,14 +103,14 @@ impl Writer {
         };
         self.event_about(&reference, &error.notice("Read")).await;
         match told {
-            // The rules of today's schema can stand against any write of an old object; the Event has told of it.
+            // The rules of today's schema can refuse any write of an old object; the Event has reported it.
             Err(Error::Api { source, .. }) if crate::error::status(&source) == Some(422) => Ok(()),
             told => told,
         }
     }
 
-    /// Writes this into the status of an object that cannot be read as its kind. Where it is the status that cannot be read, this
-    /// becomes all of it: nobody but us has a use for the rest.
+    /// Writes this into the status of an object that cannot be read as its kind. Where it is the status that cannot be
+    /// read, this becomes all of it: only we have a use for the rest.
     async fn tell_status<K: Kind>(
         &self,
         name: &ObjectName,
@@ -138,8 +138,9 @@ impl Writer {
     }
 }
 
-/// Makes `status` the whole status: server-side apply would leave what another tool has written into it, and be refused where
-/// that belongs to a part of ours. Refused when the object is another one by now; over a version, when it has changed at all.
+/// Makes `status` the whole status: server-side apply would leave what another tool has written into it, and be refused
+/// where that belongs to a part of ours. Refused when the object is another one by now; over a version, when it has
+/// changed at all.
 fn whole_status(metadata: &ObjectMeta, over: Over, status: &Value) -> Result<Patch<()>, kube::Error> {
     let precondition = match over {
         Over::Version => {

@@ -24,8 +24,8 @@ use crate::{
 };
 
 impl Writer {
-    /// Writes the restart marker on a workload's pod template, if the workload is still the one that was decided on. The change,
-    /// unless the watch has told of it before.
+    /// Writes the restart marker on a workload's pod template, if the workload is still the one that was decided on.
+    /// The change, unless the watch has reported it before.
     ///
     /// # Errors
     /// `Conflict` when it has changed meanwhile.

@@ -182,7 +182,7 @@ pub async fn a_store_that_is_not_there_keeps_the_last_good_secret(world: Arc<Wor
     // A store of another namespace does not count, for a new policy as for one that works.
     scene.policy("moved", "theirs", &items, json!({})).await?;
     scene.policy("new", "theirs", &items, json!({})).await?;
-    let missing = "RemoteStore/theirs does not exist in this namespace; create it, or mend storeRef";
+    let missing = "RemoteStore/theirs does not exist in this namespace; create it, or fix storeRef";
     let said = scene.wait_policy("new", "Ready=False/StoreNotFound").await?;
     ensure!(said.contains(missing), "{said}");
     ensure!(scene.data("new").await?.is_none(), "a Secret was written");

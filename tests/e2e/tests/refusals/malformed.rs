@@ -99,18 +99,18 @@ async fn stored(world: &Arc<World>) -> Result<()> {
     let mut operator = scene.operator()?;
     for (kind, plural) in KINDS {
         let said = told(&scene, kind, plural, "newer").await?;
-        ensure!(said.contains("apply it again"), "{kind}: {said}");
+        ensure!(said.contains("apply the object again"), "{kind}: {said}");
         // The current rules refuse every write of the other one, its status too, so an Event reports it.
         until(&format!("an Event about the broken {kind}"), || async {
             let events = scene.events("broken").await?;
             let found = events.iter().find(|text| text.starts_with("MalformedObject: "));
-            Ok(found.is_some_and(|text| text.contains("apply it again")).then_some(()))
+            Ok(found.is_some_and(|text| text.contains("apply the object again")).then_some(()))
         })
         .await?;
     }
     // What was published before stays.
     let said = told(&scene, "SecretPolicy", "secretpolicies", "kept").await?;
-    ensure!(said.contains("Sealed") && said.contains("apply it again"), "{said}");
+    ensure!(said.contains("Sealed") && said.contains("apply the object again"), "{said}");
     ensure!(scene.api::<Secret>().get("kept").await?.resource_version() == served, "the Secret was touched");
     // One bad object stops nobody.
     scene.policy("db", "vault", &[("password", &key, "password")], json!({})).await?;

@@ -1,4 +1,4 @@
-//! What is seen of a policy's surroundings: from the tables, and from the API server where they cannot tell.
+//! What is seen of a policy's surroundings: from the tables, and from the API server where they do not know.
 
 use std::sync::Arc;
 
@@ -25,7 +25,6 @@ use crate::{
     memory::{Read, Verified},
 };
 
-/// Looks.
 pub async fn observe(ctx: &Policies, object: &SecretPolicy, policy: &PolicySpec) -> Result<Seen, Error> {
     let schedules = ctx.cluster.schedules_of(&policy.namespace, &policy.name);
     let before = object.status.clone().unwrap_or_default();
@@ -74,8 +73,8 @@ pub fn verified(ctx: &Policies, policy: &PolicySpec, seen: &Seen) {
     }
 }
 
-/// What is known by a content that was read; nothing if it is that of another version than its record, which is from `row`:
-/// the watch is about to bring that one.
+/// What is known by a content that was read; nothing if it is that of another version than its record, which is from
+/// `row`: the watch is about to bring that one.
 fn looked(content: &Content, row: Option<&ObjectVersion>) -> Option<Verified> {
     (row == Some(&content.version)).then(|| Verified {
         version: Version::new(&content.version.resource_version),
@@ -138,7 +137,7 @@ async fn secret(
         Holder::Policy(managed) => {
             let published = recorded(ctx, policy, managed);
             let dressed = dressed(policy, managed, &published);
-            // A write of what stands nowhere else takes what stands there.
+            // A write of the only copy needs that copy.
             let needs_content = policy.is_only_copy(&published) && !(dressed && is_settled);
             let own = Own { row, managed, published, dressed, needs_content };
             ours(ctx, policy, own).await
@@ -146,7 +145,7 @@ async fn secret(
     }
 }
 
-/// Whether the content of somebody else's Secret is the policy's to read: it may take it over, or governs it.
+/// Whether the policy may read the content of another tool's Secret: it may take it over, or governs it.
 fn may_read(policy: &PolicySpec, adopt_by: Option<&str>) -> bool {
     match policy.scope {
         Scope::Record => true,
@@ -170,9 +169,9 @@ struct Own<'a> {
     managed: &'a Managed,
     /// What it says about its content.
     published: Arc<Published>,
-    /// Whether labels, annotations and owner are as wanted.
+    /// Whether labels, annotations and owner are as they should be.
     dressed: bool,
-    /// Whether a decision takes what stands in it.
+    /// Whether a decision needs its content.
     needs_content: bool,
 }
 
@@ -197,12 +196,12 @@ async fn ours(ctx: &Policies, policy: &PolicySpec, own: Own<'_>) -> Result<SeenS
     let digests = policy.digests_of(&ctx.digest_key, &content.data, Some(&published));
     let recorded = &published.digests;
     let is_as_recorded = digests == *recorded;
-    // Digests of a key that was lost tell nothing: that is no reason to take the content for edited.
+    // Digests of a key that was lost prove nothing: that is no reason to take the content for edited.
     let may_be_ours = || published.may_be_ours(ctx.memory.published(name).as_deref(), &ctx.digest_key);
     content.is_intact = is_as_recorded || !digests.comparable(recorded) && may_be_ours();
     let is_reserved = policy::is_reserved(&content.kind);
     if managed.published.changes.issue.is_some() && policy.makes_tags() {
-        // What was issued once cannot be rendered again: it is made anew with the labels that others have changed.
+        // What was issued once cannot be rendered again: it is made again with the labels that others have changed.
         content.is_intact &= policy.made_of(&content.tags).mark() == managed.published.changes.tags;
     }
     let version = row.version.clone();
@@ -213,13 +212,13 @@ async fn ours(ctx: &Policies, policy: &PolicySpec, own: Own<'_>) -> Result<SeenS
     {
         ctx.memory.verify(name, verified);
     }
-    // The type of a Secret that is never written is what `policy::admit` goes by.
+    // `policy::admit` needs the type of a Secret that is never written.
     let is_told = needs_content || !is_as_recorded || is_reserved;
     Ok(ours(Some(content).filter(|_| is_told), found))
 }
 
-/// What the Secret says about its content, with the seed that it is known to have had: whoever takes that off, or writes
-/// another, changes nothing by it.
+/// What the Secret says about its content, with the seed that it is known to have had: a tool that removes it, or
+/// writes another, changes nothing by that.
 fn recorded(ctx: &Policies, policy: &PolicySpec, managed: &Managed) -> Arc<Published> {
     let published = &managed.published;
     let known = ctx.memory.published(&secret_name(policy)).filter(|known| known.revision == published.revision);
@@ -239,14 +238,14 @@ fn controller(policy: &PolicySpec, managed: &Managed) -> Option<String> {
     other.or_else(|| policies().map(|owner| format!("SecretPolicy {}", owner.name)))
 }
 
-/// Whether labels, annotations and owner are as wanted, and none of ours is left from an earlier wish.
+/// Whether labels, annotations and owner are as they should be, and none of ours is left from an earlier spec.
 fn dressed(policy: &PolicySpec, managed: &Managed, published: &Published) -> bool {
     is_tagged(policy, managed, published)
         && is_owned(policy, managed) == (policy.on_policy_delete == OnPolicyDelete::Delete)
         && (policy.scope == Scope::Whole) == managed.is_labelled
 }
 
-/// Whether labels and annotations are as wanted. What templates have made is known by its mark only.
+/// Whether labels and annotations are as they should be. What templates have made is known by its mark only.
 fn is_tagged(policy: &PolicySpec, managed: &Managed, published: &Published) -> bool {
     let (labels, annotations) = (policy.secret_labels(), policy.secret_annotations(published));
     if !policy.makes_tags() {
@@ -258,8 +257,8 @@ fn is_tagged(policy: &PolicySpec, managed: &Managed, published: &Published) -> b
     })
 }
 
-/// Whether the Secret has been the policy's as a whole: made by our field manager, and ours by label or owner. One that it
-/// has only governed, or written keys into, or that carries a copy of what stands on ours, is its maker's, who has to
+/// Whether the Secret has been the policy's as a whole: made by our field manager, and ours by label or owner. One that
+/// it has only governed, or written keys into, or that carries a copy of what is on ours, is its maker's, who has to
 /// consent before it is taken over.
 fn is_whole(policy: &PolicySpec, managed: &Managed) -> bool {
     managed.is_made_by_us && (managed.is_labelled || is_owned(policy, managed))

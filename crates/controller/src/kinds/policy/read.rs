@@ -1,4 +1,4 @@
-//! Reads what a policy wants, with as few calls as the stores allow.
+//! Reads what a policy asks for, with as few calls as the stores allow.
 
 use std::collections::BTreeMap;
 
@@ -15,8 +15,8 @@ use crate::{
     stores::{self, Asked, Connection, Keys, ROUND, Room},
 };
 
-/// Reads each distinct key once, into a room that is to be held until what was read is not needed any more. A round that
-/// needs more room than it has reads once more, with all that a round can have.
+/// Reads each distinct key once, into a room that the caller holds until what was read is not needed any more. A round
+/// that needs more room than it has reads once more, with all that a round can have.
 pub async fn read(ctx: &Policies, policy: &PolicySpec, wanted: &Wanted) -> Result<(Fetched, Room), Error> {
     let (budget, workers) = (&ctx.stores.budget, ctx.settings.concurrency);
     let mut need = ctx.memory.need(&policy.uid);

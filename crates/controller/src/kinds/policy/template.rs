@@ -1,4 +1,4 @@
-//! Templates that stand in other objects of the namespace, read at each need and never kept.
+//! Templates in other objects of the namespace, read at each need and never kept.
 
 use std::fmt::Debug;
 

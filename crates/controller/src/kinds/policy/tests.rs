@@ -1,4 +1,4 @@
-//! Policies on a cluster that is nothing but rows: what is published, what is left alone, and what people are told.
+//! Policies on a cluster that is nothing but rows: what is published, what is left alone, and what is reported.
 
 use std::time::Duration;
 

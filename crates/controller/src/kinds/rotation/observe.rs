@@ -31,7 +31,6 @@ use crate::{
 /// Pods that are named in a text.
 const SHOWN: usize = 20;
 
-/// Looks.
 pub async fn observe(
     ctx: &Schedules,
     object: &RotationSchedule,
@@ -140,17 +139,18 @@ async fn store(ctx: &Schedules, task: &Task, pending: &Pending, attempts: u32) -
     match looked {
         Ok(stored) => Ok(StoreView::Holds(stored)),
         Err(Error::StoreNotFound { .. }) if task.spec.deleted => Ok(StoreView::Gone),
-        // No time helps, and nobody can edit what is being deleted.
+        // No time helps, and what is being deleted cannot be edited.
         Err(Error::Store { source, .. }) if task.spec.deleted && source.kind == StoreErrorKind::InvalidKey => {
             Ok(StoreView::Refused)
         }
-        Err(_) if task.spec.deleted && attempts >= TRIES => Ok(StoreView::Refused), // the status has told why, each time
+        // The status has said why, each time.
+        Err(_) if task.spec.deleted && attempts >= TRIES => Ok(StoreView::Refused),
         Err(error) => Err(error),
     }
 }
 
-/// Tries the new credential. What a server has not learned yet, or refuses, is waited for; what cannot be asked is an error. A
-/// refusal is not repeated at each look: servers and their guards count failed logins.
+/// Tries the new credential. What a server has not learned yet, or refuses, is waited for; what cannot be asked is an
+/// error. A refusal is not repeated at each look: servers and their guards count failed logins.
 async fn proof(ctx: &Schedules, task: &Task, id: &str, made: &Values) -> Result<ProofView, Error> {
     let Some(proof) = task.spec.rotator.verify(made) else { return Ok(ProofView::Proven) };
     let name = ObjectName::new(task.spec.namespace.as_str(), task.spec.name.as_str());
@@ -169,8 +169,8 @@ async fn proof(ctx: &Schedules, task: &Task, id: &str, made: &Values) -> Result<
     }
 }
 
-/// Policies beside the schedule's own that read the key and do not show that their consumers run on what it holds now: before the
-/// old credential ends, theirs count like ours. Those of other namespaces are told as a number.
+/// Policies beside the schedule's own that read the key and do not show that their consumers run on what it holds now:
+/// before the old credential ends, theirs count like ours. Those of other namespaces are given as a number.
 fn other_readers(ctx: &Schedules, task: &Task, state: &State, store: &StoreView) -> Vec<String> {
     let (State::Retiring(_), StoreView::Holds(Stored::Ours { version })) = (state, store) else { return Vec::new() };
     let namespace = (task.to.store.kind == StoreKind::RemoteStore).then_some(task.spec.namespace.as_str());
@@ -229,8 +229,8 @@ pub async fn left(ctx: &Schedules, owner: &Owner<'_>, known: Option<&str>) -> Re
     Ok(found)
 }
 
-/// A pending Secret of the schedule's own that is there although no rotation is open: that of the last one, or one whose
-/// status was lost.
+/// A pending Secret of the schedule's own that is there although no rotation is open: that of the last one, or one
+/// whose status was lost.
 async fn leftover(ctx: &Schedules, task: &Task, status: &RotationScheduleStatus) -> Result<Option<Pending>, Error> {
     let last = status.history.first().map(|last| last.id.as_str());
     left(ctx, &task.spec.owner(), last).await.map(rotation::first)
@@ -259,8 +259,8 @@ async fn kept(
     }
 }
 
-/// Why a new value could not be written and published now: all that would keep the rotation from being finished is
-/// asked before it begins.
+/// Why a new value could not be written and published now: all that would keep the rotation from its end is asked
+/// before it starts.
 async fn unable(ctx: &Schedules, task: &Task, policy: ThePolicy<'_>) -> Result<Option<Wait>, Error> {
     match ctx.stores.may_write(&task.spec.namespace, &task.to.store, &task.to.key) {
         Ok(()) => {}
@@ -290,7 +290,8 @@ fn published(ctx: &Schedules, task: &Task, policy: ThePolicy<'_>) -> Option<Arc<
     (published.policy == task.spec.policy).then(|| Arc::clone(published))
 }
 
-/// The same from the API server, where it counts only if the content is what it says: the end of a rotation rests on it.
+/// The same from the API server, where it counts only if the content is what it says: the end of a rotation rests on
+/// it.
 async fn published_now(ctx: &Schedules, task: &Task, policy: ThePolicy<'_>) -> Result<Option<Arc<Published>>, Error> {
     let Some(spec) = policy.spec else { return Ok(None) };
     let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &task.spec.namespace);
@@ -337,8 +338,8 @@ async fn old_pods(
     list.each(&ctx.client, &ctx.pages, &task.spec.namespace, old).await.map_or_else(unlisted, |found| Ok(shown(found)))
 }
 
-/// The uids of the pods whose workloads read mounted files again by themselves: of each workload its own, since others may mount
-/// the same Secret and never look again.
+/// The uids of the pods whose workloads read mounted files again by themselves: of each workload its own, since others
+/// may mount the same Secret and never look again.
 async fn reloading(ctx: &Schedules, task: &Task, names: &SecretNames) -> Result<BTreeSet<String>, Error> {
     let namespace = task.spec.namespace.as_str();
     let mut found = BTreeSet::new();
@@ -357,7 +358,7 @@ async fn reloading(ctx: &Schedules, task: &Task, names: &SecretNames) -> Result<
 fn unlisted(error: Error) -> Result<Vec<String>, Error> {
     match error {
         Error::TooManyPods { most, .. } => Ok(vec![format!(
-            "perhaps one of more than {most} pods, which are too many to look at (delete those that are not needed)"
+            "perhaps one of more than {most} pods, too many for Rekey to look at (delete those that are not needed)"
         )]),
         error => Err(error),
     }

@@ -190,7 +190,7 @@ async fn a_refused_tidy_up_lets_a_rotation_go_on_and_is_reported() {
     world.pending("new");
     world.round().await.unwrap();
     let open = world.status().rotation.unwrap();
-    assert_eq!(open.version.as_deref(), Some("2"), "the policy is told what to publish");
+    assert_eq!(open.version.as_deref(), Some("2"), "the policy learns what to publish");
     assert!(open.message.unwrap_or_default().contains("not allowed to tidy up"));
 }
 

@@ -95,7 +95,7 @@ impl World {
         self.ground.server.asked(&format!("PATCH {DEPLOYMENT}"))
     }
 
-    /// Another tool takes the marker off.
+    /// Another tool removes the marker.
     fn revert(&self) {
         let mut object = self.ground.server.get(DEPLOYMENT).unwrap();
         let version: u64 = object["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();

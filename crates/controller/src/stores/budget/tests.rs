@@ -1,4 +1,4 @@
-//! The budget, by a clock that stands until it is moved.
+//! The budget, by a clock that the tests move.
 
 use futures::future::join_all;
 use proptest::prelude::*;

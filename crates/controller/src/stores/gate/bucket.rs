@@ -1,8 +1,9 @@
 //! The requests that a store's limits let through, shared out between the namespaces that use it.
 //!
-//! Each request takes a token, and tokens come at the rate of the limits. While there are none, namespaces take turns for
-//! each that comes, whatever a namespace wants: a call of many requests waits for as many turns. So a namespace that asks for
-//! much waits for what it asks for, and one that asks for little waits for one turn of each of the others at most.
+//! Each request takes a token, and tokens come at the rate of the limits. While there are none, namespaces take turns
+//! for each that comes, however much one asks for: a call of many requests waits for as many turns. So a namespace that
+//! asks for much waits for what it asks for, and one that asks for little waits for one turn of each of the others at
+//! most.
 //!
 //! A call that made more requests than it has waited for (a search that is given up, say) leaves a debt: it
 //! takes turns of its namespace as if it waited.
@@ -31,7 +32,7 @@ pub struct Bucket {
 /// Requests that wait for tokens.
 struct Item {
     requests: u32,
-    /// Who waits; `None`: they were made already.
+    /// What waits; `None`: they were made already.
     turn: Option<oneshot::Sender<()>>,
 }
 
@@ -41,7 +42,7 @@ impl Item {
     }
 }
 
-/// How a wish for tokens is answered.
+/// How a request for tokens is answered.
 pub enum Answer {
     /// They were there.
     Now,
@@ -116,8 +117,8 @@ impl Bucket {
         now + Duration::from_secs_f64(((1.0 - self.tokens) / self.rate).max(0.0))
     }
 
-    /// How long it takes until `namespace` has so many tokens more than it waits for already, if nobody else comes: until
-    /// then each other one gets as many turns, or as many as it wants.
+    /// How long it takes until `namespace` has so many tokens more than it waits for already, if no other comes: until
+    /// then each of the others gets as many turns, or as many as it needs.
     fn wait(&self, namespace: &str, requests: u32) -> Duration {
         let waiting = |line: &std::collections::VecDeque<Item>| {
             line.iter().filter(|item| item.is_wanted()).map(|item| u64::from(item.requests)).sum::<u64>()

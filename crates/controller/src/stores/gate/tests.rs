@@ -1,4 +1,4 @@
-//! The gate, by a clock that stands until it is moved.
+//! The gate, by a clock that the tests move.
 
 use super::*;
 
@@ -90,7 +90,7 @@ async fn what_a_call_really_made_counts_also_when_it_is_given_up() {
     let ((), ()) = tokio::join!(
         async {
             call(&gate, A, None).await.unwrap();
-            assert_eq!(start.elapsed().as_millis() / 100, 31, "31 that it owes or wants, and one of the other");
+            assert_eq!(start.elapsed().as_millis() / 100, 31, "31 that it owes or asks for, and one of the other");
         },
         async {
             call(&gate, B, None).await.unwrap();

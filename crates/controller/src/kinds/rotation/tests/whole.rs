@@ -1,5 +1,5 @@
-//! A rotation from its request to its end, with the policy that publishes the new value. Values are made on a thread, so the time of the
-//! runtime is not paused: it would go on while the thread works.
+//! A rotation from its request to its end, with the policy that publishes the new value. Values are made on a thread,
+//! so the time of the runtime is not paused: it would go on while the thread works.
 
 use super::*;
 use crate::kinds::policy::Policies;
@@ -23,7 +23,7 @@ impl Pair {
         }));
         let policies = world.ground.context.policies();
         let pair = Self { world, policies };
-        pair.rounds(2).await; // a request that stands on a schedule at first sight is no request
+        pair.rounds(2).await; // a request that is on a schedule at first sight is no request
         let mut object = pair.world.object();
         object["metadata"]["annotations"] = json!({names::ROTATE_REQUESTED: "now"});
         object["metadata"]["resourceVersion"] = json!("500");
