@@ -1,5 +1,5 @@
-//! What is known of the cluster: rows of its objects, by name, by what they refer to, and how complete the lists are. Nothing
-//! here knows a queue, a store or who is told of a change.
+//! What is known of the cluster: rows of its objects, by name, by what they refer to, and how complete the lists are.
+//! Nothing here knows a queue, a store or what a change leads to.
 
 pub mod listings;
 
@@ -42,21 +42,16 @@ use crate::error::Error;
 #[derive(Default)]
 #[expect(clippy::struct_field_names, reason = "`ClusterRemoteStore` is the name of a kind")]
 pub struct Cluster {
-    /// `SecretPolicy`
     pub policies: Table<Object<SecretPolicy>>,
-    /// `RotationSchedule`
     pub schedules: Table<Object<RotationSchedule>>,
-    /// `RemoteStore`
     pub stores: Table<Object<RemoteStore>>,
-    /// `ClusterRemoteStore`
     pub cluster_stores: Table<Object<ClusterRemoteStore>>,
-    /// Labels of namespaces, while a grant goes by them.
+    /// Labels of namespaces, while a grant selects by them.
     pub labels: Table<NamespaceRow>,
     /// Secrets of opened namespaces.
     pub secrets: Table<SecretRow>,
     /// Workloads of opened namespaces; the name carries the kind.
     pub workloads: Table<Workload>,
-    /// Which namespaces are opened.
     pub namespaces: Namespaces,
     /// How far the cluster-wide lists are.
     pub listings: Listings,
@@ -71,7 +66,8 @@ impl Cluster {
         Self { account, ..Self::default() }
     }
 
-    /// Whether the namespace can be worked on; false: it is not known yet, and everything in it is wanted again when it is.
+    /// Whether the namespace can be worked on; false: it is not known yet, and every object in it is queued again when
+    /// it is.
     ///
     /// # Errors
     /// When it is closed to us.

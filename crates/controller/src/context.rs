@@ -45,27 +45,21 @@ pub struct Parts {
     pub pulse: Arc<Pulse>,
 }
 
-/// What all of them share. Each is handed what it needs of it, and no more.
+/// What the reconcilers share. Each gets the parts that it needs, and no more.
 pub struct Context {
     /// What the binary has brought.
     pub parts: Parts,
-    /// Settings.
     pub settings: Arc<Settings>,
-    /// The installation's digest key.
     pub digest_key: DigestKey,
-    /// What is known.
     pub cluster: Arc<Cluster>,
-    /// The queues.
     pub queues: Arc<Queues>,
     /// Savings of work.
     pub memory: Arc<Memory>,
-    /// Open stores.
     pub stores: Arc<Stores>,
     /// Who is restarted next.
     pub line: Arc<RestartLine>,
-    /// Who is told of changes.
+    /// Queues what a change concerns.
     pub notify: Arc<Notify>,
-    /// What writes.
     pub write: Arc<Writer>,
     /// Lists take turns.
     pub pages: Arc<Pages>,

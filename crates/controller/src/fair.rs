@@ -57,7 +57,7 @@ impl<T> Fair<T> {
         item
     }
 
-    /// Takes the first item of a tenant that is meant out of the line.
+    /// Takes the first item that is meant out of a tenant's line.
     pub fn remove(&mut self, tenant: &str, is_meant: impl Fn(&T) -> bool) -> Option<T> {
         let items = self.items.get_mut(tenant)?;
         let item = items.iter().position(is_meant).and_then(|index| items.remove(index));

@@ -1,5 +1,5 @@
-//! For tests: a cluster that is nothing but rows, a store that is nothing but values, a clock that stands, and no chance at all.
-//! What the reconcilers write comes back as the watches would bring it.
+//! For tests: a cluster that is nothing but rows, a store that is nothing but values, a clock that does not run, and no
+//! chance at all. What the reconcilers write comes back as the watches would bring it.
 
 mod api_server;
 mod guard;
@@ -28,7 +28,7 @@ pub const SHOP: &str = "shop";
 /// Where the Secrets of the namespace are.
 pub const SECRETS: &str = "/api/v1/namespaces/shop/secrets/";
 
-/// A clock that goes on only when it is told.
+/// A clock that moves only when a test moves it.
 pub struct Standing(Mutex<DateTime<Utc>>);
 
 impl Standing {
@@ -105,7 +105,7 @@ impl Ground {
         ground
     }
 
-    /// Somebody applies an object of ours, and the watch brings it.
+    /// A user applies an object of ours, and the watch brings it.
     pub fn apply<K: Kind>(&self, object: &Value) {
         let name = object["metadata"]["name"].as_str().unwrap();
         let plural = K::plural(&());

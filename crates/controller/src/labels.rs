@@ -1,4 +1,4 @@
-//! Labels of namespaces, known only while a grant of a `ClusterRemoteStore` goes by them.
+//! Labels of namespaces, known only while a grant of a `ClusterRemoteStore` selects by them.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::{
     watch::{self, Watches},
 };
 
-/// Watches namespaces while that is needed. Ends never.
+/// Watches namespaces while that is needed. Never ends.
 pub async fn run(ctx: Arc<Watches>) {
     let mut following: Option<Following> = None;
     loop {

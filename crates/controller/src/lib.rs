@@ -1,5 +1,5 @@
-//! The Kubernetes side of Rekey: what is known of the cluster, what is to be looked at because it changed, and the kinds that are
-//! reconciled ([`kinds`]).
+//! The Kubernetes side of Rekey: what is known of the cluster, what has to be looked at because it changed, and the
+//! kinds that are reconciled ([`kinds`]).
 
 pub mod error;
 pub mod metrics;

@@ -1,5 +1,5 @@
-//! Whose turn it is to be restarted: workloads that wait for other consumers of the same Secret, and decisions that wait
-//! for one another. Whoever ends a rollout calls those that come next; the rest need not ask.
+//! Which workload is restarted next: workloads that wait for other consumers of the same Secret, and decisions that
+//! wait for one another. A workload whose rollout ends calls those that come next; the rest need not ask.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -11,7 +11,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::{cluster::ObjectName, locks::Locks};
 
-/// See the [module documentation](self). Lost, everybody is looked at again.
+/// See the [module documentation](self). If it is lost, every workload is looked at again.
 #[derive(Default)]
 pub struct RestartLine {
     lines: Mutex<HashMap<ObjectName, Line>>,
@@ -28,13 +28,14 @@ struct Line {
 
 impl RestartLine {
     /// One restart decision at a time for each of these Secrets, so that those who restart for the same one keep to
-    /// `rollout.concurrency`. Workloads without a common Secret do not wait for each other: a restart is a request to the
-    /// API server, and hundreds in a namespace may be due at once.
+    /// `rollout.concurrency`. Workloads without a common Secret do not wait for each other: a restart is a request to
+    /// the API server, and hundreds in a namespace may be due at once.
     pub async fn decide(&self, secrets: &BTreeSet<ObjectName>) -> Vec<OwnedMutexGuard<()>> {
         self.deciding.hold(secrets).await
     }
 
-    /// `workload` waits for its turn with `secret`. Say so before asking whose turn it is: a rollout may end in between.
+    /// `workload` waits for its turn with `secret`. Say so before asking whose turn it is: a rollout may end in
+    /// between.
     pub fn wait(&self, secret: &ObjectName, workload: &WorkloadId) {
         let mut lines = self.state();
         let line = lines.entry(secret.clone()).or_default();
@@ -61,8 +62,8 @@ impl RestartLine {
         .unwrap_or_default()
     }
 
-    /// `workload` was looked at. The Secrets for which it had been called and does not wait any more: the next ones are to
-    /// be called, whether it has taken its turn or not.
+    /// `workload` was looked at. The Secrets for which it had been called and does not wait any more: the next ones
+    /// have to be called, whether it has taken its turn or not.
     pub fn answered(&self, workload: &WorkloadId) -> Vec<ObjectName> {
         let mut lines = self.state();
         let of = lines.iter_mut().filter_map(|(secret, line)| {
@@ -117,7 +118,7 @@ mod tests {
         turns.leave(&db, &id("c"));
         assert_eq!(turns.answered(&id("a")), std::slice::from_ref(&db));
         turns.wait(&db, &id("b"));
-        assert!(turns.answered(&id("b")).is_empty(), "somebody else was faster: that one calls it again");
+        assert!(turns.answered(&id("b")).is_empty(), "another was faster: that one calls it again");
         assert_eq!(turns.call(&db, 3), [id("b"), id("d")]);
         turns.answered(&id("b"));
         turns.answered(&id("d"));

@@ -9,16 +9,16 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::cluster::ObjectName;
 
-/// See the [module documentation](self). A lock that nobody holds or waits for is forgotten with the next one that is
-/// taken.
+/// See the [module documentation](self). A lock that is neither held nor waited for is forgotten with the next one that
+/// is taken.
 #[derive(Default)]
 pub struct Locks(Mutex<HashMap<ObjectName, Arc<tokio::sync::Mutex<()>>>>);
 
 impl Locks {
-    /// Waits until nobody else holds any of these.
+    /// Waits until no other holds any of these.
     pub async fn hold(&self, names: &BTreeSet<ObjectName>) -> Vec<OwnedMutexGuard<()>> {
         let mut held = Vec::with_capacity(names.len());
-        // In the order of the set, which is the same for everybody: nobody waits for who waits for them.
+        // In the order of the set, which is the same for all: no two wait for each other.
         for name in names {
             let lock = {
                 let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);

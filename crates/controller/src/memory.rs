@@ -26,7 +26,8 @@ use crate::{
     stores::{ROUND, SMALL},
 };
 
-/// A marker that is taken off is written once more, and then left: two that disagree would restart it without end.
+/// A marker that another tool removes is written once more, and then left: two that disagree would restart the workload
+/// without end.
 pub const MARKS: u32 = 2;
 
 /// See the [module documentation](self).
@@ -60,7 +61,6 @@ struct Remembered {
 /// A Secret in a version whose content is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// The version.
     pub version: Version,
     /// Whether it is immutable in it.
     pub immutable: bool,
@@ -79,7 +79,7 @@ struct Marked {
     marker: Marker,
     /// How often it was written, one after the other.
     times: u32,
-    /// Whether it was told that somebody takes it off.
+    /// Whether it was reported that another tool removes it.
     told: bool,
 }
 
@@ -101,7 +101,6 @@ impl From<&Workload> for Stand {
 pub struct Issued {
     /// What was asked.
     pub call: EngineCall,
-    /// When.
     pub at: DateTime<Utc>,
     /// What was answered.
     pub answer: Answer,
@@ -112,9 +111,8 @@ pub struct Issued {
 /// A successful read of a policy's values.
 #[derive(Clone, Copy, Debug)]
 pub struct Read {
-    /// When.
     pub at: DateTime<Utc>,
-    /// The same, by a clock that is never set.
+    /// The same as `at`, by a clock that is never set.
     pub moment: Instant,
     /// When the next one was planned.
     pub next: Option<DateTime<Utc>>,
@@ -143,7 +141,6 @@ impl Memory {
         self.state().published.get(secret).cloned()
     }
 
-    /// Remembers what is published.
     pub fn set_published(&self, secret: &ObjectName, published: &Arc<Published>) {
         let mut state = self.state();
         if !state.published.get(secret).is_some_and(|known| Arc::ptr_eq(known, published)) {
@@ -172,7 +169,6 @@ impl Memory {
         self.state().fetched.get(uid).copied()
     }
 
-    /// Remembers a read.
     pub fn set_fetched(&self, uid: &str, read: Read) {
         let mut state = self.state();
         state.fetched.insert(uid.to_owned(), read);
@@ -215,7 +211,6 @@ impl Memory {
         before.map(|(look, _)| look) != Some(look)
     }
 
-    /// Forgets a policy.
     pub fn forget_policy(&self, uid: &str, secret: &ObjectName) {
         let mut state = self.state();
         state.fetched.remove(uid);
@@ -237,7 +232,7 @@ impl Memory {
         self.state().marked.insert(uid.to_owned(), Marked { marker: marker.clone(), times, told: false });
     }
 
-    /// Whether it is still to be told that somebody takes this marker off. True once.
+    /// Whether it has to be reported that another tool removes this marker. True once.
     #[must_use]
     pub fn tell_reverted(&self, uid: &str, marker: &Marker) -> bool {
         let mut state = self.state();
@@ -245,8 +240,8 @@ impl Memory {
         last.is_some_and(|last| !std::mem::replace(&mut last.told, true))
     }
 
-    /// Whether the marker that was written last on the workload, for the Secret too, was taken off for good: it is not
-    /// written again.
+    /// Whether the marker that was written last on the workload, for the Secret too, is not written again, since
+    /// another tool removes it.
     #[must_use]
     pub fn is_reverted(&self, uid: &str, secret: &str, marker: &Marker) -> bool {
         let state = self.state();
@@ -297,7 +292,6 @@ impl Memory {
         self.state().refusals.set(schedule, rotation, text, now);
     }
 
-    /// Forgets a workload.
     pub fn forget_workload(&self, uid: &str) {
         self.state().marked.remove(uid);
         self.state().looked.retain(|(of, _), _| of != uid);

@@ -83,7 +83,7 @@ impl Metrics {
     pub fn text(&self) -> String {
         let mut text = String::new();
         if encode(&mut text, &self.registry).is_err() {
-            tracing::warn!("the metrics could not be written");
+            tracing::warn!("the metrics could not be encoded");
         }
         text
     }

@@ -1,5 +1,5 @@
-//! Which namespaces are opened to the operator, and the watches that exist only there: what it may see is what its bindings
-//! say.
+//! Which namespaces are opened to the operator, and the watches that exist only there: what it may see is what its
+//! bindings say.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -18,22 +18,24 @@ use crate::{
     },
 };
 
-/// A closed namespace is tried again after this time: one that is opened is served within 30 s, whatever its binding is called.
+/// A closed namespace is asked about again after this time: one that is opened is served within 30 s, whatever its
+/// binding is called.
 const RECHECK: Duration = Duration::from_secs(25);
 /// How often the set of namespaces that hold our objects is compared with the watches.
 const ROUND: Duration = Duration::from_secs(2);
-/// A watch of one namespace has told what it had to tell that of all namespaces after this time.
+/// After this time a watch of one namespace has brought all that the watch of all namespaces had not.
 const MET: Duration = Duration::from_secs(30);
-/// A call that is refused is a sign that rights have gone, unless they were asked about this short a time ago: then it is refused for
-/// another reason, like a quota. The watches are refused within this time, too: each is opened again every 3 min.
+/// A call that is refused is a sign that rights have gone, unless they were asked about this short a time ago: then it
+/// is refused for another reason, like a quota. The watches are refused within this time, too: each is opened again
+/// every 3 min.
 const DOUBT: Duration = Duration::from_mins(3);
 /// Namespaces that are asked about at the same time.
 const ASKED: usize = 16;
 
-/// Keeps the watches of namespaces in step with where our objects are. Ends never.
+/// Keeps the watches of namespaces in step with where our objects are. Never ends.
 ///
 /// # Errors
-/// Never; failures are tried again.
+/// Never; failures are retried.
 pub async fn run(ctx: Arc<Watches>) {
     while !ctx.cluster.namespaces.own_known(watch::own_watches(&ctx)) {
         ctx.cluster.namespaces.woken().await;
@@ -91,7 +93,7 @@ fn retire(ctx: &Watches, wanted: &BTreeSet<String>) {
     }
 }
 
-/// Asks about the namespaces that are to be asked about, and follows those that are opened.
+/// Asks about the namespaces that are due, and follows those that are opened.
 async fn round(ctx: &Arc<Watches>, wanted: &BTreeSet<String>) {
     let is_due = |namespace: &&String| ctx.cluster.namespaces.is_due(namespace, RECHECK);
     // Nothing is asked while all that is wanted is open.
@@ -101,7 +103,7 @@ async fn round(ctx: &Arc<Watches>, wanted: &BTreeSet<String>) {
     if asks && !wanted.is_empty() && ctx.settings.namespaces.is_empty() {
         match everywhere(ctx).await {
             Ok(allowed) => wide = allowed,
-            Err(error) => tracing::warn!(%error, "the rights in all namespaces could not be asked about"),
+            Err(error) => tracing::warn!(%error, "the rights in all namespaces could not be checked"),
         }
     }
     let is_everywhere = |kind: &str| {
@@ -110,14 +112,14 @@ async fn round(ctx: &Arc<Watches>, wanted: &BTreeSet<String>) {
     let needed = FOLLOWED.iter().filter(|followed| followed.vital && !is_everywhere(followed.kind));
     let needed: Vec<Right> = needed.flat_map(|followed| followed.rights(&ctx.pages)).collect();
     let ask = async |namespace: &String| {
-        // Where one right is there, all are, but for a role that somebody has made himself: its watches are refused.
+        // Where one right is there, all are, unless the role is home-made: then its watches are refused.
         let asked = if ctx.cluster.namespaces.is_in_question(namespace) { needed.len() } else { 1 };
         match missing(ctx, &needed[..asked.min(needed.len())], Some(namespace)).await {
             Ok(missing) => answered(ctx, namespace, missing),
-            Err(error) => tracing::warn!(namespace, %error, "the namespace could not be asked about"),
+            Err(error) => tracing::warn!(namespace, %error, "the rights in the namespace could not be checked"),
         }
     };
-    // Only now: when the rights everywhere have gone, each namespace is to be asked about before it is watched.
+    // Only now: when the rights everywhere have gone, each namespace has to be asked about before it is watched.
     let due: Vec<&String> = wanted.iter().filter(is_due).collect();
     stream::iter(due).for_each_concurrent(ASKED, ask).await;
     for followed in wide {
@@ -136,7 +138,7 @@ fn answered(ctx: &Watches, namespace: &str, missing: Option<Right>) {
     }
 }
 
-/// Sees to it that somebody follows the kind in the namespace.
+/// Sees to it that a watch follows the kind in the namespace.
 fn follow(ctx: &Arc<Watches>, followed: &Followed, namespace: &str) {
     let (namespaces, kind) = (&ctx.cluster.namespaces, followed.kind);
     let own = namespaces.has_watch(namespace, kind);
@@ -148,7 +150,7 @@ fn follow(ctx: &Arc<Watches>, followed: &Followed, namespace: &str) {
     }
 }
 
-/// Asks what may be watched in all namespaces. Watches that may not end; returns the kinds that have none yet.
+/// Asks what may be watched in all namespaces. Ends watches that may not be; returns the kinds that have none yet.
 async fn everywhere(ctx: &Watches) -> Result<Vec<&'static Followed>, Error> {
     let mut start = Vec::new();
     let mut let_in = true;
@@ -177,7 +179,7 @@ async fn missing(ctx: &Watches, rights: &[Right], namespace: Option<&str>) -> Re
 
 /// Asks the API server whether we have a right in a namespace, or in all
 /// (<https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/self-subject-access-review-v1/>).
-#[expect(clippy::disallowed_methods, reason = "a question, of which nothing stays")]
+#[expect(clippy::disallowed_methods, reason = "a question that leaves nothing behind")]
 async fn allowed(ctx: &Watches, right: Right, namespace: Option<&str>) -> Result<bool, Error> {
     let review = SelfSubjectAccessReview {
         spec: SelfSubjectAccessReviewSpec {

@@ -1,5 +1,5 @@
-//! What has to be looked at because something changed: a change comes in, keys go into the queues, and what is remembered of
-//! objects that are gone is forgotten.
+//! What has to be looked at because something changed: a change comes in, keys go into the queues, and what is
+//! remembered of objects that are gone is forgotten.
 
 use std::sync::Arc;
 
@@ -40,7 +40,6 @@ impl Notify {
         Self { cluster, queues, memory, stores, line }
     }
 
-    /// A `SecretPolicy`.
     pub fn policy(&self, change: &Change<Object<SecretPolicy>>) {
         self.cluster.namespaces.wake();
         let (before, now) = (change.before.as_deref(), change.now.as_deref());
@@ -62,7 +61,6 @@ impl Notify {
         }
     }
 
-    /// A `RotationSchedule`.
     pub fn schedule(&self, change: &Change<Object<RotationSchedule>>) {
         self.cluster.namespaces.wake();
         let (before, now) = (change.before.as_deref(), change.now.as_deref());
@@ -89,7 +87,6 @@ impl Notify {
         }
     }
 
-    /// A store.
     pub fn store<K: StoreObject>(&self, change: &Change<Object<K>>) {
         self.cluster.namespaces.wake();
         self.cluster.listings.wake();
@@ -106,12 +103,12 @@ impl Notify {
         }
     }
 
-    /// Wants everybody looked at who uses a store: see [`Cluster::users`].
+    /// Queues all that use a store: see [`Cluster::users`].
     pub fn users_of(&self, kind: StoreKind, name: Option<&str>, namespace: Option<&str>) {
         self.queues.add_users(self.cluster.users(kind, name, namespace));
     }
 
-    /// A namespace's labels, which grants may go by.
+    /// A namespace's labels, by which grants may select.
     pub fn namespace(&self, change: &Change<NamespaceRow>) {
         let labels = |row: &Option<Arc<NamespaceRow>>| row.as_ref().map(|row| row.labels.clone());
         if labels(&change.before) != labels(&change.now) {
@@ -119,7 +116,6 @@ impl Notify {
         }
     }
 
-    /// A Secret.
     pub fn secret(&self, change: &Change<SecretRow>) {
         let namespace = &change.name.namespace;
         let rows = [change.before.as_deref(), change.now.as_deref()];
@@ -144,7 +140,7 @@ impl Notify {
         }
         for (name, _) in self.cluster.stores.referring(namespace, Referent::Secret, &change.name.name) {
             let store = ObjectName::new(namespace.as_str(), name);
-            // Its credential may have changed, or the consent to use it: the next use reads it anew.
+            // Its credential may have changed, or the consent to use it: the next use reads it again.
             self.stores.reopen(&store);
             self.queues.stores.add(store, Lane::Urgent);
         }
@@ -153,7 +149,6 @@ impl Notify {
         }
     }
 
-    /// A workload.
     pub fn workload(&self, change: &Change<Workload>) {
         let rows: Vec<_> = [&change.before, &change.now].into_iter().flatten().collect();
         let mut managed = false;
@@ -189,7 +184,7 @@ impl Notify {
         }
     }
 
-    /// Wants those looked at whose turn with the Secret comes next.
+    /// Queues those whose turn with the Secret comes next.
     pub fn next(&self, secret: &ObjectName) {
         let published = self.cluster.secrets.get(secret);
         let policy = published.as_deref().and_then(SecretRow::managed).and_then(|managed| {
@@ -211,7 +206,7 @@ impl Notify {
         policies.map(|(name, _)| ObjectName::new(id.namespace.as_str(), name)).collect()
     }
 
-    /// Wants every workload that consumes the Secret looked at.
+    /// Queues every workload that consumes the Secret.
     pub fn workloads_of(&self, namespace: &str, secret: &str) {
         for (_, row) in self.cluster.workloads.referring(namespace, Referent::Secret, secret) {
             self.queues.workloads.add(row.id.clone(), Lane::Urgent);
@@ -261,7 +256,7 @@ fn ended(before: Option<&Workload>, now: Option<&Workload>) -> bool {
     before.is_some_and(Workload::is_moving) && !now.is_some_and(Workload::is_moving)
 }
 
-/// Whether a change is somebody's wish: not a status, which is ours.
+/// Whether a change is a user's: not a status, which is ours.
 fn asks<K: Parse>(before: Option<&Object<K>>, now: Option<&Object<K>>) -> bool {
     let (Some(before), Some(now)) = (before, now) else {
         return true;

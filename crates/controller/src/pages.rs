@@ -1,5 +1,5 @@
-//! Lists whose objects tenants make as large as the API server takes: page by page, and a few at a time. A whole answer is
-//! in memory at once, as text and as objects, and that room is never given back in full.
+//! Lists whose objects tenants make as large as the API server takes: page by page, and a few at a time. A whole answer
+//! is in memory at once, as text and as objects, and that room is never given back in full.
 
 use std::{
     fmt::Display,
@@ -32,7 +32,8 @@ const POD: Page = Page { objects: 15, room: 15 };
 pub const SINGLY: Page = Page { objects: 1, room: 3 };
 /// Whole objects in the answers that are under way at the same time: 90 MiB of them at worst, as text.
 const ROOM: u32 = 60;
-/// How long a list waits for its turn. One that is never answered keeps its turn, and must not stop the others for good.
+/// How long a list waits for its turn. One that is never answered keeps its turn, and must not stop the others for
+/// good.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Pods that are looked at in one list.
 const PODS: usize = 5_000;
@@ -73,7 +74,6 @@ impl Pages {
 /// Pods to look at.
 #[derive(Clone, Copy, Debug)]
 pub struct Pods<'a> {
-    /// Their namespace.
     pub namespace: &'a str,
     /// Their labels; `None`: all of the namespace.
     pub selector: Option<&'a str>,

@@ -2,12 +2,12 @@
 //!
 //! # Guarantees
 //! - No tenant has more than its share.
-//! - Tenants come in the order in which they began to wait, and each goes behind the others when it got something.
+//! - Tenants come in the order in which they started to wait, and each goes behind the others when it got something.
 //! - A tenant that leaves the line in vain keeps its place for [`PLACE`]: when it comes again, those who came later are
-//!   behind it. So nobody leaves in vain for ever, whatever others do.
-//! - Nobody passes one who only waits for others to finish, or whoever needs much would never get it.
-//! - Where as many wait as may, whoever stands last is sent away.
-//! - Who gives up, or is dropped, leaves the line at once.
+//!   behind it. So no tenant leaves in vain for ever, whatever others do.
+//! - No one passes a tenant that only waits for others to finish, or one that needs much would never get it.
+//! - Where as many wait as may, the last one in line is sent away.
+//! - One that gives up, or is dropped, leaves the line at once.
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// How long a tenant that left in vain keeps its place: longer than anybody takes to come again.
+/// How long a tenant that left in vain keeps its place: longer than any tenant takes to come again.
 const PLACE: Duration = Duration::from_mins(2);
 
 /// How a pool is shared out.
@@ -35,10 +35,10 @@ pub struct Rules {
     pub waiters: usize,
     /// How long one waits.
     pub patience: Duration,
-    /// After one waited in vain, nobody of its tenant waits for so long.
+    /// After one waited in vain, no other of its tenant waits for so long.
     pub rest: Duration,
-    /// How long a tenant that has left in vain finds what it wanted kept free of those behind it. For short waits: what
-    /// becomes free would hardly ever do so while it stands there.
+    /// How long what a tenant left in vain for is kept free of those behind it. For short waits: it would hardly ever
+    /// become free while the tenant is in line.
     pub hold: Duration,
 }
 
@@ -88,7 +88,7 @@ pub struct Share {
     amount: usize,
 }
 
-/// Somebody in the line, which is left when this is dropped.
+/// A place in the line, which is left when this is dropped.
 struct Waiting<'p> {
     pool: &'p Arc<Pool>,
     number: u64,
@@ -150,7 +150,7 @@ impl Pool {
         self.hand_out(served);
     }
 
-    /// Without the lock: who has given up gives it back here, which serves the next one.
+    /// Without the lock: one that has given up gives it back here, which serves the next one.
     fn hand_out(self: &Arc<Self>, served: Vec<Waiter>) {
         for Waiter { tenant, amount, turn, .. } in served {
             turn.send(self.share(tenant, amount)).ok();
@@ -189,7 +189,7 @@ impl State {
         self.line.iter().any(|waiter| waiter.tenant == tenant)
     }
 
-    /// Where a waiter stands.
+    /// The place of a waiter in the line.
     fn rank(&self, waiter: &Waiter) -> (u64, u64) {
         (self.places.get(&waiter.tenant).map_or(waiter.number, |place| place.rank), waiter.number)
     }
@@ -205,7 +205,7 @@ impl State {
         number
     }
 
-    /// Takes out of the line who can have what he waits for.
+    /// Takes out of the line those who can have what they wait for.
     fn serve(&mut self, rules: &Rules, now: Instant) -> Vec<Waiter> {
         let mut served = Vec::new();
         loop {
@@ -256,7 +256,7 @@ impl State {
         }
     }
 
-    /// Sends away whoever has just come and may not wait, or whoever stands last.
+    /// Sends away the one that has just come and may not wait, or the last one in line.
     fn send_away(&mut self, rules: &Rules, number: u64, waiters: usize, now: Instant) -> Option<Waiter> {
         let waiter = self.line.iter().find(|waiter| waiter.number == number)?;
         let left = self.places.get(&waiter.tenant).and_then(|place| place.left);
@@ -274,7 +274,7 @@ impl State {
         self.remove(rules, last, now)
     }
 
-    /// Takes somebody out of the line who leaves it in vain.
+    /// Takes one out of the line that leaves it in vain.
     fn remove(&mut self, rules: &Rules, number: u64, now: Instant) -> Option<Waiter> {
         let position = self.line.iter().position(|waiter| waiter.number == number)?;
         let waiter = self.line.remove(position);

@@ -1,7 +1,7 @@
 //! Signs of life: what [`health`](rekey_core::health) judges by, gathered from the watches, the workers and the Lease.
 //!
-//! A watch says nothing while nothing changes, and is opened again every few minutes all the same. So what is noted of it
-//! is each answer of the API server, where answers pass: in the client for watches.
+//! A watch says nothing while nothing changes, and is opened again every few minutes all the same. So what is noted of
+//! it is each answer of the API server, where answers pass: in the client for watches.
 
 use std::{
     collections::HashMap,
@@ -83,7 +83,7 @@ impl Pulse {
         self.state().election = Some(Election { tried: now, answered: Some(now) });
     }
 
-    /// The API server has let a list or a watch of this path begin.
+    /// The API server has let a list or a watch of this path start.
     pub fn answered(&self, path: &str) {
         let now = self.now();
         if let Some((_, watch)) = self.state().watches.get_mut(path) {
@@ -91,7 +91,7 @@ impl Pulse {
         }
     }
 
-    /// A watch begins. `first`: nothing begins before its first list.
+    /// A watch starts. `first`: nothing starts before its first list.
     pub(crate) fn watch(self: &Arc<Self>, path: &str, kind: &'static str, first: bool) -> Running {
         let watch = Watch { kind, first, listed: false, answered: self.now() };
         let mut state = self.state();
@@ -102,14 +102,14 @@ impl Pulse {
         Running { pulse: Arc::clone(self), path: path.to_owned(), number }
     }
 
-    /// So many workers of a kind begin. Returns their number for [`Pulse::busy`].
+    /// So many workers of a kind start. Returns their number for [`Pulse::busy`].
     pub(crate) fn crew(&self, kind: &'static str, workers: usize) -> usize {
         let mut state = self.state();
         state.crews.push(Crew { kind, since: vec![None; workers] });
         state.crews.len() - 1
     }
 
-    /// A worker of a crew begins with an object.
+    /// A worker of a crew starts with an object.
     pub(crate) fn busy(&self, crew: usize, worker: usize) -> Busy<'_> {
         self.set(crew, worker, Some(self.now()));
         Busy { pulse: self, crew, worker }
@@ -152,14 +152,14 @@ impl Running {
         }
     }
 
-    /// We have no right to it and can do without: nobody waits for it.
+    /// We have no right to it and can do without: nothing waits for it.
     pub(crate) fn refused(&self) {
         self.forget();
     }
 
     fn forget(&self) {
         let mut state = self.pulse.state();
-        // The next watch of the same path may have begun already.
+        // The next watch of the same path may have started already.
         if state.watches.get(&self.path).is_some_and(|(number, _)| *number == self.number) {
             state.watches.remove(&self.path);
         }

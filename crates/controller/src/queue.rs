@@ -3,14 +3,14 @@
 //! # Guarantees
 //! - A key is worked on by one worker at a time; what arrives meanwhile leads to one more round afterwards.
 //! - A key waits at most once, however often it is added.
-//! - Urgent keys (changed objects, first sights) go before routine ones (periodic rounds), but for every fourth turn: who
-//!   changes objects without end does not stop the rounds of others.
+//! - Urgent keys (changed objects, first sights) go before routine ones (periodic rounds), but for every fourth turn: a
+//!   tenant who changes objects without end does not stop the rounds of others.
 //! - Within a lane, namespaces take turns: one tenant's flood delays its own objects only.
-//! - A namespace never has all the workers: of those that would be free without it, it has three of four at most, and leaves
-//!   one at least. Whatever its objects wait for, a slow store or a turn to be rendered, others need not.
-//! - A key that comes again and again is worked on twice a second ([`pace`]), whoever wants it.
-//! - A delay ends late by at most a 64th of it and never by more than about a second, so that many end together: to wake
-//!   up for each of a thousand rounds a minute costs as much as the rounds do.
+//! - A namespace never has all the workers: of those that would be free without it, it has three of four at most, and
+//!   leaves one at least. Whatever its objects wait for, a slow store or a turn to be rendered, others need not.
+//! - A key that comes again and again is worked on twice a second ([`pace`]), whatever adds it.
+//! - A delay ends late by at most a 64th of it and never by more than about a second, so that many end together: to
+//!   wake up for each of a thousand rounds a minute costs as much as the rounds do.
 //!
 //! # Caveats
 //! The queue forgets at the end of the process; every key comes again with the first list of its watch.
@@ -41,8 +41,8 @@ use crate::{
 /// Every so many turns a routine key goes first.
 const ROUTINE_SHARE: u64 = 4;
 
-/// A namespace may have so many workers for each that is free. More would leave others none when it is slow; fewer would
-/// leave workers idle where there is only one namespace. So two namespaces have 6 of 16 each, and many one each.
+/// A namespace may have so many workers for each that is free. More would leave others none when it is slow; fewer
+/// would leave workers idle where there is only one namespace. So two namespaces have 6 of 16 each, and many one each.
 const SHARE: usize = 3;
 
 /// A delay may end late by this part of it, and by no more than [`LATEST`].
@@ -67,7 +67,7 @@ impl Key for WorkloadId {
     }
 }
 
-/// How soon a key is wanted.
+/// How soon a key is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
     /// Periodic work.
@@ -76,17 +76,11 @@ pub enum Lane {
     Urgent,
 }
 
-/// The queues.
 pub struct Queues {
-    /// `SecretPolicy`
     pub policies: Queue<ObjectName>,
-    /// `RotationSchedule`
     pub schedules: Queue<ObjectName>,
-    /// `RemoteStore`
     pub stores: Queue<ObjectName>,
-    /// `ClusterRemoteStore`
     pub cluster_stores: Queue<ObjectName>,
-    /// Workloads.
     pub workloads: Queue<WorkloadId>,
 }
 
@@ -103,7 +97,7 @@ impl Queues {
         }
     }
 
-    /// Wants all of these looked at.
+    /// Adds all of these.
     pub fn add_users(&self, users: Users) {
         users.policies.into_iter().for_each(|policy| self.policies.add(policy, Lane::Urgent));
         users.schedules.into_iter().for_each(|schedule| self.schedules.add(schedule, Lane::Urgent));
@@ -143,7 +137,7 @@ struct State<K> {
     /// Delays of some length end at multiples of a power of two milliseconds after this.
     begun: Instant,
     taken: u64,
-    /// Whether somebody waits for the first delay.
+    /// Whether a worker waits for the first delay.
     timekeeper: bool,
 }
 
@@ -169,7 +163,7 @@ impl<K: Key> Queue<K> {
         Self { state: Mutex::new(state), changed: Notify::new(), earlier: Notify::new() }
     }
 
-    /// Wants `key` as soon as possible.
+    /// Adds `key`, which is due as soon as possible.
     pub fn add(&self, key: K, lane: Lane) {
         let mut state = self.state();
         let first = state.first_delay();
@@ -211,7 +205,7 @@ impl<K: Key> Queue<K> {
         }
     }
 
-    /// Ends the work on `key` and wants it again after `delay`, if one is given. A delay replaces an earlier one.
+    /// Ends the work on `key` and adds it again after `delay`, if one is given. A delay replaces an earlier one.
     pub fn done(&self, key: &K, delay: Option<Duration>) {
         let mut state = self.state();
         let first = state.first_delay();
@@ -323,7 +317,7 @@ impl<K: Key> State<K> {
         !self.waiting.is_empty()
     }
 
-    /// When a delay that begins now ends.
+    /// When a delay that starts now ends.
     fn end(&self, delay: Duration) -> Instant {
         let at = Instant::now() + delay;
         let Some(slack) = (delay / SLACK).min(LATEST).as_millis().checked_ilog2() else {

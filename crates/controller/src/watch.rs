@@ -1,4 +1,4 @@
-//! Watches: they keep the tables up to date and say what is to be looked at because of a change.
+//! Watches: they keep the tables up to date and say what has to be looked at because of a change.
 
 pub mod opened;
 
@@ -41,7 +41,7 @@ struct Feed<K, T> {
     vital: bool,
     presence: Presence,
     page: Page,
-    /// Whether nothing begins before its first list.
+    /// Whether nothing starts before its first list.
     first: bool,
     table: fn(&Watches) -> &Table<T>,
     row: Box<dyn Fn(K) -> (ObjectName, T) + Send + Sync>,
@@ -204,7 +204,7 @@ where
     tokio::spawn(run(Arc::clone(ctx), api, feed))
 }
 
-/// Whether another tool has written into a status. Nothing is done on its word, but people read it.
+/// Whether another tool has written into a status. Nothing relies on what it says, but people read it.
 fn is_rewritten<K: Parse + HasStatus<Status: PartialEq + Serialize>>(change: &Change<Object<K>>) -> bool {
     let (Some(before), Some(now)) = (&change.before, &change.now) else { return false };
     match (before.readable(), now.readable()) {
@@ -271,7 +271,7 @@ where
 }
 
 impl<K, T: Row> Feed<K, T> {
-    /// A list begins.
+    /// A list starts.
     fn lists(&self, ctx: &Watches) {
         if self.reach == Reach::Followed {
             ctx.cluster.namespaces.wide.lists(self.kind, ctx.cluster.namespaces.followed());
@@ -292,7 +292,7 @@ impl<K, T: Row> Feed<K, T> {
         }
     }
 
-    /// Whether there is to be a row of this object.
+    /// Whether this object gets a row.
     fn keeps(&self, ctx: &Watches, object: &K) -> bool
     where
         K: Resource,
@@ -301,8 +301,8 @@ impl<K, T: Row> Feed<K, T> {
         self.reach != Reach::Followed || ctx.cluster.namespaces.is_followed(namespace())
     }
 
-    /// Removes the rows that a new list no longer has. Workloads of several kinds share a table: each watch answers for its
-    /// own.
+    /// Removes the rows that a new list no longer has. Workloads of several kinds share a table: each watch answers for
+    /// its own.
     fn forget(&self, ctx: &Watches, present: &BTreeSet<ObjectName>) {
         let own = |name: &ObjectName| match name.name.split_once('/') {
             Some((kind, _)) => kind == self.kind,
@@ -338,15 +338,15 @@ fn failed<K, T>(ctx: &Watches, feed: &Feed<K, T>, running: &Running, error: &wat
         Reach::Namespace(namespace) => Some(namespace.as_str()),
         Reach::Cluster | Reach::Followed => None,
     };
-    tracing::warn!(kind = feed.kind, namespace, code, "a watch failed; it is started again");
+    tracing::warn!(kind = feed.kind, namespace, code, "a watch failed; Rekey starts it again");
     if code == Some(403) && !feed.vital {
         running.refused();
     }
     match (code, &feed.reach) {
         (Some(403), Reach::Namespace(namespace)) if feed.vital => ctx.notify.refused(namespace),
-        // Nobody waits for it.
+        // Nothing waits for it.
         (Some(403), Reach::Namespace(namespace)) => (feed.listed)(ctx, Some(namespace), feed.kind),
-        // Whoever gives the operator no right to a cluster-wide kind can do without, and is told where it is needed.
+        // An operator without the right to a cluster-wide kind does without, and reports it where it is needed.
         (Some(403), Reach::Cluster) => ctx.cluster.listings.set(feed.kind, Listing::Refused),
         // It may be followed namespace by namespace.
         (Some(403), Reach::Followed) => {

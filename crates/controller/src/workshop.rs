@@ -1,17 +1,17 @@
-//! Where templates and expressions are proven and rendered: on threads of their own. It may take seconds, and what runs so
-//! long on a thread of the runtime keeps probes, the Lease and everybody else's objects from it.
+//! Where templates and expressions are proven and rendered: on threads of their own. It may take seconds, and what runs
+//! so long on a thread of the runtime keeps probes, the Lease and all other objects from it.
 //!
 //! # Guarantees
 //! - Namespaces take turns, and each has one thread at most: one tenant's flood delays its own policies only. One that
 //!   waits in vain keeps its place ([`pool`](crate::pool)).
-//! - A job runs for [`LIMIT`] at most. Then it is stopped, and whoever waits for it is told so.
-//! - A job that nobody waits for any more is stopped, or never started.
-//! - A job that panics is an error of whoever waits for it; the thread goes on.
+//! - A job runs for [`LIMIT`] at most. Then it is stopped, and its caller gets an error.
+//! - A job that is not waited for any more is stopped, or never started.
+//! - A job that panics is an error of its caller; the thread goes on.
 //! - No thread keeps the process from ending.
 //!
 //! # Caveats
 //! A thread cannot be ended from outside. A job that does not heed its [`Stop`] keeps its thread, and the turn of its
-//! namespace, until it ends; whoever waits for it is told in time all the same, and the others have the other thread. If
+//! namespace, until it ends; its caller gets the error in time all the same, and the others have the other thread. If
 //! all threads are lost like that, `/livez` fails as it does for workers that are stuck ([`Pulse::crew`]).
 
 #[cfg(test)]
@@ -34,16 +34,17 @@ use crate::{
     pulse::Pulse,
 };
 
-/// With one, a tenant's job of [`LIMIT`] would be everybody's wait. More would take more from the runtime, which has as many
-/// threads as there are cores, and more memory at once. On one core there are two as well: the system shares it out.
+/// With one, a tenant's job of [`LIMIT`] would hold all others up. More would take more from the runtime, which has as
+/// many threads as there are cores, and more memory at once. On one core there are two as well: the system shares it
+/// out.
 const THREADS: usize = 2;
 /// Of one thread, in bytes; only what is used is taken. Nesting is bounded so that 2 MiB are enough.
 const STACK: usize = 8 * 1024 * 1024;
-/// How long a job may run. The work of a policy is bounded to a part of that; this holds where a bound does not, or where
-/// the processor is busy with something else.
+/// How long a job may run. The work of a policy is bounded to a part of that; this holds where a bound does not, or
+/// where the processor is busy with something else.
 pub const LIMIT: Duration = Duration::from_secs(5);
 /// How long a job waits for its turn. A round has two jobs at most, so that waiting and running leave half of what a
-/// reconcile may take; whoever waited in vain comes again, and gives its worker to others until then.
+/// reconcile may take; an object that waited in vain comes again, and leaves its worker to others until then.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 /// The name by which health and logs know the threads.
 const NAME: &str = "rendering";
@@ -77,7 +78,7 @@ struct Job {
     work: Box<dyn FnOnce() + Send>,
 }
 
-/// Whoever waits for a job. When this is dropped, nobody does.
+/// The caller that waits for a job, until this is dropped.
 struct Waiter(Stop);
 
 impl Workshop {
@@ -175,7 +176,7 @@ impl Shared {
             drop(busy);
             let took = start.elapsed();
             if took > 2 * LIMIT {
-                tracing::error!(namespace, seconds = took.as_secs(), "a rendering did not end when it was stopped");
+                tracing::error!(namespace, seconds = took.as_secs(), "a rendering did not end when Rekey stopped it");
             }
         }
     }

@@ -1,5 +1,5 @@
-//! The direction of the rooms: who imports whom. No arrow goes up, and none goes round in a circle, so that what is below can be
-//! read, and tested, without what is above.
+//! The direction of the rooms: who imports whom. No arrow goes up, and none goes round in a circle, so that what is
+//! below can be read, and tested, without what is above.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by them")]
 
@@ -14,7 +14,8 @@ use syn::{
     visit::{self, Visit},
 };
 
-/// The floors of `crates/controller`, from the lowest to the highest. A room may import what is below it, and its neighbours.
+/// The floors of `crates/controller`, from the lowest to the highest. A room may import what is below it, and its
+/// neighbours.
 const FLOORS: [&[&str]; 6] = [
     &["error", "fair", "metrics", "pulse", "settings"],
     &["cluster", "queue", "line", "locks", "pages", "pool"],
@@ -75,7 +76,7 @@ fn floor(room: &str) -> usize {
     found.unwrap_or_else(|| panic!("the room {room} has no floor yet: see ARCHITECTURE.md, and add it to FLOORS"))
 }
 
-/// A way that comes back to where it began.
+/// A way that comes back to where it started.
 fn circle(arrows: &Arrows) -> Option<String> {
     let from = |room: &str| -> Vec<String> {
         arrows.keys().filter(|(from, _)| from == room).map(|(_, to)| to.clone()).collect()

@@ -1,4 +1,5 @@
-//! Which kinds of extensions this cluster has, as it was last found out: many namespaces that are opened at once ask once.
+//! Which kinds of extensions this cluster has, as it was last found out: many namespaces that are opened at once ask
+//! once.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +20,7 @@ type Answer = Arc<tokio::sync::Mutex<Option<(Instant, Option<ApiResource>)>>>;
 pub struct Extensions(Mutex<BTreeMap<&'static str, Answer>>);
 
 impl Extensions {
-    /// How a kind is reached; `None`: it is not there. `ask` finds it out, for all who want to know meanwhile.
+    /// How a kind is reached; `None`: it is not there. `ask` finds it out, for all who ask meanwhile.
     pub async fn find(
         &self,
         kind: &'static str,

@@ -53,7 +53,7 @@ impl Version {
         }
     }
 
-    /// Whether `other` is news to who knows this one: it is later, or it is another one and nobody can say.
+    /// Whether `other` is news to who knows this one: it is later, or it is another one and the order is not known.
     #[must_use]
     pub fn is_before(&self, other: &Self) -> bool {
         match (self, other) {

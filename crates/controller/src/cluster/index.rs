@@ -1,7 +1,8 @@
 //! Finds the rows that refer to an object, without looking at all of them: a namespace may hold thousands of policies
 //! and Secrets, and each Secret that changes asks who is concerned.
 //!
-//! The index of a table is kept by [`Table`](crate::cluster::Table) where a row comes, changes or goes, and nowhere else.
+//! The index of a table is kept by [`Table`](crate::cluster::Table) where a row comes, changes or goes, and nowhere
+//! else.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +25,6 @@ pub enum Referent {
     Secret,
     /// A `RemoteStore` or a `ClusterRemoteStore` of this name.
     Store,
-    /// A `SecretPolicy`.
     Policy,
     /// A workload, by kind and name.
     Workload,
@@ -131,7 +131,7 @@ mod tests {
         for other in [Referent::Secret, Referent::Policy] {
             assert_eq!(index.referring(other, "vault").count(), 0, "a name of another kind");
         }
-        assert_eq!(index.referring(Referent::Store, "vaul").count(), 0, "the begin of a name");
+        assert_eq!(index.referring(Referent::Store, "vaul").count(), 0, "the start of a name");
         index.update("a", &cache, &nothing);
         index.update("b", &db, &nothing);
         assert!(index.referring.is_empty(), "nothing is left of rows that are gone");

@@ -25,7 +25,6 @@ pub trait Kind:
     /// Its API: of the namespace, for a namespaced kind.
     fn api(client: &Client, namespace: &str) -> Api<Self>;
 
-    /// Its table.
     fn table(cluster: &Cluster) -> &Table<Object<Self>>;
 }
 

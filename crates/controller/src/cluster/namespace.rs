@@ -88,8 +88,8 @@ impl Namespaces {
         self.wake.notified().await;
     }
 
-    /// Whether to ask whether `namespace` is opened: nobody has, it was closed `recheck` ago, or there is reason to think that
-    /// this has changed.
+    /// Whether to ask whether `namespace` is opened: it was not asked about yet, it was closed `recheck` ago, or there
+    /// is reason to think that this has changed.
     #[must_use]
     pub fn is_due(&self, namespace: &str, recheck: Duration) -> bool {
         let hint = self.hint(namespace);
@@ -115,7 +115,8 @@ impl Namespaces {
         hints.get(namespace).filter(|(_, at)| at.elapsed() < HINT).map(|(hint, _)| *hint)
     }
 
-    /// When to look again: after `round`, or sooner while bindings change. Forgets the changes that everybody knows by now.
+    /// When to look again: after `round`, or sooner while bindings change. Forgets the changes that the authorizer
+    /// knows by now.
     #[must_use]
     pub fn pause(&self, round: Duration) -> Duration {
         let mut hints = self.hints();
@@ -123,8 +124,8 @@ impl Namespaces {
         if hints.is_empty() { round } else { EAGER }
     }
 
-    /// The API server has said now that this right is missing there, or none. True when it is closed since now, or for another
-    /// reason than before.
+    /// The API server has said now that this right is missing there, or none. True when it is closed since now, or for
+    /// another reason than before.
     pub fn answered(&self, namespace: &str, missing: Option<Right>) -> bool {
         let (closed, reason) = (missing.is_some(), missing.filter(|right| *right != Right::FIRST));
         let mut state = self.state();
@@ -151,7 +152,7 @@ impl Namespaces {
         state.get(namespace).is_some_and(|entry| entry.missing.is_some() || entry.doubted || entry.refused)
     }
 
-    /// What is missing in a namespace that is closed though somebody has opened it in part.
+    /// What is missing in a namespace that is opened in part, and so closed.
     #[must_use]
     pub fn missing(&self, namespace: &str) -> Option<Right> {
         self.state().get(namespace)?.missing
@@ -177,8 +178,9 @@ impl Namespaces {
         self.state().get(namespace).is_some_and(|entry| entry.watches.contains_key(kind))
     }
 
-    /// The namespaces for which the watch of all answers alone. Where a kind has a watch of its own, that one answers: it says
-    /// what is there and what has gone, while the list of all may be older, or may have passed the namespace already.
+    /// The namespaces for which the watch of all answers alone. Where a kind has a watch of its own, that one answers:
+    /// it says what is there and what has gone, while the list of all may be older, or may have passed the namespace
+    /// already.
     #[must_use]
     pub fn covered(&self, kind: &str) -> BTreeSet<String> {
         let mut covered = self.wide.covered(kind);
@@ -332,7 +334,7 @@ mod tests {
         assert_eq!(namespaces.access("shop"), NamespaceAccess::Pending, "a Rollout that is named may exist");
         assert!(namespaces.listed("shop", Kind::Rollout.as_str()));
         assert_eq!(namespaces.access("shop"), NamespaceAccess::Open);
-        assert!(!namespaces.listed("shop", Kind::Rollout.as_str()), "it is told once");
+        assert!(!namespaces.listed("shop", Kind::Rollout.as_str()), "it is reported once");
     }
 
     #[tokio::test(start_paused = true)]

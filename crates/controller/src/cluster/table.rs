@@ -12,7 +12,7 @@ pub use self::late::Writing;
 use self::late::{Gone, Writes};
 use super::{ObjectName, References, Referent, Version, index::Index};
 
-/// What a row must tell.
+/// What every row has.
 pub trait Row: Send + Sync + 'static {
     /// The object's resourceVersion.
     fn version(&self) -> Version;
@@ -22,14 +22,13 @@ pub trait Row: Send + Sync + 'static {
         References::new()
     }
 
-    /// Keeps what the row before has told and this one does not tell again.
+    /// Keeps what the row before has shown and this one does not show.
     fn follow(&mut self, _before: &Self) {}
 }
 
 /// A row that came, changed or went.
 #[derive(Debug)]
 pub struct Change<T> {
-    /// Whose.
     pub name: ObjectName,
     /// The row before.
     pub before: Option<Arc<T>>,
@@ -44,12 +43,12 @@ pub struct Table<T> {
     writes: Writes,
 }
 
-/// What the answer of a write of ours has told.
+/// What the answer to a write of ours has brought.
 #[derive(Debug)]
 pub enum Answer<T> {
     /// Something new.
     News(Change<T>),
-    /// What the watch has told before.
+    /// What the watch has brought before.
     Known,
     /// Of an object that has gone since.
     Late,
@@ -74,7 +73,6 @@ impl<T> Default for Table<T> {
 }
 
 impl<T: Row> Table<T> {
-    /// One row.
     #[must_use]
     pub fn get(&self, name: &ObjectName) -> Option<Arc<T>> {
         self.read().get(&name.namespace)?.rows.get(name.name.as_str()).cloned()
@@ -99,7 +97,6 @@ impl<T: Row> Table<T> {
         found.map(|(name, row)| (name.to_string(), Arc::clone(row))).collect()
     }
 
-    /// All rows.
     #[must_use]
     pub fn all(&self) -> Vec<(ObjectName, Arc<T>)> {
         let namespaces = self.read();
@@ -124,8 +121,8 @@ impl<T: Row> Table<T> {
         self.write().entry(name.namespace.clone()).or_default().set(name, row)
     }
 
-    /// As [`Table::set`], for the answer of a write of ours to an object that was there: one that the watch has meanwhile seen
-    /// go stays gone.
+    /// As [`Table::set`], for the answer of a write of ours to an object that was there: one that the watch has
+    /// meanwhile seen go stays gone.
     pub fn update(&self, name: &ObjectName, row: T) -> Option<Change<T>> {
         let mut namespaces = self.write();
         let namespace = namespaces.get_mut(&name.namespace)?;
@@ -148,8 +145,8 @@ impl<T: Row> Table<T> {
         news.map_or(Answer::Known, Answer::News)
     }
 
-    /// Removes a row, whose object has gone in this version. A row of a later one is another object, made since: two watches may
-    /// tell of one object, and one of them late.
+    /// Removes a row, whose object has gone in this version. A row of a later one is another object, made since: two
+    /// watches may report one object, and one of them late.
     pub fn remove(&self, name: &ObjectName, version: Version) -> Option<Change<T>> {
         self.go(name, Gone::At(version))
     }

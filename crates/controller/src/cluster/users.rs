@@ -19,7 +19,7 @@ pub struct Users {
 }
 
 impl Cluster {
-    /// Everybody who uses a store of this kind: the named one, if one is named, and in one namespace only, if that is named.
+    /// All that use a store of this kind: the named one, if one is named, and in one namespace only, if that is named.
     #[must_use]
     pub fn users(&self, kind: StoreKind, name: Option<&str>, namespace: Option<&str>) -> Users {
         let is_meant = |reference: &StoreRef| reference.kind == kind && name.is_none_or(|name| reference.name == name);

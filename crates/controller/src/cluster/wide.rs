@@ -1,8 +1,8 @@
 //! Kinds that one watch follows in all namespaces, where the operator may, and for which namespaces each answers.
 //!
-//! A watch answers for the namespaces that were wanted when its list began, and for those that were added while it follows
-//! changes: what such a namespace held before, a watch of its own brings, which ends once both have met. Until then that one
-//! counts: see [`Namespaces::covered`](super::Namespaces::covered).
+//! A watch answers for the namespaces that were wanted when its list started, and for those that were added while it
+//! follows changes: what such a namespace held before, a watch of its own brings, which ends once both have met. Until
+//! then that one counts: see [`Namespaces::covered`](super::Namespaces::covered).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -77,7 +77,7 @@ impl Wide {
         watch.is_some()
     }
 
-    /// A list begins, which answers for these namespaces.
+    /// A list starts, which answers for these namespaces.
     pub fn lists(&self, kind: &str, covered: BTreeSet<String>) {
         if let Some(watch) = self.state().watches.get_mut(kind) {
             (watch.covered, watch.following) = (covered, None);
@@ -152,7 +152,7 @@ mod tests {
         wide.start("Secret", ["a".to_owned()].into());
         wide.add("Secret", "b");
         assert!(wide.covers("Secret", "a") && !wide.covers("Secret", "b"), "its list may have passed b already");
-        assert!(!wide.has_met("Secret", "a", Duration::ZERO), "it has told of nothing yet");
+        assert!(!wide.has_met("Secret", "a", Duration::ZERO), "it has reported nothing yet");
         wide.listed("Secret");
         wide.add("Secret", "c");
         tokio::time::advance(SECOND).await;

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 pub struct ApiServer {
     objects: Mutex<BTreeMap<String, Value>>,
     requests: Mutex<Vec<String>>,
-    /// Begins of requests that are refused, and with which code.
+    /// Starts of requests that are refused, and with which code.
     refused: Mutex<Vec<(String, u16)>>,
     version: Mutex<u64>,
 }
@@ -70,12 +70,12 @@ impl ApiServer {
         self.objects.lock().unwrap().get(path).cloned()
     }
 
-    /// Whether any path begins like this.
+    /// Whether any path starts like this.
     pub fn has(&self, begin: &str) -> bool {
         self.objects.lock().unwrap().keys().any(|path| path.starts_with(begin))
     }
 
-    /// Refuses requests that begin with `METHOD /path` or, without a method, with `/path`.
+    /// Refuses requests that start with `METHOD /path` or, without a method, with `/path`.
     pub fn refuse(&self, begin: &str, code: u16) {
         self.refused.lock().unwrap().push((begin.to_owned(), code));
     }
@@ -85,7 +85,7 @@ impl ApiServer {
         self.refused.lock().unwrap().clear();
     }
 
-    /// How many requests have begun like this, as `METHOD /path`.
+    /// How many requests have started like this, as `METHOD /path`.
     pub fn asked(&self, begin: &str) -> usize {
         self.requests.lock().unwrap().iter().filter(|line| line.starts_with(begin)).count()
     }

@@ -1,4 +1,5 @@
-//! An API server that holds no objects and lets in whom it is told to: it answers questions about rights, lists and watches.
+//! An API server that holds no objects and has the rights that a test gives: it answers questions about rights, lists
+//! and watches.
 
 use std::{
     collections::BTreeSet,
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 pub struct Guard {
     /// As `verb resource place`; the place is a namespace, or `*`.
     rights: Mutex<BTreeSet<String>>,
-    /// Paths that begin like this fail, with this code.
+    /// Paths that start like this fail, with this code.
     broken: Mutex<Vec<(String, u16)>>,
     asked: Mutex<Vec<String>>,
 }
@@ -53,7 +54,7 @@ impl Guard {
         self.rights.lock().unwrap().retain(|right| !right.ends_with(end));
     }
 
-    /// Paths that begin like this fail from now on.
+    /// Paths that start like this fail from now on.
     pub fn fail(&self, begin: &str, code: u16) {
         self.broken.lock().unwrap().push((begin.to_owned(), code));
     }

@@ -1,5 +1,5 @@
-//! Servers that have refused the new credential of a rotation: each try is a failed login there, which guards count (fail2ban bans an
-//! address after five in ten minutes by default, sshd by `PerSourcePenalties`).
+//! Servers that have refused the new credential of a rotation: each try is a failed login there, which guards count
+//! (fail2ban bans an address after five in ten minutes by default, sshd by `PerSourcePenalties`).
 
 use std::collections::HashMap;
 
@@ -39,7 +39,7 @@ impl Refusals {
         self.0.insert(schedule.clone(), refusal);
     }
 
-    /// Nothing is to be proven there any more.
+    /// Nothing has to be proven there any more.
     pub fn forget(&mut self, schedule: &ObjectName) {
         self.0.remove(schedule);
     }

@@ -23,7 +23,7 @@ fn all() -> Vec<String> {
     rights.collect()
 }
 
-/// One round, and the time until its watches have told what they had to tell.
+/// One round, and the time until its watches have brought what they had to bring.
 async fn look(ctx: &Arc<Watches>, wanted: &[&str]) {
     round(ctx, &wanted.iter().map(|namespace| (*namespace).to_owned()).collect()).await;
     tokio::time::sleep(ROUND).await;
@@ -69,7 +69,7 @@ async fn where_lists_are_needed_a_role_that_allows_watches_alone_opens_nothing_a
     for place in ["*", SHOP] {
         let (mut ctx, guard) = bound_nowhere();
         if place == "*" {
-            // It finds out that lists are needed when it has begun.
+            // It finds out that lists are needed when it has started.
             Arc::get_mut(&mut ctx).unwrap().pages = Arc::default();
         }
         let rights: Vec<String> = all().into_iter().filter(|right| right.starts_with("watch ")).collect();

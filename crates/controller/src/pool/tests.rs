@@ -1,4 +1,4 @@
-//! The pool, by a clock that stands until it is moved.
+//! The pool, by a clock that the tests move.
 
 use tokio::time::sleep;
 

@@ -8,8 +8,8 @@ use std::{
 use super::Key;
 use crate::error::Error;
 
-/// What passes by itself, a crowd at a store for example, and has not for so many attempts in a row, is reported like any
-/// other failure: with the pauses between them that is about a minute.
+/// What passes by itself, a crowd at a store for example, and has not for so many attempts in a row, is reported like
+/// any other failure: with the pauses between them that is about a minute.
 const LASTING: u32 = 15;
 
 /// Failures in a row, by key.

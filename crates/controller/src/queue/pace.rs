@@ -1,19 +1,20 @@
-//! How often one key may be worked on. Whatever makes a key come again and again, a tenant who edits an object without end,
-//! another tool that undoes what we write, a fault of ours, costs two rounds a second and not a whole worker.
+//! How often one key may be worked on. What makes a key come again and again (a tenant who edits an object without end,
+//! another tool that undoes what we write, a fault of ours) costs two rounds a second and not a whole worker.
 
 use std::{collections::HashMap, hash::Hash, time::Duration};
 
 use tokio::time::Instant;
 
-/// Rounds that may follow each other at once: a rotation takes some 20, a policy with many consumers a round for each of
-/// their changes.
+/// Rounds that may follow each other at once: a rotation takes some 20, a policy with many consumers a round for each
+/// of their changes.
 const BURST: u32 = 60;
 /// After that, a round in this time.
 const INTERVAL: Duration = Duration::from_millis(500);
 /// Keys that are remembered before those whose time is over are forgotten.
 const KEPT: usize = 64;
 
-/// For each key that was worked on lately, when all of its rounds are paid for (the generic cell rate algorithm, ITU-T I.371).
+/// For each key that was worked on lately, when all of its rounds are paid for (the generic cell rate algorithm, ITU-T
+/// I.371).
 pub struct Pace<K> {
     paid: HashMap<K, Instant>,
     /// How many keys were left when the last were forgotten.

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{error::Error, metrics::Metrics, pulse::Pulse};
 
-/// A refusal that could not be written into the status is tried again after this time: nothing else would bring it up.
+/// A refusal that could not be written into the status is retried after this time: nothing else would bring it up.
 const UNTOLD: Duration = Duration::from_secs(30);
 
 /// When to look again.
@@ -31,19 +31,17 @@ pub enum Next {
 
 /// A kind of key and what is done with it.
 pub trait Reconcile: Send + Sync + 'static {
-    /// The key.
     type Key: Key + Display + Sync;
 
     /// The kind, for logs and metrics.
     const KIND: &'static str;
 
-    /// The queue.
     fn queue(&self) -> &Queue<Self::Key>;
 
     /// One round: observe, plan, apply, settle.
     fn ensure(&self, key: &Self::Key) -> impl Future<Output = Result<Next, Error>> + Send;
 
-    /// Tells the user of a failure.
+    /// Reports a failure to the user.
     fn failed(&self, key: &Self::Key, error: &Error) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
@@ -116,7 +114,7 @@ async fn round<R: Reconcile>(
     }
 }
 
-/// False when the user could not be told.
+/// False when the failure could not be reported.
 async fn report<R: Reconcile>(
     reconciler: &R,
     key: &R::Key,

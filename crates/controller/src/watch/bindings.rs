@@ -1,5 +1,6 @@
-//! Bindings that open a namespace, known by the name that everybody is told to give them: their content is not looked at, and
-//! the API server is asked what they have changed. A binding of another name is found when a namespace is asked about again.
+//! Bindings that open a namespace, known by the name that messages and documentation give them: their content is not
+//! looked at, and the API server is asked what they have changed. A binding of another name is found when a namespace
+//! is asked about again.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,11 +13,11 @@ use crate::{cluster::Hint, pages};
 
 /// The role allows the watch for this name alone.
 const NAME: &str = "rekey";
-/// An operator without that right does without; it may get it with the next version of its role. So does one whose cluster has
-/// no such kind.
+/// An operator without that right does without; it may get it with the next version of its role. So does one whose
+/// cluster has no such kind.
 const REFUSED: Duration = Duration::from_mins(10);
 
-/// Follows them. Ends never.
+/// Follows them. Never ends.
 pub fn follow(ctx: &Arc<Watches>) -> JoinHandle<()> {
     let ctx = Arc::clone(ctx);
     tokio::spawn(async move {
@@ -30,7 +31,8 @@ pub fn follow(ctx: &Arc<Watches>) -> JoinHandle<()> {
     })
 }
 
-/// A sign that comes late or never costs time only, so this watch counts for nothing where the replica's health is judged.
+/// A sign that comes late or never costs time only, so this watch counts for nothing where the replica's health is
+/// judged.
 async fn until_refused(ctx: &Watches) {
     let api: Api<PartialObjectMeta<RoleBinding>> = Api::all(ctx.watch_client.clone());
     let mut events = Events::of(api, &ctx.pages, pages::METADATA, Some(NAME)).await;
@@ -41,7 +43,7 @@ async fn until_refused(ctx: &Watches) {
             Ok(Event::Init | Event::InitDone) => continue,
             Err(error) if matches!(code(&error), Some(403 | 404)) => return,
             Err(error) => {
-                tracing::warn!(code = code(&error), "the watch of RoleBindings failed; it is started again");
+                tracing::warn!(code = code(&error), "the watch of RoleBindings failed; Rekey starts it again");
                 continue;
             }
         };

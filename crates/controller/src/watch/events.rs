@@ -1,6 +1,6 @@
 //! The events of one watch. Its first objects come one by one where the API server sends them so
-//! (<https://kubernetes.io/docs/reference/using-api/api-concepts/#streaming-lists>): one request instead of a list and a
-//! watch, and one object in memory at a time instead of a page. An API server that refuses that is asked for lists.
+//! (<https://kubernetes.io/docs/reference/using-api/api-concepts/#streaming-lists>): one request instead of a list and
+//! a watch, and one object in memory at a time instead of a page. An API server that refuses that is asked for lists.
 
 use std::fmt::Debug;
 
@@ -113,8 +113,8 @@ mod tests {
     use super::*;
     use crate::pages::WHOLE;
 
-    /// A client of an API server that holds one object and whose watches end when they have told of it, and what it was
-    /// asked.
+    /// A client of an API server that holds one object and whose watches end when they have reported it, and what it
+    /// was asked.
     fn server(streams: bool) -> (Api<ConfigMap>, Arc<Mutex<Vec<String>>>) {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let queries = Arc::clone(&asked);

@@ -18,18 +18,19 @@ use super::{
 };
 use crate::cluster::ObjectName;
 
-/// A kind that not every cluster has is waited for so long: whatever does not answer belongs to somebody's extension.
+/// A kind that not every cluster has is waited for so long: an API that is not responding belongs to an extension.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The question whether there is a kind is asked again after this time when it was not answered.
 const UNANSWERED: Duration = Duration::from_secs(30);
 
-/// A kind that was removed while it was followed may come back: whoever installs a new version of an extension may take
-/// the old one away first. It is asked for after [`UNANSWERED`] and then each time this has passed, which costs next to
-/// nothing.
+/// A kind that was removed while it was followed may come back: a user who installs a new version of an extension may
+/// remove the old one first. It is asked for after [`UNANSWERED`] and then each time this has passed, which costs next
+/// to nothing.
 const REMOVED: Duration = Duration::from_mins(5);
 
-/// Follows a kind that not every cluster has, in one namespace or in all. They wait for its first list, but not for ever.
+/// Follows a kind that not every cluster has, in one namespace or in all. They wait for its first list, but not for
+/// ever.
 pub fn follow(
     ctx: &Arc<Watches>,
     namespace: Option<&str>,
@@ -44,7 +45,7 @@ pub fn follow(
     tokio::spawn(task).abort_handle()
 }
 
-/// Nobody waits for the kind any more: in the namespace, or in all for which its watch of all answers.
+/// Nothing waits for the kind any more: in the namespace, or in all for which its watch of all answers.
 fn known(ctx: &Watches, namespace: Option<&str>, kind: Kind) {
     let all = || ctx.cluster.namespaces.covered(kind.as_str());
     let waiting = namespace.map_or_else(all, |namespace| [namespace.to_owned()].into());
@@ -63,8 +64,8 @@ async fn no_longer_than(patience: Duration, task: impl Future<Output = ()>, go_o
     task.await;
 }
 
-/// Follows a kind that not every cluster has, if this one does. It is asked when the namespace is opened, and again when
-/// the kind was there and is removed.
+/// Follows a kind that not every cluster has, if this one does. It is asked when the namespace is opened, and again
+/// when the kind was there and is removed.
 async fn follow_if_known(
     ctx: Arc<Watches>,
     namespace: Option<String>,
@@ -84,7 +85,7 @@ async fn follow_if_known(
         let ctx = Arc::clone(&ctx);
         async move {
             run(Arc::clone(&ctx), api, feed).await;
-            tracing::info!(kind = kind.as_str(), "this kind is not there any more");
+            tracing::info!(kind = kind.as_str(), "the cluster no longer has this kind");
         }
     };
     while_there(find, watch).await;

@@ -1,5 +1,5 @@
-//! What is followed where the operator is let: Secrets and what consumes them. There is a watch for each namespace and kind,
-//! or one for a kind where the operator may watch it in all namespaces.
+//! What is followed where the operator is let: Secrets and what consumes them. There is a watch for each namespace and
+//! kind, or one for a kind where the operator may watch it in all namespaces.
 
 use std::{fmt::Debug, sync::Arc};
 

@@ -14,15 +14,12 @@ pub struct Watches {
     pub client: Client,
     /// For watches, without a deadline.
     pub watch_client: Client,
-    /// Settings.
     pub settings: Arc<Settings>,
-    /// What they tell is kept here.
+    /// What they report is kept here.
     pub cluster: Arc<Cluster>,
-    /// The queues.
     pub queues: Arc<Queues>,
-    /// Who is told of changes.
+    /// Queues what a change concerns.
     pub notify: Arc<Notify>,
-    /// Open stores.
     pub stores: Arc<Stores>,
     /// Lists take turns.
     pub pages: Arc<Pages>,

@@ -32,7 +32,7 @@ async fn a_list_of_all_removes_nothing_that_a_watch_of_a_namespace_has_brought_m
     let (feed, workloads) = (wide(), &ctx.cluster.workloads);
     ctx.cluster.namespaces.wide.start("Deployment", ctx.cluster.namespaces.followed());
     ctx.cluster.namespaces.answered(LATER, None);
-    let own = tokio::spawn(std::future::pending::<()>()); // it tells nothing for now
+    let own = tokio::spawn(std::future::pending::<()>()); // it reports nothing for now
     ctx.cluster.namespaces.follow(LATER, "Deployment", own.abort_handle());
     let (gone, _) = deployment("shop", "gone", "3");
     workloads.set(&gone, deployment("shop", "gone", "3").1);
@@ -42,7 +42,7 @@ async fn a_list_of_all_removes_nothing_that_a_watch_of_a_namespace_has_brought_m
     workloads.set(&made, row);
     feed.forget(&ctx, &BTreeSet::new());
     assert!(workloads.get(&made).is_some(), "it is there");
-    assert!(workloads.get(&gone).is_none(), "the list lacks it, and nobody else answers for its namespace");
+    assert!(workloads.get(&gone).is_none(), "the list lacks it, and no other watch answers for its namespace");
     // A watch that has ended answers for nothing.
     own.abort();
     assert!(own.await.unwrap_err().is_cancelled());

@@ -156,7 +156,7 @@ async fn a_job_that_does_not_stop_is_told_of_and_seen_by_health_when_it_takes_th
         let running = spawn(&workshop, namespace, work);
         standing.await.unwrap();
         let error = running.await.unwrap().unwrap_err();
-        assert_eq!(error.reason(), Reason::TemplateError, "told in time");
+        assert_eq!(error.reason(), Reason::TemplateError, "reported in time");
         tokio::time::advance(STUCK + Duration::from_secs(1)).await;
         jobs.push(job.end);
         let live = if namespace == "one" { Ok(()) } else { Err(Fault::Stuck(NAME)) };

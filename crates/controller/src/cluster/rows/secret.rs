@@ -16,9 +16,9 @@ use uuid::Uuid;
 
 use super::{Row, Uid, Version};
 
-/// Bytes of an object's name at most. What is longer names nobody.
+/// Bytes of an object's name at most. A longer text is no name.
 const NAME: usize = 253;
-/// Labels, or annotations, that a policy can want: those of its template, as many as the CRD allows, and ours.
+/// Labels, or annotations, that a policy can ask for: those of its template, as many as the CRD allows, and ours.
 const WANTED: usize = 64 + 3;
 /// Owners that are kept: there is never more than one of ours, but anybody can write more.
 const OWNERS: usize = 64;
@@ -28,9 +28,7 @@ const OWN: [&str; 4] = [names::MANAGED_BY, names::POLICY, names::REVISION, names
 /// What is known of a Secret: metadata only, and of those that are not ours next to nothing.
 #[derive(Debug)]
 pub struct SecretRow {
-    /// Its uid.
     pub uid: Uid,
-    /// Its resourceVersion.
     pub version: Version,
     /// Whose it is.
     pub holder: Holder,
@@ -46,7 +44,7 @@ pub enum Holder {
         /// Uid of the schedule.
         schedule: Box<str>,
     },
-    /// Somebody else's.
+    /// Another tool's.
     Other {
         /// `rekey.dev/adopt-by`
         adopt_by: Option<Box<str>>,
@@ -58,7 +56,6 @@ pub enum Holder {
 pub struct Managed {
     /// What its annotations say.
     pub published: Arc<Published>,
-    /// Its labels.
     pub labels: Tags,
     /// Its annotations, without the record, which is in `published`.
     pub annotations: Tags,
@@ -72,7 +69,7 @@ pub struct Managed {
     pub controller: Option<Box<str>>,
     /// Whether it is being deleted.
     pub is_going: bool,
-    /// Whether our field manager has made it: what stands on a Secret anybody can write, whose fields they are not.
+    /// Whether our field manager has made it: anybody can write what is on a Secret, but not whose fields they are.
     pub is_made_by_us: bool,
     /// Whether it carries the label of those that are a policy's as a whole.
     pub is_labelled: bool,
@@ -81,9 +78,7 @@ pub struct Managed {
 /// A policy that owns a Secret.
 #[derive(Debug)]
 pub struct Owner {
-    /// Its name.
     pub name: Box<str>,
-    /// Its uid.
     pub uid: Uid,
 }
 
@@ -137,7 +132,7 @@ fn adopt_by(metadata: &ObjectMeta) -> Option<Box<str>> {
 #[derive(Debug)]
 pub struct Tags {
     kept: Box<[Tag]>,
-    /// Whether there are more of ours than any policy can want: then none is kept.
+    /// Whether there are more of ours than any policy can ask for: then none is kept.
     is_crowded: bool,
 }
 
@@ -190,8 +185,8 @@ impl Tags {
     }
 }
 
-/// Whether an entry says that we have applied the Secret as a whole: its type, which is written with it once and cannot be
-/// changed by anybody.
+/// Whether an entry says that we have applied the Secret as a whole: its type, which is written with it once and can
+/// never change.
 fn is_made_by_us(entry: &ManagedFieldsEntry) -> bool {
     let is_ours = entry.manager.as_deref() == Some(names::MANAGER) && entry.operation.as_deref() == Some("Apply");
     is_ours && entry.fields_v1.as_ref().is_some_and(|fields| fields.0.get("f:type").is_some())

@@ -1,5 +1,5 @@
-//! Writes whose answers have not come yet, and which of their objects have gone meanwhile: the watch may tell of the end of an
-//! object before the answer tells of its last change.
+//! Writes whose answers have not come yet, and which of their objects have gone meanwhile: the watch may report the end
+//! of an object before the answer reports its last change.
 
 use std::{
     collections::HashMap,
@@ -28,7 +28,7 @@ pub enum Gone {
     Unlisted,
 }
 
-/// A write on its way. It ends with its answer, or when nobody waits for that any more.
+/// A write on its way. It ends with its answer, or when that is not waited for any more.
 #[derive(Debug)]
 #[must_use]
 pub struct Writing<'a> {
@@ -68,8 +68,8 @@ impl Writes {
 }
 
 impl Writing<'_> {
-    /// Whether an answer with this version tells of an object that has gone since. Where nobody can say, it does: the watch
-    /// brings what is there.
+    /// Whether an answer with this version is about an object that has gone since. Where that is not known, it is: the
+    /// watch brings what is there.
     #[must_use]
     pub fn is_late(&self, version: &Version) -> bool {
         let open = self.writes.open();

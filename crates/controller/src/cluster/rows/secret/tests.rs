@@ -41,11 +41,11 @@ fn labels_and_annotations_are_as_wanted_with_others_beside_but_none_of_ours_left
     assert!(labels.are(&wanted(&[("team", "shop"), ("tier", "db")])));
     assert!(!labels.are(&wanted(&[("team", "shop"), ("tier", "cache")])), "another value");
     assert!(!labels.are(&wanted(&[("team", "shop"), ("tier", "db"), ("new", "x")])), "not there yet");
-    assert!(!labels.are(&wanted(&[("team", "shop")])), "ours, from an earlier wish");
+    assert!(!labels.are(&wanted(&[("team", "shop")])), "ours, from an earlier spec");
     assert!(annotations.are(&wanted(&[("note", "ours")])));
     assert!(annotations.are(&wanted(&[("note", "ours"), (names::POLICY, "db"), (names::REVISION, "r1")])));
     assert!(!annotations.are(&wanted(&[("note", "ours"), (names::POLICY, "other")])), "ours by its name");
-    assert!(!annotations.are(&wanted(&[])), "ours, from an earlier wish");
+    assert!(!annotations.are(&wanted(&[])), "ours, from an earlier spec");
     assert!(!annotations.are(&wanted(&[("note", "ours"), ("theirs", "x")])), "wanted, and not ours yet");
 }
 
@@ -78,7 +78,7 @@ fn what_others_write_on_a_secret_takes_no_room_in_its_row() {
     let others: Vec<serde_json::Value> = others.collect();
     let full = managed(&[("annotations", annotations), ("ownerReferences", json!(others))]);
     let (row, full) = (row.managed().unwrap(), full.managed().unwrap());
-    assert_eq!(names_of(&full.annotations), names_of(&row.annotations), "the same, however much stands beside them");
+    assert_eq!(names_of(&full.annotations), names_of(&row.annotations), "the same, however much is beside them");
     assert!(full.adopt_by.is_none(), "longer than any name");
     assert_eq!((full.owners.len(), full.owners[0].uid.to_string()), (OWNERS, "u0".to_owned()));
     assert!(full.annotations.are(&wanted(&[("note", &large)])) && !full.annotations.are(&wanted(&[("note", "ours")])));
@@ -129,9 +129,9 @@ fn who_has_made_a_secret_is_told_by_its_fields_and_not_by_what_stands_on_it() {
     };
     let whole = json!({"f:type": {}, "f:data": {"f:a": {}}});
     assert!(entry("rekey", "Apply", whole.clone()));
-    assert!(!entry("rekey", "Apply", json!({"f:data": {"f:a": {}}})), "keys in somebody else's");
+    assert!(!entry("rekey", "Apply", json!({"f:data": {"f:a": {}}})), "keys in another tool's");
     assert!(!entry("rekey", "Update", whole.clone()), "a record, or a removed key");
-    assert!(!entry("kubectl", "Apply", whole), "a copy with all that stands on it");
+    assert!(!entry("kubectl", "Apply", whole), "a copy with all that is on it");
 }
 
 #[test]
