@@ -13,7 +13,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Show the main job on a real control plane; KEEP=1 (or KEEP=background) leaves it running, CLUSTER=current uses your kubeconfig
-	@case "$(CLUSTER)" in ""|current) ;; *) echo "CLUSTER=$(CLUSTER) is not known: leave it out, or say CLUSTER=current" >&2; exit 1;; esac
+	@case "$(CLUSTER)" in ""|current) ;; *) echo "CLUSTER=$(CLUSTER) is unknown: leave it out, or use CLUSTER=current" >&2; exit 1;; esac
 	@[ -n "$(CLUSTER)" ] || [ "$$(id -u)" = 0 ] || { \
 		echo "a node needs root: run it as root, or use a cluster of yours with CLUSTER=current" >&2; exit 1; }
 	@scripts/needs.sh $(if $(CLUSTER),stores,node)
