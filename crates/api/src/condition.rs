@@ -56,7 +56,7 @@ pub enum Class {
     Spec,
     /// A change of the object, of the store's content or of another object helps.
     Data,
-    /// Rights, or a store that somebody has to set up, are missing.
+    /// Rights are missing, or a store that a user has to set up.
     Denied,
     /// Time may help.
     Transient,
@@ -118,7 +118,7 @@ reasons! {
         Synced: Normal, Outcome;
         /// Every consumer is on the published revision.
         AllCurrent: Normal, Outcome;
-        /// Nobody knows what some consumers held before the first publication; all others are on the published revision.
+        /// What some consumers held before the first publication is not known; all others are on the published revision.
         Assumed: Normal, Outcome;
         /// The last rotation completed.
         Rotated: Normal, Outcome;
