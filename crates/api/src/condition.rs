@@ -56,7 +56,7 @@ pub enum Class {
     Spec,
     /// A change of the object, of the store's content or of another object helps.
     Data,
-    /// Rights are missing, or a store that a user has to set up.
+    /// Rights in a store are missing, or a store that a user has to set up.
     Denied,
     /// Time may help.
     Transient,
@@ -110,8 +110,8 @@ words! {
 }
 
 reasons! {
-    /// Reason of a condition, of an event and of a metric. This is the one table of them: what each says, whether an Event with it
-    /// is a warning, and what helps.
+    /// Reason of a condition, of an event and of a metric. This is the one table of them: what each says, whether an
+    /// Event with it is a warning, and what helps.
     Reason {
         // In order.
         /// Published content equals the source.
@@ -198,7 +198,7 @@ reasons! {
         LockedAndChanged: Warning, Data;
         /// Another tool changed the Secret; Rekey repaired it.
         Drifted: Warning, Outcome;
-        /// The operator has no rights in the namespace.
+        /// The operator has no rights in the namespace, or not all that it needs.
         NamespaceNotOpened: Warning, Data;
         /// The object cannot be decoded.
         MalformedObject: Warning, Spec;

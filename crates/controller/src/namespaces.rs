@@ -99,10 +99,10 @@ async fn round(ctx: &Arc<Watches>, wanted: &BTreeSet<String>) {
     // Nothing is asked while all that is wanted is open.
     let asks =
         ctx.cluster.namespaces.wide.age().is_none_or(|age| age >= RECHECK && wanted.iter().any(|name| is_due(&name)));
-    let mut wide = Vec::new();
+    let (mut wide, mut is_sure) = (Vec::new(), false);
     if asks && !wanted.is_empty() && ctx.settings.namespaces.is_empty() {
         match everywhere(ctx).await {
-            Ok(allowed) => wide = allowed,
+            Ok(allowed) => (wide, is_sure) = (allowed, true),
             Err(error) => tracing::warn!(%error, "the rights in all namespaces could not be checked"),
         }
     }
@@ -113,8 +113,16 @@ async fn round(ctx: &Arc<Watches>, wanted: &BTreeSet<String>) {
     let needed: Vec<Right> = needed.flat_map(|followed| followed.rights(&ctx.pages)).collect();
     let ask = async |namespace: &String| {
         // Where one right is there, all are, unless the role is home-made: then its watches are refused.
-        let asked = if ctx.cluster.namespaces.is_in_question(namespace) { needed.len() } else { 1 };
-        match missing(ctx, &needed[..asked.min(needed.len())], Some(namespace)).await {
+        let is_in_question = ctx.cluster.namespaces.is_in_question(namespace);
+        if is_in_question && needed.is_empty() && !is_sure {
+            return; // the rights everywhere may be gone: it stays due until they have been asked about
+        }
+        // What was missing the last time comes first: as long as it is, one question is enough.
+        let known = ctx.cluster.namespaces.missing(namespace);
+        let others = needed.iter().copied().filter(|right| Some(*right) != known);
+        let rights: Vec<Right> = known.into_iter().chain(others).collect();
+        let asked = if is_in_question { rights.len() } else { 1 };
+        match missing(ctx, &rights[..asked.min(rights.len())], Some(namespace)).await {
             Ok(missing) => answered(ctx, namespace, missing),
             Err(error) => tracing::warn!(namespace, %error, "the rights in the namespace could not be checked"),
         }

@@ -289,19 +289,22 @@ impl Stores {
 
     /// Whether the access of the store lets this be done.
     fn writable(&self, namespace: &str, reference: &StoreRef, wish: Wish<'_>) -> Result<(), Error> {
+        let label = label(reference.kind, &reference.name);
         let access = match reference.kind {
             StoreKind::RemoteStore => self.access::<RemoteStore>(&ObjectName::new(namespace, reference.name.as_str())),
             StoreKind::ClusterRemoteStore => {
                 self.access::<ClusterRemoteStore>(&ObjectName::new("", reference.name.as_str()))
             }
         };
-        // Of a store that is not there the access is no matter yet.
-        access.map_or(Ok(()), |access| may(&label(reference.kind, &reference.name), access, wish))
+        let access = access.map_err(|error| Error::unusable_store(&label, error))?;
+        // Of a store that is not there the access does not matter yet.
+        access.map_or(Ok(()), |access| may(&label, access, wish))
     }
 
-    fn access<K: StoreObject>(&self, name: &ObjectName) -> Option<Access> {
-        let row = K::table(&self.parts.cluster).get(name)?;
-        row.spec().ok().map(|store| store.connection.access)
+    /// What the store allows its users; `None`: it is not there.
+    fn access<K: StoreObject>(&self, name: &ObjectName) -> Result<Option<Access>, Error> {
+        let row = K::table(&self.parts.cluster).get(name);
+        row.map(|row| row.spec().map(|store| store.connection.access)).transpose()
     }
 
     /// Whether the store and its grants let this be done now.

@@ -24,7 +24,8 @@ impl SecretNames {
         Self { base: base.into(), mode: policy.spec.immutability }
     }
 
-    /// The name of the Secret that is read and written. It is the plain name as long as `Versioned` is refused.
+    /// The name of the Secret that is read and written. It is the plain name as long as `Versioned` is refused: whoever builds
+    /// that has to follow the versions wherever this is asked for.
     #[must_use]
     pub fn current(&self) -> &str {
         &self.base

@@ -32,7 +32,7 @@ pub use argo_rollout::argo_rollout;
 pub use gateway::gateway;
 pub use kind::Kind;
 pub use place::{ContainerList, Driver, MOST as MOST_PLACES, Place, Places};
-pub use pod::{Pod, ROLLOUT_HASH, is_live};
+pub use pod::{Pod, ROLLOUT_HASH, is_live, is_made_by};
 pub use pod_spec::uses;
 pub use progress::{Progress, Replaced, Waiting};
 use references::References;

@@ -131,8 +131,9 @@ impl Namespaces {
         let mut state = self.state();
         match state.get_mut(namespace) {
             Some(entry) if closed == (entry.access == NamespaceAccess::Closed) => {
-                (entry.checked, entry.doubted, entry.refused) = (Instant::now(), false, false);
-                std::mem::replace(&mut entry.missing, reason) != reason
+                (entry.checked, entry.doubted) = (Instant::now(), false);
+                let is_new = std::mem::take(&mut entry.refused) && closed;
+                std::mem::replace(&mut entry.missing, reason) != reason || is_new
             }
             Some(_) | None => {
                 let access = if closed { NamespaceAccess::Closed } else { NamespaceAccess::Pending };

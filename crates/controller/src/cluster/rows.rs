@@ -66,8 +66,15 @@ pub struct Object<K: Parse> {
 #[derive(Debug)]
 struct Parsed<K: Parse> {
     object: K,
-    /// What it asks for, or why that is refused. Parsed here and nowhere else.
-    spec: Result<Arc<K::Spec>, Box<SpecError>>,
+    /// What it asks for, or why that is refused. Parsed here and nowhere else, when it is first asked for: in namespaces that are
+    /// not opened nobody asks, and tenants can have large specs there.
+    spec: OnceLock<Result<Arc<K::Spec>, Box<SpecError>>>,
+}
+
+impl<K: Parse> Parsed<K> {
+    fn spec(&self) -> &Result<Arc<K::Spec>, Box<SpecError>> {
+        self.spec.get_or_init(|| self.object.parse().map(Arc::new).map_err(Box::new))
+    }
 }
 
 /// Nothing, or what is wrong. Boxed: nearly always nothing is.
@@ -105,10 +112,8 @@ impl<K: Parse> Object<K> {
         let bounded = |object: &K| if known.is_some() { Ok(()) } else { object.within_bounds() };
         Self::new(match slimmed.and_then(|()| bounded(&object)) {
             Ok(()) => {
-                let spec = match known.filter(|known| same_requests(known.object.meta(), object.meta())) {
-                    Some(known) => known.spec.clone(),
-                    None => object.parse().map(Arc::new).map_err(Box::new),
-                };
+                let known = known.filter(|known| same_requests(known.object.meta(), object.meta()));
+                let spec = known.map(|known| known.spec.clone()).unwrap_or_default();
                 // A copy has no spare room, which lists that were read from JSON have, for three more of their items.
                 Ok(Parsed { object: object.clone(), spec })
             }
@@ -142,7 +147,7 @@ impl<K: Parse> Object<K> {
     /// # Errors
     /// When it is malformed, or its spec is refused.
     pub fn spec(&self) -> Result<&Arc<K::Spec>, Error> {
-        self.parsed()?.spec.as_ref().map_err(|refused| Error::Spec(SpecError::clone(refused)))
+        self.parsed()?.spec().as_ref().map_err(|refused| Error::Spec(SpecError::clone(refused)))
     }
 
     fn parsed(&self) -> Result<&Parsed<K>, Error> {
@@ -201,7 +206,7 @@ impl Object<SecretPolicy> {
     #[must_use]
     pub fn source(&self) -> Option<Cow<'_, Source>> {
         let parsed = self.state.as_ref().ok()?;
-        match &parsed.spec {
+        match parsed.spec() {
             Ok(spec) => Some(Cow::Borrowed(&spec.source)),
             Err(_) => Source::parse(&parsed.object).ok().map(Cow::Owned),
         }

@@ -116,7 +116,7 @@ impl Policies {
                 ..before
             },
         };
-        // A new spec is acknowledged only once it was acted on, or refused for good.
+        // A new spec is acknowledged only once it was acted on, or waits for a change that a user has to make.
         if matches!(error.class(), Class::Spec | Class::Data) || status.revision.is_none() {
             status.observed_generation = Some(generation);
         }

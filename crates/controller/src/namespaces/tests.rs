@@ -168,3 +168,19 @@ async fn an_opened_namespace_is_asked_one_question() {
         guard.asked().into_iter().filter(|line| line.starts_with("may ") && line.ends_with(SHOP)).collect();
     assert_eq!(asked, ["may watch secrets shop"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_doubt_stays_until_somebody_was_asked() {
+    let (ctx, guard) = bound_nowhere();
+    guard.grant("*", &all());
+    look(&ctx, &[SHOP]).await;
+    guard.withdraw(" *");
+    ctx.cluster.namespaces.refused(SHOP, Duration::ZERO);
+    guard.asked();
+    look(&ctx, &[SHOP]).await;
+    assert!(guard.asked().is_empty(), "the rights everywhere were asked about just now");
+    assert!(ctx.cluster.namespaces.is_due(SHOP, RECHECK));
+    tokio::time::sleep(RECHECK).await;
+    look(&ctx, &[SHOP]).await;
+    assert_eq!(ctx.cluster.namespaces.access(SHOP), NamespaceAccess::Closed);
+}

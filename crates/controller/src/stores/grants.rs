@@ -30,7 +30,7 @@ impl<'a> Granted<'a> {
     /// Looks them up.
     ///
     /// # Errors
-    /// When the store is gone or malformed.
+    /// When the store is gone, malformed, or its spec is refused.
     pub fn look(cluster: &Cluster, name: &ObjectName, label: &'a str, namespace: &'a str) -> Result<Self, Error> {
         let row = cluster.cluster_stores.get(name).ok_or_else(|| missing(cluster, label))?;
         let store = Arc::clone(row.spec().map_err(|error| Error::unusable_store(label, error))?);

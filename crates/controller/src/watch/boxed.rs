@@ -6,8 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::Deserialize;
 
-/// An object behind a pointer. A watch has room for an object of its kind in several places, for all its life: a `Deployment` takes
-/// 2.5 KiB of each, and 200 namespaces have 800 watches of such kinds.
+/// An object behind a pointer. A watch has room for an object of its kind in several places, for all its life: a
+/// `Deployment` takes 2.5 KiB of each, and 200 namespaces have 800 watches of such kinds.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(transparent)]
 pub struct Boxed<K>(pub Box<K>);

@@ -308,7 +308,7 @@ fn failures(before: &SecretPolicyStatus, now: &SecretPolicyStatus) -> Option<Not
         failed.map(|item| format!("{} {}", item.kind, item.name)).collect()
     };
     let news: Vec<String> = failed(now).difference(&failed(before)).cloned().collect();
-    let text = format!("{} failed: see status.consumers", listed(&news, ", "));
+    let text = format!("not healthy, or not there: {}; see status.consumers", listed(&news, ", "));
     (!news.is_empty()).then(|| Notice::new(Reason::ConsumerFailed, "Rollout", text))
 }
 

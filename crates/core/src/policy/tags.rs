@@ -13,7 +13,7 @@ use crate::{SecretBytes, render::RenderError};
 pub const MOST: usize = 64;
 
 /// A name that a template has made, and what messages call it: it may be a value, which messages never show.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct MadeName<'a> {
     pub name: &'a str,
     pub shown: &'a str,

@@ -20,19 +20,16 @@ pub fn notices(task: &Task, decided: &Move, before: &RotationScheduleStatus, lef
 
 fn step(task: &Task, decided: &Move, before: &RotationScheduleStatus) -> Option<Notice> {
     if let Some((outcome, why)) = &decided.ended {
-        let reason = outcome_reason(*outcome);
-        return Some(match outcome {
+        let text = match outcome {
             RotationOutcome::Completed => {
-                let text = why.clone().unwrap_or_else(|| format!("rotated {} in {}", task.to.key, task.to.store.name));
-                Notice::new(reason, ACTION, text)
+                why.clone().unwrap_or_else(|| format!("rotated {} in {}", task.to.key, task.to.store.name))
             }
             RotationOutcome::RolledBack
             | RotationOutcome::Superseded
             | RotationOutcome::Abandoned
-            | RotationOutcome::Failed => {
-                Notice::new(reason, ACTION, format!("{outcome:?}: {}", why.as_deref().unwrap_or_default()))
-            }
-        });
+            | RotationOutcome::Failed => format!("{outcome:?}: {}", why.as_deref().unwrap_or_default()),
+        };
+        return Some(Notice::new(outcome_reason(*outcome), ACTION, text));
     }
     let told = before.rotation.as_ref().and_then(|open| open.message.as_deref());
     match (&decided.waits, super::state(before), &decided.state) {

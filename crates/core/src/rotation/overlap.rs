@@ -76,7 +76,8 @@ pub(super) fn retiring(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
         return Move::end(RotationOutcome::Completed, text);
     }
     if !seen.is_named {
-        let text = "spec.rotator changed meanwhile, so Rekey did not retire the old key; remove it by hand";
+        let text =
+            "spec.rotator changed meanwhile, so Rekey did not retire the old key: it stays valid; remove it by hand";
         return Move::end(RotationOutcome::Completed, text);
     }
     // Status is no proof: what settled the rotation is checked again.

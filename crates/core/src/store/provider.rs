@@ -50,7 +50,7 @@ impl<'a> Reference<'a> {
 }
 
 /// What the spec of one provider says.
-trait StoreSpec {
+trait ProviderSpec {
     /// Every address that gets its credentials, in order, each once.
     ///
     /// # Errors
@@ -65,7 +65,7 @@ trait StoreSpec {
 }
 
 /// One arm a provider.
-fn spec(provider: &Provider) -> Option<&dyn StoreSpec> {
+fn spec(provider: &Provider) -> Option<&dyn ProviderSpec> {
     Some(match provider.chosen()? {
         Chosen::Vault(vault) => vault,
         Chosen::Aws(aws) => aws,
@@ -75,14 +75,14 @@ fn spec(provider: &Provider) -> Option<&dyn StoreSpec> {
 /// Whether a slash before a key of the store is ignored.
 #[must_use]
 pub fn is_slash_dropped(provider: &Provider) -> bool {
-    spec(provider).is_some_and(StoreSpec::is_slash_dropped)
+    spec(provider).is_some_and(ProviderSpec::is_slash_dropped)
 }
 
 /// Every object that a store needs to open and to log in. None for a provider that [`parse()`] refuses because it has
 /// none or several members: its store is never opened.
 #[must_use]
 pub fn references(provider: &Provider) -> Vec<Reference<'_>> {
-    spec(provider).map(StoreSpec::references).unwrap_or_default()
+    spec(provider).map(ProviderSpec::references).unwrap_or_default()
 }
 
 /// Checks the provider of a store of this kind. `audiences`: those of the API server beside its usual ones.

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Pod as KubePod;
 use kube::ResourceExt as _;
 use rekey_api::names;
 
-use super::{Marker, uses};
+use super::{Kind, Marker, Workload, uses};
 use crate::time;
 
 /// The label by which Argo Rollouts distinguishes the pods of one template from those of another
@@ -58,6 +58,22 @@ impl Pod {
             template: TEMPLATE_HASHES.iter().find_map(|label| pod.labels().get(*label).cloned()),
             terminating: pod.metadata.deletion_timestamp.is_some(),
         }
+    }
+}
+
+/// Whether the pod is the workload's own, by the owner that controls it: labels can be anybody's.
+#[must_use]
+pub fn is_made_by(pod: &KubePod, workload: &Workload) -> bool {
+    let Some(owner) = pod.owner_references().iter().find(|owner| owner.controller == Some(true)) else { return false };
+    match workload.id.kind {
+        Kind::StatefulSet | Kind::DaemonSet => owner.uid == workload.uid,
+        Kind::CronJob => workload.jobs.iter().any(|job| job.uid == owner.uid),
+        // Their ReplicaSets are called after them and the hash of the template.
+        Kind::Deployment | Kind::Rollout => {
+            let hash = TEMPLATE_HASHES.iter().find_map(|label| pod.labels().get(*label));
+            owner.kind == "ReplicaSet" && hash.is_some_and(|hash| owner.name == format!("{}-{hash}", workload.id.name))
+        }
+        Kind::Ingress | Kind::Gateway | Kind::ServiceAccount => false,
     }
 }
 

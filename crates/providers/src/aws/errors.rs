@@ -219,8 +219,8 @@ impl Meaning {
             Self::Nowhere => (
                 StoreErrorKind::Invalid,
                 format!(
-                    "AWS does not respond there ({status}): check spec.provider.aws.endpoint and region, and proxies \
-                     in between"
+                    "what responds there ({status}) is not AWS: check spec.provider.aws.endpoint and region, and proxies in \
+                     between"
                 ),
             ),
             Self::Refused => {

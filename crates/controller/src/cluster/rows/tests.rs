@@ -1,5 +1,7 @@
 use k8s_openapi::api::apps::v1::DaemonSet;
+use rekey_api::RotationSchedule;
 use rekey_core::workload::Project as _;
+use serde_json::Value;
 
 use super::*;
 use crate::cluster::{ObjectName, Table};
@@ -150,4 +152,38 @@ fn a_status_that_we_write_is_ours_in_the_rows_that_follow() {
     assert!(set(row("2", ours.clone())).is_ours());
     assert!(!set(row("3", json!({"observedGeneration": 1, "secretName": "other"}))).is_ours());
     assert!(set(row("4", ours)).is_ours(), "it is ours again, whoever has put it back");
+}
+
+/// A change of an object.
+type Edit<'a> = &'a dyn Fn(&mut Value);
+
+#[test]
+fn a_spec_is_parsed_once_for_what_it_is_parsed_from() {
+    let row = |change: &dyn Fn(&mut Value), before: Option<&Object<RotationSchedule>>| {
+        let metadata = json!({"name": "db", "namespace": "shop", "uid": "u", "generation": 1, "resourceVersion": "1"});
+        let rotator = json!({"generate": {"fields": [{"property": "p", "password": {}}]}});
+        let mut object = json!({"metadata": metadata, "spec": {"policyRef": {"name": "db"}, "rotator": rotator}});
+        change(&mut object);
+        Object::<RotationSchedule>::from_object(serde_json::from_value(object).unwrap(), before)
+    };
+    let first = row(&|_| {}, None);
+    let spec = Arc::clone(first.spec().unwrap());
+    let same = row(&|object| object["status"] = json!({"observedGeneration": 1}), Some(&first));
+    assert!(Arc::ptr_eq(&spec, same.spec().unwrap()), "only its status has changed");
+    let changes: [(&str, Edit<'_>); 4] = [
+        ("an edit", &|object| object["metadata"]["generation"] = json!(2)),
+        ("another object", &|object| object["metadata"]["uid"] = json!("v")),
+        ("a request", &|object| object["metadata"]["annotations"] = json!({names::ROTATE_REQUESTED: "now"})),
+        ("a deletion", &|object| object["metadata"]["deletionTimestamp"] = json!("2026-11-21T02:00:00Z")),
+    ];
+    for (what, change) in changes {
+        let other = row(change, Some(&first));
+        assert!(!Arc::ptr_eq(&spec, other.spec().unwrap()), "{what}");
+    }
+    let refused = row(&|object| object["spec"]["approval"] = json!("Manual"), None);
+    assert!(
+        refused.spec().is_err() && row(&|_| {}, Some(&refused)).spec().is_err(),
+        "a refusal is kept with its generation"
+    );
+    assert!(row(&|object| object["metadata"]["generation"] = json!(2), Some(&refused)).spec().is_ok(), "until an edit");
 }

@@ -18,7 +18,7 @@ use rekey_core::{
     },
     rotator::Values,
     store::StoreErrorKind,
-    workload::{Kind, Pod, ROLLOUT_HASH, is_live, uses},
+    workload::{Kind, Pod, ROLLOUT_HASH, is_live, is_made_by, uses},
 };
 
 use super::Schedules;
@@ -347,7 +347,7 @@ async fn reloading(ctx: &Schedules, task: &Task, names: &SecretNames) -> Result<
         let workload = &row;
         if workload.live_reload && !workload.selector.is_empty() && names.covered(&workload.uses).next().is_some() {
             let list = pages::Pods { namespace, selector: Some(&workload.selector) };
-            let uid = |pod: &KubePod| pod.metadata.uid.clone();
+            let uid = |pod: &KubePod| pod.metadata.uid.clone().filter(|_| is_made_by(pod, workload));
             found.extend(list.each(&ctx.client, &ctx.pages, &task.spec.namespace, uid).await?);
         }
     }

@@ -2,10 +2,10 @@
 
 use rekey_api::provider::{AwsAuth, AwsLogin, AwsProvider, AwsService};
 
-use super::{Place, Reference, StoreSpec};
+use super::{Place, ProviderSpec, Reference};
 use crate::SpecError;
 
-impl StoreSpec for AwsProvider {
+impl ProviderSpec for AwsProvider {
     /// STS is always one of the places: each probe of a store asks it who we are, and it gives out roles. An `endpoint`
     /// stands for all services.
     fn places(&self) -> Result<Vec<Place>, SpecError> {

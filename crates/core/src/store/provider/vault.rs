@@ -2,10 +2,10 @@
 
 use rekey_api::provider::{VaultLogin, VaultProvider};
 
-use super::{Place, Reference, StoreSpec};
+use super::{Place, ProviderSpec, Reference};
 use crate::SpecError;
 
-impl StoreSpec for VaultProvider {
+impl ProviderSpec for VaultProvider {
     fn places(&self) -> Result<Vec<Place>, SpecError> {
         if self.ca_bundle.is_some() && self.ca_bundle_ref.is_some() {
             return Err(SpecError::field("spec.provider.vault", "set at most one of caBundle, caBundleRef"));

@@ -6,16 +6,27 @@ use rekey_core::workload::Project as _;
 use super::{whole::Pair, *};
 use crate::cluster::workload_name;
 
+const PODS: &str = "/api/v1/namespaces/shop/pods/";
+
 /// A pod that mounts the policy's Secret and has run since before the rotation.
 fn pod(name: &str, app: &str) -> Value {
     let running = json!([{"name": "app", "image": "", "imageID": "", "ready": true, "restartCount": 0,
                           "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}]);
     json!({
         "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": name, "namespace": "shop", "uid": name, "labels": {"app": app}},
+        "metadata": {"name": name, "namespace": "shop", "uid": name, "labels": {"app": app, "pod-template-hash": "5d9"}},
         "spec": {"containers": [{"name": "app"}], "volumes": [{"name": "db", "secret": {"secretName": "db"}}]},
         "status": {"phase": "Running", "containerStatuses": running},
     })
+}
+
+/// The same, made by the `ReplicaSet` of a Deployment.
+fn owned(name: &str, app: &str, deployment: &str) -> Value {
+    let mut pod = pod(name, app);
+    let set = format!("{deployment}-5d9");
+    pod["metadata"]["ownerReferences"] =
+        json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": set, "uid": set, "controller": true}]);
+    pod
 }
 
 /// A Deployment that says that it reads mounted files again by itself.
@@ -37,16 +48,25 @@ fn reloading(pair: &Pair) {
 async fn a_pod_that_never_looks_again_is_waited_for_though_another_workload_reloads() {
     let pair = Pair::new().await;
     reloading(&pair);
-    pair.world.ground.server.put("/api/v1/namespaces/shop/pods/web-1", pod("web-1", "web"));
-    pair.world.ground.server.put("/api/v1/namespaces/shop/pods/worker-1", pod("worker-1", "worker"));
+    let others = [
+        ("worker-1", pod("worker-1", "worker")),
+        ("bare", pod("bare", "web")),
+        ("shop-1", owned("shop-1", "web", "shop")),
+    ];
+    pair.world.ground.server.put(&format!("{PODS}web-1"), owned("web-1", "web", "web"));
+    for (name, pod) in &others {
+        pair.world.ground.server.put(&format!("{PODS}{name}"), pod.clone());
+    }
     for _ in 0..10 {
         pair.world.ground.clock.pass(TimeDelta::minutes(1));
         pair.rounds(10).await;
     }
     let open = pair.world.status().rotation.expect("the rotation is open");
     let message = open.message.unwrap_or_default();
-    assert!(message.contains("worker-1") && !message.contains("web-1"), "{message}");
-    pair.world.ground.server.remove("/api/v1/namespaces/shop/pods/worker-1");
+    assert!(others.iter().all(|(name, _)| message.contains(name)) && !message.contains("web-1"), "{message}");
+    for (name, _) in others {
+        pair.world.ground.server.remove(&format!("{PODS}{name}"));
+    }
     for _ in 0..10 {
         pair.world.ground.clock.pass(TimeDelta::minutes(1));
         pair.rounds(10).await;
