@@ -20,6 +20,7 @@ use rekey_api::{ClusterRemoteStore, RemoteStore, RotationSchedule, SecretPolicy}
 use rekey_core::{
     SecretNames,
     policy::PolicySpec,
+    published::Published,
     workload::{Workload, WorkloadId},
 };
 
@@ -97,6 +98,14 @@ impl Cluster {
             rows.extend(row);
         }
         rows
+    }
+
+    /// What a Secret says about its content, if this policy of its namespace publishes it.
+    #[must_use]
+    pub fn published(&self, secret: &ObjectName, policy: &str) -> Option<Arc<Published>> {
+        let row = self.secrets.get(secret)?;
+        let published = &row.managed()?.published;
+        (published.policy == policy).then(|| Arc::clone(published))
     }
 
     /// The policies whose Secret this is, by its name.

@@ -120,9 +120,9 @@ async fn round(ctx: &Arc<Watches>, wanted: &BTreeSet<String>) {
         // What was missing the last time comes first: as long as it is, one question is enough.
         let known = ctx.cluster.namespaces.missing(namespace);
         let others = needed.iter().copied().filter(|right| Some(*right) != known);
-        let rights: Vec<Right> = known.into_iter().chain(others).collect();
-        let asked = if is_in_question { rights.len() } else { 1 };
-        match missing(ctx, &rights[..asked.min(rights.len())], Some(namespace)).await {
+        let asked = if is_in_question { usize::MAX } else { 1 };
+        let rights: Vec<Right> = known.into_iter().chain(others).take(asked).collect();
+        match missing(ctx, &rights, Some(namespace)).await {
             Ok(missing) => answered(ctx, namespace, missing),
             Err(error) => tracing::warn!(namespace, %error, "the rights in the namespace could not be checked"),
         }

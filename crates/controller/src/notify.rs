@@ -221,11 +221,6 @@ impl Notify {
         }
     }
 
-    /// What needs the binding was refused: the namespace may have been closed.
-    pub fn refused(&self, namespace: &str) {
-        self.cluster.namespaces.close(namespace); // its objects are looked at when it is known what is missing
-    }
-
     /// Every object of the namespace is looked at again.
     pub fn whole_namespace(&self, namespace: &str) {
         let name = |name: String| ObjectName::new(namespace, name);

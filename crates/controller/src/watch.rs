@@ -343,7 +343,8 @@ fn failed<K, T>(ctx: &Watches, feed: &Feed<K, T>, running: &Running, error: &wat
         running.refused();
     }
     match (code, &feed.reach) {
-        (Some(403), Reach::Namespace(namespace)) if feed.vital => ctx.notify.refused(namespace),
+        // Its objects are looked at when it is known what is missing.
+        (Some(403), Reach::Namespace(namespace)) if feed.vital => ctx.cluster.namespaces.close(namespace),
         // Nothing waits for it.
         (Some(403), Reach::Namespace(namespace)) => (feed.listed)(ctx, Some(namespace), feed.kind),
         // An operator without the right to a cluster-wide kind does without, and reports it where it is needed.

@@ -105,7 +105,7 @@ impl Reconcile for Schedules {
         match taken {
             // It was closed since, and watches that run do not notice it for minutes.
             Err(error) if deleted && observe::is_shut_out(&error) => {
-                self.notify.refused(&key.namespace);
+                self.cluster.namespaces.close(&key.namespace);
                 Ok(Next::Now)
             }
             taken => taken,
@@ -145,7 +145,7 @@ impl Reconcile for Schedules {
 impl Schedules {
     /// What a schedule does now: where it writes may follow from its policy.
     fn task(&self, spec: &Arc<ScheduleSpec>) -> Result<Task, Error> {
-        let policy = self.cluster.policies.get(&ObjectName::new(spec.namespace.as_str(), spec.policy.as_str()));
+        let policy = self.cluster.policies.get(&policy_of(spec));
         let policy = policy.as_ref().filter(|row| row.readable().is_some());
         let source = policy.map(|row| row.source());
         let source = match &source {
@@ -191,7 +191,7 @@ impl Schedules {
     /// One step: look, decide, persist the next state, then do what it asks for.
     async fn turn(&self, object: &RotationSchedule, task: &Task) -> Result<Next, Error> {
         let before = object.status.clone().unwrap_or_default();
-        let (key, now) = (ObjectName::new(task.spec.namespace.as_str(), task.spec.name.as_str()), self.clock.now());
+        let (key, now) = (key_of(&task.spec), self.clock.now());
         let state = rotation::state(&before);
         let (due, handled) = rotation::due(task, &before, now);
         let seen = observe::observe(self, object, task, &state, due.clone()).await?;
@@ -297,6 +297,16 @@ impl Schedules {
         let written = self.write.status(object, status, Over::Version).await?;
         Ok(written.tell(|change| self.notify.schedule(change)))
     }
+}
+
+/// The key of a schedule.
+fn key_of(spec: &ScheduleSpec) -> ObjectName {
+    ObjectName::new(spec.namespace.as_str(), spec.name.as_str())
+}
+
+/// The key of the policy that it names.
+fn policy_of(spec: &ScheduleSpec) -> ObjectName {
+    ObjectName::new(spec.namespace.as_str(), spec.policy.as_str())
 }
 
 /// Whether others keep the store from us: quiet, since it is soon over. A schedule that is being deleted counts it all

@@ -83,13 +83,13 @@ impl Reconcile for Workloads {
 
 impl Workloads {
     async fn round(&self, key: &WorkloadId) -> Result<Next, Error> {
-        let Some(row) = self.cluster.workloads.get(&workload_name(key)) else {
+        let Some(workload) = self.cluster.workloads.get(&workload_name(key)) else {
             return Ok(Next::Change);
         };
         if self.cluster.namespaces.access(&key.namespace) != NamespaceAccess::Open {
             return Ok(Next::Change); // not all of it is known yet; every object is queued again when it is
         }
-        let workload = &row;
+        let workload = workload.as_ref();
         let inputs = self.inputs(workload);
         if inputs.is_empty() {
             return Ok(Next::Change);

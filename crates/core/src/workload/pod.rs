@@ -55,7 +55,7 @@ impl Pod {
             marker: Marker::parse(pod.annotations().get(names::CONSUMED).map(String::as_str)),
             uses: pod.spec.as_ref().map(|spec| uses(spec).into_keys().collect()).unwrap_or_default(),
             created: pod.creation_timestamp().map(|created| time::chrono(&created)),
-            template: TEMPLATE_HASHES.iter().find_map(|label| pod.labels().get(*label).cloned()),
+            template: template_hash(pod).cloned(),
             terminating: pod.metadata.deletion_timestamp.is_some(),
         }
     }
@@ -70,11 +70,16 @@ pub fn is_made_by(pod: &KubePod, workload: &Workload) -> bool {
         Kind::CronJob => workload.jobs.iter().any(|job| job.uid == owner.uid),
         // Their ReplicaSets are called after them and the hash of the template.
         Kind::Deployment | Kind::Rollout => {
-            let hash = TEMPLATE_HASHES.iter().find_map(|label| pod.labels().get(*label));
-            owner.kind == "ReplicaSet" && hash.is_some_and(|hash| owner.name == format!("{}-{hash}", workload.id.name))
+            owner.kind == "ReplicaSet"
+                && template_hash(pod).is_some_and(|hash| owner.name == format!("{}-{hash}", workload.id.name))
         }
         Kind::Ingress | Kind::Gateway | Kind::ServiceAccount => false,
     }
+}
+
+/// Which template the pod was made from, by the label of its controller.
+fn template_hash(pod: &KubePod) -> Option<&String> {
+    TEMPLATE_HASHES.iter().find_map(|label| pod.labels().get(*label))
 }
 
 /// Whether a pod may still use what it has read.

@@ -86,8 +86,7 @@ fn looked(content: &Content, row: Option<&ObjectVersion>) -> Option<Verified> {
 /// Whether the Secret of the policy is there with a value of ours: only then is a last known value served.
 pub fn served(cluster: &Cluster, object: &SecretPolicy) -> bool {
     let name = ObjectName::new(object.namespace().unwrap_or_default(), SecretNames::of(object).current());
-    let row = cluster.secrets.get(&name);
-    row.as_deref().and_then(SecretRow::managed).is_some_and(|managed| managed.published.policy == object.name_any())
+    cluster.published(&name, &object.name_any()).is_some()
 }
 
 fn secret_name(policy: &PolicySpec) -> ObjectName {
@@ -327,9 +326,7 @@ fn read(secret: Secret, policy: &PolicySpec) -> Content {
 
 /// What the policy's Secret says about its content, if there is one of ours.
 pub fn published(cluster: &Cluster, policy: &PolicySpec) -> Option<Arc<Published>> {
-    let row = cluster.secrets.get(&secret_name(policy))?;
-    let published = &row.managed()?.published;
-    (published.policy == policy.name).then(|| Arc::clone(published))
+    cluster.published(&secret_name(policy), &policy.name)
 }
 
 /// The workloads that consume the policy's Secret.

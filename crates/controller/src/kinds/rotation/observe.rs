@@ -21,7 +21,7 @@ use rekey_core::{
     workload::{Kind, Pod, ROLLOUT_HASH, is_live, is_made_by, uses},
 };
 
-use super::Schedules;
+use super::{Schedules, key_of, policy_of};
 use crate::{
     cluster::{Holder, ObjectName, SecretRow, values},
     error::{Error, Operation, status},
@@ -47,7 +47,7 @@ pub async fn observe(
     };
     let attempts = status.rotation.as_ref().map_or(0, |open| open.attempts);
     let (store, proof) = target(ctx, task, state, pending.as_ref(), attempts).await?;
-    let policy = ctx.cluster.policies.get(&ObjectName::new(task.spec.namespace.as_str(), task.spec.policy.as_str()));
+    let policy = ctx.cluster.policies.get(&policy_of(&task.spec));
     let policy = policy.as_ref().and_then(|row| Some(ThePolicy { object: row.readable()?, spec: row.spec().ok() }));
     let published = match (state, policy) {
         (State::Settling(_) | State::Retiring(_), Some(policy)) => published_now(ctx, task, policy).await?,
@@ -153,7 +153,7 @@ async fn store(ctx: &Schedules, task: &Task, pending: &Pending, attempts: u32) -
 /// error. A refusal is not repeated at each look: servers and their guards count failed logins.
 async fn proof(ctx: &Schedules, task: &Task, id: &str, made: &Values) -> Result<ProofView, Error> {
     let Some(proof) = task.spec.rotator.verify(made) else { return Ok(ProofView::Proven) };
-    let name = ObjectName::new(task.spec.namespace.as_str(), task.spec.name.as_str());
+    let name = key_of(&task.spec);
     if let Some(refusal) = ctx.memory.refusal(&name, id, ctx.clock.now()) {
         return Ok(ProofView::Refused(refusal));
     }
@@ -175,7 +175,7 @@ fn other_readers(ctx: &Schedules, task: &Task, state: &State, store: &StoreView)
     let (State::Retiring(_), StoreView::Holds(Stored::Ours { version })) = (state, store) else { return Vec::new() };
     let namespace = (task.to.store.kind == StoreKind::RemoteStore).then_some(task.spec.namespace.as_str());
     let users = ctx.cluster.users(task.to.store.kind, Some(&task.to.store.name), namespace).policies;
-    let own = ObjectName::new(task.spec.namespace.as_str(), task.spec.policy.as_str());
+    let own = policy_of(&task.spec);
     let rows =
         users.into_iter().filter(|name| *name != own).filter_map(|name| Some((ctx.cluster.policies.get(&name)?, name)));
     let behind = rows.filter(|(row, _)| {
@@ -285,9 +285,7 @@ async fn unable(ctx: &Schedules, task: &Task, policy: ThePolicy<'_>) -> Result<O
 /// What the policy's Secret says of its content, as far as it is known here.
 fn published(ctx: &Schedules, task: &Task, policy: ThePolicy<'_>) -> Option<Arc<Published>> {
     let names = SecretNames::of(policy.object);
-    let row = ctx.cluster.secrets.get(&ObjectName::new(task.spec.namespace.as_str(), names.current()))?;
-    let published = &row.managed()?.published;
-    (published.policy == task.spec.policy).then(|| Arc::clone(published))
+    ctx.cluster.published(&ObjectName::new(task.spec.namespace.as_str(), names.current()), &task.spec.policy)
 }
 
 /// The same from the API server, where it counts only if the content is what it says: the end of a rotation rests on
@@ -343,11 +341,10 @@ async fn old_pods(
 async fn reloading(ctx: &Schedules, task: &Task, names: &SecretNames) -> Result<BTreeSet<String>, Error> {
     let namespace = task.spec.namespace.as_str();
     let mut found = BTreeSet::new();
-    for (_, row) in ctx.cluster.workloads.in_namespace(namespace) {
-        let workload = &row;
+    for (_, workload) in ctx.cluster.workloads.in_namespace(namespace) {
         if workload.live_reload && !workload.selector.is_empty() && names.covered(&workload.uses).next().is_some() {
             let list = pages::Pods { namespace, selector: Some(&workload.selector) };
-            let uid = |pod: &KubePod| pod.metadata.uid.clone().filter(|_| is_made_by(pod, workload));
+            let uid = |pod: &KubePod| pod.metadata.uid.clone().filter(|_| is_made_by(pod, &workload));
             found.extend(list.each(&ctx.client, &ctx.pages, &task.spec.namespace, uid).await?);
         }
     }
