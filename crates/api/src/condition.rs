@@ -136,6 +136,10 @@ reasons! {
         // Waiting on purpose.
         /// `spec.suspend` is true.
         Suspended: Normal, Outcome;
+        /// Consumers stay on an older value until a window of `spec.rollout.windows` opens.
+        AwaitingWindow: Normal, Outcome;
+        /// You allowed Rekey to replace a locked Secret, and it waits until no pod refers to that.
+        Unlocking: Normal, Outcome;
         /// A consumer stays on an older value, or a step waits because Rekey does not know that it is safe.
         Held: Warning, Outcome;
         // Dependencies.
@@ -194,7 +198,7 @@ reasons! {
         NoConsent: Warning, Data;
         /// Another policy publishes the same Secret.
         TargetConflict: Warning, Data;
-        /// The Secret is locked and the source has another value.
+        /// The Secret is locked, and the source has another value, or the policy another `immutability`.
         LockedAndChanged: Warning, Data;
         /// Another tool changed the Secret; Rekey repaired it.
         Drifted: Warning, Outcome;

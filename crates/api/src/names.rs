@@ -39,6 +39,23 @@ pub const REVISION: &str = "rekey.dev/revision";
 pub const DIGESTS: &str = "rekey.dev/digests";
 /// Annotation on a Secret: random seed of the salts of its templates, 32 bytes in base64.
 pub const SEED: &str = "rekey.dev/seed";
+/// Annotation on a version of a Secret: what becomes of the versions that nothing refers to when the policy is deleted.
+/// Without it they stay.
+pub const ON_POLICY_DELETE: &str = "rekey.dev/on-policy-delete";
+/// The only value of [`ON_POLICY_DELETE`].
+pub const ON_POLICY_DELETE_DELETE: &str = "Delete";
+/// Annotation on a version, or on the copy of an earlier value: what became of it.
+pub const HELD: &str = "rekey.dev/held";
+/// Value of [`HELD`]: a consumer did not become healthy on it.
+pub const HELD_ROLLED_BACK: &str = "RolledBack";
+/// Value of [`HELD`]: [`ROLLBACK_TO`] named an earlier one.
+pub const HELD_ROLLBACK_TO: &str = "RollbackTo";
+/// Value of [`HELD`]: another value replaced it before all consumers ran on it.
+pub const HELD_UNTRIED: &str = "Untried";
+/// Annotation on the private copy of an earlier value: it is no version, and nothing is moved to it.
+pub const COPY: &str = "rekey.dev/copy";
+/// The only value of [`COPY`].
+pub const COPY_TRUE: &str = "true";
 /// Annotation on a pod template: per secret a digest of the keys the workload consumes; the restart marker.
 pub const CONSUMED: &str = "rekey.dev/consumed";
 
@@ -52,7 +69,7 @@ pub const ROTATE_REASON: &str = "rekey.dev/rotate-reason";
 pub const ROTATE_REASON_LEAKED: &str = "Leaked";
 /// Annotation on a schedule: id of the rotation that may go on.
 pub const ROTATION_APPROVED: &str = "rekey.dev/rotation-approved";
-/// Annotation on a policy: opaque token that allows one change of a locked Secret.
+/// Annotation on a policy: opaque token that allows Rekey to replace a locked Secret once, when no pod refers to it.
 pub const UNLOCK: &str = "rekey.dev/unlock";
 /// Annotation on a policy: revision to publish again.
 pub const ROLLBACK_TO: &str = "rekey.dev/rollback-to";
@@ -87,4 +104,4 @@ pub const NEVER_COPIED: [&str; 6] = [
 /// The `ClusterRole` whose binding opens a namespace to the operator.
 pub const ROLE_NAMESPACE: &str = "rekey-namespace";
 /// The one that shows the operator the Argo Rollouts of a namespace, and lets it restart them.
-pub const ROLE_ROLLOUTS: &str = "rekey-namespace-rollouts";
+pub const ROLE_ROLLOUTS: &str = "rekey-namespace-argo-rollouts";

@@ -56,11 +56,14 @@ pub fn manifests(options: &Options) -> Result<String, String> {
         ));
     }
     let mut text = yaml(&binding(options, "rekey", "ClusterRole", "rekey-namespace"))?;
-    for (is_wanted, name) in [(options.rollouts, "rollouts"), (options.gateways, "gateways")] {
+    let others = [
+        (options.rollouts, "rekey-rollouts", "rekey-namespace-argo-rollouts"),
+        (options.gateways, "rekey-gateways", "rekey-namespace-gateways"),
+    ];
+    for (is_wanted, name, role) in others {
         if is_wanted {
-            let (name, role) = (format!("rekey-{name}"), format!("rekey-namespace-{name}"));
             text += "---\n";
-            text += &yaml(&binding(options, &name, "ClusterRole", &role))?;
+            text += &yaml(&binding(options, name, "ClusterRole", role))?;
         }
     }
     if !options.service_accounts.is_empty() {
@@ -157,7 +160,7 @@ mod tests {
     fn kinds_of_others_have_bindings_of_their_own() {
         let text = manifests(&Options { rollouts: true, gateways: true, ..options("shop", &[]) }).unwrap();
         assert_eq!(text.matches("---").count(), 2);
-        for name in ["rekey-namespace", "rekey-namespace-rollouts", "rekey-namespace-gateways"] {
+        for name in ["rekey-namespace", "rekey-namespace-argo-rollouts", "rekey-namespace-gateways"] {
             assert!(text.lines().any(|line| line == format!("  name: {name}")), "{name} is missing in\n{text}");
         }
     }

@@ -7,11 +7,13 @@ mod extensions;
 mod identity;
 mod index;
 mod kind;
+mod leaving;
 mod name;
 mod namespace;
 mod rows;
 mod table;
 mod users;
+mod versions;
 mod wide;
 
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use rekey_core::{
     SecretNames,
     policy::PolicySpec,
     published::Published,
+    rollout::{Urgency, urgency},
     workload::{Workload, WorkloadId},
 };
 
@@ -29,6 +32,7 @@ pub use self::{
     identity::{Uid, Version},
     index::{References, Referent, Refers, stores_of},
     kind::Kind,
+    leaving::Leaving,
     name::{ObjectName, row_name, workload_name},
     namespace::{Hint, NamespaceAccess, Namespaces},
     rows::{
@@ -36,6 +40,7 @@ pub use self::{
     },
     table::{Answer, Change, Row, Table},
     users::Users,
+    versions::{Version as SecretVersion, backups, policy_name, versions_of},
 };
 use crate::error::Error;
 
@@ -54,6 +59,7 @@ pub struct Cluster {
     /// Workloads of opened namespaces; the name carries the kind.
     pub workloads: Table<Workload>,
     pub namespaces: Namespaces,
+    pub leaving: Leaving,
     /// How far the cluster-wide lists are.
     pub listings: Listings,
     /// The flag of `kubectl create rolebinding` that names the operator, for messages.
@@ -90,7 +96,12 @@ impl Cluster {
     /// The workloads that consume a policy's Secret: those that refer to it, and those that the policy names.
     #[must_use]
     pub fn consumers_of(&self, policy: &PolicySpec) -> Vec<Arc<Workload>> {
-        let referring = self.workloads.referring(&policy.namespace, Referent::Secret, policy.names.current());
+        let (namespace, names) = (&policy.namespace, &policy.names);
+        let referring = if names.is_versioned() {
+            self.workloads.referring_to_any(namespace, Referent::Secret, names.base(), |name| names.covers(name))
+        } else {
+            self.workloads.referring(namespace, Referent::Secret, names.base())
+        };
         let mut rows: Vec<Arc<Workload>> = referring.into_iter().map(|(_, row)| row).collect();
         for (kind, name) in &policy.named {
             let name = ObjectName::new(policy.namespace.as_str(), row_name(*kind, name));
@@ -100,12 +111,15 @@ impl Cluster {
         rows
     }
 
-    /// What a Secret says about its content, if this policy of its namespace publishes it.
+    /// What the change to what a policy has published asks for, by the rotations that are open.
     #[must_use]
-    pub fn published(&self, secret: &ObjectName, policy: &str) -> Option<Arc<Published>> {
-        let row = self.secrets.get(secret)?;
-        let published = &row.managed()?.published;
-        (published.policy == policy).then(|| Arc::clone(published))
+    pub fn urgency(&self, namespace: &str, published: &Published) -> Urgency {
+        if published.changes.rotation.is_none() {
+            return Urgency::Usual;
+        }
+        let rows = self.schedules.referring(namespace, Referent::Policy, &published.policy);
+        let open = rows.iter().filter_map(|(_, row)| row.readable()?.status.as_ref()?.rotation.as_ref());
+        urgency(published, open)
     }
 
     /// The policies whose Secret this is, by its name.

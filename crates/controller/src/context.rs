@@ -8,7 +8,7 @@ use rekey_core::{chance::Chance, digest::DigestKey, rotator::port::Prove, store:
 use crate::{
     cluster::Cluster,
     kinds::{policy::Policies, rotation::Schedules, store::Probes, workload::Workloads},
-    line::RestartLine,
+    line::{RestartLine, Rollouts},
     memory::Memory,
     metrics::Metrics,
     namespaces::heeding,
@@ -75,7 +75,8 @@ impl Context {
         let cluster = Arc::new(Cluster::new(settings.account.clone()));
         let parts = Parts { client: heeding(&parts.client, &cluster), ..parts };
         let (queues, memory) = (Arc::new(Queues::new(settings.concurrency)), Arc::<Memory>::default());
-        let line = Arc::<RestartLine>::default();
+        let rollouts = Rollouts::new(settings.rollouts, Arc::clone(&parts.metrics));
+        let line = Arc::new(RestartLine::new(rollouts));
         let stores = Arc::new(Stores::new(stores::Parts {
             client: parts.client.clone(),
             connect: Arc::clone(&parts.connect),
@@ -153,6 +154,8 @@ impl Context {
             stores: Arc::clone(&self.stores),
             write: Arc::clone(&self.write),
             memory: Arc::clone(&self.memory),
+            pages: Arc::clone(&self.pages),
+            strays: Arc::default(),
             workshop: Arc::clone(&self.workshop),
             digest_key: self.digest_key.clone(),
             clock: Arc::clone(&self.parts.clock),

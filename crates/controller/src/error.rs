@@ -198,6 +198,15 @@ impl Error {
         }
     }
 
+    /// Whether the API server has said that nothing has changed. A conflict is none: something has, an earlier attempt of
+    /// ours perhaps; nor is 422, as which it answers where a `test` of a patch finds what that attempt has written. Nor is
+    /// silence.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        let Self::Api { source, .. } = self else { return false };
+        status(source).is_some_and(|code| (400..500).contains(&code) && ![409, 422].contains(&code))
+    }
+
     /// What an Event reports of it; `action` has failed.
     #[must_use]
     pub fn notice(&self, action: &'static str) -> Notice {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::Client;
 use rekey_api::RemoteStore;
-use rekey_core::{SecretBytes, chance::Chance, digest::DigestKey, rotator::port::Prove, time::Clock};
+use rekey_core::{SecretBytes, chance::Chance, digest::DigestKey, rollout::Limits, rotator::port::Prove, time::Clock};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -75,10 +75,12 @@ impl Ground {
             operator_namespace: "rekey-system".to_owned(),
             account: "--serviceaccount=rekey-system:rekey".to_owned(),
             concurrency: 4,
+            rollouts: Limits { namespace: 10, cluster: 50 },
             require_consent: false,
             allow_ambient_credentials: false,
             api_audiences: Vec::new(),
             instance: "test".to_owned(),
+            predecessor: None,
         };
         let client: Client = server.client();
         let parts = Parts {

@@ -1,6 +1,11 @@
 //! Savings of work. Nothing here matters: after a restart it is found out again.
 
+mod clearings;
+mod collected;
+mod kept;
+mod plains;
 mod refusals;
+mod workloads;
 
 use std::{
     collections::HashMap,
@@ -9,53 +14,62 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rekey_core::{
-    policy::{EngineCall, Look},
-    published::Published,
-    rotation::Effect,
-    store::Answer,
-    workload::{Marker, Progress, Workload},
-};
+use rekey_core::{policy::EngineCall, published::Published, rotation::Effect, store::Answer};
 
 use tokio::time::Instant;
 
-use self::refusals::Refusals;
+use self::{
+    clearings::Clearings, collected::Collections, kept::KeptValues, plains::Plains, refusals::Refusals,
+    workloads::WorkloadMemory,
+};
+pub use self::{
+    collected::{Collected, Publication},
+    workloads::MARKS,
+};
 use crate::{
     cluster::{ObjectName, Version},
     pool::Share,
     stores::{ROUND, SMALL},
 };
 
-/// A marker that another tool removes is written once more, and then left: two that disagree would restart the workload
-/// without end.
-pub const MARKS: u32 = 2;
-
 /// See the [module documentation](self).
 #[derive(Default)]
 pub struct Memory {
     state: Mutex<Remembered>,
+    /// What is known of workloads.
+    pub workloads: WorkloadMemory,
+    /// When versions were looked at last.
+    pub collected: Collections,
+    /// Since when nobody refers to a Secret.
+    pub clearings: Clearings,
+    /// Plain Secrets beside versions.
+    pub plains: Plains,
+    /// Earlier values.
+    pub kept: KeptValues,
 }
 
 #[derive(Default)]
 struct Remembered {
     /// Secrets whose content is known to be as we wrote it.
     verified: HashMap<ObjectName, Verified>,
+    /// Secrets of other tools that versions were made of.
+    copied: HashMap<ObjectName, Copied>,
     /// What was last seen published by a Secret.
     published: HashMap<ObjectName, Arc<Published>>,
+    /// What was tried to publish.
+    attempted: HashMap<ObjectName, Arc<Published>>,
+    /// When a Secret was seen to go.
+    gone: HashMap<ObjectName, Instant>,
     /// Answers of engines that have not been published yet, by policy uid: asking again would make another one.
     issued: HashMap<String, Issued>,
     /// Last successful read by policy uid, and when the next one was planned.
     fetched: HashMap<String, Read>,
     /// How many bytes a round of a policy needs, by uid; not for those that need little.
     needs: HashMap<String, usize>,
-    /// The last marker written on a workload, by uid.
-    marked: HashMap<String, Marked>,
     /// The last effect of a schedule.
     effects: HashMap<ObjectName, Tried>,
     /// Servers that have refused the new credential of a rotation.
     refusals: Refusals,
-    /// What a look at the pods has shown, by workload uid and Secret, and what the workload was like at that time.
-    looked: HashMap<(String, String), (Look, Stand)>,
 }
 
 /// A Secret in a version whose content is known.
@@ -68,32 +82,20 @@ pub struct Verified {
     pub kind: Arc<str>,
 }
 
+/// Which version of another tool's Secret holds the value of which revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// The version that was read.
+    pub version: Version,
+    /// The revision that was made of it.
+    pub revision: String,
+}
+
 struct Tried {
     effect: Effect,
     times: u32,
     /// Not again before this.
     next: DateTime<Utc>,
-}
-
-struct Marked {
-    marker: Marker,
-    /// How often it was written, one after the other.
-    times: u32,
-    /// Whether it was reported that another tool removes it.
-    told: bool,
-}
-
-/// What a look at the pods of a workload may depend on: while it stays, no pod has been replaced.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stand {
-    generation: i64,
-    progress: Progress,
-}
-
-impl From<&Workload> for Stand {
-    fn from(workload: &Workload) -> Self {
-        Self { generation: workload.generation, progress: workload.progress.clone() }
-    }
 }
 
 /// An answer of an engine that waits to be published.
@@ -127,7 +129,20 @@ impl Memory {
 
     /// Forgets a Secret that is gone.
     pub fn forget_verified(&self, secret: &ObjectName) {
-        self.state().verified.remove(secret);
+        let mut state = self.state();
+        state.verified.remove(secret);
+        state.copied.remove(secret);
+    }
+
+    /// Whether the Secret of another tool is known to hold just this.
+    #[must_use]
+    pub fn is_copied(&self, secret: &ObjectName, copied: &Copied) -> bool {
+        self.state().copied.get(secret) == Some(copied)
+    }
+
+    /// Remembers what was made of the Secret of another tool.
+    pub fn set_copied(&self, secret: &ObjectName, copied: Copied) {
+        self.state().copied.insert(secret.clone(), copied);
     }
 
     /// Remembers that the content of a version is ours.
@@ -139,6 +154,25 @@ impl Memory {
     #[must_use]
     pub fn published(&self, secret: &ObjectName) -> Option<Arc<Published>> {
         self.state().published.get(secret).cloned()
+    }
+
+    /// What was tried to publish last, if nothing has told so far whether it is.
+    #[must_use]
+    pub fn attempted(&self, secret: &ObjectName) -> Option<Arc<Published>> {
+        self.state().attempted.get(secret).cloned()
+    }
+
+    /// Before a write, whose answer may be lost.
+    pub fn set_attempted(&self, secret: &ObjectName, published: Published) {
+        self.state().attempted.insert(secret.clone(), Arc::new(published));
+    }
+
+    /// The write has succeeded.
+    pub fn succeeded(&self, secret: &ObjectName) {
+        let mut state = self.state();
+        if let Some(published) = state.attempted.remove(secret) {
+            state.published.insert(secret.clone(), published);
+        }
     }
 
     pub fn set_published(&self, secret: &ObjectName, published: &Arc<Published>) {
@@ -191,64 +225,32 @@ impl Memory {
         }
     }
 
-    /// The last look at the pods of a workload.
+    /// When the Secret was seen to go; `None`: it was not, or it is there.
     #[must_use]
-    pub fn look(&self, uid: &str, secret: &str) -> Option<Look> {
-        self.state().looked.get(&(uid.to_owned(), secret.to_owned())).map(|(look, _)| *look)
+    pub fn gone(&self, secret: &ObjectName) -> Option<Instant> {
+        self.state().gone.get(secret).copied()
     }
 
-    /// Whether the last look has shown this, and the workload has not changed since.
-    #[must_use]
-    pub fn still_shows(&self, workload: &Workload, secret: &str, look: Look) -> bool {
-        let key = (workload.uid.clone(), secret.to_owned());
-        self.state().looked.get(&key) == Some(&(look, Stand::from(workload)))
-    }
-
-    /// Remembers a look. Returns whether it is news.
-    pub fn set_look(&self, workload: &Workload, secret: &str, look: Look) -> bool {
-        let key = (workload.uid.clone(), secret.to_owned());
-        let before = self.state().looked.insert(key, (look, Stand::from(workload)));
-        before.map(|(look, _)| look) != Some(look)
+    /// Remembers that a Secret has gone or come.
+    pub fn set_gone(&self, secret: &ObjectName, at: Option<Instant>) {
+        let mut state = self.state();
+        match at {
+            Some(at) => state.gone.insert(secret.clone(), at),
+            None => state.gone.remove(secret),
+        };
     }
 
     pub fn forget_policy(&self, uid: &str, secret: &ObjectName) {
+        self.clearings.forget(secret);
+        self.plains.forget(secret);
         let mut state = self.state();
         state.fetched.remove(uid);
         state.issued.remove(uid);
         state.needs.remove(uid);
         state.verified.remove(secret);
         state.published.remove(secret);
-    }
-
-    /// How often this marker was written on the workload, one after the other.
-    #[must_use]
-    pub fn marks(&self, uid: &str, marker: &Marker) -> u32 {
-        self.state().marked.get(uid).filter(|last| last.marker == *marker).map_or(0, |last| last.times)
-    }
-
-    /// Remembers that a marker was written.
-    pub fn count_mark(&self, uid: &str, marker: &Marker) {
-        let times = self.marks(uid, marker) + 1;
-        self.state().marked.insert(uid.to_owned(), Marked { marker: marker.clone(), times, told: false });
-    }
-
-    /// Whether it has to be reported that another tool removes this marker. True once.
-    #[must_use]
-    pub fn tell_reverted(&self, uid: &str, marker: &Marker) -> bool {
-        let mut state = self.state();
-        let last = state.marked.get_mut(uid).filter(|last| last.marker == *marker);
-        last.is_some_and(|last| !std::mem::replace(&mut last.told, true))
-    }
-
-    /// Whether the marker that was written last on the workload, for the Secret too, is not written again, since
-    /// another tool removes it.
-    #[must_use]
-    pub fn is_reverted(&self, uid: &str, secret: &str, marker: &Marker) -> bool {
-        let state = self.state();
-        let Some(Marked { marker: last, times, .. }) = state.marked.get(uid) else {
-            return false;
-        };
-        *times >= MARKS && last.0.contains_key(secret) && last.0.get(secret) != marker.0.get(secret)
+        state.attempted.remove(secret);
+        state.gone.remove(secret);
     }
 
     /// How long to wait before this effect is tried: not at all unless it is the one that was tried last. One that has
@@ -292,11 +294,6 @@ impl Memory {
         self.state().refusals.set(schedule, rotation, text, now);
     }
 
-    pub fn forget_workload(&self, uid: &str) {
-        self.state().marked.remove(uid);
-        self.state().looked.retain(|(of, _), _| of != uid);
-    }
-
     fn state(&self) -> MutexGuard<'_, Remembered> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -304,38 +301,7 @@ impl Memory {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::apps::v1::Deployment;
-    use rekey_core::workload::Project as _;
-
     use super::*;
-
-    #[test]
-    fn a_look_holds_while_the_workload_stays_as_it_was() {
-        let before = Deployment::default().project();
-        let memory = Memory::default();
-        let look = Look { changed: None, current: false };
-        assert!(memory.set_look(&before, "db", look) && !memory.set_look(&before, "db", look));
-        assert!(memory.still_shows(&before, "db", look));
-        assert!(!memory.still_shows(&before, "cache", look));
-        assert!(!memory.still_shows(&before, "db", Look { changed: Some(DateTime::UNIX_EPOCH), ..look }));
-        let restarted = Workload { generation: 2, ..before.clone() };
-        assert!(!memory.still_shows(&restarted, "db", look), "by hand");
-        let replacing = Workload { progress: Progress::Underway("0 of 1".to_owned()), ..before };
-        assert!(!memory.still_shows(&replacing, "db", look), "pods come and go");
-    }
-
-    #[test]
-    fn a_marker_that_is_taken_off_is_told_once() {
-        let memory = Memory::default();
-        let marker = |digest: &str| Marker::parse(Some(&format!("db={digest}")));
-        assert!(!memory.tell_reverted("u", &marker("a")), "it was not written");
-        memory.count_mark("u", &marker("a"));
-        memory.count_mark("u", &marker("a"));
-        assert!(memory.tell_reverted("u", &marker("a")));
-        assert!(!memory.tell_reverted("u", &marker("a")));
-        memory.count_mark("u", &marker("b"));
-        assert!(memory.tell_reverted("u", &marker("b")), "another marker is another matter");
-    }
 
     #[test]
     fn an_effect_that_changes_nothing_is_tried_ever_more_seldom() {

@@ -32,6 +32,8 @@ pub struct Metrics {
     store_requests: Family<Reconcile, Counter>,
     restarts: Counter,
     leader: Gauge,
+    rollouts_under_way: Gauge,
+    rollouts_waiting: Gauge,
 }
 
 fn buckets() -> Histogram {
@@ -52,7 +54,13 @@ impl Default for Metrics {
         registry.register("restarts", "Workloads restarted", restarts.clone());
         let leader = Gauge::default();
         registry.register("leader", "1 while this process is the leader", leader.clone());
-        Self { registry, reconciles, durations, store_requests, restarts, leader }
+        let rollouts_under_way = Gauge::default();
+        let help = "Rollouts of restarted workloads that are under way";
+        registry.register("rollouts_under_way", help, rollouts_under_way.clone());
+        let rollouts_waiting = Gauge::default();
+        let help = "Workloads that are restarted when another rollout ends";
+        registry.register("rollouts_waiting", help, rollouts_waiting.clone());
+        Self { registry, reconciles, durations, store_requests, restarts, leader, rollouts_under_way, rollouts_waiting }
     }
 }
 
@@ -71,6 +79,12 @@ impl Metrics {
     /// Counts a restart.
     pub fn restarted(&self) {
         self.restarts.inc();
+    }
+
+    /// Says how many rollouts are under way, and how many wait until another one ends.
+    pub fn rollouts(&self, under_way: usize, waiting: usize) {
+        self.rollouts_under_way.set(i64::try_from(under_way).unwrap_or(i64::MAX));
+        self.rollouts_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
     /// Says whether this process leads.

@@ -81,6 +81,7 @@ fn wanted(ctx: &Watches) -> BTreeSet<String> {
     let mut wanted = ctx.cluster.policies.namespaces();
     wanted.extend(ctx.cluster.schedules.namespaces());
     wanted.extend(ctx.cluster.stores.namespaces());
+    wanted.extend(ctx.cluster.leaving.namespaces().into_iter().filter(|name| ctx.cluster.namespaces.is_followed(name)));
     let only = &ctx.settings.namespaces;
     wanted.retain(|namespace| only.is_empty() || only.contains(namespace));
     wanted
@@ -90,6 +91,7 @@ fn retire(ctx: &Watches, wanted: &BTreeSet<String>) {
     for namespace in ctx.cluster.namespaces.retire(wanted) {
         ctx.cluster.secrets.retain(Some(&namespace), |_| false);
         ctx.cluster.workloads.retain(Some(&namespace), |_| false);
+        ctx.notify.unseen(&namespace);
     }
 }
 

@@ -2,13 +2,14 @@
 //! is in memory at once, as text and as objects, and that room is never given back in full.
 
 use std::{
-    fmt::Display,
+    fmt::{Debug, Display},
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, api::ListParams};
+use serde::de::DeserializeOwned;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::error::{Error, Operation};
@@ -35,7 +36,7 @@ const ROOM: u32 = 60;
 /// How long a list waits for its turn. One that is never answered keeps its turn, and must not stop the others for
 /// good.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Pods that are looked at in one list.
+/// Pods, or other objects, that are looked at in one list.
 const PODS: usize = 5_000;
 
 /// Lists take turns.
@@ -94,19 +95,59 @@ impl Pods<'_> {
         let api: Api<Pod> = Api::namespaced(client.clone(), self.namespace);
         let mut params = ListParams::default().limit(POD.objects);
         params.label_selector = self.selector.map(str::to_owned);
+        let all = Listed { api, operation: Operation::ListPods, params };
+        match all.each(pages, &object, of).await? {
+            Reach::All(found) => Ok(found),
+            Reach::TooMany => Err(Error::TooManyPods { object: object.to_string(), most: PODS }),
+        }
+    }
+}
+
+/// What a fresh list has shown.
+#[derive(Debug)]
+pub enum Reach<T> {
+    /// Everything that there is.
+    All(Vec<T>),
+    /// There are more objects than are looked at.
+    TooMany,
+}
+
+/// Objects to look at in a fresh list.
+pub struct Listed<K> {
+    api: Api<K>,
+    operation: Operation,
+    params: ListParams,
+}
+
+impl<K: Clone + DeserializeOwned + Debug> Listed<K> {
+    /// All of a namespace.
+    pub fn all(api: Api<K>, operation: Operation) -> Self {
+        Self { api, operation, params: ListParams::default().limit(POD.objects) }
+    }
+
+    /// What `of` makes of each. `object`: for messages.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub async fn each<T>(
+        mut self,
+        pages: &Pages,
+        object: impl Display,
+        of: impl Fn(&K) -> Option<T>,
+    ) -> Result<Reach<T>, Error> {
         let (mut found, mut seen) = (Vec::new(), 0);
         loop {
             let turn = pages.turn(POD).await;
-            let page = api.list(&params).await.map_err(Error::api(Operation::ListPods, &object))?;
+            let page = self.api.list(&self.params).await.map_err(Error::api(self.operation, &object))?;
             seen += page.items.len();
             found.extend(page.items.iter().filter_map(&of));
-            params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+            self.params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
             drop((page.items, turn));
-            if params.continue_token.is_none() {
-                return Ok(found);
+            if self.params.continue_token.is_none() {
+                return Ok(Reach::All(found));
             }
             if seen >= PODS {
-                return Err(Error::TooManyPods { object: object.to_string(), most: PODS });
+                return Ok(Reach::TooMany);
             }
         }
     }

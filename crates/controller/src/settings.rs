@@ -1,4 +1,8 @@
-//! What the command line says.
+//! What the command line says, and what was found at the start.
+
+use chrono::{DateTime, Utc};
+
+use rekey_core::rollout::Limits;
 
 /// Settings from the command line.
 #[derive(Clone, Debug)]
@@ -11,6 +15,8 @@ pub struct Settings {
     pub account: String,
     /// Reconciles of one kind at the same time.
     pub concurrency: usize,
+    /// Rollouts at the same time.
+    pub rollouts: Limits,
     /// Whether a credential Secret must carry `rekey.dev/usable-by`.
     pub require_consent: bool,
     /// Whether a `RemoteStore` without credentials may use the operator's own.
@@ -19,4 +25,6 @@ pub struct Settings {
     pub api_audiences: Vec<String>,
     /// Name of this process, for Events.
     pub instance: String,
+    /// When the leader before this one was alive last: what was there then, it has seen.
+    pub predecessor: Option<DateTime<Utc>>,
 }

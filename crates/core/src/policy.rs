@@ -3,25 +3,39 @@
 mod adopt;
 mod claims;
 mod consumers;
+mod copies;
 mod dress;
 mod fetch;
+mod history;
+pub mod in_use;
+mod kept;
 mod line;
+mod locked;
 mod open_rotation;
+mod original;
 mod ownership;
+mod plain;
 mod proof;
 mod publish;
+mod rebase;
 mod record;
 mod recreated;
 mod refuse;
+mod roll_back;
+mod rollback_to;
 mod salts;
 mod secret;
+mod seen;
 mod source;
 mod status;
+mod stripped;
 mod tags;
 mod templates;
 #[cfg(test)]
 mod tests;
+mod unlock;
 mod values;
+mod versioned;
 mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,24 +43,33 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Resource as _;
 use rekey_api::{
-    SecretPolicy, names,
-    policy::{Immutability, OnPolicyDelete, Ownership, Target},
+    SecretPolicy, SecretPolicySpec, names,
+    policy::{Immutability, OnFailure, OnPolicyDelete, Ownership, Target, VersionReferences},
 };
 
 pub use claims::Claims;
-pub use consumers::{Consumer, Look, consumers};
+pub use consumers::{Consumer, Consumers, Found, consumers, counted, is_stray, next_look, settled};
+pub use copies::Copied;
 pub use fetch::{EngineCall, Fetch, Fetched, LastRead, Lookup, Request, Wanted, fetch, is_settled, next_round};
+pub use history::{Earlier, History, Mark, Reread};
+pub use kept::{Fate, Kept, Now};
 pub use open_rotation::OpenRotation;
+pub use original::Original;
 pub use ownership::admit;
 #[cfg(test)]
 pub(crate) use refuse::UNBUILT;
-pub use secret::{Content, Desired, Made, ObjectVersion, Plan, Seen, SeenSecret, Step, Surplus, make, secret};
+pub use roll_back::{Back, back_without_source};
+pub use secret::{Desired, Made, Plan, Step, Surplus, make, secret};
+pub use seen::{Content, ObjectVersion, Seen, SeenSecret};
 pub use source::{Engine, Item, Refresh, Remote, Set, SetFrom, Source, shown};
 
-pub use status::{Known, failed, suspended};
+pub use plain::{Following, LastPlain, Plain, PlainSeen, Trouble, plain};
+pub use status::{Known, failed, refused, suspended};
 pub use tags::{Tags, mark, value_mark};
 pub use templates::{Entry, EntryText, TemplateKind, TemplateRef};
+pub use unlock::{Look, Referrer, Stage, UnlockSeen};
 pub use values::Tools;
+pub use versioned::{Reference, Version, superfluous, unused};
 
 use self::templates::Templates;
 use crate::{SecretNames, SpecError, request, rollout::RolloutSpec, workload::Kind};
@@ -80,8 +103,12 @@ pub struct PolicySpec {
     pub annotations: BTreeMap<String, String>,
     /// Templates that make labels and annotations.
     pub tags: Tags,
-    /// Whether the Secret is immutable.
+    /// Whether the Secret is immutable for good.
     pub locked: bool,
+    /// How workloads come to a new name of the Secret; `None`: it keeps its name.
+    pub references: Option<VersionReferences>,
+    /// How many earlier values stay beside the current one, whether something refers to them or not.
+    pub keep: usize,
     /// Whether the Secret goes with the policy: [`owner`](Self::owner).
     pub on_policy_delete: OnPolicyDelete,
     /// Uid of the policy.
@@ -94,6 +121,10 @@ pub struct PolicySpec {
     pub suspended: bool,
     /// The token of `rekey.dev/sync-requested`.
     pub sync_requested: Option<String>,
+    /// The revision that is held: that of `rekey.dev/rollback-to`.
+    pub rollback_to: Option<String>,
+    /// The token of `rekey.dev/unlock`.
+    pub unlock: Option<String>,
 }
 
 /// Whose keys the Secret holds, and so what of it is written.
@@ -108,17 +139,34 @@ pub enum Scope {
 }
 
 impl PolicySpec {
+    /// Whether the Secret goes with the policy by itself. A version has no owner: a pod may need it for longer.
+    #[must_use]
+    pub fn owns(&self) -> bool {
+        self.on_policy_delete == OnPolicyDelete::Delete && !self.names.is_versioned()
+    }
+
+    /// Whether references of workloads move from name to name.
+    #[must_use]
+    pub fn moves_references(&self) -> bool {
+        self.references == Some(VersionReferences::Move)
+    }
+
     /// The owner that deletes the Secret with the policy; `None`: the Secret stays.
     #[must_use]
     pub fn owner(&self) -> Option<OwnerReference> {
-        (self.on_policy_delete == OnPolicyDelete::Delete).then(|| OwnerReference {
+        self.owns().then(|| self.itself())
+    }
+
+    /// The policy as an owner.
+    pub(crate) fn itself(&self) -> OwnerReference {
+        OwnerReference {
             api_version: SecretPolicy::api_version(&()).into_owned(),
             kind: SecretPolicy::kind(&()).into_owned(),
             name: self.name.clone(),
             uid: self.uid.clone(),
             controller: Some(true),
             ..OwnerReference::default()
-        })
+        }
     }
 }
 
@@ -132,9 +180,14 @@ impl TryFrom<&SecretPolicy> for PolicySpec {
         let scope = scope(&source, &spec.target, spec.immutability)?;
         refuse::contradictions(object, &source, scope)?;
         let templates = Templates::parse(spec.target.template.as_ref(), &source)?;
-        let name = object.metadata.name.clone().unwrap_or_default();
-        Ok(Self {
-            names: SecretNames::of(object),
+        let (name, names) = (object.metadata.name.clone().unwrap_or_default(), SecretNames::of(object));
+        let policy = Self {
+            references: spec
+                .versions
+                .as_ref()
+                .and_then(|versions| versions.references)
+                .filter(|_| names.is_versioned()),
+            names,
             name,
             namespace: object.metadata.namespace.clone().unwrap_or_default(),
             generation: object.metadata.generation.unwrap_or_default(),
@@ -148,22 +201,43 @@ impl TryFrom<&SecretPolicy> for PolicySpec {
             annotations: templates.fixed.annotations,
             tags: templates.tags,
             locked: spec.immutability == Immutability::Locked,
+            keep: kept(spec),
             on_policy_delete: match scope {
                 Scope::Whole => spec.target.on_policy_delete.unwrap_or_default(),
                 Scope::Keys | Scope::Record => OnPolicyDelete::Retain,
             },
             uid: object.metadata.uid.clone().unwrap_or_default(),
-            rollout: RolloutSpec::from(&spec.rollout),
+            rollout: RolloutSpec::try_from(&spec.rollout)?,
             named: consumers::named(&spec.rollout.consumers)?,
             suspended: spec.suspend,
             sync_requested: request::token(&object.metadata, names::SYNC_REQUESTED)?,
-        })
+            rollback_to: rollback_to::parse(&object.metadata)?,
+            unlock: request::token(&object.metadata, names::UNLOCK)?,
+        };
+        rollback_to::check(&policy)?;
+        Ok(policy)
     }
+}
+
+/// Versions that stay beside the current one, if `spec.versions.keep` does not say how many.
+const KEEP: u32 = 3;
+
+fn kept(spec: &SecretPolicySpec) -> usize {
+    let keep = spec.versions.as_ref().and_then(|versions| versions.keep);
+    let unsaid = match spec.immutability {
+        // What consumers go back to.
+        Immutability::None => u32::from(spec.rollout.on_failure == OnFailure::RollBack),
+        Immutability::Locked => 0,
+        Immutability::Versioned => KEEP,
+    };
+    usize::try_from(keep.unwrap_or(unsaid)).unwrap_or_default()
 }
 
 /// Whose the Secret is. What only its owner may decide is refused for others.
 fn scope(source: &Source, target: &Target, immutability: Immutability) -> Result<Scope, SpecError> {
     let scope = match (source, target.ownership) {
+        // What is written are versions of our own.
+        (Source::Existing, Ownership::Owner) if immutability == Immutability::Versioned => Scope::Whole,
         (Source::Existing, _) => Scope::Record,
         (Source::Remote(_) | Source::Generated(_) | Source::Engine(_), Ownership::Merge) => Scope::Keys,
         (Source::Remote(_) | Source::Generated(_) | Source::Engine(_), Ownership::Owner) => return Ok(Scope::Whole),
@@ -171,6 +245,9 @@ fn scope(source: &Source, target: &Target, immutability: Immutability) -> Result
     let maker = "; whoever makes the Secret decides that";
     if target.secret_type.is_some() {
         return Err(SpecError::field("spec.target.type", format!("remove it{maker}")));
+    }
+    if scope == Scope::Whole {
+        return Ok(scope);
     }
     let fix = match (scope, target.on_policy_delete) {
         (Scope::Record, Some(OnPolicyDelete::Delete | OnPolicyDelete::Retain)) => Some("remove it"),

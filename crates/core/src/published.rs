@@ -1,16 +1,22 @@
 //! What a managed Secret's own metadata says about its content. Decisions about consumers read this and nothing else:
 //! it is written together with the data, so it cannot disagree with it.
 
+mod gaps;
 #[cfg(test)]
 mod tests;
 mod times;
+mod versions;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rekey_api::names;
 use serde::{Deserialize, Serialize};
 
-use self::times::Times;
+use self::{gaps::Gaps, times::Times};
+pub use self::{
+    gaps::{Gap, Instead},
+    versions::{Versions, order},
+};
 use crate::{
     Seed,
     digest::{DigestKey, Digests},
@@ -64,6 +70,13 @@ pub struct Changes {
     /// When a key was last added or removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<String>,
+    /// When the Secret did not hold its value.
+    #[serde(default, skip_serializing_if = "Gaps::is_empty")]
+    gaps: Gaps,
+    /// When the API server took the write of the current content, if we have written anything else since: what the
+    /// managed fields say is about that then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    taken: Option<String>,
     /// What the content was made by, where asking again would make something else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issue: Option<Issue>,
@@ -79,6 +92,12 @@ pub struct Changes {
     /// Mark of the labels and annotations that templates have made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tags: Option<String>,
+    /// Whether the content was published before, and is so again: consumers go back to it without waiting.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restored: bool,
+    /// The token of `rekey.dev/unlock` by which the content came into a Secret that was locked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unlock: Option<String>,
 }
 
 /// That the values of a rotation were published. Nobody can make one without the digest key, and the operator makes it
@@ -113,6 +132,12 @@ impl Published {
         self.is_by(key) || !last.is_some_and(|last| last.is_by(key))
     }
 
+    /// Whether it was published after `other`.
+    #[must_use]
+    pub fn is_later_than(&self, other: &Self) -> bool {
+        self.changes.publication > other.changes.publication
+    }
+
     /// Whether the digests are made with this key.
     #[must_use]
     pub fn is_by(&self, key: &DigestKey) -> bool {
@@ -134,12 +159,41 @@ impl Published {
         })
     }
 
-    /// The marker of what a workload consumes: the digests of the keys, and when they last changed, so that a value
-    /// that comes back after another one is not taken for never having changed. Nothing of the time can be read from
-    /// it.
+    /// The marker of what a workload consumes: the digests of the keys, and when pods could last read something else,
+    /// so that a value that comes back after another one is not taken for never having changed. Nothing of the time
+    /// can be read from it.
     #[must_use]
     pub fn consumed(&self, keys: &Keys) -> String {
-        self.digests.consumed(keys, self.recorded(keys).map_or(0, |time| time.timestamp_millis()))
+        let last = self.recorded(keys).into_iter().chain(self.last_gap(keys)).max();
+        self.digests.consumed(keys, last.map_or(0, |time| time.timestamp_millis()))
+    }
+
+    /// When pods could last read anything else of the consumed keys than their value: the last change, or the end of
+    /// the last gap. `None`: never since the first publication.
+    #[must_use]
+    pub fn edge(&self, consumed: &Keys) -> Option<DateTime<Utc>> {
+        self.changed(consumed).into_iter().chain(self.last_gap(consumed)).max()
+    }
+
+    /// When the content was published.
+    #[must_use]
+    pub fn time(&self) -> Option<DateTime<Utc>> {
+        parse(&self.changes.time)
+    }
+
+    /// When the content was published, if it is the first: what pods held before that nobody knows.
+    #[must_use]
+    pub fn first(&self) -> Option<DateTime<Utc>> {
+        self.time().filter(|_| self.changes.publication == 1)
+    }
+
+    /// The times in which the consumed keys did not have their value, though that did not change.
+    pub fn gaps<'a>(&'a self, consumed: &'a Keys) -> impl Iterator<Item = &'a Gap> {
+        self.changes.gaps.of(consumed)
+    }
+
+    fn last_gap(&self, consumed: &Keys) -> Option<DateTime<Utc>> {
+        self.gaps(consumed).filter_map(Gap::to).max()
     }
 
     /// When the consumed keys last changed; `None` when they are as first published. A change that the API server took
@@ -148,7 +202,8 @@ impl Published {
     pub fn changed(&self, consumed: &Keys) -> Option<DateTime<Utc>> {
         let recorded = self.recorded(consumed)?;
         let is_last = parse(&self.changes.time) == Some(recorded);
-        let taken = self.taken.map(|second| second + TimeDelta::seconds(1)).filter(|_| is_last);
+        let taken = self.changes.taken.as_deref().and_then(parse).or(self.taken);
+        let taken = taken.map(|second| second + TimeDelta::seconds(1)).filter(|_| is_last);
         let late = taken.filter(|taken| (TimeDelta::seconds(2)..SLOWEST).contains(&(*taken - recorded)));
         Some(late.unwrap_or(recorded))
     }
@@ -164,19 +219,44 @@ impl Published {
     #[must_use]
     pub fn room(&self) -> usize {
         let (digests, changes) = (self.digests.to_string().len(), self.changes.to_string().len());
-        digests + changes + self.changes.keys.growth(&self.digests)
+        digests + changes + self.changes.keys.growth(&self.digests) + self.changes.gaps.growth()
     }
 }
 
 impl Changes {
     fn read(json: &str) -> Option<Self> {
-        serde_json::from_str(json).ok().filter(|read: &Self| read.keys.are_ours())
+        serde_json::from_str(json).ok().filter(|read: &Self| read.keys.are_ours() && read.gaps.are_ours())
     }
 
     /// The record of a first publication.
     #[must_use]
     pub fn first(now: DateTime<Utc>) -> Self {
         Self { publication: 1, time: format(now), ..Self::default() }
+    }
+
+    /// The record of a write that changes no content, over one whose content was taken at this time.
+    #[must_use]
+    pub fn again(&self, taken: Option<DateTime<Utc>>) -> Self {
+        Self { taken: self.taken.clone().or(taken.map(format)), ..self.clone() }
+    }
+
+    /// The record after a time in which the Secret did not hold its value. The value is the same.
+    #[must_use]
+    pub fn after(&self, gap: Gap) -> Self {
+        Self { gaps: self.gaps.with(gap), ..self.clone() }
+    }
+
+    /// The record of content that `over` had replaced, and that replaces it again: for the time in between the Secret did not
+    /// hold it.
+    #[must_use]
+    pub fn back(&self, over: &Published, between: Gap, now: DateTime<Utc>) -> Self {
+        Self {
+            publication: over.changes.publication.saturating_add(1),
+            previous: Some(over.revision.clone()),
+            time: format(now),
+            taken: None,
+            ..self.after(between)
+        }
     }
 
     /// The record after content with `before` digests was replaced by content with `after` digests.
@@ -189,12 +269,16 @@ impl Changes {
             shape: if shape { Some(time.clone()) } else { self.shape.clone() },
             previous: Some(revision.to_owned()),
             keys,
+            gaps: self.gaps.clone(),
+            taken: None,
             time,
             issue: None,
             rotation: None,
             origins: Origins::default(),
             inputs: None,
             tags: None,
+            restored: false,
+            unlock: None,
         }
     }
 }

@@ -22,7 +22,7 @@ pub use pending::{
 #[cfg(test)]
 pub(crate) use spec::UNBUILT;
 pub use spec::{PolicySource, ScheduleSpec, Task};
-pub use state::{Begun, Effect, Move, Open, PolicyView, ProofView, Seen, State, StoreView, Wait, Written};
+pub use state::{Begun, Effect, Move, Open, PodsView, PolicyView, ProofView, Seen, State, StoreView, Wait, Written};
 pub use status::{Record, begun, ended, failed, outcome_reason, record, refused, stalled, state};
 pub use step::{TRIES, pod_of_unseen_rollout, step};
 

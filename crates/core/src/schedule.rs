@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use crate::SpecError;
 
 /// A parsed schedule, which can always compute a next time.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Schedule {
     /// Only on request.
     OnRequest,
@@ -30,18 +30,18 @@ pub enum Schedule {
 }
 
 impl Schedule {
-    /// Parses a cron pattern of five fields in an IANA time zone.
+    /// Parses a cron pattern of five fields in an IANA time zone: `cron` and `timeZone` of the part of a spec at `path`.
     ///
     /// # Errors
     /// Names the field and what is wrong with it.
-    pub fn cron(pattern: &str, zone: &str) -> Result<Self, SpecError> {
+    pub fn cron(path: &str, pattern: &str, zone: &str) -> Result<Self, SpecError> {
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
         let parsed = parser.parse(pattern).map_err(|error| SpecError::Field {
-            field: "spec.schedule.cron".to_owned(),
+            field: format!("{path}.cron"),
             fix: format!("{pattern:?} is no cron pattern of five fields: {error}"),
         })?;
         let zone = Tz::from_str(zone).map_err(|_| SpecError::Field {
-            field: "spec.schedule.timeZone".to_owned(),
+            field: format!("{path}.timeZone"),
             fix: format!("{zone:?} is no IANA time zone name such as Europe/Berlin"),
         })?;
         Ok(Self::Cron { pattern: Box::new(parsed), zone })
@@ -87,7 +87,7 @@ mod tests {
     }
 
     fn series(pattern: &str, zone: &str, from: &str, count: usize) -> Vec<String> {
-        let schedule = Schedule::cron(pattern, zone).unwrap();
+        let schedule = Schedule::cron("spec.schedule", pattern, zone).unwrap();
         let mut now = at(from);
         (0..count)
             .map(|_| {
@@ -118,14 +118,14 @@ mod tests {
             ("0 0 2 * * *", "UTC", "spec.schedule.cron"),
             ("0 2 * * *", "Mars/Olympus", "spec.schedule.timeZone"),
         ] {
-            let error = Schedule::cron(pattern, zone).map(|_| ()).unwrap_err().to_string();
+            let error = Schedule::cron("spec.schedule", pattern, zone).map(|_| ()).unwrap_err().to_string();
             assert!(error.contains(field), "{error}");
         }
     }
 
     #[test]
     fn a_day_that_never_comes_has_no_next_time() {
-        let schedule = Schedule::cron("0 0 30 2 *", "UTC").unwrap();
+        let schedule = Schedule::cron("spec.schedule", "0 0 30 2 *", "UTC").unwrap();
         assert_eq!(schedule.next(at("2026-01-01T00:00:00Z")), None);
     }
 
@@ -134,7 +134,7 @@ mod tests {
         fn next_is_always_later(minute in 0u32..60, hour in 0u32..24, seconds in 0i64..4_000_000_000) {
             let now = DateTime::from_timestamp(seconds, 0).unwrap();
             for zone in ["UTC", "Europe/Berlin", "America/Sao_Paulo", "Asia/Kathmandu"] {
-                let schedule = Schedule::cron(&format!("{minute} {hour} * * *"), zone).unwrap();
+                let schedule = Schedule::cron("spec.schedule", &format!("{minute} {hour} * * *"), zone).unwrap();
                 let next = schedule.next(now).unwrap();
                 prop_assert!(next > now && next - now <= TimeDelta::hours(50));
             }

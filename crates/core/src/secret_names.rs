@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeMap, iter, ops::Bound};
 
-use rekey_api::{SecretPolicy, policy::Immutability};
+use rekey_api::{
+    SecretPolicy, SecretPolicySpec,
+    policy::{Immutability, VersionReferences},
+};
 
 use crate::chance::is_revision;
 
@@ -12,8 +15,8 @@ use crate::chance::is_revision;
 pub struct SecretNames {
     /// `spec.target.name`, or the name of the policy.
     base: Box<str>,
-    /// Whether a new value comes under the same name or under a new one.
-    mode: Immutability,
+    /// Whether a new value comes under a new name, not under the same one.
+    versioned: bool,
 }
 
 impl SecretNames {
@@ -21,23 +24,51 @@ impl SecretNames {
     #[must_use]
     pub fn of(policy: &SecretPolicy) -> Self {
         let base = policy.spec.target.name.as_deref().or(policy.metadata.name.as_deref()).unwrap_or_default();
-        Self { base: base.into(), mode: policy.spec.immutability }
+        Self { base: base.into(), versioned: is_versioned(&policy.spec) }
     }
 
-    /// The name of the Secret that is read and written. It is the plain name as long as `Versioned` is refused: whoever builds
-    /// that has to follow the versions wherever this is asked for.
+    /// The plain name: that of the Secret under `None` and `Locked`, and what the names of versions start with. Digests and
+    /// seeds are bound to it, so that equal bytes have equal digests in every version.
     #[must_use]
-    pub fn current(&self) -> &str {
+    pub fn base(&self) -> &str {
         &self.base
+    }
+
+    /// Whether a new value comes under a new name.
+    #[must_use]
+    pub fn is_versioned(&self) -> bool {
+        self.versioned
+    }
+
+    /// The name of the Secret that holds this revision.
+    #[must_use]
+    pub fn of_revision(&self, revision: &str) -> String {
+        if self.is_versioned() { self.version(revision) } else { self.base.to_string() }
+    }
+
+    /// The name of the version, or of the private copy, that holds this revision.
+    #[must_use]
+    pub fn version(&self, revision: &str) -> String {
+        format!("{}-{revision}", self.base)
+    }
+
+    /// What the names of versions start with, whether the policy makes any now or made them before.
+    #[must_use]
+    pub fn version_prefix(&self) -> String {
+        format!("{}-", self.base)
+    }
+
+    /// The revision in the name of a version.
+    #[must_use]
+    pub fn revision_in<'a>(&self, name: &'a str) -> Option<&'a str> {
+        let revision = name.strip_prefix(&*self.base)?.strip_prefix('-')?;
+        is_revision(revision).then_some(revision)
     }
 
     /// Whether a Secret of this name is one of the policy's.
     #[must_use]
     pub fn covers(&self, name: &str) -> bool {
-        match self.mode {
-            Immutability::None | Immutability::Locked => *name == *self.base,
-            Immutability::Versioned => Self::bases(name).any(|base| *base == *self.base),
-        }
+        if self.versioned { Self::bases(name).any(|base| *base == *self.base) } else { *name == *self.base }
     }
 
     /// The entries whose names are covered, in order.
@@ -52,6 +83,16 @@ impl SecretNames {
     pub fn bases(name: &str) -> impl Iterator<Item = &str> {
         let versioned = name.rsplit_once('-').filter(|(_, revision)| is_revision(revision)).map(|(base, _)| base);
         iter::once(name).chain(versioned)
+    }
+}
+
+/// What is locked changes its name, too, where references can follow.
+fn is_versioned(spec: &SecretPolicySpec) -> bool {
+    let moves = || spec.versions.as_ref().is_some_and(|at| at.references == Some(VersionReferences::Move));
+    match spec.immutability {
+        Immutability::None => false,
+        Immutability::Locked => moves(),
+        Immutability::Versioned => true,
     }
 }
 
@@ -71,8 +112,20 @@ mod tests {
 
     #[test]
     fn the_base_is_the_name_of_the_target_or_of_the_policy() {
-        assert_eq!(names(None, "None").current(), "orders");
-        assert_eq!(names(Some("db"), "Locked").current(), "db");
+        assert_eq!(names(None, "None").base(), "orders");
+        assert_eq!(names(Some("db"), "Locked").base(), "db");
+    }
+
+    #[test]
+    fn only_a_version_has_its_revision_in_its_name() {
+        for (immutability, name) in [("None", "db"), ("Locked", "db"), ("Versioned", "db-k4v9x2m7qz")] {
+            assert_eq!(names(Some("db"), immutability).of_revision("k4v9x2m7qz"), name);
+        }
+        let names = names(Some("db"), "None");
+        assert_eq!(names.revision_in("db-k4v9x2m7qz"), Some("k4v9x2m7qz"), "also when the mode is another one by now");
+        for other in ["db", "db-", "db-replica", "db2-k4v9x2m7qz", "db-eu-k4v9x2m7qz"] {
+            assert_eq!(names.revision_in(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -140,16 +140,9 @@ mod tests {
 
     #[test]
     fn every_refusal_of_a_policy_is_made() {
-        let workload = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "w"});
-        let rollout = |more: Value| json!({"rollout": more});
-        let asking = [
-            rollout(json!({ "canary": workload })),
-            rollout(json!({"onFailure": "RollBack"})),
-            rollout(json!({"windows": [{"cron": "0 2 * * *", "duration": "2h"}]})),
-            rollout(json!({"stableFor": "11s"})),
-            json!({"immutability": "Versioned", "versions": {"references": "Move"}}),
-            json!({"versions": {"keep": 1}}),
-        ];
+        let asking =
+            [json!({"immutability": "Versioned", "versions": {"references": "Publish"}, "source": {"remote": {
+                "storeRef": {"name": "s"}, "onMissing": "Delete"}}})];
         let refusal = |more: &Value| {
             let mut spec = json!({"source": {"existing": {}}});
             spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

@@ -12,6 +12,7 @@ mod place;
 mod pod;
 mod pod_spec;
 mod progress;
+mod readers;
 mod references;
 mod service_account;
 mod stateful_set;
@@ -32,10 +33,12 @@ pub use argo_rollout::argo_rollout;
 pub use gateway::gateway;
 pub use kind::Kind;
 pub use place::{ContainerList, Driver, MOST as MOST_PLACES, Place, Places};
-pub use pod::{Pod, ROLLOUT_HASH, is_live, is_made_by};
+pub use pod::{Makers, Pod, ROLLOUT_HASH, Reading, Since, Steady, is_live, maker};
 pub use pod_spec::uses;
-pub use progress::{Progress, Replaced, Waiting};
+pub use progress::{Progress, Replaced, Scale, Waiting};
+pub use readers::{Reader, readers};
 use references::References;
+pub use service_account::Mountable;
 
 use crate::time;
 
@@ -130,6 +133,14 @@ impl Use {
         })
     }
 
+    /// Both uses. Where they stand is a matter of each.
+    #[must_use]
+    pub fn with(mut self, other: Self) -> Self {
+        self.forms.extend(other.forms);
+        self.keys.add(other.keys);
+        self
+    }
+
     /// How a workload consumes a Secret that it refers to in the way of `reference`, and that a policy may name it for.
     #[must_use]
     pub fn of(reference: Option<&Self>, named: bool) -> Option<Self> {
@@ -177,7 +188,6 @@ impl fmt::Display for Marker {
 
 /// What is kept of a workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Workload {
     /// Its name.
     pub id: WorkloadId,
@@ -191,14 +201,15 @@ pub struct Workload {
     pub uses: BTreeMap<String, Use>,
     /// Its restart marker.
     pub marker: Marker,
+    /// Whether its pod template has annotations.
+    pub has_annotations: bool,
     /// How far its rollout is.
     pub progress: Progress,
-    /// Whether the rollout of its current template was complete once: what happens to its pods afterwards is no failure
-    /// of a restart.
-    pub completed: bool,
-    /// Whether a rollout with the current restart marker was complete once: what comes later, such as a user's new
-    /// version, is no failure of the restart.
-    pub outlived: bool,
+    /// Since when it has had too few available pods, as its own controller says; `None`: it has enough, or its kind does not
+    /// say.
+    pub unavailable: Option<DateTime<Utc>>,
+    /// Whether it wants pods.
+    pub scale: Scale,
     /// When its restart marker was written last, as its managed fields show.
     pub marked: Option<DateTime<Utc>>,
     /// Who else writes its pod template, as its managed fields show: a tool that removes the marker is usually among
@@ -211,6 +222,10 @@ pub struct Workload {
     pub selector: String,
     /// Jobs that have not ended: those of a `CronJob`.
     pub jobs: Vec<Job>,
+    /// The `ServiceAccount` that its pods run as, if that is not `default`.
+    pub account: Option<Box<str>>,
+    /// Of a `ServiceAccount`: the Secrets that its pods may refer to, if they may refer to no others.
+    pub mountable: Option<Box<[Mountable]>>,
     /// `rekey.dev/live-reload: "true"`
     pub live_reload: bool,
     /// `rekey.dev/restart: Never`
@@ -218,18 +233,14 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// What was seen of the same template before still counts: whoever was complete once stays so.
-    pub fn follow_template(&mut self, before: &Self) {
-        let same = self.uid == before.uid && self.generation == before.generation;
-        self.completed |= same && before.completed;
-        let same_marker = self.uid == before.uid && self.marker == before.marker;
-        self.outlived = self.completed || (same_marker && before.outlived);
-    }
+    /// The account of pods that name none.
+    pub const DEFAULT_ACCOUNT: &str = "default";
 
-    /// Whether a rollout is under way. Pods of a complete rollout that fail later do not count.
+    /// Where its pods get their rights from, and which Secrets they may refer to.
     #[must_use]
-    pub fn is_moving(&self) -> bool {
-        !self.completed && matches!(self.progress, Progress::Underway(_) | Progress::Stuck(_))
+    pub fn account(&self) -> WorkloadId {
+        let name = self.account.as_deref().unwrap_or(Self::DEFAULT_ACCOUNT).to_owned();
+        WorkloadId { kind: Kind::ServiceAccount, namespace: self.id.namespace.clone(), name }
     }
 }
 
@@ -254,14 +265,13 @@ struct Parts<'a> {
     template: Option<&'a PodTemplateSpec>,
     selector: Option<&'a LabelSelector>,
     progress: Progress,
-    completed: bool,
 }
 
 fn assemble(parts: Parts<'_>) -> Workload {
     let metadata = parts.metadata;
     let own = |name: &str| metadata.annotations.as_ref().and_then(|all| all.get(name)).map(String::as_str);
-    let marker =
-        parts.template.and_then(|template| template.metadata.as_ref()?.annotations.as_ref()?.get(names::CONSUMED));
+    let annotations = parts.template.and_then(|template| template.metadata.as_ref()?.annotations.as_ref());
+    let marker = annotations.and_then(|annotations| annotations.get(names::CONSUMED));
     Workload {
         id: WorkloadId {
             kind: parts.kind,
@@ -273,29 +283,30 @@ fn assemble(parts: Parts<'_>) -> Workload {
         generation: metadata.generation.unwrap_or_default(),
         uses: parts.template.and_then(|template| template.spec.as_ref()).map(pod_spec::uses).unwrap_or_default(),
         marker: Marker::parse(marker.map(String::as_str)),
+        has_annotations: annotations.is_some(),
         progress: parts.progress,
-        completed: parts.completed,
-        outlived: parts.completed,
+        unavailable: None,
+        scale: Scale::default(),
         marked: marked(metadata),
         managers: managers(metadata),
         without_template: None,
         selector: parts.selector.map(selector).unwrap_or_default(),
         jobs: Vec::new(),
+        account: parts.template.and_then(account),
+        mountable: None,
         live_reload: own(names::LIVE_RELOAD) == Some("true"),
         never_restart: own(names::RESTART) == Some("Never"),
     }
 }
 
+fn account(template: &PodTemplateSpec) -> Option<Box<str>> {
+    let named = template.spec.as_ref()?.service_account_name.as_deref()?;
+    (!named.is_empty() && named != Workload::DEFAULT_ACCOUNT).then(|| named.into())
+}
+
 /// What has no pods of its own: it refers to these Secrets, and there is nothing to roll.
 fn without_pods(kind: Kind, metadata: &ObjectMeta, references: References<'_>) -> Workload {
-    let assembled = assemble(Parts {
-        kind,
-        metadata,
-        template: None,
-        selector: None,
-        progress: Progress::Complete,
-        completed: true,
-    });
+    let assembled = assemble(Parts { kind, metadata, template: None, selector: None, progress: Progress::Complete });
     Workload { uses: references.into_uses(), ..assembled }
 }
 

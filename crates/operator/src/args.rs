@@ -86,6 +86,12 @@ pub struct RunOptions {
     /// How many objects of one kind to work on at the same time (1 to 256).
     #[arg(long, env = "REKEY_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub concurrency: u16,
+    /// How many restarted workloads of one namespace may be under way at the same time, over all policies.
+    #[arg(long, env = "REKEY_ROLLOUTS_PER_NAMESPACE", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
+    pub rollouts_per_namespace: u16,
+    /// How many restarted workloads of the whole cluster may be under way at the same time.
+    #[arg(long, env = "REKEY_ROLLOUTS", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..))]
+    pub rollouts: u16,
     /// Wait for the leader's Lease before working, so that several replicas can run.
     #[arg(long, env = "REKEY_LEADER_ELECT", default_value_t = true, action = clap::ArgAction::Set)]
     pub leader_elect: bool,

@@ -9,6 +9,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
+use chrono::{DateTime, Utc};
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
@@ -38,6 +39,8 @@ pub struct Candidate {
     seen: Option<(String, Instant)>,
     /// The leader that we saw last.
     leader: String,
+    /// When the leader before us renewed last.
+    predecessor: Option<DateTime<Utc>>,
     pulse: Arc<Pulse>,
 }
 
@@ -49,8 +52,14 @@ impl Candidate {
             identity: identity.to_owned(),
             seen: None,
             leader: String::new(),
+            predecessor: None,
             pulse,
         }
+    }
+
+    /// When the leader before us renewed its Lease last, once we lead.
+    pub fn predecessor(&self) -> Option<DateTime<Utc>> {
+        self.predecessor
     }
 
     /// Waits until we lead.
@@ -141,6 +150,10 @@ impl Candidate {
                 self.leader = holder;
             }
             return Ok(false);
+        }
+        if holder != self.identity {
+            let renewed = spec.renew_time.as_ref().map(|at| at.0.as_microsecond());
+            self.predecessor = renewed.and_then(DateTime::from_timestamp_micros);
         }
         lease.spec = Some(self.record(&spec));
         won(self.api.replace(NAME, &PostParams::default(), &lease).await)

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use rekey_controller::{Parts, Settings, metrics::Metrics, pulse::Pulse};
 use rekey_core::{
     health::Duty,
+    rollout::Limits,
     store::{Addresses, Network},
 };
 use rekey_providers::{Stores, rotators::Proofs};
@@ -77,7 +78,7 @@ async fn work(
     tracing::info!(instance, namespace, version = VERSION, "started");
     let network = network(&options);
     let _follower = api_server::follow(clients.watches.clone(), clients.server.clone(), network.refuse.clone()).await;
-    let parts = Parts {
+    let mut parts = Parts {
         client: clients.calls.clone(),
         watch_client: clients.watches.clone(),
         settings: settings(&options, account, &instance, &namespace),
@@ -96,6 +97,7 @@ async fn work(
     let mut candidate = Candidate::new(clients.calls.clone(), &namespace, &instance, Arc::clone(pulse));
     pulse.duty(Duty::Waiting);
     candidate.acquire().await.with_context(|| format!("take the Lease in namespace {namespace}"))?;
+    parts.settings.predecessor = candidate.predecessor();
     tracing::info!("leading");
     metrics.leads(true);
     pulse.duty(Duty::Leading);
@@ -129,10 +131,15 @@ fn settings(options: &RunOptions, account: String, instance: &str, namespace: &s
         operator_namespace: namespace.to_owned(),
         account,
         concurrency: usize::from(options.concurrency),
+        rollouts: Limits {
+            namespace: usize::from(options.rollouts_per_namespace),
+            cluster: usize::from(options.rollouts),
+        },
         require_consent: options.require_consent,
         allow_ambient_credentials: options.allow_ambient_credentials,
         api_audiences: system::api_audiences(),
         instance: instance.to_owned(),
+        predecessor: None,
     }
 }
 

@@ -101,6 +101,21 @@ impl Node {
         environment(&self.process(namespace, pod).await?)
     }
 
+    /// The same of the container with this name, a sidecar for example.
+    ///
+    /// # Errors
+    /// When the container does not run, or its process cannot be read.
+    pub async fn environment_of(
+        &self,
+        namespace: &str,
+        pod: &str,
+        container: &str,
+    ) -> Result<BTreeMap<String, String>> {
+        let id = self.container(namespace, pod, Some(container)).await?;
+        let enclosure = self.enclosure.as_ref().context("the node has stopped")?;
+        environment(&enclosure.proc(self.runtime.process_of(&id)?))
+    }
+
     /// The content of a file as the first container of a pod sees it.
     ///
     /// # Errors
@@ -139,7 +154,7 @@ impl Node {
     /// # Errors
     /// When the pod has no running container.
     pub async fn kill(&self, namespace: &str, pod: &str) -> Result<()> {
-        let container = self.container(namespace, pod).await?;
+        let container = self.container(namespace, pod, None).await?;
         let enclosure = self.enclosure.as_ref().context("the node has stopped")?;
         self.runtime.control(enclosure, &["tasks", "kill", "--signal", "SIGKILL", &container]).map(drop)
     }
@@ -207,15 +222,18 @@ impl Node {
     }
 
     async fn process(&self, namespace: &str, pod: &str) -> Result<PathBuf> {
-        let id = self.container(namespace, pod).await?;
+        let id = self.container(namespace, pod, None).await?;
         let enclosure = self.enclosure.as_ref().context("the node has stopped")?;
         Ok(enclosure.proc(self.runtime.process_of(&id)?))
     }
 
-    async fn container(&self, namespace: &str, pod: &str) -> Result<String> {
+    /// The id of a container; `None`: of the first one.
+    async fn container(&self, namespace: &str, pod: &str, container: Option<&str>) -> Result<String> {
         let pods = Api::<Pod>::namespaced(self.client()?, namespace);
         let found = pods.get(pod).await.with_context(|| format!("get the pod {namespace}/{pod}"))?;
-        container_id(&found).with_context(|| format!("the pod {namespace}/{pod} has no running container"))
+        container_id(&found, container).with_context(|| {
+            format!("the pod {namespace}/{pod} has no running container {}", container.unwrap_or_default())
+        })
     }
 }
 
@@ -233,11 +251,12 @@ fn takes_pods(node: &NodeObject) -> bool {
     conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True") && !tainted
 }
 
-/// The id of the first container, if it runs.
-fn container_id(pod: &Pod) -> Option<String> {
-    let first = pod.spec.as_ref()?.containers.first()?.name.as_str();
-    let mut containers = pod.status.as_ref()?.container_statuses.iter().flatten();
-    let container: &ContainerStatus = containers.find(|container| container.name == first)?;
+/// The id of the container of this name, or of the first one, if it runs.
+fn container_id(pod: &Pod, name: Option<&str>) -> Option<String> {
+    let name = name.or(Some(pod.spec.as_ref()?.containers.first()?.name.as_str()))?;
+    let status = pod.status.as_ref()?;
+    let mut containers = [&status.container_statuses, &status.init_container_statuses].into_iter().flatten().flatten();
+    let container: &ContainerStatus = containers.find(|container| container.name == name)?;
     container.state.as_ref()?.running.as_ref()?;
     Some(container.container_id.as_ref()?.strip_prefix("containerd://")?.to_owned())
 }

@@ -33,7 +33,7 @@ use anyhow::{Context, Result, ensure};
 use http::{Uri, request::Parts, uri::Scheme};
 use tokio::runtime::Runtime;
 
-pub use call::{Call, Fault};
+pub use call::{Call, Fault, Moment};
 pub use tcp::TcpProxy;
 
 use crate::proxy::{serve::Upstream, state::Shared};

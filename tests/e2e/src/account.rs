@@ -81,6 +81,15 @@ impl Account {
         self.audit.counts_since(mark, &self.user).await
     }
 
+    /// How many patches of this user of a resource the API server has accepted since.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn patched(&self, resource: &str, mark: &Mark) -> Result<usize> {
+        let asked = self.audit.asked_since(mark, &self.user).await?;
+        Ok(asked.iter().filter(|at| at.verb == "patch" && at.subject == resource && at.status < 300).count())
+    }
+
     /// How many requests of this user for a resource were answered by 404 since.
     ///
     /// # Errors
@@ -97,7 +106,15 @@ impl Scene {
     /// # Errors
     /// When it cannot be started.
     pub fn operator(&self) -> Result<Operator> {
+        self.operator_with(&[])
+    }
+
+    /// The same, with more flags.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn operator_with(&self, arguments: &[&str]) -> Result<Operator> {
         let only = format!("--namespaces={}", self.namespace);
-        self.world.operator(&self.namespace, &[&only, "--leader-elect=false"])
+        self.world.operator(&self.namespace, &[&[only.as_str(), "--leader-elect=false"], arguments].concat())
     }
 }

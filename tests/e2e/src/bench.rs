@@ -2,15 +2,18 @@
 //! store, beside a client that does nothing but the same writes.
 
 mod bare;
+mod budget;
 mod crowd;
 mod fleet;
 mod ground;
 mod report;
 mod restarts;
+mod rolling;
 mod settings;
 mod sync;
 mod traffic;
 pub mod usage;
+mod versions;
 
 use std::{io::Write as _, process::ExitCode};
 
@@ -62,7 +65,9 @@ enum Part {
 impl Part {
     fn is_wanted(self, settings: &Settings) -> bool {
         match self {
-            Self::Policies => ["sync", "same", "restarts"].iter().any(|part| settings.wants(part)),
+            Self::Policies => {
+                ["sync", "same", "restarts", "budget", "versions"].iter().any(|part| settings.wants(part))
+            }
             Self::Namespaces => settings.wants("namespaces"),
         }
     }
@@ -106,6 +111,12 @@ async fn policies(ground: &Ground, settings: &Settings, report: &mut Report, bod
     if settings.wants("restarts") {
         let stage = restarts::Stage::new(ground, settings.restarts, others).await?;
         stage.measure(report, bodies).await?;
+    }
+    if settings.wants("budget") {
+        budget::measure(ground, settings.rollouts, report).await?;
+    }
+    if settings.wants("versions") {
+        versions::measure(ground, settings, report).await?;
     }
     Ok(())
 }

@@ -1,9 +1,11 @@
-//! Kills the operator (kill -9) at each of its writes, and compares the end state with that of an undisturbed run.
+//! Kills the operator (kill -9) at each of its writes, or takes the API server away from it, and compares the end state with
+//! that of an undisturbed run.
 //!
 //! # Flow
 //! A [`Scenario`] runs once undisturbed; the calls by which the operator changes something are numbered, in front of
 //! the API server and of both stores. Then, for each number and each [place](PLACES), it runs again in a fresh
-//! namespace; the operator is killed there and started again at once.
+//! namespace; the operator is killed there and started again at once. For a [partition](PARTITIONS) it runs on, and
+//! cannot reach the API server for a time.
 //!
 //! # Guarantees
 //! Each run must end in the same state but for what differs by nature (times, uids, revisions, digests), and with no
@@ -13,9 +15,10 @@
 //! # Caveats
 //! Several workers write at the same time, so a number does not always mean the same call; the table says which it was.
 
+mod verdict;
+
 use std::{
     collections::BTreeMap,
-    fmt::Write as _,
     future::Future,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
@@ -24,9 +27,12 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use futures::{StreamExt as _, stream};
-use rekey_testkit::proxy::{Call, Fault, Proxy, filter};
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
+use kube::api::{DeleteParams, ListParams};
+use rekey_testkit::proxy::{Call, Fault, Moment, Proxy, filter};
 use serde_json::Value;
 
+use self::verdict::{Run, Table};
 use crate::{
     Operator, Scene, World,
     mask::Mask,
@@ -35,11 +41,23 @@ use crate::{
     world::{GROUPS, OPERATOR},
 };
 
+/// A name, and what happens to the call.
+pub type Place = (&'static str, Fault);
+
 /// Where the kill cuts a call.
-pub const PLACES: [(&str, Fault); 3] = [
+pub const PLACES: [Place; 3] = [
     ("before", Fault::KillBefore),
     ("after, before the answer", Fault::KillAfterBeforeAnswer),
     ("after the answer", Fault::KillAfterAnswer),
+];
+
+/// Where a partition begins, and which: connections break, or nothing passes and calls arrive late. That one lasts longer
+/// than the operator waits for an answer.
+pub const PARTITIONS: [Place; 4] = [
+    ("cut off before", Fault::CutOff(Moment::BeforeCall, Duration::from_secs(10))),
+    ("held before the answer", Fault::Hold(Moment::BeforeAnswer, Duration::from_secs(20))),
+    ("cut off before the answer", Fault::CutOff(Moment::BeforeAnswer, Duration::from_secs(10))),
+    ("held before", Fault::Hold(Moment::BeforeCall, Duration::from_secs(20))),
 ];
 
 /// Runs at the same time.
@@ -145,6 +163,15 @@ impl Rig {
         }
     }
 
+    /// Removes all workloads: a node has room for 200 pods.
+    async fn clear(&self) -> Result<()> {
+        let (params, all) = (DeleteParams::background().grace_period(0), ListParams::default());
+        self.scene.api::<Deployment>().delete_collection(&params, &all).await?;
+        self.scene.api::<StatefulSet>().delete_collection(&params, &all).await?;
+        self.scene.api::<DaemonSet>().delete_collection(&params, &all).await?;
+        Ok(())
+    }
+
     /// How many calls that change something there were, at all three servers.
     #[must_use]
     pub fn writes(&self) -> usize {
@@ -201,132 +228,113 @@ enum Server {
 
 const SERVERS: [Server; 3] = [Server::Kubernetes, Server::Bao, Server::Aws];
 
-/// One kill.
+/// One kill or partition.
 #[derive(Clone, Copy, Debug)]
 struct Point {
     server: Server,
     number: usize,
-    place: &'static str,
+    /// Of the places that there are.
+    place: usize,
+    name: &'static str,
     fault: Fault,
 }
 
-/// How a run ended.
-struct Run {
-    end: Value,
-    calls: BTreeMap<Server, Vec<String>>,
-    /// The call of the kill; `None` when there was no call of that number.
-    killed: Option<String>,
-    seconds: f64,
+/// What is wrong in a run.
+#[derive(Clone, Copy, Debug)]
+enum Disturbance {
+    None,
+    /// The operator does not run while the work is done.
+    Down,
+    At(Point),
 }
 
-impl Run {
-    fn writes(&self) -> usize {
-        self.calls.values().map(Vec::len).sum()
+impl Disturbance {
+    /// Its place in the table.
+    fn order(self) -> Option<(Server, usize, usize)> {
+        match self {
+            Self::None | Self::Down => None,
+            Self::At(point) => Some((point.server, point.number, point.place)),
+        }
     }
 }
 
-/// Proves a scenario: at every place when `REKEY_PROVE=1`, else at one place of every call, in turn.
+/// Proves a scenario with a kill: at every place when `REKEY_PROVE=1`, else at one place of every call, in turn.
 ///
 /// # Errors
 /// When the undisturbed run fails, or a run with a kill ends differently.
 pub async fn prove<S: Scenario>(world: &Arc<World>, scenario: &S) -> Result<()> {
-    let whole = run(world, scenario, None).await.context("the undisturbed run")?;
-    let points = points(&whole, everything());
-    let runs = stream::iter(points).map(|point| async move { (point, run(world, scenario, Some(point)).await) });
-    let mut results: Vec<(Point, Result<Run>)> = runs.buffer_unordered(PARALLEL).collect().await;
-    results.sort_by_key(|(point, _)| (point.server, point.number));
-    let mut table = String::new();
-    let mut failures = String::new();
-    writeln!(table, "{}: undisturbed {} writes, {:.0} s", scenario.name(), whole.writes(), whole.seconds)?;
-    for call in whole.calls.values().flatten() {
-        writeln!(table, "    {call}")?;
-    }
-    let mut missed = 0;
-    for (point, result) in &results {
-        let (outcome, bad) = judge(&whole, result, scenario.spare());
-        // A run may report one wait less than the undisturbed one: then there is no last write of a status to kill at.
-        let is_last = whole.calls.get(&Server::Kubernetes).is_some_and(|calls| calls.len() == point.number)
-            && point.server == Server::Kubernetes;
-        missed += usize::from(!is_last && result.as_ref().is_ok_and(|run| run.killed.is_none()));
-        writeln!(table, "{:>11} {:>2} {:<24} {outcome}", format!("{:?}", point.server), point.number, point.place)?;
-        if let Some(bad) = bad {
-            writeln!(failures, "{:?} {} {}: {bad}", point.server, point.number, point.place)?;
-        }
-    }
-    eprintln!("{table}");
-    ensure!(failures.is_empty(), "{table}\n{failures}");
-    ensure!(missed == 0, "{missed} of {} kills did not happen:\n{table}", results.len());
+    let whole = run(world, scenario, Disturbance::None).await.context("the undisturbed run")?;
+    let is_next = |point: &Point| point.number % PLACES.len() == point.place;
+    let points = points(&whole, &SERVERS, &PLACES).filter(|point| everything() || is_next(point));
+    compare(world, scenario, &whole, points.map(Disturbance::At).collect()).await
+}
+
+/// Proves a scenario with kills and [partitions](PARTITIONS) at its writes to the API server, and without an operator while
+/// the work is done: at every place when `REKEY_PROVE=1`, else at one in so many.
+///
+/// # Errors
+/// As [`prove`].
+pub async fn prove_all<S: Scenario>(world: &Arc<World>, scenario: &S, one_in: usize) -> Result<()> {
+    let whole = run(world, scenario, Disturbance::None).await.context("the undisturbed run")?;
+    let places: Vec<Place> = PLACES.into_iter().chain(PARTITIONS).collect();
+    let points = points(&whole, &[Server::Kubernetes], &places).enumerate();
+    let points = points.filter(|(index, _)| everything() || index % one_in == 0).map(|(_, point)| point);
+    let all = std::iter::once(Disturbance::Down).chain(points.map(Disturbance::At)).collect();
+    compare(world, scenario, &whole, all).await
+}
+
+async fn compare<S: Scenario>(world: &Arc<World>, scenario: &S, whole: &Run, all: Vec<Disturbance>) -> Result<()> {
+    let runs = stream::iter(all).map(|at| async move { (at, reached(world, scenario, at).await) });
+    let mut results: Vec<(Disturbance, Result<Run>)> = runs.buffer_unordered(PARALLEL).collect().await;
+    results.sort_by_key(|(at, _)| at.order());
+    let table = Table::of(scenario, whole, &results)?;
+    eprintln!("{}", table.text);
+    ensure!(table.failures.is_empty(), "{}\n{}", table.text, table.failures);
+    ensure!(table.skipped == 0, "{} of {} points were not reached:\n{}", table.skipped, results.len(), table.text);
     Ok(())
 }
 
-fn points(whole: &Run, everything: bool) -> Vec<Point> {
-    let mut points = Vec::new();
-    for (server, calls) in &whole.calls {
-        for number in 1..=calls.len() {
-            let places = PLACES.iter().enumerate().filter(|(place, _)| everything || number % PLACES.len() == *place);
-            points.extend(places.map(|(_, (place, fault))| Point { server: *server, number, place, fault: *fault }));
-        }
-    }
-    points
+/// A run with this disturbance. A run may take one write less than the undisturbed one, so it may run once more.
+async fn reached<S: Scenario>(world: &Arc<World>, scenario: &S, at: Disturbance) -> Result<Run> {
+    let first = run(world, scenario, at).await?;
+    if first.disturbed.is_some() { Ok(first) } else { run(world, scenario, at).await }
 }
 
-fn judge(whole: &Run, result: &Result<Run>, spare: usize) -> (String, Option<String>) {
-    let run = match result {
-        Ok(run) => run,
-        Err(error) => return ("FAILED".to_owned(), Some(format!("{error:?}"))),
-    };
-    let killed = run.killed.as_deref().unwrap_or("(no such call)");
-    let outcome = format!("{:>2} writes {:>4.0} s  {killed}", run.writes(), run.seconds);
-    if run.end != whole.end {
-        let text = format!("another end at {killed}:\n{}", difference(&whole.end, &run.end, "$"));
-        return (format!("{outcome}  ANOTHER END"), Some(text));
-    }
-    if run.writes() > whole.writes() + spare {
-        let calls: Vec<&String> = run.calls.values().flatten().collect();
-        let text = format!("{} writes instead of at most {}: {calls:#?}", run.writes(), whole.writes() + spare);
-        return (format!("{outcome}  TOO MANY"), Some(text));
-    }
-    (outcome, None)
+fn points(whole: &Run, servers: &[Server], places: &[Place]) -> impl Iterator<Item = Point> {
+    let calls = servers.iter().flat_map(|server| (1..=whole.calls[server].len()).map(|number| (*server, number)));
+    calls.flat_map(|(server, number)| {
+        let places = places.iter().enumerate();
+        places.map(move |(place, (name, fault))| Point { server, number, place, name, fault: *fault })
+    })
 }
 
-/// Where two ends differ, one line a place.
-fn difference(wanted: &Value, seen: &Value, path: &str) -> String {
-    match (wanted, seen) {
-        (Value::Object(wanted), Value::Object(seen)) => {
-            let names: std::collections::BTreeSet<&String> = wanted.keys().chain(seen.keys()).collect();
-            let of = |map: &serde_json::Map<String, Value>, name: &String| map.get(name).cloned().unwrap_or_default();
-            names.iter().map(|name| difference(&of(wanted, name), &of(seen, name), &format!("{path}.{name}"))).collect()
-        }
-        (wanted, seen) if wanted == seen => String::new(),
-        (wanted, seen) => format!("  {path}: wanted {wanted}, saw {seen}\n"),
-    }
-}
-
-async fn run<S: Scenario>(world: &Arc<World>, scenario: &S, point: Option<Point>) -> Result<Run> {
+async fn run<S: Scenario>(world: &Arc<World>, scenario: &S, disturbance: Disturbance) -> Result<Run> {
     let started = Instant::now();
     let rig = Rig::new(world, scenario.name()).await?;
     let context = || format!("in namespace {}", rig.scene.namespace);
     rig.start_ready().await.with_context(context)?;
     scenario.prepare(&rig).await.with_context(context)?;
     let before = rig.lengths();
-    if let Some(point) = point {
+    if let Disturbance::At(point) = disturbance {
         let proxy = rig.proxy(point.server);
         let operator = Arc::clone(&rig.operator);
         proxy.on_kill(Box::new(move || kill(&operator)));
         proxy.arm((before[&point.server] + point.number) as u64, point.fault);
     }
     let work = async {
-        scenario.act(&rig).await?;
+        if let Disturbance::Down = disturbance {
+            rig.kill();
+            scenario.act(&rig).await?;
+            rig.start()?;
+        } else {
+            scenario.act(&rig).await?;
+        }
         scenario.end(&rig).await
     };
     let end = tokio::select! {
-        end = work => end.with_context(context)?,
-        revived = rig.revive() => {
-            revived.with_context(context)?;
-            bail!("the operator is not started again any more");
-        }
+        end = work => end,
+        revived = rig.revive() => revived.and_then(|()| bail!("the operator is not started again any more")),
     };
-    rig.alive().with_context(context)?;
     let calls: BTreeMap<Server, Vec<String>> = SERVERS
         .iter()
         .map(|server| {
@@ -334,12 +342,16 @@ async fn run<S: Scenario>(world: &Arc<World>, scenario: &S, point: Option<Point>
             (*server, calls[before[server]..].iter().map(|call| rig.describe(*server, call)).collect())
         })
         .collect();
-    let killed = match point {
-        Some(point) if rig.proxy(point.server).kills() > 0 => calls[&point.server].get(point.number - 1).cloned(),
-        _ => None,
+    let alive = rig.alive();
+    rig.clear().await?;
+    let end = end.and_then(|end| alive.map(|()| end)).with_context(context)?;
+    let disturbed = match disturbance {
+        Disturbance::At(point) => calls[&point.server].get(point.number - 1).cloned(),
+        Disturbance::None => None,
+        Disturbance::Down => Some("none: the operator did not run".to_owned()),
     };
     let end = Mask::new(&rig.scene.namespace)?.of(&end);
-    Ok(Run { end, calls, killed, seconds: started.elapsed().as_secs_f64() })
+    Ok(Run { end, calls, disturbed, seconds: started.elapsed().as_secs_f64() })
 }
 
 /// Waits until the operator has written nothing for a while, so that a wrong extra step would show.

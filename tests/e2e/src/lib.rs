@@ -2,6 +2,7 @@
 //! of their own for one test each.
 
 pub mod account;
+pub mod applier;
 pub mod bench;
 pub mod conditions;
 pub mod demo;
@@ -12,11 +13,13 @@ pub mod kubectl;
 pub mod kubelet;
 pub mod mask;
 pub mod operator;
+pub mod readers;
 pub mod release;
 pub mod scene;
 pub mod shell;
 pub mod shipped;
 pub mod suite;
+pub mod versions;
 pub mod vigil;
 pub mod wait;
 pub mod workloads;

@@ -2,6 +2,7 @@
 
 mod consumers;
 mod login;
+mod policies;
 mod schedules;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -138,36 +139,6 @@ impl Scene {
         .await
     }
 
-    /// A policy that maps `property` of each item to a key: `(key of the Secret, remote key, property)`. `more` is
-    /// merged over its spec.
-    ///
-    /// # Errors
-    /// When it is refused.
-    pub async fn policy(&self, name: &str, store: &str, items: &[(&str, &str, &str)], more: Value) -> Result<()> {
-        let data: Vec<Value> = items
-            .iter()
-            .map(|(secret_key, key, property)| {
-                json!({"secretKey": secret_key, "remoteRef": {"key": key, "property": property}})
-            })
-            .collect();
-        let mut spec = json!({"source": {"remote": {
-            "storeRef": {"name": store}, "refreshInterval": "10s", "data": data,
-        }}});
-        merge(&mut spec, more);
-        self.policy_of(name, spec).await
-    }
-
-    /// A policy with this spec.
-    ///
-    /// # Errors
-    /// When it is refused.
-    pub async fn policy_of(&self, name: &str, spec: Value) -> Result<()> {
-        let kind = json!({"apiVersion": "rekey.dev/v1alpha1", "kind": "SecretPolicy", "metadata": {"name": name}});
-        let mut object = kind;
-        object["spec"] = spec;
-        self.apply(object).await
-    }
-
     /// Applies an object in this namespace with all rights.
     ///
     /// # Errors
@@ -209,6 +180,30 @@ impl Scene {
     /// # Errors
     /// When it is refused.
     pub async fn annotate<K>(&self, name: &str, annotation: &str, value: &str) -> Result<()>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + serde::de::DeserializeOwned
+            + std::fmt::Debug,
+    {
+        self.change_annotation::<K>(name, annotation, Some(value)).await
+    }
+
+    /// Takes an annotation off an object.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn take_annotation<K>(&self, name: &str, annotation: &str) -> Result<()>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + serde::de::DeserializeOwned
+            + std::fmt::Debug,
+    {
+        self.change_annotation::<K>(name, annotation, None).await
+    }
+
+    async fn change_annotation<K>(&self, name: &str, annotation: &str, value: Option<&str>) -> Result<()>
     where
         K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
             + Clone
@@ -385,16 +380,4 @@ fn aws(service: &str, address: &str) -> Value {
             "secretAccessKey": {"name": "aws", "key": "secret"},
         }},
     }})
-}
-
-/// Merges `more` over `base`, object by object.
-fn merge(base: &mut Value, more: Value) {
-    match (base, more) {
-        (Value::Object(base), Value::Object(more)) => {
-            for (name, value) in more {
-                merge(base.entry(name).or_insert(Value::Null), value);
-            }
-        }
-        (base, more) => *base = more,
-    }
 }

@@ -17,7 +17,7 @@ const LEFT_OUT: [&str; 3] = ["Deployment", "PodDisruptionBudget", "Kustomization
 /// All bindings that open a namespace: their names, and those of the `ClusterRole`s.
 pub const NAMESPACE_ROLES: [(&str, &str); 3] = [
     ("rekey", "rekey-namespace"),
-    ("rekey-rollouts", "rekey-namespace-rollouts"),
+    ("rekey-rollouts", "rekey-namespace-argo-rollouts"),
     ("rekey-gateways", "rekey-namespace-gateways"),
 ];
 

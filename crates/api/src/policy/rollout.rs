@@ -15,7 +15,7 @@ pub struct Rollout {
     /// `ConsumersHealthy`: `Ready` waits for the consumers, and is false when one of them does not become healthy.
     pub ready_when: ReadyWhen,
     /// How long the containers of a new pod must run without a restart before the workload counts as healthy; `minReadySeconds` wins if
-    /// it is larger. Default 10s. Not supported yet: another value than the default, and waiting for more than `minReadySeconds`.
+    /// it is larger. Shorter than `progressDeadline`. Default 10s.
     pub stable_for: GoDuration,
     /// Which consumers Rekey restarts. `Auto` (default): those that would not see the change otherwise. `Always`: all. `Never`: none; the
     /// status shows them.
@@ -27,21 +27,23 @@ pub struct Rollout {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["apiVersion", "kind", "name"])
     )]
     pub consumers: Vec<WorkloadRef>,
-    /// The workload that gets a new value first; the others follow when it is healthy. Needs `immutability: Versioned`. Not supported
-    /// yet.
+    /// The workload that gets a new value first; the others follow when it runs steadily on it. It refers to the Secret; without such a
+    /// workload nobody gets the value. Needs `immutability: Versioned` with `versions.references: Move`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canary: Option<WorkloadRef>,
     /// How many workloads Rekey restarts at the same time. Default 1.
     #[schemars(range(min = 1, max = 100))]
     pub concurrency: u32,
-    /// How long a restarted workload may take to become healthy. Default 10m.
+    /// How long a restarted workload may take to become healthy. The time goes on while its containers end and start again. Default 10m.
     pub progress_deadline: GoDuration,
     /// After this time a consumer that reads mounted files again by itself counts as current. Default 2m.
     pub live_reload_grace: GoDuration,
-    /// What to do when a consumer does not become healthy. `Hold` (default): stop and wait until you fix it. `RollBack`: publish the
-    /// previous value again. Not supported yet: `RollBack`.
+    /// What to do when a consumer does not become healthy. `Hold` (default): stop and wait until you fix it. `RollBack`: bring all
+    /// consumers back to the last value that worked, and do not try the bad one again. It needs `versions.references: Move`, or
+    /// `immutability: None`, where the Secret gets the earlier value again from a kept copy.
     pub on_failure: OnFailure,
-    /// Restarts start only inside one of these windows. Default at any time. Not supported yet.
+    /// Restarts start only inside one of these windows; one that has begun goes on after the window. A rotation whose reason is `Leaked`
+    /// does not wait for them. Default at any time.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = crate::bounds::WINDOWS), extend("x-kubernetes-list-type" = "atomic"))]
     pub windows: Vec<Window>,

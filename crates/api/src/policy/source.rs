@@ -24,7 +24,9 @@ pub struct Source {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<RemoteSource>,
     /// Another tool makes the Secret named in `target` (cert-manager, kubectl, sealed-secrets). Rekey never writes its data; it watches the
-    /// Secret and restarts its consumers. `target.type`, `target.template` and `target.onPolicyDelete` are refused.
+    /// Secret and restarts its consumers. With `immutability: Versioned` each value of it becomes an immutable Secret `<name>-<revision>` of the
+    /// same type, and Rekey writes nothing on the Secret itself. `target.type`, `target.template` and, without `Versioned`,
+    /// `target.onPolicyDelete` are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub existing: Option<Existing>,
     /// Random values that Rekey makes once in the cluster; needs no store. A `RotationSchedule` with `generate: {}` rotates them.
@@ -64,7 +66,7 @@ pub struct RemoteSource {
     #[serde(default)]
     pub max_staleness: MaxStaleness,
     /// What to do when the remote value is gone: `Keep` (default) the Secret, or `Delete` it. If you write `Keep`, Rekey does not report
-    /// the value as too old because of a missing key.
+    /// the value as too old because of a missing key. Not supported yet with `immutability: Versioned`, if you write `Delete`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "OnMissing")] // keeps the description of the field
     pub on_missing: Option<OnMissing>,

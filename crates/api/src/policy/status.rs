@@ -98,6 +98,20 @@ impl SecretPolicyStatus {
         let handled = LastHandled { sync: token.map(str::to_owned), ..self.last_handled.take().unwrap_or_default() };
         self.last_handled = Some(handled).filter(|handled| *handled != LastHandled::default());
     }
+
+    /// The value of `rekey.dev/unlock` that was handled last.
+    #[must_use]
+    pub fn handled_unlock(&self) -> Option<&str> {
+        self.last_handled.as_ref().and_then(|handled| handled.unlock.as_deref())
+    }
+
+    /// Records the value of `rekey.dev/unlock` that was handled. It stays when the annotation goes: one that comes back with the same
+    /// value allows nothing.
+    pub fn set_handled_unlock(&mut self, token: Option<&str>) {
+        if let Some(token) = token.filter(|token| self.handled_unlock() != Some(*token)) {
+            self.last_handled.get_or_insert_default().unlock = Some(token.to_owned());
+        }
+    }
 }
 
 /// The revision on which consumers are held.
@@ -220,10 +234,21 @@ pub struct ConsumerStatus {
     /// How many of its pods hold which revision, as far as Rekey looked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods: Option<PodCounts>,
+    /// Why it is held, where that lasts. `MarkerReverted`: another tool puts its references to the Secret back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ConsumerReason")] // keeps the description of the field
+    pub reason: Option<ConsumerReason>,
     /// Why it is not current.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "field::message")]
     pub message: Option<String>,
+}
+
+/// Why a consumer is held for longer than one value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ConsumerReason {
+    /// Another tool puts its references back.
+    MarkerReverted,
 }
 
 /// Pods of a workload by what they hold.

@@ -28,6 +28,8 @@ pub enum Referent {
     Policy,
     /// A workload, by kind and name.
     Workload,
+    /// A Secret that pods of an account may refer to.
+    Mountable,
 }
 
 /// What an object refers to.
@@ -41,7 +43,7 @@ pub trait Refers: Resource<DynamicType = ()> {
 
 impl Refers for SecretPolicy {
     fn references(&self) -> References {
-        let mut all = References::from([(Referent::Secret, SecretNames::of(self).current().to_owned())]);
+        let mut all = References::from([(Referent::Secret, SecretNames::of(self).base().to_owned())]);
         if let Some(remote) = &self.spec.source.remote {
             all.extend(stores_of(remote).map(|store| (Referent::Store, store.name)));
         }
@@ -94,6 +96,14 @@ impl Index {
         let first = (to, Box::from(name), Box::default());
         let from_there = self.referring.range(first..);
         from_there.take_while(move |(kind, of, _)| *kind == to && of.as_ref() == name).map(|(_, _, row)| row.as_ref())
+    }
+
+    /// Names of the rows that refer to an object whose name starts with `prefix` and is meant, in order, each once.
+    pub fn referring_to_any(&self, to: Referent, prefix: &str, is_meant: impl Fn(&str) -> bool) -> BTreeSet<&str> {
+        let first = (to, Box::from(prefix), Box::default());
+        let from_there = self.referring.range(first..);
+        let found = from_there.take_while(|(kind, of, _)| *kind == to && of.starts_with(prefix));
+        found.filter(|(_, of, _)| is_meant(of)).map(|(_, _, row)| row.as_ref()).collect()
     }
 
     /// The row `name` referred to `before` and refers to `now`.

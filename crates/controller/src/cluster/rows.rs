@@ -310,10 +310,8 @@ impl Row for Workload {
     }
 
     fn references(&self) -> References {
-        self.uses.keys().map(|secret| (Referent::Secret, secret.clone())).collect()
-    }
-
-    fn follow(&mut self, before: &Self) {
-        self.follow_template(before);
+        let mountable = self.mountable.iter().flatten();
+        let mountable = mountable.map(|at| (Referent::Mountable, at.name.to_string()));
+        self.uses.keys().map(|secret| (Referent::Secret, secret.clone())).chain(mountable).collect()
     }
 }

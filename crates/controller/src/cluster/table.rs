@@ -5,6 +5,7 @@ mod late;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Bound,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
@@ -94,6 +95,41 @@ impl<T: Row> Table<T> {
             return Vec::new();
         };
         let found = index.referring(to, name).filter_map(|name| rows.get_key_value(name));
+        found.map(|(name, row)| (name.to_string(), Arc::clone(row))).collect()
+    }
+
+    /// The rows of a namespace whose names start with `prefix` and that are wanted, in the order of their names. Only those
+    /// with the prefix are looked at.
+    #[must_use]
+    pub fn starting(
+        &self,
+        namespace: &str,
+        prefix: &str,
+        is_wanted: impl Fn(&str, &T) -> bool,
+    ) -> Vec<(String, Arc<T>)> {
+        let namespaces = self.read();
+        let rows = namespaces.get(namespace).map(|of_namespace| &of_namespace.rows);
+        let from_there = rows.map(|rows| rows.range::<str, _>((Bound::Included(prefix), Bound::Unbounded)));
+        let found = from_there.into_iter().flatten().take_while(|(name, _)| name.starts_with(prefix));
+        let wanted = found.filter(|(name, row)| is_wanted(name, row));
+        wanted.map(|(name, row)| (name.to_string(), Arc::clone(row))).collect()
+    }
+
+    /// The rows of a namespace that refer to an object whose name starts with `prefix` and is meant, each once.
+    #[must_use]
+    pub fn referring_to_any(
+        &self,
+        namespace: &str,
+        to: Referent,
+        prefix: &str,
+        is_meant: impl Fn(&str) -> bool,
+    ) -> Vec<(String, Arc<T>)> {
+        let namespaces = self.read();
+        let Some(Namespace { rows, index }) = namespaces.get(namespace) else {
+            return Vec::new();
+        };
+        let found = index.referring_to_any(to, prefix, is_meant).into_iter();
+        let found = found.filter_map(|name| rows.get_key_value(name));
         found.map(|(name, row)| (name.to_string(), Arc::clone(row))).collect()
     }
 

@@ -29,14 +29,20 @@ pub enum Operation {
     ReadDigestKey,
     /// Of the installation.
     CreateDigestKey,
+    /// Who has written a policy, and when.
+    ReadPolicy,
     /// Of one of our own kinds.
     WriteStatus,
     /// On the pod template of a workload.
-    WriteMarker,
+    WriteTemplate,
+    /// Of mountable Secrets.
+    WriteList,
     /// Of a schedule.
     ChangeFinalizer,
     /// Of a workload or a namespace.
     ListPods,
+    /// Of a namespace: what may still make a pod that refers to a version.
+    ListMakers,
     /// Whether a namespace is opened.
     AskForRights,
 }
@@ -59,10 +65,13 @@ impl Operation {
             | Self::ReadDigestKey
             | Self::CreateDigestKey => true,
             Self::ReadConfigMap
+            | Self::ReadPolicy
             | Self::WriteStatus
-            | Self::WriteMarker
+            | Self::WriteTemplate
+            | Self::WriteList
             | Self::ChangeFinalizer
             | Self::ListPods
+            | Self::ListMakers
             | Self::AskForRights => false,
         }
     }
@@ -83,10 +92,13 @@ impl Display for Operation {
             Self::DeletePending => "delete pending Secret",
             Self::ReadDigestKey => "read the digest key from",
             Self::CreateDigestKey => "create the digest key in",
+            Self::ReadPolicy => "read",
             Self::WriteStatus => "write the status of",
-            Self::WriteMarker => "write the restart marker of",
+            Self::WriteTemplate => "change the pod template of",
+            Self::WriteList => "change the list of mountable Secrets of",
             Self::ChangeFinalizer => "change the finalizer of",
             Self::ListPods => "list the pods of",
+            Self::ListMakers => "list the ReplicaSets, StatefulSets, ControllerRevisions and Jobs of",
             Self::AskForRights => "check the rights in",
         })
     }

@@ -15,6 +15,8 @@ pub struct ApiServer {
     requests: Mutex<Vec<String>>,
     /// Starts of requests that are refused, and with which code.
     refused: Mutex<Vec<(String, u16)>>,
+    /// Starts of requests whose answers are lost.
+    lost: Mutex<Vec<String>>,
     version: Mutex<u64>,
 }
 
@@ -48,8 +50,13 @@ impl ApiServer {
                 let content = content.unwrap_or_default().to_owned();
                 let body = request.into_body().collect_bytes().await.unwrap();
                 let body = serde_json::from_slice(&body).unwrap_or_default();
+                let line = format!("{method} {path}");
                 let (code, answer) = server.answer(&Request { method, path, manager, selector, content, body });
-                http::Response::builder().status(code).body(Body::from(answer.to_string().into_bytes()))
+                if server.lost.lock().unwrap().iter().any(|begin| line.starts_with(begin)) {
+                    return Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
+                }
+                let answer = Body::from(answer.to_string().into_bytes());
+                Ok(http::Response::builder().status(code).body(answer).unwrap())
             }
         });
         Client::new(service, "default")
@@ -80,9 +87,15 @@ impl ApiServer {
         self.refused.lock().unwrap().push((begin.to_owned(), code));
     }
 
-    /// Refuses nothing any more.
+    /// Does what requests that start with `METHOD /path` ask for, and loses the answer.
+    pub fn lose(&self, begin: &str) {
+        self.lost.lock().unwrap().push(begin.to_owned());
+    }
+
+    /// Refuses and loses nothing any more.
     pub fn allow(&self) {
         self.refused.lock().unwrap().clear();
+        self.lost.lock().unwrap().clear();
     }
 
     /// How many requests have started like this, as `METHOD /path`.

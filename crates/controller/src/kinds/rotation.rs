@@ -2,6 +2,7 @@
 //! what they see and what they do.
 
 mod observe;
+mod pods;
 #[cfg(test)]
 mod tests;
 

@@ -1,23 +1,24 @@
 //! Workloads: brings their pods onto the current value, once. The only writer of a workload's restart marker.
 
+mod accounts;
+mod inputs;
 #[cfg(test)]
 mod tests;
+mod turns;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use chrono::TimeDelta;
-use k8s_openapi::{
-    api::core::v1::{ObjectReference, Pod as KubePod},
-    apimachinery::pkg::apis::meta::v1::OwnerReference,
-};
-use kube::{Client, ResourceExt as _};
+use chrono::{DateTime, TimeDelta, Utc};
+use k8s_openapi::api::core::v1::{ObjectReference, Pod as KubePod};
+use kube::Client;
 use rekey_api::policy::Restart;
 use rekey_core::{
-    SecretNames,
-    policy::{Look, PolicySpec},
-    rollout::{self, Decision, Input, Standing, Turn, decide, jobs_known, standing, staying, turn, wanted},
+    rollout::{
+        self, Decision, Input, Look, Settled, Settling, Standing, TemplateChange, decide, jobs_known, look, settling,
+        standing, staying, wanted,
+    },
     time::Clock,
-    workload::{Kind, Marker, Pod, Progress, Use, Workload, WorkloadId, is_live},
+    workload::{Kind, Makers, Pod, Progress, Workload, WorkloadId, is_live},
 };
 
 use crate::{
@@ -33,6 +34,8 @@ use crate::{
 
 /// A time further in the future was written by a clock that was ahead of ours.
 const LONG: TimeDelta = TimeDelta::seconds(10);
+/// Policies whose values failed together go back at the same time, each by a write of its own.
+const REST_OF_A_SET: Duration = Duration::from_secs(2);
 /// Who waits for others is called by them; this is for what nothing reports, such as a deadline that passes.
 const UNTOLD: Duration = Duration::from_mins(1);
 
@@ -63,7 +66,9 @@ impl Reconcile for Workloads {
     }
 
     async fn ensure(&self, key: &WorkloadId) -> Result<Next, Error> {
-        let next = self.round(key).await?;
+        let next = self.round(key).await;
+        self.account(key);
+        let next = next?;
         for secret in self.line.answered(key) {
             self.notify.next(&secret);
         }
@@ -90,11 +95,15 @@ impl Workloads {
             return Ok(Next::Change); // not all of it is known yet; every object is queued again when it is
         }
         let workload = workload.as_ref();
+        if self.follow_list(workload).await? {
+            return Ok(Next::Now);
+        }
         let inputs = self.inputs(workload);
         if inputs.is_empty() {
             return Ok(Next::Change);
         }
         let now = self.clock.now();
+        self.note_moving(workload, now);
         if workload.id.kind == Kind::CronJob {
             if let Some(known) = jobs_known(&inputs).filter(|known| *known > now && *known - now < LONG) {
                 return Ok(Next::After((known - now).to_std().unwrap_or_default()));
@@ -114,69 +123,93 @@ impl Workloads {
             // A rollout under way may be undone, and then the pods that it leaves out stay.
             let underway = matches!(workload.progress, Progress::Underway(_) | Progress::Stuck(_));
             if pods.len() == count || !underway {
-                self.remember(workload, &inputs, &pods);
+                let looks = self.remember(workload, &inputs, &pods);
+                // Its restart may have had no answer: the pods tell of it before the watch does.
+                if looks.iter().all(|look| look.settled() == Settled::Yes) {
+                    self.notify.wake(workload);
+                }
             }
             decision = decide(workload, &inputs, Some(&pods), now);
         }
         match decision {
-            Decision::Leave | Decision::LookAtPods => Ok(Next::Change),
+            Decision::Leave | Decision::LookAtPods => {
+                self.waiting(workload, &inputs, None);
+                self.settle(workload, &inputs).await
+            }
             Decision::Gather(until) => Ok(Next::After((until - now).to_std().unwrap_or_default())),
+            Decision::Closed(closed) => Ok(self.closed(workload, &inputs, closed)),
             Decision::Hold(reason) => {
                 tracing::info!(%reason, "held on an older value");
                 Ok(Next::Change)
             }
-            Decision::Restart { marker, because } => {
+            Decision::Restart { change, because } => {
                 let because: Vec<Input> = inputs.into_iter().filter(|input| because.contains(&input.secret)).collect();
-                self.restart(workload, &marker, &because).await
+                self.restart(workload, &change, &because).await
             }
         }
-    }
-
-    /// What is published for a workload, with what each policy asks for.
-    fn inputs(&self, workload: &Workload) -> Vec<Input> {
-        let namespace = workload.id.namespace.as_str();
-        let mut secrets: BTreeSet<String> = workload.uses.keys().cloned().collect();
-        secrets.extend(self.naming(&workload.id));
-        let input = |secret: &String| {
-            let row = self.cluster.secrets.get(&ObjectName::new(namespace, secret.as_str()))?;
-            let published = &row.managed()?.published;
-            let parsed = self.policy(namespace, &published.policy)?;
-            let ours = parsed.names.covers(secret) && !parsed.suspended;
-            parsed.input(published, workload).filter(|_| ours)
-        };
-        secrets.iter().filter_map(input).collect()
-    }
-
-    fn policy(&self, namespace: &str, name: &str) -> Option<Arc<PolicySpec>> {
-        let row = self.cluster.policies.get(&ObjectName::new(namespace, name))?;
-        row.policy()
-    }
-
-    /// Secrets whose policies name the workload.
-    fn naming(&self, id: &WorkloadId) -> Vec<String> {
-        let rows = self.cluster.policies_naming(id);
-        rows.iter().filter_map(|(_, row)| row.readable()).map(|at| SecretNames::of(at).current().to_owned()).collect()
     }
 
     /// Inputs whose pods were looked at before and found current need no second look.
     fn remembered(&self, workload: &Workload, inputs: &[Input]) -> Vec<Input> {
-        let open = |input: &&Input| {
-            let changed = input.published.changed(&input.how.keys);
-            standing(workload, input, None) != Standing::Unknown
-                || self.memory.look(&workload.uid, &input.secret) != Some(Look { changed, current: true })
-        };
+        let open =
+            |input: &&Input| standing(workload, input, None) != Standing::Unknown || !self.holds(workload, input);
         inputs.iter().filter(open).cloned().collect()
     }
 
-    fn remember(&self, workload: &Workload, inputs: &[Input], pods: &[Pod]) {
-        for input in inputs {
-            let changed = input.published.changed(&input.how.keys);
-            let current = standing(workload, input, Some(pods)) != Standing::Outdated;
-            if self.memory.set_look(workload, &input.secret, Look { changed, current }) {
+    /// Whether the last look has shown that the pods hold the value.
+    fn holds(&self, workload: &Workload, input: &Input) -> bool {
+        let look = self.memory.workloads.look(&workload.uid, &input.secret);
+        look.is_some_and(|look| look.is_of(input) && look.is_current())
+    }
+
+    fn remember(&self, workload: &Workload, inputs: &[Input], pods: &[Pod]) -> Vec<Look> {
+        let now = self.clock.now();
+        let looks: Vec<Look> = inputs.iter().map(|input| look(workload, input, pods, now)).collect();
+        for (input, look) in inputs.iter().zip(&looks) {
+            if self.memory.workloads.set_look(workload, &input.secret, look.clone()) {
                 let policy = ObjectName::new(workload.id.namespace.as_str(), input.published.policy.as_str());
                 self.queues.policies.add(policy, Lane::Urgent);
             }
         }
+        looks
+    }
+
+    /// A workload whose pods hold the values, or will when its rollout is done: looks at them until they run steadily.
+    async fn settle(&self, workload: &Workload, inputs: &[Input]) -> Result<Next, Error> {
+        let holds = |input: &&Input| match standing(workload, input, None) {
+            Standing::Current => true,
+            Standing::Unknown => self.holds(workload, input),
+            Standing::Assumed | Standing::Reloads | Standing::Outdated => false,
+        };
+        let not_yet = |input: &&Input| self.settled(workload, input) == Settled::NotYet;
+        let open: Vec<Input> = inputs.iter().filter(holds).filter(not_yet).cloned().collect();
+        match settling(workload, &open, self.memory.workloads.moving(&workload.uid), self.clock.now()) {
+            Settling::Rest => return Ok(Next::Change),
+            Settling::NotBefore(at) => return Ok(self.after(at)),
+            Settling::Look => {}
+        }
+        let pods = staying(&workload.progress, self.pods(workload, &open).await?);
+        let looks = self.remember(workload, &open, &pods);
+        if looks.iter().all(|look| look.settled() == Settled::Yes) {
+            self.memory.workloads.set_moving(&workload.uid, None);
+            self.notify.wake(workload);
+            return Ok(Next::Change);
+        }
+        let open = looks.iter().filter(|look| look.settled() == Settled::NotYet);
+        let again = open.map(|look| look.health.until()).collect::<Option<Vec<_>>>();
+        Ok(again.and_then(|all| all.into_iter().max()).map_or(Next::After(UNTOLD), |at| self.after(at)))
+    }
+
+    /// Remembers when a workload was last on its way: its pods cannot have run for long since then.
+    fn note_moving(&self, workload: &Workload, now: DateTime<Utc>) {
+        self.memory.workloads.note_progress(workload, now);
+        if matches!(workload.progress, Progress::Underway(_)) {
+            self.memory.workloads.set_moving(&workload.uid, Some(now));
+        }
+    }
+
+    fn after(&self, at: DateTime<Utc>) -> Next {
+        Next::After((at - self.clock.now()).to_std().unwrap_or_default())
     }
 
     /// A workload that was seen to run on an older value, and has not changed since, is looked at again when its turn
@@ -186,91 +219,75 @@ impl Workloads {
         let unknown: Vec<Input> =
             open.into_iter().filter(|input| standing(workload, input, None) == Standing::Unknown).collect();
         let outdated = |input: &Input| {
-            let look = Look { changed: input.published.changed(&input.how.keys), current: false };
-            self.memory.still_shows(workload, &input.secret, look)
+            let is_of_it = |look: &Look| look.is_of(input) && !look.is_current();
+            self.memory.workloads.still_shows(workload, &input.secret).as_ref().is_some_and(is_of_it)
         };
         if !workload.id.kind.rolls() || !unknown.iter().all(outdated) {
             return None;
         }
         let may = |input: &Input| input.rollout.restart != Restart::Never && !workload.never_restart;
         let due: Vec<Input> = unknown.into_iter().filter(may).collect();
-        let marker = wanted(inputs);
-        if !due.is_empty() && self.memory.marks(&workload.uid, &marker) >= MARKS {
-            return Some(self.reverted(workload, &marker).await);
+        let change = wanted(workload, inputs);
+        if !due.is_empty() && self.memory.workloads.marks(&workload.uid, &change) >= MARKS {
+            return Some(self.reverted(workload, &change).await);
+        }
+        if let Some(closed) = rollout::closed(due.iter(), self.clock.now()) {
+            return Some(self.closed(workload, inputs, closed));
         }
         self.waits(workload, &due)
     }
 
-    /// Takes a place in line, if it is not the workload's turn.
-    fn waits(&self, workload: &Workload, because: &[Input]) -> Option<Next> {
-        for input in because {
-            let secret = ObjectName::new(workload.id.namespace.as_str(), input.secret.as_str());
-            self.line.wait(&secret, &workload.id);
-            match self.turn_of(workload, input) {
-                Turn::Now => self.line.leave(&secret, &workload.id),
-                Turn::Wait(others) => {
-                    tracing::debug!(%secret, others, "waits for other consumers");
-                    return Some(Next::After(UNTOLD));
-                }
-                Turn::Hold(other) => {
-                    tracing::info!(%secret, other, "held: another consumer did not become healthy on this value");
-                    return Some(Next::After(UNTOLD));
-                }
-            }
+    /// Restarts, or moves references, unless as many consumers of the same Secret as their policy allows are on their
+    /// way already, or one of them has failed.
+    async fn restart(&self, workload: &Workload, change: &TemplateChange, because: &[Input]) -> Result<Next, Error> {
+        if rollout::unmovable(workload, &change.moves).is_some() {
+            return Ok(Next::Change); // its status says so
         }
-        None
-    }
-
-    /// Restarts, unless as many consumers of the same Secret as their policy allows are on their way already, or one of
-    /// them has failed.
-    async fn restart(&self, workload: &Workload, marker: &Marker, because: &[Input]) -> Result<Next, Error> {
-        if self.memory.marks(&workload.uid, marker) >= MARKS {
-            return Ok(self.reverted(workload, marker).await);
+        if self.memory.workloads.marks(&workload.uid, change) >= MARKS {
+            return Ok(self.reverted(workload, change).await);
         }
-        // All that the marker names: a decision about one of them counts this workload as on its way with it.
-        let secrets = marker.0.keys().map(|secret| ObjectName::new(workload.id.namespace.as_str(), secret.as_str()));
+        if self.is_before_the_rest_of_a_set(workload, change, because) {
+            return Ok(Next::After(REST_OF_A_SET));
+        }
+        // All that it is changed for: a decision about one of them counts this workload as on its way with it.
+        let marked = change.marker.iter().flat_map(|marker| marker.0.keys()).chain(change.moves.values());
+        let secrets = marked.map(|secret| ObjectName::new(workload.id.namespace.as_str(), secret.as_str()));
         let one_at_a_time = self.line.decide(&secrets.collect()).await;
-        if wanted(&self.inputs(workload)) != *marker {
+        if wanted(workload, &self.inputs(workload)) != *change {
             return Ok(Next::Now); // something else is published by now
         }
         if let Some(next) = self.waits(workload, because) {
             return Ok(next);
         }
-        if let Some(change) = self.write.marker(workload, marker).await? {
+        self.admit(workload, change).await?;
+        if let Some(change) = self.ask(workload, change).await? {
             self.notify.workload(&change);
         }
-        self.memory.count_mark(&workload.uid, marker);
+        self.memory.workloads.count_mark(&workload.uid, change, self.before(workload, because));
         drop(one_at_a_time); // the table says from here on that this one is on its way
-        let because: Vec<String> = because.iter().map(|input| input.secret.clone()).collect();
-        self.write.event_about(&reference(workload), &rollout::restarted(&because)).await;
-        tracing::info!(because = because.join(", "), "restarted");
+        let (moved, restarted): (Vec<&Input>, Vec<&Input>) =
+            because.iter().partition(|input| !input.moves().is_empty());
+        for notice in rollout::changed(&named(&moved), &named(&restarted)) {
+            self.write.event_about(&reference(workload), &notice).await;
+        }
+        tracing::info!(
+            because = because.iter().map(|at| at.secret.as_str()).collect::<Vec<_>>().join(", "),
+            "restarted"
+        );
         Ok(Next::Change)
     }
 
-    /// Reports once that another tool removes the marker, and which one that may be.
-    async fn reverted(&self, workload: &Workload, marker: &Marker) -> Next {
-        if !self.memory.tell_reverted(&workload.uid, marker) {
+    /// Reports once that another tool takes the change back, and which one that may be.
+    async fn reverted(&self, workload: &Workload, change: &TemplateChange) -> Next {
+        for secret in change.moves.values() {
+            self.memory.workloads.set_put_back(&workload.uid, secret);
+        }
+        if !self.memory.workloads.tell_reverted(&workload.uid, change) {
             return Next::Change;
         }
-        self.write.event_about(&reference(workload), &rollout::reverted(&workload.managers)).await;
-        Next::Change
-    }
-
-    /// Whose turn it is with one Secret.
-    fn turn_of(&self, workload: &Workload, input: &Input) -> Turn {
-        let Some(policy) = self.policy(&workload.id.namespace, &input.published.policy) else {
-            return Turn::Wait(format!("SecretPolicy {}", input.published.policy)); // it has just gone
-        };
-        let rows = self.cluster.consumers_of(&policy);
-        let others: Vec<(&Workload, Use)> =
-            rows.iter().filter_map(|row| Some((row.as_ref(), policy.how(row)?))).collect();
-        turn(
-            workload,
-            input,
-            others.iter().map(|(other, how)| (*other, how)),
-            policy.rollout.concurrency,
-            self.clock.now(),
-        )
+        self.write.event_about(&reference(workload), &rollout::reverted(&workload.managers, &change.moves)).await;
+        // Where references were put back, it is restarted by marker from now on.
+        if change.moves.is_empty() { Next::Change } else { Next::Now }
     }
 
     /// The live pods of a workload, from a fresh list, with what matters of them for these inputs.
@@ -278,7 +295,8 @@ impl Workloads {
         if workload.selector.is_empty() {
             return Ok(Vec::new()); // no selector would be every pod
         }
-        let live = |pod: &KubePod| (is_live(pod) && is_of(workload, pod)).then(|| relevant(Pod::of(pod), inputs));
+        let makers = Makers::of([workload]);
+        let live = |pod: &KubePod| (is_live(pod) && makers.have_made(pod)).then(|| relevant(Pod::of(pod), inputs));
         let list = pages::Pods { namespace: &workload.id.namespace, selector: Some(&workload.selector) };
         list.each(&self.client, &self.pages, &workload.id, live).await
     }
@@ -295,16 +313,14 @@ fn reference(workload: &Workload) -> ObjectReference {
     }
 }
 
-/// The pod without what it says about other Secrets, which can be much.
-fn relevant(mut pod: Pod, inputs: &[Input]) -> Pod {
-    let concerns = |secret: &String| inputs.iter().any(|input| input.secret == *secret);
-    pod.uses.retain(concerns);
-    pod.marker.0.retain(|secret, _| concerns(secret));
-    pod
+fn named(inputs: &[&Input]) -> Vec<String> {
+    inputs.iter().map(|input| input.secret.clone()).collect()
 }
 
-/// Pods of a `CronJob` belong to its Jobs, which are known by uid: a label can be anybody's.
-fn is_of(workload: &Workload, pod: &KubePod) -> bool {
-    let by_job = |owner: &OwnerReference| workload.jobs.iter().any(|job| job.uid == owner.uid);
-    workload.id.kind != Kind::CronJob || pod.owner_references().iter().any(by_job)
+/// The pod without what it says about other Secrets, which can be much.
+fn relevant(mut pod: Pod, inputs: &[Input]) -> Pod {
+    let concerns = |secret: &String| inputs.iter().any(|input| input.concerns(secret));
+    pod.reads.retain(|secret, _| concerns(secret));
+    pod.marker.0.retain(|secret, _| concerns(secret));
+    pod
 }

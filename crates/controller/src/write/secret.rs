@@ -8,7 +8,8 @@ use kube::{
 use rekey_api::names;
 use rekey_core::{
     SpecError,
-    policy::{Claims, Desired, ObjectVersion, Scope, Surplus},
+    policy::{Claims, Desired, Mark, ObjectVersion, Scope, Surplus, Tags},
+    published::Published,
 };
 use serde_json::{Map, Value, json};
 
@@ -77,6 +78,44 @@ impl Writer {
         let params = PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() };
         let body = Patch::Strategic(json!({ "metadata": metadata }));
         api.patch(&desired.name, &params, &body).await.map_err(Error::api(Operation::RecordSecret, name))
+    }
+
+    /// Says of a version, or of the copy of an earlier value, what became of it; `record`: since it was published again.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub async fn mark(
+        &self,
+        name: &ObjectName,
+        over: &ObjectVersion,
+        mark: Option<Mark>,
+        record: Option<&Published>,
+    ) -> Result<(), Error> {
+        let mut mark = json!({names::HELD: mark.map(Mark::text)});
+        if let Some(record) = record {
+            mark[names::CHANGES] = json!(record.changes.to_string());
+        }
+        self.tell(name, over, json!({ "annotations": mark })).await
+    }
+
+    /// Puts labels and annotations on a Secret that has not changed since it was looked at.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub async fn tags(&self, name: &ObjectName, over: &ObjectVersion, tags: &Tags) -> Result<(), Error> {
+        self.tell(name, over, json!({"labels": tags.labels, "annotations": tags.annotations})).await
+    }
+
+    async fn tell(&self, name: &ObjectName, over: &ObjectVersion, mut metadata: Value) -> Result<(), Error> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), &name.namespace);
+        let writing = self.cluster.secrets.writing(name);
+        metadata["uid"] = json!(over.uid);
+        metadata["resourceVersion"] = json!(over.resource_version);
+        let params = PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() };
+        let body = Patch::Merge(json!({ "metadata": metadata }));
+        let told = api.patch(&name.name, &params, &body).await.map_err(Error::api(Operation::RecordSecret, name))?;
+        self.cluster.secrets.answer(&writing, SecretRow::project(told.metadata));
+        Ok(())
     }
 
     /// Deletes a Secret that has not changed since it was looked at.

@@ -7,7 +7,8 @@ use rekey_api::policy::ChangeReason;
 use super::{
     Claims, Scope,
     publish::{Decided, Publishing},
-    secret::{Content, Step},
+    secret::Step,
+    seen::Content,
 };
 use crate::{
     SecretBytes, SpecError,
@@ -22,16 +23,16 @@ impl Publishing<'_> {
         if content.immutable && !same {
             let text = format!(
                 "Secret {:?} is immutable and holds another value; make a new policy with another spec.target.name",
-                policy.names.current()
+                policy.names.base()
             );
             return Err(SpecError::LockedAndChanged { text });
         }
         let (published, reason) = self.adopted(content);
         let claims = if policy.scope == Scope::Whole { content.claims.clone() } else { Claims::default() };
         let mut text = match policy.scope {
-            Scope::Whole => format!("took over Secret {}", policy.names.current()),
-            Scope::Keys => format!("wrote keys into Secret {}", policy.names.current()),
-            Scope::Record => format!("governs Secret {}", policy.names.current()),
+            Scope::Whole => format!("took over Secret {}", policy.names.base()),
+            Scope::Keys => format!("wrote keys into Secret {}", policy.names.base()),
+            Scope::Record => format!("governs Secret {}", policy.names.base()),
         };
         if let Some(taken) = claims.text() {
             text.extend([", and removed what other tools write or delete it by: ", &taken]);
@@ -49,7 +50,9 @@ impl Publishing<'_> {
     fn adopted(&self, content: &Content) -> (Published, Option<ChangeReason>) {
         let first = Changes::first(self.since(Some(content)));
         match &self.seen.last {
-            Some(last) if last.digests == self.digests => (Published::clone(last), None),
+            Some(last) if last.digests == self.digests => {
+                (Published { changes: last.changes.again(last.taken), ..Published::clone(last) }, None)
+            }
             Some(last) if last.digests.comparable(&self.digests) => {
                 let since = self.since(Some(content));
                 let changes = last.changes.next(&last.revision, &last.digests, &self.digests, since);
@@ -63,7 +66,7 @@ impl Publishing<'_> {
             Some(_) | None if self.is_as_wanted(content) => (self.published(first), Some(ChangeReason::Adopted)),
             Some(_) | None => {
                 let ours = self.ours(&content.data);
-                let held = self.tools.key.of_secret(&self.policy.namespace, self.policy.names.current(), &ours);
+                let held = self.tools.key.of_secret(&self.policy.namespace, self.policy.names.base(), &ours);
                 let changes = first.next("adopted", &held, &self.digests, self.tools.now);
                 (self.published(changes), Some(ChangeReason::Adopted))
             }

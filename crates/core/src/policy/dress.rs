@@ -56,7 +56,7 @@ impl PolicySpec {
         for (name, value) in values.iter().filter(|_| !self.replace) {
             data.insert(name.clone(), value.clone())?;
         }
-        let seed = Seed::new(seed, &self.namespace, self.names.current());
+        let seed = Seed::new(seed, &self.namespace, self.names.base());
         let renderer = Renderer::new(values, &seed, work);
         let mut making = Making { policy: self, renderer, work, data, tags: Tags::default() };
         for (index, entry) in self.entries.iter().enumerate() {

@@ -6,11 +6,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rekey_api::{
     SecretPolicyStatus,
     condition::{ConditionType, Reason},
+    policy::HeldReason,
     reference::StoreRef,
 };
 use sha2::{Digest as _, Sha256};
 
-use super::{Engine, PolicySpec, Refresh, Remote, Seen, SeenSecret, SetFrom, Source, TemplateRef, dress::Texts};
+use super::{Engine, PolicySpec, Refresh, Remote, Scope, Seen, SeenSecret, SetFrom, Source, TemplateRef, dress::Texts};
 use crate::{
     store::{Answer, Call, Locator, RemoteValue, Search},
     time,
@@ -110,7 +111,7 @@ pub enum Fetch {
 /// when the Secret is not as it was published, when a rotation waits to be published, and when their time has come.
 #[must_use]
 pub fn fetch(policy: &PolicySpec, seen: &Seen, now: DateTime<Utc>) -> Fetch {
-    if matches!(seen.secret, SeenSecret::Going) {
+    if matches!(seen.secret, SeenSecret::Going) || policy.rollback_to.is_some() {
         return Fetch::OnChange; // what is made now could not be published
     }
     let cause = Cause::find(policy, seen);
@@ -123,7 +124,9 @@ pub fn fetch(policy: &PolicySpec, seen: &Seen, now: DateTime<Utc>) -> Fetch {
         Source::Generated(_) if cause.any_or_failed() && !policy.template_refs().is_empty() => due(Wanted::default()),
         Source::Existing | Source::Generated(_) => Fetch::OnChange,
         Source::Remote(remote) => match remote.refresh {
-            Refresh::Once if matches!(seen.secret, SeenSecret::Ours { .. }) => Fetch::OnChange,
+            Refresh::Once if matches!(seen.secret, SeenSecret::Ours { .. }) && !seen.is_unlocking(policy) => {
+                Fetch::OnChange
+            }
             _ if cause.any() => due(remote.wanted()),
             Refresh::OnChange if cause.failed => due(remote.wanted()),
             Refresh::Once | Refresh::OnChange => Fetch::OnChange,
@@ -155,17 +158,23 @@ struct Cause {
 
 impl Cause {
     fn find(policy: &PolicySpec, seen: &Seen) -> Self {
+        let is_unlocking = seen.is_unlocking(policy);
         Self {
-            asked: is_asked(policy, &seen.status),
-            changed: seen.status.observed_generation != Some(policy.generation),
+            asked: is_asked(policy, &seen.status) || is_unlocking,
+            changed: seen.status.observed_generation != Some(policy.generation) || is_released(policy, &seen.status),
             failed: has_failed(&seen.status),
             unpublished: seen.rotation.as_ref().is_some_and(|rotation| !rotation.is_published(seen.secret.published())),
             astray: match &seen.secret {
                 SeenSecret::Absent | SeenSecret::Foreign { .. } => true,
                 SeenSecret::Going => false,
-                SeenSecret::Ours { published, content, dressed, .. } => {
+                SeenSecret::Ours { published, content, dressed, immutable, .. } => {
+                    // Another tool has made it immutable: what has to be said of it follows from what is wanted.
+                    let is_frozen = *immutable && !policy.is_immutable() && policy.scope == Scope::Whole;
                     // Content that we have not reported may be old content that was put back with its annotations.
-                    content.is_some() || !dressed || seen.status.revision.as_ref() != Some(&published.revision)
+                    is_frozen
+                        || content.is_some()
+                        || !dressed
+                        || seen.status.revision.as_ref() != Some(&published.revision)
                 }
             },
         }
@@ -178,6 +187,12 @@ impl Cause {
     fn any_or_failed(&self) -> bool {
         self.any() || self.failed
     }
+}
+
+/// Whether a user has just let go of an earlier value: the source was not asked meanwhile.
+fn is_released(policy: &PolicySpec, status: &SecretPolicyStatus) -> bool {
+    let held = status.held.as_ref().map(|held| held.reason);
+    held == Some(HeldReason::RollbackTo) && policy.rollback_to.is_none()
 }
 
 /// Whether nothing is open: the last status is of this spec, reports no failure, and has answered the last request.

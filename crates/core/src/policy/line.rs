@@ -2,9 +2,10 @@
 
 use rekey_api::{
     condition::{ConditionType, Reason},
-    policy::{ConsumerState, ConsumerStatus, ConsumersStatus, ReadyWhen},
+    policy::{ConsumerState, ConsumerStatus, ReadyWhen},
 };
 
+use super::{Found, consumers::is_put_back};
 use crate::summary::{Extra, Situation, Truth, listed};
 
 /// The state of all consumers together: what needs attention most.
@@ -19,7 +20,7 @@ enum Together {
 
 /// The situation of a policy, its consumers included; `own`: without them. A missing dependency comes before what its
 /// consumers do, unless `Ready` waits for them.
-pub fn line(own: Situation, consumers: Option<&ConsumersStatus>, wanted: ReadyWhen) -> (Situation, Vec<Extra>) {
+pub fn line(own: Situation, consumers: Option<&Found>, wanted: ReadyWhen) -> (Situation, Vec<Extra>) {
     let Some(consumers) = consumers else { return (own, Vec::new()) };
     let (together, extra) = look(consumers);
     let text = extra.message.clone();
@@ -46,14 +47,15 @@ pub fn line(own: Situation, consumers: Option<&ConsumersStatus>, wanted: ReadyWh
         (Together::Moving, _) => Situation::Progressing(text),
         (Together::Failed, ReadyWhen::Published) => Situation::Noted(Reason::ConsumerFailed, text),
         (Together::Failed, ReadyWhen::ConsumersHealthy) => Situation::Stalled(Reason::ConsumerFailed, text),
-        (Together::Held, ReadyWhen::Published) => Situation::Noted(Reason::Held, text),
-        (Together::Held, ReadyWhen::ConsumersHealthy) => Situation::Resting(Reason::Held, text),
+        (Together::Held, ReadyWhen::Published) => Situation::Noted(extra.reason, text),
+        (Together::Held, ReadyWhen::ConsumersHealthy) => Situation::Resting(extra.reason, text),
     };
     (situation, fresh.into_iter().chain([extra]).collect())
 }
 
 /// The state of all consumers together, and the condition `ConsumersCurrent`.
-fn look(consumers: &ConsumersStatus) -> (Together, Extra) {
+fn look(found: &Found) -> (Together, Extra) {
+    let consumers = &found.status;
     let of = |state: ConsumerState| consumers.items.iter().filter(move |item| item.state == state);
     let names = |state: ConsumerState| listed(of(state).map(name), ", ");
     let any = |state: ConsumerState| of(state).next().is_some();
@@ -65,6 +67,16 @@ fn look(consumers: &ConsumersStatus) -> (Together, Extra) {
     } else if any(ConsumerState::Progressing) {
         let text = format!("on their way to the current value: {}", names(ConsumerState::Progressing));
         (Together::Moving, Truth::False, Reason::ConsumersOutdated, text)
+    } else if any(ConsumerState::Held) && of(ConsumerState::Held).count() == found.awaiting_window {
+        let text = format!("wait for a window to restart: {}; see status.consumers", names(ConsumerState::Held));
+        (Together::Held, Truth::False, Reason::AwaitingWindow, text)
+    } else if consumers.items.iter().any(is_put_back) {
+        let back = consumers.items.iter().filter(|item| is_put_back(item));
+        let text = format!(
+            "another tool puts references back, so Rekey restarts on the plain Secret instead: {}; see status.consumers",
+            listed(back.map(name), ", ")
+        );
+        (Together::Held, Truth::False, Reason::MarkerReverted, text)
     } else if any(ConsumerState::Held) {
         let text = format!("held on an older value: {}; see status.consumers", names(ConsumerState::Held));
         (Together::Held, Truth::False, Reason::Held, text)
@@ -90,11 +102,12 @@ fn name(item: &ConsumerStatus) -> String {
 mod tests {
     use ConsumerState::{Assumed, Current, Failed, Held, Outdated, Progressing};
     use chrono::DateTime;
+    use rekey_api::policy::ConsumersStatus;
 
     use super::*;
     use crate::summary::conditions;
 
-    fn consumers(states: &[ConsumerState]) -> ConsumersStatus {
+    fn consumers(states: &[ConsumerState]) -> Found {
         let item = |(number, state): (usize, &ConsumerState)| ConsumerStatus {
             api_version: "apps/v1".to_owned(),
             kind: "Deployment".to_owned(),
@@ -102,17 +115,22 @@ mod tests {
             state: *state,
             how: Vec::new(),
             pods: None,
+            reason: None,
             message: None,
         };
-        ConsumersStatus { items: states.iter().enumerate().map(item).collect(), ..ConsumersStatus::default() }
+        let items = states.iter().enumerate().map(item).collect();
+        Found::from(ConsumersStatus { items, ..ConsumersStatus::default() })
     }
 
     /// The conditions of a policy that was Ready before.
     fn shown(own: Situation, states: &[ConsumerState], wanted: ReadyWhen) -> Vec<String> {
+        shown_of(own, &consumers(states), wanted)
+    }
+
+    fn shown_of(own: Situation, all: &Found, wanted: ReadyWhen) -> Vec<String> {
         let now = DateTime::UNIX_EPOCH;
         let before = conditions(&[], &Situation::Synced(String::new()), &[], 1, now);
-        let all = consumers(states);
-        let (situation, extras) = line(own, Some(&all).filter(|all| !all.items.is_empty()), wanted);
+        let (situation, extras) = line(own, Some(all).filter(|all| !all.status.items.is_empty()), wanted);
         let found = conditions(&before, &situation, &extras, 1, now);
         found.iter().map(|at| format!("{}={}/{}", at.type_, at.status, at.reason)).collect()
     }
@@ -145,6 +163,30 @@ mod tests {
         ] {
             assert_eq!(shown(synced(), states, wanted), expected, "{states:?} {wanted:?}");
         }
+    }
+
+    #[test]
+    fn who_waits_for_a_window_alone_is_told_from_who_waits_for_a_user() {
+        let of = |states: &[ConsumerState], awaiting_window, wanted| {
+            shown_of(Situation::Synced(String::new()), &Found { awaiting_window, ..consumers(states) }, wanted)
+        };
+        for wanted in [ReadyWhen::Published, ReadyWhen::ConsumersHealthy] {
+            let waits = ["Ready=True/AwaitingWindow", "ConsumersCurrent=False/AwaitingWindow"];
+            assert_eq!(of(&[Held, Held, Current], 2, wanted), waits, "{wanted:?}");
+            assert_eq!(of(&[Held, Held, Current], 1, wanted), ["Ready=True/Held", HELD], "{wanted:?}");
+        }
+        let moving = ["Ready=True/Synced", "Reconciling=True/Progressing", MOVING];
+        assert_eq!(of(&[Held, Progressing], 1, ReadyWhen::Published), moving, "one has begun");
+    }
+
+    #[test]
+    fn who_is_put_back_is_told_from_who_is_held() {
+        let mut all = consumers(&[Held, Current]);
+        all.status.items[0].reason = Some(rekey_api::policy::ConsumerReason::MarkerReverted);
+        let expected = ["Ready=True/MarkerReverted", "ConsumersCurrent=False/MarkerReverted"];
+        assert_eq!(shown_of(Situation::Synced(String::new()), &all, ReadyWhen::Published), expected);
+        all.status.items[0].state = Failed;
+        assert_eq!(shown_of(Situation::Synced(String::new()), &all, ReadyWhen::Published)[1], FAILED);
     }
 
     #[test]

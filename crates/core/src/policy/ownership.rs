@@ -1,10 +1,8 @@
 //! Whether a Secret is the policy's to write.
 
-use rekey_api::policy::OnPolicyDelete;
-
 use super::{
     PolicySpec, Scope, is_reserved,
-    secret::{Content, SeenSecret},
+    seen::{Content, SeenSecret},
 };
 use crate::SpecError;
 
@@ -14,7 +12,7 @@ use crate::SpecError;
 /// Why it is not.
 pub fn admit(policy: &PolicySpec, secret: &SeenSecret) -> Result<(), SpecError> {
     let no_consent = || SpecError::NoConsent {
-        name: policy.names.current().to_owned(),
+        name: policy.names.base().to_owned(),
         namespace: policy.namespace.clone(),
         policy: policy.name.clone(),
     };
@@ -26,13 +24,13 @@ pub fn admit(policy: &PolicySpec, secret: &SeenSecret) -> Result<(), SpecError> 
         let fix = format!(
             "Secret {:?} has type {kind:?}, a credential of the cluster itself, which Rekey never writes; \
              create the policy again with another name",
-            policy.names.current()
+            policy.names.base()
         );
         return Err(SpecError::field("spec.target.name", fix));
     }
     match (secret, policy.scope) {
         (SeenSecret::Foreign { policy: Some(other), .. }, _) => {
-            Err(SpecError::TargetConflict { name: policy.names.current().to_owned(), other: other.clone() })
+            Err(SpecError::TargetConflict { name: policy.names.base().to_owned(), other: other.clone() })
         }
         (SeenSecret::Foreign { adopt_by, .. }, Scope::Whole | Scope::Keys)
             if adopt_by.as_ref() != Some(&policy.name) =>
@@ -46,26 +44,21 @@ pub fn admit(policy: &PolicySpec, secret: &SeenSecret) -> Result<(), SpecError> 
         (
             SeenSecret::Ours { kind, .. } | SeenSecret::Foreign { content: Some(Content { kind, .. }), .. },
             Scope::Whole,
-        ) if *kind != policy.kind => Err(SpecError::WrongType {
-            name: policy.names.current().to_owned(),
+        ) if *kind != policy.kind && !policy.names.is_versioned() => Err(SpecError::WrongType {
+            name: policy.names.base().to_owned(),
             namespace: policy.namespace.clone(),
             has: kind.clone(),
             wants: policy.kind.clone(),
         }),
         // The API server takes no second one, and only a person knows which of the two is meant.
-        (SeenSecret::Ours { controller: Some(by), .. }, Scope::Whole)
-            if policy.on_policy_delete == OnPolicyDelete::Delete =>
-        {
-            Err(SpecError::Controlled {
-                name: policy.names.current().to_owned(),
-                namespace: policy.namespace.clone(),
-                by: by.clone(),
-            })
-        }
-        (SeenSecret::Absent, Scope::Keys | Scope::Record) => Err(SpecError::SecretNotFound {
-            name: policy.names.current().to_owned(),
+        (SeenSecret::Ours { controller: Some(by), .. }, Scope::Whole) if policy.owns() => Err(SpecError::Controlled {
+            name: policy.names.base().to_owned(),
             namespace: policy.namespace.clone(),
+            by: by.clone(),
         }),
+        (SeenSecret::Absent, Scope::Keys | Scope::Record) => {
+            Err(SpecError::SecretNotFound { name: policy.names.base().to_owned(), namespace: policy.namespace.clone() })
+        }
         (SeenSecret::Foreign { .. } | SeenSecret::Absent | SeenSecret::Going | SeenSecret::Ours { .. }, _) => Ok(()),
     }
 }

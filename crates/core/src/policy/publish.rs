@@ -1,16 +1,18 @@
 //! What is written when the values have been read.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+mod told;
 
-use chrono::{DateTime, Utc};
+use std::{collections::BTreeMap, sync::Arc};
+
+use chrono::{DateTime, TimeDelta, Utc};
 use rekey_api::{condition::Reason, policy::ChangeReason};
 
+use self::told::{action, taken};
 use super::{
-    Claims, ObjectVersion, PolicySpec, Scope, Source,
-    secret::{Content, Desired, Seen, SeenSecret, Step, Surplus},
+    Claims, ObjectVersion, PolicySpec, Scope,
+    copies::replaced,
+    secret::{Desired, Step, Surplus},
+    seen::{Content, Seen, SeenSecret},
     values::{Gathered, Tools},
 };
 use crate::{
@@ -18,8 +20,12 @@ use crate::{
     chance::revision,
     digest::Digests,
     notice::Notice,
-    published::{Changes, Published},
+    published::{Changes, Gap, Instead, Published},
+    workload::Keys,
 };
+
+/// Within this time an edit is seen and repaired, while a process runs.
+const NOTICED: TimeDelta = TimeDelta::seconds(5);
 
 /// What was decided about the content.
 pub struct Decided {
@@ -30,6 +36,10 @@ pub struct Decided {
     pub wait: Option<Wait>,
     /// Why what is published stays, though the source gives something else.
     pub stale: Option<Wait>,
+    /// Why what is published stays for now, though a user has allowed another content.
+    pub rests: Option<Wait>,
+    /// Why what is published stays until a user allows another content.
+    pub withheld: Option<Wait>,
 }
 
 /// What keeps the Secret from being there, or from following its source.
@@ -47,7 +57,7 @@ impl Decided {
     /// What the Secret is made from is gone, and the policy says that the Secret goes too.
     pub fn deleted(policy: &PolicySpec, what: &str, over: Option<ObjectVersion>) -> Self {
         let text = Self::gone(policy, what);
-        let steps = over.map(|over| Step::Delete(policy.names.current().to_owned(), over)).into_iter().collect();
+        let steps = over.map(|over| Step::Delete(policy.names.base().to_owned(), over)).into_iter().collect();
         let events = vec![Notice::new(Reason::KeyNotFound, "Delete", text.as_str())];
         Self { steps, events, ..Self::absent(text) }
     }
@@ -57,18 +67,28 @@ impl Decided {
         format!(
             "{what} is gone, so Rekey deleted Secret {}, as spec.source.remote.onMissing says; Rekey creates it again \
              when the value is back",
-            policy.names.current()
+            policy.names.base()
         )
     }
 
     pub fn wait(reason: Reason, text: impl Into<String>) -> Self {
         let wait = Some(Wait { reason, text: text.into() });
-        Self { steps: Vec::new(), events: Vec::new(), published: None, reason: None, wait, stale: None }
+        Self { wait, published: None, ..Self::nothing() }
+    }
+
+    /// Whether an unlock waits.
+    pub fn is_unlocking(&self) -> bool {
+        let is_it = |wait: &Option<Wait>| wait.as_ref().is_some_and(|wait| wait.reason == Reason::Unlocking);
+        is_it(&self.wait) || is_it(&self.rests)
     }
 
     pub fn unchanged(published: Arc<Published>) -> Self {
+        Self { published: Some(published), ..Self::nothing() }
+    }
+
+    fn nothing() -> Self {
         let (steps, events) = (Vec::new(), Vec::new());
-        Self { steps, events, published: Some(published), reason: None, wait: None, stale: None }
+        Self { steps, events, published: None, reason: None, wait: None, stale: None, rests: None, withheld: None }
     }
 }
 
@@ -81,53 +101,75 @@ pub struct Publishing<'a> {
     pub tools: Tools<'a>,
 }
 
-struct Found<'a> {
-    published: &'a Arc<Published>,
-    content: Option<&'a Content>,
-    dressed: bool,
-    immutable: bool,
+pub(super) struct Found<'a> {
+    pub published: &'a Arc<Published>,
+    pub content: Option<&'a Content>,
+    pub dressed: bool,
+    pub immutable: bool,
+    pub kind: &'a str,
 }
 
 /// What is there, beside what is to be published.
-struct Comparison {
+pub(super) struct Comparison {
     /// The digests of what is there, comparable with those of what is to be published.
-    before: Digests,
+    pub before: Digests,
     /// Whether both are the same value.
-    is_same: bool,
+    pub is_same: bool,
     /// Whether the content is as it was written.
     is_intact: bool,
 }
 
 impl Publishing<'_> {
     pub fn decide(&self) -> Result<Decided, SpecError> {
-        let policy = self.policy;
         match &self.seen.secret {
-            SeenSecret::Absent => {
-                self.recreatable()?;
-                let text = format!("created Secret {}", policy.names.current());
-                let (published, reason) = self.recreated();
-                self.write(published, reason, text)
-            }
+            SeenSecret::Absent => self.good_again().map_or_else(|| self.absent(), Ok),
+            SeenSecret::Ours { .. } if self.seen.is_lost(self.policy) => self.absent(),
             SeenSecret::Foreign { content: Some(content), .. } => self.adopt(content),
             SeenSecret::Foreign { .. } => {
                 Ok(Decided::wait(Reason::Progressing, "Rekey has not read the Secret to take over yet"))
             }
-            SeenSecret::Ours { published, content, dressed, immutable, .. } => {
-                self.update(&Found { published, content: content.as_ref(), dressed: *dressed, immutable: *immutable })
+            SeenSecret::Ours { published, content, dressed, immutable, kind, .. } => {
+                let (content, dressed, immutable) = (content.as_ref(), *dressed, *immutable);
+                self.update(&Found { published, content, dressed, immutable, kind })
             }
             SeenSecret::Going => Ok(Decided::wait(Reason::SecretTerminating, "the Secret is being deleted")),
         }
     }
 
+    /// Makes a Secret that is not there.
+    pub(super) fn recreate(&self) -> Result<Decided, SpecError> {
+        let (published, reason) = self.recreated();
+        let wanted = self.policy.names.of_revision(&published.revision);
+        let published = self.placed(published);
+        let name = self.policy.names.of_revision(&published.revision);
+        if let Some(taken) = taken(&wanted, &name).filter(|_| reason.is_none()) {
+            let text = taken.text.clone();
+            return Ok(Decided { events: vec![taken], ..self.write(published, reason, text)? });
+        }
+        let mut text = format!("created Secret {name}");
+        if self.is_unlocking() {
+            text.push_str(", as rekey.dev/unlock asks");
+        }
+        self.write(published, reason, text)
+    }
+
     pub(super) fn published(&self, changes: Changes) -> Published {
         Published {
             policy: self.policy.name.clone(),
-            revision: revision(self.tools.chance),
+            revision: self.tried().unwrap_or_else(|| revision(self.tools.chance)),
             digests: self.digests.clone(),
             changes: self.sourced(self.issued(changes)),
             seed: self.gathered.salts.seed.clone(),
             taken: None,
         }
+    }
+
+    /// The revision under which the same value may have been published already. Another one would make it two versions.
+    fn tried(&self) -> Option<String> {
+        let tried = self.seen.attempted.as_ref().filter(|_| self.policy.names.is_versioned())?;
+        // Seen is what was told; it may be of another type.
+        let is_seen = self.seen.taken.contains(&self.policy.names.of_revision(&tried.revision));
+        (tried.digests == self.digests && !is_seen).then(|| tried.revision.clone())
     }
 
     /// Which versions the content comes from, so that an older one is known when it comes.
@@ -178,104 +220,90 @@ impl Publishing<'_> {
             _ => published.digests.clone(),
         };
         let is_intact = found.content.is_none_or(|content| self.is_as_wanted(content));
-        let compared = Comparison { is_same: before == self.digests, before, is_intact };
+        // The type of a Secret cannot change: the same bytes with another one are another version.
+        let is_of_type = found.kind == self.kind() || !policy.names.is_versioned();
+        let compared = Comparison { is_same: before == self.digests && is_of_type, before, is_intact };
         if let Some(decided) = self.went_back(published).filter(|_| !compared.is_same) {
             return Ok(decided);
         }
-        self.check(found, &compared.before)?;
-        if compared.is_same
-            && compared.is_intact
-            && found.dressed
-            && (found.immutable == policy.locked || policy.scope != Scope::Whole)
-            && published.digests == self.digests
-            && published.changes.issue == self.gathered.issue
-            && published.changes.tags == self.gathered.tags.mark()
-            && !self.is_acknowledgement(published)
+        if !compared.is_same
+            && let Some(decided) = self.was_rolled_back(found, &compared.before)?
         {
+            return Ok(decided);
+        }
+        if let Err(refused) = self.check(found, &compared) {
+            return if policy.names.is_versioned() {
+                self.withheld(found, &compared.before, &refused)
+            } else {
+                self.replaced(published, &compared.before, refused)
+            };
+        }
+        if let Some(decided) = self.not_yet_forgotten() {
+            return Ok(decided);
+        }
+        if self.is_as_it_should_be(found, &compared) {
             let mut decided = Decided::unchanged(Arc::clone(published));
             decided.steps.extend(found.content.map(|_| Step::Verified));
             return Ok(decided);
         }
         let next = if compared.is_same {
-            let changes = self.issued(published.changes.clone());
+            let repaired = self.repaired(found, &compared);
+            // What pods hold of a version does not depend on times.
+            let repaired = self.over_another(repaired);
+            let is_by_time = !policy.names.is_versioned() && self.over(published).is_some();
+            let changes = self.issued(if is_by_time { repaired.again(published.taken) } else { repaired });
             // Equal digests keep the form that they have there, and so do the markers that are made of them.
             let digests = if published.digests == self.digests { &published.digests } else { &self.digests };
             let seed = self.gathered.salts.seed.clone();
             Published { digests: digests.clone(), changes, seed, ..Published::clone(published) }
         } else {
             let since = self.since(found.content);
-            self.published(published.changes.next(&published.revision, &compared.before, &self.digests, since))
+            let changes = published.changes.next(&published.revision, &compared.before, &self.digests, since);
+            self.after_all(self.published(changes))
         };
-        let (reason, mut text) = self.explain(found, &compared);
+        let wanted = policy.names.of_revision(&next.revision);
+        let next = self.placed(next);
+        let name = policy.names.of_revision(&next.revision);
+        let (reason, mut text) = self.explain(found, &compared, &name);
         text.push_str(&self.key_changes(&compared.before, found.content));
         let mut decided = self.write(next, (!compared.is_same).then_some(reason), text)?;
+        if !compared.is_same && policy.keeps_copies() {
+            decided.steps.insert(0, self.kept(published));
+        }
         let edit = if compared.is_same { self.repair(found, &compared) } else { self.edited(found) };
-        if let Some(text) = edit {
-            decided.events = vec![Notice::new(Reason::Drifted, "Repair", text)];
+        let edit = edit.map(|text| Notice::new(Reason::Drifted, "Repair", text));
+        if let Some(told) = edit.or_else(|| taken(&wanted, &name).filter(|_| compared.is_same)) {
+            decided.events = vec![told];
         }
         Ok(decided)
     }
 
-    /// Edits of generated values stay: there is no other copy to go back to.
-    fn edited(&self, found: &Found<'_>) -> Option<String> {
-        let content = found.content.filter(|content| !content.is_intact)?;
-        let asked = self.seen.status.observed_generation != Some(self.policy.generation);
-        (matches!(self.policy.source, Source::Generated(_)) && !asked).then(|| {
-            let (by, name) = (editors(content), self.policy.names.current());
-            format!(
-                "{by} changed generated values of Secret {name}; Rekey kept what is there now and generated what was \
-                 missing"
-            )
-        })
+    /// Whether there is nothing to write.
+    fn is_as_it_should_be(&self, found: &Found<'_>, compared: &Comparison) -> bool {
+        let (policy, published) = (self.policy, found.published);
+        compared.is_same
+            && compared.is_intact
+            && found.dressed
+            && (found.immutable == policy.is_immutable() || policy.scope != Scope::Whole)
+            && published.digests == self.digests
+            && published.changes.issue == self.gathered.issue
+            && published.changes.tags == self.gathered.tags.mark()
+            && !self.is_acknowledgement(published)
     }
 
-    /// What is repaired, when it is others who have changed the Secret.
-    fn repair(&self, found: &Found<'_>, compared: &Comparison) -> Option<String> {
-        let (policy, name) = (self.policy, self.policy.names.current());
-        if let Some(content) = found.content.filter(|_| !compared.is_intact) {
-            return Some(format!("repaired Secret {name}, which {} had changed", editors(content)));
-        }
-        let asked = self.seen.status.observed_generation != Some(policy.generation);
-        (!found.dressed && !asked).then(|| format!("repaired the labels, annotations or owner of Secret {name}"))
-    }
-
-    fn check(&self, found: &Found<'_>, before: &Digests) -> Result<(), SpecError> {
-        let policy = self.policy;
-        let is_ours = policy.scope == Scope::Whole;
-        if found.immutable && policy.scope == Scope::Keys && *before != self.digests {
-            let text = format!(
-                "Secret {:?} is immutable, so Rekey cannot write keys into it; delete it and create it again without \
-                 immutable: true",
-                policy.names.current()
-            );
-            return Err(SpecError::LockedAndChanged { text });
-        }
-        if found.immutable && !policy.locked && is_ours {
-            return Err(SpecError::not_yet(
-                "spec.immutability: leaving Locked",
-                "set it to Locked again, or make a new policy with another spec.target.name",
-            ));
-        }
-        if found.immutable && is_ours && *before != self.digests {
-            return Err(self.locked_and_changed(before));
-        }
-        Ok(())
-    }
-
-    fn locked_and_changed(&self, before: &Digests) -> SpecError {
-        let names = self.gathered.data.keys().chain(before.named().into_iter().flatten());
-        let names: BTreeSet<&str> =
-            names.filter(|name| before.differs(&self.digests, name)).map(String::as_str).collect();
-        SpecError::LockedAndChanged {
-            text: format!(
-                "Secret {:?} is locked, and {} holds another value (keys: {}). Rekey leaves the Secret untouched. \
-                 There is no way out of Locked in this version: set the value back in the store, or make a new policy \
-                 with another spec.target.name and move the consumers to it",
-                self.policy.names.current(),
-                self.policy.source.text(),
-                names.into_iter().collect::<Vec<_>>().join(", "),
-            ),
-        }
+    /// The record once the Secret holds its value again: who has read what another tool had written there holds a value
+    /// of nobody.
+    fn repaired(&self, found: &Found<'_>, compared: &Comparison) -> Changes {
+        let changes = &found.published.changes;
+        let Some(content) = found.content.filter(|_| !compared.is_intact) else { return changes.clone() };
+        let wanted = &self.gathered.data;
+        let is_ours = |name: &&String| self.policy.scope == Scope::Whole && !wanted.contains_key(*name);
+        let names = wanted.keys().chain(content.data.keys().filter(is_ours));
+        let keys = names.filter(|name| wanted.get(*name) != content.data.get(*name)).cloned().collect();
+        // A key that was taken out leaves no trace of when: a moment ago, if this process has seen it there.
+        let removed = self.seen.last.is_some().then(|| self.tools.now - NOTICED);
+        let since = content.edited_at.or(removed);
+        changes.after(Gap::new(since, self.tools.now, Instead::Edit, Keys::Some(keys)))
     }
 
     /// Whether the content is made from the values of a rotation, and the record does not say so yet.
@@ -283,29 +311,14 @@ impl Publishing<'_> {
         self.gathered.rotation.is_some() && self.gathered.rotation != published.changes.rotation
     }
 
-    fn explain(&self, found: &Found<'_>, compared: &Comparison) -> (ChangeReason, String) {
-        let (policy, status) = (self.policy, &self.seen.status);
-        let name = policy.names.current();
-        if self.is_acknowledgement(found.published) {
-            (ChangeReason::Rotated, format!("published the rotated value in Secret {name}"))
-        } else if compared.is_same && compared.is_intact && !found.immutable && policy.locked {
-            (ChangeReason::SpecChanged, format!("locked Secret {name}"))
-        } else if status.observed_generation != Some(policy.generation) {
-            (ChangeReason::SpecChanged, format!("updated Secret {name} after a change of the policy"))
-        } else {
-            match &policy.source {
-                Source::Existing => {
-                    let by = found.content.map_or_else(|| "another tool".to_owned(), editors);
-                    (ChangeReason::SourceChanged, format!("{by} changed Secret {name}"))
-                }
-                Source::Engine(_) if self.gathered.issue.is_some() => {
-                    (ChangeReason::Renewed, format!("renewed Secret {name} from {}", policy.source.text()))
-                }
-                Source::Engine(_) | Source::Remote(_) | Source::Generated(_) => {
-                    (ChangeReason::SourceChanged, format!("updated Secret {name} from {}", policy.source.text()))
-                }
-            }
-        }
+    /// A private copy of what another value is about to replace.
+    pub(super) fn kept(&self, published: &Arc<Published>) -> Step {
+        Step::Keep { published: Arc::clone(published), mark: replaced(self.seen, published) }
+    }
+
+    /// The type that the Secret has to have.
+    fn kind(&self) -> &str {
+        self.gathered.kind.as_deref().unwrap_or(&self.policy.kind)
     }
 
     fn surplus(&self) -> Surplus {
@@ -329,21 +342,24 @@ impl Publishing<'_> {
     ) -> Result<Decided, SpecError> {
         let policy = self.policy;
         published.changes.tags = self.gathered.tags.mark();
+        if self.is_unlocking() {
+            published.changes.unlock.clone_from(&policy.unlock);
+        }
         let (kind, data) = match policy.scope {
-            Scope::Whole => (Some(policy.kind.clone()), self.gathered.data.clone()),
+            Scope::Whole => (Some(self.kind().to_owned()), self.gathered.data.clone()),
             Scope::Keys => (None, self.gathered.data.clone()),
             Scope::Record => (None, BTreeMap::new()),
         };
         let desired = Desired {
             scope: policy.scope,
-            name: policy.names.current().to_owned(),
+            name: policy.names.of_revision(&published.revision),
             kind,
             data,
             labels: policy.secret_labels().into_iter().chain(self.gathered.tags.labels.clone()).collect(),
             annotations: self.annotations(&published)?,
-            immutable: policy.locked,
+            immutable: policy.is_immutable(),
             owner: policy.owner(),
-            over: self.seen.over.clone(),
+            over: self.over(&published),
             surplus: self.surplus(),
             claims: Claims::default(),
         };
@@ -354,19 +370,4 @@ impl Publishing<'_> {
             ..Decided::unchanged(Arc::new(published))
         })
     }
-}
-
-fn action(reason: Option<ChangeReason>) -> &'static str {
-    match reason {
-        Some(ChangeReason::Created) => "Create",
-        Some(ChangeReason::Adopted) => "Adopt",
-        Some(ChangeReason::Rotated) => "Rotate",
-        Some(ChangeReason::SourceChanged | ChangeReason::Renewed | ChangeReason::RolledBack) => "Update",
-        Some(ChangeReason::SpecChanged) | None => "Conform",
-    }
-}
-
-/// Who has changed the content.
-fn editors(content: &Content) -> String {
-    if content.edited_by.is_empty() { "another tool".to_owned() } else { content.edited_by.join(", ") }
 }

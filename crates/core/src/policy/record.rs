@@ -7,7 +7,7 @@ use rekey_api::{condition::Reason, names};
 use super::{
     Scope,
     publish::{Decided, Publishing, Wait},
-    secret::Content,
+    seen::Content,
 };
 use crate::{
     SpecError,
@@ -38,7 +38,7 @@ impl Publishing<'_> {
         let mut annotations = self.policy.secret_annotations(published);
         annotations.extend(self.gathered.tags.annotations.clone());
         let theirs: usize = annotations.iter().map(|(name, value)| name.len() + value.len()).sum();
-        let (others, name) = (self.seen.other_annotations + theirs, self.policy.names.current().to_owned());
+        let (others, name) = (self.seen.other_annotations + theirs, self.policy.names.base().to_owned());
         let needed = names::DIGESTS.len() + names::CHANGES.len() + published.room();
         if others + needed > ANNOTATIONS {
             let keys = published.digests.len();
@@ -54,12 +54,17 @@ impl Publishing<'_> {
         Ok(annotations)
     }
 
+    /// Whether a user asks for what the source holds. A request on an object that Rekey has not looked at yet may be an old
+    /// one: it was restored with the object.
+    pub(super) fn is_asked(&self) -> bool {
+        let (asked, status) = (&self.policy.sync_requested, &self.seen.status);
+        asked.is_some() && asked.as_deref() != status.handled_sync() && status.revision.is_some()
+    }
+
     /// What is decided when the store gives something from before what is published, and no user has asked for it.
     pub(super) fn went_back(&self, published: &Arc<Published>) -> Option<Decided> {
         let (policy, status) = (self.policy, &self.seen.status);
-        // A request on an object that Rekey has not looked at yet may be an old one: it was restored with the object.
-        let asked = policy.sync_requested.as_deref() != status.handled_sync() && status.revision.is_some();
-        if asked && policy.sync_requested.is_some() {
+        if self.is_asked() {
             return None;
         }
         let back = self.gathered.origins.iter().filter_map(|source| {
@@ -72,12 +77,10 @@ impl Publishing<'_> {
         }
         let text = format!(
             "{}; a store that was restored or lags behind gives old values, so Secret {} keeps the newer ones. To \
-             publish what the store holds now: kubectl annotate secretpolicy {} -n {} --overwrite \
-             rekey.dev/sync-requested=\"$(date +%s)\"",
+             publish what the store holds now: {}",
             list(&back, SOURCES, "; "),
-            policy.names.current(),
-            policy.name,
-            policy.namespace,
+            self.seen.secret_name(policy),
+            policy.sync_command(),
         );
         let told = status.conditions.iter().any(|at| at.reason == Reason::StoreWentBack.as_str() && at.message == text);
         let notice = Notice::new(Reason::StoreWentBack, "Sync", text.as_str());

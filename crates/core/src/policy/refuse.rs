@@ -4,47 +4,43 @@ use std::collections::BTreeMap;
 
 use rekey_api::{
     SecretPolicy, SecretPolicySpec, names,
-    policy::{Immutability, OnFailure, Template, TemplateInto, rollout::STABLE_FOR},
+    policy::{Immutability, OnFailure, OnMissing, Template, TemplateInto, VersionReferences},
 };
 
-use super::{Scope, Source, templates::is_template};
+use super::{Scope, Source, templates::is_template, versioned};
 use crate::{
-    SpecError,
+    SecretNames, SpecError,
     unbuilt::{self, Unbuilt},
 };
 
-/// What this version does not act on. Canaries are named before the mode that they need.
-pub static UNBUILT: [Unbuilt<SecretPolicySpec>; 6] = [
-    Unbuilt::field("spec.rollout.canary", "remove it", |spec| spec.rollout.canary.is_some()),
-    Unbuilt::choice(("spec.rollout.onFailure", "RollBack"), "use Hold", |spec| {
-        spec.rollout.on_failure == OnFailure::RollBack
-    }),
-    Unbuilt::field("spec.rollout.windows", "remove it", |spec| !spec.rollout.windows.is_empty()),
-    Unbuilt::using(("spec.rollout.stableFor", "another value than 10s"), "write 10s, or remove it", |spec| {
-        spec.rollout.stable_for != STABLE_FOR
-    }),
-    Unbuilt::choice(("spec.immutability", "Versioned"), "use None or Locked", |spec| {
-        spec.immutability == Immutability::Versioned
-    }),
-    Unbuilt::field("spec.versions", "remove it", |spec| {
-        let versions = spec.versions.as_ref();
-        versions.is_some_and(|versions| versions.keep.unwrap_or_default() > 0 || versions.references.is_some())
+/// What this version does not act on.
+pub static UNBUILT: [Unbuilt<SecretPolicySpec>; 1] = [
+    // It would take away, one after the other, the versions that pods still need.
+    Unbuilt::using(("spec.source.remote.onMissing", "Delete with immutability: Versioned"), "write Keep", |spec| {
+        let has_versions = spec.versions.as_ref().is_some_and(|versions| versions.references.is_some());
+        let remote =
+            spec.source.remote.as_ref().filter(|_| spec.immutability == Immutability::Versioned || has_versions);
+        remote.is_some_and(|remote| remote.on_missing == Some(OnMissing::Delete))
     }),
 ];
 
 /// Refuses what this version does not act on.
 pub fn unsupported(object: &SecretPolicy) -> Result<(), SpecError> {
-    unbuilt::refuse(&UNBUILT, &object.spec)?;
-    for name in [names::ROLLBACK_TO, names::UNLOCK] {
-        if object.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(name)) {
-            return Err(SpecError::not_yet(&format!("the annotation {name}"), "remove it"));
-        }
-    }
-    Ok(())
+    unbuilt::refuse(&UNBUILT, &object.spec)
 }
 
 /// Refuses settings that exclude each other.
 pub fn contradictions(object: &SecretPolicy, source: &Source, scope: Scope) -> Result<(), SpecError> {
+    let rollout = &object.spec.rollout;
+    if rollout.stable_for.get() >= rollout.progress_deadline.get() {
+        let fix = format!(
+            "make it shorter than spec.rollout.progressDeadline ({}), or no restart can become healthy in time",
+            rollout.progress_deadline
+        );
+        return Err(SpecError::field("spec.rollout.stableFor", fix));
+    }
+    versions(object)?;
+    earlier_values(object, source, scope)?;
     let template = object.spec.target.template.as_ref();
     let templated = |template: &Template, name: &str| {
         template.data.contains_key(name)
@@ -72,6 +68,64 @@ pub fn contradictions(object: &SecretPolicy, source: &Source, scope: Scope) -> R
         }
         Source::Existing | Source::Remote(_) | Source::Engine(_) => Ok(()),
     }
+}
+
+/// Refuses what only fits where each value has a name of its own, and names without room for that.
+fn versions(object: &SecretPolicy) -> Result<(), SpecError> {
+    let spec = &object.spec;
+    let references = spec.versions.as_ref().and_then(|versions| versions.references);
+    let keeps = spec.versions.as_ref().is_some_and(|versions| versions.keep.unwrap_or_default() > 0);
+    let refused = match (spec.immutability, references) {
+        (Immutability::Versioned, None) => {
+            Some("set Publish or Move; immutability Versioned gives each value a new name")
+        }
+        (Immutability::None, Some(_)) | (Immutability::Locked, Some(VersionReferences::Publish)) => Some(
+            "remove it, or set immutability to Versioned, or to Locked with Move; otherwise the Secret keeps its name",
+        ),
+        (Immutability::Versioned, Some(_))
+        | (Immutability::Locked, Some(VersionReferences::Move))
+        | (Immutability::None | Immutability::Locked, None) => None,
+    };
+    if let Some(fix) = refused {
+        return Err(SpecError::field("spec.versions.references", fix));
+    }
+    if spec.rollout.canary.is_some() && references != Some(VersionReferences::Move) {
+        let fix = "set immutability to Versioned and versions.references to Move, or remove the canary; otherwise pods \
+                   take a new value before the canary has shown that it is good";
+        return Err(SpecError::field("spec.rollout.canary", fix));
+    }
+    if references.is_some() || keeps || spec.rollout.on_failure == OnFailure::RollBack {
+        versioned::fits(SecretNames::of(object).base())?;
+    }
+    Ok(())
+}
+
+/// Refuses going back where there is nothing to go back to.
+fn earlier_values(object: &SecretPolicy, source: &Source, scope: Scope) -> Result<(), SpecError> {
+    let spec = &object.spec;
+    let (keep, references) =
+        spec.versions.as_ref().map_or((None, None), |versions| (versions.keep, versions.references));
+    if keep.unwrap_or_default() > 0 && scope != Scope::Whole {
+        let fix = "remove it; another tool makes the Secret, and Rekey keeps no copies of it";
+        return Err(SpecError::field("spec.versions.keep", fix));
+    }
+    let fix = match (source, spec.immutability) {
+        _ if spec.rollout.on_failure == OnFailure::Hold => return Ok(()),
+        (Source::Engine(_) | Source::Generated(_), _) => {
+            "write Hold; this source makes its values anew, so that one that was taken back is not known again"
+        }
+        _ if scope != Scope::Whole => "write Hold; another tool makes the Secret, and Rekey keeps no copies of it",
+        (Source::Existing, _) => "write Hold; with source.existing no Secret of Rekey's says which value worked last",
+        (_, Immutability::Locked) => "write Hold; a locked Secret does not change",
+        (_, Immutability::Versioned) if references == Some(VersionReferences::Publish) => {
+            "write Hold, or set versions.references to Move; with Publish Rekey moves no workload"
+        }
+        (_, Immutability::None) if keep == Some(0) => {
+            "write Hold, or set versions.keep to 1 or more: there would be no earlier value to go back to"
+        }
+        (Source::Remote(_), Immutability::None | Immutability::Versioned) => return Ok(()),
+    };
+    Err(SpecError::field("spec.rollout.onFailure", fix))
 }
 
 /// Labels, or annotations, of a Secret: none that Kubernetes or Rekey decide by. What a template names is meant, also

@@ -74,7 +74,7 @@ impl PolicySpec {
                 // Published before there were seeds: nothing has to be written for them.
                 None => {
                     let dressed = attempt(tools.key)?;
-                    if tools.key.of_secret(&self.namespace, self.names.current(), &dressed.data) == published.digests {
+                    if tools.key.of_secret(&self.namespace, self.names.base(), &dressed.data) == published.digests {
                         return Ok(Some((dressed, salts(None))));
                     }
                     if let Some(stays) = self.stays(seen, salts(None)).filter(|_| !is_proven && is_same_source) {
@@ -139,7 +139,7 @@ impl PolicySpec {
             add(&reference.name, reference.key.as_bytes());
             add("", template.expose());
         }
-        let digest = key.of(&["inputs", &self.namespace, self.names.current()], &SecretBytes::new(all));
+        let digest = key.of(&["inputs", &self.namespace, self.names.base()], &SecretBytes::new(all));
         format!("{}.{digest}", key.id())
     }
 }

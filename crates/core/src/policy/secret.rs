@@ -7,12 +7,22 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use rekey_api::{SecretPolicyStatus, condition::Reason, names, policy::ConsumerState};
+use rekey_api::{
+    SecretPolicyStatus,
+    condition::Reason,
+    names,
+    policy::{ConsumerState, OnPolicyDelete},
+};
 
 use super::{
-    Claims, Consumer, Fetched, LastRead, OpenRotation, PolicySpec, Scope, Source, Tags, admit, next_round, ownership,
+    Claims, Fetched, Mark, PolicySpec, Scope, Source, admit, next_round, original, ownership,
     publish::{Decided, Publishing},
+    rebase::rebase,
+    roll_back::{Back, roll_back},
+    rollback_to::rollback_to,
+    seen::{ObjectVersion, Seen, SeenSecret},
     status::{Outcome, status},
+    unlock,
     values::{Tools, Values, gather},
 };
 use crate::{
@@ -23,111 +33,6 @@ use crate::{
     render::RenderError,
     summary::listed,
 };
-
-/// All that was seen of a policy's surroundings.
-#[derive(Clone, Debug)]
-pub struct Seen {
-    /// The status so far.
-    pub status: SecretPolicyStatus,
-    /// The Secret.
-    pub secret: SeenSecret,
-    /// Which object it was that was seen; a write is refused when it is another one by then.
-    pub over: Option<ObjectVersion>,
-    /// Bytes of the annotations on it that are not ours.
-    pub other_annotations: usize,
-    /// What this process knew to be published before it looked, also if the Secret is gone since.
-    pub last: Option<Arc<Published>>,
-    /// The last successful read of this process.
-    pub last_read: Option<LastRead>,
-    /// The rotation that waits for its value to be published.
-    pub rotation: Option<OpenRotation>,
-    /// When the policy's schedule rotates next.
-    pub next_rotation: Option<String>,
-    /// Workloads that refer to the Secret.
-    pub consumers: Vec<Consumer>,
-}
-
-/// One version of one object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObjectVersion {
-    /// Its uid.
-    pub uid: String,
-    /// Its resourceVersion.
-    pub resource_version: String,
-}
-
-/// The Secret a policy publishes, as it was found.
-#[derive(Clone, Debug)]
-pub enum SeenSecret {
-    /// There is none.
-    Absent,
-    /// It is being deleted.
-    Going,
-    /// Another tool's, or another policy's.
-    Foreign {
-        /// The policy that may take it over, by `rekey.dev/adopt-by`.
-        adopt_by: Option<String>,
-        /// The policy it belongs to, if it is one of Rekey's.
-        policy: Option<String>,
-        /// What it holds; read only when it may be adopted.
-        content: Option<Content>,
-    },
-    /// Ours.
-    Ours {
-        /// What its annotations say.
-        published: Arc<Published>,
-        /// What it holds. Set only when it is not known to be as we wrote it.
-        content: Option<Content>,
-        /// Whether labels, annotations and owner are as they should be.
-        dressed: bool,
-        /// Whether it is immutable.
-        immutable: bool,
-        /// Its type.
-        kind: String,
-        /// The policy that its maker has allowed to take it over or to write keys into it.
-        adopt_by: Option<String>,
-        /// Kind and name of its controlling owner, if that is not the policy.
-        controller: Option<String>,
-    },
-}
-
-/// The content of a Secret, read because it may not be as it should.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Content {
-    /// What was read.
-    pub version: ObjectVersion,
-    /// Its data.
-    pub data: BTreeMap<String, SecretBytes>,
-    /// Its type.
-    pub kind: String,
-    /// Whether it is immutable.
-    pub immutable: bool,
-    /// Field managers other than Rekey that own part of the data.
-    pub edited_by: Vec<String>,
-    /// When one of them last wrote data, as far as the API server has recorded it.
-    pub edited_at: Option<DateTime<Utc>>,
-    /// When it was created.
-    pub created: Option<DateTime<Utc>>,
-    /// Bytes of the annotations that are not ours.
-    pub other_annotations: usize,
-    /// By what other tools write or delete it.
-    pub claims: Claims,
-    /// Labels and annotations that our field manager has put on it.
-    pub tags: Tags,
-    /// Whether our part of it is, as far as is known, what its own annotations say.
-    pub is_intact: bool,
-}
-
-impl SeenSecret {
-    /// What is published in it, if it is ours.
-    #[must_use]
-    pub fn published(&self) -> Option<&Published> {
-        match self {
-            Self::Ours { published, .. } => Some(published),
-            Self::Absent | Self::Going | Self::Foreign { .. } => None,
-        }
-    }
-}
 
 /// A Secret to apply.
 #[derive(Clone, Debug)]
@@ -189,6 +94,38 @@ pub enum Step {
     Delete(String, ObjectVersion),
     /// Its content was looked at and is as it should be: remember that.
     Verified,
+    /// Say of a version what became of it.
+    Mark {
+        /// Its name.
+        name: String,
+        /// What; `None`: nothing any more.
+        mark: Option<Mark>,
+        /// The version that counts as published then.
+        current: Arc<Published>,
+    },
+    /// Say of a Secret what it holds by digests of the digest key of now.
+    Rebase {
+        /// Its name.
+        name: String,
+        /// The object.
+        over: ObjectVersion,
+        /// What it says of itself then.
+        record: Arc<Published>,
+    },
+    /// Make a private copy of what the Secret holds.
+    Keep {
+        /// What it holds.
+        published: Arc<Published>,
+        /// What became of it.
+        mark: Option<Mark>,
+    },
+    /// Publish the value of such a copy again.
+    Restore {
+        /// What the copy says of itself.
+        copy: Arc<Published>,
+        /// What the Secret says of itself then.
+        record: Arc<Published>,
+    },
 }
 
 /// The decision about a policy.
@@ -202,6 +139,8 @@ pub struct Plan {
     pub events: Vec<Notice>,
     /// When to look again, if nothing changes before.
     pub again: Option<DateTime<Utc>>,
+    /// Whether the content is not published yet, since an unlock waits.
+    pub is_unlocking: bool,
 }
 
 /// The values that a Secret should have, ready to be decided on.
@@ -213,7 +152,7 @@ pub struct Made(Values);
 /// # Errors
 /// What is wrong with the data, or keeps the Secret from being written.
 pub fn make(policy: &PolicySpec, seen: &Seen, fetched: Option<&Fetched>, tools: Tools<'_>) -> Result<Made, SpecError> {
-    if matches!(seen.secret, SeenSecret::Going) {
+    if matches!(seen.secret, SeenSecret::Going) || policy.rollback_to.is_some() {
         return Ok(Made(Values::Unread));
     }
     admit(policy, &seen.secret)?;
@@ -233,13 +172,22 @@ pub fn secret(
     made: Made,
     tools: Tools<'_>,
 ) -> Result<Plan, SpecError> {
-    let outcome = decide(policy, seen, fetched, made, tools)?;
+    let mut outcome = decide(policy, seen, fetched, made, tools)?;
+    outcome.decided = original::noted(policy, seen, outcome.decided);
     let status = status(policy, seen, &outcome, tools.now);
-    let again = again(policy, seen, &outcome, tools.now);
-    let mut events = outcome.decided.events;
+    let is_unlocking = outcome.decided.is_unlocking();
+    let again = if is_unlocking { Some(tools.now + unlock::AGAIN) } else { again(policy, seen, &outcome, tools.now) };
+    let back = outcome.decided.published.as_ref().and_then(|published| roll_back(policy, seen, published, tools.now));
+    let (mut steps, mut events) = (outcome.decided.steps, outcome.decided.events);
+    steps.extend(rebase(policy, seen, &status, tools.key));
+    if let Some(Back { steps: marks, notice }) = back {
+        steps.extend(marks);
+        events.push(notice);
+    }
     events.extend(failures(&seen.status, &status));
     events.extend(claimed(policy, seen, &status));
-    Ok(Plan { steps: outcome.decided.steps, status, events, again })
+    events.extend(beside(policy, seen, &status));
+    Ok(Plan { steps, status, events, again, is_unlocking })
 }
 
 /// When to look again. Not for a Secret that is being deleted: its watch reports when it is gone.
@@ -271,13 +219,16 @@ fn decide<'a>(
     if matches!(seen.secret, SeenSecret::Going) {
         return Ok(Outcome::of(Decided::wait(Reason::SecretTerminating, "the Secret is being deleted"), fetched));
     }
+    if let Some(revision) = &policy.rollback_to {
+        return Ok(Outcome::of(rollback_to(policy, seen, revision, tools.now)?, fetched));
+    }
     match (values, &seen.secret) {
         (Values::Here(gathered), _) => {
             let keys = gathered.data.len();
             if keys > MOST_KEYS {
                 return Err(RenderError::TooManyKeys { keys }.into());
             }
-            let digests = tools.key.of_secret(&policy.namespace, policy.names.current(), &gathered.data);
+            let digests = tools.key.of_secret(&policy.namespace, policy.names.base(), &gathered.data);
             let decided = Publishing { policy, seen, gathered: &gathered, digests, tools }.decide()?;
             Ok(Outcome { expires: gathered.expires, next: gathered.next, ..Outcome::of(decided, fetched) })
         }
@@ -315,9 +266,22 @@ fn failures(before: &SecretPolicyStatus, now: &SecretPolicyStatus) -> Option<Not
 /// A controlling owner that another tool has put on the Secret since the last status.
 fn claimed(policy: &PolicySpec, seen: &Seen, now: &SecretPolicyStatus) -> Option<Notice> {
     let text = ownership::shared(policy, &seen.secret)?;
-    let says = |status: &SecretPolicyStatus| status.conditions.iter().any(|at| at.message.ends_with(&text));
-    let text = format!("Secret {}: {text}", policy.names.current());
-    (says(now) && !says(&seen.status)).then(|| Notice::new(Reason::ForeignOwner, "Sync", text))
+    let is_news = is_news(seen, now, &text);
+    let text = format!("Secret {}: {text}", seen.secret_name(policy));
+    is_news.then(|| Notice::new(Reason::ForeignOwner, "Sync", text))
+}
+
+/// What keeps the plain Secret beside versions from being written, since the last status.
+fn beside(policy: &PolicySpec, seen: &Seen, now: &SecretPolicyStatus) -> Option<Notice> {
+    let trouble = seen.plain?;
+    let text = trouble.text(policy);
+    is_news(seen, now, &text).then(|| Notice::new(trouble.reason(), "Sync", text))
+}
+
+/// Whether the status says something that it did not say before.
+fn is_news(seen: &Seen, now: &SecretPolicyStatus, text: &str) -> bool {
+    let says = |status: &SecretPolicyStatus| status.conditions.iter().any(|at| at.message.contains(text));
+    says(now) && !says(&seen.status)
 }
 
 impl PolicySpec {
@@ -340,6 +304,9 @@ impl PolicySpec {
         let mut annotations = self.annotations.clone();
         annotations.insert(names::POLICY.to_owned(), self.name.clone());
         annotations.insert(names::REVISION.to_owned(), published.revision.clone());
+        if self.names.is_versioned() && self.on_policy_delete == OnPolicyDelete::Delete {
+            annotations.insert(names::ON_POLICY_DELETE.to_owned(), names::ON_POLICY_DELETE_DELETE.to_owned());
+        }
         annotations.extend(published.seed.iter().map(|seed| (names::SEED.to_owned(), seed.to_string())));
         annotations
     }
@@ -353,12 +320,12 @@ impl PolicySpec {
         published: Option<&Published>,
     ) -> Digests {
         match (self.scope, published) {
-            (Scope::Whole | Scope::Record, _) => key.of_secret(&self.namespace, self.names.current(), data),
+            (Scope::Whole | Scope::Record, _) => key.of_secret(&self.namespace, self.names.base(), data),
             (Scope::Keys, published) => {
                 let ours = |name: &&String| published.is_some_and(|at| at.digests.contains(name));
                 let data = data.iter().filter(|(name, _)| ours(name));
                 let data = data.map(|(name, value)| (name.clone(), value.clone())).collect();
-                key.of_secret(&self.namespace, self.names.current(), &data)
+                key.of_secret(&self.namespace, self.names.base(), &data)
             }
         }
     }

@@ -4,20 +4,23 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rekey_api::{
-    SecretPolicyStatus,
+    SecretPolicy, SecretPolicyStatus,
     condition::{ConditionType, Reason},
-    policy::{ChangeReason, PolicyHistory, PublishedRotation},
+    names,
+    policy::{ChangeReason, Held, HeldReason, PolicyHistory, PublishedRotation},
 };
 
 use super::{
-    Consumer, Fetched, PolicySpec, Refresh, Remote, Request, Seen, Source, consumers,
+    Consumers, Fetched, Found, History, PolicySpec, Refresh, Remote, Request, Seen, Source, consumers,
     line::line,
     ownership,
     publish::Decided,
+    roll_back, rollback_to, shown, unlock,
     versions::{source_version, versions},
 };
 use crate::{
     published::{Published, Rotated},
+    request,
     store::RemoteValue,
     summary::{Extra, Situation, Truth, conditions},
     time,
@@ -48,28 +51,40 @@ pub fn status(policy: &PolicySpec, seen: &Seen, outcome: &Outcome<'_>, now: Date
     let mut status = seen.status.clone();
     status.observed_generation = Some(policy.generation);
     status.source = Some(policy.source.text());
-    status.secret_name = Some(policy.names.current().to_owned());
+    status.secret_name = name(policy, decided);
     status.next_rotation_time.clone_from(&seen.next_rotation);
+    status.held = decided.published.as_deref().and_then(|published| held(policy, &seen.history, published));
+    if let (Some(revision), Some(Held { reason: HeldReason::RollbackTo, .. })) = (&policy.rollback_to, &status.held) {
+        status.last_handled.get_or_insert_default().rollback_to = Some(revision.clone());
+    }
     let looked = match &policy.source {
         // What is read once has nothing to answer a later request with.
         Source::Remote(remote) => fetched.is_some() || remote.refresh == Refresh::Once,
         Source::Existing | Source::Generated(_) | Source::Engine(_) => true,
     };
-    if looked && decided.wait.as_ref().is_none_or(|wait| wait.reason == Reason::KeyNotFound) {
+    let is_resting = decided.rests.is_some();
+    if looked && !is_resting && decided.wait.as_ref().is_none_or(|wait| wait.reason == Reason::KeyNotFound) {
         status.set_handled_sync(policy.sync_requested.as_deref());
     }
-    if let Some(fetched) = fetched.filter(|_| decided.wait.is_none() && decided.stale.is_none()) {
+    let is_settled = decided.wait.is_none() && decided.stale.is_none() && !is_resting && decided.withheld.is_none();
+    if is_settled || !seen.is_unlocking(policy) {
+        status.set_handled_unlock(policy.unlock.as_deref());
+    }
+    if let Some(fetched) = fetched.filter(|_| is_settled) {
         read(policy, fetched, &mut status);
     }
     expiry(outcome, &mut status);
+    // Of a Secret that is not there, what consumers held last says nothing.
+    let found = decided.published.as_ref().and_then(|published| consumers(policy, published, &seen.consumers, now));
     if let Some(published) = &decided.published {
         status.rotation = rotation(seen, published, *fetched);
-        status.consumers = consumers(policy, published, &seen.consumers, now);
+        status.consumers = found.as_ref().map(|found| found.status.clone());
         // Read off the Secret, not remembered: a change whose status write was lost is recorded the next time.
         if status.revision.as_ref() != Some(&published.revision) {
             status.revision = Some(published.revision.clone());
             let time = time::kube(time::parse(&published.changes.time).unwrap_or(now));
-            let reason = decided.reason.unwrap_or_else(|| reason(published));
+            let went_back = status.held.as_ref().map(|_| ChangeReason::RolledBack);
+            let reason = decided.reason.or(went_back).unwrap_or_else(|| reason(published));
             status.last_change_time = Some(time.clone());
             status.history.insert(0, PolicyHistory { revision: published.revision.clone(), time, reason });
             status.history.truncate(HISTORY);
@@ -79,12 +94,35 @@ pub fn status(policy: &PolicySpec, seen: &Seen, outcome: &Outcome<'_>, now: Date
     if let (Situation::Synced(text), Some(shared)) = (&mut own, ownership::shared(policy, &seen.secret)) {
         text.extend(["; ", &shared]);
     }
+    let published = decided.published.as_deref();
+    let wished = rollback_to::told(policy, published).map(|text| (Reason::Held, text));
+    let back = || roll_back::told(policy, seen, published).map(|text| (Reason::RolledBack, text));
+    if let (Situation::Synced(_), Some((reason, text))) = (&own, wished.or_else(back)) {
+        own = Situation::Noted(reason, text);
+    }
+    if let (Situation::Synced(text) | Situation::Noted(_, text) | Situation::Stalled(_, text), Some(trouble)) =
+        (&mut own, seen.plain)
+    {
+        text.extend(["; ", &trouble.text(policy)]);
+    }
     let own = stale(policy, &seen.status, own, now);
-    // Of a Secret that is not there, what consumers held last says nothing.
-    let consumers = status.consumers.as_ref().filter(|_| decided.published.is_some());
-    let (situation, extras) = line(own, consumers, policy.rollout.ready_when);
+    let (situation, extras) = line(own, found.as_ref(), policy.rollout.ready_when);
     status.conditions = conditions(&seen.status.conditions, &situation, &extras, policy.generation, now);
     status
+}
+
+/// Which value is held, and why.
+fn held(policy: &PolicySpec, history: &History, published: &Published) -> Option<Held> {
+    let reason = history.held(policy, published)?;
+    Some(Held { revision: published.revision.clone(), reason })
+}
+
+/// The Secret that consumers should refer to. A version has no name before there is one.
+fn name(policy: &PolicySpec, decided: &Decided) -> Option<String> {
+    match &decided.published {
+        Some(published) => Some(policy.names.of_revision(&published.revision)),
+        None => (!policy.names.is_versioned()).then(|| policy.names.base().to_owned()),
+    }
 }
 
 /// What the status says of a read.
@@ -144,12 +182,22 @@ fn own(policy: &PolicySpec, decided: &Decided) -> Situation {
     if let Some(stale) = &decided.stale {
         return Situation::LastKnown(stale.reason, stale.text.clone());
     }
+    if let Some(rests) = &decided.rests {
+        return Situation::Resting(rests.reason, rests.text.clone());
+    }
+    if let Some(withheld) = &decided.withheld {
+        return Situation::Stalled(withheld.reason, withheld.text.clone());
+    }
+    let secret = name(policy, decided).unwrap_or_default();
     Situation::Synced(match &policy.source {
         Source::Remote(_) | Source::Engine(_) => {
-            format!("Secret {} holds the value of {}", policy.names.current(), policy.source.text())
+            format!("Secret {secret} holds the value of {}", policy.source.text())
         }
-        Source::Existing => format!("Rekey governs Secret {}, which another tool makes", policy.names.current()),
-        Source::Generated(_) => format!("Secret {} holds generated values", policy.names.current()),
+        Source::Existing if policy.has_original() => {
+            format!("Secret {secret} holds the value of Secret {}, which another tool makes", policy.names.base())
+        }
+        Source::Existing => format!("Rekey governs Secret {secret}, which another tool makes"),
+        Source::Generated(_) => format!("Secret {secret} holds generated values"),
     })
 }
 
@@ -160,12 +208,14 @@ pub fn suspended(policy: &PolicySpec, before: &SecretPolicyStatus, now: DateTime
     let (kind, reason) = (ConditionType::ConsumersCurrent, Reason::Suspended);
     let extra = Extra { kind, value: Truth::False, reason, message: text.to_owned() };
     let situation = Situation::Resting(reason, text.to_owned());
-    SecretPolicyStatus {
+    let mut status = SecretPolicyStatus {
         observed_generation: Some(policy.generation),
         source: Some(policy.source.text()),
         conditions: conditions(&before.conditions, &situation, &[extra], policy.generation, now),
         ..before.clone()
-    }
+    };
+    unlock::acknowledge(policy, before, None, &mut status);
+    status
 }
 
 /// What is known of a policy's Secret and of who consumes it, whatever else could not be seen.
@@ -174,7 +224,9 @@ pub struct Known<'a> {
     /// What is published; `None`: nothing.
     pub published: Option<&'a Arc<Published>>,
     /// The workloads that consume it.
-    pub consumers: &'a [Consumer],
+    pub consumers: &'a Consumers,
+    /// What became of the values before.
+    pub history: &'a History,
 }
 
 /// The status of a policy that could not be brought further: consumers are looked at all the same, since they go on.
@@ -188,12 +240,39 @@ pub fn failed(
 ) -> SecretPolicyStatus {
     let mut status = before.clone();
     status.source = Some(policy.source.text());
+    unlock::acknowledge(policy, before, known.published.map(AsRef::as_ref), &mut status);
+    let found = match known.published {
+        Some(published) => consumers(policy, published, known.consumers, now),
+        None => before.consumers.clone().map(Found::from),
+    };
+    status.consumers = found.as_ref().map(|found| found.status.clone());
     if let Some(published) = known.published {
-        status.consumers = consumers(policy, published, known.consumers, now);
+        status.held = held(policy, known.history, published);
     }
     let own = stale(policy, before, situation.clone(), now);
-    let (situation, extras) = line(own, status.consumers.as_ref(), policy.rollout.ready_when);
+    let (situation, extras) = line(own, found.as_ref(), policy.rollout.ready_when);
     status.conditions = conditions(&before.conditions, &situation, &extras, policy.generation, now);
+    status
+}
+
+/// The status of a policy whose spec is refused. A token that is there at first sight allows nothing when the spec is fixed.
+#[must_use]
+pub fn refused(
+    object: &SecretPolicy,
+    before: &SecretPolicyStatus,
+    situation: &Situation,
+    now: DateTime<Utc>,
+) -> SecretPolicyStatus {
+    let generation = object.metadata.generation.unwrap_or_default();
+    let mut status = SecretPolicyStatus {
+        conditions: conditions(&before.conditions, situation, &[], generation, now),
+        source: shown(object),
+        ..before.clone()
+    };
+    if before.is_unseen() {
+        let token = request::token(&object.metadata, names::UNLOCK).ok().flatten();
+        status.set_handled_unlock(token.as_deref());
+    }
     status
 }
 

@@ -2,10 +2,15 @@
 
 mod config_maps;
 mod decisions;
+mod earlier;
 mod emptied;
 mod engines;
+mod frozen;
+mod held;
 mod metadata;
+mod original;
 mod ownership;
+mod plain;
 mod proof;
 mod records;
 mod recreated;
@@ -13,7 +18,10 @@ mod rotations;
 mod salts;
 mod sets;
 mod sources;
+mod taken;
 mod templates;
+mod unlock;
+mod versioned;
 
 use std::sync::Arc;
 
@@ -46,10 +54,16 @@ struct World {
     secret: SeenSecret,
     other_annotations: usize,
     last: Option<Arc<Published>>,
+    gone: Option<DateTime<Utc>>,
     data: BTreeMap<String, SecretBytes>,
     rotation: Option<OpenRotation>,
+    history: History,
+    copies: BTreeMap<String, BTreeMap<String, SecretBytes>>,
+    consumers: Consumers,
     next: Option<DateTime<Utc>>,
     adopt_by: Option<String>,
+    unlock: UnlockSeen,
+    over: Option<ObjectVersion>,
     key: DigestKey,
     chance: Sequence,
     stop: Stop,
@@ -86,10 +100,16 @@ impl World {
             other_annotations: 0,
             secret: SeenSecret::Absent,
             last: None,
+            gone: None,
             data: BTreeMap::new(),
             rotation: None,
+            history: History::default(),
+            copies: BTreeMap::new(),
+            consumers: Consumers::default(),
             next: None,
             adopt_by: None,
+            unlock: UnlockSeen::default(),
+            over: None,
             key: DigestKey::new(SecretBytes::from("k")),
             chance: Sequence::from(1),
             stop: Stop::default(),
@@ -109,13 +129,22 @@ impl World {
         Seen {
             status: self.status(),
             secret: self.secret.clone(),
-            over: None,
+            original: None,
+            over: self.over.clone(),
+            taken: BTreeSet::new(),
+            is_elsewhere: false,
             other_annotations: self.other_annotations,
             last: self.last.clone(),
+            attempted: None,
+            gone: self.gone,
             last_read: Some(LastRead { at: self.now, age: TimeDelta::zero(), next: self.next }),
             rotation: self.rotation.clone(),
+            overwrites: None,
+            history: self.history.clone(),
+            unlock: self.unlock.clone(),
             next_rotation: None,
-            consumers: Vec::new(),
+            plain: None,
+            consumers: self.consumers.clone(),
         }
     }
 
@@ -153,6 +182,13 @@ impl World {
             match step {
                 Step::Apply(desired) => self.apply(desired),
                 Step::Delete(..) => (self.secret, self.data) = (SeenSecret::Absent, BTreeMap::new()),
+                Step::Rebase { name, record, .. } => self.rebase(name, record),
+                Step::Mark { .. } => panic!("each value has a Secret of its own"),
+                Step::Keep { published, mark } => self.keep(published, *mark),
+                Step::Restore { copy, record } => {
+                    let content = Copied { kind: None, data: self.copies[&copy.revision].clone() };
+                    self.apply(&self.policy().restored(content, record, Tags::default(), None));
+                }
                 Step::Verified => {
                     if let SeenSecret::Ours { content, .. } = &mut self.secret {
                         *content = None;
@@ -163,6 +199,27 @@ impl World {
         self.object.status = Some(plan.status.clone());
         self.next = plan.again;
         Ok(plan)
+    }
+
+    /// As the API server would, and what is seen of it then.
+    fn keep(&mut self, published: &Arc<Published>, mark: Option<Mark>) {
+        let content = Copied { kind: None, data: self.data.clone() };
+        let copy = self.policy().copy(content, published, mark);
+        assert!(copy.immutable && copy.name == format!("db-{}", published.revision), "{copy:?}");
+        self.copies.insert(published.revision.clone(), copy.data);
+        self.history.values.retain(|at| at.published.revision != published.revision);
+        self.history.values.push(Earlier { published: Arc::clone(published), mark, reread: None });
+    }
+
+    fn rebase(&mut self, name: &str, record: &Arc<Published>) {
+        if name == "db" {
+            let SeenSecret::Ours { published, content, .. } = &mut self.secret else { panic!("no Secret of ours") };
+            (*published, *content) = (Arc::clone(record), None);
+        }
+        let kept = self.history.values.iter_mut().find(|at| name == format!("db-{}", at.published.revision));
+        if let Some(kept) = kept {
+            (kept.published, kept.reread) = (Arc::clone(record), None);
+        }
     }
 
     /// As the API server would: keys of others stay unless they are named for removal.

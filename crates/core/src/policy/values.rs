@@ -9,8 +9,10 @@ use rekey_api::{
 };
 
 use super::{
-    Content, Engine, Fetched, Item, Lookup, PolicySpec, Remote, Request, Scope, Seen, SeenSecret, SetFrom, Source,
+    Content, Engine, Fetched, Item, Lookup, PolicySpec, Refresh, Remote, Request, Scope, Seen, SeenSecret, SetFrom,
+    Source,
     dress::{Dressed, Texts},
+    original::copied,
     salts::{Inputs, Salted, Salts},
     source::source_text,
     tags::Tags,
@@ -44,8 +46,11 @@ const SHORTEST: TimeDelta = TimeDelta::seconds(10);
 const COUNTDOWN: &str = "ttl";
 
 /// The data that a Secret should have.
+#[derive(Default)]
 pub struct Gathered {
     pub data: BTreeMap<String, SecretBytes>,
+    /// The type of the Secret, where what was read decides it.
+    pub kind: Option<String>,
     /// Labels and annotations that templates have made.
     pub tags: Tags,
     /// Versions of what was read.
@@ -104,6 +109,9 @@ pub fn gather(
     fetched: Option<&Fetched>,
     tools: Tools<'_>,
 ) -> Result<Values, SpecError> {
+    if policy.has_original() {
+        return copied(policy, seen);
+    }
     let content = content(&seen.secret);
     match (&policy.source, fetched, content) {
         (Source::Remote(remote), Some(fetched), _) => of_stores(policy, remote, seen, fetched, tools),
@@ -112,6 +120,10 @@ pub fn gather(
         }
         // Nothing is made again; labels or the owner may have to be written, and that takes all of the data.
         (Source::Engine(_), _, Some(content)) => Ok(Values::Here(kept(policy, seen, content))),
+        // What is read once is not read for a Secret of another mode.
+        (Source::Remote(Remote { refresh: Refresh::Once, .. }), None, Some(content)) if seen.is_elsewhere => {
+            Ok(Values::Here(kept(policy, seen, content)))
+        }
         (Source::Existing, _, Some(content)) => Ok(Values::Here(Gathered::of(content.data.clone()))),
         (Source::Generated(recipes), fetched, content) => {
             if content.is_none() && !matches!(seen.secret, SeenSecret::Absent) {
@@ -131,7 +143,7 @@ pub fn gather(
     }
 }
 
-fn content(secret: &SeenSecret) -> Option<&Content> {
+pub(super) fn content(secret: &SeenSecret) -> Option<&Content> {
     match secret {
         SeenSecret::Ours { content, .. } | SeenSecret::Foreign { content, .. } => content.as_ref(),
         SeenSecret::Absent | SeenSecret::Going => None,
@@ -331,7 +343,8 @@ pub(super) fn kept(policy: &PolicySpec, seen: &Seen, content: &Content) -> Gathe
     let salts = Salts { seed: published.and_then(|published| published.seed.clone()), ..Salts::default() };
     let tags = policy.made_of(&content.tags);
     let dressed = Dressed { data, tags };
-    Gathered { versions: seen.status.source_versions.clone(), issue, expires, salts, ..Gathered::from(dressed) }
+    let kind = policy.has_original().then(|| content.kind.clone());
+    Gathered { kind, versions: seen.status.source_versions.clone(), issue, expires, salts, ..Gathered::from(dressed) }
 }
 
 /// What is in the Secret already stays: it is the only copy.
@@ -345,7 +358,7 @@ fn generated(
 }
 
 impl Gathered {
-    fn of(data: BTreeMap<String, SecretBytes>) -> Self {
+    pub(super) fn of(data: BTreeMap<String, SecretBytes>) -> Self {
         Self::from(Dressed { data, tags: Tags::default() })
     }
 
@@ -358,7 +371,18 @@ impl From<Dressed> for Gathered {
     fn from(Dressed { data, tags }: Dressed) -> Self {
         let (versions, origins) = (Vec::new(), Vec::new());
         let salts = Salts::default();
-        Self { data, tags, versions, origins, issue: None, rotation: None, salts, next: None, expires: None }
+        Self {
+            data,
+            kind: None,
+            tags,
+            versions,
+            origins,
+            issue: None,
+            rotation: None,
+            salts,
+            next: None,
+            expires: None,
+        }
     }
 }
 

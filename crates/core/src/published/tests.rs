@@ -186,3 +186,28 @@ fn annotations_read_back() {
     assert_eq!(Published::read(&metadata), Some(published(of, changes)));
     assert_eq!(Published::read(&ObjectMeta::default()), None);
 }
+
+#[test]
+fn a_later_write_of_other_things_does_not_make_the_change_later() {
+    let second = |second: i64| at(0) + TimeDelta::seconds(second);
+    let digests = |value: &str| {
+        let data = [("a".to_owned(), crate::SecretBytes::from(value))].into();
+        DigestKey::new(crate::SecretBytes::from("k")).of_secret("shop", "db", &data)
+    };
+    let (before, after) = (digests("1"), digests("2"));
+    let changes = Changes::first(second(0)).next("r1", &before, &after, second(100));
+    let published = |changes: Changes, taken| Published {
+        policy: "db".to_owned(),
+        revision: "r2".to_owned(),
+        digests: after.clone(),
+        changes,
+        seed: None,
+        taken: Some(second(taken)),
+    };
+    assert_eq!(published(changes.clone(), 105).changed(&Keys::All), Some(second(106)), "it was taken late");
+    let labelled = changes.again(Some(second(100)));
+    assert_eq!(published(labelled.clone(), 110).changed(&Keys::All), Some(second(100)));
+    assert_eq!(published(labelled.again(Some(second(110))), 115).changed(&Keys::All), Some(second(100)), "and again");
+    let late = changes.again(Some(second(105)));
+    assert_eq!(published(late, 112).changed(&Keys::All), Some(second(106)));
+}

@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 
 use std::collections::BTreeMap;
 
+use rekey_api::policy::ConsumeForm;
+
 use super::*;
 use crate::{
     SecretBytes,
     digest::{DigestKey, Digests},
-    published::Changes,
-    workload::{Job, Keys, Kind, Places, WorkloadId},
+    published::{Changes, Gap, Instead},
+    workload::{Job, Keys, Kind, Places, Reading, Scale, Since, Steady, WorkloadId},
 };
 
 pub(crate) fn at(second: i64) -> DateTime<Utc> {
@@ -44,7 +46,9 @@ fn input(secret: &str, digests: Digests, changes: Changes) -> Input {
             seed: None,
             taken: None,
         }),
-        rollout: RolloutSpec::from(&Rollout::default()),
+        rollout: RolloutSpec::try_from(&Rollout::default()).unwrap(),
+        way: Way::Restart,
+        urgency: Urgency::Usual,
     }
 }
 
@@ -63,12 +67,15 @@ pub(crate) fn workload(marker: &str) -> Workload {
         generation: 1,
         uses: BTreeMap::new(),
         marker: Marker::parse(Some(marker)),
+        has_annotations: !marker.is_empty(),
         progress: Progress::Complete,
-        completed: true,
-        outlived: true,
+        unavailable: None,
+        scale: Scale::default(),
         marked: None,
         managers: Vec::new(),
         without_template: None,
+        account: None,
+        mountable: None,
         selector: "app=web".to_owned(),
         jobs: Vec::new(),
         live_reload: false,
@@ -76,15 +83,20 @@ pub(crate) fn workload(marker: &str) -> Workload {
     }
 }
 
-fn pod(started: Option<i64>, marker: &str) -> Pod {
+/// A pod whose containers started at this second; `None`: its container does not run.
+pub(crate) fn pod(started: Option<i64>, marker: &str) -> Pod {
+    let since = started.map_or(Since::Unknown, |second| Since::At(at(second)));
+    let reading = Reading { since, optional: false };
     Pod {
         name: "web-1".to_owned(),
-        started: started.map(at),
         marker: Marker::parse(Some(marker)),
-        uses: ["db", "cache", "other"].map(str::to_owned).into(),
+        reads: ["db", "cache", "other"].map(|secret| (secret.to_owned(), reading)).into(),
+        whole: since,
         created: started.map(at),
         template: Some("a".to_owned()),
         terminating: false,
+        steady: started.map_or(Steady::Not(None), |second| Steady::Since { at: at(second), trouble: None }),
+        skew: TimeDelta::zero(),
     }
 }
 
@@ -101,7 +113,9 @@ fn a_pod_older_than_the_change_is_restarted_once() {
     assert_eq!(decide(&workload(""), &inputs, None, at(200)), Decision::LookAtPods);
     let decision = decide(&workload(""), &inputs, Some(&[pod(Some(50), "")]), at(200));
     assert_eq!(restarts(&decision), ["db"]);
-    let Decision::Restart { marker, .. } = decision else { unreachable!() };
+    let Decision::Restart { change: TemplateChange { marker: Some(marker), .. }, .. } = decision else {
+        unreachable!()
+    };
     let restarted = workload(&marker.to_string());
     assert_eq!(decide(&restarted, &inputs, None, at(201)), Decision::Leave);
 }
@@ -113,7 +127,7 @@ fn pods_that_read_the_present_value_are_left_alone() {
     for (pods, why) in [
         (vec![pod(Some(150), "")], "started after the change"),
         (vec![pod(Some(50), &wanted)], "created with the marker of this value"),
-        (vec![pod(None, "")], "not started yet"),
+        (vec![Pod { created: Some(at(150)), ..pod(None, "") }], "created after it, and not started yet"),
         (vec![], "no pods"),
     ] {
         assert_eq!(decide(&workload("db=old"), &inputs, Some(&pods), at(200)), Decision::Leave, "{why}");
@@ -123,7 +137,7 @@ fn pods_that_read_the_present_value_are_left_alone() {
 #[test]
 fn a_pod_that_does_not_refer_to_the_secret_holds_nothing_of_it() {
     let mut before_the_edit = pod(Some(50), "");
-    before_the_edit.uses.clear();
+    before_the_edit.reads.clear();
     assert_eq!(decide(&workload(""), &[changed("db")], Some(&[before_the_edit]), at(200)), Decision::Leave);
 }
 
@@ -144,6 +158,62 @@ fn pods_that_are_being_replaced_do_not_count() {
 }
 
 #[test]
+fn a_container_that_does_not_run_is_restarted_at_once() {
+    let crashing = Pod { created: Some(at(50)), ..pod(None, "") };
+    assert_eq!(restarts(&decide(&workload(""), &[changed("db")], Some(&[crashing]), at(200))), ["db"]);
+}
+
+#[test]
+fn a_repair_restarts_those_that_read_what_was_repaired() {
+    let mut input = unchanged("db");
+    let gap = Gap::new(Some(at(100)), at(110), Instead::Edit, Keys::All);
+    let published = Arc::make_mut(&mut input.published);
+    published.changes = published.changes.after(gap);
+    let inputs = [input];
+    let old = format!("db={}", unchanged("db").published.consumed(&Keys::All));
+    for marker in ["", &old] {
+        assert_eq!(decide(&workload(marker), &inputs, None, at(200)), Decision::LookAtPods, "{marker:?}");
+        let before = [pod(Some(50), marker)];
+        assert_eq!(decide(&workload(marker), &inputs, Some(&before), at(200)), Decision::Leave, "{marker:?}");
+        let meanwhile = [pod(Some(50), marker), pod(Some(105), marker)];
+        let decision = decide(&workload(marker), &inputs, Some(&meanwhile), at(200));
+        assert_eq!(restarts(&decision), ["db"], "{marker:?}");
+        let Decision::Restart { change: TemplateChange { marker: Some(marker), .. }, .. } = decision else {
+            unreachable!()
+        };
+        assert_eq!(decide(&workload(&marker.to_string()), &inputs, None, at(201)), Decision::Leave);
+    }
+}
+
+/// The change was at 08:01:40, and the window opens at 12:00.
+#[test]
+fn outside_of_its_window_nobody_is_restarted_and_each_is_looked_at_once() {
+    let rollout: Rollout = serde_json::from_value(serde_json::json!({
+        "windows": [{"cron": "0 12 * * *", "duration": "1h"}],
+    }))
+    .unwrap();
+    let mut inputs = [changed("db")];
+    inputs[0].rollout = RolloutSpec::try_from(&rollout).unwrap();
+    let (old, noon) = ([pod(Some(50), "")], 14_400);
+    assert_eq!(decide(&workload(""), &inputs, None, at(200)), Decision::LookAtPods);
+    let closed = Closed { until: at(noon), policy: "db".to_owned() };
+    for second in [200, noon - 1] {
+        assert_eq!(
+            decide(&workload(""), &inputs, Some(&old), at(second)),
+            Decision::Closed(closed.clone()),
+            "{second}"
+        );
+    }
+    assert_eq!(restarts(&decide(&workload(""), &inputs, Some(&old), at(noon))), ["db"]);
+    let mut both = [inputs[0].clone(), changed("cache")];
+    assert_eq!(decide(&workload(""), &both, Some(&old), at(200)), Decision::Closed(closed), "the strictest decides");
+    let current = format!("db={}", inputs[0].published.consumed(&Keys::All));
+    assert_eq!(restarts(&decide(&workload(&current), &both, Some(&old), at(200))), ["cache"], "no reason of theirs");
+    both[0].urgency = Urgency::Leaked;
+    assert_eq!(restarts(&decide(&workload(""), &both, Some(&old), at(200))), ["db", "cache"]);
+}
+
+#[test]
 fn a_first_publication_restarts_nobody() {
     let decision = decide(&workload(""), &[unchanged("db")], None, at(200));
     assert_eq!(decision, Decision::Leave);
@@ -159,7 +229,9 @@ fn changes_that_come_together_cause_one_restart_that_names_both() {
     assert_eq!(decide(&workload(""), &inputs, None, at(103)), Decision::LookAtPods);
     let decision = decide(&workload(""), &inputs, Some(&pods), at(103));
     assert_eq!(restarts(&decision), ["cache", "db"]);
-    let Decision::Restart { marker, .. } = decision else { unreachable!() };
+    let Decision::Restart { change: TemplateChange { marker: Some(marker), .. }, .. } = decision else {
+        unreachable!()
+    };
     let names: BTreeSet<&str> = marker.0.keys().map(String::as_str).collect();
     assert_eq!(names, ["cache", "db", "other"].into(), "entries of unchanged Secrets ride along");
 }
@@ -212,7 +284,7 @@ fn who_is_named_is_restarted_without_a_reference() {
     let mut input = changed("db");
     input.how = Use::of(None, true).unwrap();
     let mut unrelated = pod(Some(50), "");
-    unrelated.uses.clear();
+    unrelated.reads.clear();
     assert_eq!(restarts(&decide(&workload(""), &[input], Some(&[unrelated]), at(200))), ["db"]);
 }
 

@@ -8,7 +8,7 @@ use rekey_api::{
 };
 
 use super::{PolicyView, Task, Wait};
-use crate::policy::{PolicySpec, Refresh, Source};
+use crate::policy::{PolicySpec, Refresh, Source, is_stray};
 
 impl PolicyView {
     /// Of a policy that does not exist, or cannot be read.
@@ -24,7 +24,9 @@ impl PolicyView {
         let status = policy.status.clone().unwrap_or_default();
         let is_current = status.observed_generation == policy.metadata.generation;
         let consumers = status.consumers.iter().flat_map(|consumers| &consumers.items);
+        // Strays are listed afresh before anything is retired; here they may have gone long ago.
         let behind = consumers
+            .filter(|item| !is_stray(item))
             .filter(|item| !matches!(item.state, ConsumerState::Current | ConsumerState::Assumed))
             .map(|item| format!("{} {} ({:?})", item.kind, item.name, item.state))
             .collect();
@@ -71,6 +73,9 @@ pub fn refusal(task: &Task, policy: Option<&PolicySpec>) -> Option<Wait> {
     };
     if policy.suspended {
         return because("is suspended; set its spec.suspend to false".to_owned());
+    }
+    if policy.rollback_to.is_some() {
+        return because(format!("is held by the annotation {}; remove it", rekey_api::names::ROLLBACK_TO));
     }
     if policy.locked {
         return because("is Locked: a new value could not be published".to_owned());
@@ -145,6 +150,10 @@ mod tests {
             assert_eq!(said.is_some(), wanted.is_some(), "{said:?}");
             assert!(said.unwrap_or_default().contains(wanted.unwrap_or_default()), "{wanted:?}");
         }
+        let mut held = policy(&json!({"versions": {"keep": 1}}), &json!(null));
+        held.metadata.annotations = Some([(rekey_api::names::ROLLBACK_TO.to_owned(), "k4v9x2m7qz".to_owned())].into());
+        let said = refusal(&task(), PolicySpec::try_from(&held).ok().as_ref()).map(|wait| wait.text);
+        assert!(said.unwrap_or_default().contains("is held by the annotation rekey.dev/rollback-to"));
     }
 
     #[test]

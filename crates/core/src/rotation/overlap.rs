@@ -12,7 +12,7 @@ use rekey_api::rotation::{RotationOutcome, RotationReason};
 
 use super::{
     Effect, Move, Open, ProofView, Seen, State, Stored,
-    step::{abandoned, behind, completed, elsewhere, foreign, leaked, looked, old_pods, renamed, still_ours},
+    step::{abandoned, behind, completed, elsewhere, foreign, leaked, looked, pods, renamed, still_ours},
 };
 use crate::{rotator::Stage, time};
 
@@ -81,7 +81,7 @@ pub(super) fn retiring(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
         return Move::end(RotationOutcome::Completed, text);
     }
     // Status is no proof: what settled the rotation is checked again.
-    if let Some(text) = behind(seen).or_else(|| old_pods(seen)) {
+    if let Some(text) = behind(seen).or_else(|| pods(seen)) {
         return Move::waiting(State::Retiring(open), text);
     }
     // A leaked key has no grace.

@@ -183,7 +183,9 @@ fn schedule(object: &RotationSchedule) -> Result<(Schedule, Option<String>), Spe
         return Ok((Schedule::OnRequest, None));
     };
     match (&spec.cron, spec.every) {
-        (Some(cron), None) => Ok((Schedule::cron(cron, &spec.time_zone)?, Some(format!("{cron} {}", spec.time_zone)))),
+        (Some(cron), None) => {
+            Ok((Schedule::cron("spec.schedule", cron, &spec.time_zone)?, Some(format!("{cron} {}", spec.time_zone))))
+        }
         (None, Some(every)) => {
             let period = TimeDelta::from_std(every.get()).unwrap_or(TimeDelta::MAX);
             if period < TimeDelta::seconds(1) {

@@ -114,8 +114,8 @@ pub struct Seen {
     pub proof: ProofView,
     /// The policy.
     pub policy: PolicyView,
-    /// Live pods that hold an older value, from a fresh list; from `Settling` on.
-    pub old_pods: Option<Vec<String>>,
+    /// Live pods, from a fresh list; from `Settling` on.
+    pub pods: Option<PodsView>,
     /// How often the step in progress has failed.
     pub attempts: u32,
     /// When the open rotation started.
@@ -144,6 +144,17 @@ pub enum ProofView {
     Proven,
     /// It does not work, and why.
     Refused(String),
+}
+
+/// Live pods that keep the old credential needed, by name, as many as a text has room for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodsView {
+    /// They hold an older value.
+    pub old: Vec<String>,
+    /// Nobody knows which value they hold.
+    pub unknown: Vec<String>,
+    /// They hold the new value and do not run steadily on it.
+    pub unsteady: Vec<String>,
 }
 
 /// What matters of the policy.

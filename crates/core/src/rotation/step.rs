@@ -355,20 +355,24 @@ fn settling(open: Open, seen: &Seen) -> Move {
     if seen.spec.deleted {
         return Move::end(RotationOutcome::Completed, "the schedule was deleted while the rotation settled");
     }
-    match (old_pods(seen), seen.spec.rotator.overlap()) {
+    match (pods(seen), seen.spec.rotator.overlap()) {
         (Some(text), _) => Move::waiting(State::Settling(open), text),
         (None, Overlap::None) => completed(),
         (None, Overlap::TwoKeys) => Move::to(State::Retiring(open)),
     }
 }
 
-/// What is waited for until no pod holds the old value; `None`: no pod does.
-pub(super) fn old_pods(seen: &Seen) -> Option<String> {
-    match &seen.old_pods {
-        None => Some("Rekey lists the pods".to_owned()),
-        Some(old) if !old.is_empty() => Some(format!("still running with the old value: {}", listed(old, ", "))),
-        Some(_) => None,
-    }
+/// What is waited for until every pod runs steadily on the new value; `None`: each does.
+pub(super) fn pods(seen: &Seen) -> Option<String> {
+    let Some(pods) = &seen.pods else { return Some("Rekey lists the pods".to_owned()) };
+    let all = [
+        ("still running with the old value", &pods.old),
+        ("Rekey does not know which value they hold (restart or delete them)", &pods.unknown),
+        ("not running steadily on the new value", &pods.unsteady),
+    ];
+    let said = all.into_iter().filter(|(_, names)| !names.is_empty());
+    let said: Vec<String> = said.map(|(text, names)| format!("{text}: {}", listed(names, ", "))).collect();
+    (!said.is_empty()).then(|| said.join("; "))
 }
 
 pub(super) fn completed() -> Move {

@@ -199,7 +199,8 @@ impl World {
                 behind: Some(old.iter().cloned().collect()),
             },
             proof: self.refused.clone().map_or(ProofView::Proven, ProofView::Refused),
-            old_pods: matches!(state, State::Settling(_) | State::Retiring(_)).then(|| old.into_iter().collect()),
+            pods: matches!(state, State::Settling(_) | State::Retiring(_))
+                .then(|| PodsView { old: old.into_iter().collect(), ..PodsView::default() }),
             attempts,
             begun: begun(status),
             spec: Arc::clone(&task.spec),

@@ -1,6 +1,7 @@
 //! `argoproj.io/v1alpha1` `Rollout`: not every cluster has the kind, so it comes without a type.
 //! <https://argo-rollouts.readthedocs.io/en/stable/features/specification/>
 
+use chrono::{DateTime, Utc};
 use k8s_openapi::{
     api::core::v1::PodTemplateSpec,
     apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
@@ -8,7 +9,8 @@ use k8s_openapi::{
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use super::{Kind, Parts, Progress, Waiting, Workload, assemble};
+use super::{Kind, Parts, Progress, Scale, Waiting, Workload, assemble};
+use crate::time;
 
 /// The projection of a Rollout. One with a `workloadRef` has no template of its own: the Deployment that it refers to
 /// is a consumer like any other.
@@ -19,16 +21,22 @@ pub fn argo_rollout(metadata: &ObjectMeta, object: &Value) -> Workload {
     let template = PodTemplateSpec::deserialize(&object["spec"]["template"]).ok().filter(|_| borrowed.is_null());
     let without_template = template.is_none().then(|| without_template(borrowed));
     let selector = LabelSelector::deserialize(&object["spec"]["selector"]).ok();
-    let progress = progress(metadata, &object["status"]);
     let assembled = assemble(Parts {
         kind: Kind::Rollout,
         metadata,
         template: template.as_ref(),
         selector: selector.as_ref(),
-        completed: progress == Progress::Complete || is_stable(metadata, &object["status"]),
-        progress,
+        progress: progress(metadata, &object["status"]),
     });
-    Workload { without_template, ..assembled }
+    let scale = Scale::of(object["spec"]["replicas"].as_i64());
+    Workload { without_template, unavailable: unavailable(&object["status"]), scale, ..assembled }
+}
+
+/// Since when its condition `Available` is false.
+fn unavailable(status: &Value) -> Option<DateTime<Utc>> {
+    let conditions = status["conditions"].as_array()?;
+    let short = conditions.iter().find(|at| at["type"] == "Available" && at["status"] == "False")?;
+    time::parse(short["lastTransitionTime"].as_str()?)
 }
 
 fn without_template(reference: &Value) -> String {
@@ -48,12 +56,6 @@ fn without_template(reference: &Value) -> String {
 fn is_seen(metadata: &ObjectMeta, status: &Value) -> bool {
     let seen = status["observedGeneration"].as_str().and_then(|text| text.parse::<i64>().ok());
     seen.unwrap_or_default() >= metadata.generation.unwrap_or_default()
-}
-
-/// Whether the current template has become the stable one: it stays so when pods fail later.
-fn is_stable(metadata: &ObjectMeta, status: &Value) -> bool {
-    let stable = status["stableRS"].as_str().filter(|hash| !hash.is_empty());
-    is_seen(metadata, status) && stable.is_some() && stable == status["currentPodHash"].as_str()
 }
 
 /// Its controller says in one word how far it is.
@@ -90,14 +92,11 @@ mod tests {
         let found = rollout("2", "Healthy");
         assert_eq!(found.uses.keys().collect::<Vec<_>>(), ["db"]);
         assert_eq!((found.selector.as_str(), found.marker.to_string().as_str()), ("app=web", "db=x"));
-        assert!(found.completed && found.id.kind.rolls());
+        assert!(found.progress == Progress::Complete && found.id.kind.rolls());
         assert!(matches!(rollout("1", "Healthy").progress, Progress::Underway(_)));
         assert!(matches!(rollout("2", "Paused").progress, Progress::Waiting(_)));
         assert!(matches!(rollout("2", "Degraded").progress, Progress::Stuck(_)));
-        assert!(rollout("2", "Progressing").is_moving());
-        let metadata = ObjectMeta { generation: Some(2), ..ObjectMeta::default() };
-        let status = json!({"observedGeneration": "2", "phase": "Degraded", "stableRS": "a", "currentPodHash": "a"});
-        assert!(!argo_rollout(&metadata, &json!({"status": status})).is_moving(), "it was complete before");
+        assert!(matches!(rollout("2", "Progressing").progress, Progress::Underway(_)));
     }
 
     #[test]

@@ -14,7 +14,6 @@ impl Project for CronJob {
             template,
             selector: None,
             progress: Progress::Complete,
-            completed: true,
         });
         let active = self.status.iter().flat_map(|status| status.active.iter().flatten());
         workload.jobs = active

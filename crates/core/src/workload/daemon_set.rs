@@ -2,25 +2,20 @@
 
 use k8s_openapi::api::apps::v1::DaemonSet;
 
-use super::{Kind, Parts, Progress, Project, Replaced, Waiting, Workload, assemble};
+use super::{Kind, Parts, Progress, Project, Replaced, Scale, Waiting, Workload, assemble};
 
 impl Project for DaemonSet {
     fn project(&self) -> Workload {
-        assemble(Parts {
+        let scale = Scale::of(self.status.as_ref().map(|status| status.desired_number_scheduled.into()));
+        let assembled = assemble(Parts {
             kind: Kind::DaemonSet,
             metadata: &self.metadata,
             template: self.spec.as_ref().map(|spec| &spec.template),
             selector: self.spec.as_ref().map(|spec| &spec.selector),
             progress: progress(self),
-            completed: completed(self),
-        })
+        });
+        Workload { scale, ..assembled }
     }
-}
-
-/// It keeps no record of that: it is complete while every wanted pod is new and available, and the row that has seen it
-/// so keeps that ([`Workload::follow_template`]).
-fn completed(set: &DaemonSet) -> bool {
-    progress(set) == Progress::Complete
 }
 
 fn progress(set: &DaemonSet) -> Progress {
@@ -64,7 +59,6 @@ mod tests {
             }))
             .unwrap();
             assert_eq!(set.project().progress == Progress::Complete, complete, "{seen} {updated} {available}");
-            assert_eq!(set.project().completed, complete, "{seen} {updated} {available}");
         }
     }
 }

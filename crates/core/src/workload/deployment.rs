@@ -1,19 +1,22 @@
 //! `apps/v1` `Deployment`.
 
-use k8s_openapi::api::apps::v1::Deployment;
+use chrono::{DateTime, Utc};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition};
 
-use super::{Kind, Parts, Progress, Project, Waiting, Workload, assemble};
+use super::{Kind, Parts, Progress, Project, Scale, Waiting, Workload, assemble};
+use crate::time;
 
 impl Project for Deployment {
     fn project(&self) -> Workload {
-        assemble(Parts {
+        let assembled = assemble(Parts {
             kind: Kind::Deployment,
             metadata: &self.metadata,
             template: self.spec.as_ref().map(|spec| &spec.template),
             selector: self.spec.as_ref().map(|spec| &spec.selector),
             progress: progress(self),
-            completed: progressing(self) == Some("NewReplicaSetAvailable"),
-        })
+        });
+        let scale = Scale::of(self.spec.as_ref().and_then(|spec| spec.replicas).map(i64::from));
+        Workload { unavailable: unavailable(self), scale, ..assembled }
     }
 }
 
@@ -27,6 +30,13 @@ fn progressing(deployment: &Deployment) -> Option<&str> {
     }
     let condition = status.conditions.iter().flatten().find(|condition| condition.type_ == "Progressing")?;
     condition.reason.as_deref()
+}
+
+/// Since when its condition `Available` is false. It is about pods of every template.
+fn unavailable(deployment: &Deployment) -> Option<DateTime<Utc>> {
+    let conditions = deployment.status.as_ref()?.conditions.iter().flatten();
+    let is_short = |at: &&DeploymentCondition| at.type_ == "Available" && at.status == "False";
+    conditions.into_iter().find(is_short)?.last_transition_time.as_ref().map(time::chrono)
 }
 
 /// Complete in the sense of
@@ -76,21 +86,33 @@ mod tests {
     }
 
     #[test]
-    fn its_own_controller_says_when_it_is_stuck_or_was_complete_once() {
-        for (reason, seen, stuck, completed) in [
-            ("ReplicaSetUpdated", 2, false, false),
-            ("ProgressDeadlineExceeded", 2, true, false),
-            ("ProgressDeadlineExceeded", 1, false, false),
-            ("NewReplicaSetAvailable", 2, false, true),
-            ("NewReplicaSetAvailable", 1, false, false),
+    fn its_own_controller_says_when_it_is_stuck() {
+        for (reason, seen, stuck) in [
+            ("ReplicaSetUpdated", 2, false),
+            ("ProgressDeadlineExceeded", 2, true),
+            ("ProgressDeadlineExceeded", 1, false),
+            ("NewReplicaSetAvailable", 2, false),
         ] {
             let mut case = deployment(2, seen, [2, 2, 1], false);
             let condition = serde_json::json!({"type": "Progressing", "status": "False", "reason": reason});
             let conditions = vec![serde_json::from_value(condition).unwrap()];
             case.status.as_mut().unwrap().conditions = Some(conditions);
-            let found = case.project();
-            assert_eq!(matches!(found.progress, Progress::Stuck(_)), stuck, "{reason} {seen}");
-            assert_eq!(found.completed, completed, "{reason} {seen}");
+            assert_eq!(matches!(case.project().progress, Progress::Stuck(_)), stuck, "{reason} {seen}");
+        }
+    }
+
+    #[test]
+    fn its_own_controller_says_since_when_pods_are_missing() {
+        for (kind, status, since) in [
+            ("Available", "False", time::parse("2027-01-15T08:00:00Z")),
+            ("Available", "True", None),
+            ("Progressing", "False", None),
+        ] {
+            let mut case = deployment(2, 2, [2, 2, 1], false);
+            let condition =
+                serde_json::json!({"type": kind, "status": status, "lastTransitionTime": "2027-01-15T08:00:00Z"});
+            case.status.as_mut().unwrap().conditions = Some(vec![serde_json::from_value(condition).unwrap()]);
+            assert_eq!(case.project().unavailable, since, "{kind}={status}");
         }
     }
 

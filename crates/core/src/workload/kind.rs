@@ -27,6 +27,18 @@ impl Kind {
     /// The kinds that a policy may name.
     pub const NAMED: [Self; 5] = [Self::Deployment, Self::StatefulSet, Self::DaemonSet, Self::CronJob, Self::Rollout];
 
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Deployment,
+        Self::StatefulSet,
+        Self::DaemonSet,
+        Self::Rollout,
+        Self::CronJob,
+        Self::Ingress,
+        Self::Gateway,
+        Self::ServiceAccount,
+    ];
+
     /// The kind as manifests write it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -71,6 +83,23 @@ impl Kind {
         match self {
             Self::Deployment | Self::StatefulSet | Self::DaemonSet | Self::Rollout => true,
             Self::CronJob | Self::Ingress | Self::Gateway | Self::ServiceAccount => false,
+        }
+    }
+
+    /// What a user runs to restart it: kubectl itself does not know Rollouts.
+    #[must_use]
+    pub fn restart_command(self, name: &str, namespace: &str) -> String {
+        match self {
+            Self::Rollout => format!("kubectl argo rollouts restart {name} -n {namespace}"),
+            Self::Deployment
+            | Self::StatefulSet
+            | Self::DaemonSet
+            | Self::CronJob
+            | Self::Ingress
+            | Self::Gateway
+            | Self::ServiceAccount => {
+                format!("kubectl rollout restart {}/{name} -n {namespace}", self.as_str().to_lowercase())
+            }
         }
     }
 

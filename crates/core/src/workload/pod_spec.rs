@@ -108,9 +108,17 @@ fn mounted<'a>(found: &mut References<'a>, volume: &'a Volume, at: Option<u16>, 
     }
 }
 
+/// The Secrets whose content a volume shows, and whether a pod starts without them.
+pub(super) fn secrets_of(volume: &Volume) -> impl Iterator<Item = (&str, Option<bool>)> {
+    let whole = volume.secret.iter().map(|source| (source.secret_name.as_deref().unwrap_or_default(), source.optional));
+    let sources = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
+    let parts = sources.filter_map(|source| source.secret.as_ref()).map(|part| (part.name.as_str(), part.optional));
+    whole.chain(parts)
+}
+
 /// The Secrets that the drivers of a volume get their credentials from; a volume that pods can be made of has one
 /// driver. Volumes by claim are not among them: what they need is in the `PersistentVolume`.
-fn credentials(volume: &Volume) -> impl Iterator<Item = (Driver, &str)> {
+pub(super) fn credentials(volume: &Volume) -> impl Iterator<Item = (Driver, &str)> {
     let azure = volume.azure_file.as_ref().map(|file| (Driver::AzureFile, file.secret_name.as_str()));
     let references = [
         (Driver::CephFs, volume.cephfs.as_ref().and_then(|source| source.secret_ref.as_ref())),

@@ -15,6 +15,24 @@ pub enum Progress {
     Waiting(Waiting),
 }
 
+/// Whether a workload wants pods.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scale {
+    /// It does, or has none of its own.
+    #[default]
+    Up,
+    /// It wants none now: it is scaled to 0, or no node takes one of a `DaemonSet`.
+    Zero,
+}
+
+impl Scale {
+    /// That of so many pods that are wanted.
+    #[must_use]
+    pub fn of(wanted: Option<i64>) -> Self {
+        if wanted == Some(0) { Self::Zero } else { Self::Up }
+    }
+}
+
 /// Why a workload does not replace its pods by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {

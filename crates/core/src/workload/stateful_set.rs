@@ -2,27 +2,20 @@
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 
-use super::{Kind, Parts, Progress, Project, Replaced, Waiting, Workload, assemble};
+use super::{Kind, Parts, Progress, Project, Replaced, Scale, Waiting, Workload, assemble};
 
 impl Project for StatefulSet {
     fn project(&self) -> Workload {
-        assemble(Parts {
+        let scale = Scale::of(self.spec.as_ref().and_then(|spec| spec.replicas).map(i64::from));
+        let assembled = assemble(Parts {
             kind: Kind::StatefulSet,
             metadata: &self.metadata,
             template: self.spec.as_ref().map(|spec| &spec.template),
             selector: self.spec.as_ref().map(|spec| &spec.selector),
             progress: progress(self),
-            completed: completed(self),
-        })
+        });
+        Workload { scale, ..assembled }
     }
-}
-
-/// The update revision becomes the current one when every pod of it was ready.
-fn completed(set: &StatefulSet) -> bool {
-    let status = set.status.clone().unwrap_or_default();
-    status.observed_generation.unwrap_or_default() >= set.metadata.generation.unwrap_or_default()
-        && status.update_revision.is_some()
-        && status.current_revision == status.update_revision
 }
 
 fn progress(set: &StatefulSet) -> Progress {

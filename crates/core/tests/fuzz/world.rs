@@ -1,6 +1,6 @@
 //! A policy, and what its store holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::DateTime;
 use rekey_api::{SecretPolicy, SecretPolicyStatus};
@@ -8,7 +8,10 @@ use rekey_core::{
     SecretBytes, SpecError,
     chance::Chance,
     digest::DigestKey,
-    policy::{Fetched, Lookup, PolicySpec, Request, Seen, SeenSecret, SetFrom, Source, Step, Tools, make, secret},
+    policy::{
+        Consumers, Fetched, History, Lookup, PolicySpec, Request, Seen, SeenSecret, SetFrom, Source, Step, Tools,
+        UnlockSeen, make, secret,
+    },
     stop::Stop,
     store::{Locator, RemoteValue},
 };
@@ -52,14 +55,23 @@ pub fn published(
     let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
     let seen = Seen {
         status: SecretPolicyStatus::default(),
+        original: None,
         secret: SeenSecret::Absent,
         over: None,
+        taken: BTreeSet::new(),
+        is_elsewhere: false,
         other_annotations: 0,
         last: None,
+        attempted: None,
+        gone: None,
         last_read: None,
         rotation: None,
+        overwrites: None,
+        history: History::default(),
+        unlock: UnlockSeen::default(),
         next_rotation: None,
-        consumers: Vec::new(),
+        plain: None,
+        consumers: Consumers::default(),
     };
     let key = DigestKey::new(SecretBytes::from("installation"));
     let tools = Tools { key: &key, chance: &NoChance, now, stop };
@@ -67,7 +79,7 @@ pub fn published(
     let plan = secret(policy, &seen, Some(fetched), made, tools)?;
     let data = plan.steps.into_iter().find_map(|step| match step {
         Step::Apply(desired) => Some(desired.data),
-        Step::Delete(..) | Step::Verified => None,
+        _ => None,
     });
     Ok(data.unwrap_or_default())
 }

@@ -47,6 +47,20 @@ pub enum Fault {
     StatusAnswer(u16),
     /// A watch of Kubernetes does not reach the server; it opens, reports an error with this code, and ends.
     WatchError(u16),
+    /// At this moment all connections are cut, that of the call too, and new ones are reset for this time.
+    CutOff(Moment, Duration),
+    /// From this moment nothing passes on any connection, old or new, for this time; then everything arrives that was sent,
+    /// also what its sender has given up.
+    Hold(Moment, Duration),
+}
+
+/// When in a call something happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// The call has not reached the server.
+    BeforeCall,
+    /// The server has handled the call, and the client has no answer.
+    BeforeAnswer,
 }
 
 impl Fault {

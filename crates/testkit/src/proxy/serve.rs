@@ -8,6 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use http::{
@@ -33,12 +34,13 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     accept,
-    call::Fault,
+    call::{Fault, Moment},
     state::{Shared, Ticket},
     tls::Client,
 };
 
-type Body = BoxBody<Bytes, hyper::Error>;
+/// Of a call or an answer.
+pub(super) type Body = BoxBody<Bytes, hyper::Error>;
 
 /// The server behind the proxy.
 pub(super) struct Upstream {
@@ -61,7 +63,7 @@ impl Upstream {
         Self { origin, client }
     }
 
-    async fn ask(&self, mut parts: Parts, body: Incoming) -> Result<Response<Incoming>, Cut> {
+    async fn ask(&self, mut parts: Parts, body: Body) -> Result<Response<Incoming>, Cut> {
         let mut uri = self.origin.clone().into_parts();
         uri.path_and_query = parts.uri.path_and_query().cloned();
         parts.uri = Uri::from_parts(uri).map_err(|_| Cut)?;
@@ -95,7 +97,7 @@ async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, shared: Arc<Sha
         }
     };
     tokio::select! {
-        () = serving => {}
+        () = shared.unless_held(serving) => {}
         _ = life.changed() => {}
     }
     if connection.kill_at_end.load(Ordering::SeqCst) {
@@ -118,6 +120,7 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Cut> {
     let (parts, body) = request.into_parts();
+    let body = body.boxed();
     let Some(Ticket { number, fault }) = shared.admit(&parts, &connection.life) else {
         return std::future::pending().await;
     };
@@ -162,11 +165,44 @@ async fn answer(
             body.collect().await.map_err(|_| Cut)?;
             Ok(failed_watch(status))
         }
+        Some(Fault::CutOff(moment, time)) => {
+            if moment == Moment::BeforeAnswer {
+                whole(&shared, number, parts, body).await.ok();
+            }
+            shared.cut_off(time);
+            Err(Cut)
+        }
+        // The client may give the call up meanwhile; it arrives all the same.
+        Some(Fault::Hold(moment, time)) => {
+            tokio::spawn(async move { held(&shared, number, parts, body, (moment, time)).await })
+                .await
+                .map_err(|_| Cut)?
+        }
     }
 }
 
+/// The server's answer to a call at which nothing passes for a time.
+async fn held(
+    shared: &Shared,
+    number: Option<u64>,
+    parts: Parts,
+    body: Body,
+    (moment, time): (Moment, Duration),
+) -> Result<Response<Body>, Cut> {
+    // All of it, since the connection that brings it will not be read.
+    let body = full(body.collect().await.map_err(|_| Cut)?.to_bytes());
+    if moment == Moment::BeforeCall {
+        shared.hold(time).await;
+    }
+    let answer = whole(shared, number, parts, body).await;
+    if moment == Moment::BeforeAnswer {
+        shared.hold(time).await;
+    }
+    answer
+}
+
 /// The server's answer as it comes. When the server cannot be reached the client's connection is cut too.
-async fn forward(shared: &Shared, number: Option<u64>, parts: Parts, body: Incoming) -> Result<Response<Body>, Cut> {
+async fn forward(shared: &Shared, number: Option<u64>, parts: Parts, body: Body) -> Result<Response<Body>, Cut> {
     let mut answer = shared.upstream.ask(parts, body).await?;
     shared.answered(number, answer.status().as_u16());
     one_connection_only(answer.headers_mut());
@@ -174,7 +210,7 @@ async fn forward(shared: &Shared, number: Option<u64>, parts: Parts, body: Incom
 }
 
 /// The server's answer, all of it.
-async fn whole(shared: &Shared, number: Option<u64>, parts: Parts, body: Incoming) -> Result<Response<Body>, Cut> {
+async fn whole(shared: &Shared, number: Option<u64>, parts: Parts, body: Body) -> Result<Response<Body>, Cut> {
     let (head, body) = forward(shared, number, parts, body).await?.into_parts();
     let bytes = body.collect().await.map_err(|_| Cut)?.to_bytes();
     Ok(Response::from_parts(head, full(bytes)))

@@ -2,14 +2,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use http::request::Parts;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 
 use super::{
     call::{Call, Fault},
@@ -27,6 +29,8 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// Changes when all connections are cut.
     life: watch::Sender<u64>,
+    /// Whether nothing passes.
+    held: watch::Sender<bool>,
 }
 
 pub(super) struct State {
@@ -68,6 +72,7 @@ impl Shared {
             kills: AtomicU64::new(0),
             state: Mutex::new(state),
             life: watch::Sender::new(0),
+            held: watch::Sender::new(false),
         }
     }
 
@@ -119,6 +124,38 @@ impl Shared {
         }
         self.cut();
         self.kills.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Cuts all connections, and resets new ones for this time.
+    pub(super) fn cut_off(self: Arc<Self>, time: Duration) {
+        self.state().down = true;
+        self.cut();
+        tokio::spawn(async move {
+            sleep(time).await;
+            self.state().down = false;
+        });
+    }
+
+    /// Lets nothing pass for this time; ends after it.
+    pub(super) async fn hold(&self, time: Duration) {
+        self.held.send_replace(true);
+        sleep(time).await;
+        self.held.send_replace(false);
+    }
+
+    /// Runs what serves a connection, but for the times at which nothing passes.
+    pub(super) async fn unless_held(&self, serving: impl Future<Output = ()>) {
+        let (mut serving, mut held) = (pin!(serving), self.held.subscribe());
+        loop {
+            if held.wait_for(|held| !held).await.is_err() {
+                return;
+            }
+            tokio::select! {
+                biased;
+                _ = held.wait_for(|held| *held) => {}
+                () = &mut serving => return,
+            }
+        }
     }
 
     pub(super) fn cut(&self) {

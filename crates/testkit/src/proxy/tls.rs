@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioExecutor};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
@@ -16,7 +15,9 @@ use tokio_rustls::{
     },
 };
 
-pub(super) type Client = hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Incoming>;
+use super::serve::Body;
+
+pub(super) type Client = hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Body>;
 
 pub(super) struct Server {
     pub(super) acceptor: TlsAcceptor,

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use libtest_mimic::Trial;
-use rekey_testkit::proxy::{Fault, Proxy, filter};
+use rekey_testkit::proxy::{Fault, Moment, Proxy, filter};
 use reqwest::{Certificate, Client, Method, Response};
 use tokio::time::timeout;
 
@@ -27,6 +27,9 @@ pub fn trials() -> Vec<Trial> {
         trial("proxy_breaks_every_call_until_disarmed", constant),
         trial("proxy_breaks_one_watch_of_each_path", watches),
         trial("proxy_goes_down_and_up", outage),
+        trial("proxy_is_cut_off_for_a_time", cut_off),
+        trial("proxy_holds_everything_for_a_time", || hold(Moment::BeforeCall)),
+        trial("proxy_holds_everything_for_a_time_before_an_answer", || hold(Moment::BeforeAnswer)),
         trial("proxy_streams_line_by_line", lines),
         trial("proxy_has_the_client_certificate", mutual_tls),
     ]
@@ -196,6 +199,45 @@ async fn outage() -> Result<()> {
     proxy.up();
     read().await?;
     assert_eq!(upstream.reached().len(), 2);
+    Ok(())
+}
+
+async fn cut_off() -> Result<()> {
+    for (moment, arrives) in [(Moment::BeforeCall, 0), (Moment::BeforeAnswer, 1)] {
+        let upstream = Upstream::plain().await?;
+        let proxy = Proxy::http(&format!("http://{}", upstream.address))?;
+        proxy.arm(1, Fault::CutOff(moment, Duration::from_millis(500)));
+        ensure!(call(&proxy, Method::POST, "/a").await.is_err(), "{moment:?}: answered");
+        ensure!(call(&proxy, Method::GET, "/a").await.is_err(), "{moment:?}: a new connection is let in");
+        ensure!(upstream.reached().len() == arrives, "{moment:?}: {:?}", upstream.reached());
+        tokio::time::sleep(Duration::from_secs(1)).await; // the test is about how long
+        call(&proxy, Method::POST, "/a").await?;
+    }
+    Ok(())
+}
+
+/// A call that its sender has given up arrives all the same; a stream that is open goes on.
+async fn hold(moment: Moment) -> Result<()> {
+    let time = Duration::from_secs(2);
+    let upstream = Upstream::plain().await?;
+    let proxy = Proxy::http(&format!("http://{}", upstream.address))?;
+    upstream.line("first");
+    let mut watch = call(&proxy, Method::GET, "/watch").await?;
+    watch.chunk().await?.context("no line")?;
+    let before = upstream.reached().len();
+    proxy.arm(1, Fault::Hold(moment, time));
+    let start = Instant::now();
+    let given_up = timeout(time / 4, call(&proxy, Method::POST, "/a")).await;
+    ensure!(given_up.is_err(), "{given_up:?}");
+    let arrived = upstream.reached().len() - before;
+    ensure!(arrived == usize::from(moment == Moment::BeforeAnswer), "{arrived}");
+    upstream.line("second");
+    let early = timeout(time / 4, watch.chunk()).await;
+    ensure!(early.is_err(), "{early:?}");
+    call(&proxy, Method::GET, "/b").await?;
+    ensure!(start.elapsed() >= time, "a new connection is let through after {:?}", start.elapsed());
+    timeout(time, watch.chunk()).await.context("the stream does not go on")??;
+    ensure!(upstream.reached().len() == before + 2, "{:?}", upstream.reached());
     Ok(())
 }
 

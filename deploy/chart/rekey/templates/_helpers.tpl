@@ -65,6 +65,8 @@ roleRef:
 - --log-format={{ .logFormat }}
 - --log-level={{ .logLevel }}
 - --concurrency={{ .concurrency | int }}
+- --rollouts-per-namespace={{ .rolloutsPerNamespace | int }}
+- --rollouts={{ .rollouts | int }}
 {{- with .onlyNamespaces }}
 - --namespaces={{ join "," . }}
 {{- end }}

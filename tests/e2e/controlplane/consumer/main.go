@@ -1,8 +1,11 @@
 // The program in the image of every test pod, and of its sandbox.
 //
-//	consumer         serves 200 on /healthz at $PORT (nothing when it is unset) until SIGTERM;
-//	                 with $WATCH_FILE it also prints the SHA-256 of that file each time it changes
-//	consumer pause   only waits, and reaps the children that are left to it: it is process 1 of its namespace
+//	consumer             serves 200 on /healthz at $PORT (nothing when it is unset) until SIGTERM;
+//	                     with $WATCH_FILE it also prints the SHA-256 of that file each time it changes;
+//	                     with $TAKES, values with commas between, it ends with code 3 after $PATIENCE (at once when that
+//	                     is unset) if $PASSWORD is none of them
+//	consumer copy FILE   writes $PASSWORD to FILE, and ends
+//	consumer pause       only waits, and reaps the children that are left to it: it is process 1 of its namespace
 package main
 
 import (
@@ -11,6 +14,8 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -21,13 +26,32 @@ func main() {
 	switch {
 	case len(os.Args) == 2 && os.Args[1] == "pause":
 		go reap()
+	case len(os.Args) == 3 && os.Args[1] == "copy":
+		if err := os.WriteFile(os.Args[2], []byte(os.Getenv("PASSWORD")), 0o644); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
 	case len(os.Args) == 1:
 		start(os.Getenv("PORT"), os.Getenv("WATCH_FILE"))
+		check(os.Getenv("PASSWORD"), os.Getenv("TAKES"), os.Getenv("PATIENCE"))
 	default:
-		fmt.Fprintln(os.Stderr, "usage: consumer [pause]")
+		fmt.Fprintln(os.Stderr, "usage: consumer [copy FILE | pause]")
 		os.Exit(2)
 	}
 	<-ended
+}
+
+// A login that is refused with a wrong password ends some programs at once, and some after a while.
+func check(password, takes, patience string) {
+	if takes == "" || slices.Contains(strings.Split(takes, ","), password) {
+		return
+	}
+	wait, _ := time.ParseDuration(patience)
+	time.AfterFunc(wait, func() {
+		fmt.Fprintln(os.Stderr, "consumer: the password is refused")
+		os.Exit(3)
+	})
 }
 
 func start(port, file string) {

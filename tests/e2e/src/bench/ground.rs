@@ -77,15 +77,27 @@ impl Ground {
         Ok(Self { bao, plane, client, bare, audit, program, raised: AtomicBool::new(true) })
     }
 
-    /// Starts the operator, with its defaults, for these namespaces; for all that its bindings open if there are none.
+    /// Starts the operator, with its defaults but for the limits of rollouts, for these namespaces; for all that its bindings
+    /// open if there are none.
     ///
     /// # Errors
     /// When it cannot be started.
     pub fn operator(&self, name: &str, spaces: &[&Space]) -> Result<Operator> {
+        // What Rekey can do is measured, not what it is told to wait for.
+        self.limited(name, spaces, usize::from(u16::MAX))
+    }
+
+    /// The same with so many rollouts at once, in a namespace and in all of them.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn limited(&self, name: &str, spaces: &[&Space], rollouts: usize) -> Result<Operator> {
         let named: Vec<&str> = spaces.iter().map(|space| space.name.as_str()).collect();
+        let limits = ["--rollouts-per-namespace", "--rollouts"].map(|flag| format!("{flag}={rollouts}"));
+        let only = (!named.is_empty()).then(|| format!("--namespaces={}", named.join(",")));
         let options = Options {
             kubeconfig: self.plane.kubeconfig_for("operator", OPERATOR, &GROUPS)?,
-            arguments: if named.is_empty() { Vec::new() } else { vec![format!("--namespaces={}", named.join(","))] },
+            arguments: limits.into_iter().chain(only).collect(),
         };
         Operator::start_shipped(&self.program, name, self.plane.directory(), &options)
     }
@@ -196,16 +208,32 @@ impl Space {
     /// # Errors
     /// When one is refused.
     pub async fn policies(&self, count: usize, interval: &str, key: impl Fn(usize) -> String) -> Result<()> {
+        self.policies_with(count, interval, key, &json!({})).await
+    }
+
+    /// The same with more fields of their specs.
+    ///
+    /// # Errors
+    /// When one is refused.
+    pub async fn policies_with(
+        &self,
+        count: usize,
+        interval: &str,
+        key: impl Fn(usize) -> String,
+        more: &Value,
+    ) -> Result<()> {
         let make = |number: usize| {
+            let mut spec = more.clone();
+            spec["source"] = json!({"remote": {
+                "storeRef": {"name": "vault"},
+                "refreshInterval": interval,
+                "data": [{"secretKey": "password", "remoteRef": {"key": key(number), "property": "password"}}],
+            }});
             self.apply(json!({
                 "apiVersion": "rekey.dev/v1alpha1",
                 "kind": "SecretPolicy",
                 "metadata": {"name": format!("p{number}")},
-                "spec": {"source": {"remote": {
-                    "storeRef": {"name": "vault"},
-                    "refreshInterval": interval,
-                    "data": [{"secretKey": "password", "remoteRef": {"key": key(number), "property": "password"}}],
-                }}},
+                "spec": spec,
             }))
         };
         crowd::each(count, make).await.map(drop)

@@ -136,7 +136,8 @@ impl Report {
             "machine": machine,
             "settings": {
                 "policies": settings.policies, "unmanagedSecrets": settings.unmanaged,
-                "restarts": settings.restarts, "namespaces": settings.namespaces, "refreshIntervalSeconds": settings.interval,
+                "restarts": settings.restarts, "rollouts": settings.rollouts, "namespaces": settings.namespaces,
+                "refreshIntervalSeconds": settings.interval,
             },
             "notes": self.notes,
             "rows": rows,

@@ -230,7 +230,10 @@ fn took(traffic: &Traffic<'_>) -> Result<Took> {
 }
 
 /// Makes the Deployments `p<number>` that read the Secrets of the same names, and waits until they are available.
-async fn deployments(space: &Space, count: usize) -> Result<()> {
+///
+/// # Errors
+/// When one is refused, or does not become available.
+pub async fn deployments(space: &Space, count: usize) -> Result<()> {
     crowd::each(count, |number| {
         let name = format!("p{number}");
         space.apply(workload("Deployment", &space.name, &name, &name, Form::Env))

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 
 /// What can be left out.
-const PARTS: [&str; 5] = ["sync", "same", "memory", "restarts", "namespaces"];
+const PARTS: [&str; 7] = ["sync", "same", "memory", "restarts", "budget", "versions", "namespaces"];
 
 /// See the [module documentation](self).
 #[derive(Clone, Debug)]
@@ -16,6 +16,8 @@ pub struct Settings {
     pub unmanaged: usize,
     /// Secrets that change at once, each with a Deployment.
     pub restarts: usize,
+    /// Deployments that are due at once, where few may roll at the same time.
+    pub rollouts: usize,
     /// Namespaces with a few policies each.
     pub namespaces: usize,
     /// `refreshInterval` of the policies, in seconds.
@@ -37,6 +39,7 @@ impl Settings {
             policies: 1000,
             unmanaged: 20_000,
             restarts: 300,
+            rollouts: 200,
             namespaces: 200,
             interval: 60,
             operator: None,
@@ -49,6 +52,7 @@ impl Settings {
                 "--policies" => settings.policies = number()?,
                 "--unmanaged" => settings.unmanaged = number()?,
                 "--restarts" => settings.restarts = number()?,
+                "--rollouts" => settings.rollouts = number()?,
                 "--namespaces" => settings.namespaces = number()?,
                 "--interval" => settings.interval = u64::try_from(number()?)?,
                 // Ten times as many policies: what 1,000 cannot show is what grows faster than their number.
@@ -59,7 +63,7 @@ impl Settings {
                 }
                 "--only" => settings.parts = value.split(',').map(str::to_owned).collect(),
                 _ => bail!(
-                    "{argument} is not known: use --policies=N, --unmanaged=N, --restarts=N, --namespaces=N, \
+                    "{argument} is not known: use --policies=N, --unmanaged=N, --restarts=N, --rollouts=N, --namespaces=N, \
                      --interval=SECONDS, --operator=BINARY, --only={} or --prove",
                     PARTS.join(",")
                 ),
@@ -69,10 +73,8 @@ impl Settings {
             ensure!(PARTS.contains(&part.as_str()), "--only={part} is not known: {}", PARTS.join(", "));
         }
         ensure!(settings.interval >= 10, "--interval must be at least 10, as for any policy");
-        ensure!(
-            settings.policies > 0 && settings.restarts > 0 && settings.namespaces > 0,
-            "nothing is measured with none"
-        );
+        let sizes = [settings.policies, settings.restarts, settings.rollouts, settings.namespaces];
+        ensure!(sizes.iter().all(|size| *size > 0), "nothing is measured with none");
         Ok(settings)
     }
 

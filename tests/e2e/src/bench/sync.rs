@@ -247,7 +247,10 @@ pub async fn same(ground: &Ground, settings: &Settings, report: &mut Report) -> 
 }
 
 /// How often each key of the space was read since the mark.
-fn reads(ground: &Ground, space: &Space, mark: Mark) -> Result<BTreeMap<String, u64>> {
+///
+/// # Errors
+/// When the audit log cannot be read.
+pub fn reads(ground: &Ground, space: &Space, mark: Mark) -> Result<BTreeMap<String, u64>> {
     let prefix = format!("secret/data/{}/", space.name);
     let mut counts = BTreeMap::new();
     for request in ground.bao.requests_since(mark)?.into_iter().filter(|request| request.operation == "read") {

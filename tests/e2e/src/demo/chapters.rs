@@ -1,5 +1,6 @@
 //! What the demo shows, in the order in which it shows it.
 
+mod bad_value;
 mod consumer_restart;
 mod kubectl_tables;
 mod locked_secret;
@@ -27,6 +28,7 @@ pub async fn tell(walk: &mut Walkthrough<'_>) {
         walk.out.chapter("The rotation is skipped: its consumer did not get so far");
         None
     };
+    bad_value::tell(walk).await;
     locked_secret::tell(walk).await;
     kubectl_tables::tell(walk).await;
     if let (Some(first), Some(third)) = (first, third) {

@@ -170,7 +170,11 @@ pub async fn bad_data_later_keeps_the_last_good_secret(world: Arc<World>) -> Res
     for (more, wanted) in [
         (json!({"target": {"template": {"data": {"url": "{{ .username"}}}}), "Stalled=True/TemplateError"),
         (json!({"target": {"template": {"data": {"url": "{{ .gone }}"}}}}), "Stalled=True/TemplateError"),
-        (json!({"rollout": {"onFailure": "RollBack"}}), "Stalled=True/NotSupportedYet"),
+        (
+            json!({"immutability": "Versioned", "versions": {"references": "Publish"},
+                   "source": {"remote": {"onMissing": "Delete"}}}),
+            "Stalled=True/NotSupportedYet",
+        ),
     ] {
         scene.policy("db", "vault", &items, more).await?;
         scene.wait_policy("db", wanted).await?;

@@ -10,7 +10,7 @@ use kube::{
     api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams},
 };
 use regex::Regex;
-use rekey_api::{RotationSchedule, names};
+use rekey_api::{RotationSchedule, SecretPolicy, names};
 use rekey_e2e::{
     Scene, World, foreign, shipped,
     wait::{until, until_equal},
@@ -164,6 +164,14 @@ async fn policies(scene: &Scene) -> Result<()> {
         ("goes", "goes", "vault", json!({"source": {"remote": {"onMissing": "Delete"}}})),
         ("templated", "db", "vault", json!({"target": {"template": {"from": from}}})),
         ("shared", "db", "shared", json!({"source": {"remote": {"storeRef": {"kind": "ClusterRemoteStore"}}}})),
+        // The rotation makes an earlier version of it that is not kept.
+        (
+            "versions",
+            "db",
+            "vault",
+            json!({
+            "immutability": "Versioned", "versions": {"references": "Publish", "keep": 0}}),
+        ),
     ] {
         let owned = items(key);
         let borrowed: Vec<_> = owned.iter().map(|(key, remote, property)| (*key, remote.as_str(), *property)).collect();
@@ -175,7 +183,7 @@ async fn policies(scene: &Scene) -> Result<()> {
     scene.annotate::<Secret>("theirs", names::ADOPT_BY, "merged").await?;
     let fields = json!({"generated": {"fields": [{"key": "token", "password": {}}]}});
     policy(scene, "merged", json!({"source": fields, "target": {"name": "theirs", "ownership": "Merge"}})).await?;
-    for name in ["db", "argo", "goes", "templated", "shared", "governed", "merged"] {
+    for name in ["db", "argo", "goes", "templated", "shared", "versions", "governed", "merged"] {
         scene.wait_synced(name).await?;
     }
     scene.world.bao.delete(&scene.key("goes")).await?;
@@ -215,12 +223,13 @@ async fn argo(scene: &Scene) -> Result<()> {
     let mut manifest = workload("Deployment", &scene.namespace, "rollout", "argo", Form::Env);
     manifest["apiVersion"] = json!("argoproj.io/v1alpha1");
     manifest["kind"] = json!("Rollout");
-    let mut pod = manifest["spec"]["template"].clone();
+    let mut template = manifest["spec"]["template"].clone();
     scene.apply(manifest).await?;
-    pod["apiVersion"] = json!("v1");
-    pod["kind"] = json!("Pod");
-    pod["metadata"]["name"] = json!("rollout-1");
-    scene.apply(pod).await?;
+    let hash = json!({"rollouts-pod-template-hash": "1", "app": "rollout"});
+    template["metadata"]["labels"] = hash.clone();
+    let spec = json!({"replicas": 1, "selector": {"matchLabels": hash}, "template": template});
+    let metadata = json!({"name": "rollout-1"});
+    scene.apply(json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": metadata, "spec": spec})).await?;
     let resource =
         ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Rollout"), "rollouts");
     let api: Api<DynamicObject> = Api::namespaced_with(scene.world.client.clone(), &scene.namespace, &resource);
@@ -233,6 +242,37 @@ async fn argo(scene: &Scene) -> Result<()> {
         Ok((api.get("rollout").await?.metadata.generation > Some(1)).then_some(()))
     })
     .await
+}
+
+/// References that move, of each kind that has nothing to roll.
+async fn moved(scene: &Scene) -> Result<()> {
+    let object = |version: &str, kind: &str, fields: &Value| {
+        let mut object = fields.clone();
+        object["apiVersion"] = json!(version);
+        object["kind"] = json!(kind);
+        object["metadata"] = json!({"name": "moved"});
+        scene.apply(object)
+    };
+    let template = workload("Deployment", &scene.namespace, "job", "moved", Form::Env);
+    let mut template = template["spec"]["template"].clone();
+    template["spec"]["restartPolicy"] = json!("Never");
+    let job = json!({"schedule": "0 0 1 1 *", "jobTemplate": {"spec": {"template": template}}});
+    object("batch/v1", "CronJob", &json!({"spec": job})).await?;
+    object("v1", "ServiceAccount", &json!({"imagePullSecrets": [{"name": "moved"}]})).await?;
+    let backend = json!({"service": {"name": "web", "port": {"number": 80}}});
+    let ingress = json!({"defaultBackend": backend, "tls": [{"hosts": ["a.example"], "secretName": "moved"}]});
+    object("networking.k8s.io/v1", "Ingress", &json!({"spec": ingress})).await?;
+    let listener = json!({"name": "a", "tls": {"certificateRefs": [{"name": "moved"}]}});
+    object("gateway.networking.k8s.io/v1", "Gateway", &json!({"spec": {"listeners": [listener]}})).await?;
+    let key = scene.key("db");
+    let spec = json!({"immutability": "Versioned", "versions": {"references": "Move"}});
+    scene.policy("moved", "vault", &[("password", key.as_str(), "password")], spec).await?;
+    until("all references have moved", || async {
+        let status = scene.api::<SecretPolicy>().get("moved").await?.status.unwrap_or_default();
+        Ok(status.consumers.filter(|consumers| consumers.summary == "4/4"))
+    })
+    .await
+    .map(drop)
 }
 
 pub async fn every_right_is_used_and_every_request_is_granted(world: Arc<World>) -> Result<()> {
@@ -252,6 +292,7 @@ pub async fn every_right_is_used_and_every_request_is_granted(world: Arc<World>)
     policies(&scene).await?;
     rotation(&scene).await?;
     argo(&scene).await?;
+    moved(&scene).await?;
     first.stop()?;
     let mut second = world.operator("rights-second", &[])?;
     scene.world.bao.put(&scene.key("argo"), &json!({"password": "three"})).await?;

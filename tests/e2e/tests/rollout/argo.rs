@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Pod};
 use kube::{
     Api,
-    api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams},
+    api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams},
 };
 use rekey_api::names;
 use rekey_e2e::{
@@ -18,6 +18,9 @@ use serde_json::{Value, json};
 
 use crate::ground::{Ground, REST};
 
+/// The label by which Argo Rollouts distinguishes the pods of one template from those of another.
+const ROLLOUT_HASH: &str = "rollouts-pod-template-hash";
+
 fn manifest(namespace: &str) -> Value {
     let mut manifest = workload("Deployment", namespace, "app", "db", Form::Env);
     manifest["apiVersion"] = json!("argoproj.io/v1alpha1");
@@ -25,16 +28,31 @@ fn manifest(namespace: &str) -> Value {
     manifest
 }
 
-/// What its controller does: the pod of the current template, and a status.
+/// What its controller does: a `ReplicaSet` of the current template, the end of the one before, and a status.
 async fn rolled(ground: &Ground, api: &Api<DynamicObject>) -> Result<()> {
     let rollout = api.get("app").await?;
     let generation = rollout.metadata.generation.context("no generation")?;
-    let name = format!("app-{generation}");
-    let mut pod = rollout.data["spec"]["template"].clone();
-    pod["apiVersion"] = json!("v1");
-    pod["kind"] = json!("Pod");
-    pod["metadata"]["name"] = json!(name);
-    ground.scene.apply(pod).await?;
+    let hash = generation.to_string();
+    let mut template = rollout.data["spec"]["template"].clone();
+    template["metadata"]["labels"][ROLLOUT_HASH] = json!(hash);
+    ground
+        .scene
+        .apply(json!({
+            "apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": format!("app-{generation}")},
+            "spec": {"replicas": 1, "selector": {"matchLabels": {ROLLOUT_HASH: hash}}, "template": template},
+        }))
+        .await?;
+    let sets = ground.scene.api::<ReplicaSet>();
+    if sets.get_opt(&format!("app-{}", generation - 1)).await?.is_some() {
+        sets.delete(&format!("app-{}", generation - 1), &DeleteParams::background()).await?;
+    }
+    let hash = ListParams::default().labels(&format!("{ROLLOUT_HASH}={hash}"));
+    until("only the new pod is left", || async {
+        let pods = ground.scene.api::<Pod>();
+        let (all, new) = (pods.list(&ListParams::default()).await?, pods.list(&hash).await?);
+        Ok((all.items.len() == 1 && new.items.len() == 1).then_some(()))
+    })
+    .await?;
     let status = json!({"status": {"observedGeneration": generation.to_string(), "phase": "Healthy"}});
     api.patch_status("app", &PatchParams::default(), &Patch::Merge(&status)).await?;
     Ok(())
@@ -61,7 +79,6 @@ pub async fn an_argo_rollout_restarts_once(world: Arc<World>) -> Result<()> {
     ensure!(marker.starts_with("db="), "{template}");
     ensure!(template["spec"]["containers"][0]["name"] == "app", "the rest of it stays: {template}");
     ground.scene.wait_policy("db", "ConsumersCurrent=False/ConsumersOutdated").await?;
-    ground.scene.api::<Pod>().delete("app-1", &DeleteParams::default().grace_period(0)).await?;
     rolled(&ground, &api).await?;
     ground.wait_current(1).await?;
     ensure!(ground.scene.held("app", "PASSWORD").await? == "two");

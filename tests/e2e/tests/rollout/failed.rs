@@ -21,7 +21,8 @@ fn ready_after(seconds: u32) -> Value {
     json!({"spec": {"minReadySeconds": seconds}})
 }
 
-/// The two consumers, of which none can become available in time: the one that fails, and the one that waits.
+/// The two consumers, of which none can become available in time: the one that fails, and the one that waits. They get so
+/// slow only after the change: who is unavailable before it holds nobody.
 pub async fn a_consumer_that_misses_its_deadline_has_failed_and_the_others_wait(world: Arc<World>) -> Result<()> {
     let ground = Ground::new(&world, "deadline").await?;
     ground.put("db", "orders", "one").await?;
@@ -32,9 +33,13 @@ pub async fn a_consumer_that_misses_its_deadline_has_failed_and_the_others_wait(
     }
     ground.wait_current(2).await?;
     for name in ["first", "second"] {
-        ground.edit(name, ready_after(500)).await?;
+        ground.edit(name, json!({"spec": {"paused": true}})).await?;
     }
     ground.change("two").await?;
+    ground.wait_consumers("db", "0/2", "ConsumersCurrent=False/Held").await?;
+    for name in ["first", "second"] {
+        ground.edit(name, json!({"spec": {"paused": false, "minReadySeconds": 500}})).await?;
+    }
     let found = ground.wait_consumers("db", "0/2", FAILED).await?;
     ensure!((found.failed, found.outdated) == (1, 1), "{found:?}");
     // The value is published, so Ready is true; its reason is where people look.

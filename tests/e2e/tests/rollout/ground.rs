@@ -49,11 +49,16 @@ struct Standing {
 impl Ground {
     /// A namespace with the store `vault`, and an operator that has seen it.
     pub async fn new(world: &Arc<World>, prefix: &str) -> Result<Self> {
+        Self::with(world, prefix, &[]).await
+    }
+
+    /// The same, with these flags of the operator.
+    pub async fn with(world: &Arc<World>, prefix: &str, arguments: &[&str]) -> Result<Self> {
         let scene = Scene::closed(world, prefix).await?;
         scene.open().await?;
         scene.vault_store("ReadOnly").await?;
-        let mut ground = Self { scene, operator: None };
-        ground.start()?;
+        let operator = scene.operator_with(arguments)?;
+        let ground = Self { scene, operator: Some(operator) };
         ground.scene.wait_store("vault", "Ready=True/Synced").await?;
         Ok(ground)
     }
@@ -66,6 +71,11 @@ impl Ground {
     pub fn start(&mut self) -> Result<()> {
         self.operator = Some(self.scene.operator()?);
         Ok(())
+    }
+
+    /// The operator, which runs.
+    pub fn operator(&self) -> Result<&Operator> {
+        self.operator.as_ref().context("it runs")
     }
 
     pub fn stop(&mut self) -> Result<()> {

@@ -1,9 +1,12 @@
 //! Consumers restart exactly once when the value they consume changes, and never otherwise. Pods really run here, and
 //! what they hold is read from their processes.
 
+mod applied;
 mod argo;
+mod budget;
 mod costs;
 mod failed;
+mod forms;
 mod ground;
 mod held;
 mod left_alone;
@@ -11,6 +14,8 @@ mod named;
 mod restarts;
 mod shown;
 mod together;
+mod unhealthy;
+mod windows;
 
 use std::process::ExitCode;
 
@@ -25,6 +30,8 @@ fn main() -> Result<ExitCode> {
             restarts::a_deployment_by_env_restarts_once,
             restarts::a_stateful_set_by_env_from_restarts_once,
             restarts::a_daemon_set_by_volume_restarts_once,
+            forms::each_form_and_kind_is_restarted_once_and_nobody_else,
+            applied::the_marker_stays_under_argo_cd_and_flux_and_a_change_restarts_once,
             restarts::another_key_of_the_secret_restarts_nobody,
             restarts::a_change_missed_while_down_is_caught_up_by_one_restart,
             together::two_secrets_changed_together_cause_one_restart,
@@ -41,6 +48,10 @@ fn main() -> Result<ExitCode> {
             held::a_consumer_that_reloads_is_not_restarted,
             held::a_paused_deployment_is_picked_up_when_resumed,
             shown::a_cron_job_is_held_while_an_older_job_runs_and_never_started,
+            unhealthy::who_crashed_before_the_change_holds_nobody,
+            unhealthy::who_was_not_ready_before_the_change_holds_nobody_after_a_start_of_the_operator_either,
+            budget::policies_of_a_namespace_share_its_rollouts,
+            windows::a_consumer_is_held_until_a_window_opens_and_restarted_once,
             argo::an_argo_rollout_restarts_once,
             argo::an_argo_rollout_without_a_template_is_left_alone,
             shown::certificates_and_pull_secrets_are_shown_and_restart_nobody,

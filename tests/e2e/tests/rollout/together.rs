@@ -75,7 +75,7 @@ pub async fn two_consumers_never_roll_at_the_same_time(world: Arc<World>) -> Res
     Ok(())
 }
 
-async fn watch(
+pub async fn watch(
     ground: &Ground,
     rolling: &RefCell<BTreeMap<String, bool>>,
     seen: &RefCell<Vec<Vec<String>>>,
@@ -92,7 +92,7 @@ async fn watch(
     bail!("the watch ended")
 }
 
-async fn rolls(ground: &Ground, name: &str) -> Result<bool> {
+pub async fn rolls(ground: &Ground, name: &str) -> Result<bool> {
     Ok(is_rolling(&ground.scene.api::<Deployment>().get(name).await?))
 }
 

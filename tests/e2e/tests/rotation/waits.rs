@@ -67,7 +67,7 @@ pub async fn a_pod_of_a_rollout_that_is_not_shown_holds_the_rotation_open(world:
         Ok(text.contains("still running with the old value: argo-1").then_some(text))
     })
     .await?;
-    ensure!(text.contains("check that the ClusterRole rekey-namespace-rollouts is bound"), "{text}");
+    ensure!(text.contains("check that the ClusterRole rekey-namespace-argo-rollouts is bound"), "{text}");
     stage.scene.api::<Pod>().delete("argo-1", &DeleteParams::default().grace_period(0)).await?;
     ensure!(stage.ended(1).await?[0].outcome == RotationOutcome::Completed);
     Ok(())

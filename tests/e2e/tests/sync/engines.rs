@@ -47,12 +47,16 @@ pub async fn a_certificate_is_issued_once(world: Arc<World>) -> Result<()> {
     })
     .await?;
     ensure!(scene.data("web").await?.as_ref() == Some(&issued), "a restart and a label made another certificate");
+    let start = account.mark().await?;
     scene.sync("web").await?;
     let renewed = scene.data("web").await?.context("no Secret")?;
     ensure!(renewed["tls.crt"] != issued["tls.crt"], "the request made nothing new");
     let status = scene.wait_synced("web").await?.status.unwrap_or_default();
     let reasons: Vec<ChangeReason> = status.history.iter().map(|change| change.reason).collect();
     ensure!(reasons == [ChangeReason::Renewed, ChangeReason::Created], "{reasons:?}");
+    // Some seconds after a change, the pods of the namespace are looked at once.
+    let looked = || async { Ok((account.since(&start).await?.of("list", "pods") > 0).then_some(())) };
+    until("the pods were listed", looked).await?;
     // Nothing is due: nothing is asked and nothing written.
     let mark = account.mark().await?;
     let number = || async { Ok(account.since(&mark).await?.total()) };

@@ -8,6 +8,7 @@ use kube::{
     ResourceExt as _,
     api::{DeleteParams, Patch, PatchParams},
 };
+use rekey_api::{SecretPolicy, names};
 use rekey_e2e::{Scene, World, wait::stays};
 use serde_json::{Value, json};
 
@@ -51,9 +52,8 @@ pub async fn a_locked_secret_stays_and_says_so(world: Arc<World>) -> Result<()> 
 
     put(&scene, "two").await?;
     let said = scene.wait_policy("db", "Stalled=True/LockedAndChanged").await?;
-    for part in
-        ["\"db\" is locked", "RemoteStore/vault", "keys: password)", "no way out of Locked", "set the value back"]
-    {
+    let command = format!("kubectl annotate secretpolicy db -n {} --overwrite rekey.dev/unlock=", scene.namespace);
+    for part in ["\"db\" is locked", "RemoteStore/vault", "keys: password)", "Set the value back", &command] {
         ensure!(said.contains(part), "no {part:?} in: {said}");
     }
     ensure!(!said.contains("two") && !said.contains("one"), "a value: {said}");
@@ -87,10 +87,13 @@ pub async fn a_lost_locked_secret_comes_back_only_with_its_value(world: Arc<Worl
     stays("the lost Secret", None, Duration::from_secs(5), || scene.data("db")).await?;
     let said = scene.wait_policy("db", "Stalled=True/LockedAndChanged").await?;
     ensure!(said.contains("was deleted") && said.contains("another spec.target.name"), "{said}");
-    Ok(())
+    // Unless a user says so.
+    scene.annotate::<SecretPolicy>("db", names::UNLOCK, "now").await?;
+    scene.wait_data("db", &[("password", "two"), ("username", "orders")]).await?;
+    scene.wait_synced("db").await.map(drop)
 }
 
-pub async fn locked_cannot_be_left(world: Arc<World>) -> Result<()> {
+pub async fn locked_is_left_only_with_a_token(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "left").await?;
     let _operator = scene.operator()?;
     put(&scene, "one").await?;
@@ -106,10 +109,34 @@ pub async fn locked_cannot_be_left(world: Arc<World>) -> Result<()> {
     scene.wait_synced("db").await?;
     let secret = scene.api::<Secret>().get("db").await?;
     apply(&scene, json!({"immutability": "None"})).await?;
-    let said = scene.wait_policy("db", "Stalled=True/NotSupportedYet").await?;
-    ensure!(said.contains("leaving Locked") && said.contains("set it to Locked again"), "{said}");
+    let said = scene.wait_policy("db", "Stalled=True/LockedAndChanged").await?;
+    ensure!(said.contains("spec.immutability is None") && said.contains("set spec.immutability to Locked"), "{said}");
     stays_as_it_is(&scene, &secret).await?;
     apply(&scene, json!({"immutability": "Locked"})).await?;
     scene.wait_synced("db").await?;
-    stays_as_it_is(&scene, &secret).await
+    stays_as_it_is(&scene, &secret).await?;
+    // A token for which there is nothing to do is used up.
+    scene.annotate::<SecretPolicy>("db", names::UNLOCK, "first").await?;
+    handled(&scene, "first").await?;
+    apply(&scene, json!({"immutability": "None"})).await?;
+    scene.wait_policy("db", "Stalled=True/LockedAndChanged").await?;
+    stays_as_it_is(&scene, &secret).await?;
+    scene.annotate::<SecretPolicy>("db", names::UNLOCK, "second").await?;
+    handled(&scene, "second").await?;
+    let now = scene.api::<Secret>().get("db").await?;
+    ensure!(now.immutable.is_none() && now.data == secret.data, "{:?}", now.immutable);
+    ensure!(now.annotations().get(names::REVISION) == secret.annotations().get(names::REVISION));
+    put(&scene, "two").await?;
+    scene.sync("db").await?;
+    scene.wait_data("db", &[("password", "two"), ("username", "orders")]).await?;
+    ensure!(scene.api::<Secret>().get("db").await?.uid() == now.uid(), "it changes in place");
+    Ok(())
+}
+
+async fn handled(scene: &Scene, token: &str) -> Result<()> {
+    rekey_e2e::wait::until(&format!("token {token} is handled"), || async {
+        let status = scene.wait_synced("db").await?.status.unwrap_or_default();
+        Ok((status.handled_unlock() == Some(token)).then_some(()))
+    })
+    .await
 }

@@ -101,7 +101,7 @@ fn secrets() -> Vec<Test> {
     tests![
         locked::a_locked_secret_stays_and_says_so,
         locked::a_lost_locked_secret_comes_back_only_with_its_value,
-        locked::locked_cannot_be_left,
+        locked::locked_is_left_only_with_a_token,
         drift::edits_of_a_secret_are_repaired,
         drift::a_deleted_secret_comes_back,
         drift::marks_of_others_stay,

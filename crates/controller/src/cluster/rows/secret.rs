@@ -1,6 +1,9 @@
 //! The rows of Secrets: of most of a cluster's objects, so in as little room as they take.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use k8s_openapi::{
     ByteString,
@@ -19,7 +22,7 @@ use super::{Row, Uid, Version};
 /// Bytes of an object's name at most. A longer text is no name.
 const NAME: usize = 253;
 /// Labels, or annotations, that a policy can ask for: those of its template, as many as the CRD allows, and ours.
-const WANTED: usize = 64 + 3;
+const WANTED: usize = 64 + 4;
 /// Owners that are kept: there is never more than one of ours, but anybody can write more.
 const OWNERS: usize = 64;
 /// Ours by their names, whoever has put them there.
@@ -48,6 +51,8 @@ pub enum Holder {
     Other {
         /// `rekey.dev/adopt-by`
         adopt_by: Option<Box<str>>,
+        /// Whether our field manager has made it, and another tool has taken off what says so.
+        is_made_by_us: bool,
     },
 }
 
@@ -73,6 +78,9 @@ pub struct Managed {
     pub is_made_by_us: bool,
     /// Whether it carries the label of those that are a policy's as a whole.
     pub is_labelled: bool,
+    /// Whether its content was found to be what its record says, by digests that only the digest key can make. Asked only
+    /// of what our field manager has not made.
+    pub is_backup: OnceLock<bool>,
 }
 
 /// A policy that owns a Secret.
@@ -83,7 +91,9 @@ pub struct Owner {
 }
 
 impl Managed {
-    fn new(mut metadata: ObjectMeta, published: Published) -> Self {
+    /// One with this metadata that publishes this, whatever its annotations say.
+    #[must_use]
+    pub fn new(mut metadata: ObjectMeta, published: Published) -> Self {
         let other_annotations = other_annotations(&metadata);
         let adopt_by = adopt_by(&metadata);
         let is_labelled = metadata.labels.as_ref().and_then(|all| all.get(names::MANAGED_BY)).map(String::as_str)
@@ -106,6 +116,7 @@ impl Managed {
             is_going: metadata.deletion_timestamp.is_some(),
             is_made_by_us,
             is_labelled,
+            is_backup: OnceLock::new(),
         }
     }
 }
@@ -161,6 +172,12 @@ impl Tags {
         let kept: Box<[Tag]> = tags.into_iter().filter_map(tag).take(WANTED + OWN.len() + 1).collect();
         let is_crowded = kept.len() > WANTED + OWN.len();
         Self { kept: if is_crowded { Box::default() } else { kept }, is_crowded }
+    }
+
+    /// Whether our field manager has put it there with this value, and nobody has changed it since.
+    #[must_use]
+    pub fn has_ours(&self, name: &str, text: &str) -> bool {
+        self.has(name, text) && self.kept.iter().any(|tag| tag.is_ours && *tag.name == *name)
     }
 
     fn has(&self, name: &str, text: &str) -> bool {
@@ -240,7 +257,10 @@ impl SecretRow {
         let holder = match (published, label(names::SCHEDULE_UID)) {
             (_, Some(schedule)) if is_pending => Holder::Rotation { schedule: schedule.as_str().into() },
             (Some(published), _) => Holder::Policy(Box::new(Managed::new(metadata, published))),
-            (None, _) => Holder::Other { adopt_by: adopt_by(&metadata) },
+            (None, _) => Holder::Other {
+                adopt_by: adopt_by(&metadata),
+                is_made_by_us: metadata.managed_fields.iter().flatten().any(is_made_by_us),
+            },
         };
         Self { uid, version, holder }
     }
@@ -249,6 +269,16 @@ impl SecretRow {
     #[must_use]
     pub fn object_version(&self) -> ObjectVersion {
         ObjectVersion { uid: self.uid.to_string(), resource_version: self.version.to_string() }
+    }
+
+    /// Whether our field manager has made it, whatever it says of itself by now.
+    #[must_use]
+    pub fn is_made_by_us(&self) -> bool {
+        match &self.holder {
+            Holder::Policy(managed) => managed.is_made_by_us,
+            Holder::Other { is_made_by_us, .. } => *is_made_by_us,
+            Holder::Rotation { .. } => false,
+        }
     }
 
     /// What is published in it.

@@ -1,6 +1,4 @@
-use k8s_openapi::api::apps::v1::DaemonSet;
 use rekey_api::RotationSchedule;
-use rekey_core::workload::Project as _;
 use serde_json::Value;
 
 use super::*;
@@ -110,30 +108,6 @@ fn what_was_found_of_expressions_holds_as_long_as_the_spec() {
     assert_eq!(set(row("3", "a", 2)).verdict(), None, "an edit");
     set(row("4", "a", 2)).decide(&Ok(()));
     assert_eq!(set(row("5", "b", 2)).verdict(), None, "another object of the same name");
-}
-
-#[test]
-fn a_daemon_set_that_was_complete_stays_so_until_its_template_changes() {
-    let set = |version: &str, generation: i64, available: i32| {
-        let set: DaemonSet = serde_json::from_value(json!({
-            "metadata": {"name": "agent", "namespace": "shop", "uid": "u", "resourceVersion": version,
-                         "generation": generation},
-            "spec": {"selector": {}, "template": {}},
-            "status": {"observedGeneration": generation, "currentNumberScheduled": 3, "desiredNumberScheduled": 3,
-                       "numberMisscheduled": 0, "numberReady": available, "updatedNumberScheduled": 3,
-                       "numberAvailable": available, "numberUnavailable": 3 - available},
-        }))
-        .unwrap();
-        set.project()
-    };
-    let table = Table::default();
-    let name = ObjectName::new("shop", "DaemonSet/agent");
-    let completed = |row: Workload| table.set(&name, row).unwrap().now.unwrap().completed;
-    assert!(!completed(set("1", 1, 1)), "two pods are not there yet");
-    assert!(completed(set("2", 1, 3)));
-    assert!(completed(set("3", 1, 2)), "a pod that fails later is no failure of the rollout");
-    let deployed = table.set(&name, set("4", 2, 2)).unwrap().now.unwrap();
-    assert!(!deployed.completed && deployed.outlived, "another template, and the same restart marker");
 }
 
 #[test]

@@ -1,27 +1,45 @@
 //! What is seen of a policy's surroundings: from the tables, and from the API server where they do not know.
 
+mod backups;
+mod history;
+pub(super) mod marks;
+mod original;
+pub(super) mod place;
+pub(super) mod referrers;
+mod stripped;
+
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, ResourceExt as _};
-use rekey_api::{RotationSchedule, SecretPolicy, names, policy::OnPolicyDelete, rotation::RotationStep};
+use rekey_api::{RotationSchedule, SecretPolicy, names, rotation::RotationStep};
 use rekey_core::{
     SecretNames,
     policy::{
-        self, Claims, Consumer, Content, LastRead, ObjectVersion, OpenRotation, PolicySpec, Scope, Seen, SeenSecret,
+        self, Claims, Content, Desired, LastRead, ObjectVersion, OpenRotation, PolicySpec, Scope, Seen, SeenSecret,
     },
     published::Published,
     rotation::{self, Destination, PolicySource},
     time,
 };
+use tokio::time::Instant;
 
-use super::Policies;
+use self::{
+    marks::{adopt_by, controller, dressed, is_owned, is_whole, may_read, orphan},
+    place::{Place, plain_name},
+};
+pub use backups::prove;
+pub use history::{history, went_back};
+pub use original::copied;
+
+use super::{Policies, consumers};
 use crate::{
     cluster::{
-        Cluster, Holder, Managed, Object, ObjectName, SecretRow, Uid, Version, other_annotations, own_tags, values,
+        Cluster, Holder, Managed, Object, ObjectName, SecretRow, Version, other_annotations, own_tags, policy_name,
+        values,
     },
-    error::{Error, Operation, status},
+    error::{Error, Operation},
     memory::{Read, Verified},
 };
 
@@ -31,14 +49,29 @@ pub async fn observe(ctx: &Policies, object: &SecretPolicy, policy: &PolicySpec)
     let open = schedules.iter().find_map(|schedule| rotation(schedule, policy));
     let first = schedules.first().and_then(|schedule| schedule.readable()?.status.as_ref());
     let next = first.and_then(|status| status.next_rotation_time.clone());
-    let name = secret_name(policy);
-    let row = ctx.cluster.secrets.get(&name);
     let is_settled = policy::is_settled(policy, &before);
-    let secret = secret(ctx, policy, row.as_deref(), is_settled).await?;
+    let place = place::find(ctx, policy).await?;
+    let row = place.over(ctx, policy);
+    let over = row.as_ref().map(|row| row.object_version());
+    let secret = match &place {
+        Place::Plain => match stripped::find(ctx, policy, row.as_deref(), &before).await? {
+            Some(found) => found,
+            None => secret(ctx, policy, row.as_deref(), is_settled).await?,
+        },
+        Place::Version(version) => place::version(ctx, policy, version, is_settled).await?,
+        Place::Damaged(version) => place::repaired(ctx, policy, version).await?,
+        Place::Elsewhere(version) => place::elsewhere(ctx, policy, version, over.as_ref()).await?,
+        Place::Nothing => SeenSecret::Absent,
+        Place::Taken(other) => SeenSecret::Foreign { adopt_by: None, policy: Some(other.clone()), content: None },
+    };
+    let unlock = referrers::unlock(ctx, policy, &before, &secret).await;
     let read = ctx.memory.fetched(&policy.uid);
-    let last = ctx.memory.published(&name);
+    let name = plain_name(policy);
+    let last = ctx.memory.published(&name).or_else(|| original::before(ctx, policy));
+    // An earlier version in the place of one that was deleted does not make that one unknown.
     if let SeenSecret::Ours { published, .. } = &secret
         && published.may_be_ours(last.as_deref(), &ctx.digest_key)
+        && !policy.has_lost(last.as_deref(), published)
     {
         ctx.memory.set_published(&name, published);
     }
@@ -47,21 +80,36 @@ pub async fn observe(ctx: &Policies, object: &SecretPolicy, policy: &PolicySpec)
         SeenSecret::Ours { .. } | SeenSecret::Absent | SeenSecret::Going => None,
     };
     let managed = row.as_deref().and_then(SecretRow::managed).map(|managed| managed.other_annotations);
+    let gone = history::gone(ctx, object, policy).await?;
     Ok(Seen {
         other_annotations: content.map(|content| content.other_annotations).or(managed).unwrap_or_default(),
+        original: original::find(ctx, policy, &secret).await?,
         secret,
-        over: row.map(|row| row.object_version()),
+        // What refers to a version has it, or does not start: no pod runs without.
+        gone,
+        over,
+        taken: place::names(ctx, policy),
+        is_elsewhere: matches!(place, Place::Elsewhere(_)),
         last,
+        attempted: ctx.memory.attempted(&name),
         last_read: read.map(last_read),
         rotation: open,
+        overwrites: place.overwrites(ctx, policy),
+        history: history::recalled(ctx, policy).await?,
+        unlock,
         next_rotation: next,
-        consumers: consumers(ctx, policy),
+        plain: ctx.plain_trouble(policy).await?,
+        consumers: consumers::observe(ctx, policy, &before).await,
         status: before,
     })
 }
 
 fn last_read(Read { at, moment, next }: Read) -> LastRead {
-    LastRead { at, age: TimeDelta::from_std(moment.elapsed()).unwrap_or_default(), next }
+    LastRead { at, age: since(moment), next }
+}
+
+fn since(moment: Instant) -> TimeDelta {
+    TimeDelta::from_std(moment.elapsed()).unwrap_or_default()
 }
 
 /// The Secret, as it was read, has been found to hold what it should.
@@ -69,7 +117,17 @@ pub fn verified(ctx: &Policies, policy: &PolicySpec, seen: &Seen) {
     if let SeenSecret::Ours { content: Some(content), .. } = &seen.secret
         && let Some(verified) = looked(content, seen.over.as_ref())
     {
-        ctx.memory.verify(&secret_name(policy), verified);
+        ctx.memory.verify(&ObjectName::new(policy.namespace.as_str(), seen.secret_name(policy)), verified);
+    }
+}
+
+/// A Secret is about to be written. If it is deleted or changed afterwards before it is looked at again, it comes back as it
+/// was: not by its row, which may show by then what others have made of it. If the answer is lost, it is tried again as it is.
+pub fn attempt(ctx: &Policies, policy: &PolicySpec, desired: &Desired) {
+    let annotations = Some(desired.annotations.clone());
+    let metadata = ObjectMeta { annotations, ..ObjectMeta::default() };
+    if let Some(published) = Published::read(&metadata) {
+        ctx.memory.set_attempted(&plain_name(policy), published);
     }
 }
 
@@ -85,12 +143,8 @@ fn looked(content: &Content, row: Option<&ObjectVersion>) -> Option<Verified> {
 
 /// Whether the Secret of the policy is there with a value of ours: only then is a last known value served.
 pub fn served(cluster: &Cluster, object: &SecretPolicy) -> bool {
-    let name = ObjectName::new(object.namespace().unwrap_or_default(), SecretNames::of(object).current());
-    cluster.published(&name, &object.name_any()).is_some()
-}
-
-fn secret_name(policy: &PolicySpec) -> ObjectName {
-    ObjectName::new(policy.namespace.as_str(), policy.names.current())
+    let policy = ObjectName::new(object.namespace().unwrap_or_default(), object.name_any());
+    cluster.published(&policy, &SecretNames::of(object)).is_some()
 }
 
 async fn secret(
@@ -104,18 +158,22 @@ async fn secret(
     };
     let text = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
     let foreign = |adopt_by, policy| SeenSecret::Foreign { adopt_by, policy, content: None };
+    let name = &plain_name(policy);
+    let content = async || content(ctx, policy, name).await;
     let is_whole = row.managed().is_some_and(|managed| is_whole(policy, managed));
     let is_restored = match row.managed() {
-        Some(managed) if !is_whole && policy.scope == Scope::Whole => is_restored(ctx, policy, row, managed).await?,
+        Some(managed) if !is_whole && policy.scope == Scope::Whole => {
+            is_restored(ctx, policy, name, row, managed).await?
+        }
         Some(_) | None => false,
     };
     match &row.holder {
         Holder::Rotation { .. } => Ok(foreign(None, None)),
-        Holder::Other { adopt_by } if may_read(policy, adopt_by.as_deref()) => {
-            let content = content(ctx, policy).await?;
+        Holder::Other { adopt_by, .. } if may_read(policy, adopt_by.as_deref()) => {
+            let content = content().await?;
             Ok(SeenSecret::Foreign { adopt_by: text(adopt_by), policy: None, content })
         }
-        Holder::Other { adopt_by } => Ok(foreign(text(adopt_by), None)),
+        Holder::Other { adopt_by, .. } => Ok(foreign(text(adopt_by), None)),
         Holder::Policy(managed) if managed.is_going => Ok(SeenSecret::Going),
         Holder::Policy(managed) if managed.published.policy != policy.name => {
             let owner = ObjectName::new(policy.namespace.as_str(), managed.published.policy.as_str());
@@ -124,13 +182,13 @@ async fn secret(
                 return Ok(foreign(None, Some(managed.published.policy.clone())));
             }
             let adopt_by = adopt_by(managed);
-            let content = if may_read(policy, adopt_by.as_deref()) { content(ctx, policy).await? } else { None };
+            let content = if may_read(policy, adopt_by.as_deref()) { content().await? } else { None };
             Ok(SeenSecret::Foreign { adopt_by, policy: None, content })
         }
         Holder::Policy(managed) if orphan(managed, policy) => Ok(SeenSecret::Going),
         Holder::Policy(managed) if policy.scope == Scope::Whole && !is_whole && !is_restored => {
             let adopt_by = adopt_by(managed);
-            let content = if may_read(policy, adopt_by.as_deref()) { content(ctx, policy).await? } else { None };
+            let content = if may_read(policy, adopt_by.as_deref()) { content().await? } else { None };
             Ok(SeenSecret::Foreign { adopt_by, policy: None, content })
         }
         Holder::Policy(managed) => {
@@ -138,32 +196,15 @@ async fn secret(
             let dressed = dressed(policy, managed, &published);
             // A write of the only copy needs that copy.
             let needs_content = policy.is_only_copy(&published) && !(dressed && is_settled);
-            let own = Own { row, managed, published, dressed, needs_content };
+            let own = Own { name, row, managed, published, dressed, needs_content };
             ours(ctx, policy, own).await
         }
     }
 }
 
-/// Whether the policy may read the content of another tool's Secret: it may take it over, or governs it.
-fn may_read(policy: &PolicySpec, adopt_by: Option<&str>) -> bool {
-    match policy.scope {
-        Scope::Record => true,
-        Scope::Whole | Scope::Keys => adopt_by == Some(policy.name.as_str()),
-    }
-}
-
-fn adopt_by(managed: &Managed) -> Option<String> {
-    managed.adopt_by.as_deref().map(str::to_owned)
-}
-
-/// Owned by a policy of the same name that is no more: the garbage collector is about to delete it.
-fn orphan(managed: &Managed, policy: &PolicySpec) -> bool {
-    let uid = Uid::new(&policy.uid);
-    managed.owners.iter().any(|owner| *owner.name == *policy.name && owner.uid != uid)
-}
-
 /// A Secret of the policy's, as its row shows it.
 struct Own<'a> {
+    name: &'a ObjectName,
     row: &'a SecretRow,
     managed: &'a Managed,
     /// What it says about its content.
@@ -175,8 +216,7 @@ struct Own<'a> {
 }
 
 async fn ours(ctx: &Policies, policy: &PolicySpec, own: Own<'_>) -> Result<SeenSecret, Error> {
-    let Own { row, managed, published, dressed, needs_content } = own;
-    let name = &secret_name(policy);
+    let Own { name, row, managed, published, dressed, needs_content } = own;
     let ours = |content, Verified { immutable, kind, .. }| SeenSecret::Ours {
         published: Arc::clone(&published),
         content,
@@ -189,14 +229,14 @@ async fn ours(ctx: &Policies, policy: &PolicySpec, own: Own<'_>) -> Result<SeenS
     if let Some(verified) = ctx.memory.verified(name, &row.version).filter(|_| !needs_content) {
         return Ok(ours(None, verified));
     }
-    let Some(mut content) = content(ctx, policy).await? else {
+    let Some(mut content) = content(ctx, policy, name).await? else {
         return Ok(SeenSecret::Absent);
     };
     let digests = policy.digests_of(&ctx.digest_key, &content.data, Some(&published));
     let recorded = &published.digests;
     let is_as_recorded = digests == *recorded;
     // Digests of a key that was lost prove nothing: that is no reason to take the content for edited.
-    let may_be_ours = || published.may_be_ours(ctx.memory.published(name).as_deref(), &ctx.digest_key);
+    let may_be_ours = || published.may_be_ours(ctx.memory.published(&plain_name(policy)).as_deref(), &ctx.digest_key);
     content.is_intact = is_as_recorded || !digests.comparable(recorded) && may_be_ours();
     let is_reserved = policy::is_reserved(&content.kind);
     if managed.published.changes.issue.is_some() && policy.makes_tags() {
@@ -219,8 +259,9 @@ async fn ours(ctx: &Policies, policy: &PolicySpec, own: Own<'_>) -> Result<SeenS
 /// What the Secret says about its content, with the seed that it is known to have had: a tool that removes it, or
 /// writes another, changes nothing by that.
 fn recorded(ctx: &Policies, policy: &PolicySpec, managed: &Managed) -> Arc<Published> {
-    let published = &managed.published;
-    let known = ctx.memory.published(&secret_name(policy)).filter(|known| known.revision == published.revision);
+    let before = original::before(ctx, policy).filter(|at| at.is_later_than(&managed.published));
+    let published = before.as_ref().unwrap_or(&managed.published);
+    let known = ctx.memory.published(&plain_name(policy)).filter(|known| known.revision == published.revision);
     match known.and_then(|known| known.seed.clone()) {
         Some(seed) if policy.has_templates() && published.seed.as_ref() != Some(&seed) => {
             Arc::new(Published { seed: Some(seed), ..Published::clone(published) })
@@ -229,73 +270,44 @@ fn recorded(ctx: &Policies, policy: &PolicySpec, managed: &Managed) -> Arc<Publi
     }
 }
 
-/// Who controls the Secret beside the policy.
-fn controller(policy: &PolicySpec, managed: &Managed) -> Option<String> {
-    let uid = Uid::new(&policy.uid);
-    let policies = || managed.owners.iter().filter(|_| !is_owned(policy, managed)).find(|owner| owner.uid != uid);
-    let other = managed.controller.as_deref().map(str::to_owned);
-    other.or_else(|| policies().map(|owner| format!("SecretPolicy {}", owner.name)))
-}
-
-/// Whether labels, annotations and owner are as they should be, and none of ours is left from an earlier spec.
-fn dressed(policy: &PolicySpec, managed: &Managed, published: &Published) -> bool {
-    is_tagged(policy, managed, published)
-        && is_owned(policy, managed) == (policy.on_policy_delete == OnPolicyDelete::Delete)
-        && (policy.scope == Scope::Whole) == managed.is_labelled
-}
-
-/// Whether labels and annotations are as they should be. What templates have made is known by its mark only.
-fn is_tagged(policy: &PolicySpec, managed: &Managed, published: &Published) -> bool {
-    let (labels, annotations) = (policy.secret_labels(), policy.secret_annotations(published));
-    if !policy.makes_tags() {
-        return managed.labels.are(&labels) && managed.annotations.are(&annotations);
-    }
-    let made = managed.labels.beside(&labels).zip(managed.annotations.beside(&annotations));
-    made.is_some_and(|(labels, annotations)| {
-        policy::mark(labels.into_iter(), annotations.into_iter()) == published.changes.tags
-    })
-}
-
-/// Whether the Secret has been the policy's as a whole: made by our field manager, and ours by label or owner. One that
-/// it has only governed, or written keys into, or that carries a copy of what is on ours, is its maker's, who has to
-/// consent before it is taken over.
-fn is_whole(policy: &PolicySpec, managed: &Managed) -> bool {
-    managed.is_made_by_us && (managed.is_labelled || is_owned(policy, managed))
-}
-
 /// Whether a Secret that our field manager has not made is one of ours that was put back, from a backup for example: it
 /// carries our mark, and holds just what its record says, by digests of its place that only the digest key can make.
-async fn is_restored(ctx: &Policies, policy: &PolicySpec, row: &SecretRow, managed: &Managed) -> Result<bool, Error> {
-    let (name, published) = (secret_name(policy), &managed.published);
+pub(super) async fn is_restored(
+    ctx: &Policies,
+    policy: &PolicySpec,
+    name: &ObjectName,
+    row: &SecretRow,
+    managed: &Managed,
+) -> Result<bool, Error> {
+    let published = &managed.published;
     let is_marked = published.policy == policy.name && (managed.is_labelled || is_owned(policy, managed));
     if !is_marked || managed.is_going || published.digests.is_empty() {
         return Ok(false);
     }
-    if ctx.memory.verified(&name, &row.version).is_some() {
+    if ctx.memory.verified(name, &row.version).is_some() {
         return Ok(true);
     }
-    let content = content(ctx, policy).await?;
-    Ok(content.is_some_and(|content| {
-        let digests = policy.digests_of(&ctx.digest_key, &content.data, Some(published));
-        digests.comparable(&published.digests) && digests == published.digests
-    }))
+    let content = content(ctx, policy, name).await?;
+    Ok(content.is_some_and(|content| is_as_recorded(ctx, policy, &content, published)))
 }
 
-fn is_owned(policy: &PolicySpec, managed: &Managed) -> bool {
-    let uid = Uid::new(&policy.uid);
-    managed.owners.iter().any(|owner| owner.uid == uid)
+/// Whether a content is what its record says, by digests that only the digest key can make.
+pub(super) fn is_as_recorded(ctx: &Policies, policy: &PolicySpec, content: &Content, published: &Published) -> bool {
+    let digests = policy.digests_of(&ctx.digest_key, &content.data, Some(published));
+    digests.comparable(&published.digests) && digests == published.digests
 }
 
-async fn content(ctx: &Policies, policy: &PolicySpec) -> Result<Option<Content>, Error> {
-    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &policy.namespace);
-    match api.get(policy.names.current()).await {
-        Ok(secret) => Ok(Some(read(secret, policy))),
-        Err(error) if status(&error) == Some(404) => Ok(None),
-        Err(error) => Err(Error::api(Operation::ReadSecret, secret_name(policy))(error)),
-    }
+pub(super) async fn content(ctx: &Policies, policy: &PolicySpec, name: &ObjectName) -> Result<Option<Content>, Error> {
+    Ok(found(ctx, name).await?.map(|secret| read(secret, policy)))
 }
 
-fn read(secret: Secret, policy: &PolicySpec) -> Content {
+/// A Secret, afresh.
+pub(super) async fn found(ctx: &Policies, name: &ObjectName) -> Result<Option<Secret>, Error> {
+    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &name.namespace);
+    api.get_opt(&name.name).await.map_err(Error::api(Operation::ReadSecret, name))
+}
+
+pub(super) fn read(secret: Secret, policy: &PolicySpec) -> Content {
     let others = || {
         let entries = secret.managed_fields().iter().filter(|entry| entry.manager.as_deref() != Some(names::MANAGER));
         entries.filter(|entry| entry.fields_v1.as_ref().is_some_and(|fields| fields.0.get("f:data").is_some()))
@@ -326,20 +338,7 @@ fn read(secret: Secret, policy: &PolicySpec) -> Content {
 
 /// What the policy's Secret says about its content, if there is one of ours.
 pub fn published(cluster: &Cluster, policy: &PolicySpec) -> Option<Arc<Published>> {
-    cluster.published(&secret_name(policy), &policy.name)
-}
-
-/// The workloads that consume the policy's Secret.
-pub fn consumers(ctx: &Policies, policy: &PolicySpec) -> Vec<Consumer> {
-    let rows = ctx.cluster.consumers_of(policy);
-    rows.into_iter()
-        .filter_map(|row| {
-            policy.how(&row)?;
-            let look = ctx.memory.look(&row.uid, policy.names.current());
-            let reverted = ctx.memory.is_reverted(&row.uid, policy.names.current(), &row.marker);
-            Some(Consumer { workload: row, look, reverted })
-        })
-        .collect()
+    cluster.published(&policy_name(policy), &policy.names)
 }
 
 fn rotation(schedule: &Object<RotationSchedule>, policy: &PolicySpec) -> Option<OpenRotation> {

@@ -1,5 +1,8 @@
 //! Policies on a cluster that is nothing but rows: what is published, what is left alone, and what is reported.
 
+mod ours_again;
+mod put_back;
+
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -13,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    cluster::{SecretRow, workload_name},
+    cluster::{SecretRow, Version, workload_name},
     in_memory::{Ground, SECRETS},
 };
 
@@ -210,4 +213,64 @@ async fn a_suspended_policy_touches_nothing() {
     world.ground.apply::<SecretPolicy>(&suspended);
     world.round_with(r#"{"password": "second"}"#).await.unwrap();
     assert_eq!((world.published("password").as_deref(), world.ready().as_str()), (Some("first"), "True/Suspended"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_secret_that_versions_are_made_of_is_read_when_it_has_changed_and_never_written() {
+    let world = World::new(&policy(|object| {
+        object["spec"] =
+            json!({"source": {"existing": {}}, "immutability": "Versioned", "versions": {"references": "Move"}});
+    }));
+    let reads = || world.ground.server.asked(&format!("GET {SECRETS}db"));
+    let versions = || {
+        let all = world
+            .policies
+            .cluster
+            .versions(&world.key, &world.policies.cluster.policies.get(&world.key).unwrap().spec().unwrap().names);
+        all.into_iter().map(|version| version.name).collect::<Vec<_>>()
+    };
+    world.round().await.unwrap();
+    assert_eq!((world.ready().as_str(), reads()), ("False/SecretNotFound", 0));
+    world.edited(|secret| secret["data"] = json!({"password": "b25l"}));
+    world.round().await.unwrap();
+    let (theirs, first) = (world.secret(), versions());
+    assert_eq!((world.ready().as_str(), reads(), first.len()), ("True/Synced", 1, 1));
+    let writes = world.ground.server.writes();
+    for _ in 0..3 {
+        world.round().await.unwrap();
+    }
+    assert_eq!((reads(), world.ground.server.writes()), (1, writes), "nothing has changed");
+    assert_eq!(world.secret(), theirs);
+    // Whoever deletes the version has it made again, of what the other tool's Secret holds.
+    let name = ObjectName::new("shop", first[0].as_str());
+    world.ground.server.remove(&format!("{SECRETS}{}", first[0]));
+    world.policies.cluster.secrets.remove(&name, Version::new("950"));
+    world.round().await.unwrap();
+    assert_eq!((versions(), reads(), world.secret()), (first, 2, theirs));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_version_of_a_governed_secret_keeps_its_revision_whatever_is_remembered() {
+    let existing = |generation: u32, versioned: bool, status: Option<SecretPolicyStatus>| {
+        policy(|object| {
+            object["spec"] = json!({"source": {"existing": {}}});
+            if versioned {
+                object["spec"]["immutability"] = json!("Versioned");
+                object["spec"]["versions"] = json!({"references": "Publish"});
+            }
+            object["metadata"]["generation"] = json!(generation);
+            object["metadata"]["resourceVersion"] = json!(format!("{generation}000"));
+            object["status"] = serde_json::to_value(status).unwrap();
+        })
+    };
+    let world = World::new(&existing(1, false, None));
+    world.edited(|secret| secret["data"] = json!({"password": "b25l"}));
+    world.round().await.unwrap();
+    let governed = world.secret().unwrap();
+    world.ground.apply::<SecretPolicy>(&existing(2, true, Some(world.status())));
+    world.round().await.unwrap();
+    let record = |secret: &Value| secret["metadata"]["annotations"]["rekey.dev/changes"].clone();
+    let version = world.ground.server.get(&format!("{SECRETS}{}", world.status().secret_name.unwrap())).unwrap();
+    assert_eq!((record(&version), &version["immutable"]), (record(&governed), &json!(true)));
+    assert_eq!(world.secret(), Some(governed), "what was written on it before stays");
 }

@@ -1,8 +1,8 @@
 //! What a rotation sees: freshly read wherever a step is decided by it.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Pod as KubePod, Secret};
+use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt as _};
 use rekey_api::{
     RotationSchedule, RotationScheduleStatus, SecretPolicy, condition::Reason, names, reference::StoreKind,
@@ -11,25 +11,19 @@ use rekey_core::{
     SecretNames,
     policy::{PolicySpec, Source},
     published::Published,
-    rollout,
     rotation::{
         self, Due, Owner, Pending, PolicyView, ProofView, Readiness, Seen, State, StoreView, Stored, TRIES, Task,
         Trust, Wait,
     },
     rotator::Values,
     store::StoreErrorKind,
-    workload::{Kind, Pod, ROLLOUT_HASH, is_live, is_made_by, uses},
 };
 
-use super::{Schedules, key_of, policy_of};
+use super::{Schedules, key_of, pods, policy_of};
 use crate::{
     cluster::{Holder, ObjectName, SecretRow, values},
     error::{Error, Operation, status},
-    pages,
 };
-
-/// Pods that are named in a text.
-const SHOWN: usize = 20;
 
 pub async fn observe(
     ctx: &Schedules,
@@ -64,9 +58,9 @@ pub async fn observe(
         }
         None => PolicyView::missing(),
     };
-    let old_pods = match (state, policy, &published) {
+    let pods = match (state, policy, &published) {
         (State::Settling(_) | State::Retiring(_), Some(policy), Some(published)) => {
-            Some(old_pods(ctx, task, policy, published).await?)
+            Some(pods::observe(ctx, task, policy, published).await?)
         }
         _ => None,
     };
@@ -80,7 +74,7 @@ pub async fn observe(
         store,
         proof,
         policy: seen_policy,
-        old_pods,
+        pods,
         attempts,
         begun: rotation::begun(status),
         spec: Arc::clone(&task.spec),
@@ -89,10 +83,10 @@ pub async fn observe(
 
 /// The policy of a schedule.
 #[derive(Clone, Copy)]
-struct ThePolicy<'a> {
-    object: &'a SecretPolicy,
+pub struct ThePolicy<'a> {
+    pub object: &'a SecretPolicy,
     /// What it asks for; `None`: that is refused.
-    spec: Option<&'a Arc<PolicySpec>>,
+    pub spec: Option<&'a Arc<PolicySpec>>,
 }
 
 impl ThePolicy<'_> {
@@ -284,8 +278,7 @@ async fn unable(ctx: &Schedules, task: &Task, policy: ThePolicy<'_>) -> Result<O
 
 /// What the policy's Secret says of its content, as far as it is known here.
 fn published(ctx: &Schedules, task: &Task, policy: ThePolicy<'_>) -> Option<Arc<Published>> {
-    let names = SecretNames::of(policy.object);
-    ctx.cluster.published(&ObjectName::new(task.spec.namespace.as_str(), names.current()), &task.spec.policy)
+    ctx.cluster.published(&policy_of(&task.spec), &SecretNames::of(policy.object))
 }
 
 /// The same from the API server, where it counts only if the content is what it says: the end of a rotation rests on
@@ -293,8 +286,8 @@ fn published(ctx: &Schedules, task: &Task, policy: ThePolicy<'_>) -> Option<Arc<
 async fn published_now(ctx: &Schedules, task: &Task, policy: ThePolicy<'_>) -> Result<Option<Arc<Published>>, Error> {
     let Some(spec) = policy.spec else { return Ok(None) };
     let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &task.spec.namespace);
-    let name = ObjectName::new(task.spec.namespace.as_str(), spec.names.current());
-    let Some(secret) = api.get_opt(spec.names.current()).await.map_err(Error::api(Operation::ReadSecret, name))? else {
+    let name = ctx.cluster.current(&policy_of(&task.spec), &spec.names);
+    let Some(secret) = api.get_opt(&name.name).await.map_err(Error::api(Operation::ReadSecret, &name))? else {
         return Ok(None);
     };
     let Some(published) = Published::read(&secret.metadata).filter(|at| at.policy == task.spec.policy) else {
@@ -302,69 +295,4 @@ async fn published_now(ctx: &Schedules, task: &Task, policy: ThePolicy<'_>) -> R
     };
     let is_as_recorded = spec.digests_of(&ctx.digest_key, &values(secret.data), Some(&published)) == published.digests;
     Ok(is_as_recorded.then(|| Arc::new(published)))
-}
-
-/// Live pods that still hold an older value of the policy's Secret, whoever made them.
-async fn old_pods(
-    ctx: &Schedules,
-    task: &Task,
-    policy: ThePolicy<'_>,
-    published: &Published,
-) -> Result<Vec<String>, Error> {
-    let names = SecretNames::of(policy.object);
-    let workloads = ctx.cluster.workloads.in_namespace(&task.spec.namespace);
-    let reloading = match reloading(ctx, task, &names).await {
-        Err(error) => return unlisted(error),
-        Ok(reloading) => reloading,
-    };
-    let holds_old = |pod: &KubePod| {
-        let uses = pod.spec.as_ref().map(uses).unwrap_or_default();
-        let reloads = pod.metadata.uid.as_ref().is_some_and(|uid| reloading.contains(uid));
-        names.covered(&uses).filter(|(_, how)| !how.refreshes(reloads)).any(|(secret, how)| {
-            let wanted = published.consumed(&how.keys);
-            let changed = published.changed(&how.keys);
-            changed.is_some_and(|changed| rollout::holds_old(&Pod::of(pod), secret, &wanted, changed))
-        })
-    };
-    let knows_rollouts = workloads.iter().any(|(_, row)| row.id.kind == Kind::Rollout);
-    let list = pages::Pods { namespace: &task.spec.namespace, selector: None };
-    let described = |pod: &KubePod| {
-        let is_unseen = !knows_rollouts && pod.labels().contains_key(ROLLOUT_HASH);
-        if is_unseen { rotation::pod_of_unseen_rollout(&pod.name_any()) } else { pod.name_any() }
-    };
-    let old = |pod: &KubePod| (is_live(pod) && holds_old(pod)).then(|| described(pod));
-    list.each(&ctx.client, &ctx.pages, &task.spec.namespace, old).await.map_or_else(unlisted, |found| Ok(shown(found)))
-}
-
-/// The uids of the pods whose workloads read mounted files again by themselves: of each workload its own, since others
-/// may mount the same Secret and never look again.
-async fn reloading(ctx: &Schedules, task: &Task, names: &SecretNames) -> Result<BTreeSet<String>, Error> {
-    let namespace = task.spec.namespace.as_str();
-    let mut found = BTreeSet::new();
-    for (_, workload) in ctx.cluster.workloads.in_namespace(namespace) {
-        if workload.live_reload && !workload.selector.is_empty() && names.covered(&workload.uses).next().is_some() {
-            let list = pages::Pods { namespace, selector: Some(&workload.selector) };
-            let uid = |pod: &KubePod| pod.metadata.uid.clone().filter(|_| is_made_by(pod, &workload));
-            found.extend(list.each(&ctx.client, &ctx.pages, &task.spec.namespace, uid).await?);
-        }
-    }
-    Ok(found)
-}
-
-/// Pods that cannot all be listed: a rotation waits, and whatever ends one that waits still does.
-fn unlisted(error: Error) -> Result<Vec<String>, Error> {
-    match error {
-        Error::TooManyPods { most, .. } => Ok(vec![format!(
-            "perhaps one of more than {most} pods, too many for Rekey to look at (delete those that are not needed)"
-        )]),
-        error => Err(error),
-    }
-}
-
-/// The names of as many pods as a text has room for, and how many there are beside them.
-fn shown(mut pods: Vec<String>) -> Vec<String> {
-    let more = pods.len().saturating_sub(SHOWN);
-    pods.truncate(SHOWN);
-    pods.extend((more > 0).then(|| format!("{more} more")));
-    pods
 }

@@ -59,6 +59,17 @@ impl World {
         world
     }
 
+    /// The policy is edited.
+    fn rollout(&self, generation: u32, rollout: &Value) {
+        let remote = json!({"storeRef": {"name": "vault"}, "dataFrom": [{"extract": {"key": "k"}}]});
+        self.ground.apply::<SecretPolicy>(&json!({
+            "apiVersion": "rekey.dev/v1alpha1", "kind": "SecretPolicy",
+            "metadata": {"name": "db", "namespace": SHOP, "uid": "u", "generation": generation,
+                         "resourceVersion": format!("{generation}00")},
+            "spec": {"source": {"remote": remote}, "rollout": rollout},
+        }));
+    }
+
     /// As the API server has it and the watch brings it.
     fn seen(&self, object: &Value) {
         self.ground.server.put(DEPLOYMENT, object.clone());
@@ -70,11 +81,14 @@ impl World {
         let running = json!([{"name": "app", "image": "", "imageID": "", "ready": true, "restartCount": 0,
                               "state": {"running": {"startedAt": started}}}]);
         let object = self.ground.server.get(DEPLOYMENT).unwrap();
+        let owners = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-5d9", "uid": "r",
+                             "controller": true}]);
         self.ground.server.put(
             &format!("{PODS}/web-1"),
             json!({
                 "apiVersion": "v1", "kind": "Pod",
-                "metadata": {"name": "web-1", "namespace": SHOP, "labels": {"app": "web"}, "creationTimestamp": started},
+                "metadata": {"name": "web-1", "namespace": SHOP, "labels": {"app": "web", "pod-template-hash": "5d9"},
+                             "creationTimestamp": started, "ownerReferences": owners},
                 "spec": object["spec"]["template"]["spec"],
                 "status": {"phase": "Running", "containerStatuses": running},
             }),
@@ -125,6 +139,50 @@ async fn who_started_after_it_is_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pod_that_only_shares_the_labels_restarts_nobody() {
+    let world = World::new(&deployment(|_| {}), "2027-01-15T07:00:00Z").await;
+    let path = format!("{PODS}/web-1");
+    let mut bare = world.ground.server.get(&path).unwrap();
+    bare["metadata"]["ownerReferences"] = json!([]);
+    world.ground.server.put(&path, bare);
+    world.round().await.unwrap();
+    assert_eq!(world.restarts(), 0);
+}
+
+/// The Deployment, restarted by us, with this many pods of its new template available.
+fn followed(world: &World, available: u32) {
+    let mut object = world.ground.server.get(DEPLOYMENT).unwrap();
+    object["metadata"]["generation"] = json!(2);
+    object["metadata"]["resourceVersion"] = json!((100 + available).to_string());
+    object["status"]["observedGeneration"] = json!(2);
+    object["status"]["availableReplicas"] = json!(available);
+    world.seen(&object);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_is_over_when_its_pods_run_on() {
+    let world = World::new(&deployment(|_| {}), "2027-01-15T07:00:00Z").await;
+    world.round().await.unwrap();
+    let lists = || world.ground.server.asked(&format!("GET {PODS}"));
+    let before = lists();
+    followed(&world, 0);
+    world.round().await.unwrap();
+    followed(&world, 1);
+    world.pod("2027-01-15T10:00:40Z");
+    let Next::After(pause) = world.round().await.unwrap() else { panic!("it has just become complete") };
+    assert_eq!((pause.as_secs(), lists() - before), (12, 0), "nothing can have run for long enough");
+    world.ground.clock.pass(TimeDelta::seconds(12));
+    let Next::After(pause) = world.round().await.unwrap() else { panic!("its pod has started later") };
+    assert_eq!((pause.as_secs(), lists() - before), (10, 1));
+    world.ground.clock.pass(TimeDelta::seconds(10));
+    for _ in 0..3 {
+        assert!(matches!(world.round().await.unwrap(), Next::Change));
+    }
+    assert_eq!(lists() - before, 2, "it is settled, and stays so");
+    assert_eq!(world.restarts(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_asks_not_to_be_restarted_is_not() {
     let never = deployment(|object| object["metadata"]["annotations"] = json!({"rekey.dev/restart": "Never"}));
     let world = World::new(&never, "2027-01-15T07:00:00Z").await;
@@ -139,6 +197,101 @@ async fn a_paused_workload_is_held_and_restarted_when_it_goes_on() {
     assert_eq!(world.restarts(), 0);
     world.seen(&deployment(|object| object["metadata"]["resourceVersion"] = json!("2")));
     world.round().await.unwrap();
+    assert_eq!(world.restarts(), 1);
+}
+
+/// Another consumer of the Secret, as old as the first one.
+fn beside(world: &World) -> WorkloadId {
+    let named = |value: Value| serde_json::from_str::<Value>(&value.to_string().replace("web", "api")).unwrap();
+    let server = &world.ground.server;
+    let mut object = named(server.get(DEPLOYMENT).unwrap());
+    object["metadata"]["uid"] = json!("a");
+    let id = WorkloadId { name: "api".to_owned(), ..world.id.clone() };
+    let row = serde_json::from_value::<Deployment>(object.clone()).unwrap().project();
+    world.workloads.cluster.workloads.set(&workload_name(&id), row);
+    server.put(&DEPLOYMENT.replace("web", "api"), object);
+    server.put(&format!("{PODS}/api-1"), named(server.get(&format!("{PODS}/web-1")).unwrap()));
+    id
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_follows_one_whose_restart_has_no_answer() {
+    let world = World::new(&deployment(|_| {}), "2027-01-15T07:00:00Z").await;
+    let (other, server) = (beside(&world), &world.ground.server);
+    let followers = || server.asked(&format!("PATCH {}", DEPLOYMENT.replace("web", "api")));
+    server.lose(&format!("PATCH {DEPLOYMENT}"));
+    for what in ["no answer", "a conflict with what was done"] {
+        assert!(world.round().await.is_err(), "{what}");
+        assert!(world.marker().is_some());
+        world.workloads.ensure(&other).await.unwrap();
+        assert_eq!(followers(), 0, "{what}");
+        server.allow();
+    }
+    followed(&world, 0);
+    world.workloads.ensure(&other).await.unwrap();
+    assert_eq!(followers(), 0, "the watch has brought it, and it is on its way");
+    assert_eq!(server.asked(&format!("PATCH {DEPLOYMENT}")), 2);
+}
+
+/// Without a watch the pods tell of a restart before its workload does.
+#[tokio::test(start_paused = true)]
+async fn who_runs_steadily_after_a_restart_without_an_answer_calls_the_next_one() {
+    let world = World::new(&deployment(|_| {}), "2027-01-15T07:00:00Z").await;
+    let (other, server) = (beside(&world), &world.ground.server);
+    server.lose(&format!("PATCH {DEPLOYMENT}"));
+    assert!(world.round().await.is_err());
+    server.allow();
+    world.workloads.ensure(&other).await.unwrap();
+    assert_eq!(server.asked(&format!("PATCH {}", DEPLOYMENT.replace("web", "api"))), 0);
+    let queue = &world.workloads.queues.workloads;
+    while tokio::time::timeout(Duration::from_millis(1), queue.next()).await.is_ok() {}
+    world.pod("2027-01-15T10:00:31Z");
+    world.ground.clock.pass(TimeDelta::seconds(40));
+    world.round().await.unwrap();
+    let next = tokio::time::timeout(Duration::from_millis(1), queue.next()).await;
+    assert_eq!(next.ok(), Some(other), "nobody else tells it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_that_was_refused_keeps_nobody_and_one_that_was_not_made_until_that_is_seen() {
+    for (code, expected) in [(403, 1), (500, 0)] {
+        let world = World::new(&deployment(|_| {}), "2027-01-15T07:00:00Z").await;
+        let (other, server) = (beside(&world), &world.ground.server);
+        let followers = || server.asked(&format!("PATCH {}", DEPLOYMENT.replace("web", "api")));
+        server.refuse(&format!("PATCH {DEPLOYMENT}"), code);
+        assert!(world.round().await.is_err());
+        world.workloads.ensure(&other).await.unwrap();
+        assert_eq!(followers(), expected, "{code}");
+        world.seen(&deployment(|object| object["metadata"]["resourceVersion"] = json!("2")));
+        world.workloads.ensure(&other).await.unwrap();
+        assert_eq!(followers(), 1, "{code}");
+    }
+}
+
+/// It is 10:00:30.
+#[tokio::test(start_paused = true)]
+async fn outside_of_its_window_it_waits_and_asks_nothing() {
+    let world = World::new(&deployment(|_| {}), "2027-01-15T07:00:00Z").await;
+    world.rollout(2, &json!({"windows": [{"cron": "0 12 * * *", "duration": "1h"}]}));
+    let lists = || world.ground.server.asked(&format!("GET {PODS}"));
+    for round in 0..3 {
+        let Next::After(pause) = world.round().await.unwrap() else { panic!("the window opens") };
+        assert_eq!((world.restarts(), pause.as_secs(), lists()), (0, 7_170, 1), "{round}");
+    }
+    world.ground.clock.pass(TimeDelta::seconds(7_170));
+    world.round().await.unwrap();
+    assert_eq!(world.restarts(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_that_is_edited_counts_at_once() {
+    let world = World::new(&deployment(|_| {}), "2027-01-15T07:00:00Z").await;
+    world.rollout(2, &json!({"windows": [{"cron": "0 12 * * *", "duration": "1h"}]}));
+    world.round().await.unwrap();
+    world.rollout(3, &json!({"windows": [{"cron": "0 9 * * *", "duration": "2h"}]}));
+    for _ in 0..3 {
+        world.round().await.unwrap();
+    }
     assert_eq!(world.restarts(), 1);
 }
 

@@ -27,7 +27,7 @@ fn fail(world: &mut World, error: &SpecError) {
     let mut status = failed(
         &policy,
         &world.status(),
-        Known { published: Some(world.published()), consumers: &[] },
+        Known { published: Some(world.published()), consumers: &Consumers::default(), history: &History::default() },
         &situation,
         world.now,
     );

@@ -272,7 +272,7 @@ fn a_locked_secret_refuses_another_value_and_takes_the_old_one_back() {
     let error = world.plan().map(|_| ()).unwrap_err();
     assert_eq!(error.reason(), Reason::LockedAndChanged);
     let told = error.to_string();
-    assert!(told.contains("(keys: password)") && told.contains("no way out"), "{told}");
+    assert!(told.contains("(keys: password)") && told.contains("Set the value back"), "{told}");
     world.change("password", "one");
     assert_eq!(writes(&world.sync()), 0);
     assert_eq!(world.shown(), ["Ready=True/Synced"]);
@@ -296,12 +296,12 @@ fn a_locked_secret_that_is_gone_comes_back_with_its_value_whatever_the_status_sa
 }
 
 #[test]
-fn leaving_locked_is_refused_and_says_so() {
+fn leaving_locked_needs_more_than_another_spec() {
     let mut world = World::with(&json!({"immutability": "Locked"}));
     world.sync();
     world.object.spec.immutability = Immutability::None;
     let error = world.plan().map(|_| ()).unwrap_err();
-    assert_eq!(error.reason(), Reason::NotSupportedYet);
+    assert_eq!(error.reason(), Reason::LockedAndChanged);
 }
 
 #[test]

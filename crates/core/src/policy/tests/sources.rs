@@ -307,10 +307,21 @@ fn a_last_known_value_is_good_for_as_long_as_the_policy_says() {
     ] {
         let world = remote(&more);
         let away = Situation::LastKnown(reason, "nobody answers".to_owned());
-        let first =
-            failed(&world.policy(), &world.status(), Known { published: None, consumers: &[] }, &away, world.now);
+        let first = failed(
+            &world.policy(),
+            &world.status(),
+            Known { published: None, consumers: &Consumers::default(), history: &History::default() },
+            &away,
+            world.now,
+        );
         let now = world.now + TimeDelta::minutes(minutes);
-        let status = failed(&world.policy(), &first, Known { published: None, consumers: &[] }, &away, now);
+        let status = failed(
+            &world.policy(),
+            &first,
+            Known { published: None, consumers: &Consumers::default(), history: &History::default() },
+            &away,
+            now,
+        );
         let ready = status.conditions.into_iter().find(|at| at.type_ == "Ready").unwrap();
         assert_eq!(format!("{}/{}", ready.status, ready.reason), expected, "{more} {reason:?} {minutes}");
     }

@@ -11,6 +11,7 @@ const TABLES: [(&str, &[Row]); 3] = [
     (
         "secretpolicies",
         &[
+            ("api", &[("READY", "True"), ("REASON", "Synced"), ("CONSUMERS", "2/2")]),
             ("db", &[("SOURCE", "RemoteStore/bao"), ("READY", "True"), ("REASON", "Synced"), ("CONSUMERS", "1/1")]),
             ("mail", &[("SOURCE", "RemoteStore/aws"), ("READY", "True"), ("REASON", "Synced"), ("CONSUMERS", "1/1")]),
             ("sign", &[("READY", "False"), ("REASON", "LockedAndChanged")]),

@@ -113,7 +113,7 @@ fn a_row_tells_whose_a_secret_is_and_whether_it_goes() {
     assert_eq!(row.object_version(), ObjectVersion { uid: "u".to_owned(), resource_version: "7".to_owned() });
     assert_eq!(row.managed().unwrap().published.policy, "db");
     let other = managed(&[("annotations", json!({names::ADOPT_BY: "db"}))]);
-    assert!(matches!(other.holder, Holder::Other { adopt_by: Some(policy) } if policy.as_ref() == "db"));
+    assert!(matches!(other.holder, Holder::Other { adopt_by: Some(policy), .. } if policy.as_ref() == "db"));
     let labels = json!({names::SCHEDULE_UID: "s"});
     let labelled = managed(&[("labels", labels.clone())]);
     assert!(labelled.managed().is_some(), "a label of ours takes no Secret from its policy");

@@ -15,7 +15,8 @@ fn pod(name: &str, app: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": name, "namespace": "shop", "uid": name, "labels": {"app": app, "pod-template-hash": "5d9"}},
-        "spec": {"containers": [{"name": "app"}], "volumes": [{"name": "db", "secret": {"secretName": "db"}}]},
+        "spec": {"containers": [{"name": "app", "volumeMounts": [{"name": "db", "mountPath": "/etc/db"}]}],
+                 "volumes": [{"name": "db", "secret": {"secretName": "db"}}]},
         "status": {"phase": "Running", "containerStatuses": running},
     })
 }
