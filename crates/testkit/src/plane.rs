@@ -21,6 +21,7 @@
 
 mod audit;
 mod certificates;
+mod compaction;
 mod kubeconfig;
 mod kubernetes;
 pub(crate) mod programs;
@@ -232,6 +233,15 @@ impl Plane {
     /// When the client that it uses cannot be made.
     pub fn audit(&self) -> Result<Audit> {
         Ok(Audit { log: self.servers.audit_log(), client: self.client()? })
+    }
+
+    /// Compacts etcd: nobody can go on from a revision before the one that is returned, neither with a watch nor with the rest
+    /// of a list in pages, but for what the API server has cached itself.
+    ///
+    /// # Errors
+    /// When etcd refuses.
+    pub async fn compact(&self) -> Result<u64> {
+        compaction::compact(&self.servers.etcd_url).await
     }
 
     /// Copies the logs to `target/e2e-logs/<test program>-<process>/`, now and again at the end; for a test that failed.

@@ -34,8 +34,8 @@ use crate::{
 
 /// A time further in the future was written by a clock that was ahead of ours.
 const LONG: TimeDelta = TimeDelta::seconds(10);
-/// Policies whose values failed together go back at the same time, each by a write of its own.
-const REST_OF_A_SET: Duration = Duration::from_secs(2);
+/// Policies whose values failed together go back at the same time, each by a write of its own, which is given up after 15 s.
+const REST_OF_A_SET: TimeDelta = TimeDelta::seconds(15);
 /// Who waits for others is called by them; this is for what nothing reports, such as a deadline that passes.
 const UNTOLD: Duration = Duration::from_mins(1);
 
@@ -246,8 +246,8 @@ impl Workloads {
         if self.memory.workloads.marks(&workload.uid, change) >= MARKS {
             return Ok(self.reverted(workload, change).await);
         }
-        if self.is_before_the_rest_of_a_set(workload, change, because) {
-            return Ok(Next::After(REST_OF_A_SET));
+        if let Some(next) = self.rest_of_a_set(workload, change, because) {
+            return Ok(next);
         }
         // All that it is changed for: a decision about one of them counts this workload as on its way with it.
         let marked = change.marker.iter().flat_map(|marker| marker.0.keys()).chain(change.moves.values());

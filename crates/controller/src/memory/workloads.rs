@@ -1,5 +1,8 @@
 //! What is known of workloads: what a look at their pods has shown, and which marker was written.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -37,8 +40,8 @@ struct Remembered {
     waits: HashMap<String, Wait>,
     /// Since when a change of a workload has no answer, by uid, with the resourceVersion that it was decided on.
     asked: HashMap<String, (String, DateTime<Utc>)>,
-    /// The change that last waited for other values to go back with it, by uid.
-    sets: HashMap<String, TemplateChange>,
+    /// The change that last waited for other values to go back with it, by uid, and since when.
+    sets: HashMap<String, (TemplateChange, DateTime<Utc>)>,
 }
 
 struct Looked {
@@ -198,7 +201,9 @@ impl WorkloadMemory {
     /// Remembers that a marker was written.
     pub fn count_mark(&self, uid: &str, change: &TemplateChange, before: Before) {
         let times = self.marks(uid, change) + 1;
-        self.state().marked.insert(uid.to_owned(), Marked { change: change.clone(), times, told: false, before });
+        let mut state = self.state();
+        state.sets.remove(uid);
+        state.marked.insert(uid.to_owned(), Marked { change: change.clone(), times, told: false, before });
     }
 
     /// Whether it has to be reported that another tool removes this marker. True once.
@@ -209,10 +214,14 @@ impl WorkloadMemory {
         last.is_some_and(|last| !std::mem::replace(&mut last.told, true))
     }
 
-    /// Whether a change waits for other values that go back with it. True once for each change.
-    pub fn wait_for_set(&self, uid: &str, change: &TemplateChange) -> bool {
-        let before = self.state().sets.insert(uid.to_owned(), change.clone());
-        before.as_ref() != Some(change)
+    /// Since when a change waits for other values that go back with it: since it was first asked about.
+    pub fn waits_for_set(&self, uid: &str, change: &TemplateChange, now: DateTime<Utc>) -> DateTime<Utc> {
+        let mut state = self.state();
+        let (last, since) = state.sets.entry(uid.to_owned()).or_insert_with(|| (change.clone(), now));
+        if last != change {
+            (*last, *since) = (change.clone(), now);
+        }
+        *since
     }
 
     /// Whether the change that was written last on the workload, for the Secret too, is not written again, since another
@@ -264,116 +273,5 @@ impl WorkloadMemory {
 
     fn state(&self) -> MutexGuard<'_, Remembered> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use k8s_openapi::api::apps::v1::Deployment;
-    use rekey_api::policy::{ConsumeForm, Rollout};
-    use rekey_core::{
-        digest::Digests,
-        published::{Changes, Published},
-        rollout::{Health, Held, RolloutSpec, Urgency, Way, count},
-        workload::{Keys, Marker, Places, Project as _, Use},
-    };
-
-    use super::*;
-
-    /// A Secret that has not changed since it was published.
-    fn unchanged() -> Input {
-        Input {
-            secret: "db".to_owned(),
-            how: Use { forms: [ConsumeForm::Env].into(), keys: Keys::All, places: Places::default() },
-            published: Arc::new(Published {
-                policy: "db".to_owned(),
-                revision: "r".to_owned(),
-                digests: Digests::default(),
-                changes: Changes::default(),
-                seed: None,
-                taken: None,
-            }),
-            rollout: RolloutSpec::try_from(&Rollout::default()).unwrap(),
-            way: Way::Restart,
-            urgency: Urgency::Usual,
-        }
-    }
-
-    /// A look that has shown one pod.
-    fn look(held: Held, health: Health) -> Look {
-        Look { edge: None, pods: count([held].into_iter()), health }
-    }
-
-    fn unsteady() -> Health {
-        Health::Unsteady { until: None, trouble: None }
-    }
-
-    #[test]
-    fn a_look_holds_while_the_workload_stays_as_it_was() {
-        let before = Deployment::default().project();
-        let memory = WorkloadMemory::default();
-        let outdated = look(Held::Other, Health::Stable);
-        assert!(memory.set_look(&before, "db", outdated.clone()));
-        assert!(!memory.set_look(&before, "db", outdated.clone()), "no news");
-        assert_eq!(memory.still_shows(&before, "db"), Some(outdated));
-        assert_eq!(memory.still_shows(&before, "cache"), None);
-        let restarted = Workload { generation: 2, ..before.clone() };
-        assert_eq!(memory.still_shows(&restarted, "db"), None, "by hand");
-        let replacing = Workload { progress: Progress::Underway("0 of 1".to_owned()), ..before };
-        assert_eq!(memory.still_shows(&replacing, "db"), None, "pods come and go");
-    }
-
-    #[test]
-    fn who_was_settled_on_a_value_stays_so_until_it_changes() {
-        let workload = Deployment::default().project();
-        let memory = WorkloadMemory::default();
-        let settled = |edge| memory.settled(&workload.uid, "db", edge, Settled::NotYet);
-        memory.set_look(&workload, "db", look(Held::Current, unsteady()));
-        assert_eq!(settled(None), Settled::NotYet);
-        memory.set_look(&workload, "db", look(Held::Current, Health::Stable));
-        assert_eq!(settled(None), Settled::Yes);
-        memory.set_look(&workload, "db", look(Held::Current, unsteady()));
-        assert_eq!(settled(None), Settled::Yes, "a pod that fails later");
-        let edge = Some(DateTime::UNIX_EPOCH);
-        assert_eq!(settled(edge), Settled::NotYet, "another value");
-        memory.set_look(&workload, "db", Look { edge, ..look(Held::Current, unsteady()) });
-        assert_eq!(settled(edge), Settled::NotYet);
-        let before = || memory.settled(&workload.uid, "db", edge, Settled::Yes);
-        assert_eq!(before(), Settled::Yes, "another process has seen it");
-        memory.count_mark(&workload.uid, &TemplateChange::default(), Before::Healthy);
-        assert_eq!(before(), Settled::NotYet, "this one has restarted it");
-    }
-
-    #[test]
-    fn who_was_restarted_unhealthy_is_so_until_it_is_restarted_again() {
-        let workload = Deployment::default().project();
-        let memory = WorkloadMemory::default();
-        let input = unchanged();
-        let change = |of: &Workload| TemplateChange { marker: Some(of.marker.clone()), ..TemplateChange::default() };
-        assert_eq!(memory.before(&workload, &input), Before::Healthy);
-        memory.count_mark(&workload.uid, &change(&workload), Before::Unhealthy);
-        assert_eq!(memory.before(&workload, &input), Before::Unhealthy);
-        let again = Workload { marker: Marker::parse(Some("db=b")), ..workload };
-        assert_eq!(memory.before(&again, &input), Before::Healthy);
-        memory.count_mark(&again.uid, &change(&again), Before::Healthy);
-        assert_eq!(memory.before(&again, &input), Before::Healthy);
-    }
-
-    #[test]
-    fn a_marker_that_is_taken_off_is_told_once() {
-        let memory = WorkloadMemory::default();
-        let marker = |digest: &str| TemplateChange {
-            marker: Some(Marker::parse(Some(&format!("db={digest}")))),
-            ..TemplateChange::default()
-        };
-        assert!(!memory.tell_reverted("u", &marker("a")), "it was not written");
-        memory.count_mark("u", &marker("a"), Before::Healthy);
-        memory.count_mark("u", &marker("a"), Before::Healthy);
-        assert!(memory.tell_reverted("u", &marker("a")));
-        assert!(!memory.tell_reverted("u", &marker("a")));
-        memory.count_mark("u", &marker("b"), Before::Healthy);
-        assert!(memory.tell_reverted("u", &marker("b")), "another marker is another matter");
     }
 }

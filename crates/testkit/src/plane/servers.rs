@@ -34,6 +34,8 @@ pub(crate) struct Servers {
     pub(crate) scratch: Scratch,
     pub(crate) authority: Authority,
     pub(crate) url: String,
+    /// Where etcd listens.
+    pub(super) etcd_url: String,
     programs: PathBuf,
 }
 
@@ -64,10 +66,10 @@ impl Servers {
         let (etcd, etcd_url) = etcd(&programs, scratch.path()).await?;
         let port = place.port()?;
         let url = format!("https://127.0.0.1:{port}");
-        let mut servers =
-            Self { scheduler: None, controllers: None, api: None, etcd: Some(etcd), scratch, authority, url, programs };
+        let (scheduler, controllers, api, etcd) = (None, None, None, Some(etcd));
+        let mut servers = Self { scheduler, controllers, api, etcd, scratch, authority, url, etcd_url, programs };
         let files = Files::write(servers.directory(), &servers.authority, &place.names())?;
-        let mut command = servers.api(&files, &etcd_url);
+        let mut command = servers.api(&files);
         command.arg(format!("--secure-port={port}")).args(place.flags()).args(arguments);
         servers.api = Some(Process::spawn("kube-apiserver", &command, servers.directory())?);
         Ok(servers)
@@ -132,10 +134,10 @@ impl Servers {
         Ok(())
     }
 
-    fn api(&self, files: &Files, etcd_url: &str) -> Command {
+    fn api(&self, files: &Files) -> Command {
         let mut command = Command::new(self.programs.join("kube-apiserver"));
         command
-            .arg(format!("--etcd-servers={etcd_url}"))
+            .arg(format!("--etcd-servers={}", self.etcd_url))
             .arg(flag("client-ca-file", &files.ca))
             .arg(flag("tls-cert-file", &files.serving.0))
             .arg(flag("tls-private-key-file", &files.serving.1))

@@ -32,6 +32,7 @@ fn main() -> Result<ExitCode> {
             locked_moves::a_token_moves_consumers_of_a_locked_value_to_another_name,
             locked_moves::what_a_locked_secret_held_stays_as_a_copy,
             sets::a_set_that_fails_goes_back_whole,
+            sets::a_member_of_a_set_that_goes_back_late_is_waited_for,
             sets::a_set_stays_where_one_member_may_not_go_back,
             back::a_value_that_fails_is_taken_back_and_not_tried_again,
             canary::a_canary_that_fails_leaves_the_others_alone,

@@ -7,13 +7,16 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use http::Method;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use kube::api::ListParams;
 use rekey_e2e::{
     Scene, World,
+    kill::Rig,
     wait::{stays, until},
     workloads::{Form, workload},
 };
+use rekey_testkit::proxy::Fault;
 use serde_json::{Value, json};
 
 const POLICIES: [&str; 2] = ["db", "mail"];
@@ -86,6 +89,28 @@ pub async fn a_set_that_fails_goes_back_whole(world: Arc<World>) -> Result<()> {
     let scene = Scene::new(&world, "set").await?;
     let _operator = scene.operator()?;
     both_change(&scene, ["RollBack", "RollBack"]).await?;
+    is_back_whole(&scene).await
+}
+
+/// The workload is seen again and again meanwhile, with one value that has gone back and one that has not.
+pub async fn a_member_of_a_set_that_goes_back_late_is_waited_for(world: Arc<World>) -> Result<()> {
+    let rig = Rig::new(&world, "late").await?;
+    rig.kubernetes.count(|call| call.method == Method::PATCH && call.uri.path().contains("/secrets/mail-"));
+    rig.start_ready().await?;
+    both_change(&rig.scene, ["RollBack", "RollBack"]).await?;
+    until("it gets both", || async {
+        let both = ("bad".to_owned(), "two".to_owned());
+        Ok(pairs(&rig.scene).await?.contains(&both).then_some(()))
+    })
+    .await?;
+    let marks = rig.kubernetes.calls().len();
+    rig.kubernetes.arm_from(marks as u64 + 1, Fault::Delay(Duration::from_secs(6)));
+    is_back_whole(&rig.scene).await?;
+    ensure!(rig.kubernetes.calls().len() > marks, "a mark was late");
+    rig.alive()
+}
+
+async fn is_back_whole(scene: &Scene) -> Result<()> {
     for name in POLICIES {
         scene.wait_policy(name, "Ready=True/RolledBack").await?;
     }
@@ -98,7 +123,7 @@ pub async fn a_set_that_fails_goes_back_whole(world: Arc<World>) -> Result<()> {
         pairs.iter().map(|(one, other)| ((*one).to_owned(), (*other).to_owned())).collect()
     };
     let allowed = of(&[("plain", "plain"), ("one", "one"), ("bad", "two")]);
-    let found = pairs(&scene).await?;
+    let found = pairs(scene).await?;
     ensure!(found.is_subset(&allowed) && found.contains(&("bad".to_owned(), "two".to_owned())), "{found:?}");
     Ok(())
 }

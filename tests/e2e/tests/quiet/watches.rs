@@ -4,18 +4,20 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Result, ensure};
 use k8s_openapi::api::rbac::v1::RoleBinding;
-use kube::api::DeleteParams;
+use kube::{ResourceExt as _, api::DeleteParams};
+use rekey_api::SecretPolicy;
 use rekey_e2e::{World, kill::Rig, wait::until};
 use rekey_testkit::proxy::Fault;
 use tokio::time::sleep;
 
 use crate::room::Room;
 
-pub const CASES: [&str; 6] = [
+pub const CASES: [&str; 7] = [
     "connections cut",
     "watches that have expired, as an error in the stream (410)",
     "watches that have expired, as an answer (410)",
     "the API server away for a while",
+    "etcd compacted while the API server is away",
     "the namespace closed and opened again",
     "kill -9 and a start",
 ];
@@ -38,8 +40,9 @@ pub async fn no_trouble_with_the_api_server_restarts_anybody(world: Arc<World>) 
         Ok(())
     })
     .await?;
-    room.case(CASES[4], closed_and_opened(&rig)).await?;
-    room.case(CASES[5], async {
+    room.case(CASES[4], compacted(&rig)).await?;
+    room.case(CASES[5], closed_and_opened(&rig)).await?;
+    room.case(CASES[6], async {
         rig.kill();
         rig.start_ready().await
     })
@@ -60,6 +63,24 @@ async fn expired(rig: &Rig, fault: Fault) -> Result<()> {
     .await?;
     rig.kubernetes.disarm();
     Ok(())
+}
+
+/// All revisions that the operator has seen are gone when it comes back, and things have changed meanwhile.
+async fn compacted(rig: &Rig) -> Result<()> {
+    let scene = &rig.scene;
+    rig.kubernetes.down();
+    let seen: u64 = scene.api::<SecretPolicy>().get("db").await?.resource_version().unwrap_or_default().parse()?;
+    scene.annotate::<SecretPolicy>("db", "example.com/note", "compacted").await?;
+    let oldest = scene.world.plane.compact().await?;
+    ensure!(oldest > seen, "revision {seen} is gone: the oldest one is {oldest}");
+    rig.kubernetes.up();
+    let token = scene.ask_sync("db").await?;
+    until("the request is handled", || async {
+        let status = scene.api::<SecretPolicy>().get("db").await?.status.unwrap_or_default();
+        let handled = status.last_handled.and_then(|handled| handled.sync);
+        Ok((handled.as_ref() == Some(&token)).then_some(()))
+    })
+    .await
 }
 
 /// Closing and opening the namespace makes the operator list everything again.

@@ -9,7 +9,7 @@ use rekey_core::{
     workload::{Workload, WorkloadId},
 };
 
-use super::{UNTOLD, Workloads};
+use super::{REST_OF_A_SET, UNTOLD, Workloads};
 use crate::{
     cluster::{Change, NamespaceAccess, ObjectName, workload_name},
     error::Error,
@@ -93,18 +93,21 @@ impl Workloads {
         false
     }
 
-    /// Whether a workload that goes back waits a moment for other values of the same rollout: its template never has some old
-    /// and some new ones. Once for each change: a value that stays after all keeps nobody.
-    pub(super) fn is_before_the_rest_of_a_set(
+    /// Until when a workload that goes back waits for other values of the same rollout: its template never has some old and
+    /// some new ones. Those that go back end it sooner; one that stays after all keeps nobody for longer.
+    pub(super) fn rest_of_a_set(
         &self,
         workload: &Workload,
         change: &TemplateChange,
         because: &[Input],
-    ) -> bool {
+    ) -> Option<Next> {
         let is_open = |input: &Input| input.may_go_back(workload) && self.settled(workload, input) == Settled::NotYet;
-        because.iter().any(Input::goes_back)
-            && self.inputs(workload).iter().any(is_open)
-            && self.memory.workloads.wait_for_set(&workload.uid, change)
+        if !because.iter().any(Input::goes_back) || !self.inputs(workload).iter().any(is_open) {
+            return None;
+        }
+        let now = self.clock.now();
+        let until = self.memory.workloads.waits_for_set(&workload.uid, change, now) + REST_OF_A_SET;
+        (now < until && until <= now + REST_OF_A_SET).then(|| self.after(until))
     }
 
     fn place(&self, workload: &Workload, because: &[Input]) -> Place {
