@@ -39,7 +39,7 @@ pub use stray::{Outstanding, Stray, StrayId, Watched, next_look};
 pub use turn::{
     Before, KnownPods, Other, Place, Rank, Turn, before, failure, jobs_known, may_move, recheck, reloaded, turn,
 };
-pub use way::{Names, Way};
+pub use way::{Asked, Names, Way};
 pub use windows::{Closed, Opening, Urgency, Wait, Windows, closed, urgency, urgent};
 
 use crate::{
@@ -164,10 +164,10 @@ pub enum Decision {
 pub fn standing(workload: &Workload, input: &Input, pods: Option<&[Pod]>) -> Standing {
     let how = &input.how;
     match &input.way {
-        Way::Move(_) if input.is_on(workload) => return Standing::Current,
-        Way::Move(_) => return Standing::Outdated,
-        Way::Restart if how.needs_no_restart() || input.is_on(workload) => return Standing::Current,
-        Way::Restart => {}
+        _ if input.is_on(workload) => return Standing::Current,
+        Way::Restart | Way::Named | Way::NamedBack if how.needs_no_restart() => return Standing::Current,
+        Way::Move(_) | Way::NamedBack => return Standing::Outdated,
+        Way::Restart | Way::Named => {}
     }
     if input.edge().is_none() {
         return Standing::Assumed;
@@ -233,7 +233,7 @@ pub fn decide(workload: &Workload, inputs: &[Input], pods: Option<&[Pod]>, now: 
 /// The change that brings a workload onto the current value of everything that it consumes.
 #[must_use]
 pub fn wanted(workload: &Workload, inputs: &[Input]) -> TemplateChange {
-    let by_marker = inputs.iter().filter(|input| input.way == Way::Restart && workload.id.kind.rolls());
+    let by_marker = inputs.iter().filter(|input| input.way.is_by_marker() && workload.id.kind.rolls());
     let entry = |input: &Input| (input.secret.clone(), input.published.consumed(&input.how.keys));
     let marker = Marker(by_marker.map(entry).collect());
     let is_needed = !marker.0.is_empty() && marker != workload.marker;

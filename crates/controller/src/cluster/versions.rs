@@ -76,10 +76,10 @@ pub fn policy_name(policy: &PolicySpec) -> ObjectName {
     ObjectName::new(policy.namespace.as_str(), policy.name.as_str())
 }
 
-/// What the versions of a policy say of themselves, where references move between them.
+/// What the versions of a policy say of themselves.
 #[must_use]
 pub fn versions_of(cluster: &Cluster, policy: &PolicySpec) -> Versions {
-    if !policy.moves_references() {
+    if !policy.names.is_versioned() {
         return Versions::default();
     }
     let all = cluster.all_versions(&policy_name(policy), &policy.names);

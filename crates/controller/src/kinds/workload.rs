@@ -246,7 +246,7 @@ impl Workloads {
         if self.memory.workloads.marks(&workload.uid, change) >= MARKS {
             return Ok(self.reverted(workload, change).await);
         }
-        if let Some(next) = self.rest_of_a_set(workload, change, because) {
+        if let Some(next) = self.rest_of_a_set(workload, because) {
             return Ok(next);
         }
         // All that it is changed for: a decision about one of them counts this workload as on its way with it.
@@ -264,6 +264,7 @@ impl Workloads {
             self.notify.workload(&change);
         }
         self.memory.workloads.count_mark(&workload.uid, change, self.before(workload, because));
+        self.memory.workloads.forget_looks(&workload.uid, because.iter().map(|input| &input.secret));
         drop(one_at_a_time); // the table says from here on that this one is on its way
         let (moved, restarted): (Vec<&Input>, Vec<&Input>) =
             because.iter().partition(|input| !input.moves().is_empty());

@@ -40,8 +40,8 @@ struct Remembered {
     waits: HashMap<String, Wait>,
     /// Since when a change of a workload has no answer, by uid, with the resourceVersion that it was decided on.
     asked: HashMap<String, (String, DateTime<Utc>)>,
-    /// The change that last waited for other values to go back with it, by uid, and since when.
-    sets: HashMap<String, (TemplateChange, DateTime<Utc>)>,
+    /// Since when a workload that goes back waits for other values to go back with it, by uid.
+    sets: HashMap<String, DateTime<Utc>>,
 }
 
 struct Looked {
@@ -201,9 +201,7 @@ impl WorkloadMemory {
     /// Remembers that a marker was written.
     pub fn count_mark(&self, uid: &str, change: &TemplateChange, before: Before) {
         let times = self.marks(uid, change) + 1;
-        let mut state = self.state();
-        state.sets.remove(uid);
-        state.marked.insert(uid.to_owned(), Marked { change: change.clone(), times, told: false, before });
+        self.state().marked.insert(uid.to_owned(), Marked { change: change.clone(), times, told: false, before });
     }
 
     /// Whether it has to be reported that another tool removes this marker. True once.
@@ -214,14 +212,22 @@ impl WorkloadMemory {
         last.is_some_and(|last| !std::mem::replace(&mut last.told, true))
     }
 
-    /// Since when a change waits for other values that go back with it: since it was first asked about.
-    pub fn waits_for_set(&self, uid: &str, change: &TemplateChange, now: DateTime<Utc>) -> DateTime<Utc> {
+    /// Since when a workload that goes back waits for other values to go back with it.
+    pub fn waits_for_set(&self, uid: &str, now: DateTime<Utc>) -> DateTime<Utc> {
+        *self.state().sets.entry(uid.to_owned()).or_insert(now)
+    }
+
+    /// It waits for none.
+    pub fn set_alone(&self, uid: &str) {
+        self.state().sets.remove(uid);
+    }
+
+    /// Forgets what pods have shown of these Secrets: the workload has just been brought onto their values, perhaps once more.
+    pub fn forget_looks<'a>(&self, uid: &str, secrets: impl Iterator<Item = &'a String>) {
         let mut state = self.state();
-        let (last, since) = state.sets.entry(uid.to_owned()).or_insert_with(|| (change.clone(), now));
-        if last != change {
-            (*last, *since) = (change.clone(), now);
+        for secret in secrets {
+            state.looked.remove(&(uid.to_owned(), secret.clone()));
         }
-        *since
     }
 
     /// Whether the change that was written last on the workload, for the Secret too, is not written again, since another

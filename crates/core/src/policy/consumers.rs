@@ -22,7 +22,7 @@ use self::state::{Gate, Shown, State, by_name, shown, state};
 use super::PolicySpec;
 use crate::{
     published::{Published, Versions},
-    rollout::{self, Before, Input, KnownPods, Look, Names, Settled, Stray, Urgency, Wait, Way},
+    rollout::{self, Asked, Before, Input, KnownPods, Look, Names, Settled, Stray, Urgency, Wait, Way},
     workload::{Kind, Use, Workload, WorkloadId},
 };
 
@@ -99,6 +99,9 @@ impl PolicySpec {
         let refers = self.names.covered(&workload.uses).any(|(name, _)| !versions.others.contains(name));
         let way = if self.moves_references() && refers {
             Way::Move(Names::of(&self.names, &workload.uses, (&secret, published), versions))
+        } else if self.names.is_versioned() {
+            let asked = self.rollback_to.as_ref() == Some(&published.revision);
+            Way::named(workload, published, versions, if asked { Asked::Yes } else { Asked::No })
         } else {
             Way::Restart
         };

@@ -198,7 +198,8 @@ fn is_released(policy: &PolicySpec, status: &SecretPolicyStatus) -> bool {
 /// Whether nothing is open: the last status is of this spec, reports no failure, and has answered the last request.
 #[must_use]
 pub fn is_settled(policy: &PolicySpec, status: &SecretPolicyStatus) -> bool {
-    status.observed_generation == Some(policy.generation) && !has_failed(status) && !is_asked(policy, status)
+    let is_seen = status.observed_generation == Some(policy.generation) && !is_released(policy, status);
+    is_seen && !has_failed(status) && !is_asked(policy, status)
 }
 
 /// A request on an object that Rekey has not looked at yet is recorded, not acted on: it may be from before a backup.

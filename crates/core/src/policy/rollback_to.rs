@@ -41,10 +41,7 @@ pub fn parse(metadata: &ObjectMeta) -> Result<Option<String>, SpecError> {
 pub fn check(policy: &PolicySpec) -> Result<(), SpecError> {
     let fix = match policy.source {
         _ if policy.rollback_to.is_none() => return Ok(()),
-        Source::Generated(_) | Source::Engine(_) => {
-            let what = "the annotation rekey.dev/rollback-to with source.generated or source.vaultEngine";
-            return Err(SpecError::not_yet(what, "remove it"));
-        }
+        Source::Engine(_) => "remove it; a credential that an engine has replaced may be revoked",
         _ if policy.scope != Scope::Whole || matches!(policy.source, Source::Existing) => {
             "remove it; another tool makes the Secret, so go back there"
         }
@@ -52,7 +49,7 @@ pub fn check(policy: &PolicySpec) -> Result<(), SpecError> {
         _ if !policy.names.is_versioned() && policy.keep == 0 => {
             "set spec.versions.keep first, or remove it: no earlier value is kept"
         }
-        Source::Remote(_) | Source::Existing => return Ok(()),
+        Source::Remote(_) | Source::Existing | Source::Generated(_) => return Ok(()),
     };
     Err(SpecError::field(PATH, fix))
 }
@@ -138,11 +135,17 @@ fn not_kept(seen: &Seen, revision: &str) -> SpecError {
 /// What the status says while the revision is held.
 pub fn told(policy: &PolicySpec, published: Option<&Published>) -> Option<String> {
     let published = published.filter(|at| policy.rollback_to.as_ref() == Some(&at.revision))?;
+    let until = match policy.source {
+        // It is the value from now on.
+        Source::Generated(_) => "and nothing of it changes; to let it change again".to_owned(),
+        Source::Remote(_) | Source::Existing | Source::Engine(_) => {
+            format!("whatever {} holds; to follow it again", policy.source.text())
+        }
+    };
     Some(format!(
-        "{} is held, as {} asks, whatever {} holds; to follow it again: kubectl annotate secretpolicy {} -n {} {}-",
+        "{} is held, as {} asks, {until}: kubectl annotate secretpolicy {} -n {} {}-",
         policy.value_text(published),
         names::ROLLBACK_TO,
-        policy.source.text(),
         policy.name,
         policy.namespace,
         names::ROLLBACK_TO,

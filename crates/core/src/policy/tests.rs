@@ -1,5 +1,6 @@
 //! What is written when the values have been read, and what the status then says: in a small world of one policy.
 
+mod back_to;
 mod config_maps;
 mod decisions;
 mod earlier;

@@ -92,7 +92,9 @@ pub fn next_look(watched: Watched, now: DateTime<Utc>) -> Option<DateTime<Utc>> 
     let edge = watched.edge?;
     let gathered = edge.min(now) + GATHER;
     let Some(looked) = watched.looked.filter(|looked| *looked >= gathered) else {
-        return Some(gathered);
+        // One look serves all policies of the namespace that have changed by then.
+        let again = watched.looked.map_or(gathered, |looked| looked.min(now) + GATHER);
+        return Some(gathered.max(again));
     };
     let pause = ((looked - edge) / 4).clamp(SOON, SELDOM);
     (watched.held == Outstanding::Some).then(|| looked + pause)
@@ -130,7 +132,8 @@ mod tests {
         for (edge, looked, held, expected) in [
             (None, None, Outstanding::None, None),
             (Some(100), None, Outstanding::None, Some(103)),
-            (Some(100), Some(102), Outstanding::None, Some(103)),
+            (Some(100), Some(99), Outstanding::None, Some(103)),
+            (Some(100), Some(102), Outstanding::None, Some(105)),
             (Some(100), Some(103), Outstanding::None, None),
             (Some(100), Some(103), Outstanding::Some, Some(123)),
             (Some(100), Some(500), Outstanding::Some, Some(600)),

@@ -10,7 +10,7 @@ use super::*;
 use crate::{
     SecretBytes,
     digest::{DigestKey, Digests},
-    published::{Changes, Gap, Instead},
+    published::{Changes, Gap, Instead, Versions},
     workload::{Job, Keys, Kind, Places, Reading, Scale, Since, Steady, WorkloadId},
 };
 
@@ -308,4 +308,40 @@ fn another_digest_key_restarts_nobody_who_runs_on_the_value() {
     let decision =
         decide(&workload("db=00000000.0000"), &[input], Some(&[pod(Some(150), "db=00000000.0000")]), at(200));
     assert_eq!(decision, Decision::Leave);
+}
+
+/// It refers to no version: its marker says which one it was restarted for.
+#[test]
+fn one_that_is_named_leaves_a_later_version_by_a_restart() {
+    let good = unchanged("db-r2");
+    let later = Arc::new(Published {
+        revision: "r3".to_owned(),
+        changes: good.published.changes.next("r2", &digests("db", "1"), &digests("db", "3"), at(300)),
+        ..(*good.published).clone()
+    });
+    let versions = Versions { ours: [("db-r3".to_owned(), later)].into(), ..Versions::default() };
+    for (marker, expected) in [("db-r3=x", Standing::Outdated), ("db-r1=x", Standing::Assumed), ("", Standing::Assumed)]
+    {
+        let workload = workload(marker);
+        let input = Input { way: Way::named(&workload, &good.published, &versions, Asked::No), ..good.clone() };
+        assert_eq!(standing(&workload, &input, None), expected, "{marker}");
+        assert_eq!(input.goes_back(), expected == Standing::Outdated, "{marker}");
+    }
+    let later = Arc::clone(&versions.ours["db-r3"]);
+    let versions = Versions {
+        ours: [("db-r2".to_owned(), Arc::clone(&good.published)), ("db-r3".to_owned(), Arc::clone(&later))].into(),
+        ..versions
+    };
+    for (asked, expected) in [(Asked::No, Way::Named), (Asked::Yes, Way::NamedBack)] {
+        assert_eq!(Way::named(&workload("db-r2=x"), &later, &versions, asked), expected, "to a later one");
+    }
+    let left = workload("db-r3=x");
+    let back = Input { way: Way::NamedBack, ..good.clone() };
+    let decision = decide(&left, std::slice::from_ref(&back), None, at(400));
+    let Decision::Restart { change, .. } = decision else { panic!("{decision:?}") };
+    let restarted = workload(&change.marker.unwrap().to_string());
+    for asked in [Asked::No, Asked::Yes] {
+        assert_eq!(Way::named(&restarted, &good.published, &versions, asked), Way::Named);
+    }
+    assert_eq!(decide(&restarted, &[good], None, at(401)), Decision::Leave);
 }

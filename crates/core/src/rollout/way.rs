@@ -1,7 +1,10 @@
 //! How a workload is brought onto a value: by a restart, where the Secret keeps its name, or by moving its references,
 //! where each value has a name of its own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rekey_api::policy::{OnFailure, PodCounts};
@@ -19,8 +22,21 @@ use crate::{
 pub enum Way {
     /// The Secret keeps its name: a restart marker on the pod template.
     Restart,
+    /// Each value has a name of its own, and the workload refers to none of them: a restart marker, too.
+    Named,
+    /// The same for one that was restarted for another version, which was rolled back.
+    NamedBack,
     /// References to older names move to that of the current value.
     Move(Names),
+}
+
+/// Whether a user has asked for the current version (`rekey.dev/rollback-to`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// One has.
+    Yes,
+    /// It is what the source holds, or held last.
+    No,
 }
 
 /// The names by which a workload refers to a Secret of many versions.
@@ -86,12 +102,34 @@ impl Names {
     }
 }
 
+impl Way {
+    /// Of a workload that refers to no version: one in its marker is one that it leaves, if it came later than the current one
+    /// or a user has asked for the current one.
+    #[must_use]
+    pub fn named(workload: &Workload, current: &Published, versions: &Versions, asked: Asked) -> Self {
+        let is_left = |at: &Arc<Published>| match asked {
+            Asked::Yes => at.revision != current.revision,
+            Asked::No => at.changes.publication > current.changes.publication,
+        };
+        let mut marked = workload.marker.0.keys().filter_map(|name| versions.ours.get(name));
+        if marked.any(is_left) { Self::NamedBack } else { Self::Named }
+    }
+
+    /// Whether it takes a restart marker.
+    #[must_use]
+    pub fn is_by_marker(&self) -> bool {
+        matches!(self, Self::Restart | Self::Named | Self::NamedBack)
+    }
+}
+
 impl Input {
     /// Whether the template of `workload` is that of the value.
     #[must_use]
     pub fn is_on(&self, workload: &Workload) -> bool {
         match &self.way {
-            Way::Restart => workload.marker.0.get(&self.secret) == Some(&self.published.consumed(&self.how.keys)),
+            Way::Restart | Way::Named | Way::NamedBack => {
+                workload.marker.0.get(&self.secret) == Some(&self.published.consumed(&self.how.keys))
+            }
             Way::Move(names) => names.older.is_empty(),
         }
     }
@@ -102,7 +140,7 @@ impl Input {
         // Field managers are noted to the second.
         let since = || self.published.time().map(|at| at - TimeDelta::seconds(1));
         match &self.way {
-            Way::Restart => self.is_on(workload),
+            Way::Restart | Way::Named | Way::NamedBack => self.is_on(workload),
             Way::Move(_) => {
                 self.is_on(workload) && since().is_some_and(|at| workload.marked.is_some_and(|by| by >= at))
             }
@@ -118,8 +156,8 @@ impl Input {
     /// Since when the value is there that a workload may not be on yet.
     pub(super) fn since(&self) -> Option<DateTime<Utc>> {
         match &self.way {
-            Way::Restart => self.edge(),
-            Way::Move(_) => self.published.time(),
+            Way::Restart | Way::Named => self.edge(),
+            Way::NamedBack | Way::Move(_) => self.published.time(),
         }
     }
 
@@ -128,6 +166,8 @@ impl Input {
     pub fn goes_back(&self) -> bool {
         match &self.way {
             Way::Restart => self.published.changes.restored,
+            Way::Named => false,
+            Way::NamedBack => true,
             Way::Move(names) => names.goes_back,
         }
     }
@@ -136,14 +176,14 @@ impl Input {
     #[must_use]
     pub fn may_go_back(&self, workload: &Workload) -> bool {
         let can = self.rollout.on_failure == OnFailure::RollBack && !self.goes_back();
-        can && matches!(self.way, Way::Move(_)) && self.is_brought(workload)
+        can && matches!(self.way, Way::Move(_) | Way::Named) && self.is_brought(workload)
     }
 
     /// The references that have to move.
     #[must_use]
     pub fn moves(&self) -> Moves {
         match &self.way {
-            Way::Restart => Moves::new(),
+            Way::Restart | Way::Named | Way::NamedBack => Moves::new(),
             Way::Move(names) => names.older.iter().map(|old| (old.clone(), self.secret.clone())).collect(),
         }
     }
@@ -152,7 +192,7 @@ impl Input {
     #[must_use]
     pub fn concerns(&self, secret: &str) -> bool {
         match &self.way {
-            Way::Restart => self.secret == secret,
+            Way::Restart | Way::Named | Way::NamedBack => self.secret == secret,
             Way::Move(names) => names.all.covers(secret),
         }
     }
@@ -161,7 +201,7 @@ impl Input {
     #[must_use]
     pub fn counts(&self, pods: &[Pod]) -> PodCounts {
         count(pods.iter().map(|pod| match &self.way {
-            Way::Restart => held(pod, &self.secret, &self.how, &self.published),
+            Way::Restart | Way::Named | Way::NamedBack => held(pod, &self.secret, &self.how, &self.published),
             Way::Move(names) => names.held(pod, &self.secret),
         }))
     }

@@ -91,3 +91,49 @@ pub async fn a_value_that_fails_is_taken_back_and_not_tried_again(world: Arc<Wor
     drop(operator);
     Ok(())
 }
+
+/// It takes any value, so it runs on the bad one until another consumer fails on that.
+pub async fn a_consumer_that_is_only_named_comes_back_too(world: Arc<World>) -> Result<()> {
+    let scene = scene(&world, "named").await?;
+    let _operator = scene.operator()?;
+    policy(
+        &scene,
+        json!({"immutability": "Versioned", "versions": {"references": "Move"},
+               "rollout": {"onFailure": "RollBack", "progressDeadline": "15s", "stableFor": "5s", "concurrency": 2,
+                           "consumers": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "b"}]}}),
+    )
+    .await?;
+    current(&scene, "one").await?;
+    consumer(&scene, "a").await?;
+    let mut named = workload("Deployment", &scene.namespace, "b", "none", Form::Env);
+    named["spec"]["template"]["spec"]["containers"][0]["env"] = json!([]);
+    scene.world.apply(named).await?;
+    until("both run, the one without a reference on what is assumed", || async {
+        let found = status(&scene).await?.consumers;
+        Ok(found.is_some_and(|found| (found.current, found.assumed) == (1, 1)).then_some(()))
+    })
+    .await?;
+    until_equal("the plain Secret", Some("one".to_owned()), || async {
+        Ok(scene.data("db").await?.and_then(|data| data.get("password").cloned()))
+    })
+    .await?;
+    let before = generations(&scene).await?;
+
+    put(&scene, "bad").await?;
+    scene.ask_sync("db").await?;
+    until("both are restarted", || async {
+        let now = generations(&scene).await?;
+        Ok((now.0 > before.0 && now.1 > before.1).then_some(()))
+    })
+    .await?;
+    scene.wait_policy("db", "Ready=True/RolledBack").await?;
+    let back = until("both go back", || async {
+        let now = generations(&scene).await?;
+        Ok((now.0 - before.0 >= 2 && now.1 - before.1 >= 2).then_some(now))
+    })
+    .await?;
+    scene.wait_policy("db", "ConsumersCurrent=True/AllCurrent").await?;
+    stays("the generations", back, Duration::from_secs(5), || generations(&scene)).await?;
+    ensure!((back.0 - before.0, back.1 - before.1) == (2, 2), "there and back, once: {before:?} {back:?}");
+    Ok(())
+}

@@ -37,8 +37,7 @@ async fn publish(scene: &Scene, password: &str) -> Result<String> {
 pub async fn a_secret_that_keeps_its_name_goes_back_to_a_copy(world: Arc<World>) -> Result<()> {
     let scene = scene(&world, "copy").await?;
     let mut operator = scene.operator()?;
-    // Between the times at which kubelet starts a container again by itself, after 10 s and 30 s: one that has read the good
-    // value by then needs no restart.
+    // Between the times at which kubelet starts a container again by itself, after 10 s and 30 s.
     let rollout = json!({"onFailure": "RollBack", "progressDeadline": "18s", "stableFor": "5s"});
     policy(&scene, json!({ "rollout": rollout })).await?;
     current(&scene, "one").await?;
@@ -59,7 +58,11 @@ pub async fn a_secret_that_keeps_its_name_goes_back_to_a_copy(world: Arc<World>)
     let after = generations(&scene).await?;
     let mut restarts = [after.0 - before.0, after.1 - before.1];
     restarts.sort_unstable();
-    ensure!(restarts == [0, 2], "one went there and back, and the other never left: {before:?} {after:?}");
+    // One whose container kubelet has started on the good value again needs no restart.
+    ensure!(
+        restarts == [0, 2] || restarts == [0, 1],
+        "one went there and back, and the other never left: {restarts:?}"
+    );
     let rolled_back = (true, Some(names::HELD_ROLLED_BACK.to_owned()));
     let expected = [("bad".to_owned(), rolled_back), ("one".to_owned(), (true, None))].into();
     ensure!(copies(&scene).await? == expected, "{:?}", copies(&scene).await?);

@@ -35,6 +35,7 @@ fn main() -> Result<ExitCode> {
             sets::a_member_of_a_set_that_goes_back_late_is_waited_for,
             sets::a_set_stays_where_one_member_may_not_go_back,
             back::a_value_that_fails_is_taken_back_and_not_tried_again,
+            back::a_consumer_that_is_only_named_comes_back_too,
             canary::a_canary_that_fails_leaves_the_others_alone,
             earlier::a_secret_that_keeps_its_name_goes_back_to_a_copy,
             earlier::a_user_goes_back_to_a_revision_and_lets_go,

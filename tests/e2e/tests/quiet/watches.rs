@@ -17,7 +17,7 @@ pub const CASES: [&str; 7] = [
     "watches that have expired, as an error in the stream (410)",
     "watches that have expired, as an answer (410)",
     "the API server away for a while",
-    "etcd compacted while the API server is away",
+    "etcd compacted while the API server is away, which serves on from its cache",
     "the namespace closed and opened again",
     "kill -9 and a start",
 ];
@@ -65,7 +65,7 @@ async fn expired(rig: &Rig, fault: Fault) -> Result<()> {
     Ok(())
 }
 
-/// All revisions that the operator has seen are gone when it comes back, and things have changed meanwhile.
+/// All revisions that the operator has seen are gone from etcd when it comes back, and things have changed meanwhile.
 async fn compacted(rig: &Rig) -> Result<()> {
     let scene = &rig.scene;
     rig.kubernetes.down();

@@ -15,7 +15,10 @@ pub fn held_by(ctx: &Policies, policy: &PolicySpec, workload: &Workload) -> Opti
         return None;
     }
     let rows = workload.uses.keys().flat_map(|secret| ctx.cluster.policies_of(&policy.namespace, secret));
-    let others = rows.filter_map(|(_, row)| row.policy()).filter(|other| other.name != policy.name && !other.suspended);
+    let others = rows
+        .chain(ctx.cluster.policies_naming(&workload.id))
+        .filter_map(|(_, row)| row.policy())
+        .filter(|other| other.name != policy.name && !other.suspended);
     let mut staying = others.filter(|other| other.rollout.on_failure == OnFailure::Hold);
     staying.find(|other| is_open(ctx, other, workload)).map(|other| other.name.clone())
 }

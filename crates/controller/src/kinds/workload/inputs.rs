@@ -108,7 +108,11 @@ impl Workloads {
     fn by_name_only(&self, workload: &Workload, policy: &PolicySpec) -> Option<Input> {
         let refers = policy.names.covered(&workload.uses).next().is_some();
         let published = self.cluster.published(&policy_name(policy), &policy.names)?;
-        policy.input(&published, workload, &Versions::default()).filter(|_| !refers && !policy.suspended)
+        if policy.names.is_versioned() && self.is_before_a_lost_one(policy, &published) {
+            return None;
+        }
+        let input = policy.input(&published, workload, &versions_of(&self.cluster, policy));
+        input.filter(|_| !refers && !policy.suspended)
     }
 
     pub(super) fn policy(&self, namespace: &str, name: &str) -> Option<Arc<PolicySpec>> {
@@ -137,10 +141,12 @@ impl Workloads {
         let theirs = |row: Arc<Workload>| {
             let theirs = match input.way {
                 // They are restarted for the plain Secret, and count among each other.
-                Way::Restart if policy.moves_references() => {
+                Way::Restart | Way::Named | Way::NamedBack if policy.moves_references() => {
                     self.moving_to(&row, &policy).filter(|theirs| theirs.secret == input.secret)?
                 }
-                Way::Restart | Way::Move(_) => policy.input(&input.published, &row, &versions)?,
+                Way::Restart | Way::Named | Way::NamedBack | Way::Move(_) => {
+                    policy.input(&input.published, &row, &versions)?
+                }
             };
             let settled = self.settled(&row, &theirs);
             policy.reference(&input.secret, &row).is_none().then_some((row, theirs, settled))

@@ -95,18 +95,14 @@ impl Workloads {
 
     /// Until when a workload that goes back waits for other values of the same rollout: its template never has some old and
     /// some new ones. Those that go back end it sooner; one that stays after all keeps nobody for longer.
-    pub(super) fn rest_of_a_set(
-        &self,
-        workload: &Workload,
-        change: &TemplateChange,
-        because: &[Input],
-    ) -> Option<Next> {
+    pub(super) fn rest_of_a_set(&self, workload: &Workload, because: &[Input]) -> Option<Next> {
         let is_open = |input: &Input| input.may_go_back(workload) && self.settled(workload, input) == Settled::NotYet;
         if !because.iter().any(Input::goes_back) || !self.inputs(workload).iter().any(is_open) {
+            self.memory.workloads.set_alone(&workload.uid);
             return None;
         }
         let now = self.clock.now();
-        let until = self.memory.workloads.waits_for_set(&workload.uid, change, now) + REST_OF_A_SET;
+        let until = self.memory.workloads.waits_for_set(&workload.uid, now) + REST_OF_A_SET;
         (now < until && until <= now + REST_OF_A_SET).then(|| self.after(until))
     }
 

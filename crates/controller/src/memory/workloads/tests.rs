@@ -93,15 +93,24 @@ fn who_was_restarted_unhealthy_is_so_until_it_is_restarted_again() {
 }
 
 #[test]
-fn a_change_waits_for_its_set_since_it_was_first_asked_about_until_it_is_made() {
+fn a_workload_waits_for_its_set_since_that_was_first_asked_about() {
     let memory = WorkloadMemory::default();
-    let change = |to: &str| TemplateChange { moves: [("db".to_owned(), to.to_owned())].into(), ..Default::default() };
-    let at = |second| DateTime::from_timestamp(second, 0).unwrap();
-    let waits_since = |to: &str, second| memory.waits_for_set("u", &change(to), at(second)).timestamp();
-    assert_eq!([waits_since("a", 1), waits_since("a", 2), waits_since("a", 9)], [1; 3], "however often it is asked");
-    assert_eq!([waits_since("b", 10), waits_since("b", 11)], [10; 2], "another change");
-    memory.count_mark("u", &change("b"), Before::Healthy);
-    assert_eq!(waits_since("b", 12), 12, "the same one again, another time");
+    let waits_since = |second| memory.waits_for_set("u", DateTime::from_timestamp(second, 0).unwrap()).timestamp();
+    assert_eq!([1, 2, 9].map(waits_since), [1; 3], "however often it is asked");
+    memory.set_alone("u");
+    assert_eq!(waits_since(12), 12, "another time");
+}
+
+#[test]
+fn who_is_brought_onto_a_value_once_more_is_not_settled_on_it() {
+    let workload = Deployment::default().project();
+    let memory = WorkloadMemory::default();
+    memory.set_look(&workload, "db-r2", look(Held::Current, Health::Stable));
+    memory.count_mark(&workload.uid, &TemplateChange::default(), Before::Healthy);
+    let settled = || memory.settled(&workload.uid, "db-r2", None, Settled::NotYet);
+    assert_eq!(settled(), Settled::Yes);
+    memory.forget_looks(&workload.uid, [&"db-r2".to_owned()].into_iter());
+    assert_eq!(settled(), Settled::NotYet);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::{
     Consumer, put_back, waits,
 };
 use crate::{
-    rollout::{self, Input, KnownPods, Look, Settled, Standing, Way, standing},
+    rollout::{self, Input, KnownPods, Look, Settled, Standing, standing},
     workload::{Kind, Progress, Workload},
 };
 
@@ -165,7 +165,7 @@ fn outdated(consumer: &Consumer, input: &Input, look: Option<&Look>, now: DateTi
 /// Whether its references do not move, since another tool puts them back. Who must not be moved has other reasons.
 fn is_put_back(consumer: &Consumer, input: &Input) -> bool {
     let may = input.rollout.restart != Restart::Never && !consumer.workload.never_restart;
-    consumer.reverted && may && input.way != Way::Restart
+    consumer.reverted && may && !input.way.is_by_marker()
 }
 
 /// What the status says of a workload whose marker another tool removes.

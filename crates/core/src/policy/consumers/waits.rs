@@ -25,7 +25,9 @@ pub fn awaits(id: &WorkloadId, input: &Input, closed: &Closed) -> String {
     let whose = if policy == input.published.policy { String::new() } else { format!(" of SecretPolicy {policy}") };
     // New pods of one whose references move would still refer to the value before.
     let how = match &input.way {
-        Way::Restart => format!("to restart it now: {}", id.kind.restart_command(&id.name, &id.namespace)),
+        Way::Restart | Way::Named | Way::NamedBack => {
+            format!("to restart it now: {}", id.kind.restart_command(&id.name, &id.namespace))
+        }
         Way::Move(_) => format!("to move it now, open one: kubectl edit secretpolicy {policy} -n {}", id.namespace),
     };
     format!("waits for the next window of spec.rollout.windows{whose}, which opens at {until}; {how}")
