@@ -115,7 +115,7 @@ for target in $(targets); do
 done
 # Targets that depend on the API server or the kubelet, once on the oldest minor, with the programs of `make test`.
 oldest=$(sed -n 's|^\tk8s.io/kubernetes v|v|p' "$PINNED/oldest.mod")
-for target in api chart health installed modes quiet refusals rights rollout rotation sync uninstall versioned; do
+for target in api attempts chart health installed modes quiet refusals rights rollout rotation sync uninstall versioned; do
     prove "oldest-$target" env REKEY_PROVE= REKEY_KUBERNETES=oldest scripts/test.sh "--workspace --test $target -- --nocapture"
 done
 # Generated templates, with a seed that is in the log.

@@ -97,9 +97,12 @@ async fn only_restarted(ground: &Ground, failed: &str) -> Result<()> {
 
 /// The status and an Event say what has failed and why, and who waits for it.
 async fn explained(ground: &Ground, failed: &ConsumerStatus) -> Result<()> {
-    let said = failed.message.clone().unwrap_or_default();
-    ensure!(said.contains(CONTAINER), "which container: {said:?}");
-    ensure!(said.contains("CrashLoopBackOff") || said.contains("code 3"), "why: {said:?}");
+    until("which container of the failed one, and why", async || {
+        let said = ground.state("Deployment", &failed.name).await?.unwrap_or_default();
+        let why = said.contains("CrashLoopBackOff") || said.contains("code 3");
+        Ok((said.contains(CONTAINER) && why).then_some(()))
+    })
+    .await?;
     for name in NAMES.into_iter().filter(|name| *name != failed.name) {
         let state = ground.state("Deployment", name).await?.unwrap_or_default();
         let names_it = state.starts_with("Outdated: ") && state.contains(&format!("Deployment {}", failed.name));

@@ -1,7 +1,6 @@
 //! The ways between values and between modes: back to an earlier value, alone or as a set, a canary first, out of
-//! `Locked`, and from one mode to another; and what other tools do to Secrets in each mode. Pods really run here.
+//! `Locked`, and from one mode to another. Pods really run here.
 
-mod attempts;
 mod back;
 mod canary;
 mod earlier;
@@ -42,13 +41,6 @@ fn main() -> Result<ExitCode> {
             canary::a_canary_that_is_scaled_to_0_lets_nobody_pass,
             held::a_value_that_is_held_stays_so_without_the_digest_key,
             held::a_version_that_is_held_stays_so_without_the_digest_key_and_under_another_mode,
-            attempts::on_a_mutable_secret,
-            attempts::on_a_locked_secret,
-            attempts::on_a_version_that_is_published,
-            attempts::on_a_version_that_references_move_to,
-            attempts::on_the_plain_secret_beside_versions,
-            attempts::on_a_version_that_is_kept,
-            attempts::on_a_private_copy,
         ],
     )
 }

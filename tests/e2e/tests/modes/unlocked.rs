@@ -169,9 +169,10 @@ pub async fn a_pod_that_comes_in_between_holds_up_the_creation(world: Arc<World>
     current(scene, "one").await?;
     change_locked(scene, "two").await?;
     kill::quiet(&rig, Duration::from_secs(2)).await?;
-    // The deletion is the next write but one, after a status. It reaches the API server only when the pod runs.
+    // The deletion is the next write but one, after a status. It reaches the API server only when the pod runs, and before
+    // the operator gives it up.
     let next = rig.kubernetes.calls().len() as u64 + 2;
-    rig.kubernetes.arm(next, Fault::Delay(Duration::from_secs(8)));
+    rig.kubernetes.arm(next, Fault::Delay(Duration::from_secs(12)));
     unlock(scene, "first").await?;
     until("the deletion is on its way", || async { Ok((rig.kubernetes.calls().len() as u64 >= next).then_some(())) })
         .await?;
@@ -191,8 +192,11 @@ pub async fn a_pod_that_comes_in_between_holds_up_the_creation(world: Arc<World>
     ensure!(late == "one", "{late}");
     end(scene, "between").await?;
     stays("no Secret", None, LOOK, || scene.data("db")).await?;
-    let said = scene.wait_policy("db", "Ready=False/Unlocking").await?;
-    ensure!(said.contains("Pod late") && !said.contains("Pod between"), "{said}");
+    until("only the late one is named", || async {
+        let said = scene.wait_policy("db", "Ready=False/Unlocking").await?;
+        Ok((said.contains("Pod late") && !said.contains("Pod between")).then_some(()))
+    })
+    .await?;
     end(scene, "late").await?;
     handled(scene, "first").await?;
     bare(scene, "new").await?;

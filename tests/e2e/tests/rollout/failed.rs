@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use rekey_api::{names, policy::ConsumerState};
 use rekey_e2e::{
     World,
-    wait::{stays, until},
+    wait::{stays, until, until_equal},
     workloads::{Form, workload},
 };
 use serde_json::{Value, json};
@@ -75,8 +75,10 @@ pub async fn a_consumer_that_misses_its_deadline_has_failed_and_the_others_wait(
     })
     .await?;
     let since = Instant::now();
-    ground.wait_current(2).await?;
+    let next = ground.deployment(if waits.name == "first" { "first" } else { "second" });
+    until_equal("the templates of the next one", 2, || next.templates()).await?;
     ensure!(since.elapsed() < Duration::from_secs(20), "the next one followed after {:?}", since.elapsed());
+    ground.wait_current(2).await?;
     for name in ["first", "second"] {
         ground.deployment(name).settles_on("two", 2).await?;
     }

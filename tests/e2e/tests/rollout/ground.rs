@@ -228,8 +228,22 @@ impl Consumer<'_> {
             Ok(self.password(&pod).await.unwrap_or_default()) // it may be replaced in this moment
         })
         .await?;
+        until(&format!("the rollout of {} is complete", self.name), || self.is_complete()).await?;
         let standing = Standing { templates, ..self.standing().await? };
         stays(&what, standing, REST, || self.standing()).await
+    }
+
+    /// A new template may be there before the pods of the old one are seen to go.
+    async fn is_complete(&self) -> Result<Option<()>> {
+        if self.kind != "Deployment" {
+            return Ok(Some(()));
+        }
+        let found = self.ground.scene.api::<Deployment>().get(self.name).await?;
+        let (generation, spec, status) =
+            (found.metadata.generation, found.spec.unwrap_or_default(), found.status.unwrap_or_default());
+        let is_all = |count: Option<i32>| count == spec.replicas;
+        let is_done = status.observed_generation == generation && is_all(status.replicas);
+        Ok((is_done && is_all(status.updated_replicas)).then_some(()))
     }
 
     async fn standing(&self) -> Result<Standing> {

@@ -154,8 +154,11 @@ pub async fn a_rollout_of_somebody_elses_is_not_doubled(world: Arc<World>) -> Re
     world.apply(slow(&ground, 15)).await?;
     ground.wait_current(1).await?;
     ground.wait_available("app").await?;
+    let closed = json!([{"cron": "0 0 1 1 *", "duration": "1s"}]);
+    ground.policy("db", json!({"rollout": {"windows": closed}})).await?;
     ground.change("two").await?;
-    ground.stop()?; // while the operator still gathers changes
+    ground.stop()?;
+    ground.policy("db", json!({})).await?;
     sleep(EDGE).await;
     ground.edit("app", restarted_at("now")).await?;
     until("the new pod runs beside the old one", || async {

@@ -18,6 +18,7 @@ async fn started(world: &Arc<World>) -> Result<Vec<Asked>> {
     let audit = world.plane.audit()?;
     let mark = audit.mark().await?;
     let _second = scene.operator()?;
+    scene.sync("db").await?;
     let edit = json!({"stringData": {"password": "mine"}});
     drift::edit(&scene, "editor", &edit).await?;
     drift::repaired(&scene).await?;

@@ -51,6 +51,12 @@ pub async fn consumers_that_are_all_put_back_get_each_value_by_a_restart(world: 
         tools.push(Applier::start(&scene, Way::Flux, manifest, None).await?);
     }
     left(&scene).await?;
+    for name in LEFT {
+        until(&format!("{name} runs on the first value"), || async {
+            Ok((scene.variable(name, "PASSWORD").await.ok().as_deref() == Some("one")).then_some(()))
+        })
+        .await?;
+    }
     for tool in &tools {
         tool.wait_rounds(4).await?; // pods that start later read the next value without a restart
     }

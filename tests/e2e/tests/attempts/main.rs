@@ -6,10 +6,10 @@ mod face;
 mod other_tool;
 mod stage;
 
-use std::{sync::Arc, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Result, ensure};
-use rekey_e2e::World;
+use rekey_e2e::{World, suite, tests};
 
 use self::{expected::Which, other_tool::ALL, stage::Stage};
 
@@ -34,30 +34,46 @@ async fn table(world: &Arc<World>, which: Which, prefix: &str) -> Result<()> {
     Ok(())
 }
 
-pub async fn on_a_mutable_secret(world: Arc<World>) -> Result<()> {
+async fn on_a_mutable_secret(world: Arc<World>) -> Result<()> {
     table(&world, Which::Mutable, "try-mutable").await
 }
 
-pub async fn on_a_locked_secret(world: Arc<World>) -> Result<()> {
+async fn on_a_locked_secret(world: Arc<World>) -> Result<()> {
     table(&world, Which::Locked, "try-locked").await
 }
 
-pub async fn on_a_version_that_is_published(world: Arc<World>) -> Result<()> {
+async fn on_a_version_that_is_published(world: Arc<World>) -> Result<()> {
     table(&world, Which::Published, "try-published").await
 }
 
-pub async fn on_a_version_that_references_move_to(world: Arc<World>) -> Result<()> {
+async fn on_a_version_that_references_move_to(world: Arc<World>) -> Result<()> {
     table(&world, Which::Moved, "try-moved").await
 }
 
-pub async fn on_the_plain_secret_beside_versions(world: Arc<World>) -> Result<()> {
+async fn on_the_plain_secret_beside_versions(world: Arc<World>) -> Result<()> {
     table(&world, Which::Plain, "try-plain").await
 }
 
-pub async fn on_a_version_that_is_kept(world: Arc<World>) -> Result<()> {
+async fn on_a_version_that_is_kept(world: Arc<World>) -> Result<()> {
     table(&world, Which::Superseded, "try-superseded").await
 }
 
-pub async fn on_a_private_copy(world: Arc<World>) -> Result<()> {
+async fn on_a_private_copy(world: Arc<World>) -> Result<()> {
     table(&world, Which::Copy, "try-copy").await
+}
+
+fn main() -> Result<ExitCode> {
+    suite::main_at_once(
+        6, // they mostly wait
+        true,
+        tests![
+            on_a_mutable_secret,
+            on_a_locked_secret,
+            on_a_version_that_is_published,
+            on_a_version_that_references_move_to,
+            on_the_plain_secret_beside_versions,
+            on_a_version_that_is_kept,
+            on_a_private_copy,
+        ],
+    )
 }

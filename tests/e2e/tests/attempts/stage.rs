@@ -107,8 +107,8 @@ impl Stage {
         let before = face(scene, &self.name).await?.context("there is a Secret")?;
         let (generation, running) = (scene.generation("Deployment", "web").await?, pods(scene).await?);
         scene.api::<Event>().delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
-        let start = Instant::now();
         let answer = attempt.make(scene, &self.name).await?;
+        let start = Instant::now();
         let end = end(self.which, attempt);
         ensure!((answer == Answer::Refused) == (end == End::Refused), "the API server: {answer:?}");
         let took = self.answered(end, attempt, start, &before).await?;
