@@ -34,9 +34,11 @@ impl Scenario for Back {
         3
     }
 
+    /// The deadline is between the times at which kubelet starts a container again by itself, 30 s and 70 s after its first
+    /// end, with room for a partition: one that has read the good value by then needs no restart.
     async fn prepare(&self, rig: &Rig) -> Result<()> {
         put(&rig.scene, "one").await?;
-        policy(&rig.scene, json!({"rollout": {"onFailure": "RollBack", "progressDeadline": "20s"}})).await?;
+        policy(&rig.scene, json!({"rollout": {"onFailure": "RollBack", "progressDeadline": "38s"}})).await?;
         current(&rig.scene, "one").await?;
         consumers(&rig.scene, &CONSUMERS).await?;
         settled(rig, &CONSUMERS, "one").await
