@@ -3,6 +3,7 @@
 mod clearings;
 mod collected;
 mod kept;
+mod lost;
 mod plains;
 mod refusals;
 mod workloads;
@@ -19,8 +20,8 @@ use rekey_core::{policy::EngineCall, published::Published, rotation::Effect, sto
 use tokio::time::Instant;
 
 use self::{
-    clearings::Clearings, collected::Collections, kept::KeptValues, plains::Plains, refusals::Refusals,
-    workloads::WorkloadMemory,
+    clearings::Clearings, collected::Collections, kept::KeptValues, lost::LostWrites, plains::Plains,
+    refusals::Refusals, workloads::WorkloadMemory,
 };
 pub use self::{
     collected::{Collected, Publication},
@@ -46,6 +47,8 @@ pub struct Memory {
     pub plains: Plains,
     /// Earlier values.
     pub kept: KeptValues,
+    /// Secrets that may hold something else than what is known of them.
+    pub lost: LostWrites,
 }
 
 #[derive(Default)]
@@ -129,6 +132,7 @@ impl Memory {
 
     /// Forgets a Secret that is gone.
     pub fn forget_verified(&self, secret: &ObjectName) {
+        self.lost.forget(secret);
         let mut state = self.state();
         state.verified.remove(secret);
         state.copied.remove(secret);

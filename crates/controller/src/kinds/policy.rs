@@ -269,6 +269,17 @@ impl Policies {
 
     /// Does one step of a plan.
     async fn apply(&self, spec: &PolicySpec, seen: &Seen, step: &Step) -> Result<(), Error> {
+        let Some(secret) = published_in(spec, step) else { return self.take(spec, seen, step).await };
+        let known = self.cluster.secrets.get(&secret).map(|row| row.object_version());
+        let done = self.take(spec, seen, step).await;
+        match (&done, known) {
+            (Err(error), Some(known)) if !error.is_refusal() => self.memory.lost.set(secret, known),
+            _ => self.memory.lost.forget(&secret),
+        }
+        done
+    }
+
+    async fn take(&self, spec: &PolicySpec, seen: &Seen, step: &Step) -> Result<(), Error> {
         let namespace = spec.namespace.as_str();
         match step {
             Step::Apply(desired) => {
@@ -302,6 +313,17 @@ impl Policies {
         }
         Ok(())
     }
+}
+
+/// The Secret by which a step changes what is published.
+fn published_in(spec: &PolicySpec, step: &Step) -> Option<ObjectName> {
+    let name = match step {
+        Step::Apply(desired) => desired.name.as_str(),
+        Step::Mark { name, .. } => name,
+        Step::Restore { .. } => spec.names.base(),
+        Step::Delete(..) | Step::Verified | Step::Rebase { .. } | Step::Keep { .. } => return None,
+    };
+    Some(ObjectName::new(spec.namespace.as_str(), name))
 }
 
 /// Whether what was published before is published once more: another tool had taken off what it says of itself, or had deleted

@@ -9,8 +9,8 @@ mod turns;
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use k8s_openapi::api::core::v1::{ObjectReference, Pod as KubePod};
-use kube::Client;
+use k8s_openapi::api::core::v1::{ObjectReference, Pod as KubePod, Secret};
+use kube::{Api, Client};
 use rekey_api::policy::Restart;
 use rekey_core::{
     rollout::{
@@ -23,7 +23,7 @@ use rekey_core::{
 
 use crate::{
     cluster::{Cluster, NamespaceAccess, ObjectName, workload_name},
-    error::Error,
+    error::{Error, Operation},
     line::RestartLine,
     memory::{MARKS, Memory},
     notify::Notify,
@@ -36,6 +36,8 @@ use crate::{
 const LONG: TimeDelta = TimeDelta::seconds(10);
 /// Policies whose values failed together go back at the same time, each by a write of its own, which is given up after 15 s.
 const REST_OF_A_SET: TimeDelta = TimeDelta::seconds(15);
+/// A Secret that has changed is seen to have changed soon after.
+const UNSEEN: Duration = Duration::from_secs(1);
 /// Who waits for others is called by them; this is for what nothing reports, such as a deadline that passes.
 const UNTOLD: Duration = Duration::from_mins(1);
 
@@ -249,6 +251,9 @@ impl Workloads {
         if let Some(next) = self.rest_of_a_set(workload, because) {
             return Ok(next);
         }
+        if self.is_for_a_lost_write(workload, because).await? {
+            return Ok(Next::After(UNSEEN));
+        }
         // All that it is changed for: a decision about one of them counts this workload as on its way with it.
         let marked = change.marker.iter().flat_map(|marker| marker.0.keys()).chain(change.moves.values());
         let secrets = marked.map(|secret| ObjectName::new(workload.id.namespace.as_str(), secret.as_str()));
@@ -276,6 +281,25 @@ impl Workloads {
             "restarted"
         );
         Ok(Next::Change)
+    }
+
+    /// Whether a Secret has changed by a write that had no answer, and its watch has not brought that yet: on what is known of
+    /// it nobody is restarted. Asked afresh only after such a write.
+    async fn is_for_a_lost_write(&self, workload: &Workload, because: &[Input]) -> Result<bool, Error> {
+        let namespace = workload.id.namespace.as_str();
+        for input in because {
+            let name = ObjectName::new(namespace, input.secret.as_str());
+            let known = self.cluster.secrets.get(&name).map(|row| row.object_version());
+            let Some(known) = known.filter(|known| self.memory.lost.is_open(&name, known)) else { continue };
+            let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+            let found = api.get_metadata_opt(&name.name).await.map_err(Error::api(Operation::ReadSecret, &name))?;
+            if found.and_then(|found| found.metadata.resource_version).as_ref() != Some(&known.resource_version) {
+                tracing::debug!(secret = %name, "waits for what a write without an answer has changed");
+                return Ok(true);
+            }
+            self.memory.lost.forget(&name); // the write was not made
+        }
+        Ok(false)
     }
 
     /// Reports once that another tool takes the change back, and which one that may be.

@@ -7,7 +7,10 @@ use rekey_core::workload::Project as _;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::in_memory::{Ground, SHOP};
+use crate::{
+    cluster::SecretRow,
+    in_memory::{Ground, SHOP},
+};
 
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/shop/deployments/web";
 const PODS: &str = "/api/v1/namespaces/shop/pods";
@@ -329,4 +332,34 @@ async fn a_marker_that_is_taken_off_is_written_once_more_and_then_left() {
     }
     assert_eq!(world.restarts(), 2);
     assert_eq!(events() - before, 3, "restarted twice, and why not again");
+}
+
+/// What the table shows is older than what the Secret may hold.
+#[tokio::test(start_paused = true)]
+async fn nobody_is_restarted_for_a_value_that_a_write_without_an_answer_may_have_replaced() {
+    const SECRET: &str = "/api/v1/namespaces/shop/secrets/db";
+    for (is_made, expected) in [(true, 0), (false, 1)] {
+        let world = World::new(&deployment(|_| {}), "2027-01-15T07:00:00Z").await;
+        let (server, key) = (&world.ground.server, ObjectName::new(SHOP, "db"));
+        let change = format!("PATCH {SECRET}");
+        if is_made {
+            server.lose(&change)
+        } else {
+            server.refuse(&change, 500)
+        }
+        world.ground.values.put("k", r#"{"password": "third"}"#);
+        world.ground.clock.pass(TimeDelta::hours(2));
+        tokio::time::advance(Duration::from_hours(2)).await;
+        assert!(world.ground.context.policies().ensure(&key).await.is_err());
+        server.allow();
+        for _ in 0..2 {
+            world.round().await.unwrap();
+        }
+        assert_eq!(world.restarts(), expected, "made: {is_made}");
+        let metadata = serde_json::from_value(server.get(SECRET).unwrap()["metadata"].clone()).unwrap();
+        world.workloads.cluster.secrets.set(&key, SecretRow::project(metadata));
+        world.ground.clock.pass(TimeDelta::seconds(30));
+        world.round().await.unwrap();
+        assert_eq!(world.restarts(), 1, "made: {is_made}");
+    }
 }
