@@ -343,9 +343,9 @@ async fn nobody_is_restarted_for_a_value_that_a_write_without_an_answer_may_have
         let (server, key) = (&world.ground.server, ObjectName::new(SHOP, "db"));
         let change = format!("PATCH {SECRET}");
         if is_made {
-            server.lose(&change)
+            server.lose(&change);
         } else {
-            server.refuse(&change, 500)
+            server.refuse(&change, 500);
         }
         world.ground.values.put("k", r#"{"password": "third"}"#);
         world.ground.clock.pass(TimeDelta::hours(2));
