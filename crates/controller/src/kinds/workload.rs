@@ -38,6 +38,8 @@ const LONG: TimeDelta = TimeDelta::seconds(10);
 const REST_OF_A_SET: TimeDelta = TimeDelta::seconds(15);
 /// A Secret that has changed is seen to have changed soon after.
 const UNSEEN: Duration = Duration::from_secs(1);
+/// After a conflict: a watch that is open brings what has changed long before.
+const STALE: TimeDelta = TimeDelta::minutes(1);
 /// Who waits for others is called by them; this is for what nothing reports, such as a deadline that passes.
 const UNTOLD: Duration = Duration::from_mins(1);
 
@@ -248,7 +250,7 @@ impl Workloads {
         if self.memory.workloads.marks(&workload.uid, change) >= MARKS {
             return Ok(self.reverted(workload, change).await);
         }
-        if let Some(next) = self.rest_of_a_set(workload, because) {
+        if let Some(next) = self.is_stale(workload).or_else(|| self.rest_of_a_set(workload, because)) {
             return Ok(next);
         }
         if self.is_for_a_lost_write(workload, because).await? {

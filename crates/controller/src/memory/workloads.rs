@@ -38,10 +38,19 @@ struct Remembered {
     incomplete: HashMap<String, DateTime<Utc>>,
     /// What the restart of a workload waits for, by uid.
     waits: HashMap<String, Wait>,
-    /// Since when a change of a workload has no answer, by uid, with the resourceVersion that it was decided on.
-    asked: HashMap<String, (String, DateTime<Utc>)>,
+    /// Changes of a workload that have no answer, or have met a conflict, by uid.
+    asked: HashMap<String, Asked>,
     /// Since when a workload that goes back waits for other values to go back with it, by uid.
     sets: HashMap<String, DateTime<Utc>>,
+}
+
+struct Asked {
+    /// The resourceVersion that it was decided on.
+    version: String,
+    /// Since when.
+    since: DateTime<Utc>,
+    /// When it last met a conflict: what was decided on is old.
+    conflict: Option<DateTime<Utc>>,
 }
 
 struct Looked {
@@ -177,14 +186,27 @@ impl WorkloadMemory {
     /// Since when a change of the workload has no answer, if it still is what that was decided on.
     #[must_use]
     pub fn asked(&self, workload: &Workload) -> Option<DateTime<Utc>> {
-        let state = self.state();
-        state.asked.get(&workload.uid).filter(|(version, _)| *version == workload.resource_version).map(|(_, at)| *at)
+        self.state().open(workload).map(|asked| asked.since)
+    }
+
+    /// When a change of the workload last met a conflict, if the watch has brought nothing newer since.
+    #[must_use]
+    pub fn conflict(&self, workload: &Workload) -> Option<DateTime<Utc>> {
+        self.state().open(workload)?.conflict
     }
 
     /// Remembers that a change of the workload is about to be requested: it may be made though no answer comes.
     pub fn ask(&self, workload: &Workload, now: DateTime<Utc>) {
         let since = self.asked(workload).unwrap_or(now);
-        self.state().asked.insert(workload.uid.clone(), (workload.resource_version.clone(), since));
+        let asked = Asked { version: workload.resource_version.clone(), since, conflict: None };
+        self.state().asked.insert(workload.uid.clone(), asked);
+    }
+
+    /// What was requested has met a conflict: somebody has changed the workload, or an earlier request of ours did.
+    pub fn set_conflict(&self, uid: &str, now: DateTime<Utc>) {
+        if let Some(asked) = self.state().asked.get_mut(uid) {
+            asked.conflict = Some(now);
+        }
     }
 
     /// What was requested is made, or was refused.
@@ -279,5 +301,12 @@ impl WorkloadMemory {
 
     fn state(&self) -> MutexGuard<'_, Remembered> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Remembered {
+    /// What was requested of the workload as it is known.
+    fn open(&self, workload: &Workload) -> Option<&Asked> {
+        self.asked.get(&workload.uid).filter(|asked| asked.version == workload.resource_version)
     }
 }

@@ -261,6 +261,12 @@ impl Counts {
         self.0.values().sum()
     }
 
+    /// All but the watches: the client ends each after three minutes and opens it again, which no work causes.
+    #[must_use]
+    pub fn besides_watches(&self) -> u64 {
+        self.iter().filter(|(verb, ..)| *verb != "watch").map(|(.., count)| count).sum()
+    }
+
     /// Every requested verb and resource, with its count.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str, u64)> {
         self.0.iter().map(|((verb, resource), count)| (verb.as_str(), resource.as_str(), *count))

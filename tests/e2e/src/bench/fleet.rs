@@ -222,8 +222,7 @@ async fn first(ground: &Ground, settings: &Settings, report: &mut Report, way: W
     traffic.read()?;
     let counts = traffic.counts();
     report.requests(if way == Way::OneByOne { "one by one, idle" } else { "all at once, idle" }, &counts, 1);
-    let watches: u64 = counts.iter().filter(|(verb, ..)| *verb == "watch").map(|(.., count)| count).sum();
-    let other = ratio(counts.total() - watches, 1);
+    let other = ratio(counts.besides_watches(), 1);
     report.row(name, "idle: API requests in all (without watches that are renewed)", "", 0.0, other);
     report.tell(name, "idle: CPU of the operator", "s", used);
     weight(ground, report, name, &operator, "after an idle round")?;

@@ -118,14 +118,12 @@ impl<'a> Stage<'a> {
         traffic.read()?;
         let counts = traffic.counts();
         report.requests(name, &counts, self.settings.policies);
-        // Watches are opened again every three minutes, which rounds do not cause.
-        let watches: u64 = counts.iter().filter(|(verb, ..)| *verb == "watch").map(|(.., count)| count).sum();
         report.row(
             name,
             "API requests in all (without watches that are renewed)",
             "",
             0.0,
-            ratio(counts.total() - watches, 1),
+            ratio(counts.besides_watches(), 1),
         );
         report.row(
             name,

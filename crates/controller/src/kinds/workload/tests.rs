@@ -230,10 +230,18 @@ async fn nobody_follows_one_whose_restart_has_no_answer() {
         assert_eq!(followers(), 0, "{what}");
         server.allow();
     }
+    let patches = || server.asked(&format!("PATCH {DEPLOYMENT}"));
+    for _ in 0..3 {
+        world.round().await.unwrap();
+    }
+    assert_eq!(patches(), 2, "what it would be decided on is known to be old");
+    world.ground.clock.pass(TimeDelta::minutes(2));
+    assert!(world.round().await.is_err(), "a webhook may have said so");
     followed(&world, 0);
     world.workloads.ensure(&other).await.unwrap();
     assert_eq!(followers(), 0, "the watch has brought it, and it is on its way");
-    assert_eq!(server.asked(&format!("PATCH {DEPLOYMENT}")), 2);
+    world.round().await.unwrap();
+    assert_eq!(patches(), 3);
 }
 
 /// Without a watch the pods tell of a restart before its workload does.
