@@ -32,9 +32,14 @@ pub struct Scene {
     pub world: Arc<World>,
     /// Its namespace.
     pub namespace: String,
+    /// `rollout.stableFor` of policies that do not say.
+    pub stable_for: &'static str,
 }
 
 impl Scene {
+    /// Tests do not wait longer than they must.
+    pub const STABLE_FOR: &str = "1s";
+
     /// A new namespace, opened, with the stores `vault` and `aws`, which rotations may write to.
     ///
     /// # Errors
@@ -53,7 +58,7 @@ impl Scene {
     /// When it cannot be made.
     pub async fn closed(world: &Arc<World>, prefix: &str) -> Result<Self> {
         let namespace = world.plane.namespace(prefix).await?;
-        Ok(Self { world: Arc::clone(world), namespace })
+        Ok(Self { world: Arc::clone(world), namespace, stable_for: Self::STABLE_FOR })
     }
 
     /// Opens the namespace as a user would: with a `RoleBinding`, and one more for each foreign kind of consumer.

@@ -25,13 +25,13 @@ impl Scene {
         self.policy_of(name, spec).await
     }
 
-    /// A policy with this spec. Its consumers count as healthy after a second, unless it says more.
+    /// A policy with this spec. Its consumers count as healthy after [`Scene::stable_for`], unless it says more.
     ///
     /// # Errors
     /// When it is refused.
     pub async fn policy_of(&self, name: &str, mut spec: Value) -> Result<()> {
         if spec["rollout"]["stableFor"].is_null() {
-            merge(&mut spec, json!({"rollout": {"stableFor": "1s"}}));
+            merge(&mut spec, json!({"rollout": {"stableFor": self.stable_for}}));
         }
         let metadata = json!({"name": name});
         self.apply(json!({

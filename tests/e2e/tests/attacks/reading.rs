@@ -64,7 +64,7 @@ pub async fn a_flood_of_searches_leaves_a_shared_store_to_others(world: Arc<Worl
     other.policy("shared", &name, &[("password", &theirs, "password")], seldom).await?;
     other.wait_data("shared", &[("password", "0")]).await?;
     let (world, namespace) = (Arc::clone(&world), other.namespace.clone());
-    let beside = Scene { world: Arc::clone(&world), namespace };
+    let beside = Scene { world: Arc::clone(&world), namespace, stable_for: Scene::STABLE_FOR };
     let attack = async {
         let find = json!({"find": {"path": scene.key("tree")}});
         for number in 0..POLICIES {

@@ -90,7 +90,7 @@ impl Installation {
 
     /// The namespace `shop` as a scene.
     pub fn shop(&self) -> Scene {
-        Scene { world: Arc::clone(&self.world), namespace: SHOP.to_owned() }
+        Scene { world: Arc::clone(&self.world), namespace: SHOP.to_owned(), stable_for: Scene::STABLE_FOR }
     }
 
     /// The live pods of the operator, once there are two of them and both are ready.

@@ -41,7 +41,8 @@ pub struct Ground {
 impl Ground {
     /// The release of the version to leave, with one namespace that it opens; nothing runs yet.
     pub async fn new(world: &Arc<World>, helm: &Path, way: Way) -> Result<Self> {
-        let scene = Scene::closed(world, "upgrade").await?;
+        let mut scene = Scene::closed(world, "upgrade").await?;
+        scene.stable_for = "10s"; // any other is news to the version before this one
         let (old, new) = (previous()?, current()?);
         ensure!(old.program != new.program);
         let release = Release::new(helm, &world.plane);
