@@ -136,8 +136,11 @@ reasons! {
         // Waiting on purpose.
         /// `spec.suspend` is true.
         Suspended: Normal, Outcome;
-        /// Consumers stay on an older value until a window of `spec.rollout.windows` opens.
+        /// Consumers stay on an older value until a window of `spec.rollout.windows` opens, or a rotation waits for one of
+        /// `spec.windows`.
         AwaitingWindow: Normal, Outcome;
+        /// A rotation waits until a person approves it.
+        AwaitingApproval: Normal, Outcome;
         /// You allowed Rekey to replace a locked Secret, and it waits until no pod refers to that.
         Unlocking: Normal, Outcome;
         /// A consumer stays on an older value, or a step waits because Rekey does not know that it is safe.

@@ -70,7 +70,7 @@ pub struct RotationScheduleSpec {
     /// When Rekey rotates. Absent: only on request, by the annotation `rekey.dev/rotate-requested`. Refused for rotators with `mode: Follow`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
-    /// A rotation starts only inside one of these windows. Default at any time. Not supported yet.
+    /// A rotation starts only inside one of these windows; one that has leaked does not wait. Default at any time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = crate::bounds::WINDOWS))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
@@ -88,8 +88,8 @@ pub struct RotationScheduleSpec {
     /// If a rotation has not started or not ended after this time, `Ready` turns False with reason `RotationOverdue`. Default 24h.
     #[serde(default = "a_day")]
     pub overdue_after: GoDuration,
-    /// `Automatic` (default), or `Manual`: each rotation waits for the annotation `rekey.dev/rotation-approved` with its id. Not
-    /// supported yet: `Manual`.
+    /// `Automatic` (default), or `Manual`: each rotation waits for the annotation `rekey.dev/rotation-approved` with its id, before it
+    /// makes anything; one that has leaked does not wait.
     #[serde(default)]
     pub approval: Approval,
     /// True: Rekey starts no rotation. An open rotation goes on to its end. Default false.

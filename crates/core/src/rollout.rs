@@ -40,11 +40,12 @@ pub use turn::{
     Before, KnownPods, Other, Place, Rank, Turn, before, failure, jobs_known, may_move, recheck, reloaded, turn,
 };
 pub use way::{Asked, Names, Way};
-pub use windows::{Closed, Opening, Urgency, Wait, Windows, closed, urgency, urgent};
+pub use windows::{Closed, Urgency, Wait, closed, urgency, urgent};
 
 use crate::{
     SpecError,
     published::Published,
+    schedule::Windows,
     workload::{Kind, Marker, Pod, Progress, Use, Waiting, Workload},
 };
 
@@ -99,7 +100,7 @@ impl TryFrom<&Rollout> for RolloutSpec {
             live_reload_grace: spec.live_reload_grace,
             ready_when: spec.ready_when,
             on_failure: spec.on_failure,
-            windows: Windows::parse(spec)?,
+            windows: Windows::parse("spec.rollout.windows", &spec.windows)?,
         })
     }
 }

@@ -1,4 +1,6 @@
-//! When a rotation is due next.
+//! When a rotation is due next, and when something may start.
+
+mod windows;
 
 use std::str::FromStr as _;
 
@@ -9,6 +11,10 @@ use croner::{
     parser::{CronParser, Seconds, Year},
 };
 use sha2::{Digest as _, Sha256};
+
+#[cfg(test)]
+pub(crate) use windows::tests::windows;
+pub use windows::{Opening, Windows};
 
 use crate::SpecError;
 

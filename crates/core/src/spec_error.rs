@@ -90,11 +90,11 @@ pub enum SpecError {
         /// The policy that has it.
         other: String,
     },
-    /// Two schedules for one policy.
-    #[error("RotationSchedule {other:?} rotates SecretPolicy {policy:?} already; delete one of the two")]
+    /// Two schedules for one policy, or for one key.
+    #[error("{other} rotates {what} already; delete one of the two")]
     DuplicateSchedule {
-        /// The policy.
-        policy: String,
+        /// The policy, or the key and its store.
+        what: String,
         /// The schedule that came first.
         other: String,
     },

@@ -20,8 +20,6 @@ pub struct Unbuilt<T> {
 pub enum Part {
     /// All of it.
     Whole,
-    /// One of its choices.
-    Choice(&'static str),
     /// One way to use it.
     Use(&'static str),
 }
@@ -30,15 +28,6 @@ impl<T> Unbuilt<T> {
     /// The field as a whole.
     pub const fn field(field: &'static str, instead: &'static str, asks: fn(&T) -> bool) -> Self {
         Self { field, part: Part::Whole, instead, asks }
-    }
-
-    /// One choice of a field.
-    pub const fn choice(
-        (field, choice): (&'static str, &'static str),
-        instead: &'static str,
-        asks: fn(&T) -> bool,
-    ) -> Self {
-        Self { field, part: Part::Choice(choice), instead, asks }
     }
 
     /// One way to use a field.
@@ -54,7 +43,7 @@ impl<T> Unbuilt<T> {
     pub fn name(&self) -> String {
         match self.part {
             Part::Whole => self.field.to_owned(),
-            Part::Choice(part) | Part::Use(part) => format!("{}: {part}", self.field),
+            Part::Use(part) => format!("{}: {part}", self.field),
         }
     }
 }
@@ -77,28 +66,19 @@ mod tests {
     use super::*;
     use crate::{policy::PolicySpec, rotation::ScheduleSpec};
 
-    /// A refused field, and the refused choice if the field as a whole is allowed.
-    type Refused = BTreeSet<(String, Option<String>)>;
+    /// Fields that are refused, or one use of them.
+    type Refused = BTreeSet<String>;
 
     fn refused<T>(all: &[Unbuilt<T>]) -> Refused {
-        let one = |at: &Unbuilt<T>| match at.part {
-            Part::Choice(choice) => (at.field.to_owned(), Some(choice.to_owned())),
-            Part::Whole | Part::Use(_) => (at.field.to_owned(), None),
-        };
-        all.iter().map(one).collect()
+        all.iter().map(|at| at.field.to_owned()).collect()
     }
 
     /// The unsupported parts that the descriptions of this kind name.
     fn described(kind: &str) -> Refused {
         fn walk(path: &str, schema: &Value, found: &mut Refused) {
             let text = schema["description"].as_str().unwrap_or_default();
-            if let Some((_, rest)) = text.split_once("Not supported yet") {
-                let choices: Vec<&str> = match rest.strip_prefix(": `") {
-                    Some(rest) => rest.split_once("`.").map_or(rest, |(choices, _)| choices).split("`, `").collect(),
-                    None => Vec::new(),
-                };
-                found.extend(choices.iter().map(|choice| (path.to_owned(), Some((*choice).to_owned()))));
-                found.extend(choices.is_empty().then(|| (path.to_owned(), None)));
+            if text.contains("Not supported yet") {
+                found.insert(path.to_owned());
             }
             for (name, property) in schema["properties"].as_object().into_iter().flatten() {
                 walk(&format!("{path}.{name}"), property, found);
@@ -121,7 +101,7 @@ mod tests {
     fn what_is_refused_says_so_in_its_description_and_nothing_else_does() {
         let mut policies = refused(&crate::policy::UNBUILT);
         // An engine's answer shows whether it has a lease.
-        policies.insert(("spec.source.vaultEngine.path".to_owned(), None));
+        policies.insert("spec.source.vaultEngine.path".to_owned());
         assert_eq!(described("SecretPolicy"), policies);
         assert_eq!(described("RotationSchedule"), refused(&crate::rotation::UNBUILT));
         for kind in ["RemoteStore", "ClusterRemoteStore"] {
@@ -172,8 +152,6 @@ mod tests {
             rotator("job", json!({"cronJobRef": secret})),
             rotator("webhook", json!({"url": "https://w", "hmac": {"secretRef": {"name": "s", "key": "k"}}})),
             json!({"schedule": {"renewBefore": "24h"}}),
-            json!({"windows": [{"cron": "0 2 * * *", "duration": "2h"}]}),
-            json!({"approval": "Manual"}),
         ];
         let refusal = |more: &Value| {
             let mut spec = json!({"policyRef": {"name": "db"}, "rotator": {"generate": fields}});

@@ -3,6 +3,7 @@
 
 mod observe;
 mod pods;
+mod rivals;
 #[cfg(test)]
 mod tests;
 
@@ -12,7 +13,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use kube::{Client, ResourceExt as _};
 use rekey_api::{RotationSchedule, RotationScheduleStatus, condition::Class, names};
 use rekey_core::{
-    SpecError,
     chance::Chance,
     digest::DigestKey,
     rotation::{
@@ -20,6 +20,7 @@ use rekey_core::{
         TRIES, Task, Wait,
     },
     rotator::{Values, port::Prove},
+    schedule::Opening,
     stop::Stop,
     store::{RemoteValue, Write},
     time::{self, Clock},
@@ -37,6 +38,9 @@ use crate::{
     workshop::Workshop,
     write::{Finalizer, Over, Writer},
 };
+
+/// When a new schedule is looked at again: what it names may have come with it.
+const AT_FIRST: Duration = Duration::from_secs(5);
 
 /// Reconciles `RotationSchedule`.
 pub struct Schedules {
@@ -132,7 +136,10 @@ impl Reconcile for Schedules {
             Error::NamespaceNotOpened { .. } if before.is_unseen() => {
                 rotation::stalled(&before, requested, &error.situation(false), generation, self.clock.now())
             }
-            _ => rotation::failed(&before, &error.situation(false), generation, self.clock.now()),
+            _ => {
+                let overdue_after = row.spec().map_or(TimeDelta::MAX, |spec| spec.overdue_after);
+                rotation::failed(&before, &error.situation(false), overdue_after, generation, self.clock.now())
+            }
         };
         let news = condition_reason(&before) != condition_reason(&status);
         self.settle(object, &status).await?;
@@ -155,18 +162,6 @@ impl Schedules {
             Some(Some(source)) => PolicySource::Known(source),
         };
         Ok(spec.task(source)?)
-    }
-
-    /// The second schedule of a policy does nothing; what it has open it may finish.
-    fn duplicate(&self, object: &RotationSchedule, task: &Task) -> Result<(), Error> {
-        let open = object.status.as_ref().is_some_and(|status| !matches!(rotation::state(status), State::Idle));
-        let first = self.cluster.schedules_of(&task.spec.namespace, &task.spec.policy).into_iter().next();
-        match first.and_then(|first| first.metadata().name.clone()) {
-            Some(other) if other != task.spec.name && !open && !task.spec.deleted => {
-                Err(SpecError::DuplicateSchedule { policy: task.spec.policy.clone(), other }.into())
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Lets go of a schedule that is being deleted and that cannot be read, or whose spec says nothing that could be
@@ -202,14 +197,15 @@ impl Schedules {
         let record = Record { task, status: &before, decided: &decided, due: &due, handled: handled.as_deref(), now };
         let status = rotation::record(&record);
         if self.settle(object, &status).await? {
-            for notice in rotation::notices(task, &decided, &before, left.as_ref()) {
+            for notice in rotation::notices(task, &decided, (&before, &status), left.as_ref()) {
                 self.write.event(object, &notice).await;
             }
             return Ok(Next::Now);
         }
         let Some(effect) = &decided.effect else {
             self.memory.forget_effect(&key);
-            return Ok(wait(&decided, &seen, &status, now));
+            let next = wait(&decided, &seen, &status, now);
+            return Ok(if rotation::is_new(task, now) { next.within(AT_FIRST) } else { next });
         };
         let pause = self.memory.pause(&key, effect, now);
         if !pause.is_zero() {
@@ -331,7 +327,11 @@ fn is_worth_waiting(error: &Error, deleted: bool, attempts: u32) -> bool {
 }
 
 fn wait(decided: &Move, seen: &Seen, status: &RotationScheduleStatus, now: DateTime<Utc>) -> Next {
-    let quarter = |since: DateTime<Utc>| Next::After(time::pause(now - since).to_std().unwrap_or_default());
+    let opens = match (&decided.state, seen.spec.windows.opening(now)) {
+        (State::AwaitingWindow(_), Opening::At(at)) => at - now,
+        _ => TimeDelta::MAX,
+    };
+    let quarter = |since: DateTime<Utc>| Next::After(time::pause(now - since).min(opens).to_std().unwrap_or_default());
     let leaving = seen.pending.as_ref().and_then(|pending| pending.leaving.as_ref());
     match (&decided.state, &seen.due, leaving) {
         (State::Idle, Due::At(at), _) if leaving.is_none() || *at <= now + time::SELDOM => {
@@ -341,7 +341,9 @@ fn wait(decided: &Move, seen: &Seen, status: &RotationScheduleStatus, now: DateT
         (State::Idle, Due::Now { .. } | Due::At(_), None) => Next::After(Duration::from_secs(30)),
         (State::Idle, Due::OnRequest, None) => Next::Change,
         (
-            State::Preparing(_)
+            State::AwaitingApproval(_)
+            | State::AwaitingWindow(_)
+            | State::Preparing(_)
             | State::Applying(_)
             | State::Verifying(_)
             | State::Publishing(_)

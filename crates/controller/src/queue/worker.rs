@@ -29,6 +29,18 @@ pub enum Next {
     After(Duration),
 }
 
+impl Next {
+    /// The same, after this time at the latest.
+    #[must_use]
+    pub fn within(self, limit: Duration) -> Self {
+        match self {
+            Self::Change => Self::After(limit),
+            Self::Now => Self::Now,
+            Self::After(time) => Self::After(time.min(limit)),
+        }
+    }
+}
+
 /// A kind of key and what is done with it.
 pub trait Reconcile: Send + Sync + 'static {
     type Key: Key + Display + Sync;

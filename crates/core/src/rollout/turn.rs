@@ -3,8 +3,11 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use rekey_api::GoDuration;
 
-use super::{GATHER, Input, Look, Opening, Settled, Standing, Urgency, Verdict, has_to_run, standing};
-use crate::workload::{Progress, Use, Workload, WorkloadId};
+use super::{GATHER, Input, Look, Settled, Standing, Urgency, Verdict, has_to_run, standing};
+use crate::{
+    schedule::Opening,
+    workload::{Progress, Use, Workload, WorkloadId},
+};
 
 /// Whether a consumer may be restarted, as far as the other consumers of the Secret are concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]

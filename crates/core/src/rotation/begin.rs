@@ -1,5 +1,6 @@
 //! Whether a rotation may start: all that would keep it from its end is asked before.
 
+use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt as _;
 use rekey_api::{
     SecretPolicy,
@@ -8,14 +9,16 @@ use rekey_api::{
 };
 
 use super::{PolicyView, Task, Wait};
-use crate::policy::{PolicySpec, Refresh, Source, is_stray};
+use crate::{
+    policy::{PolicySpec, Refresh, Source, is_stray},
+    time,
+};
 
 impl PolicyView {
     /// Of a policy that does not exist, or cannot be read.
     #[must_use]
     pub fn missing() -> Self {
-        let text = "the SecretPolicy of spec.policyRef does not exist, or cannot be read";
-        Self { unable: Some(Wait::new(Reason::PolicyNotReady, text)), ..Self::default() }
+        Self { unable: Some(no_policy()), ..Self::default() }
     }
 
     /// What a policy's status says of its consumers.
@@ -32,6 +35,21 @@ impl PolicyView {
             .collect();
         Self { unable: None, record: None, behind: is_current.then_some(behind) }
     }
+}
+
+/// The policy does not exist, or cannot be read.
+#[must_use]
+pub fn no_policy() -> Wait {
+    Wait::new(Reason::PolicyNotReady, "the SecretPolicy of spec.policyRef does not exist, or cannot be read")
+}
+
+/// A schedule that is applied together with its policy may be seen first.
+const TOGETHER: TimeDelta = TimeDelta::seconds(5);
+
+/// Whether it is too early to say that the policy of a schedule does not exist.
+#[must_use]
+pub fn is_new(task: &Task, now: DateTime<Utc>) -> bool {
+    now < time::later(task.spec.created, TOGETHER)
 }
 
 /// Whether a policy could publish a new value now, by its status.
@@ -66,31 +84,39 @@ pub fn readiness(policy: &SecretPolicy) -> Readiness {
 /// What in the policy's spec keeps it from publishing a new value. `None`: the spec is refused.
 #[must_use]
 pub fn refusal(task: &Task, policy: Option<&PolicySpec>) -> Option<Wait> {
-    let name = &task.spec.policy;
-    let because = |what: String| Some(Wait::new(Reason::PolicyNotReady, format!("SecretPolicy {name} {what}")));
     let Some(policy) = policy else {
-        return because("is not valid; see its status".to_owned());
+        return Some(because(task, "is not valid; see its status"));
     };
     if policy.suspended {
-        return because("is suspended; set its spec.suspend to false".to_owned());
+        return Some(because(task, "is suspended; set its spec.suspend to false"));
     }
     if policy.rollback_to.is_some() {
-        return because(format!("is held by the annotation {}; remove it", rekey_api::names::ROLLBACK_TO));
+        return Some(because(task, &format!("is held by the annotation {}; remove it", rekey_api::names::ROLLBACK_TO)));
     }
+    lasting(task, policy)
+}
+
+/// What in the policy's spec keeps every rotation from publishing: it is so whether one is due or not.
+#[must_use]
+pub fn lasting(task: &Task, policy: &PolicySpec) -> Option<Wait> {
     if policy.locked {
-        return because("is Locked: a new value could not be published".to_owned());
+        return Some(because(task, "is Locked: a new value could not be published"));
     }
     let Source::Remote(remote) = &policy.source else {
-        return because(format!("does not read a store: its source is {}", policy.source.text()));
+        return Some(because(task, &format!("does not read a store: its source is {}", policy.source.text())));
     };
     if remote.refresh == Refresh::Once {
-        return because("is CreatedOnce: a new value would not be read".to_owned());
+        return Some(because(task, "is CreatedOnce: a new value would not be read"));
     }
     match remote.follows(&task.to.store, &task.to.key) {
-        None => because(format!("does not read key {:?} of {}", task.to.key, task.to.store.name)),
-        Some(false) => because(format!("pins a version of key {:?}", task.to.key)),
+        None => Some(because(task, &format!("does not read key {:?} of {}", task.to.key, task.to.store.name))),
+        Some(false) => Some(because(task, &format!("pins a version of key {:?}", task.to.key))),
         Some(true) => None,
     }
+}
+
+fn because(task: &Task, what: &str) -> Wait {
+    Wait::new(Reason::PolicyNotReady, format!("SecretPolicy {} {what}", task.spec.policy))
 }
 
 #[cfg(test)]

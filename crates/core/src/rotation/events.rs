@@ -1,8 +1,13 @@
 //! What Events report of a step of a rotation.
 
-use rekey_api::{RotationScheduleStatus, condition::Reason, rotation::RotationOutcome};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use rekey_api::{
+    RotationScheduleStatus,
+    condition::{ConditionType, Reason},
+    rotation::RotationOutcome,
+};
 
-use super::{Move, State, Task, Wait, outcome_reason};
+use super::{Move, Open, State, Task, Wait, outcome_reason, state, status::named};
 use crate::notice::Notice;
 
 /// What is done when an Event is made.
@@ -11,11 +16,25 @@ const ACTION: &str = "Rotate";
 /// What to report of a decision that changed the status `before`. `left`: what a write has left beside the new value,
 /// and why it stays.
 #[must_use]
-pub fn notices(task: &Task, decided: &Move, before: &RotationScheduleStatus, left: Option<&Wait>) -> Vec<Notice> {
+pub fn notices(
+    task: &Task,
+    decided: &Move,
+    (before, after): (&RotationScheduleStatus, &RotationScheduleStatus),
+    left: Option<&Wait>,
+) -> Vec<Notice> {
     // Once the write is done, nothing retries to clear away what it left.
     let left = left.filter(|_| !matches!(decided.state, State::Publishing(_)));
     let left = left.map(|left| Notice::new(left.reason, ACTION, left.text.as_str()));
-    step(task, decided, before).into_iter().chain(left).collect()
+    let late = overdue(after).filter(|_| overdue(before).is_none());
+    let late = late.map(|text| Notice::new(Reason::RotationOverdue, ACTION, text));
+    step(task, decided, before).into_iter().chain(late).chain(left).collect()
+}
+
+/// What `Ready` says of a rotation that is overdue.
+fn overdue(status: &RotationScheduleStatus) -> Option<&str> {
+    let is_it = |at: &&Condition| at.type_ == ConditionType::Ready.as_str();
+    let ready = status.conditions.iter().find(is_it)?;
+    (ready.reason == Reason::RotationOverdue.as_str()).then_some(ready.message.as_str())
 }
 
 fn step(task: &Task, decided: &Move, before: &RotationScheduleStatus) -> Option<Notice> {
@@ -31,15 +50,27 @@ fn step(task: &Task, decided: &Move, before: &RotationScheduleStatus) -> Option<
         };
         return Some(Notice::new(outcome_reason(*outcome), ACTION, text));
     }
+    let (open, name) = named(&decided.state)?;
     let told = before.rotation.as_ref().and_then(|open| open.message.as_deref());
-    match (&decided.waits, super::state(before), &decided.state) {
-        (Some(wait), _, _) if wait.reason == Reason::PendingNotProven && told != Some(wait.text.as_str()) => {
-            Some(Notice::new(wait.reason, ACTION, wait.text.as_str()))
-        }
-        (_, State::Idle, State::Preparing(open)) => {
-            let text = format!("started rotation {} ({:?})", open.id, open.reason);
-            Some(Notice::new(Reason::Rotating, ACTION, text))
-        }
-        _ => None,
+    if let Some(wait) = &decided.waits
+        && wait.reason == Reason::PendingNotProven
+        && told != Some(wait.text.as_str())
+    {
+        return Some(Notice::new(wait.reason, ACTION, wait.text.as_str()));
     }
+    let last = state(before);
+    let last = named(&last).map(|(_, name)| name);
+    if last == Some(name) {
+        return None;
+    }
+    let Open { id, reason, .. } = open;
+    Some(match (&decided.state, &decided.waits) {
+        (State::AwaitingApproval(_) | State::AwaitingWindow(_), Some(wait)) => {
+            Notice::new(wait.reason, ACTION, format!("rotation {id} ({reason:?}) is due: {}", wait.text))
+        }
+        (State::Preparing(_), _) => {
+            Notice::new(Reason::Rotating, ACTION, format!("started rotation {id} ({reason:?})"))
+        }
+        _ => Notice::new(Reason::Rotating, ACTION, format!("rotation {id}: {}", name.as_str())),
+    })
 }

@@ -12,7 +12,7 @@ use crate::{
     request,
     rotation_proof::Destination,
     rotator::Rotator,
-    schedule::Schedule,
+    schedule::{Schedule, Windows},
     time,
     unbuilt::{self, Unbuilt},
 };
@@ -39,6 +39,12 @@ pub struct ScheduleSpec {
     pub schedule_text: Option<String>,
     /// At most this much later than due.
     pub jitter: TimeDelta,
+    /// When a rotation may start.
+    pub windows: Windows,
+    /// Whether each waits for an approval.
+    pub approval: Approval,
+    /// The rotation that is approved.
+    pub approved: Option<String>,
     /// Whether to rotate at first sight.
     pub rotate_on_create: bool,
     /// Where the new value goes; `None`: to the one key that the policy reads.
@@ -124,6 +130,9 @@ impl TryFrom<&RotationSchedule> for ScheduleSpec {
             schedule,
             schedule_text,
             jitter: timing.and_then(|timing| timing.jitter).map_or(TimeDelta::zero(), delta),
+            windows: Windows::parse("spec.windows", &spec.windows)?,
+            approval: spec.approval,
+            approved: annotation(names::ROTATION_APPROVED),
             rotate_on_create: timing.is_some_and(|timing| timing.rotate_on_create),
             write_to,
             rotator: Rotator::parse(&spec.rotator)?,
@@ -139,7 +148,7 @@ impl TryFrom<&RotationSchedule> for ScheduleSpec {
 }
 
 /// What this version does not act on.
-pub(crate) static UNBUILT: [Unbuilt<RotationScheduleSpec>; 13] = [
+pub(crate) static UNBUILT: [Unbuilt<RotationScheduleSpec>; 11] = [
     Unbuilt::field("spec.rotator.postgres", GENERATE, |spec| spec.rotator.postgres.is_some()),
     Unbuilt::field("spec.rotator.mysql", GENERATE, |spec| spec.rotator.mysql.is_some()),
     Unbuilt::field("spec.rotator.redis", GENERATE, |spec| spec.rotator.redis.is_some()),
@@ -155,8 +164,6 @@ pub(crate) static UNBUILT: [Unbuilt<RotationScheduleSpec>; 13] = [
     Unbuilt::field("spec.schedule.renewBefore", "use cron or every", |spec| {
         spec.schedule.as_ref().is_some_and(|schedule| schedule.renew_before.is_some())
     }),
-    Unbuilt::field("spec.windows", "remove it; put the time into spec.schedule.cron", |spec| !spec.windows.is_empty()),
-    Unbuilt::choice(("spec.approval", "Manual"), "use Automatic", |spec| spec.approval == Approval::Manual),
 ];
 
 const GENERATE: &str = "use generate or sshKeyPair";

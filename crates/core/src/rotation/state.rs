@@ -16,6 +16,10 @@ use crate::{published::Rotated, rotator::Stage};
 pub enum State {
     /// None is open.
     Idle,
+    /// A person has to approve it. Nothing is made yet.
+    AwaitingApproval(Open),
+    /// A window has to open. Nothing is made yet.
+    AwaitingWindow(Open),
     /// The new value is being made durable.
     Preparing(Open),
     /// The new credential is being made valid beside the old one.
@@ -38,7 +42,9 @@ impl State {
     pub fn open(&self) -> Option<&Open> {
         match self {
             Self::Idle => None,
-            Self::Preparing(open)
+            Self::AwaitingApproval(open)
+            | Self::AwaitingWindow(open)
+            | Self::Preparing(open)
             | Self::Applying(open)
             | Self::Verifying(open)
             | Self::Publishing(open)
@@ -114,6 +120,8 @@ pub struct Seen {
     pub proof: ProofView,
     /// The policy.
     pub policy: PolicyView,
+    /// Why no rotation can come to its end as things are, whether one is due or not; asked while none is open.
+    pub hopeless: Option<Wait>,
     /// Live pods, from a fresh list; from `Settling` on.
     pub pods: Option<PodsView>,
     /// How often the step in progress has failed.
@@ -226,11 +234,13 @@ pub struct Move {
     pub ended: Option<(RotationOutcome, Option<String>)>,
     /// What is still to be reported while no rotation is open.
     pub note: Option<String>,
+    /// Why no rotation can come to its end as things are.
+    pub stalled: Option<Wait>,
 }
 
 impl Move {
     pub(super) fn to(state: State) -> Self {
-        Self { state, effect: None, waits: None, ended: None, note: None }
+        Self { state, effect: None, waits: None, ended: None, note: None, stalled: None }
     }
 
     pub(super) fn doing(state: State, effect: Effect) -> Self {

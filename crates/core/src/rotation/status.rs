@@ -3,17 +3,13 @@
 use chrono::{DateTime, Utc};
 use rekey_api::{
     RotationScheduleStatus,
-    condition::{ConditionType, Reason},
+    condition::Reason,
     rotation::{RotationHistory, RotationOutcome, RotationProgress, RotationStep, RotationStepRecord},
 };
 use uuid::Uuid;
 
-use super::{Begun, Due, Move, Open, State, Task, Written, due};
-use crate::{
-    SpecError,
-    summary::{Extra, Situation, Truth, conditions},
-    time,
-};
+use super::{Begun, Due, Move, Open, State, Task, Written, due, situation};
+use crate::{schedule::Schedule, time};
 
 /// Rotations that the status remembers.
 const HISTORY: usize = 10;
@@ -51,6 +47,8 @@ pub fn state(status: &RotationScheduleStatus) -> State {
     });
     let open = Open { id: progress.id.clone(), reason: progress.reason, written };
     match progress.step {
+        RotationStep::AwaitingApproval => State::AwaitingApproval(open),
+        RotationStep::AwaitingWindow => State::AwaitingWindow(open),
         RotationStep::Preparing => State::Preparing(open),
         RotationStep::Applying => State::Applying(open),
         RotationStep::Verifying => State::Verifying(open),
@@ -58,12 +56,23 @@ pub fn state(status: &RotationScheduleStatus) -> State {
         RotationStep::RollingOut => State::RollingOut(open),
         RotationStep::Settling => State::Settling(open),
         RotationStep::Retiring => State::Retiring(open),
-        RotationStep::AwaitingApproval
-        | RotationStep::AwaitingWindow
-        | RotationStep::Held
-        | RotationStep::RolledBack
-        | RotationStep::Superseded
-        | RotationStep::Failed => State::Idle,
+        RotationStep::Held | RotationStep::RolledBack | RotationStep::Superseded | RotationStep::Failed => State::Idle,
+    }
+}
+
+/// The open rotation of a state, and the name of its step.
+pub(super) fn named(state: &State) -> Option<(&Open, RotationStep)> {
+    match state {
+        State::Idle => None,
+        State::AwaitingApproval(open) => Some((open, RotationStep::AwaitingApproval)),
+        State::AwaitingWindow(open) => Some((open, RotationStep::AwaitingWindow)),
+        State::Preparing(open) => Some((open, RotationStep::Preparing)),
+        State::Applying(open) => Some((open, RotationStep::Applying)),
+        State::Verifying(open) => Some((open, RotationStep::Verifying)),
+        State::Publishing(open) => Some((open, RotationStep::Publishing)),
+        State::RollingOut(open) => Some((open, RotationStep::RollingOut)),
+        State::Settling(open) => Some((open, RotationStep::Settling)),
+        State::Retiring(open) => Some((open, RotationStep::Retiring)),
     }
 }
 
@@ -127,13 +136,11 @@ pub fn record(record: &Record<'_>) -> RotationScheduleStatus {
                 status.last_handled_rotate = record.handled.map(str::to_owned);
             }
         }
-        (State::Preparing(open), _) => progress(&mut status, record, open, RotationStep::Preparing),
-        (State::Applying(open), _) => progress(&mut status, record, open, RotationStep::Applying),
-        (State::Verifying(open), _) => progress(&mut status, record, open, RotationStep::Verifying),
-        (State::Publishing(open), _) => progress(&mut status, record, open, RotationStep::Publishing),
-        (State::RollingOut(open), _) => progress(&mut status, record, open, RotationStep::RollingOut),
-        (State::Settling(open), _) => progress(&mut status, record, open, RotationStep::Settling),
-        (State::Retiring(open), _) => progress(&mut status, record, open, RotationStep::Retiring),
+        (open, _) => {
+            if let Some((open, step)) = named(open) {
+                progress(&mut status, record, open, step);
+            }
+        }
     }
     if is_retry(&status, record) {
         return status;
@@ -145,8 +152,7 @@ pub fn record(record: &Record<'_>) -> RotationScheduleStatus {
     if let Some(open) = &mut status.rotation {
         open.message = decided.waits.as_ref().map(|wait| wait.text.clone());
     }
-    let (situation, extras) = situation(record, &status);
-    status.conditions = conditions(&before.conditions, &situation, &extras, task.spec.generation, now);
+    status.conditions = situation::conditions(record, &status);
     status
 }
 
@@ -156,55 +162,6 @@ fn is_retry(status: &RotationScheduleStatus, record: &Record<'_>) -> bool {
     let before = record.status;
     let tried = status.rotation.as_ref().is_some_and(|open| open.attempts > 0);
     tried && record.decided.effect.is_some() && before.observed_generation == status.observed_generation
-}
-
-/// The status of a schedule whose spec is refused.
-#[must_use]
-pub fn refused(
-    before: &RotationScheduleStatus,
-    requested: Option<&str>,
-    error: &SpecError,
-    generation: i64,
-    now: DateTime<Utc>,
-) -> RotationScheduleStatus {
-    stalled(before, requested, &Situation::Stalled(error.reason(), error.to_string()), generation, now)
-}
-
-/// The status of a schedule that is not worked on until the user changes something. An open rotation stays open. A
-/// request that is there at first sight counts as handled here too: what is fixed later must not act on an old token.
-#[must_use]
-pub fn stalled(
-    before: &RotationScheduleStatus,
-    requested: Option<&str>,
-    situation: &Situation,
-    generation: i64,
-    now: DateTime<Utc>,
-) -> RotationScheduleStatus {
-    let mut status = before.clone();
-    if before.is_unseen() {
-        status.last_handled_rotate = requested.map(str::to_owned);
-    }
-    status.observed_generation = Some(generation);
-    status.conditions = conditions(&before.conditions, situation, &[], generation, now);
-    status
-}
-
-/// The status after a failed attempt. What was under way stays; the count of attempts is kept here, so that waiting
-/// times survive a restart.
-#[must_use]
-pub fn failed(
-    before: &RotationScheduleStatus,
-    situation: &Situation,
-    generation: i64,
-    now: DateTime<Utc>,
-) -> RotationScheduleStatus {
-    let mut status = before.clone();
-    if let Some(open) = &mut status.rotation {
-        open.attempts = open.attempts.saturating_add(1).min(i32::MAX.unsigned_abs());
-        open.message = Some(situation.message().to_owned());
-    }
-    status.conditions = conditions(&before.conditions, situation, &[], generation, now);
-    status
 }
 
 fn progress(status: &mut RotationScheduleStatus, record: &Record<'_>, open: &Open, step: RotationStep) {
@@ -268,6 +225,11 @@ fn close(
     if outcome == RotationOutcome::Completed {
         status.last_rotation_time = Some(at.clone());
     }
+    let planned = status.next_rotation_time.as_deref().and_then(time::parse).filter(|at| *at <= now);
+    let skipped = planned.filter(|_| matches!(task.spec.schedule, Schedule::Cron { .. }));
+    let skipped =
+        skipped.map(|at| format!("it took longer than its period: the rotation due at {} was skipped", time::text(at)));
+    let said: Vec<String> = why.map(str::to_owned).into_iter().chain(skipped).collect();
     let past = RotationHistory {
         id: open.id,
         reason: open.reason,
@@ -275,7 +237,7 @@ fn close(
         started_at: open.started_at,
         finished_at: Some(at),
         outcome,
-        message: why.map(str::to_owned),
+        message: (!said.is_empty()).then(|| said.join("; ")),
         steps: open.steps,
     };
     // The API server takes no two entries of one id, and a status that others have written may bring an old one again.
@@ -284,55 +246,4 @@ fn close(
     status.history.truncate(HISTORY);
     // Periods count from the end of the last rotation; a pattern that came up meanwhile is not made up for.
     status.next_rotation_time = due::next(task, now).map(time::text);
-}
-
-fn situation(record: &Record<'_>, status: &RotationScheduleStatus) -> (Situation, Vec<Extra>) {
-    let rotated = |value, reason, message: String| vec![Extra { kind: ConditionType::Rotated, value, reason, message }];
-    if let Some(open) = &status.rotation {
-        let waits = open.message.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
-        let text = format!("{}{waits}", open.step.as_str());
-        let reason = record.decided.waits.as_ref().map_or(Reason::Rotating, |wait| wait.reason);
-        let extras = rotated(Truth::False, reason, text.clone());
-        if record.now > time::later(time::chrono(&open.started_at), record.task.spec.overdue_after) {
-            let late = format!("the rotation that started at {} is not finished: {text}", open.started_at.0);
-            return (Situation::Late(Reason::RotationOverdue, late), extras);
-        }
-        return match reason {
-            // Only a person can bring it further.
-            Reason::PendingNotProven => (Situation::Late(reason, text), extras),
-            _ => (Situation::Progressing(text), extras),
-        };
-    }
-    let extras = match (&record.decided.waits, status.history.first()) {
-        (Some(wait), _) => rotated(Truth::False, wait.reason, format!("a rotation is due, but {}", wait.text)),
-        (None, Some(last)) => {
-            let reason = outcome_reason(last.outcome);
-            let text = last.message.clone().unwrap_or_else(|| format!("rotation {} is complete", last.id));
-            let is_complete = last.outcome == RotationOutcome::Completed;
-            rotated(if is_complete { Truth::True } else { Truth::False }, reason, text)
-        }
-        (None, None) => Vec::new(),
-    };
-    let planned = status.next_rotation_time.as_deref().and_then(time::parse);
-    if let Some(planned) = planned.filter(|planned| record.now > *planned + record.task.spec.overdue_after) {
-        let text = format!("the rotation that was due at {} has not started", time::text(planned));
-        return (Situation::Late(Reason::RotationOverdue, text), extras);
-    }
-    let text = match (&status.next_rotation_time, &record.task.spec.schedule_text) {
-        _ if record.task.spec.suspended => "spec.suspend is true: nothing rotates until it is false".to_owned(),
-        (Some(next), _) => format!("the next rotation is at {next}"),
-        (None, Some(_)) => "spec.schedule names no time in the future; check its cron".to_owned(),
-        (None, None) => "rotates on request: annotate it with rekey.dev/rotate-requested=<a new token>".to_owned(),
-    };
-    let text = match &record.decided.note {
-        Some(note) => format!("{text}; {note}"),
-        None => text,
-    };
-    let situation = match record.task.spec.suspended {
-        // One that is created with spec.suspend is as its spec asks for it, and has no last value to keep.
-        true if record.status.conditions.is_empty() => Situation::Noted(Reason::Suspended, text),
-        true => Situation::Resting(Reason::Suspended, text),
-        false => Situation::Synced(text),
-    };
-    (situation, extras)
 }

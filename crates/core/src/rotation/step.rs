@@ -1,6 +1,7 @@
 //! The step machine of a rotation.
 //!
 //! # Flow
+//! A rotation that is due passes the [gate](super::gate): approval, window.
 //! Without overlap: `Idle -> Preparing -> Publishing -> RollingOut -> Settling -> Idle`; such a value lives in the
 //! store alone, so there is nothing to apply, to log in with or to retire. With two keys: `Preparing -> Applying ->
 //! Verifying -> Publishing` and `Settling -> Retiring -> Idle` (see [`overlap`](super::overlap)).
@@ -25,7 +26,9 @@ use rekey_api::{
     rotation::{RotationOutcome, RotationReason},
 };
 
-use super::{Begun, Due, Effect, Move, Open, Pending, ProofView, Seen, State, StoreView, Stored, Trust, Wait, overlap};
+use super::{
+    Begun, Due, Effect, Move, Open, Pending, ProofView, Seen, State, StoreView, Stored, Trust, Wait, gate, overlap,
+};
 use crate::{
     rotator::{Overlap, Stage},
     summary::listed,
@@ -40,7 +43,9 @@ pub const TRIES: u32 = 5;
 #[must_use]
 pub fn step(state: State, seen: &Seen, now: DateTime<Utc>) -> Move {
     match state {
-        State::Idle => idle(seen),
+        State::Idle => idle(seen, now),
+        State::AwaitingApproval(open) => gate::awaiting(State::AwaitingApproval, open, seen, now),
+        State::AwaitingWindow(open) => gate::awaiting(State::AwaitingWindow, open, seen, now),
         State::Preparing(open) => preparing(open, seen, now),
         State::Applying(open) if seen.spec.rotator.overlap() == Overlap::TwoKeys => overlap::applying(open, seen, now),
         State::Verifying(open) if seen.spec.rotator.overlap() == Overlap::TwoKeys => {
@@ -53,7 +58,7 @@ pub fn step(state: State, seen: &Seen, now: DateTime<Utc>) -> Move {
     }
 }
 
-fn idle(seen: &Seen) -> Move {
+fn idle(seen: &Seen, now: DateTime<Utc>) -> Move {
     let mut note = None;
     match &seen.pending {
         Some(pending) if seen.pending_ended || seen.spec.deleted => match &pending.leaving {
@@ -78,22 +83,7 @@ fn idle(seen: &Seen) -> Move {
         None if seen.finalizer => return Move::doing(State::Idle, Effect::RemoveFinalizer),
         None => {}
     }
-    Move { note, ..start(seen) }
-}
-
-fn start(seen: &Seen) -> Move {
-    match &seen.due {
-        Due::Now { .. } if seen.spec.deleted => Move::to(State::Idle),
-        Due::Now { .. } if seen.spec.suspended => {
-            let wait = Wait::new(Reason::Suspended, "spec.suspend is true");
-            Move { waits: Some(wait), ..Move::to(State::Idle) }
-        }
-        Due::Now { reason } => match &seen.policy.unable {
-            Some(wait) => Move { waits: Some(wait.clone()), ..Move::to(State::Idle) },
-            None => Move::to(State::Preparing(Open { id: seen.new_id.clone(), reason: *reason, written: None })),
-        },
-        Due::At(_) | Due::OnRequest => Move::to(State::Idle),
-    }
+    Move { note, stalled: seen.hopeless.clone(), ..gate::start(seen, now) }
 }
 
 fn drop_pending(pending: &Pending) -> Effect {
@@ -390,7 +380,7 @@ pub fn pod_of_unseen_rollout(name: &str) -> String {
 
 /// A value that has leaked is replaced at once, however long the consumers of the open rotation still take.
 pub(super) fn leaked(seen: &Seen) -> Option<Move> {
-    let text = "the new value has leaked: the next rotation starts at once";
+    let text = "the value has leaked: the next rotation starts at once";
     (seen.due == Due::Now { reason: RotationReason::Leaked } && !seen.spec.deleted)
         .then(|| Move::end(RotationOutcome::Superseded, text))
 }

@@ -57,6 +57,7 @@ struct World {
     /// Whether the store has versions, as all do but KV version 1.
     has_versions: bool,
     unable: Option<Wait>,
+    hopeless: Option<Wait>,
     /// The property that consumers use.
     used: &'static str,
     /// Why the new credential does not work, if it does not.
@@ -110,6 +111,7 @@ impl World {
             store_gone: false,
             has_versions: true,
             unable: None,
+            hopeless: None,
             used: "password",
             refused: None,
             record: None,
@@ -187,6 +189,7 @@ impl World {
         let old = (self.pod != self.secret).then(|| "web".to_owned());
         Seen {
             due,
+            hopeless: self.hopeless.clone(),
             new_id: rotation_id(&self.chance, self.now).to_string(),
             pending_ended: pending.as_ref().is_some_and(|open| ended(status, &open.id)),
             is_named: pending.as_ref().is_some_and(|pending| pending.is_named_by(task)),
@@ -356,4 +359,5 @@ mod faults;
 mod foreign;
 mod forged;
 mod forged_status;
+mod timing;
 mod two_keys;

@@ -71,8 +71,6 @@ fn schedule_table(key: &str) -> Vec<(Value, &'static str)> {
         spec
     };
     let mut table = vec![
-        (with(json!({"windows": [{"cron": "0 2 * * *", "duration": "2h"}]})), "spec.windows"),
-        (with(json!({"approval": "Manual"})), "spec.approval: Manual"),
         (with(json!({"schedule": {"renewBefore": "24h"}})), "spec.schedule.renewBefore"),
         (json!({"rotator": {"generate": {}}}), "spec.rotator.generate.fields: to leave it out"),
         (json!({"rotator": {"awsRotation": {"mode": "Follow"}}}), "spec.rotator.awsRotation"),

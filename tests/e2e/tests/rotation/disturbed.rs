@@ -105,7 +105,7 @@ pub async fn a_deletion_while_publishing_completes_and_goes(world: Arc<World>) -
 
 pub async fn a_deletion_with_a_refused_spec_goes(world: Arc<World>) -> Result<()> {
     let (stage, proxy) = held_up(&world, "deleted-refused", Fault::Drop).await?;
-    stage.change(json!({"approval": "Manual"})).await?;
+    stage.change(json!({"schedule": {"renewBefore": "24h"}})).await?;
     stage.shows("db", "Stalled=True/NotSupportedYet").await?;
     stage.scene.api::<RotationSchedule>().delete("db", &DeleteParams::default()).await?;
     gone(&stage).await?;

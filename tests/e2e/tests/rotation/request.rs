@@ -74,7 +74,7 @@ async fn checked(stage: &Stage, token: &str) -> Result<()> {
     stage.shows("db", "Rotated=True/Rotated").await?;
     let events = stage.scene.events("db").await?;
     let told = |start: &str| events.iter().filter(|event| event.starts_with(start)).count();
-    ensure!((told("Rotating"), told("Rotated")) == (1, 1), "{events:?}");
+    ensure!((told("Rotating"), told("Rotated")) == (4, 1), "one of each step: {events:?}");
     Ok(())
 }
 

@@ -1,6 +1,12 @@
 //! When rotations start.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use rekey_api::{SecretPolicy, rotation::RotationReason};
@@ -97,4 +103,20 @@ pub async fn an_old_token_is_recorded_not_acted_on(world: Arc<World>) -> Result<
     ensure!(stage.ended(1).await?[0].reason == RotationReason::Requested);
     ensure!(stage.stored().await?.1 == [1, 2]);
     Ok(())
+}
+
+/// A tool that writes the spec more often than the period, with another value of something else each time.
+pub async fn a_schedule_that_is_edited_all_the_time_rotates_when_it_is_due(world: Arc<World>) -> Result<()> {
+    let stage = Stage::new(&world, "edited").await?;
+    stage.published().await?;
+    stage.schedule("vault", &json!({"schedule": {"every": "6s"}})).await?;
+    let hours = AtomicU32::new(24);
+    until("a rotation", || async {
+        let overdue_after = format!("{}h", hours.fetch_add(1, Ordering::Relaxed));
+        stage.change(json!({"overdueAfter": overdue_after})).await?;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let status = stage.scene.schedule("db").await?.status.unwrap_or_default();
+        Ok((!status.history.is_empty()).then_some(()))
+    })
+    .await
 }

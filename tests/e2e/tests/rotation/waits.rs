@@ -9,6 +9,7 @@ use rekey_api::{RotationSchedule, rotation::RotationOutcome};
 use rekey_e2e::{
     World,
     conditions::message,
+    kubectl::kubectl,
     wait::until,
     workloads::{Form, workload},
 };
@@ -78,11 +79,50 @@ pub async fn a_read_only_store_is_named_and_waited_for(world: Arc<World>) -> Res
     stage.scene.vault_store("ReadOnly").await?;
     stage.published().await?;
     stage.schedule("vault", &json!({})).await?;
-    stage.ask("token-1").await?;
-    let text = stage.shows("db", "Rotated=False/StoreNotAllowed").await?;
+    let text = stage.shows("db", "Stalled=True/StoreNotAllowed").await?;
     ensure!(text.contains("RemoteStore/vault: it is read-only; set spec.access to ReadWrite"), "{text}");
+    stage.ask("token-1").await?;
+    stage.shows("db", "Rotated=False/StoreNotAllowed").await?;
     untouched(&stage).await?;
     stage.scene.vault_store("ReadWrite").await?;
+    proceeds(&stage).await?;
+    stage.shows("db", "Ready=True/Synced").await.map(drop)
+}
+
+/// What can never rotate as things are says so before a rotation is due, and no longer once it can.
+pub async fn what_can_never_rotate_says_so_at_once(world: Arc<World>) -> Result<()> {
+    let stage = Stage::new(&world, "never").await?;
+    let daily = json!({"schedule": {"every": "24h"}});
+    stage.schedule("vault", &daily).await?;
+    let text = stage.shows("db", "Stalled=True/PolicyNotReady").await?;
+    ensure!(text.contains("the SecretPolicy of spec.policyRef does not exist"), "{text}");
+    stage.shows("db", "Ready=False/PolicyNotReady").await?;
+    stage.published().await?;
+    stage.shows("db", "Ready=True/Synced").await?;
+    stage.change(json!({"writeTo": {"storeRef": {"name": "vault"}, "key": stage.scene.key("other")}})).await?;
+    let text = stage.shows("db", "Stalled=True/PolicyNotReady").await?;
+    ensure!(text.contains("does not read key"), "{text}");
+    stage.change(json!({"writeTo": {"storeRef": {"name": "vault"}, "key": stage.key()}})).await?;
+    stage.shows("db", "Ready=True/Synced").await?;
+    untouched(&stage).await
+}
+
+pub async fn a_rotation_waits_for_its_approval_then_for_its_window(world: Arc<World>) -> Result<()> {
+    let stage = Stage::new(&world, "approval").await?;
+    stage.published().await?;
+    let new_year = json!([{"cron": "0 0 1 1 *", "duration": "1s"}]);
+    stage.schedule("vault", &json!({"approval": "Manual", "windows": new_year})).await?;
+    stage.ask("token-1").await?;
+    let text = stage.shows("db", "Rotated=False/AwaitingApproval").await?;
+    let command = text.split_once("kubectl ").map(|(_, command)| command).unwrap_or_default();
+    let arguments: Vec<&str> = command.split(' ').collect();
+    kubectl(&world, &arguments).await?;
+    let text = stage.shows("db", "Ready=True/AwaitingWindow").await?;
+    ensure!(text.ends_with("-01-01T00:00:00Z"), "{text}");
+    let id = stage.scene.schedule("db").await?.status.and_then(|status| status.rotation).map(|open| open.id);
+    ensure!(id.as_deref().is_some_and(|id| command.ends_with(id)), "{id:?} {command}");
+    ensure!(stage.stored().await?.1 == [1] && stage.pending().await?.is_empty(), "it has started");
+    stage.change(json!({"windows": null})).await?;
     proceeds(&stage).await
 }
 
@@ -94,7 +134,8 @@ pub async fn a_locked_policy_is_waited_for(world: Arc<World>) -> Result<()> {
     stage.scene.wait_synced("db").await?;
     stage.schedule("vault", &json!({})).await?;
     stage.ask("token-1").await?;
-    let text = stage.shows("db", "Rotated=False/PolicyNotReady").await?;
+    stage.shows("db", "Rotated=False/PolicyNotReady").await?;
+    let text = stage.shows("db", "Stalled=True/PolicyNotReady").await?;
     ensure!(text.contains("SecretPolicy db is Locked"), "{text}");
     untouched(&stage).await
 }
@@ -123,6 +164,25 @@ pub async fn a_second_schedule_waits_for_its_turn(world: Arc<World>) -> Result<(
     stage.schedule("vault", &json!({})).await?;
     let text = stage.shows("db", "Stalled=True/DuplicateSchedule").await?;
     ensure!(text.contains("\"first\""), "{text}");
+    stage.ask("token-1").await?;
+    untouched(&stage).await?;
+    stage.scene.api::<RotationSchedule>().delete("first", &DeleteParams::default()).await?;
+    proceeds(&stage).await
+}
+
+/// Two schedules of two policies that read the same key would undo each other's work.
+pub async fn a_second_schedule_of_a_key_waits_for_its_turn(world: Arc<World>) -> Result<()> {
+    let stage = Stage::new(&world, "same-key").await?;
+    stage.published().await?;
+    let key = stage.key();
+    stage.scene.policy("also", "vault", &[("password", &key, "password")], json!({})).await?;
+    stage.scene.wait_synced("also").await?;
+    stage.apply("first", "vault", &json!({"policyRef": {"name": "also"}})).await?;
+    stage.shows("first", "Ready=True/Synced").await?;
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await; // creation times are whole seconds
+    stage.schedule("vault", &json!({})).await?;
+    let text = stage.shows("db", "Stalled=True/DuplicateSchedule").await?;
+    ensure!(text.contains("\"first\"") && text.contains(&key), "{text}");
     stage.ask("token-1").await?;
     untouched(&stage).await?;
     stage.scene.api::<RotationSchedule>().delete("first", &DeleteParams::default()).await?;

@@ -154,7 +154,7 @@ fn a_spec_is_parsed_once_for_what_it_is_parsed_from() {
         let other = row(change, Some(&first));
         assert!(!Arc::ptr_eq(&spec, other.spec().unwrap()), "{what}");
     }
-    let refused = row(&|object| object["spec"]["approval"] = json!("Manual"), None);
+    let refused = row(&|object| object["spec"]["schedule"] = json!({"renewBefore": "24h"}), None);
     assert!(
         refused.spec().is_err() && row(&|_| {}, Some(&refused)).spec().is_err(),
         "a refusal is kept with its generation"

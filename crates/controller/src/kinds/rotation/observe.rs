@@ -35,6 +35,7 @@ pub async fn observe(
     let status = &object.status.clone().unwrap_or_default();
     let finalizer = object.finalizers().iter().any(|name| name == names::FINALIZER);
     let pending = match state.open() {
+        Some(_) if matches!(state, State::AwaitingApproval(_) | State::AwaitingWindow(_)) => None, // nothing is made yet
         Some(open) => pending(ctx, &task.spec.owner(), &Pending::name(&open.id)).await?,
         None if !finalizer => None, // without the finalizer there is no pending Secret
         None => leftover(ctx, task, status).await?,
@@ -65,6 +66,7 @@ pub async fn observe(
         _ => None,
     };
     Ok(Seen {
+        hopeless: hopeless(ctx, task, state, policy),
         due,
         new_id: ctx.new_id(),
         pending_ended: pending.as_ref().is_some_and(|pending| rotation::ended(status, &pending.id)),
@@ -105,7 +107,9 @@ async fn target(
     attempts: u32,
 ) -> Result<(StoreView, ProofView), Error> {
     let store = match (state, pending) {
-        (State::Idle | State::Preparing(_), _) | (_, None) => StoreView::NotAsked,
+        (State::Idle | State::AwaitingApproval(_) | State::AwaitingWindow(_) | State::Preparing(_), _) | (_, None) => {
+            StoreView::NotAsked
+        }
         (_, Some(pending)) => store(ctx, task, pending, attempts).await?,
     };
     let proof = match (state, &store, pending) {
@@ -239,8 +243,13 @@ async fn kept(
     due: &Due,
 ) -> Result<Option<Wait>, Error> {
     match (state, due) {
-        (State::Idle, Due::Now { .. }) if !task.spec.deleted => unable(ctx, task, policy).await,
-        (State::Idle, Due::Now { .. } | Due::At(_) | Due::OnRequest) | (State::Preparing(_), _) => Ok(None),
+        (State::Idle, Due::Now { .. }) | (State::AwaitingApproval(_) | State::AwaitingWindow(_), _)
+            if !task.spec.deleted =>
+        {
+            unable(ctx, task, policy).await
+        }
+        (State::Idle, Due::Now { .. } | Due::At(_) | Due::OnRequest)
+        | (State::AwaitingApproval(_) | State::AwaitingWindow(_) | State::Preparing(_), _) => Ok(None),
         (
             State::Applying(_)
             | State::Verifying(_)
@@ -253,14 +262,25 @@ async fn kept(
     }
 }
 
+/// Why no rotation can come to its end as things are. What comes and goes by itself is left to when one is due.
+fn hopeless(ctx: &Schedules, task: &Task, state: &State, policy: Option<ThePolicy<'_>>) -> Option<Wait> {
+    if !matches!(state, State::Idle | State::AwaitingApproval(_) | State::AwaitingWindow(_)) || task.spec.deleted {
+        return None;
+    }
+    let Some(policy) = policy else {
+        return (!rotation::is_new(task, ctx.clock.now())).then(rotation::no_policy);
+    };
+    match ctx.stores.may_write(&task.spec.namespace, &task.to.store, &task.to.key) {
+        Err(error @ Error::StoreNotAllowed { .. }) => Some(Wait::new(Reason::StoreNotAllowed, error.to_string())),
+        Ok(()) | Err(_) => policy.spec.and_then(|spec| rotation::lasting(task, spec)),
+    }
+}
+
 /// Why a new value could not be written and published now: all that would keep the rotation from its end is asked
 /// before it starts.
 async fn unable(ctx: &Schedules, task: &Task, policy: ThePolicy<'_>) -> Result<Option<Wait>, Error> {
     match ctx.stores.may_write(&task.spec.namespace, &task.to.store, &task.to.key) {
-        Ok(()) => {}
-        Err(error @ Error::StoreNotAllowed { .. }) => {
-            return Ok(Some(Wait::new(Reason::StoreNotAllowed, error.to_string())));
-        }
+        Ok(()) | Err(Error::StoreNotAllowed { .. }) => {} // no rotation can come to its end: see `hopeless`
         Err(error) => return Err(error),
     }
     if let Some(wait) = policy.refusal(task) {

@@ -95,7 +95,7 @@ fn a_new_value_goes_where_the_policy_reads_when_nothing_else_is_said() {
 fn a_refused_spec_does_not_save_an_old_token_for_later() {
     let mut world = World::new(&json!({}));
     world.ask("old");
-    let error = SpecError::not_yet("spec.windows", "remove it");
+    let error = SpecError::not_yet("spec.rotator.job", "remove it");
     let status = refused(&world.status(), Some("old"), &error, 1, world.now);
     assert_eq!(status.observed_generation, Some(1), "whoever waits for the object learns that it has stalled");
     world.object.status = Some(status);
@@ -125,43 +125,6 @@ fn a_leak_does_not_wait_for_consumers_that_hang() {
     world.settle();
     let expected = [(RotationOutcome::Completed, Why::Leaked), (RotationOutcome::Superseded, Why::Requested)];
     assert_eq!(world.outcomes(), expected, "the newest first");
-}
-
-#[test]
-fn an_outage_leads_to_one_rotation_and_enabling_to_none() {
-    let mut world = World::new(&json!({"schedule": {"every": "1h"}}));
-    world.settle();
-    assert_eq!(world.made, 0, "enabling a schedule rotates nothing");
-    let planned = world.status().next_rotation_time.unwrap();
-    assert!(time::parse(&planned).unwrap() > world.now);
-    world.now += TimeDelta::hours(10);
-    world.settle();
-    assert_eq!(world.outcomes(), [(RotationOutcome::Completed, Why::CatchUp)]);
-    let next = time::parse(&world.status().next_rotation_time.unwrap()).unwrap();
-    assert!(next > world.now && next <= world.now + TimeDelta::hours(1));
-    world.now = next;
-    world.settle();
-    assert_eq!(world.outcomes()[0], (RotationOutcome::Completed, Why::Schedule));
-}
-
-#[test]
-fn a_changed_spec_is_planned_from_now_on() {
-    let mut world = World::new(&json!({"schedule": {"cron": "0 2 * * *"}}));
-    world.settle();
-    world.now += TimeDelta::days(3);
-    world.object.spec.schedule.as_mut().unwrap().cron = Some("0 3 * * *".to_owned());
-    world.object.metadata.generation = Some(2);
-    world.settle();
-    assert_eq!(world.made, 0, "what the old spec has missed is not made up for by the new one");
-    assert!(world.status().next_rotation_time.unwrap().ends_with("T03:00:00Z"));
-}
-
-#[test]
-fn rotate_on_create_rotates_once() {
-    let mut world = World::new(&json!({"schedule": {"every": "24h", "rotateOnCreate": true}}));
-    world.settle();
-    world.settle();
-    assert_eq!(world.outcomes(), [(RotationOutcome::Completed, Why::Created)]);
 }
 
 #[test]
@@ -244,17 +207,6 @@ fn suspending_lets_an_open_rotation_end() {
 }
 
 #[test]
-fn a_rotation_that_hangs_is_overdue() {
-    let mut world = World::asked();
-    world.until("RollingOut");
-    world.now += TimeDelta::hours(25);
-    world.turn(None);
-    let conditions = world.status().conditions;
-    let ready = conditions.iter().find(|at| at.type_ == "Ready").unwrap();
-    assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "RotationOverdue"), "{ready:?}");
-}
-
-#[test]
 fn the_history_keeps_the_newest_ten() {
     let mut world = World::asked();
     for number in 0..12 {
@@ -281,28 +233,6 @@ fn what_is_not_rotated_is_written_back_as_it_stood() {
     assert_eq!(created, Ok(SecretBytes::from(r#"{"password":"a\"b"}"#)));
 }
 
-proptest! {
-    #[test]
-    fn the_next_time_is_after_now(
-        period in 1u32..100_000, jitter in 0u32..10_000, minute in 0u32..60, cron: bool, late in 0i64..1_000_000, millis in 0i64..1000,
-    ) {
-        let timing = if cron {
-            json!({"cron": format!("{minute} * * * *"), "timeZone": "Europe/Berlin", "jitter": format!("{}s", jitter + 1)})
-        } else {
-            json!({"every": format!("{period}s"), "jitter": format!("{}s", jitter + 1)})
-        };
-        let mut world = World::new(&json!({"schedule": timing}));
-        world.now += TimeDelta::milliseconds(millis);
-        world.turn(None);
-        let next = |world: &World| time::parse(&world.status().next_rotation_time.unwrap()).unwrap();
-        prop_assert!(next(&world) > world.now);
-        world.now += TimeDelta::seconds(late);
-        world.turn(None);
-        let open = world.status().rotation.is_some();
-        prop_assert!(next(&world) > world.now, "open: {}", open);
-    }
-}
-
 /// The rows of the table of conditions that a schedule can be in.
 #[test]
 fn each_situation_of_a_schedule_has_its_row() {
@@ -316,12 +246,15 @@ fn each_situation_of_a_schedule_has_its_row() {
     world.object.metadata.generation = Some(2);
     world.settle();
     assert_eq!(world.shown(), ["Ready=True/Suspended", "Rotated=True/Rotated"], "nothing is due");
-    let error = SpecError::not_yet("spec.windows", "remove it");
+    let error = SpecError::not_yet("spec.rotator.job", "remove it");
     world.object.status = Some(refused(&world.status(), None, &error, 3, world.now));
-    assert_eq!(world.shown(), ["Ready=False/NotSupportedYet", "Stalled=True/NotSupportedYet"]);
+    assert_eq!(world.shown(), ["Ready=False/NotSupportedYet", "Stalled=True/NotSupportedYet", "Rotated=True/Rotated"]);
     let away = crate::summary::Situation::NotReady(Reason::Unavailable, "away".to_owned());
-    world.object.status = Some(failed(&world.status(), &away, 3, world.now));
-    assert_eq!(world.shown(), ["Ready=False/Unavailable", "Reconciling=True/ProgressingWithRetry"]);
+    world.object.status = Some(failed(&world.status(), &away, TimeDelta::hours(24), 3, world.now));
+    assert_eq!(
+        world.shown(),
+        ["Ready=False/Unavailable", "Reconciling=True/ProgressingWithRetry", "Rotated=True/Rotated"]
+    );
     let mut world = World::new(&json!({"schedule": {"every": "1h"}, "overdueAfter": "1h"}));
     world.unable = Some(Wait::new(Reason::PolicyNotReady, "SecretPolicy db is not Ready"));
     world.settle();
@@ -337,7 +270,7 @@ fn what_went_as_wanted_is_told_as_such_and_the_rest_as_a_warning() {
     let before = RotationScheduleStatus::default();
     let open = || Open { id: "i".to_owned(), reason: Why::Requested, written: None };
     let told = |decided: &Move, left: Option<&Wait>| {
-        let notices = notices(&task, decided, &before, left);
+        let notices = notices(&task, decided, (&before, &before), left);
         notices.into_iter().map(|notice| (notice.reason.severity(), notice.reason)).collect::<Vec<_>>()
     };
     let begun = Move::to(State::Preparing(open()));
@@ -350,5 +283,5 @@ fn what_went_as_wanted_is_told_as_such_and_the_rest_as_a_warning() {
     let wait = Wait::new(Reason::PendingNotProven, "not proven");
     let held = Move { waits: Some(wait), ..Move::to(State::Publishing(open())) };
     assert_eq!(told(&held, None), [(Warning, Reason::PendingNotProven)]);
-    assert_eq!(told(&Move::to(State::Publishing(open())), Some(&left)), [], "it is retried");
+    assert_eq!(told(&Move::to(State::Publishing(open())), Some(&left)), [(Normal, Reason::Rotating)], "it is retried");
 }

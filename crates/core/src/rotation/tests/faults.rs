@@ -197,7 +197,7 @@ fn an_outage_costs_one_write_an_attempt_and_what_failed_stays_readable() {
             now: world.now,
         });
         assert_eq!(next, status, "attempt {attempt}");
-        let after = failed(&status, &denied, 1, world.now);
+        let after = failed(&status, &denied, TimeDelta::hours(24), 1, world.now);
         let open = after.rotation.as_ref().unwrap();
         assert_eq!((open.attempts, open.message.as_deref()), (attempt, Some(denied.message())));
         world.object.status = Some(after);

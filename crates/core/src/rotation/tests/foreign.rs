@@ -94,7 +94,7 @@ fn a_deleted_schedule_gives_up_on_a_store_that_refuses_and_says_what_is_left() {
     world.delete();
     for attempt in 0..TRIES {
         assert_eq!(world.status().rotation.unwrap().attempts, attempt);
-        world.object.status = Some(failed(&world.status(), &away, 1, world.now));
+        world.object.status = Some(failed(&world.status(), &away, TimeDelta::hours(24), 1, world.now));
     }
     world.settle();
     let past = &world.status().history[0];
