@@ -6,6 +6,7 @@
 //! [`retire`](Rotator::retire) say what makes the new credential valid beside the old one, what proves it, and what
 //! ends the old one. Which of them a rotation asks for follows from the [`Overlap`].
 
+pub mod database;
 pub mod generate;
 pub mod port;
 pub mod ssh_key_pair;
