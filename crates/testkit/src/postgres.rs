@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::chown,
+    os::unix::fs::{PermissionsExt as _, chown},
     path::{Path, PathBuf},
     process::{Command, Output},
     thread,
@@ -14,6 +14,7 @@ use nix::{
     sys::signal::Signal,
     unistd::{Uid, User},
 };
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
 use tempfile::TempDir;
 
 use crate::{
@@ -30,6 +31,9 @@ pub const PASSWORD: &str = "rekey test superuser";
 /// It needs a second; the rest is for a machine that is compiling at the same time.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// The name in the certificate of a server with TLS; its address is not in there.
+pub const NAME: &str = "localhost";
+
 /// A running server, gone with everything in it when dropped. Passwords are checked by SCRAM-SHA-256.
 #[derive(Debug)]
 pub struct Postgres {
@@ -38,6 +42,8 @@ pub struct Postgres {
     programs: PathBuf,
     account: Option<User>,
     port: u16,
+    settings: Vec<String>,
+    ca_pem: Option<String>,
 }
 
 impl Postgres {
@@ -46,16 +52,78 @@ impl Postgres {
     /// # Errors
     /// When the package is missing or the server does not become ready.
     pub fn start() -> Result<Self> {
+        Self::start_with(&[])
+    }
+
+    /// The same, with further settings (`name=value`) of its configuration.
+    ///
+    /// # Errors
+    /// As [`Postgres::start`].
+    pub fn start_with(settings: &[&str]) -> Result<Self> {
+        Self::launch(settings, None)
+    }
+
+    /// The same, with TLS for those who ask for it: a certificate for [`NAME`], from an authority made for it.
+    ///
+    /// # Errors
+    /// As [`Postgres::start`].
+    pub fn start_secure(settings: &[&str]) -> Result<Self> {
+        Self::launch(settings, Some(identity()?))
+    }
+
+    fn launch(settings: &[&str], identity: Option<Identity>) -> Result<Self> {
         debian::ensure(debian::DATABASE)?;
         let programs = debian::postgres_programs().context("no PostgreSQL under /usr/lib/postgresql")?;
         let directory = TempDir::with_prefix("rekey-postgres-").context("make a directory for PostgreSQL")?;
         let account = account()?;
         let port = free_port()?;
         initialize(&programs, directory.path(), account.as_ref())?;
-        let process = launch(&programs, directory.path(), account.as_ref(), port)?;
-        let mut postgres = Self { process, directory, programs, account, port };
+        let mut settings: Vec<String> = settings.iter().map(|&setting| setting.to_owned()).collect();
+        if let Some(identity) = &identity {
+            for (file, pem) in [("server.crt", &identity.certificate), ("server.key", &identity.key)] {
+                give(&directory.path().join("data").join(file), pem, account.as_ref())?;
+            }
+            settings.push("ssl=on".to_owned());
+        }
+        let ca_pem = identity.map(|identity| identity.ca);
+        let process = launch(&programs, directory.path(), account.as_ref(), port, &settings)?;
+        let mut postgres = Self { process, directory, programs, account, port, settings, ca_pem };
         postgres.ready()?;
         Ok(postgres)
+    }
+
+    /// The authority that signed its certificate; nothing without TLS.
+    #[must_use]
+    pub fn ca_pem(&self) -> Option<&str> {
+        self.ca_pem.as_deref()
+    }
+
+    /// What it has logged.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn log(&self) -> Result<String> {
+        let bytes = fs::read(self.process.log()).context("read the log of PostgreSQL")?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Puts a rule before those of `pg_hba.conf`, for logins from now on.
+    ///
+    /// # Errors
+    /// When the file cannot be written or the server does not read it.
+    pub fn rule(&self, rule: &str) -> Result<()> {
+        let path = self.directory.path().join("data/pg_hba.conf");
+        let rules = fs::read_to_string(&path).context("read pg_hba.conf")?;
+        fs::write(&path, format!("{rule}\n{rules}")).context("write pg_hba.conf")?;
+        let before = self.log()?.matches("reloading configuration files").count();
+        self.sql("select pg_reload_conf()")?;
+        let end = Instant::now() + PATIENCE;
+        while self.log()?.matches("reloading configuration files").count() == before {
+            ensure!(Instant::now() < end, "PostgreSQL does not read pg_hba.conf");
+            thread::sleep(Duration::from_millis(20));
+        }
+        // The line comes before the reading, which is done before this login is.
+        self.sql("select 1").map(drop)
     }
 
     /// Where it listens, on 127.0.0.1.
@@ -70,7 +138,8 @@ impl Postgres {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Runs SQL as the superuser; returns what it selects unaligned, one line a row, with `|` between columns.
+    /// Runs SQL as the superuser; returns what it selects unaligned, one line a row, with `|` between columns. The server
+    /// does not log it under `log_statement`.
     ///
     /// # Errors
     /// When the server refuses; the message is its own.
@@ -126,7 +195,7 @@ impl Postgres {
     /// # Errors
     /// When it does not become ready.
     pub fn restart(&mut self) -> Result<()> {
-        self.process = launch(&self.programs, self.directory.path(), self.account.as_ref(), self.port)?;
+        self.process = launch(&self.programs, self.directory.path(), self.account.as_ref(), self.port, &self.settings)?;
         self.ready()
     }
 
@@ -149,6 +218,9 @@ impl Postgres {
         command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-d", SUPERUSER]);
         command.args(["-p", &self.port.to_string(), "-U", user, "-c", statement]);
         command.env("PGPASSWORD", password).env("PGCONNECT_TIMEOUT", "10").env_remove("PGSSLMODE");
+        if user == SUPERUSER {
+            command.env("PGOPTIONS", "-c log_statement=none");
+        }
         command.output().with_context(|| format!("start {}", self.programs.join("psql").display()))
     }
 }
@@ -175,13 +247,8 @@ fn account() -> Result<Option<User>> {
 
 fn initialize(programs: &Path, directory: &Path, account: Option<&User>) -> Result<()> {
     let password = directory.join("password");
-    fs::write(&password, PASSWORD).with_context(|| format!("write {}", password.display()))?;
-    if let Some(account) = account {
-        for path in [directory, password.as_path()] {
-            let (user, group) = (Some(account.uid.as_raw()), Some(account.gid.as_raw()));
-            chown(path, user, group).with_context(|| format!("give {} to {}", path.display(), account.name))?;
-        }
-    }
+    own(directory, account)?;
+    give(&password, PASSWORD, account)?;
     let mut command = under(account, &programs.join("initdb"));
     command.args(["--no-sync", "--encoding=UTF8", "--locale=C", "--auth=scram-sha-256", "-U", SUPERUSER, "--pwfile"]);
     let output = command.arg(&password).arg("-D").arg(directory.join("data")).current_dir(directory).output();
@@ -191,7 +258,7 @@ fn initialize(programs: &Path, directory: &Path, account: Option<&User>) -> Resu
     Ok(())
 }
 
-fn launch(programs: &Path, directory: &Path, account: Option<&User>, port: u16) -> Result<Process> {
+fn launch(programs: &Path, directory: &Path, account: Option<&User>, port: u16, more: &[String]) -> Result<Process> {
     let mut command = under(account, &programs.join("postgres"));
     command.arg("-D").arg(directory.join("data")).args(["-p", &port.to_string()]);
     // Nothing here outlives a test, so nothing needs to reach the disk.
@@ -205,10 +272,41 @@ fn launch(programs: &Path, directory: &Path, account: Option<&User>, port: u16) 
         "password_encryption=scram-sha-256",
         "log_connections=on",
     ];
-    for setting in settings {
+    for setting in settings.into_iter().chain(more.iter().map(String::as_str)) {
         command.args(["-c", setting]);
     }
     Process::spawn("postgres", command.current_dir(directory), directory)
+}
+
+/// Writes a file that the server's account alone may read, as it asks for keys.
+fn give(path: &Path, text: &str, account: Option<&User>) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    own(path, account)
+}
+
+fn own(path: &Path, account: Option<&User>) -> Result<()> {
+    let Some(account) = account else { return Ok(()) };
+    let (user, group) = (Some(account.uid.as_raw()), Some(account.gid.as_raw()));
+    chown(path, user, group).with_context(|| format!("give {} to {}", path.display(), account.name))
+}
+
+/// A certificate with its key and authority, in PEM.
+struct Identity {
+    ca: String,
+    certificate: String,
+    key: String,
+}
+
+fn identity() -> Result<Identity> {
+    let mut parameters = CertificateParams::new(Vec::new())?;
+    parameters.distinguished_name.push(DnType::CommonName, "rekey test database CA");
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign];
+    let authority = CertifiedIssuer::self_signed(parameters, KeyPair::generate()?)?;
+    let key = KeyPair::generate()?;
+    let certificate = CertificateParams::new(vec![NAME.to_owned()])?.signed_by(&key, &authority)?;
+    Ok(Identity { ca: authority.pem(), certificate: certificate.pem(), key: key.serialize_pem() })
 }
 
 fn under(account: Option<&User>, program: &Path) -> Command {
