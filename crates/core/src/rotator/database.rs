@@ -53,6 +53,12 @@ pub struct Fence {
     pub rotation: String,
 }
 
+impl Fence {
+    /// How a role shows on which something of ours stands that cannot be read. No rotation is allowed to alter it, also not
+    /// one that expects this: a person has to look.
+    pub const UNREADABLE: Self = Self { cluster: String::new(), schedule: String::new(), rotation: String::new() };
+}
+
 /// What is known of a role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Role {
@@ -62,7 +68,7 @@ pub struct Role {
     pub can_login: bool,
     /// Roles that it is a member of, with the right to act as them.
     pub member_of: Vec<String>,
-    /// The last rotation that has altered it; `None`: none has.
+    /// The last rotation that has altered it; `None`: none has. [`Fence::UNREADABLE`]: what stands there cannot be read.
     pub fence: Option<Fence>,
     /// Its sessions, as far as the asking user may see them.
     pub sessions: Sessions,
@@ -100,7 +106,7 @@ pub enum Alteration {
         /// The role that owns the objects.
         owner: Option<String>,
     },
-    /// It may no longer log in, what it owns in this database goes to `owner`, and its sessions end.
+    /// It may no longer log in, what it owns in this database goes to `owner`, and its sessions have ended.
     Revoke {
         /// The role that owns the objects.
         owner: String,
@@ -124,15 +130,17 @@ pub trait Databases: Send + Sync + 'static {
     /// The roles with these names that exist, in any order.
     ///
     /// # Errors
-    /// `Unavailable` when the server is not responding; `Denied` when it refuses the login or the question; `Invalid` for a refused
-    /// address or a certificate that is not trusted.
+    /// `Unavailable` when the server is not responding, or cannot do it now; `Denied` when it refuses the login or the question;
+    /// `Invalid` for a refused address, a certificate that is not trusted, or a database or setting of the server that has to
+    /// change; `Malformed` when what responds there is no such server.
     async fn roles(&self, server: &Server, admin: &Login, names: &[&str]) -> Result<Vec<Role>, StoreError>;
 
     /// Makes the change, unless the role's fence forbids it. Repeating it with the same fence changes nothing more than the
     /// password's salt.
     ///
     /// # Errors
-    /// As [`Databases::roles`]. After `Unavailable` the change may have been made.
+    /// As [`Databases::roles`], and `Conflict` when another tool altered the role at the same time. After `Unavailable` the change
+    /// may have been made; after `Denied` to a revocation only the end of the sessions can be missing.
     async fn change(&self, server: &Server, admin: &Login, change: &RoleChange) -> Result<Changed, StoreError>;
 
     /// Logs in once and leaves at once. With `acts_as`, the session has to act as that role.
