@@ -32,7 +32,7 @@ unit: ## The tests that need neither root nor a control plane
 
 e2e: ## The tests on real parts: test ground, conformance of the stores, the built binary
 	@scripts/needs.sh test
-	@scripts/test.sh "-p rekey-testkit -p rekey-e2e" "-p rekey-providers --test conformance --test ssh_login"
+	@scripts/test.sh "-p rekey-testkit -p rekey-e2e" "-p rekey-providers --test conformance --test postgres --test ssh_login"
 
 lint: ## Format check, clippy with warnings denied, and, where Helm and cargo-deny are installed, the chart, bans, licences, sources and advisories
 	cargo fmt --all --check

@@ -1,5 +1,6 @@
-//! The wire side of the rotators: it tries a new credential.
+//! The wire side of the rotators: it tries a new credential, and asks and alters what is not a store.
 
+pub mod postgres;
 pub mod ssh;
 
 use async_trait::async_trait;

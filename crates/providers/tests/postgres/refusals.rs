@@ -1,0 +1,186 @@
+//! What does not succeed is told, with its kind and what to do.
+
+use std::{net::TcpListener, sync::Arc, time::Instant};
+
+use anyhow::{Result, ensure};
+use rekey_core::{
+    rotator::database::{Databases as _, Login, Server},
+    store::{Network, StoreErrorKind},
+};
+use rekey_providers::rotators::postgres::PostgresServers;
+use rekey_testkit::{postgres::Postgres, process::free_port};
+use tokio::io::AsyncWriteExt as _;
+
+use crate::ground::{Ground, allowed, told};
+
+pub async fn wrong_admin_password(ground: Arc<Ground>) -> Result<()> {
+    let admin = Login { password: ground.password("wrong"), ..ground.admin.clone() };
+    let slot = ground.slot("unasked")?;
+    let change = slot.grant(None, "1", &ground.password(""));
+    let fix = "does not accept the login of user \"rekey_admin\": correct username and password in the Secret";
+    told(ground.servers.change(&ground.server(), &admin, &change).await, StoreErrorKind::Denied, fix)?;
+    told(ground.servers.roles(&ground.server(), &admin, &[&slot.name]).await, StoreErrorKind::Denied, fix)
+}
+
+pub async fn failed_login_is_one_attempt(ground: Arc<Ground>) -> Result<()> {
+    let slot = ground.slot("attempts")?;
+    let (good, bad) = (ground.password("good"), ground.password("bad"));
+    ground.done(&slot.grant(None, "1", &good)).await?;
+    told(ground.login(&slot.name, &bad, Some(&slot.owner)).await, StoreErrorKind::Denied, "another one")?;
+    let failed = format!("failed for user \"{}\"", slot.name);
+    assert_eq!(ground.noted(&["FATAL", &failed])?, 1);
+    ground.login(&slot.name, &good, Some(&slot.owner)).await?;
+    let user = format!("user={} ", slot.name);
+    assert_eq!(ground.noted(&["connection authorized", &user, "application_name=rekey", "SSL enabled"])?, 1);
+    assert_eq!(ground.noted(&["connection authorized", &user])?, 1, "and no other login");
+    // It says goodbye: the server notes a regular end.
+    crate::ground::until("the end", || Ok(ground.noted(&["disconnection", &user])? == 1)).await?;
+    assert_eq!(ground.noted(&["unexpected EOF", &slot.name])?, 0);
+    Ok(())
+}
+
+pub async fn user_without_login_or_connections(ground: Arc<Ground>) -> Result<()> {
+    let slot = ground.slot("shut")?;
+    let password = ground.password("");
+    ground.done(&slot.grant(None, "1", &password)).await?;
+    ground.sql(&format!("alter role {} connection limit 0", slot.name))?;
+    told(ground.login(&slot.name, &password, None).await, StoreErrorKind::Unavailable, "SQLSTATE 53300")?;
+    ground.sql(&format!("alter role {} nologin", slot.name))?;
+    told(ground.login(&slot.name, &password, None).await, StoreErrorKind::Denied, "it has no LOGIN")?;
+    ground.sql(&format!("alter role {} login valid until '2001-01-01'", slot.name))?;
+    told(ground.login(&slot.name, &password, None).await, StoreErrorKind::Denied, "VALID UNTIL")
+}
+
+pub async fn no_such_database(ground: Arc<Ground>) -> Result<()> {
+    let server = Server { database: "nothing".to_owned(), ..ground.server() };
+    let refused = ground.servers.roles(&server, &ground.admin, &[]).await;
+    told(refused, StoreErrorKind::Invalid, "has no database \"nothing\": create it")
+}
+
+pub async fn servers_that_do_not_respond_have_one_text(ground: Arc<Ground>) -> Result<()> {
+    let text = "is not responding: is the name right, is the server up";
+    for (host, port) in [("127.0.0.1", free_port()?), ("name.invalid", 5432), ("not a name", 5432)] {
+        let server = Server { host: host.to_owned(), port, ..ground.server() };
+        let asked = ground.servers.roles(&server, &ground.admin, &[]).await;
+        told(asked, StoreErrorKind::Unavailable, &format!("PostgreSQL server {host}:{port} {text}"))?;
+    }
+    Ok(())
+}
+
+pub async fn stopped_server(ground: Arc<Ground>) -> Result<()> {
+    let mut postgres = Postgres::start()?;
+    let server = Ground::plain(postgres.port());
+    let admin = Login { user: "boss".to_owned(), password: ground.password("boss") };
+    let password = admin.password.expose_text().unwrap_or_default();
+    postgres
+        .sql(&format!("create role boss superuser login password '{password}'; create role app; create role own"))?;
+    let slot = crate::ground::Slot { name: "app".to_owned(), owner: "own".to_owned() };
+    let servers = Ground::insecure();
+    let change = slot.grant(None, "1", &ground.password(""));
+    postgres.stop()?;
+    told(servers.change(&server, &admin, &change).await, StoreErrorKind::Unavailable, "is not responding")?;
+    postgres.restart()?;
+    let done = servers.change(&server, &admin, &change).await?;
+    assert_eq!(done, rekey_core::rotator::database::Changed::Done);
+    Ok(())
+}
+
+pub async fn silent_server_is_given_up_within_ten_seconds(ground: Arc<Ground>) -> Result<()> {
+    // The backlog takes the connection, and nobody answers.
+    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    let server = Server { host: "127.0.0.1".to_owned(), port: listener.local_addr()?.port(), ..ground.server() };
+    let start = Instant::now();
+    let asked = ground.servers.roles(&server, &ground.admin, &[]).await;
+    told(asked, StoreErrorKind::Unavailable, "did not complete the request within 10 seconds")?;
+    ensure!((9..15).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    Ok(())
+}
+
+/// A server without TLS that sends this and then waits.
+async fn stub(answer: Vec<u8>) -> Result<u16> {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
+    let port = listener.local_addr()?.port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let answer = answer.clone();
+            tokio::spawn(async move {
+                let mut heard = [0; 1024];
+                tokio::io::AsyncReadExt::read(&mut stream, &mut heard).await.ok();
+                stream.write_all(&answer).await.ok();
+                tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.ok();
+            });
+        }
+    });
+    Ok(port)
+}
+
+/// A message of a server.
+fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len() + 4).unwrap_or(u32::MAX);
+    [&[kind], length.to_be_bytes().as_slice(), body].concat()
+}
+
+pub async fn strange_servers(ground: Arc<Ground>) -> Result<()> {
+    use StoreErrorKind::{Invalid, Malformed};
+    let error = message(b'E', b"SFATAL\0VFATAL\0Ccanary\0Mthe canary is quoted\0\0");
+    let ready = [message(b'R', &[0, 0, 0, 0]), message(b'Z', b"I")].concat();
+    let cases: [(Vec<u8>, StoreErrorKind, &str); 6] = [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), Malformed, "is no PostgreSQL server"),
+        (message(b'R', &[0, 0, 0, 3]), Invalid, "asks for the password in cleartext"),
+        (ready, Invalid, "lets users in without a password"),
+        (message(b'R', &[0, 0, 0, 7]), Malformed, "is no PostgreSQL server"),
+        (message(b'R', &vec![0; 70_000]), Malformed, "sends more than any answer"),
+        (error, Invalid, "SQLSTATE none"),
+    ];
+    for (answer, kind, part) in cases {
+        let server = Ground::plain(stub(answer).await?);
+        let asked = Ground::insecure().roles(&server, &ground.admin, &[]).await;
+        let quoted = asked.as_ref().is_err_and(|error| error.text.contains("canary"));
+        ensure!(!quoted, "{asked:?}");
+        told(asked, kind, part)?;
+    }
+    Ok(())
+}
+
+pub async fn server_that_does_not_check_passwords(ground: Arc<Ground>) -> Result<()> {
+    for (method, part) in
+        [("trust", "lets users in without a password"), ("password", "asks for the password in cleartext")]
+    {
+        let slot = ground.slot(method)?;
+        let password = ground.password("");
+        ground.done(&slot.grant(None, "1", &password)).await?;
+        ground.postgres.rule(&format!("host all {} all {method}", slot.name))?;
+        told(ground.login(&slot.name, &password, None).await, StoreErrorKind::Invalid, part)?;
+    }
+    Ok(())
+}
+
+pub async fn md5_of_old_servers_logs_in(ground: Arc<Ground>) -> Result<()> {
+    let slot = ground.slot("md5")?;
+    let password = ground.password("");
+    let text = password.expose_text().unwrap_or_default();
+    ground.sql(&format!("set password_encryption = md5; alter role {} login password '{text}'", slot.name))?;
+    ground.postgres.rule(&format!("host all {} all md5", slot.name))?;
+    ground.login(&slot.name, &password, None).await?;
+    // And from then on by SCRAM.
+    ground.done(&slot.grant(None, "1", &password)).await?;
+    ground.login(&slot.name, &password, None).await?;
+    let stored = format!("select left(rolpassword, 14) from pg_authid where rolname = '{}'", slot.name);
+    assert_eq!(ground.sql(&stored)?, "SCRAM-SHA-256$");
+    Ok(())
+}
+
+pub async fn refused_addresses(ground: Arc<Ground>) -> Result<()> {
+    let networks = [Network::default(), Network { proxy: Some("http://localhost:3128".to_owned()), ..allowed() }];
+    for (network, hosts) in networks.into_iter().zip([&["127.0.0.1", "localhost", "::1"][..], &["169.254.169.254"]]) {
+        let servers = PostgresServers::new(network);
+        for host in hosts {
+            let server = Server { host: (*host).to_owned(), ..ground.server() };
+            let asked = servers.roles(&server, &ground.admin, &[]).await;
+            told(asked, StoreErrorKind::Invalid, "--allow-addresses")?;
+        }
+    }
+    let proxied = Network { proxy: Some("http://localhost:3128".to_owned()), ..Network::default() };
+    let asked = PostgresServers::new(proxied).roles(&ground.server(), &ground.admin, &[]).await;
+    told(asked, StoreErrorKind::Invalid, "--allow-addresses")
+}
