@@ -162,6 +162,13 @@ pub async fn settings_of_others_do_not_weaken_it(ground: Arc<Ground>) -> Result<
     ground.login(&slot.name, &password, None).await?;
     let second = ground.servers.change(&server, &admin, &slot.grant(None, "2", &password)).await?;
     assert_eq!(second, Changed::Fenced(Some(fence("1"))));
+
+    // A transaction that sees nothing newer than its start would take all of these for the first.
+    let seen = fence("1");
+    let racing = ["2", "3", "4", "5"].map(|id| slot.grant(Some(&seen), id, &password));
+    let results = join_all(racing.iter().map(|change| ground.servers.change(&server, &admin, change))).await;
+    let done = results.iter().filter(|result| matches!(result, Ok(Changed::Done))).count();
+    assert_eq!(done, 1, "{results:?}");
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use futures::future::BoxFuture;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -74,7 +74,7 @@ async fn pass(mut client: TcpStream, upstream: &str, word: &[u8], action: Action
                 server.write_all(bytes).await?;
                 if let Then::DropAnswer = then {
                     // Its answer is here, so it is done.
-                    server.readable().await?;
+                    ensure!(server.read(&mut answered).await? > 0, "the server is gone");
                     return Ok(());
                 }
             }
