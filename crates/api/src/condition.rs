@@ -174,6 +174,8 @@ reasons! {
         Throttled: Warning, Transient;
         /// The store or the database is not responding.
         Unavailable: Warning, Transient;
+        /// The users that a schedule rotates cannot take turns as they are.
+        SlotsNotReady: Warning, Outcome;
         /// The schedule's policy does not exist or is not ready.
         PolicyNotReady: Warning, Outcome;
         /// The Secret that another tool makes does not exist.

@@ -26,6 +26,8 @@ pub const SCHEDULE_UID: &str = "rekey.dev/schedule-uid";
 pub const BASE_VERSION: &str = "rekey.dev/base-version";
 /// On a rotation's pending Secret: digests of the rotated properties as they were when the rotation started.
 pub const BASE_DIGESTS: &str = "rekey.dev/base-digests";
+/// Annotation on the pending Secret of a rotation: the users of a database when it started.
+pub const BASE_USERS: &str = "rekey.dev/base-users";
 /// On a rotation's pending Secret: the store and key that the value is meant for.
 pub const WRITES_TO: &str = "rekey.dev/writes-to";
 /// Finalizer of a schedule while a rotation is open.
@@ -69,6 +71,8 @@ pub const ROTATE_REASON: &str = "rekey.dev/rotate-reason";
 pub const ROTATE_REASON_LEAKED: &str = "Leaked";
 /// Annotation on a schedule: id of the rotation that may go on.
 pub const ROTATION_APPROVED: &str = "rekey.dev/rotation-approved";
+/// Annotation on a schedule: id of the rotation whose retirement is given up; what it would end stays as it is.
+pub const LET_GO: &str = "rekey.dev/let-go";
 /// Annotation on a policy: opaque token that allows Rekey to replace a locked Secret once, when no pod refers to it.
 pub const UNLOCK: &str = "rekey.dev/unlock";
 /// Annotation on a policy: revision to publish again.

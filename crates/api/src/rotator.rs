@@ -36,7 +36,7 @@ pub struct Rotator {
     /// Random values; nothing but the store or the Secret learns them. `{}` when the policy's source is `generated`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generate: Option<GenerateRotator>,
-    /// Users of a `PostgreSQL` server. Not supported yet.
+    /// Users of a `PostgreSQL` server; two take turns. Not supported yet, unless the operator runs with `--allow-alpha`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postgres: Option<PostgresRotator>,
     /// Users of a `MySQL` or `MariaDB` server. Not supported yet.

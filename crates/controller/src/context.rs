@@ -3,7 +3,13 @@
 use std::{marker::PhantomData, sync::Arc};
 
 use kube::Client;
-use rekey_core::{chance::Chance, digest::DigestKey, rotator::port::Prove, store::Connect, time::Clock};
+use rekey_core::{
+    chance::Chance,
+    digest::DigestKey,
+    rotator::{database::Databases, port::Prove},
+    store::Connect,
+    time::Clock,
+};
 
 use crate::{
     cluster::Cluster,
@@ -39,6 +45,8 @@ pub struct Parts {
     pub connect: Arc<dyn Connect>,
     /// Proves new credentials.
     pub prove: Arc<dyn Prove>,
+    /// Asks databases, and alters users there.
+    pub databases: Arc<dyn Databases>,
     /// Metrics.
     pub metrics: Arc<Metrics>,
     /// Signs of life.
@@ -179,7 +187,9 @@ impl Context {
             clock: Arc::clone(&self.parts.clock),
             chance: Arc::clone(&self.parts.chance),
             prove: Arc::clone(&self.parts.prove),
+            databases: Arc::clone(&self.parts.databases),
             workshop: Arc::clone(&self.workshop),
+            allow_alpha: self.parts.settings.allow_alpha,
         }
     }
 

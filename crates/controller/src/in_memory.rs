@@ -10,7 +10,14 @@ use std::sync::{Arc, Mutex};
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::Client;
 use rekey_api::RemoteStore;
-use rekey_core::{SecretBytes, chance::Chance, digest::DigestKey, rollout::Limits, rotator::port::Prove, time::Clock};
+use rekey_core::{
+    SecretBytes,
+    chance::Chance,
+    digest::DigestKey,
+    rollout::Limits,
+    rotator::{database::Databases, port::Prove},
+    time::Clock,
+};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -78,6 +85,7 @@ impl Ground {
             rollouts: Limits { namespace: 10, cluster: 50 },
             require_consent: false,
             allow_ambient_credentials: false,
+            allow_alpha: false,
             api_audiences: Vec::new(),
             instance: "test".to_owned(),
             predecessor: None,
@@ -91,6 +99,7 @@ impl Ground {
             chance: Arc::new(Sevens),
             connect: Arc::new(Opens(Arc::clone(&values))),
             prove: Arc::clone(&values) as Arc<dyn Prove>,
+            databases: Arc::clone(&values) as Arc<dyn Databases>,
             metrics: Arc::default(),
             pulse: Arc::default(),
         };

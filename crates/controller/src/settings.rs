@@ -21,6 +21,8 @@ pub struct Settings {
     pub require_consent: bool,
     /// Whether a `RemoteStore` without credentials may use the operator's own.
     pub allow_ambient_credentials: bool,
+    /// Whether what is not yet proven safe may be used.
+    pub allow_alpha: bool,
     /// Audiences of the API server beside its usual ones.
     pub api_audiences: Vec<String>,
     /// Name of this process, for Events.

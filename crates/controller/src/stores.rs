@@ -28,7 +28,7 @@ use rekey_core::{
     consent::User,
     grant::{Target, Wish},
     policy::Source,
-    store::Connect,
+    store::{Connect, Credentials},
 };
 use tokio::sync::OnceCell;
 
@@ -285,6 +285,13 @@ impl Stores {
         self.writable(namespace, reference, Wish::key(key, GrantOperation::Write))?;
         self.allowed(namespace, reference, Wish::key(key, GrantOperation::Read))?;
         self.allowed(namespace, reference, Wish::key(key, GrantOperation::Write))
+    }
+
+    /// Credentials that an object of the namespace names, for this user alone.
+    #[must_use]
+    pub fn credentials(&self, namespace: &str, user: User) -> Arc<dyn Credentials> {
+        let place = Place { secrets: namespace.to_owned(), accounts: namespace.to_owned() };
+        ClusterCredentials::new(&self.parts, place, user, false)
     }
 
     /// Whether the access of the store lets this be done.

@@ -2,6 +2,7 @@
 
 mod begin;
 mod due;
+mod ends;
 mod events;
 mod gate;
 mod overlap;
@@ -13,6 +14,7 @@ mod status;
 mod step;
 #[cfg(test)]
 mod tests;
+mod two_logins;
 
 pub use begin::{Readiness, is_new, lasting, no_policy, readiness, refusal};
 pub use due::{Due, due};
@@ -23,9 +25,11 @@ pub use pending::{
 };
 pub use situation::{failed, refused, stalled};
 #[cfg(test)]
-pub(crate) use spec::UNBUILT;
+pub(crate) use spec::{ALPHA, UNBUILT};
 pub use spec::{PolicySource, ScheduleSpec, Task};
-pub use state::{Begun, Effect, Move, Open, PodsView, PolicyView, ProofView, Seen, State, StoreView, Wait, Written};
+pub use state::{
+    Begun, Effect, Move, Open, PodsView, PolicyView, ProofView, Seen, State, StoreView, UsersView, Wait, Written,
+};
 pub use status::{Record, begun, ended, outcome_reason, record, state};
 pub use step::{TRIES, pod_of_unseen_rollout, step};
 

@@ -42,13 +42,16 @@ pub struct Claim<'a> {
     pub base: &'a str,
     /// Digest of the rotated properties when the rotation started.
     pub base_digest: &'a str,
+    /// The users of a database when the rotation started, as text; empty: it is none of a database.
+    pub users: &'a str,
 }
 
 impl Claim<'_> {
     /// The proof of a pending Secret with these values.
     #[must_use]
     pub fn proof(&self, values: &BTreeMap<String, SecretBytes>, key: &DigestKey) -> String {
-        let context = [PENDING, self.namespace, self.uid, self.id, self.target, self.base, self.base_digest];
+        let Self { namespace, uid, id, target, base, base_digest, users } = *self;
+        let context = [PENDING, namespace, uid, id, target, base, base_digest, users];
         key.of(&context, &encoded(values))
     }
 }
@@ -96,7 +99,7 @@ mod tests {
     #[test]
     fn a_proof_is_of_one_rotation_its_base_and_its_values() {
         let key = DigestKey::new(SecretBytes::from("k"));
-        let claim = Claim { namespace: "shop", uid: "u", id: "i", target: "t", base: "1", base_digest: "d" };
+        let claim = Claim { namespace: "shop", uid: "u", id: "i", target: "t", base: "1", base_digest: "d", users: "" };
         let ours = values(&[("password", "new")]);
         let proof = claim.proof(&ours, &key);
         assert_eq!(proof, claim.proof(&ours, &key));
@@ -107,6 +110,7 @@ mod tests {
             ("target", Claim { target: "s", ..claim }),
             ("base", Claim { base: "2", ..claim }),
             ("digest of the base", Claim { base_digest: "e", ..claim }),
+            ("users", Claim { users: "a", ..claim }),
             ("parts of another length", Claim { base: "", base_digest: "1d", ..claim }),
         ] {
             assert_ne!(other.proof(&ours, &key), proof, "{what}");

@@ -9,13 +9,15 @@
 pub mod database;
 pub mod generate;
 pub mod port;
+pub mod postgres;
 pub mod ssh_key_pair;
+pub mod users;
 
 use std::collections::BTreeMap;
 
 use rekey_api::rotator::{self as api, SshKeyPairProperties};
 
-use self::{generate::Generate, port::Proof, ssh_key_pair::SshKeyPair};
+use self::{generate::Generate, port::Proof, postgres::Postgres, ssh_key_pair::SshKeyPair};
 use crate::{SecretBytes, SpecError, chance::Chance};
 
 /// Properties of a stored value, by name.
@@ -28,6 +30,8 @@ pub enum Rotator {
     Generate(Generate),
     /// An SSH key pair.
     SshKeyPair(SshKeyPair),
+    /// Two users of a `PostgreSQL` server.
+    Postgres(Box<Postgres>),
 }
 
 /// Which credentials are valid at the same time.
@@ -37,6 +41,9 @@ pub enum Overlap {
     None,
     /// Two keys: the new one becomes valid before its first use, and the old one stays valid until nobody uses it.
     TwoKeys,
+    /// Two users of a database: the new login works before its first use, and the old one until nobody uses it. The store has one
+    /// of them.
+    TwoLogins,
 }
 
 /// How far a stored value is.
@@ -56,10 +63,11 @@ impl Rotator {
     /// # Errors
     /// Names the field that cannot work.
     pub fn parse(spec: &api::Rotator) -> Result<Self, SpecError> {
-        match (&spec.generate, &spec.ssh_key_pair) {
-            (Some(generate), None) => Generate::parse(generate).map(Self::Generate),
-            (None, Some(pair)) => SshKeyPair::parse(pair).map(Self::SshKeyPair),
-            (None, None) | (Some(_), Some(_)) => Err(SpecError::field("spec.rotator", "set exactly one rotator")),
+        match (&spec.generate, &spec.ssh_key_pair, &spec.postgres) {
+            (Some(generate), None, None) => Generate::parse(generate).map(Self::Generate),
+            (None, Some(pair), None) => SshKeyPair::parse(pair).map(Self::SshKeyPair),
+            (None, None, Some(postgres)) => Postgres::parse(postgres).map(|it| Self::Postgres(Box::new(it))),
+            _ => Err(SpecError::field("spec.rotator", "set exactly one rotator")),
         }
     }
 
@@ -69,6 +77,7 @@ impl Rotator {
         match self {
             Self::Generate(_) => "generate",
             Self::SshKeyPair(_) => "sshKeyPair",
+            Self::Postgres(_) => "postgres",
         }
     }
 
@@ -78,6 +87,7 @@ impl Rotator {
         match self {
             Self::Generate(_) => Overlap::None,
             Self::SshKeyPair(_) => Overlap::TwoKeys,
+            Self::Postgres(_) => Overlap::TwoLogins,
         }
     }
 
@@ -90,6 +100,7 @@ impl Rotator {
                 let SshKeyPairProperties { private_key, public_key, authorized_keys } = &pair.properties;
                 vec![private_key, public_key, authorized_keys]
             }
+            Self::Postgres(postgres) => vec![&postgres.properties.username, &postgres.properties.password],
         }
     }
 
@@ -97,7 +108,7 @@ impl Rotator {
     #[must_use]
     pub fn early(&self) -> Vec<&String> {
         match self {
-            Self::Generate(_) => Vec::new(),
+            Self::Generate(_) | Self::Postgres(_) => Vec::new(),
             Self::SshKeyPair(pair) => vec![&pair.properties.authorized_keys],
         }
     }
@@ -109,6 +120,7 @@ impl Rotator {
         match self {
             Self::Generate(generate) => made.keys().all(|name| generate.recipes.contains_key(name)),
             Self::SshKeyPair(pair) => pair.fits(made),
+            Self::Postgres(postgres) => postgres.fits(made),
         }
     }
 
@@ -128,6 +140,15 @@ impl Rotator {
         early.iter().all(|name| stored.get(*name) == made.get(*name)).then_some(Stage::Applied)
     }
 
+    /// The rotator of a database, if it is one.
+    #[must_use]
+    pub fn database(&self) -> Option<&Postgres> {
+        match self {
+            Self::Postgres(postgres) => Some(postgres),
+            Self::Generate(_) | Self::SshKeyPair(_) => None,
+        }
+    }
+
     /// New values. `current`: those of its properties that the store has. An RSA key takes seconds.
     ///
     /// # Errors
@@ -136,6 +157,7 @@ impl Rotator {
         match self {
             Self::Generate(generate) => Ok(generate.make(chance)),
             Self::SshKeyPair(pair) => pair.make(current, chance),
+            Self::Postgres(postgres) => postgres.make(current, chance),
         }
     }
 
@@ -155,6 +177,7 @@ impl Rotator {
         match self {
             Self::Generate(_) => None,
             Self::SshKeyPair(pair) => pair.proof(made),
+            Self::Postgres(postgres) => postgres.proof(made),
         }
     }
 
@@ -162,7 +185,7 @@ impl Rotator {
     #[must_use]
     pub fn retire(&self, made: &Values) -> Option<Values> {
         match self {
-            Self::Generate(_) => None,
+            Self::Generate(_) | Self::Postgres(_) => None,
             Self::SshKeyPair(pair) => Some(pair.retired(made)),
         }
     }

@@ -103,7 +103,9 @@ mod tests {
         // An engine's answer shows whether it has a lease.
         policies.insert("spec.source.vaultEngine.path".to_owned());
         assert_eq!(described("SecretPolicy"), policies);
-        assert_eq!(described("RotationSchedule"), refused(&crate::rotation::UNBUILT));
+        let mut schedules = refused(&crate::rotation::UNBUILT);
+        schedules.extend(refused(&crate::rotation::ALPHA));
+        assert_eq!(described("RotationSchedule"), schedules);
         for kind in ["RemoteStore", "ClusterRemoteStore"] {
             assert_eq!(described(kind), Refused::new(), "{kind}");
         }
@@ -140,9 +142,11 @@ mod tests {
         let (secret, keys) = (json!({"name": "s"}), json!({"accessKeyId": "i", "secretAccessKey": "s"}));
         let users = json!({"alternating": {"first": "a", "second": "b", "owner": "o"}});
         let sql = json!({"host": "h", "database": "d", "adminSecretRef": secret, "users": users});
+        let mut single = sql.clone();
+        single["users"] = json!({"single": {"name": "u"}});
         let asking = [
             rotator("generate", json!({})),
-            rotator("postgres", sql.clone()),
+            rotator("postgres", single),
             rotator("mysql", sql),
             rotator("redis", json!({"host": "h", "adminSecretRef": secret, "user": "u"})),
             rotator("certificate", json!({"issuer": {"ca": {"secretRef": secret}}, "duration": "24h"})),

@@ -71,6 +71,9 @@ pub struct RunOptions {
     /// Use only credential Secrets that name their users in `rekey.dev/usable-by`.
     #[arg(long, env = "REKEY_REQUIRE_CONSENT")]
     pub require_consent: bool,
+    /// Allow what is built and not yet proven safe: `spec.rotator.postgres`. Not where a lost login matters.
+    #[arg(long, env = "REKEY_ALLOW_ALPHA")]
+    pub allow_alpha: bool,
     /// Address of the metrics. `[::]` is every address, of IPv6 and of IPv4.
     #[arg(long, env = "REKEY_METRICS_ADDR", default_value = "[::]:9464")]
     pub metrics_addr: SocketAddr,

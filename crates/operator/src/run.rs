@@ -7,9 +7,13 @@ use rekey_controller::{Parts, Settings, metrics::Metrics, pulse::Pulse};
 use rekey_core::{
     health::Duty,
     rollout::Limits,
+    rotator::database::Databases,
     store::{Addresses, Network},
 };
-use rekey_providers::{Stores, rotators::Proofs};
+use rekey_providers::{
+    Stores,
+    rotators::{Proofs, postgres::PostgresServers},
+};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::sleep,
@@ -78,6 +82,7 @@ async fn work(
     tracing::info!(instance, namespace, version = VERSION, "started");
     let network = network(&options);
     let _follower = api_server::follow(clients.watches.clone(), clients.server.clone(), network.refuse.clone()).await;
+    let databases: Arc<dyn Databases> = Arc::new(PostgresServers::new(network.clone()));
     let mut parts = Parts {
         client: clients.calls.clone(),
         watch_client: clients.watches.clone(),
@@ -85,7 +90,8 @@ async fn work(
         clock: Arc::new(WallClock),
         chance: Arc::new(SystemChance),
         connect: Arc::new(Stores::new(network.clone())),
-        prove: Arc::new(Proofs::new(network)),
+        prove: Arc::new(Proofs::new(network, Arc::clone(&databases))),
+        databases,
         metrics: Arc::clone(metrics),
         pulse: Arc::clone(pulse),
     };
@@ -137,6 +143,7 @@ fn settings(options: &RunOptions, account: String, instance: &str, namespace: &s
         },
         require_consent: options.require_consent,
         allow_ambient_credentials: options.allow_ambient_credentials,
+        allow_alpha: options.allow_alpha,
         api_audiences: system::api_audiences(),
         instance: instance.to_owned(),
         predecessor: None,

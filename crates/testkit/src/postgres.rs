@@ -4,7 +4,7 @@ use std::{
     fs,
     os::unix::fs::{PermissionsExt as _, chown},
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Child, Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -175,6 +175,23 @@ impl Postgres {
         bail!("log in as {user} at {}: {message}", self.address())
     }
 
+    /// A session of a user, which stays open until it is dropped.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn session(&self, user: &str, password: &str) -> Result<Session> {
+        let mut command = self.client(user, password, "select pg_sleep(3600)");
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("start psql")?;
+        let session = Session(child);
+        let open = format!("select count(*) from pg_stat_activity where usename = '{user}' and state = 'active'");
+        let end = Instant::now() + PATIENCE;
+        while self.sql(&open)? == "0" {
+            ensure!(Instant::now() < end, "no session of {user} is open");
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(session)
+    }
+
     /// Ends the server; connections are refused from now on.
     ///
     /// # Errors
@@ -214,6 +231,11 @@ impl Postgres {
     }
 
     fn psql(&self, user: &str, password: &str, statement: &str) -> Result<Output> {
+        let output = self.client(user, password, statement).output();
+        output.with_context(|| format!("start {}", self.programs.join("psql").display()))
+    }
+
+    fn client(&self, user: &str, password: &str, statement: &str) -> Command {
         let mut command = Command::new(self.programs.join("psql"));
         command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-d", SUPERUSER]);
         command.args(["-p", &self.port.to_string(), "-U", user, "-c", statement]);
@@ -221,7 +243,28 @@ impl Postgres {
         if user == SUPERUSER {
             command.env("PGOPTIONS", "-c log_statement=none");
         }
-        command.output().with_context(|| format!("start {}", self.programs.join("psql").display()))
+        command
+    }
+}
+
+/// An open session of a client.
+#[derive(Debug)]
+pub struct Session(Child);
+
+impl Session {
+    /// Whether nobody has ended it.
+    ///
+    /// # Errors
+    /// When its client cannot be waited for.
+    pub fn is_open(&mut self) -> Result<bool> {
+        Ok(self.0.try_wait()?.is_none())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
     }
 }
 

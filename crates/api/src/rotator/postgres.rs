@@ -52,7 +52,7 @@ pub struct PostgresUsers {
     /// Two users take turns: both logins work while consumers move, so there is no gap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alternating: Option<PostgresAlternatingUsers>,
-    /// One user whose password Rekey replaces: between the change and its restart a consumer cannot log in.
+    /// One user whose password Rekey replaces: between the change and its restart a consumer cannot log in. Not supported yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub single: Option<PostgresSingleUser>,
 }

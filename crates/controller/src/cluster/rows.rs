@@ -31,11 +31,12 @@ use super::{References, Referent, Refers, Row, Uid, Version};
 use crate::error::Error;
 
 /// The annotations by which people ask for something: of our own kinds only these are read.
-const ASKED: [&str; 6] = [
+const ASKED: [&str; 7] = [
     names::SYNC_REQUESTED,
     names::ROTATE_REQUESTED,
     names::ROTATE_REASON,
     names::ROTATION_APPROVED,
+    names::LET_GO,
     names::UNLOCK,
     names::ROLLBACK_TO,
 ];

@@ -9,7 +9,10 @@ use async_trait::async_trait;
 use rekey_api::store::RemoteStoreSpec;
 use rekey_core::{
     SecretBytes,
-    rotator::port::{Proof, Prove},
+    rotator::{
+        database::{Changed, Databases, Login, Role, RoleChange, Server},
+        port::{Proof, Prove},
+    },
     store::{Connect, Credentials, Locator, Probe, RemoteValue, Store, StoreError, StoreErrorKind, Write},
 };
 
@@ -73,6 +76,22 @@ impl Connect for Opens {
 impl Prove for Values {
     async fn prove(&self, _: &Proof) -> Result<(), StoreError> {
         *self.logins.lock().unwrap() += 1;
+        self.may("log in")
+    }
+}
+
+/// There is none.
+#[async_trait]
+impl Databases for Values {
+    async fn roles(&self, _: &Server, _: &Login, _: &[&str]) -> Result<Vec<Role>, StoreError> {
+        Err(StoreError::new(StoreErrorKind::Unavailable, "there is no database"))
+    }
+
+    async fn change(&self, _: &Server, _: &Login, _: &RoleChange) -> Result<Changed, StoreError> {
+        Err(StoreError::new(StoreErrorKind::Unavailable, "there is no database"))
+    }
+
+    async fn login(&self, _: &Server, _: &Login, _: Option<&str>) -> Result<(), StoreError> {
         self.may("log in")
     }
 }

@@ -6,6 +6,7 @@ mod pods;
 mod rivals;
 #[cfg(test)]
 mod tests;
+mod users;
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,7 +20,7 @@ use rekey_core::{
         self, Due, Effect, Move, Owner, PolicySource, Prepared, Record, ScheduleSpec, Seen, State, StoreView, Stored,
         TRIES, Task, Wait,
     },
-    rotator::{Values, port::Prove},
+    rotator::{Values, database::Databases, port::Prove},
     schedule::Opening,
     stop::Stop,
     store::{RemoteValue, Write},
@@ -27,6 +28,7 @@ use rekey_core::{
 };
 use uuid::Uuid;
 
+use self::users::Which;
 use crate::{
     cluster::{Cluster, NamespaceAccess, Object, ObjectName},
     error::Error,
@@ -61,8 +63,12 @@ pub struct Schedules {
     pub chance: Arc<dyn Chance>,
     /// Proves new credentials.
     pub prove: Arc<dyn Prove>,
+    /// Asks databases, and alters users there.
+    pub databases: Arc<dyn Databases>,
     /// Where keys are made.
     pub workshop: Arc<Workshop>,
+    /// Whether what is not yet proven safe may be used.
+    pub allow_alpha: bool,
 }
 
 impl Reconcile for Schedules {
@@ -161,7 +167,12 @@ impl Schedules {
             Some(None) => PolicySource::Invalid,
             Some(Some(source)) => PolicySource::Known(source),
         };
-        Ok(spec.task(source)?)
+        // One that is being deleted is let go of all the same.
+        let refused = spec.alpha.as_ref().filter(|_| !self.allow_alpha && !spec.deleted);
+        match refused {
+            Some(refused) => Err(refused.clone().into()),
+            None => Ok(spec.task(source)?),
+        }
     }
 
     /// Lets go of a schedule that is being deleted and that cannot be read, or whose spec says nothing that could be
@@ -243,14 +254,19 @@ impl Schedules {
             Effect::DropPending { name, uid } => self.write.drop_pending(&task.spec.namespace, name, uid).await,
             Effect::MakePending { id } => {
                 let read = self.read(task).await?;
+                let values = self.made(task, read.as_ref()).await?;
+                let current = rotation::current(task, read.as_ref())?;
                 let prepared = Prepared {
                     id: id.clone(),
                     base: read.as_ref().map(|read| read.version.clone()),
                     base_digest: rotation::base_digest(task, read.as_ref(), &self.digest_key)?,
-                    values: self.made(task, read.as_ref()).await?,
+                    users: self.users_at_start(task, &current, &values).await?,
+                    values,
                 };
                 self.write.pending(task, &prepared, &self.digest_key).await
             }
+            Effect::Grant => self.alter_user(task, seen.pending.as_ref(), Which::New).await,
+            Effect::Revoke => self.alter_user(task, seen.pending.as_ref(), Which::Old).await,
             Effect::WriteStore { base, stage } => {
                 let Some(pending) = &seen.pending else {
                     return Ok(());

@@ -9,10 +9,7 @@ use rekey_api::{
     rotation::{Approval, RotationOutcome, RotationReason},
 };
 
-use super::{
-    Due, Move, Open, Seen, State, Wait,
-    step::{abandoned, leaked},
-};
+use super::{Due, Move, Open, Seen, State, Wait, ends::abandoned, step::leaked};
 use crate::{
     schedule::{Opening, Schedule},
     time,

@@ -12,7 +12,8 @@ use rekey_api::rotation::{RotationOutcome, RotationReason};
 
 use super::{
     Effect, Move, Open, ProofView, Seen, State, Stored,
-    step::{abandoned, behind, completed, elsewhere, foreign, leaked, looked, pods, renamed, still_ours},
+    ends::{abandoned, completed, elsewhere, foreign},
+    step::{behind, leaked, looked, pods, renamed, still_ours},
 };
 use crate::{rotator::Stage, time};
 

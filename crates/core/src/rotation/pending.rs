@@ -13,7 +13,7 @@ use crate::{
     published::Rotated,
     render::json,
     rotation_proof::{self, Claim},
-    rotator::{Stage, Values},
+    rotator::{Stage, Values, database::Fence, users::Base},
     store::RemoteValue,
     time,
 };
@@ -35,6 +35,8 @@ pub struct Pending {
     pub base: Option<String>,
     /// Digest of the rotated properties when the rotation started.
     pub base_digest: String,
+    /// The users of a database when the rotation started.
+    pub users: Base,
     /// The new values.
     pub values: BTreeMap<String, SecretBytes>,
     /// What a policy records that has published these values.
@@ -93,9 +95,11 @@ impl Pending {
         let name = metadata.name.clone().unwrap_or_default();
         let (target, base, base_digest) =
             (annotation(names::WRITES_TO), annotation(names::BASE_VERSION), annotation(names::BASE_DIGESTS));
+        let users = annotation(names::BASE_USERS);
         let id = name.strip_prefix(names::PENDING_PREFIX).unwrap_or_default().to_owned();
         let Owner { namespace, uid } = *owner;
-        let claim = Claim { namespace, uid, id: &id, target: &target, base: &base, base_digest: &base_digest };
+        let claim =
+            Claim { namespace, uid, id: &id, target: &target, base: &base, base_digest: &base_digest, users: &users };
         let fits = !id.is_empty() && annotation(names::PROOF) == claim.proof(&values, key);
         let record = rotation_proof::Publication { namespace, target: &target, id: &id }.record(&values, key);
         let finalizers = metadata.finalizers.clone().unwrap_or_default();
@@ -103,6 +107,7 @@ impl Pending {
         Self {
             namespace: namespace.to_owned(),
             uid: metadata.uid.clone().unwrap_or_default(),
+            users: serde_json::from_str(&users).unwrap_or_default(),
             base: Some(base).filter(|version| !version.is_empty()),
             trust: if fits { Trust::Proven } else { Trust::NotProven },
             leaving: since.map(|since| Leaving { since, finalizers }),
@@ -115,11 +120,23 @@ impl Pending {
         }
     }
 
+    /// What the users of a database hold that this rotation has altered.
+    #[must_use]
+    pub fn fence(&self, owner: &Owner<'_>, key: &DigestKey) -> Fence {
+        Fence { cluster: installation(key), schedule: owner.uid.to_owned(), rotation: self.id.clone() }
+    }
+
     /// Whether the schedule still names every property that it has a value for, and for the same use.
     #[must_use]
     pub fn is_named_by(&self, task: &Task) -> bool {
-        task.spec.rotator.fits(&self.values)
+        let is_there = task.spec.rotator.database().is_none_or(|database| database.whose() == self.users.at);
+        is_there && task.spec.rotator.fits(&self.values)
     }
+}
+
+/// One word for the installation, which says nothing about its digest key.
+fn installation(key: &DigestKey) -> String {
+    key.of(&["rekey.dev/installation"], &SecretBytes::from(""))
 }
 
 /// What goes into a new pending Secret.
@@ -131,6 +148,8 @@ pub struct Prepared {
     pub base: Option<String>,
     /// Digest of the rotated properties at the start.
     pub base_digest: String,
+    /// The users of a database at the start, if the rotator is one of a database.
+    pub users: Option<Base>,
     /// The new values.
     pub values: BTreeMap<String, SecretBytes>,
 }
@@ -140,7 +159,9 @@ impl Prepared {
     #[must_use]
     pub fn annotations(&self, task: &Task, key: &DigestKey) -> BTreeMap<String, String> {
         let target = task.to.to_string();
+        let users = self.users.as_ref().and_then(|users| serde_json::to_string(users).ok()).unwrap_or_default();
         let claim = Claim {
+            users: &users,
             namespace: &task.spec.namespace,
             uid: &task.spec.uid,
             id: &self.id,
@@ -154,9 +175,11 @@ impl Prepared {
             (names::WRITES_TO, &target),
             (names::BASE_VERSION, claim.base),
             (names::BASE_DIGESTS, claim.base_digest),
+            (names::BASE_USERS, &users),
             (names::PROOF, &proof),
         ];
-        pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+        let pairs = pairs.into_iter().filter(|(name, value)| *name != names::BASE_USERS || !value.is_empty());
+        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 }
 

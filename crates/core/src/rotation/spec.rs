@@ -45,6 +45,8 @@ pub struct ScheduleSpec {
     pub approval: Approval,
     /// The rotation that is approved.
     pub approved: Option<String>,
+    /// The rotation whose retirement is given up.
+    pub let_go: Option<String>,
     /// Whether to rotate at first sight.
     pub rotate_on_create: bool,
     /// Where the new value goes; `None`: to the one key that the policy reads.
@@ -65,6 +67,8 @@ pub struct ScheduleSpec {
     pub requested_by: Option<String>,
     /// Whether the object is being deleted.
     pub deleted: bool,
+    /// Why it is refused, unless the operator allows what is not yet proven safe.
+    pub alpha: Option<SpecError>,
 }
 
 /// A schedule whose destination is known.
@@ -133,6 +137,7 @@ impl TryFrom<&RotationSchedule> for ScheduleSpec {
             windows: Windows::parse("spec.windows", &spec.windows)?,
             approval: spec.approval,
             approved: annotation(names::ROTATION_APPROVED),
+            let_go: annotation(names::LET_GO),
             rotate_on_create: timing.is_some_and(|timing| timing.rotate_on_create),
             write_to,
             rotator: Rotator::parse(&spec.rotator)?,
@@ -143,13 +148,23 @@ impl TryFrom<&RotationSchedule> for ScheduleSpec {
             leaked: annotation(names::ROTATE_REASON).as_deref() == Some(names::ROTATE_REASON_LEAKED),
             requested_by: requested_by(object),
             deleted: metadata.deletion_timestamp.is_some(),
+            alpha: unbuilt::refuse(&ALPHA, &object.spec).err(),
         })
     }
 }
 
+/// What is refused unless the operator runs with `--allow-alpha`: it is built, and not yet proven safe.
+pub(crate) static ALPHA: [Unbuilt<RotationScheduleSpec>; 1] =
+    [Unbuilt::field("spec.rotator.postgres", ALPHA_FLAG, |spec| spec.rotator.postgres.is_some())];
+
+const ALPHA_FLAG: &str =
+    "it is not proven safe yet; to try it where no login matters, run the operator with --allow-alpha";
+
 /// What this version does not act on.
 pub(crate) static UNBUILT: [Unbuilt<RotationScheduleSpec>; 11] = [
-    Unbuilt::field("spec.rotator.postgres", GENERATE, |spec| spec.rotator.postgres.is_some()),
+    Unbuilt::field("spec.rotator.postgres.users.single", "use alternating", |spec| {
+        spec.rotator.postgres.as_ref().is_some_and(|postgres| postgres.users.single.is_some())
+    }),
     Unbuilt::field("spec.rotator.mysql", GENERATE, |spec| spec.rotator.mysql.is_some()),
     Unbuilt::field("spec.rotator.redis", GENERATE, |spec| spec.rotator.redis.is_some()),
     Unbuilt::field("spec.rotator.certificate", GENERATE, |spec| spec.rotator.certificate.is_some()),

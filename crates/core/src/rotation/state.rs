@@ -9,7 +9,10 @@ use rekey_api::{
 };
 
 use super::{Due, Pending, ScheduleSpec, Stored};
-use crate::{published::Rotated, rotator::Stage};
+use crate::{
+    published::Rotated,
+    rotator::{Stage, users::Users},
+};
 
 /// Where a rotation is; by value, so that each arm names what comes next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,13 +119,15 @@ pub struct Seen {
     pub finalizer: bool,
     /// The store's value against the pending one, freshly read; from `Applying` on.
     pub store: StoreView,
+    /// The users of the database, freshly asked; where a step is decided by them.
+    pub users: UsersView,
     /// Whether the new credential works, tried just now; before it is used.
     pub proof: ProofView,
     /// The policy.
     pub policy: PolicyView,
     /// Why no rotation can come to its end as things are, whether one is due or not; asked while none is open.
     pub hopeless: Option<Wait>,
-    /// Live pods, from a fresh list; from `Settling` on.
+    /// Live pods, from a fresh list; from `Settling` on, and before a user of a database gets another password.
     pub pods: Option<PodsView>,
     /// How often the step in progress has failed.
     pub attempts: u32,
@@ -141,6 +146,17 @@ pub enum StoreView {
     Gone,
     /// It could not be read in as many tries as a schedule that is being deleted waits for.
     Refused,
+}
+
+/// What a look at the users of a database has shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UsersView {
+    /// It was not looked at.
+    NotAsked,
+    /// What they are like.
+    Seen(Users),
+    /// It could not be asked in as many tries as a schedule that is being deleted waits for, and why.
+    Refused(String),
 }
 
 /// What a try of the new credential has shown.
@@ -208,6 +224,10 @@ pub enum Effect {
         /// Which stage.
         stage: Stage,
     },
+    /// Give the new user of the database its password.
+    Grant,
+    /// End the old user of the database.
+    Revoke,
     /// Add the finalizer to the schedule.
     AddFinalizer,
     /// Remove the finalizer from the schedule.

@@ -27,7 +27,9 @@ use rekey_api::{
 };
 
 use super::{
-    Begun, Due, Effect, Move, Open, Pending, ProofView, Seen, State, StoreView, Stored, Trust, Wait, gate, overlap,
+    Begun, Due, Effect, Move, Open, Pending, ProofView, Seen, State, StoreView, Stored, Trust, Wait,
+    ends::{abandoned, completed, elsewhere, foreign, gone, refused},
+    gate, overlap, two_logins,
 };
 use crate::{
     rotator::{Overlap, Stage},
@@ -47,14 +49,24 @@ pub fn step(state: State, seen: &Seen, now: DateTime<Utc>) -> Move {
         State::AwaitingApproval(open) => gate::awaiting(State::AwaitingApproval, open, seen, now),
         State::AwaitingWindow(open) => gate::awaiting(State::AwaitingWindow, open, seen, now),
         State::Preparing(open) => preparing(open, seen, now),
-        State::Applying(open) if seen.spec.rotator.overlap() == Overlap::TwoKeys => overlap::applying(open, seen, now),
-        State::Verifying(open) if seen.spec.rotator.overlap() == Overlap::TwoKeys => {
-            overlap::verifying(open, seen, now)
-        }
-        State::Applying(open) | State::Verifying(open) | State::Publishing(open) => publishing(open, seen, now),
+        State::Applying(open) => match seen.spec.rotator.overlap() {
+            Overlap::None => publishing(open, seen, now),
+            Overlap::TwoKeys => overlap::applying(open, seen, now),
+            Overlap::TwoLogins => two_logins::applying(open, seen, now),
+        },
+        State::Verifying(open) => match seen.spec.rotator.overlap() {
+            Overlap::None => publishing(open, seen, now),
+            Overlap::TwoKeys => overlap::verifying(open, seen, now),
+            Overlap::TwoLogins => two_logins::verifying(open, seen, now),
+        },
+        State::Publishing(open) => publishing(open, seen, now),
         State::RollingOut(open) => rolling_out(open, seen),
-        State::Retiring(open) if seen.spec.rotator.overlap() == Overlap::TwoKeys => overlap::retiring(open, seen, now),
-        State::Settling(open) | State::Retiring(open) => settling(open, seen),
+        State::Settling(open) => settling(open, seen),
+        State::Retiring(open) => match seen.spec.rotator.overlap() {
+            Overlap::None => settling(open, seen),
+            Overlap::TwoKeys => overlap::retiring(open, seen, now),
+            Overlap::TwoLogins => two_logins::retiring(open, seen, now),
+        },
     }
 }
 
@@ -96,7 +108,7 @@ fn preparing(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
         Some(pending) => match pending.trust {
             Trust::Proven => Move::to(match seen.spec.rotator.overlap() {
                 Overlap::None => State::Publishing(open),
-                Overlap::TwoKeys => State::Applying(open),
+                Overlap::TwoKeys | Overlap::TwoLogins => State::Applying(open),
             }),
             Trust::NotProven => anew(State::Preparing, open, seen, now, not_proven(pending)),
         },
@@ -106,10 +118,6 @@ fn preparing(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
             Move::doing(State::Preparing(open), effect)
         }
     }
-}
-
-pub(super) fn abandoned() -> Move {
-    Move::end(RotationOutcome::Abandoned, "the schedule was deleted before the value was live")
 }
 
 /// Makes a new value under a new id: what there is cannot be used, and nothing of it was written. The other Secret
@@ -177,33 +185,6 @@ fn is_known(open: &Open, pending: &Pending, stored: &Stored) -> bool {
     }
 }
 
-fn gone(seen: &Seen) -> Move {
-    let text = if seen.spec.deleted {
-        "the schedule was deleted, and the pending Secret of the rotation is gone"
-    } else {
-        "the pending Secret of the rotation is gone"
-    };
-    Move::end(RotationOutcome::Failed, text)
-}
-
-pub(super) fn foreign(pending: &Pending) -> Move {
-    let text = format!("another tool changed the rotated properties of {}; Rekey leaves what is there", pending.target);
-    Move::end(RotationOutcome::Superseded, text)
-}
-
-pub(super) fn elsewhere() -> Move {
-    Move::end(RotationOutcome::Superseded, "spec.writeTo changed meanwhile; this rotation writes nothing there")
-}
-
-pub(super) fn refused(pending: &Pending) -> Move {
-    let text = format!(
-        "the schedule was deleted, and {} did not take the new value in {TRIES} tries; Rekey leaves what the store \
-         holds there",
-        pending.target
-    );
-    Move::end(RotationOutcome::Failed, text)
-}
-
 /// The pending Secret and what the store holds, if the rotation can go on with them.
 pub(super) fn looked<'s>(
     stay: fn(Open) -> State,
@@ -240,6 +221,11 @@ fn publishing(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
         Stored::Before { .. } | Stored::Applied { .. } if open.written.is_some() => foreign(pending),
         Stored::Before { .. } if seen.spec.rotator.overlap() == Overlap::TwoKeys => Move::to(State::Applying(open)),
         // Whatever the status says: what has not been proven is not used.
+        Stored::Before { .. }
+            if seen.spec.rotator.overlap() == Overlap::TwoLogins && seen.proof != ProofView::Proven =>
+        {
+            Move::to(State::Verifying(open))
+        }
         Stored::Applied { .. } if seen.proof != ProofView::Proven => Move::to(State::Verifying(open)),
         Stored::Applied { .. } if seen.spec.deleted && seen.attempts >= TRIES => refused(pending),
         Stored::Applied { version } => {
@@ -348,7 +334,7 @@ fn settling(open: Open, seen: &Seen) -> Move {
     match (pods(seen), seen.spec.rotator.overlap()) {
         (Some(text), _) => Move::waiting(State::Settling(open), text),
         (None, Overlap::None) => completed(),
-        (None, Overlap::TwoKeys) => Move::to(State::Retiring(open)),
+        (None, Overlap::TwoKeys | Overlap::TwoLogins) => Move::to(State::Retiring(open)),
     }
 }
 
@@ -363,10 +349,6 @@ pub(super) fn pods(seen: &Seen) -> Option<String> {
     let said = all.into_iter().filter(|(_, names)| !names.is_empty());
     let said: Vec<String> = said.map(|(text, names)| format!("{text}: {}", listed(names, ", "))).collect();
     (!said.is_empty()).then(|| said.join("; "))
-}
-
-pub(super) fn completed() -> Move {
-    Move { ended: Some((RotationOutcome::Completed, None)), ..Move::to(State::Idle) }
 }
 
 /// A pod with an older value whose owner is a Rollout, where no Rollout is known: Rekey cannot restart it.

@@ -17,7 +17,7 @@ use crate::{
     digest::DigestKey,
     policy::Source,
     published::Rotated,
-    rotator::{Stage, Values},
+    rotator::{Stage, Values, database::Role},
     store::RemoteValue,
     time,
 };
@@ -60,6 +60,8 @@ struct World {
     hopeless: Option<Wait>,
     /// The property that consumers use.
     used: &'static str,
+    /// The users of the database, with their passwords.
+    roles: Vec<(Role, String)>,
     /// Why the new credential does not work, if it does not.
     refused: Option<String>,
     /// The record on the Secret, and what the Secret and the pod hold.
@@ -113,6 +115,7 @@ impl World {
             unable: None,
             hopeless: None,
             used: "password",
+            roles: Vec::new(),
             refused: None,
             record: None,
             secret: "old".to_owned(),
@@ -187,6 +190,8 @@ impl World {
             }
         };
         let old = (self.pod != self.secret).then(|| "web".to_owned());
+        let users = self.users(task, state, pending.as_ref());
+        let pending_values = pending.as_ref().map(|pending| pending.values.clone());
         Seen {
             due,
             hopeless: self.hopeless.clone(),
@@ -201,8 +206,9 @@ impl World {
                 record: self.record.clone(),
                 behind: Some(old.iter().cloned().collect()),
             },
-            proof: self.refused.clone().map_or(ProofView::Proven, ProofView::Refused),
-            pods: matches!(state, State::Settling(_) | State::Retiring(_))
+            users,
+            proof: self.proof(task, pending_values.as_ref()),
+            pods: matches!(state, State::Applying(_) | State::Settling(_) | State::Retiring(_))
                 .then(|| PodsView { old: old.into_iter().collect(), ..PodsView::default() }),
             attempts,
             begun: begun(status),
@@ -361,3 +367,4 @@ mod forged;
 mod forged_status;
 mod timing;
 mod two_keys;
+mod two_logins;

@@ -5,9 +5,12 @@
 //! fence that was seen when the rotation was prepared, or the rotation's own, and it leaves its own: comparing and setting are one
 //! transaction. So two operators, a restored backup or a second cluster never alter a role for different rotations unseen.
 
+use std::fmt;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use rekey_api::reference::TlsMode;
+use serde::{Deserialize, Serialize};
 
 use crate::{SecretBytes, store::StoreError};
 
@@ -22,6 +25,13 @@ pub struct Server {
     pub database: String,
     /// How the connection is protected.
     pub tls: ServerTls,
+}
+
+/// Its address, as people know it.
+impl fmt::Display for Server {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}:{}", self.host, self.port)
+    }
 }
 
 /// How the connection to a server is protected.
@@ -43,7 +53,7 @@ pub struct Login {
 }
 
 /// The last rotation that has altered a role.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fence {
     /// Uid of the cluster.
     pub cluster: String,

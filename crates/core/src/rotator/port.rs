@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use rekey_api::rotator::SshEndpoint;
 
+use super::database::{Login, Server};
 use crate::{SecretBytes, store::StoreError};
 
 /// What proves a new credential.
@@ -14,6 +15,15 @@ pub enum Proof {
         private_key: SecretBytes,
         /// The servers, in order.
         endpoints: Vec<SshEndpoint>,
+    },
+    /// A login at each of these servers, which acts as a role from its start.
+    DatabaseLogin {
+        /// The servers: the primary first.
+        servers: Vec<Server>,
+        /// The login.
+        login: Login,
+        /// Whom its sessions act as.
+        acts_as: String,
     },
 }
 

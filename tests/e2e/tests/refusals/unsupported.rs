@@ -86,6 +86,7 @@ fn schedule_table(key: &str) -> Vec<(Value, &'static str)> {
 /// Rotators that write to the store and are not built.
 fn rotators() -> Vec<(Value, &'static str)> {
     let admin = json!({"name": "admin"});
+    let single = json!({"single": {"name": "a"}});
     let slots = json!({"alternating": {"first": "a", "second": "b", "owner": "o"}});
     let users = json!({"alternating": {"first": "a", "second": "b"}});
     let password = json!({"password": "password"});
@@ -93,6 +94,10 @@ fn rotators() -> Vec<(Value, &'static str)> {
     let issuer = json!({"ca": {"secretRef": {"name": "ca"}}});
     let hmac = json!({"secretRef": {"name": "hmac", "key": "key"}});
     vec![
+        (
+            json!({"postgres": {"host": "db", "database": "d", "adminSecretRef": admin, "users": single}}),
+            "spec.rotator.postgres.users.single",
+        ),
         (
             json!({"postgres": {"host": "db", "database": "d", "adminSecretRef": admin, "users": slots}}),
             "spec.rotator.postgres",

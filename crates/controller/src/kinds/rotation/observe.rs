@@ -42,10 +42,13 @@ pub async fn observe(
     };
     let attempts = status.rotation.as_ref().map_or(0, |open| open.attempts);
     let (store, proof) = target(ctx, task, state, pending.as_ref(), attempts).await?;
+    let users = ctx.users(task, state, pending.as_ref(), (&store, attempts)).await?;
     let policy = ctx.cluster.policies.get(&policy_of(&task.spec));
     let policy = policy.as_ref().and_then(|row| Some(ThePolicy { object: row.readable()?, spec: row.spec().ok() }));
-    let published = match (state, policy) {
-        (State::Settling(_) | State::Retiring(_), Some(policy)) => published_now(ctx, task, policy).await?,
+    let asks_pods = matches!(state, State::Settling(_) | State::Retiring(_))
+        || matches!(state, State::Applying(_)) && task.spec.rotator.database().is_some();
+    let published = match (asks_pods, policy) {
+        (true, Some(policy)) => published_now(ctx, task, policy).await?,
         (_, Some(policy)) => published(ctx, task, policy),
         (_, None) => None,
     };
@@ -59,10 +62,8 @@ pub async fn observe(
         }
         None => PolicyView::missing(),
     };
-    let pods = match (state, policy, &published) {
-        (State::Settling(_) | State::Retiring(_), Some(policy), Some(published)) => {
-            Some(pods::observe(ctx, task, policy, published).await?)
-        }
+    let pods = match (asks_pods, policy, &published) {
+        (true, Some(policy), Some(published)) => Some(pods::observe(ctx, task, policy, published).await?),
         _ => None,
     };
     Ok(Seen {
@@ -74,6 +75,7 @@ pub async fn observe(
         pending,
         finalizer,
         store,
+        users,
         proof,
         policy: seen_policy,
         pods,
@@ -114,10 +116,10 @@ async fn target(
     };
     let proof = match (state, &store, pending) {
         (
-            State::Verifying(_) | State::Publishing(_),
-            StoreView::Holds(Stored::Applied { .. }),
+            State::Verifying(_) | State::Publishing(_) | State::Retiring(_),
+            StoreView::Holds(stored),
             Some(Pending { id, values, trust: Trust::Proven, .. }),
-        ) => match proof(ctx, task, id, values).await {
+        ) if has_to_work(task, stored) => match proof(ctx, task, id, values).await {
             // As with a store: a deletion does not wait for a server without end.
             Err(error) if task.spec.deleted && attempts >= TRIES => ProofView::Refused(error.to_string()),
             proof => proof?,
@@ -125,6 +127,15 @@ async fn target(
         _ => ProofView::NotAsked,
     };
     Ok((store, proof))
+}
+
+/// Whether the next step relies on the new credential: it comes into use, or the old one ends.
+fn has_to_work(task: &Task, stored: &Stored) -> bool {
+    match stored {
+        Stored::Applied { .. } => true,
+        Stored::Before { .. } | Stored::Ours { .. } => task.spec.rotator.database().is_some(),
+        Stored::Retired | Stored::Foreign | Stored::Elsewhere => false,
+    }
 }
 
 /// How the store's value relates to the pending one. A schedule that is being deleted does not wait without end for a
@@ -150,7 +161,7 @@ async fn store(ctx: &Schedules, task: &Task, pending: &Pending, attempts: u32) -
 /// Tries the new credential. What a server has not learned yet, or refuses, is waited for; what cannot be asked is an
 /// error. A refusal is not repeated at each look: servers and their guards count failed logins.
 async fn proof(ctx: &Schedules, task: &Task, id: &str, made: &Values) -> Result<ProofView, Error> {
-    let Some(proof) = task.spec.rotator.verify(made) else { return Ok(ProofView::Proven) };
+    let Some(proof) = ctx.proof_of(task, made).await? else { return Ok(ProofView::Proven) };
     let name = key_of(&task.spec);
     if let Some(refusal) = ctx.memory.refusal(&name, id, ctx.clock.now()) {
         return Ok(ProofView::Refused(refusal));
@@ -287,11 +298,11 @@ async fn unable(ctx: &Schedules, task: &Task, policy: ThePolicy<'_>) -> Result<O
         return Ok(Some(wait));
     }
     match rotation::readiness(policy.object) {
-        Readiness::Ready => Ok(None),
+        Readiness::Ready => ctx.users_unable(task).await,
         Readiness::NotReady(wait) => Ok(Some(wait)),
         Readiness::Unpublished(wait) => {
             let read = ctx.read(task).await?;
-            Ok(if rotation::lacks(task, read.as_ref())? { None } else { Some(wait) })
+            if rotation::lacks(task, read.as_ref())? { ctx.users_unable(task).await } else { Ok(Some(wait)) }
         }
     }
 }

@@ -79,7 +79,13 @@ impl World {
         let spec = ScheduleSpec::try_from(&serde_json::from_value::<RotationSchedule>(object).unwrap()).unwrap();
         let task = Arc::new(spec).task(PolicySource::Missing).unwrap();
         let values: BTreeMap<String, SecretBytes> = [("password".to_owned(), SecretBytes::from(value))].into();
-        let made = Prepared { id: ID.to_owned(), base: Some("1".to_owned()), base_digest: "d".to_owned(), values };
+        let made = Prepared {
+            id: ID.to_owned(),
+            base: Some("1".to_owned()),
+            base_digest: "d".to_owned(),
+            users: None,
+            values,
+        };
         let name = format!("{}{ID}", names::PENDING_PREFIX);
         let metadata = ObjectMeta {
             name: Some(name.clone()),

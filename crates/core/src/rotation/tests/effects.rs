@@ -15,11 +15,16 @@ impl World {
             }
             Effect::MakePending { id } => {
                 let read = self.remote();
+                let current = current(task, read.as_ref()).unwrap();
+                let values = task.spec.rotator.prepare(&current, &self.chance).unwrap();
+                let database = task.spec.rotator.database();
                 let made = Prepared {
                     id: id.clone(),
                     base: read.as_ref().map(|read| read.version.clone()),
                     base_digest: base_digest(task, read.as_ref(), &self.digest_key).unwrap(),
-                    values: task.spec.rotator.prepare(&current(task, read.as_ref()).unwrap(), &self.chance).unwrap(),
+                    users: database
+                        .map(|database| database.base(&current, &values, &self.known_roles(), &task.spec.uid)),
+                    values,
                 };
                 let metadata = ObjectMeta {
                     name: Some(Pending::name(id)),
@@ -45,6 +50,7 @@ impl World {
                 let stage = if *stage == Stage::Live { String::new() } else { format!(", {stage:?}") };
                 format!("writes the store over version {}{stage}", base.as_deref().unwrap_or("none"))
             }
+            Effect::Grant | Effect::Revoke => self.alter(task, seen.pending.as_ref().unwrap(), effect),
             Effect::DropPending { uid, .. } => {
                 let now = time::kube(self.now);
                 for (metadata, _) in &mut self.pending {

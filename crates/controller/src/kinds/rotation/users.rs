@@ -1,0 +1,184 @@
+//! The users of a database that a rotation lets take turns: what they are like, and what is altered.
+
+use std::sync::Arc;
+
+use rekey_api::{
+    condition::Reason,
+    reference::{CaBundleKind, CaBundleRef},
+};
+use rekey_core::{
+    consent::User,
+    rotation::{self, Pending, State, StoreView, Stored, TRIES, Task, Trust, UsersView, Wait},
+    rotator::{
+        Values,
+        database::{Changed, Login, Role, Server},
+        port::Proof,
+        postgres::Postgres,
+        users::Base,
+    },
+    store::{Credentials, StoreErrorKind},
+};
+
+use super::Schedules;
+use crate::error::Error;
+
+/// The keys of the Secret with the login of who may alter users.
+const USERNAME: &str = "username";
+const PASSWORD: &str = "password";
+
+/// Which user of a rotation.
+#[derive(Clone, Copy, Debug)]
+pub enum Which {
+    /// The one that gets a new password.
+    New,
+    /// The one that was in use.
+    Old,
+}
+
+impl Schedules {
+    /// The users as far as the step is decided by them. A schedule that is being deleted does not wait for a server without end.
+    pub(super) async fn users(
+        &self,
+        task: &Task,
+        state: &State,
+        pending: Option<&Pending>,
+        (store, attempts): (&StoreView, u32),
+    ) -> Result<UsersView, Error> {
+        let (Some(database), Some(pending)) = (task.spec.rotator.database(), pending) else {
+            return Ok(UsersView::NotAsked);
+        };
+        let is_decided_by_them = match (state, store) {
+            (State::Applying(_) | State::Verifying(_), StoreView::Holds(Stored::Before { .. }))
+            | (State::Retiring(_), _) => pending.trust == Trust::Proven,
+            _ => false,
+        };
+        if !is_decided_by_them {
+            return Ok(UsersView::NotAsked);
+        }
+        let ours = pending.fence(&task.spec.owner(), &self.digest_key);
+        match self.roles(task, database).await {
+            Ok(seen) => {
+                let users = database.users(&pending.values, &pending.users, &seen, &ours);
+                Ok(users.map_or(UsersView::NotAsked, UsersView::Seen))
+            }
+            Err(error) if task.spec.deleted && attempts >= TRIES => Ok(UsersView::Refused(error.to_string())),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What keeps the users from taking turns, asked before a rotation starts: the roles, and that today's login works.
+    pub(super) async fn users_unable(&self, task: &Task) -> Result<Option<Wait>, Error> {
+        let Some(database) = task.spec.rotator.database() else { return Ok(None) };
+        let seen = self.roles(task, database).await?;
+        let admin = self.admin(task, database).await?.user;
+        if database.roles().contains(&admin.as_str()) {
+            let text = format!(
+                "user {admin} of spec.rotator.postgres.adminSecretRef is one of those that are rotated; name another one"
+            );
+            return Ok(Some(Wait::new(Reason::SlotsNotReady, text)));
+        }
+        if let Some(text) = database.gaps(&seen) {
+            return Ok(Some(Wait::new(Reason::SlotsNotReady, text)));
+        }
+        let read = self.read(task).await?;
+        let current = rotation::current(task, read.as_ref())?;
+        if let Err(error) = database.next(&current) {
+            return Ok(Some(Wait::new(Reason::SlotsNotReady, error.to_string())));
+        }
+        if let Some(text) = database.claimed(&seen, &task.spec.uid) {
+            return Ok(Some(Wait::new(Reason::DuplicateSchedule, text)));
+        }
+        let Some(login) = database.login(&current) else { return Ok(None) };
+        let server = self.primary(task, database).await?;
+        match self.databases.login(&server, &login, None).await {
+            Ok(()) => Ok(None),
+            Err(error) if error.kind == StoreErrorKind::Denied => {
+                let text =
+                    format!("the stored login does not work, so nobody knows which user is in use: {}", error.text);
+                Ok(Some(Wait::new(Reason::SlotsNotReady, text)))
+            }
+            Err(error) => Err(Error::store("log in to", server)(error)),
+        }
+    }
+
+    /// What is recorded of the users when the values of a rotation are made.
+    pub(super) async fn users_at_start(
+        &self,
+        task: &Task,
+        current: &Values,
+        made: &Values,
+    ) -> Result<Option<Base>, Error> {
+        let Some(database) = task.spec.rotator.database() else { return Ok(None) };
+        Ok(Some(database.base(current, made, &self.roles(task, database).await?, &task.spec.uid)))
+    }
+
+    /// Gives the new user its password, or ends the old one. A fence that forbids it changes nothing, and the next look says so.
+    pub(super) async fn alter_user(&self, task: &Task, pending: Option<&Pending>, which: Which) -> Result<(), Error> {
+        let (Some(database), Some(pending)) = (task.spec.rotator.database(), pending) else { return Ok(()) };
+        let fence = pending.fence(&task.spec.owner(), &self.digest_key);
+        let change = match which {
+            Which::New => database.grant(&pending.values, &pending.users, fence),
+            Which::Old => database.revoke(&pending.users, fence),
+        };
+        let Some(change) = change else { return Ok(()) };
+        let (server, admin) = (self.primary(task, database).await?, self.admin(task, database).await?);
+        let changed = self.databases.change(&server, &admin, &change).await;
+        match changed.map_err(Error::store("alter a user of", server))? {
+            Changed::Done => tracing::info!(role = change.role, "altered a user of the database"),
+            Changed::Fenced(_) | Changed::NoRole => tracing::warn!(role = change.role, "the user was not altered"),
+        }
+        Ok(())
+    }
+
+    /// What proves the new login, with the certificates to trust.
+    pub(super) async fn proof_of(&self, task: &Task, made: &Values) -> Result<Option<Proof>, Error> {
+        let proof = task.spec.rotator.verify(made);
+        let (Some(database), Some(Proof::DatabaseLogin { mut servers, login, acts_as })) =
+            (task.spec.rotator.database(), proof.clone())
+        else {
+            return Ok(proof);
+        };
+        let roots = self.roots(task, database).await?;
+        for server in &mut servers {
+            server.tls.roots.clone_from(&roots);
+        }
+        Ok(Some(Proof::DatabaseLogin { servers, login, acts_as }))
+    }
+
+    async fn roles(&self, task: &Task, database: &Postgres) -> Result<Vec<Role>, Error> {
+        let (server, admin) = (self.primary(task, database).await?, self.admin(task, database).await?);
+        let seen = self.databases.roles(&server, &admin, &database.roles()).await;
+        seen.map_err(Error::store("ask", server))
+    }
+
+    async fn primary(&self, task: &Task, database: &Postgres) -> Result<Server, Error> {
+        Ok(database.server(self.roots(task, database).await?))
+    }
+
+    async fn roots(&self, task: &Task, database: &Postgres) -> Result<Option<Vec<u8>>, Error> {
+        let Some(CaBundleRef { kind, name, key }) = &database.roots_ref else { return Ok(database.roots.clone()) };
+        let credentials = self.credentials_of(task, database);
+        let found = match kind {
+            CaBundleKind::ConfigMap => credentials.config(name, key).await.map(String::into_bytes),
+            CaBundleKind::Secret => credentials.secret(name, key).await.map(|bundle| bundle.expose().to_vec()),
+        };
+        found.map(Some).map_err(Error::store("read the certificates to trust of", &database.place))
+    }
+
+    fn credentials_of(&self, task: &Task, database: &Postgres) -> Arc<dyn Credentials> {
+        let label = format!("RotationSchedule/{}", task.spec.name);
+        self.stores.credentials(&task.spec.namespace, User { label, places: vec![database.place.clone()] })
+    }
+
+    /// The login of who may alter users, if its Secret lets this schedule send it there.
+    async fn admin(&self, task: &Task, database: &Postgres) -> Result<Login, Error> {
+        let credentials = self.credentials_of(task, database);
+        let secret = async |key| {
+            let found = credentials.secret(&database.admin_secret, key).await;
+            found.map_err(Error::store("read the credential of", &database.place))
+        };
+        let user = secret(USERNAME).await?;
+        let user = user.expose_text().unwrap_or_default().trim_end().to_owned();
+        Ok(Login { user, password: secret(PASSWORD).await? })
+    }
+}
