@@ -238,6 +238,25 @@ impl Remote {
         keys.first().copied().filter(|_| keys.len() == 1 && !searches)
     }
 
+    /// Whether this property of `key` of `store` is among what is read: by its name, or with all others.
+    #[must_use]
+    pub fn reads_property(&self, store: &StoreRef, key: &str, property: &str) -> bool {
+        let is_there = |of: &StoreRef, locator: &Locator| of == store && locator.key == key;
+        let item = |item: &Item| {
+            is_there(&item.store, &item.locator)
+                && match &item.part {
+                    Part::Property(name) => name == property,
+                    Part::Whole | Part::Expression(_) => true, // what an expression reads nobody knows before it has run
+                }
+        };
+        let set = |set: &Set| match &set.from {
+            SetFrom::Extract(locator, Part::Whole | Part::Expression(_)) => is_there(&set.store, locator),
+            SetFrom::Extract(_, Part::Property(_)) => false,
+            SetFrom::Find(_) => set.store == *store,
+        };
+        self.items.iter().any(item) || self.sets.iter().any(set)
+    }
+
     /// Whether the value of `key` of `store` is read, and if so, whether always in its current version.
     #[must_use]
     pub fn follows(&self, store: &StoreRef, key: &str) -> Option<bool> {

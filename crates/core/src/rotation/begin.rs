@@ -10,7 +10,7 @@ use rekey_api::{
 
 use super::{PolicyView, Task, Wait};
 use crate::{
-    policy::{PolicySpec, Refresh, Source, is_stray},
+    policy::{PolicySpec, Refresh, Remote, Source, is_stray},
     time,
 };
 
@@ -111,8 +111,19 @@ pub fn lasting(task: &Task, policy: &PolicySpec) -> Option<Wait> {
     match remote.follows(&task.to.store, &task.to.key) {
         None => Some(because(task, &format!("does not read key {:?} of {}", task.to.key, task.to.store.name))),
         Some(false) => Some(because(task, &format!("pins a version of key {:?}", task.to.key))),
-        Some(true) => None,
+        Some(true) => halves(task, remote),
     }
+}
+
+/// A login is no use in halves: who has the new password needs the user that it is of.
+fn halves(task: &Task, remote: &Remote) -> Option<Wait> {
+    task.spec.rotator.database()?;
+    let reads = |name: &&String| remote.reads_property(&task.to.store, &task.to.key, name);
+    let missing = task.spec.rotator.properties().into_iter().find(|name| !reads(name))?;
+    Some(because(
+        task,
+        &format!("does not read property {missing:?} of key {:?}, and user and password change together", task.to.key),
+    ))
 }
 
 fn because(task: &Task, what: &str) -> Wait {
@@ -180,6 +191,29 @@ mod tests {
         held.metadata.annotations = Some([(rekey_api::names::ROLLBACK_TO.to_owned(), "k4v9x2m7qz".to_owned())].into());
         let said = refusal(&task(), PolicySpec::try_from(&held).ok().as_ref()).map(|wait| wait.text);
         assert!(said.unwrap_or_default().contains("is held by the annotation rekey.dev/rollback-to"));
+    }
+
+    #[test]
+    fn a_login_in_halves_is_refused() {
+        let object = json!({
+            "apiVersion": "rekey.dev/v1alpha1", "kind": "RotationSchedule", "metadata": {"name": "db", "namespace": "shop"},
+            "spec": {"policyRef": {"name": "db"}, "writeTo": {"storeRef": {"name": "vault"}, "key": "k"},
+                     "rotator": {"postgres": {"host": "db", "database": "d", "adminSecretRef": {"name": "a"},
+                         "users": {"alternating": {"first": "a", "second": "b", "owner": "o"}}}}},
+        });
+        let spec = ScheduleSpec::try_from(&serde_json::from_value(object).unwrap()).unwrap();
+        let task = Arc::new(spec).task(PolicySource::Missing).unwrap();
+        let item = |property: &str| json!({"secretKey": property, "remoteRef": {"key": "k", "property": property}});
+        let said = |remote: Value| {
+            let policy = policy(&json!({"remote": remote}), &json!(null));
+            refusal(&task, PolicySpec::try_from(&policy).ok().as_ref()).map(|wait| wait.text)
+        };
+        let of = |data: Vec<Value>| json!({"storeRef": {"name": "vault"}, "data": data});
+        assert_eq!(said(of(vec![item("username"), item("password")])), None);
+        let text = said(of(vec![item("password")])).unwrap();
+        assert!(text.contains("does not read property \"username\""), "{text}");
+        let whole = json!({"storeRef": {"name": "vault"}, "dataFrom": [{"extract": {"key": "k"}}]});
+        assert_eq!(said(whole), None);
     }
 
     #[test]

@@ -144,10 +144,10 @@ impl Postgres {
         match self.user(current) {
             Some(user) if user == first => Ok(second),
             Some(user) if user == second || self.from.as_deref() == Some(user) => Ok(first),
-            None if !current.contains_key(&self.properties.username) => Ok(first),
+            None if current.is_empty() => Ok(first),
             Some(_) | None => {
                 let fix = format!(
-                    "the stored property {:?} names a user that is neither {first:?} nor {second:?}; name it in \
+                    "the stored property {:?} names no user, or one that is neither {first:?} nor {second:?}; name it in \
                      users.alternating.from, or correct the stored value",
                     self.properties.username
                 );
@@ -226,6 +226,20 @@ impl Postgres {
             return None;
         }
         Some(format!("{}; run as an administrator of the server: {};", gaps.join(", "), sql.join("; ")))
+    }
+
+    /// The user that the next rotation takes, if somebody may use it: it may log in, and not by a rotation of this schedule.
+    #[must_use]
+    pub fn stranger(&self, next: &str, seen: &[Role], schedule: &str) -> Option<String> {
+        let role = seen.iter().find(|role| role.name == next && role.can_login)?;
+        let is_ours = role.fence.as_ref().is_some_and(|fence| fence.schedule == schedule);
+        (!is_ours).then(|| {
+            format!(
+                "user {next} may log in, and no rotation of this schedule has allowed that: if nobody uses it, run: ALTER ROLE {} \
+                 NOLOGIN;",
+                quoted(next)
+            )
+        })
     }
 
     /// The user that another schedule has altered, with what to do; `None`: none has.
@@ -327,6 +341,8 @@ mod tests {
         assert_eq!(postgres.next(&Values::new()), Ok("orders_a"), "nothing is in use");
         let said = postgres.next(&values("somebody")).unwrap_err().to_string();
         assert!(said.contains("neither \"orders_a\" nor \"orders_b\"") && !said.contains("somebody"), "{said}");
+        let only_password: Values = [("password".to_owned(), SecretBytes::from("old"))].into();
+        assert!(postgres.next(&only_password).is_err(), "nobody knows whose password that is");
     }
 
     #[test]
@@ -340,6 +356,21 @@ mod tests {
         let said =
             parse(|spec| spec["properties"] = json!({"username": "x", "password": "x"})).unwrap_err().to_string();
         assert!(said.contains("\"x\" appears twice"), "{said}");
+    }
+
+    #[test]
+    fn a_user_that_somebody_may_use_is_not_taken() {
+        let postgres = parse(|_| {}).unwrap();
+        let fence =
+            |schedule: &str| Fence { cluster: "c".to_owned(), schedule: schedule.to_owned(), rotation: "r".to_owned() };
+        for (role, is_taken) in [
+            (role("orders_b", false, None), true),
+            (role("orders_b", true, Some(&fence("s"))), true),
+            (role("orders_b", true, Some(&fence("other"))), false),
+            (role("orders_b", true, None), false),
+        ] {
+            assert_eq!(postgres.stranger("orders_b", &[role.clone()], "s").is_none(), is_taken, "{role:?}");
+        }
     }
 
     #[test]

@@ -82,11 +82,15 @@ impl Schedules {
         }
         let read = self.read(task).await?;
         let current = rotation::current(task, read.as_ref())?;
-        if let Err(error) = database.next(&current) {
-            return Ok(Some(Wait::new(Reason::SlotsNotReady, error.to_string())));
-        }
+        let next = match database.next(&current) {
+            Ok(next) => next,
+            Err(error) => return Ok(Some(Wait::new(Reason::SlotsNotReady, error.to_string()))),
+        };
         if let Some(text) = database.claimed(&seen, &task.spec.uid) {
             return Ok(Some(Wait::new(Reason::DuplicateSchedule, text)));
+        }
+        if let Some(text) = database.stranger(next, &seen, &task.spec.uid) {
+            return Ok(Some(Wait::new(Reason::SlotsNotReady, text)));
         }
         let Some(login) = database.login(&current) else { return Ok(None) };
         let server = self.primary(task, database).await?;
