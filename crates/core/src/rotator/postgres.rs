@@ -369,7 +369,7 @@ mod tests {
             (role("orders_b", true, Some(&fence("other"))), false),
             (role("orders_b", true, None), false),
         ] {
-            assert_eq!(postgres.stranger("orders_b", &[role.clone()], "s").is_none(), is_taken, "{role:?}");
+            assert_eq!(postgres.stranger("orders_b", std::slice::from_ref(&role), "s").is_none(), is_taken, "{role:?}");
         }
     }
 
