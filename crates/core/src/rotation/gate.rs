@@ -35,7 +35,7 @@ pub(super) fn awaiting(stay: fn(Open) -> State, open: Open, seen: &Seen, now: Da
     if !is_asked_for(open.reason, seen) {
         return Move::end(RotationOutcome::Abandoned, "nothing asks for this rotation any more");
     }
-    if let Some(ended) = leaked(seen).filter(|_| open.reason != RotationReason::Leaked) {
+    if let Some(ended) = leaked(seen).filter(|_| !open.is_leaked()) {
         return ended;
     }
     match kept(seen) {
@@ -65,7 +65,7 @@ fn kept(seen: &Seen) -> Option<Wait> {
 
 fn pass(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
     let spec = &seen.spec;
-    if open.reason == RotationReason::Leaked {
+    if open.is_leaked() {
         return Move::to(State::Preparing(open));
     }
     if spec.approval == Approval::Manual && spec.approved.as_ref() != Some(&open.id) {

@@ -8,7 +8,7 @@
 use std::ops::ControlFlow;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rekey_api::rotation::{RotationOutcome, RotationReason};
+use rekey_api::rotation::RotationOutcome;
 
 use super::{
     Effect, Move, Open, ProofView, Seen, State, Stored,
@@ -64,6 +64,13 @@ pub(super) fn verifying(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
     }
 }
 
+/// Until when the old credential stays valid although nobody uses it; `None`: no longer. One that has leaked has no grace.
+pub(super) fn grace(open: &Open, seen: &Seen, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let grace = if open.is_leaked() { TimeDelta::zero() } else { seen.spec.retire_after };
+    let until = seen.begun.map_or(now, |begun| time::later(begun.step, grace));
+    (until > now).then_some(until)
+}
+
 pub(super) fn retiring(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
     if let Some(ended) = leaked(seen) {
         return ended;
@@ -85,10 +92,7 @@ pub(super) fn retiring(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
     if let Some(text) = behind(seen).or_else(|| pods(seen)) {
         return Move::waiting(State::Retiring(open), text);
     }
-    // A leaked key has no grace.
-    let grace = if open.reason == RotationReason::Leaked { TimeDelta::zero() } else { seen.spec.retire_after };
-    let until = seen.begun.map_or(now, |begun| time::later(begun.step, grace));
-    if until > now {
+    if let Some(until) = grace(&open, seen, now) {
         let text = format!("no consumer uses the old key any more; it stays valid until {}", time::text(until));
         return Move::waiting(State::Retiring(open), text);
     }

@@ -81,6 +81,11 @@ pub struct Written {
 }
 
 impl Open {
+    /// Whether what it replaces has leaked: no grace counts, and who is locked out by that does not either.
+    pub(super) fn is_leaked(&self) -> bool {
+        self.reason == RotationReason::Leaked
+    }
+
     pub(super) fn written(self, version: &str, pending: &Pending) -> Self {
         let written = Written {
             version: version.to_owned(),

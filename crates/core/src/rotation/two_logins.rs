@@ -9,16 +9,13 @@
 
 use std::ops::ControlFlow;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use rekey_api::{
-    condition::Reason,
-    names::LET_GO,
-    rotation::{RotationOutcome, RotationReason},
-};
+use chrono::{DateTime, Utc};
+use rekey_api::{condition::Reason, names::LET_GO, rotation::RotationOutcome};
 
 use super::{
     Effect, Move, Open, Pending, ProofView, Seen, State, Stored, Trust, UsersView, Wait,
     ends::{abandoned, completed, elsewhere, foreign},
+    overlap::grace,
     step::{behind, leaked, looked, pods, renamed, still_ours},
 };
 use crate::{
@@ -27,7 +24,7 @@ use crate::{
 };
 
 pub(super) fn applying(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
-    if let Some(ended) = leaked(seen).filter(|_| !is_leaked(&open)) {
+    if let Some(ended) = leaked(seen).filter(|_| !open.is_leaked()) {
         return ended;
     }
     let (pending, stored) = match looked(State::Applying, &open, seen, now) {
@@ -71,7 +68,7 @@ fn granting(open: Open, seen: &Seen) -> Move {
     };
     match &users.new {
         UserStand::Granted => Move::to(State::Verifying(open)),
-        UserStand::Before | UserStand::Revoked => match in_use(users, seen).filter(|_| !is_leaked(&open)) {
+        UserStand::Before | UserStand::Revoked => match in_use(users, seen).filter(|_| !open.is_leaked()) {
             None => Move::doing(State::Applying(open), Effect::Grant),
             Some(text) => {
                 let wait = Wait::new(Reason::Held, format!("user {} is not free: {text}", users.new_name));
@@ -99,11 +96,6 @@ fn taken(users: &Users) -> Move {
     Move::end(RotationOutcome::Superseded, text)
 }
 
-/// What has leaked is replaced whoever is locked out by that.
-fn is_leaked(open: &Open) -> bool {
-    open.reason == RotationReason::Leaked
-}
-
 /// Why the user may be in use; `None`: it is not. One that may not log in is used by nobody.
 fn in_use(users: &Users, seen: &Seen) -> Option<String> {
     if !users.new_can_login {
@@ -116,7 +108,7 @@ fn in_use(users: &Users, seen: &Seen) -> Option<String> {
 }
 
 pub(super) fn verifying(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
-    if let Some(ended) = leaked(seen).filter(|_| !is_leaked(&open)) {
+    if let Some(ended) = leaked(seen).filter(|_| !open.is_leaked()) {
         return ended;
     }
     let (pending, stored) = match looked(State::Verifying, &open, seen, now) {
@@ -183,14 +175,11 @@ pub(super) fn retiring(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
 
 /// Nobody needs the old user any more, as far as consumers go.
 fn ending(open: Open, name: &str, users: &Users, seen: &Seen, now: DateTime<Utc>) -> Move {
-    let is_leaked = is_leaked(&open);
-    let grace = if is_leaked { TimeDelta::zero() } else { seen.spec.retire_after };
-    let until = seen.begun.map_or(now, |begun| time::later(begun.step, grace));
-    if until > now {
+    if let Some(until) = grace(&open, seen, now) {
         let text = format!("no consumer uses user {name} any more; it may log in until {}", time::text(until));
         return Move::waiting(State::Retiring(open), text);
     }
-    if users.old_sessions > 0 && !is_leaked {
+    if users.old_sessions > 0 && !open.is_leaked() {
         let text = format!(
             "user {name} has {} that no known consumer explains; end that, or leave the user as it is: kubectl \
              annotate rotationschedule {} -n {} --overwrite {LET_GO}={}",

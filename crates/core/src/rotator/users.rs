@@ -8,7 +8,6 @@ use super::database::{Fence, Role};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Base {
     /// Where they are, and whom they act as: elsewhere the same names are other users.
-    #[serde(default)]
     pub at: String,
     /// The fence of the user that gets the new password.
     pub new: Option<Fence>,

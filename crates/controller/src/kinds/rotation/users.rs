@@ -69,11 +69,13 @@ impl Schedules {
     /// What keeps the users from taking turns, asked before a rotation starts: the roles, and that today's login works.
     pub(super) async fn users_unable(&self, task: &Task) -> Result<Option<Wait>, Error> {
         let Some(database) = task.spec.rotator.database() else { return Ok(None) };
-        let seen = self.roles(task, database).await?;
-        let admin = self.admin(task, database).await?.user;
-        if database.roles().contains(&admin.as_str()) {
+        let (server, admin) = self.access(task, database).await?;
+        let seen =
+            self.databases.roles(&server, &admin, &database.roles()).await.map_err(Error::store("ask", &server))?;
+        if database.roles().contains(&admin.user.as_str()) {
             let text = format!(
-                "user {admin} of spec.rotator.postgres.adminSecretRef is one of those that are rotated; name another one"
+                "user {} of spec.rotator.postgres.adminSecretRef is one of those that are rotated; name another one",
+                admin.user
             );
             return Ok(Some(Wait::new(Reason::SlotsNotReady, text)));
         }
@@ -93,7 +95,6 @@ impl Schedules {
             return Ok(Some(Wait::new(Reason::SlotsNotReady, text)));
         }
         let Some(login) = database.login(&current) else { return Ok(None) };
-        let server = self.primary(task, database).await?;
         match self.databases.login(&server, &login, None).await {
             Ok(()) => Ok(None),
             Err(error) if error.kind == StoreErrorKind::Denied => {
@@ -125,7 +126,7 @@ impl Schedules {
             Which::Old => database.revoke(&pending.users, fence),
         };
         let Some(change) = change else { return Ok(()) };
-        let (server, admin) = (self.primary(task, database).await?, self.admin(task, database).await?);
+        let (server, admin) = self.access(task, database).await?;
         let changed = self.databases.change(&server, &admin, &change).await;
         match changed.map_err(Error::store("alter a user of", server))? {
             Changed::Done => tracing::info!(role = change.role, "altered a user of the database"),
@@ -150,13 +151,15 @@ impl Schedules {
     }
 
     async fn roles(&self, task: &Task, database: &Postgres) -> Result<Vec<Role>, Error> {
-        let (server, admin) = (self.primary(task, database).await?, self.admin(task, database).await?);
+        let (server, admin) = self.access(task, database).await?;
         let seen = self.databases.roles(&server, &admin, &database.roles()).await;
         seen.map_err(Error::store("ask", server))
     }
 
-    async fn primary(&self, task: &Task, database: &Postgres) -> Result<Server, Error> {
-        Ok(database.server(self.roots(task, database).await?))
+    /// The primary, and who may alter users there.
+    async fn access(&self, task: &Task, database: &Postgres) -> Result<(Server, Login), Error> {
+        let server = database.server(self.roots(task, database).await?);
+        Ok((server, self.admin(task, database).await?))
     }
 
     async fn roots(&self, task: &Task, database: &Postgres) -> Result<Option<Vec<u8>>, Error> {
