@@ -129,6 +129,12 @@ pub enum Error {
         /// Namespace and name.
         secret: String,
     },
+    /// It has changed since what is known of it, as the API server has said just now.
+    #[error("{object} has changed since Rekey has looked at it; Rekey waits for its watch to report the change")]
+    Stale {
+        /// Kind, namespace and name.
+        object: String,
+    },
     /// It took longer than a reconcile may.
     #[error("not finished after {} s; Rekey retries", .0.as_secs())]
     Deadline(Duration),
@@ -193,7 +199,7 @@ impl Error {
                 StoreErrorKind::Malformed => Reason::InvalidData,
                 StoreErrorKind::TooMuch => Reason::SecretTooLarge,
             },
-            Self::Api { .. } | Self::Overtaken { .. } | Self::Deadline(_) => Reason::ApiError,
+            Self::Api { .. } | Self::Overtaken { .. } | Self::Stale { .. } | Self::Deadline(_) => Reason::ApiError,
             Self::Panic | Self::Thread(_) => Reason::InternalError,
         }
     }
@@ -236,7 +242,7 @@ impl Error {
                 Some(401 | 403) => Class::Denied,
                 _ => Class::Transient,
             },
-            Self::Overtaken { .. } => Class::Conflict,
+            Self::Overtaken { .. } | Self::Stale { .. } => Class::Conflict,
             Self::Malformed { .. }
             | Self::NamespaceNotOpened { .. }
             | Self::StoreNotFound { .. }
@@ -303,6 +309,8 @@ impl Error {
             Self::Store { source: StoreError { retry_after: Some(wait), .. }, .. } => {
                 Some(delay.max(*wait).min(Duration::from_mins(5)))
             }
+            // Its watch says when.
+            Self::Stale { .. } => Some(doubling(failures)),
             // What was sent away comes next, but only if it comes again in time.
             Self::StoreBusy { .. } | Self::NoRoom | Self::Crowded { .. } => Some(delay.min(Duration::from_secs(4))),
             // It has taken all the time that there is, and most likely will again.
@@ -323,7 +331,8 @@ impl Error {
             | Self::NoRoom
             | Self::Crowded { .. }
             | Self::NotKnownYet { .. }
-            | Self::Overtaken { .. } => true,
+            | Self::Overtaken { .. }
+            | Self::Stale { .. } => true,
             Self::Spec(_)
             | Self::Malformed { .. }
             | Self::NamespaceNotOpened { .. }

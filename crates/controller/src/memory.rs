@@ -2,6 +2,7 @@
 
 mod clearings;
 mod collected;
+mod conflicts;
 mod kept;
 mod lost;
 mod plains;
@@ -20,8 +21,8 @@ use rekey_core::{policy::EngineCall, published::Published, rotation::Effect, sto
 use tokio::time::Instant;
 
 use self::{
-    clearings::Clearings, collected::Collections, kept::KeptValues, lost::LostWrites, plains::Plains,
-    refusals::Refusals, workloads::WorkloadMemory,
+    clearings::Clearings, collected::Collections, conflicts::Conflicts, kept::KeptValues, lost::LostWrites,
+    plains::Plains, refusals::Refusals, workloads::WorkloadMemory,
 };
 pub use self::{
     collected::{Collected, Publication},
@@ -49,6 +50,8 @@ pub struct Memory {
     pub kept: KeptValues,
     /// Secrets that may hold something else than what is known of them.
     pub lost: LostWrites,
+    /// Objects that have changed since what is known of them.
+    pub conflicts: Conflicts,
 }
 
 #[derive(Default)]

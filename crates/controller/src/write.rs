@@ -17,7 +17,13 @@ use kube::{Client, runtime::events::Reporter};
 use rekey_core::SecretBytes;
 
 pub use self::{finalizer::Finalizer, key::wait as digest_key, status::Over};
-use crate::{cluster::Cluster, locks::Locks, memory::Memory, metrics::Metrics};
+use crate::{
+    cluster::Cluster,
+    error::{Error, status},
+    locks::Locks,
+    memory::Memory,
+    metrics::Metrics,
+};
 
 /// See the [module documentation](self).
 pub struct Writer {
@@ -42,6 +48,34 @@ impl Writer {
     ) -> Self {
         let reporter = event::reporter(instance);
         Self { client, cluster, memory, metrics, reporter, making: Locks::default() }
+    }
+}
+
+/// What a change is decided on: it is refused when the object has another version by now.
+struct Basis<'a> {
+    /// Kind, namespace and name.
+    object: String,
+    version: &'a str,
+}
+
+impl Writer {
+    /// Makes a change, unless the API server has said just now that its basis is old: it would say so again.
+    async fn over<T>(
+        &self,
+        basis: Option<Basis<'_>>,
+        change: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let Some(Basis { object, version }) = basis else { return change.await };
+        if self.memory.conflicts.pause(&object, version).is_some() {
+            return Err(Error::Stale { object });
+        }
+        let made = change.await;
+        if let Err(Error::Api { source, .. }) = &made
+            && status(source) == Some(409)
+        {
+            self.memory.conflicts.set(&object, version);
+        }
+        made
     }
 }
 

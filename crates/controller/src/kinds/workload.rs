@@ -38,8 +38,6 @@ const LONG: TimeDelta = TimeDelta::seconds(10);
 const REST_OF_A_SET: TimeDelta = TimeDelta::seconds(15);
 /// A Secret that has changed is seen to have changed soon after.
 const UNSEEN: Duration = Duration::from_secs(1);
-/// After a conflict: a watch that is open brings what has changed long before.
-const STALE: TimeDelta = TimeDelta::minutes(1);
 /// Who waits for others is called by them; this is for what nothing reports, such as a deadline that passes.
 const UNTOLD: Duration = Duration::from_mins(1);
 

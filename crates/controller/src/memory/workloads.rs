@@ -49,8 +49,6 @@ struct Asked {
     version: String,
     /// Since when.
     since: DateTime<Utc>,
-    /// When it last met a conflict: what was decided on is old.
-    conflict: Option<DateTime<Utc>>,
 }
 
 struct Looked {
@@ -189,24 +187,11 @@ impl WorkloadMemory {
         self.state().open(workload).map(|asked| asked.since)
     }
 
-    /// When a change of the workload last met a conflict, if the watch has brought nothing newer since.
-    #[must_use]
-    pub fn conflict(&self, workload: &Workload) -> Option<DateTime<Utc>> {
-        self.state().open(workload)?.conflict
-    }
-
     /// Remembers that a change of the workload is about to be requested: it may be made though no answer comes.
     pub fn ask(&self, workload: &Workload, now: DateTime<Utc>) {
         let since = self.asked(workload).unwrap_or(now);
-        let asked = Asked { version: workload.resource_version.clone(), since, conflict: None };
+        let asked = Asked { version: workload.resource_version.clone(), since };
         self.state().asked.insert(workload.uid.clone(), asked);
-    }
-
-    /// What was requested has met a conflict: somebody has changed the workload, or an earlier request of ours did.
-    pub fn set_conflict(&self, uid: &str, now: DateTime<Utc>) {
-        if let Some(asked) = self.state().asked.get_mut(uid) {
-            asked.conflict = Some(now);
-        }
     }
 
     /// What was requested is made, or was refused.

@@ -13,7 +13,7 @@ use rekey_core::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{Writer, bytes};
+use super::{Basis, Writer, bytes};
 use crate::{
     cluster::{Answer, Change, ObjectName, Owner, SecretRow, Version},
     error::{Error, Operation, status},
@@ -34,9 +34,10 @@ impl Writer {
         if desired.over.is_none() && self.cluster.secrets.get(&name).is_some() {
             return Err(Error::Overtaken { secret: name.to_string() });
         }
+        let basis = desired.over.as_ref().map(|over| basis(&name, over));
         let applied = match desired.scope {
-            Scope::Whole | Scope::Keys => data(&api, &name, desired).await?,
-            Scope::Record => self.record(&api, &name, desired).await?,
+            Scope::Whole | Scope::Keys => self.over(basis, data(&api, &name, desired)).await?,
+            Scope::Record => self.over(basis, self.record(&api, &name, desired)).await?,
         };
         let verified = Verified {
             version: Version::new(applied.metadata.resource_version.as_deref().unwrap_or_default()),
@@ -113,7 +114,9 @@ impl Writer {
         metadata["resourceVersion"] = json!(over.resource_version);
         let params = PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() };
         let body = Patch::Merge(json!({ "metadata": metadata }));
-        let told = api.patch(&name.name, &params, &body).await.map_err(Error::api(Operation::RecordSecret, name))?;
+        let told =
+            async { api.patch(&name.name, &params, &body).await.map_err(Error::api(Operation::RecordSecret, name)) };
+        let told = self.over(Some(basis(name, over)), told).await?;
         self.cluster.secrets.answer(&writing, SecretRow::project(told.metadata));
         Ok(())
     }
@@ -127,12 +130,19 @@ impl Writer {
         let preconditions =
             Preconditions { uid: Some(over.uid.clone()), resource_version: Some(over.resource_version.clone()) };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        match api.delete(&name.name, &params).await {
-            Ok(_) => Ok(()),
-            Err(error) if status(&error) == Some(404) => Ok(()),
-            Err(error) => Err(Error::api(Operation::DeleteSecret, name)(error)),
-        }
+        let gone = async {
+            match api.delete(&name.name, &params).await {
+                Ok(_) => Ok(()),
+                Err(error) if status(&error) == Some(404) => Ok(()),
+                Err(error) => Err(Error::api(Operation::DeleteSecret, name)(error)),
+            }
+        };
+        self.over(Some(basis(name, over)), gone).await
     }
+}
+
+fn basis<'a>(name: &ObjectName, over: &'a ObjectVersion) -> Basis<'a> {
+    Basis { object: format!("Secret {name}"), version: &over.resource_version }
 }
 
 /// Applies data and metadata.

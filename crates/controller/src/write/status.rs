@@ -10,7 +10,7 @@ use rekey_api::names;
 use rekey_core::{Parse, bounds::fit};
 use serde_json::{Value, json};
 
-use super::Writer;
+use super::{Basis, Writer};
 use crate::{
     cluster::{Change, Kind, Object, ObjectName},
     error::{Error, Operation},
@@ -70,8 +70,11 @@ impl Writer {
         }
         let whole = serde_json::to_value(status).map_err(kube::Error::SerdeError).map_err(failed::<K>(&name))?;
         let patch = whole_status(object.meta(), over, &whole).map_err(failed::<K>(&name))?;
-        let written = K::api(&self.client, &name.namespace).patch_status(&name.name, &params(), &patch).await;
-        let written = written.map_err(failed::<K>(&name))?;
+        let (api, params) = (K::api(&self.client, &name.namespace), params());
+        let written = async { api.patch_status(&name.name, &params, &patch).await.map_err(failed::<K>(&name)) };
+        let version = object.meta().resource_version.as_deref().filter(|_| over == Over::Version);
+        let basis = version.map(|version| Basis { object: format!("{} {name}", K::kind(&())), version });
+        let written = self.over(basis, written).await?;
         let before = table.get(&name);
         Ok(Written::New(table.update(&name, Object::from_object(written, before.as_deref()))))
     }

@@ -25,7 +25,7 @@ use rekey_core::{
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::Writer;
+use super::{Basis, Writer};
 use crate::{
     cluster::{Change, workload_name},
     error::{Error, Operation},
@@ -42,22 +42,13 @@ impl Writer {
         workload: &Workload,
         change: &TemplateChange,
     ) -> Result<Option<Change<Workload>>, Error> {
+        // A marker would replace no pod of theirs, and no decision asks for one.
+        if !workload.id.kind.rolls() && change.moves.is_empty() {
+            return Ok(None);
+        }
         let to = Target { client: &self.client, workload, change };
-        let written = match workload.id.kind {
-            Kind::Deployment => to.write::<Deployment>().await,
-            Kind::StatefulSet => to.write::<StatefulSet>().await,
-            Kind::DaemonSet => to.write::<DaemonSet>().await,
-            Kind::Rollout => to.write_untyped("rollouts").await.map(|at| argo_rollout(&at.metadata, &at.data)),
-            // A marker would replace no pod of theirs, and no decision asks for one.
-            Kind::CronJob | Kind::Ingress | Kind::Gateway | Kind::ServiceAccount if change.moves.is_empty() => {
-                return Ok(None);
-            }
-            Kind::CronJob => to.write::<CronJob>().await,
-            Kind::Ingress => to.write::<Ingress>().await,
-            Kind::ServiceAccount => to.write::<ServiceAccount>().await,
-            Kind::Gateway => to.write_untyped("gateways").await.map(|at| gateway(&at.metadata, &at.data["spec"])),
-        };
-        let written = written.map_err(Error::api(Operation::WriteTemplate, &workload.id))?;
+        let write = async { to.send().await.map_err(Error::api(Operation::WriteTemplate, &workload.id)) };
+        let written = self.over(Some(basis(workload)), write).await?;
         if workload.id.kind.rolls() {
             self.metrics.restarted();
         }
@@ -75,12 +66,12 @@ impl Writer {
         let api: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
         let manager = Some(names::MANAGER_RESTART.to_owned());
         let params = PatchParams { field_manager: manager, ..PatchParams::default() };
-        let patch = serde_json::from_value(listing.json_patch(account)).map_err(kube::Error::SerdeError);
-        let written = match patch {
-            Ok(patch) => api.patch(name, &params, &Patch::Json::<()>(patch)).await,
-            Err(error) => Err(error),
+        let write = async {
+            let patch = serde_json::from_value(listing.json_patch(account)).map_err(kube::Error::SerdeError)?;
+            api.patch(name, &params, &Patch::Json::<()>(patch)).await
         };
-        let written = written.map_err(Error::api(Operation::WriteList, &account.id))?;
+        let write = async { write.await.map_err(Error::api(Operation::WriteList, &account.id)) };
+        let written = self.over(Some(basis(account)), write).await?;
         Ok(self.cluster.workloads.update(&workload_name(&account.id), written.project()))
     }
 }
@@ -92,7 +83,24 @@ struct Target<'a> {
     change: &'a TemplateChange,
 }
 
+fn basis(workload: &Workload) -> Basis<'_> {
+    Basis { object: workload.id.to_string(), version: &workload.resource_version }
+}
+
 impl Target<'_> {
+    async fn send(&self) -> Result<Workload, kube::Error> {
+        match self.workload.id.kind {
+            Kind::Deployment => self.write::<Deployment>().await,
+            Kind::StatefulSet => self.write::<StatefulSet>().await,
+            Kind::DaemonSet => self.write::<DaemonSet>().await,
+            Kind::Rollout => self.write_untyped("rollouts").await.map(|at| argo_rollout(&at.metadata, &at.data)),
+            Kind::CronJob => self.write::<CronJob>().await,
+            Kind::Ingress => self.write::<Ingress>().await,
+            Kind::ServiceAccount => self.write::<ServiceAccount>().await,
+            Kind::Gateway => self.write_untyped("gateways").await.map(|at| gateway(&at.metadata, &at.data["spec"])),
+        }
+    }
+
     async fn write<K>(&self) -> Result<Workload, kube::Error>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Project + Clone + DeserializeOwned + Debug,

@@ -113,6 +113,29 @@ async fn a_value_is_published_with_two_writes_and_an_idle_round_writes_and_reads
     assert_eq!((world.ground.server.writes(), world.ground.values.reads()), (2, 1));
 }
 
+/// A watch that was cut off reports a change late.
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_has_changed_is_left_until_its_watch_has_reported_it_or_for_a_minute() {
+    let world = World::new(&policy(|_| {}));
+    world.round().await.unwrap();
+    let mut secret = world.secret().unwrap();
+    secret["metadata"]["resourceVersion"] = json!("900");
+    world.ground.server.put(&format!("{SECRETS}db"), secret.clone());
+    let patches = || world.ground.server.asked(&format!("PATCH {SECRETS}db"));
+    for _ in 0..5 {
+        let error = world.round_with(r#"{"password": "second"}"#).await.unwrap_err();
+        assert_eq!((error.class(), error.is_quiet()), (Class::Conflict, true), "{error}");
+        world.ground.clock.pass(TimeDelta::seconds(1));
+        world.round().await.unwrap_err();
+        assert!(!world.ready().starts_with("False"), "{}", world.ready());
+    }
+    assert_eq!(patches(), 1 + 5, "once every three minutes, since no watch reports anything");
+    let metadata: ObjectMeta = serde_json::from_value(secret["metadata"].clone()).unwrap();
+    world.policies.cluster.secrets.set(&world.key, SecretRow::project(metadata));
+    world.round().await.unwrap();
+    assert_eq!((patches(), world.published("password").as_deref()), (7, Some("second")));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_new_value_is_published_and_its_consumers_are_looked_at() {
     let world = World::new(&policy(|_| {}));

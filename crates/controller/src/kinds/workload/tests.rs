@@ -235,7 +235,7 @@ async fn nobody_follows_one_whose_restart_has_no_answer() {
         world.round().await.unwrap();
     }
     assert_eq!(patches(), 2, "what it would be decided on is known to be old");
-    world.ground.clock.pass(TimeDelta::minutes(2));
+    tokio::time::advance(Duration::from_mins(2)).await;
     assert!(world.round().await.is_err(), "a webhook may have said so");
     followed(&world, 0);
     world.workloads.ensure(&other).await.unwrap();

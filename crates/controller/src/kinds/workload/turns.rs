@@ -1,7 +1,6 @@
 //! What a workload that has to be restarted waits for: a window, its turn among the consumers of a
 //! Secret, or the end of any other rollout.
 
-use rekey_api::condition::Class;
 use rekey_core::{
     rollout::{
         self, Before, Budget, Closed, Input, KnownPods, Place, Rank, Settled, TemplateChange, Turn, Urgency, Wait,
@@ -10,7 +9,7 @@ use rekey_core::{
     workload::{Workload, WorkloadId},
 };
 
-use super::{REST_OF_A_SET, STALE, UNTOLD, Workloads};
+use super::{REST_OF_A_SET, UNTOLD, Workloads};
 use crate::{
     cluster::{Change, NamespaceAccess, ObjectName, workload_name},
     error::Error,
@@ -65,20 +64,15 @@ impl Workloads {
         self.memory.workloads.ask(workload, self.clock.now());
         let written = self.write.template(workload, change).await;
         match &written {
-            Err(error) if error.class() == Class::Conflict => {
-                self.memory.workloads.set_conflict(&workload.uid, self.clock.now());
-            }
             Err(error) if !error.is_refusal() => {}
             Ok(_) | Err(_) => self.memory.workloads.set_answered(&workload.uid),
         }
         written
     }
 
-    /// Until when nothing is requested of a workload that has changed since what is known of it: its watch brings that. A conflict
-    /// may come from an admission webhook too, and then nothing comes.
+    /// How long nothing is requested of a workload that has changed since what is known of it: its watch brings that.
     pub(super) fn is_stale(&self, workload: &Workload) -> Option<Next> {
-        let until = self.memory.workloads.conflict(workload)? + STALE;
-        (self.clock.now() < until).then(|| self.after(until))
+        self.memory.conflicts.pause(&workload.id.to_string(), &workload.resource_version).map(Next::After)
     }
 
     /// Takes a place in the line of a Secret, if it is not the workload's turn with it.
