@@ -51,8 +51,11 @@ impl Claim<'_> {
     #[must_use]
     pub fn proof(&self, values: &BTreeMap<String, SecretBytes>, key: &DigestKey) -> String {
         let Self { namespace, uid, id, target, base, base_digest, users } = *self;
-        let context = [PENDING, namespace, uid, id, target, base, base_digest, users];
-        key.of(&context, &encoded(values))
+        let context = [PENDING, namespace, uid, id, target, base, base_digest];
+        // Without users it is the proof of the versions that knew none: an upgrade meets pending Secrets of theirs, a way back
+        // those of this one. Names and values are pairs, so one more part never reads as one of them.
+        let users = (!users.is_empty()).then_some(users);
+        key.of(&context.into_iter().chain(users).collect::<Vec<_>>(), &encoded(values))
     }
 }
 
@@ -124,6 +127,17 @@ mod tests {
             assert_ne!(claim.proof(&other, &key), proof, "{what}");
         }
         assert_ne!(claim.proof(&ours, &DigestKey::new(SecretBytes::from("another"))), proof);
+    }
+
+    /// The digest is made by another implementation of HMAC.
+    #[test]
+    fn pending_secrets_of_versions_that_knew_no_users_are_proven_and_they_prove_ours() {
+        let key = DigestKey::new(SecretBytes::from("k"));
+        let claim = Claim { namespace: "shop", uid: "u", id: "i", target: "t", base: "1", base_digest: "d", users: "" };
+        assert_eq!(claim.proof(&values(&[("password", "new")]), &key), "3f1d4ae75fc8c0180754b92a6b5fadbe");
+        // The same parts in the same order, but never the same proof.
+        let of_users = Claim { users: "password", ..claim };
+        assert_ne!(of_users.proof(&values(&[("new", "")]), &key), claim.proof(&values(&[("password", "new")]), &key));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Secret};
 use kube::{
-    Api, ResourceExt as _,
+    Api, ResourceExt,
     api::{ListParams, Patch, PatchParams},
 };
 use rekey_api::{RotationSchedule, names};
@@ -13,7 +13,7 @@ use rekey_e2e::{
     Operator, Release, Scene, World,
     operator::Options,
     release::SYSTEM,
-    wait::until,
+    wait::{until, until_equal},
     workloads::{Form, workload},
 };
 use serde_json::json;
@@ -124,13 +124,15 @@ impl Ground {
     /// of the store.
     pub async fn rotated_times(&self, count: usize, consumers: &[&str]) -> Result<()> {
         let scene = &self.scene;
-        until(&format!("{count} rotations have ended"), || async {
+        let ended = json!({"ended": count, "open": null, "finalizers": [], "pending": []});
+        until_equal("rotations, and what is left of them", ended, || async {
             let schedule = scene.schedule("db").await?;
             let pending = ListParams::default().labels(names::SCHEDULE_UID);
-            let left =
-                !schedule.finalizers().is_empty() || !scene.api::<Secret>().list(&pending).await?.items.is_empty();
-            let status = schedule.status.unwrap_or_default();
-            Ok((status.history.len() == count && status.rotation.is_none() && !left).then_some(()))
+            let pending = scene.api::<Secret>().list(&pending).await?.items;
+            let (finalizers, status) = (schedule.finalizers().to_vec(), schedule.status.unwrap_or_default());
+            let pending: Vec<String> = pending.iter().map(ResourceExt::name_any).collect();
+            let (ended, open) = (status.history.len(), status.rotation);
+            Ok(json!({"ended": ended, "open": open, "finalizers": finalizers, "pending": pending}))
         })
         .await?;
         let stored = scene.world.bao.get(&scene.key("db")).await?.context("the store holds nothing")?;

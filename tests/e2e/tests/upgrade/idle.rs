@@ -67,11 +67,11 @@ async fn moved(world: &Arc<World>, helm: &Path, way: Way) -> Result<Vec<String>>
     coming.wait_leads().await?;
     let silence = stopped.elapsed();
     refreshed(&ground.scene, &KEYS).await?;
+    let after = Objects::of(&ground.scene).await?;
+    after.are(&before)?;
     let agents = since.nothing_written().await?;
     let store_writes = since.store_writes(&ground.scene)?;
     ensure!(store_writes.is_empty(), "written to the store: {store_writes:?}");
-    let after = Objects::of(&ground.scene).await?;
-    after.are(&before)?;
     let kinds = since.helm().await?;
 
     let reads = since.reads(&ground.scene)?;

@@ -69,9 +69,9 @@ impl Objects {
     }
 }
 
-/// Each write of the object, also of its status, changes this.
+/// Each write of the object, also of its status, changes this. The status shows which part of it.
 fn version(object: &DynamicObject) -> Value {
-    json!(object.resource_version())
+    json!([object.resource_version(), object.data["status"]])
 }
 
 /// The status of a workload belongs to its own controller.
