@@ -1,5 +1,5 @@
 //! Two versions on one plane: the one before this one, whose operator and chart are built from the history, and this one.
-//! Upgrade and way back: nothing is written and nothing restarts. Only `make prove` runs it.
+//! Upgrade and way back: nothing is written but other words, and nothing restarts. Only `make prove` runs it.
 
 mod audit;
 mod ground;
@@ -21,8 +21,8 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(1);
     let trials = tests![
         trial;
-        idle::an_upgrade_writes_nothing_and_restarts_nobody,
-        idle::the_way_back_writes_nothing_and_restarts_nobody,
+        idle::an_upgrade_changes_nothing_but_words_and_restarts_nobody,
+        idle::the_way_back_changes_nothing_but_words_and_restarts_nobody,
         open::a_rotation_that_rolls_out_is_finished_by_the_new_version,
         open::a_rotation_that_rolls_out_is_finished_by_the_old_version_on_the_way_back,
         open::a_write_to_the_store_that_the_old_version_never_heard_of_is_not_repeated_by_the_new_one,
