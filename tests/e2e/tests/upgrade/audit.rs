@@ -50,11 +50,12 @@ impl Since {
         Ok(agents)
     }
 
-    /// The order in which Helm has written the kinds of a release.
+    /// The order in which Helm has written the kinds of a release. What the new one does not have any more is deleted last.
     pub async fn helm(&self) -> Result<Vec<String>> {
         let mut kinds: Vec<String> = Vec::new();
         for asked in self.audit.asked_since(&self.kubernetes, ADMIN).await? {
-            if asked.agent.starts_with("Helm") && asked.changes() && kinds.last() != Some(&asked.subject) {
+            let writes = asked.agent.starts_with("Helm") && asked.changes() && asked.verb != "delete";
+            if writes && kinds.last() != Some(&asked.subject) {
                 kinds.push(asked.subject);
             }
         }
