@@ -143,6 +143,10 @@ reasons! {
         AwaitingApproval: Normal, Outcome;
         /// You allowed Rekey to replace a locked Secret, and it waits until no pod refers to that.
         Unlocking: Normal, Outcome;
+        /// A rotation waits for the end of the old credential for longer than that takes by itself.
+        RetirementBlocked: Warning, Outcome;
+        /// A value that has leaked was replaced without waiting for whoever uses it.
+        Forced: Warning, Outcome;
         /// A consumer stays on an older value, or a step waits because Rekey does not know that it is safe.
         Held: Warning, Outcome;
         // Dependencies.

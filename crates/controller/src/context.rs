@@ -190,6 +190,7 @@ impl Context {
             databases: Arc::clone(&self.parts.databases),
             workshop: Arc::clone(&self.workshop),
             allow_alpha: self.parts.settings.allow_alpha,
+            policies: self.policies(),
         }
     }
 

@@ -74,7 +74,7 @@ struct Remembered {
     needs: HashMap<String, usize>,
     /// The last effect of a schedule.
     effects: HashMap<ObjectName, Tried>,
-    /// Servers that have refused the new credential of a rotation.
+    /// Credentials that servers have refused.
     refusals: Refusals,
 }
 
@@ -290,15 +290,15 @@ impl Memory {
         state.refusals.forget(schedule);
     }
 
-    /// Why the new credential of this rotation was refused, while it is too early to try it again.
+    /// Why a server has refused this credential, while it is too early to try it again.
     #[must_use]
-    pub fn refusal(&self, schedule: &ObjectName, rotation: &str, now: DateTime<Utc>) -> Option<String> {
-        self.state().refusals.get(schedule, rotation, now)
+    pub fn refusal(&self, schedule: &ObjectName, credential: &str, now: DateTime<Utc>) -> Option<String> {
+        self.state().refusals.get(schedule, credential, now)
     }
 
     /// Remembers that it was refused.
-    pub fn set_refusal(&self, schedule: &ObjectName, rotation: &str, text: &str, now: DateTime<Utc>) {
-        self.state().refusals.set(schedule, rotation, text, now);
+    pub fn set_refusal(&self, schedule: &ObjectName, credential: &str, text: &str, now: DateTime<Utc>) {
+        self.state().refusals.set(schedule, credential, text, now);
     }
 
     fn state(&self) -> MutexGuard<'_, Remembered> {

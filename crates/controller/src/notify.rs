@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use rekey_api::{RotationSchedule, SecretPolicy, reference::StoreKind};
+use rekey_api::{RotationSchedule, SecretPolicy, condition::Reason, reference::StoreKind};
 use rekey_core::{
     Parse, SecretNames,
     policy::PolicySpec,
@@ -78,10 +78,12 @@ impl Notify {
         if uid(before) != uid(now) {
             self.memory.forget_schedule(&change.name);
         }
-        if now.is_none() {
+        let generation = |row: Option<&Object<RotationSchedule>>| row.and_then(|row| row.metadata().generation);
+        if before.is_some() && generation(before) != generation(now) {
             // It may have been the first of two, and the second one's turn comes now.
-            for (name, _) in self.cluster.schedules.in_namespace(&change.name.namespace) {
-                self.queues.schedules.add(ObjectName::new(change.name.namespace.as_str(), name), Lane::Urgent);
+            let rows = self.cluster.schedules.all().into_iter();
+            for (name, _) in rows.filter(|(_, row)| is_second(row)) {
+                self.queues.schedules.add(name, Lane::Urgent);
             }
         }
         for row in [before, now].into_iter().flatten() {
@@ -327,6 +329,13 @@ fn has_left(before: &Workload, now: Option<&Workload>) -> bool {
     let Some(now) = now else { return true };
     let waits = |workload: &Workload| matches!(workload.progress, Progress::Waiting(_));
     before.marker != now.marker || before.uses != now.uses || !waits(before) && waits(now)
+}
+
+/// Whether another schedule rotates the same already.
+fn is_second(row: &Object<RotationSchedule>) -> bool {
+    let status = row.readable().and_then(|schedule| schedule.status.as_ref());
+    let mut conditions = status.into_iter().flat_map(|status| &status.conditions);
+    conditions.any(|at| at.reason == Reason::DuplicateSchedule.as_str())
 }
 
 /// Whether a change is a user's: not a status, which is ours.

@@ -50,7 +50,9 @@ use rekey_api::{
 pub use claims::Claims;
 pub use consumers::{Consumer, Consumers, Found, consumers, counted, is_stray, next_look, settled};
 pub use copies::Copied;
-pub use fetch::{EngineCall, Fetch, Fetched, LastRead, Lookup, Request, Wanted, fetch, is_settled, next_round};
+pub use fetch::{
+    EngineCall, Fetch, Fetched, LastRead, Lookup, Request, Wanted, all_reads, fetch, is_settled, next_round,
+};
 pub use history::{Earlier, History, Mark, Reread};
 pub use kept::{Fate, Kept, Now};
 pub use open_rotation::OpenRotation;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use rekey_api::store::RemoteStoreSpec;
+use rekey_api::{condition::Reason, store::RemoteStoreSpec};
 use rekey_core::{
     SecretBytes,
     rotator::{
@@ -24,6 +24,9 @@ pub struct Values {
     refused: Mutex<BTreeMap<&'static str, StoreErrorKind>>,
     reads: Mutex<usize>,
     logins: Mutex<usize>,
+    /// The users of a database, if there is one.
+    roles: Mutex<Option<Vec<Role>>>,
+    looks: Mutex<usize>,
 }
 
 impl Values {
@@ -39,7 +42,7 @@ impl Values {
         self.held.lock().unwrap().get(key).map(|(text, _)| text.clone())
     }
 
-    /// Answers `operation` (`read`, `write`, `tidy up` or `log in`) like this from now on; `None`: as a store should.
+    /// Answers `operation` (`read`, `write`, `tidy up`, `log in` or `ask the database`) like this from now on; `None`: as a store should.
     pub fn refuse(&self, operation: &'static str, kind: Option<StoreErrorKind>) {
         let mut refused = self.refused.lock().unwrap();
         refused.remove(operation);
@@ -49,6 +52,16 @@ impl Values {
     /// How often a value was read.
     pub fn reads(&self) -> usize {
         *self.reads.lock().unwrap()
+    }
+
+    /// There is a database with these users.
+    pub fn put_roles(&self, roles: &[Role]) {
+        *self.roles.lock().unwrap() = Some(roles.to_vec());
+    }
+
+    /// How often the database was asked.
+    pub fn looks(&self) -> usize {
+        *self.looks.lock().unwrap()
     }
 
     /// How often a new credential was tried.
@@ -80,11 +93,13 @@ impl Prove for Values {
     }
 }
 
-/// There is none.
 #[async_trait]
 impl Databases for Values {
     async fn roles(&self, _: &Server, _: &Login, _: &[&str]) -> Result<Vec<Role>, StoreError> {
-        Err(StoreError::new(StoreErrorKind::Unavailable, "there is no database"))
+        *self.looks.lock().unwrap() += 1;
+        self.may("ask the database").map_err(|error| error.because(Reason::InvalidCredentials))?;
+        let none = || StoreError::new(StoreErrorKind::Unavailable, "there is no database");
+        self.roles.lock().unwrap().clone().ok_or_else(none)
     }
 
     async fn change(&self, _: &Server, _: &Login, _: &RoleChange) -> Result<Changed, StoreError> {
@@ -92,7 +107,8 @@ impl Databases for Values {
     }
 
     async fn login(&self, _: &Server, _: &Login, _: Option<&str>) -> Result<(), StoreError> {
-        self.may("log in")
+        *self.logins.lock().unwrap() += 1;
+        self.may("log in").map_err(|error| error.because(Reason::InvalidCredentials))
     }
 }
 

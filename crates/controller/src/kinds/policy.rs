@@ -12,6 +12,7 @@ mod sets;
 mod template;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,8 +1,10 @@
 //! `RotationSchedule`: takes a rotation from one step to the next. See `rekey_core::rotation` for the steps; here is
 //! what they see and what they do.
 
+mod gate;
 mod observe;
 mod pods;
+mod readers;
 mod rivals;
 #[cfg(test)]
 mod tests;
@@ -28,7 +30,7 @@ use rekey_core::{
 };
 use uuid::Uuid;
 
-use self::users::Which;
+use super::policy::Policies;
 use crate::{
     cluster::{Cluster, NamespaceAccess, Object, ObjectName},
     error::Error,
@@ -69,6 +71,8 @@ pub struct Schedules {
     pub workshop: Arc<Workshop>,
     /// Whether what is not yet proven safe may be used.
     pub allow_alpha: bool,
+    /// They try out what a rotation would publish.
+    pub policies: Policies,
 }
 
 impl Reconcile for Schedules {
@@ -224,6 +228,9 @@ impl Schedules {
         }
         self.memory.count_effect(&key, effect, now);
         self.perform(object, task, &seen, effect).await?;
+        if let Some(notice) = rotation::broken(&decided) {
+            self.write.event(object, &notice).await;
+        }
         Ok(Next::Now)
     }
 
@@ -265,8 +272,9 @@ impl Schedules {
                 };
                 self.write.pending(task, &prepared, &self.digest_key).await
             }
-            Effect::Grant => self.alter_user(task, seen.pending.as_ref(), Which::New).await,
-            Effect::Revoke => self.alter_user(task, seen.pending.as_ref(), Which::Old).await,
+            Effect::Grant | Effect::Revoke { .. } | Effect::Forget { .. } => {
+                self.alter_user(task, seen.pending.as_ref(), effect).await
+            }
             Effect::WriteStore { base, stage } => {
                 let Some(pending) = &seen.pending else {
                     return Ok(());

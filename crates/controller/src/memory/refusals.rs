@@ -1,5 +1,5 @@
-//! Servers that have refused the new credential of a rotation: each try is a failed login there, which guards count
-//! (fail2ban bans an address after five in ten minutes by default, sshd by `PerSourcePenalties`).
+//! Credentials of a schedule that a server has refused: each try is a failed login there, which guards count (fail2ban bans an
+//! address after five in ten minutes by default, sshd by `PerSourcePenalties`).
 
 use std::collections::HashMap;
 
@@ -10,12 +10,16 @@ use crate::cluster::ObjectName;
 /// Pauses after the first refusals, in seconds; the last one counts from there on. Never five tries in ten minutes.
 const PAUSES: [i64; 3] = [10, 60, 300];
 
-/// By schedule: the last refusal.
+/// Credentials that are remembered of a schedule: the new one, the stored one, and who alters users. More have been corrected.
+const MOST: usize = 3;
+
+/// By schedule: the last refusals.
 #[derive(Default)]
-pub struct Refusals(HashMap<ObjectName, Refusal>);
+pub struct Refusals(HashMap<ObjectName, Vec<Refusal>>);
 
 struct Refusal {
-    rotation: String,
+    /// Which credential: another one is another matter.
+    credential: String,
     text: String,
     times: usize,
     /// Not again before this.
@@ -24,19 +28,23 @@ struct Refusal {
 
 impl Refusals {
     /// Why it was refused, while it is too early to try again.
-    pub fn get(&self, schedule: &ObjectName, rotation: &str, now: DateTime<Utc>) -> Option<String> {
-        let refusal = self.0.get(schedule).filter(|refusal| refusal.rotation == rotation && now < refusal.next)?;
+    pub fn get(&self, schedule: &ObjectName, credential: &str, now: DateTime<Utc>) -> Option<String> {
+        let mut all = self.0.get(schedule)?.iter();
+        let refusal = all.find(|refusal| refusal.credential == credential && now < refusal.next)?;
         Some(refusal.text.clone())
     }
 
     /// Another refusal.
-    pub fn set(&mut self, schedule: &ObjectName, rotation: &str, text: &str, now: DateTime<Utc>) {
-        let before = self.0.get(schedule).filter(|refusal| refusal.rotation == rotation);
-        let times = before.map_or(0, |refusal| refusal.times);
+    pub fn set(&mut self, schedule: &ObjectName, credential: &str, text: &str, now: DateTime<Utc>) {
+        let all = self.0.entry(schedule.clone()).or_default();
+        let before = all.iter().position(|refusal| refusal.credential == credential);
+        let times = before.map_or(0, |place| all.remove(place).times);
         let pause = PAUSES[times.min(PAUSES.len() - 1)];
-        let (rotation, text) = (rotation.to_owned(), text.to_owned());
-        let refusal = Refusal { rotation, text, times: times + 1, next: now + TimeDelta::seconds(pause) };
-        self.0.insert(schedule.clone(), refusal);
+        let (credential, text) = (credential.to_owned(), text.to_owned());
+        all.push(Refusal { credential, text, times: times + 1, next: now + TimeDelta::seconds(pause) });
+        if all.len() > MOST {
+            all.remove(0);
+        }
     }
 
     /// Nothing has to be proven there any more.
@@ -63,7 +71,13 @@ mod tests {
         assert_eq!(tries[..4], [0, 10, 70, 370]);
         assert!(tries.windows(5).all(|five| five[4] - five[0] >= 600), "{tries:?}");
         assert_eq!(refusals.get(&schedule, "another", start), None, "another key is another matter");
+        for other in ["two", "three"] {
+            refusals.set(&schedule, other, "no", start);
+        }
+        assert!(refusals.get(&schedule, "one", start).is_some(), "beside others");
+        refusals.set(&schedule, "four", "no", start);
+        assert_eq!(refusals.get(&schedule, "one", start), None, "the oldest is let go");
         refusals.forget(&schedule);
-        assert_eq!(refusals.get(&schedule, "one", start), None);
+        assert_eq!(refusals.get(&schedule, "two", start), None);
     }
 }

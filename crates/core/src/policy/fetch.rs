@@ -76,6 +76,25 @@ pub struct Fetched {
     pub templates: Texts,
 }
 
+impl Fetched {
+    /// As if the store held this under the key now.
+    #[must_use]
+    pub fn with(mut self, store: &StoreRef, key: &str, value: &RemoteValue) -> Self {
+        let request = Request { store: store.clone(), locator: Locator { key: key.to_owned(), ..Locator::default() } };
+        self.missing.remove(&request);
+        self.values.insert(request, value.clone());
+        self
+    }
+}
+
+/// All that a policy of a store reads, afresh; `None`: it reads none.
+#[must_use]
+pub fn all_reads(policy: &PolicySpec) -> Option<Wanted> {
+    let Source::Remote(remote) = &policy.source else { return None };
+    // A key that a rotation makes first does not exist yet.
+    Some(Wanted { templates: policy.template_refs(), anew: true, may_be_missing: true, ..remote.wanted() })
+}
+
 /// A read in the past, by two clocks: the wall clock may be set back meanwhile, the other one never is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LastRead {

@@ -33,8 +33,18 @@ impl PolicyView {
             .filter(|item| !matches!(item.state, ConsumerState::Current | ConsumerState::Assumed))
             .map(|item| format!("{} {} ({:?})", item.kind, item.name, item.state))
             .collect();
-        Self { unable: None, record: None, behind: is_current.then_some(behind) }
+        Self { behind: is_current.then_some(behind), ..Self::default() }
     }
+}
+
+/// Whether a policy shows that each of its consumers runs on what it publishes. Nobody lists the pods of another policy afresh, so
+/// what is only assumed of one does not count.
+#[must_use]
+pub fn is_all_current(policy: &SecretPolicy) -> bool {
+    let Some(status) = policy.status.as_ref() else { return false };
+    let mut consumers = status.consumers.iter().flat_map(|consumers| &consumers.items);
+    status.observed_generation == policy.metadata.generation
+        && consumers.all(|item| item.state == ConsumerState::Current && !is_stray(item))
 }
 
 /// The policy does not exist, or cannot be read.

@@ -30,6 +30,13 @@ pub fn notices(
     step(task, decided, before).into_iter().chain(late).chain(left).collect()
 }
 
+/// What to report of an effect that is done.
+#[must_use]
+pub fn broken(decided: &Move) -> Option<Notice> {
+    let text = decided.broke.as_deref()?;
+    Some(Notice::new(Reason::Forced, ACTION, format!("the value has leaked, so Rekey {text}")))
+}
+
 /// What `Ready` says of a rotation that is overdue.
 fn overdue(status: &RotationScheduleStatus) -> Option<&str> {
     let is_it = |at: &&Condition| at.type_ == ConditionType::Ready.as_str();
@@ -53,7 +60,7 @@ fn step(task: &Task, decided: &Move, before: &RotationScheduleStatus) -> Option<
     let (open, name) = named(&decided.state)?;
     let told = before.rotation.as_ref().and_then(|open| open.message.as_deref());
     if let Some(wait) = &decided.waits
-        && wait.reason == Reason::PendingNotProven
+        && matches!(wait.reason, Reason::PendingNotProven | Reason::RetirementBlocked)
         && told != Some(wait.text.as_str())
     {
         return Some(Notice::new(wait.reason, ACTION, wait.text.as_str()));

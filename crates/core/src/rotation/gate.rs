@@ -9,7 +9,7 @@ use rekey_api::{
     rotation::{Approval, RotationOutcome, RotationReason},
 };
 
-use super::{Due, Move, Open, Seen, State, Wait, ends::abandoned, step::leaked};
+use super::{Due, Move, Open, Seen, State, Task, Wait, ends::abandoned, waits::leaked};
 use crate::{
     schedule::{Opening, Schedule},
     time,
@@ -53,6 +53,30 @@ fn is_asked_for(reason: RotationReason, seen: &Seen) -> bool {
         RotationReason::Created => spec.rotate_on_create,
         RotationReason::Expiry | RotationReason::Followed => false, // no rotator asks for these
     }
+}
+
+/// Whether a rotation that is due would start now, as far as its spec goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// It would.
+    Open,
+    /// It waits for a person or a window.
+    Shut,
+}
+
+/// Whether a rotation that is due would start now, as far as its spec goes.
+#[must_use]
+pub fn gate(task: &Task, state: &State, due: &Due, now: DateTime<Utc>) -> Gate {
+    let spec = &task.spec;
+    let (id, reason) = match (state, due) {
+        (State::Idle, Due::Now { reason }) => (None, *reason),
+        (State::AwaitingApproval(open) | State::AwaitingWindow(open), _) => (Some(&open.id), open.reason),
+        (_, _) => return Gate::Shut,
+    };
+    let is_approved = spec.approval != Approval::Manual || id.is_some() && spec.approved.as_ref() == id;
+    let is_time = || spec.windows.opening(now) == Opening::Open;
+    let is_open = !spec.suspended && (reason == RotationReason::Leaked || is_approved && is_time());
+    if is_open { Gate::Open } else { Gate::Shut }
 }
 
 /// What keeps every rotation from its start.

@@ -13,7 +13,8 @@ use rekey_api::rotation::RotationOutcome;
 use super::{
     Effect, Move, Open, ProofView, Seen, State, Stored,
     ends::{abandoned, completed, elsewhere, foreign},
-    step::{behind, leaked, looked, pods, renamed, still_ours},
+    step::{looked, renamed, still_ours},
+    waits::{leaked, needed},
 };
 use crate::{rotator::Stage, time};
 
@@ -66,8 +67,18 @@ pub(super) fn verifying(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
 
 /// Until when the old credential stays valid although nobody uses it; `None`: no longer. One that has leaked has no grace.
 pub(super) fn grace(open: &Open, seen: &Seen, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let grace = if open.is_leaked() { TimeDelta::zero() } else { seen.spec.retire_after };
-    let until = seen.begun.map_or(now, |begun| time::later(begun.step, grace));
+    let until = seen.begun.map_or(now, |begun| time::later(begun.step, grace_of(open, seen)));
+    (until > now).then_some(until)
+}
+
+fn grace_of(open: &Open, seen: &Seen) -> TimeDelta {
+    if open.is_leaked() { TimeDelta::zero() } else { seen.spec.retire_after }
+}
+
+/// Until when what has ended can be brought back: as long again.
+pub(super) fn second_grace(open: &Open, seen: &Seen, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let first = grace_of(open, seen);
+    let until = seen.begun.map_or(now, |begun| time::later(time::later(begun.step, first), first));
     (until > now).then_some(until)
 }
 
@@ -88,8 +99,7 @@ pub(super) fn retiring(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
             "spec.rotator changed meanwhile, so Rekey did not retire the old key: it stays valid; remove it by hand";
         return Move::end(RotationOutcome::Completed, text);
     }
-    // Status is no proof: what settled the rotation is checked again.
-    if let Some(text) = behind(seen).or_else(|| pods(seen)) {
+    if let Some(text) = needed(seen, now) {
         return Move::waiting(State::Retiring(open), text);
     }
     if let Some(until) = grace(&open, seen, now) {

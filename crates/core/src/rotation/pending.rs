@@ -297,6 +297,17 @@ pub fn merge(
     Ok(json::with_members(&stored, &task.to.key, &values)?)
 }
 
+/// What the store would hold with these new values, at the end of a rotation that starts now.
+///
+/// # Errors
+/// When the stored value is no JSON object.
+pub fn candidate(task: &Task, made: &Values, read: Option<&RemoteValue>) -> Result<RemoteValue, SpecError> {
+    let stored = read.map_or_else(|| SecretBytes::from("{}"), |read| read.bytes.clone());
+    let bytes = json::with_members(&stored, &task.to.key, made)?;
+    let (version, created) = read.map(|read| (read.version.clone(), read.created)).unwrap_or_default();
+    Ok(RemoteValue { bytes, version, created })
+}
+
 /// The named properties of a stored object, as far as it has them.
 ///
 /// # Errors

@@ -110,7 +110,7 @@ fn situation(record: &Record<'_>, status: &RotationScheduleStatus) -> (Situation
         }
         return match reason {
             // Only a person can bring it further.
-            Reason::PendingNotProven => (Situation::Late(reason, text), extras),
+            Reason::PendingNotProven | Reason::RetirementBlocked => (Situation::Late(reason, text), extras),
             // It rests as its spec asks for it.
             Reason::AwaitingApproval | Reason::AwaitingWindow | Reason::Suspended => {
                 (Situation::Resting(reason, text), extras)

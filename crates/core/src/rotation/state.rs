@@ -195,6 +195,10 @@ pub struct PolicyView {
     pub record: Option<Rotated>,
     /// Consumers that are not current and healthy yet; `None` when its status is behind its spec.
     pub behind: Option<Vec<String>>,
+    /// Other policies of the namespace that read the same key, and that do not show that all of their consumers are current.
+    pub others: Vec<String>,
+    /// How many there are of them in other namespaces.
+    pub elsewhere: usize,
 }
 
 /// What is waited for.
@@ -231,8 +235,16 @@ pub enum Effect {
     },
     /// Give the new user of the database its password.
     Grant,
-    /// End the old user of the database.
-    Revoke,
+    /// End this user of the database.
+    Revoke {
+        /// Its name.
+        user: String,
+    },
+    /// Make the server forget the password of this user, which has ended.
+    Forget {
+        /// Its name.
+        user: String,
+    },
     /// Add the finalizer to the schedule.
     AddFinalizer,
     /// Remove the finalizer from the schedule.
@@ -261,11 +273,13 @@ pub struct Move {
     pub note: Option<String>,
     /// Why no rotation can come to its end as things are.
     pub stalled: Option<Wait>,
+    /// What the effect breaks, since a value that has leaked waits for nobody.
+    pub broke: Option<String>,
 }
 
 impl Move {
     pub(super) fn to(state: State) -> Self {
-        Self { state, effect: None, waits: None, ended: None, note: None, stalled: None }
+        Self { state, effect: None, waits: None, ended: None, note: None, stalled: None, broke: None }
     }
 
     pub(super) fn doing(state: State, effect: Effect) -> Self {

@@ -22,14 +22,14 @@ use std::ops::ControlFlow;
 use chrono::{DateTime, Utc};
 use rekey_api::{
     condition::Reason,
-    names::ROLE_ROLLOUTS,
     rotation::{RotationOutcome, RotationReason},
 };
 
 use super::{
-    Begun, Due, Effect, Move, Open, Pending, ProofView, Seen, State, StoreView, Stored, Trust, Wait,
+    Begun, Effect, Move, Open, Pending, ProofView, Seen, State, StoreView, Stored, Trust, Wait,
     ends::{abandoned, completed, elsewhere, foreign, gone, refused},
     gate, overlap, two_logins,
+    waits::{behind, blocked, leaked, let_go, pods},
 };
 use crate::{
     rotator::{Overlap, Stage},
@@ -44,6 +44,14 @@ pub const TRIES: u32 = 5;
 /// One step.
 #[must_use]
 pub fn step(state: State, seen: &Seen, now: DateTime<Utc>) -> Move {
+    if let Some(ended) = let_go(&state, seen) {
+        return ended;
+    }
+    let decided = next(state, seen, now);
+    blocked(decided, seen, now)
+}
+
+fn next(state: State, seen: &Seen, now: DateTime<Utc>) -> Move {
     match state {
         State::Idle => idle(seen, now),
         State::AwaitingApproval(open) => gate::awaiting(State::AwaitingApproval, open, seen, now),
@@ -248,6 +256,9 @@ fn publishing(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
 
 /// The value is in the store.
 fn live(open: Open, seen: &Seen, pending: &Pending) -> Move {
+    if let Some(ended) = leaked(seen).filter(|_| !open.is_leaked()) {
+        return ended;
+    }
     if seen.spec.deleted {
         let text = "the schedule was deleted; the new value is in the store";
         return Move::end(RotationOutcome::Completed, text);
@@ -311,15 +322,6 @@ fn rolling_out(open: Open, seen: &Seen) -> Move {
     }
 }
 
-/// What is waited for before every consumer is current; `None`: all are.
-pub(super) fn behind(seen: &Seen) -> Option<String> {
-    match &seen.policy.behind {
-        None => Some("the status of the policy is behind its spec".to_owned()),
-        Some(behind) if !behind.is_empty() => Some(format!("not yet on the new value: {}", listed(behind, ", "))),
-        Some(_) => None,
-    }
-}
-
 fn settling(open: Open, seen: &Seen) -> Move {
     if let Some(ended) = leaked(seen) {
         return ended;
@@ -336,33 +338,4 @@ fn settling(open: Open, seen: &Seen) -> Move {
         (None, Overlap::None) => completed(),
         (None, Overlap::TwoKeys | Overlap::TwoLogins) => Move::to(State::Retiring(open)),
     }
-}
-
-/// What is waited for until every pod runs steadily on the new value; `None`: each does.
-pub(super) fn pods(seen: &Seen) -> Option<String> {
-    let Some(pods) = &seen.pods else { return Some("Rekey lists the pods".to_owned()) };
-    let all = [
-        ("still running with the old value", &pods.old),
-        ("Rekey does not know which value they hold (restart or delete them)", &pods.unknown),
-        ("not running steadily on the new value", &pods.unsteady),
-    ];
-    let said = all.into_iter().filter(|(_, names)| !names.is_empty());
-    let said: Vec<String> = said.map(|(text, names)| format!("{text}: {}", listed(names, ", "))).collect();
-    (!said.is_empty()).then(|| said.join("; "))
-}
-
-/// A pod with an older value whose owner is a Rollout, where no Rollout is known: Rekey cannot restart it.
-#[must_use]
-pub fn pod_of_unseen_rollout(name: &str) -> String {
-    format!(
-        "{name} (of a Rollout, and the operator sees no Rollouts here: check that the ClusterRole {ROLE_ROLLOUTS} is \
-         bound)"
-    )
-}
-
-/// A value that has leaked is replaced at once, however long the consumers of the open rotation still take.
-pub(super) fn leaked(seen: &Seen) -> Option<Move> {
-    let text = "the value has leaked: the next rotation starts at once";
-    (seen.due == Due::Now { reason: RotationReason::Leaked } && !seen.spec.deleted)
-        .then(|| Move::end(RotationOutcome::Superseded, text))
 }

@@ -58,6 +58,12 @@ struct World {
     has_versions: bool,
     unable: Option<Wait>,
     hopeless: Option<Wait>,
+    /// Policies of other namespaces that lag.
+    elsewhere: usize,
+    /// Other policies of the namespace that lag.
+    others: Vec<String>,
+    /// Pods that hold the new value and do not run steadily.
+    unsteady: Vec<String>,
     /// The property that consumers use.
     used: &'static str,
     /// The users of the database, with their passwords.
@@ -114,6 +120,9 @@ impl World {
             has_versions: true,
             unable: None,
             hopeless: None,
+            elsewhere: 0,
+            others: Vec::new(),
+            unsteady: Vec::new(),
             used: "password",
             roles: Vec::new(),
             refused: None,
@@ -205,11 +214,16 @@ impl World {
                 unable: self.unable.clone(),
                 record: self.record.clone(),
                 behind: Some(old.iter().cloned().collect()),
+                others: self.others.clone(),
+                elsewhere: self.elsewhere,
             },
             users,
             proof: self.proof(task, pending_values.as_ref()),
-            pods: matches!(state, State::Applying(_) | State::Settling(_) | State::Retiring(_))
-                .then(|| PodsView { old: old.into_iter().collect(), ..PodsView::default() }),
+            pods: matches!(state, State::Applying(_) | State::Settling(_) | State::Retiring(_)).then(|| PodsView {
+                old: old.into_iter().collect(),
+                unsteady: self.unsteady.clone(),
+                ..PodsView::default()
+            }),
             attempts,
             begun: begun(status),
             spec: Arc::clone(&task.spec),
@@ -249,6 +263,7 @@ impl World {
             self.object.status = Some(next);
         } else if let Some(effect) = &decided.effect {
             self.perform(&task, &seen, effect);
+            self.log.extend(decided.broke.as_ref().map(|what| format!("broke     {what}")));
         }
         if fault == Some(Fault::Lost) {
             self.stale = Some(status);
@@ -368,3 +383,4 @@ mod forged_status;
 mod timing;
 mod two_keys;
 mod two_logins;
+mod two_logins_ends;

@@ -10,16 +10,21 @@
 use std::ops::ControlFlow;
 
 use chrono::{DateTime, Utc};
-use rekey_api::{condition::Reason, names::LET_GO, rotation::RotationOutcome};
+use rekey_api::{condition::Reason, rotation::RotationOutcome};
 
 use super::{
     Effect, Move, Open, Pending, ProofView, Seen, State, Stored, Trust, UsersView, Wait,
     ends::{abandoned, completed, elsewhere, foreign},
-    overlap::grace,
-    step::{behind, leaked, looked, pods, renamed, still_ours},
+    overlap::{grace, second_grace},
+    step::{looked, renamed, still_ours},
+    waits::{leaked, let_go_command, needed, others, pods_behind},
 };
 use crate::{
-    rotator::users::{UserStand, Users},
+    rotator::{
+        postgres::quoted,
+        users::{FormerUser, UserStand, Users},
+    },
+    summary::listed,
     time,
 };
 
@@ -68,8 +73,13 @@ fn granting(open: Open, seen: &Seen) -> Move {
     };
     match &users.new {
         UserStand::Granted => Move::to(State::Verifying(open)),
-        UserStand::Before | UserStand::Revoked => match in_use(users, seen).filter(|_| !open.is_leaked()) {
+        UserStand::Before | UserStand::Revoked | UserStand::Ended => match in_use(users, seen) {
             None => Move::doing(State::Applying(open), Effect::Grant),
+            Some(text) if open.is_leaked() => {
+                let broke =
+                    Some(format!("gave user {} another password though it may be in use: {text}", users.new_name));
+                Move { broke, ..Move::doing(State::Applying(open), Effect::Grant) }
+            }
             Some(text) => {
                 let wait = Wait::new(Reason::Held, format!("user {} is not free: {text}", users.new_name));
                 Move { waits: Some(wait), ..Move::to(State::Applying(open)) }
@@ -104,7 +114,14 @@ fn in_use(users: &Users, seen: &Seen) -> Option<String> {
     if users.new_sessions > 0 {
         return Some(format!("it has {}", sessions(users.new_sessions)));
     }
-    pods(seen)
+    let others = || {
+        let all = others(seen, seen.policy.elsewhere)?;
+        Some(format!(
+            "other policies read its login, and do not show that their consumers run on the stored one: {all}"
+        ))
+    };
+    // Who runs unsteadily runs on the login that is in use.
+    pods_behind(seen).or_else(others)
 }
 
 pub(super) fn verifying(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
@@ -129,9 +146,12 @@ pub(super) fn verifying(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
         // A person may have altered the user since.
         (Stored::Before { .. }, ProofView::Refused(why)) => match &seen.users {
             UsersView::Seen(users) if users.new != UserStand::Granted => Move::to(State::Applying(open)),
-            UsersView::Seen(_) | UsersView::NotAsked | UsersView::Refused(_) => {
-                Move::waiting(State::Verifying(open), why.as_str())
+            // Or only its password.
+            UsersView::Seen(_) => {
+                let again = Move::doing(State::Verifying(open), Effect::Grant);
+                Move { waits: Some(Wait::new(Reason::Rotating, why.as_str())), ..again }
             }
+            UsersView::NotAsked | UsersView::Refused(_) => Move::waiting(State::Verifying(open), why.as_str()),
         },
         (Stored::Retired, _) => completed(),
         (Stored::Elsewhere, _) => elsewhere(),
@@ -147,11 +167,10 @@ pub(super) fn retiring(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
         ControlFlow::Continue(open) => open,
         ControlFlow::Break(decided) => return decided,
     };
-    if let Some(text) = kept_from(&open, seen) {
-        return Move::end(RotationOutcome::Completed, text);
+    if let Some(why) = kept_from(seen) {
+        return Move::end(RotationOutcome::Completed, format!("{why}: {}", left(seen)));
     }
-    // Status is no proof: what settled the rotation is checked again.
-    if let Some(text) = behind(seen).or_else(|| pods(seen)) {
+    if let Some(text) = needed(seen, now) {
         return Move::waiting(State::Retiring(open), text);
     }
     let users = match &seen.users {
@@ -160,41 +179,59 @@ pub(super) fn retiring(open: Open, seen: &Seen, now: DateTime<Utc>) -> Move {
             return Move::waiting(State::Retiring(open), "Rekey asks the database");
         }
     };
-    let Some((name, stand)) = &users.old else { return completed() };
-    match stand {
-        // The answer of the server was lost before all of its sessions had ended.
-        UserStand::Revoked if users.old_sessions > 0 => Move::doing(State::Retiring(open), Effect::Revoke),
-        UserStand::Revoked | UserStand::Missing => completed(),
-        UserStand::Foreign(_) => {
-            let text = format!("another rotation has altered user {name} meanwhile; Rekey leaves it as it is");
-            Move::end(RotationOutcome::Completed, text)
-        }
-        UserStand::Before | UserStand::Granted => ending(open, name, users, seen, now),
+    let next = |open: Open, user: &FormerUser| match user.stand {
+        UserStand::Before | UserStand::Granted => Some(ending(open, user, users, seen, now)),
+        // The answer of the server was lost, or another session holds what the user owns.
+        UserStand::Revoked if user.sessions > 0 || user.owns => Some(Move::doing(State::Retiring(open), revoke(user))),
+        UserStand::Revoked => Some(forgetting(open, user, seen, now)),
+        UserStand::Ended | UserStand::Missing | UserStand::Foreign(_) => None,
+    };
+    // Whoever may still log in comes first.
+    let mut all: Vec<&FormerUser> = users.former.iter().collect();
+    all.sort_by_key(|user| !matches!(user.stand, UserStand::Before | UserStand::Granted));
+    if let Some(decided) = all.into_iter().find_map(|user| next(open.clone(), user)) {
+        return decided;
     }
+    let theirs: Vec<String> =
+        users.former.iter().filter(|user| user.is_foreign()).map(|user| user.name.clone()).collect();
+    if theirs.is_empty() {
+        return completed();
+    }
+    let text = format!("another rotation has altered {} meanwhile; Rekey leaves that as it is", named(&theirs));
+    Move::end(RotationOutcome::Completed, text)
 }
 
-/// Nobody needs the old user any more, as far as consumers go.
-fn ending(open: Open, name: &str, users: &Users, seen: &Seen, now: DateTime<Utc>) -> Move {
+fn revoke(user: &FormerUser) -> Effect {
+    Effect::Revoke { user: user.name.clone() }
+}
+
+fn named(users: &[String]) -> String {
+    format!("{} {}", if users.len() == 1 { "user" } else { "users" }, listed(users, ", "))
+}
+
+/// Nobody needs the user any more, as far as consumers go.
+fn ending(open: Open, user: &FormerUser, users: &Users, seen: &Seen, now: DateTime<Utc>) -> Move {
+    let name = &user.name;
     if let Some(until) = grace(&open, seen, now) {
         let text = format!("no consumer uses user {name} any more; it may log in until {}", time::text(until));
         return Move::waiting(State::Retiring(open), text);
     }
-    if users.old_sessions > 0 && !open.is_leaked() {
+    if user.sessions > 0 && !open.is_leaked() {
         let text = format!(
-            "user {name} has {} that no known consumer explains; end that, or leave the user as it is: kubectl \
-             annotate rotationschedule {} -n {} --overwrite {LET_GO}={}",
-            sessions(users.old_sessions),
-            seen.spec.name,
-            seen.spec.namespace,
-            open.id
+            "user {name} has {} that no known consumer explains; end that, or leave the user as it is: {}",
+            sessions(user.sessions),
+            let_go_command(&open, seen)
         );
         return Move { waits: Some(Wait::new(Reason::Held, text)), ..Move::to(State::Retiring(open)) };
     }
     match (&seen.proof, &users.new) {
-        (ProofView::Proven, _) => Move::doing(State::Retiring(open), Effect::Revoke),
+        (ProofView::Proven, _) => {
+            let broke = (user.sessions > 0).then(|| format!("ended {} of user {name}", sessions(user.sessions)));
+            Move { broke, ..Move::doing(State::Retiring(open), revoke(user)) }
+        }
         (ProofView::NotAsked, _) => Move::waiting(State::Retiring(open), "Rekey tries the new login once more"),
         // A database that went back, or a person: consumers hold this password, so it is given once more.
-        (ProofView::Refused(_), UserStand::Before | UserStand::Granted | UserStand::Revoked) => {
+        (ProofView::Refused(_), UserStand::Before | UserStand::Granted | UserStand::Revoked | UserStand::Ended) => {
             Move::doing(State::Retiring(open), Effect::Grant)
         }
         (ProofView::Refused(why), UserStand::Missing | UserStand::Foreign(_)) => {
@@ -204,19 +241,51 @@ fn ending(open: Open, name: &str, users: &Users, seen: &Seen, now: DateTime<Utc>
     }
 }
 
-/// Why the old user is not retired, and stays as it is.
-fn kept_from(open: &Open, seen: &Seen) -> Option<String> {
+/// A user that has ended keeps its password for another `retireAfter`: until then a person can bring it back.
+fn forgetting(open: Open, user: &FormerUser, seen: &Seen, now: DateTime<Utc>) -> Move {
+    let name = &user.name;
+    match second_grace(&open, seen, now) {
+        Some(until) => {
+            let text = format!(
+                "user {name} may not log in any more; the server keeps its password until {}",
+                time::text(until)
+            );
+            Move::waiting(State::Retiring(open), text)
+        }
+        None => Move::doing(State::Retiring(open), Effect::Forget { user: name.clone() }),
+    }
+}
+
+/// Why the users that should end are not ended, and stay as they are.
+fn kept_from(seen: &Seen) -> Option<&'static str> {
     let is_proven = |pending: &Pending| pending.trust == Trust::Proven;
-    let why = if seen.spec.deleted {
-        "the schedule was deleted before the old user was retired"
+    if seen.spec.deleted {
+        Some("the schedule was deleted before the old user was retired")
     } else if !seen.is_named {
-        "spec.rotator changed meanwhile"
+        Some("spec.rotator changed meanwhile")
     } else if !seen.pending.as_ref().is_some_and(is_proven) {
-        "the pending Secret does not prove any more which user is the old one"
-    } else if seen.spec.let_go.as_ref() == Some(&open.id) {
-        "you let it go"
+        Some("the pending Secret does not prove any more which user is the old one")
     } else {
-        return None;
+        None
+    }
+}
+
+/// What is left of the users that should end, and what a person can do about it.
+pub(super) fn left(seen: &Seen) -> String {
+    let former: Vec<String> = match (&seen.users, &seen.pending) {
+        (UsersView::Seen(users), _) if users.former.iter().all(|user| user.stand == UserStand::Revoked) => {
+            return "no old user may log in any more; the server still keeps the passwords".to_owned();
+        }
+        (_, Some(pending)) if pending.trust == Trust::Proven => {
+            pending.users.former.iter().map(|former| former.user.clone()).collect()
+        }
+        (UsersView::Seen(_) | UsersView::NotAsked | UsersView::Refused(_), _) => Vec::new(),
     };
-    Some(format!("{why}: it may still log in; to end that, run ALTER ROLE … NOLOGIN"))
+    match former.as_slice() {
+        [] => "the old user may still log in; to end that, run ALTER ROLE … NOLOGIN".to_owned(),
+        all => {
+            let sql: Vec<String> = all.iter().map(|user| format!("ALTER ROLE {} NOLOGIN;", quoted(user))).collect();
+            format!("{} may still log in; to end that, run: {}", named(all), sql.join(" "))
+        }
+    }
 }

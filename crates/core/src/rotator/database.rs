@@ -67,6 +67,12 @@ impl Fence {
     /// How a role shows on which something of ours stands that cannot be read. No rotation is allowed to alter it, also not
     /// one that expects this: a person has to look.
     pub const UNREADABLE: Self = Self { cluster: String::new(), schedule: String::new(), rotation: String::new() };
+
+    /// What stands on the role that this rotation has ended, once the password is forgotten too.
+    #[must_use]
+    pub fn ended(&self) -> Self {
+        Self { rotation: format!("{}.ended", self.rotation), ..self.clone() }
+    }
 }
 
 /// What is known of a role.
@@ -82,6 +88,8 @@ pub struct Role {
     pub fence: Option<Fence>,
     /// Its sessions, as far as the asking user may see them.
     pub sessions: Sessions,
+    /// Whether it owns something in the database that is connected to, or something that all databases share.
+    pub owns: bool,
 }
 
 /// Sessions of a role, in all databases of the server.
@@ -116,11 +124,14 @@ pub enum Alteration {
         /// The role that owns the objects.
         owner: Option<String>,
     },
-    /// It may no longer log in, what it owns in this database goes to `owner`, and its sessions have ended.
+    /// It may no longer log in; then its sessions end; then what it owns in this database goes to `owner`. Each stands whatever
+    /// becomes of the next, and a repetition does what is left.
     Revoke {
         /// The role that owns the objects.
         owner: String,
     },
+    /// It has no password any more: who lets it log in again does not make an old copy of the password valid.
+    Forget,
 }
 
 /// How a change went.
@@ -149,8 +160,8 @@ pub trait Databases: Send + Sync + 'static {
     /// password's salt.
     ///
     /// # Errors
-    /// As [`Databases::roles`], and `Conflict` when another tool altered the role at the same time. After `Unavailable` the change
-    /// may have been made; after `Denied` to a revocation only the end of the sessions can be missing.
+    /// As [`Databases::roles`], and `Conflict` when another tool altered the role at the same time. After any of them the change
+    /// may have been made, of a revocation its first parts; a look at the roles shows what is left.
     async fn change(&self, server: &Server, admin: &Login, change: &RoleChange) -> Result<Changed, StoreError>;
 
     /// Logs in once and leaves at once. With `acts_as`, the session has to act as that role.

@@ -4,6 +4,8 @@
 //! and the next rotation takes the other one: it gets a new password while the first still logs in. When every consumer has moved, the
 //! first one may no longer log in. So at every moment each of the two credentials that consumers may hold is valid.
 
+mod slots;
+
 use std::collections::BTreeMap;
 
 use rekey_api::{
@@ -11,11 +13,12 @@ use rekey_api::{
     rotator::{CharacterClass, Endpoint, LoginProperties, PasswordSpec, PostgresRotator},
 };
 
+pub use self::slots::quoted;
 use super::{
     Values,
     database::{Alteration, Fence, Login, Role, RoleChange, Server, ServerTls},
     port::Proof,
-    users::{Base, Users, stand},
+    users::{Base, Former, FormerUser, Users, stand},
 };
 use crate::{SecretBytes, SpecError, chance::Chance, password::Recipe, store::place::Place};
 
@@ -182,8 +185,18 @@ impl Postgres {
             let role = seen.iter().find(|role| Some(role.name.as_str()) == user)?;
             role.fence.clone().filter(|fence| fence.schedule == schedule)
         };
-        let old = self.user(current).map(str::to_owned);
-        Base { at: self.whose(), new: fence(self.user(made)), old_fence: fence(old.as_deref()), old }
+        let (old, new) = (self.user(current), self.user(made));
+        // What an earlier rotation has left with a login: it was superseded, or let go.
+        let is_left = |role: &&Role| {
+            let is_ours = role.fence.as_ref().is_some_and(|fence| fence.schedule == schedule);
+            let is_from = self.from.as_deref() == Some(role.name.as_str());
+            role.can_login && (is_ours && self.slots.contains(&role.name) || is_from)
+        };
+        let left = seen.iter().filter(is_left).map(|role| role.name.as_str());
+        let others = left.filter(|name| Some(*name) != old && Some(*name) != new);
+        let former = old.into_iter().chain(others);
+        let former = former.map(|user| Former { user: user.to_owned(), fence: fence(Some(user)) }).collect();
+        Base { at: self.whose(), new: fence(new), former }
     }
 
     /// Where its users are, and whom they act as.
@@ -192,82 +205,26 @@ impl Postgres {
         format!("{} {} {}", self.place, self.database, self.owner)
     }
 
-    /// What keeps the users from taking turns, with the SQL that helps; `None`: nothing.
-    #[must_use]
-    pub fn gaps(&self, seen: &[Role]) -> Option<String> {
-        let find = |name: &str| seen.iter().find(|role| role.name == name);
-        let (mut gaps, mut sql) = (Vec::new(), Vec::new());
-        match find(&self.owner) {
-            None => {
-                gaps.push(format!("role {} does not exist", self.owner));
-                sql.push(format!("CREATE ROLE {} NOLOGIN", quoted(&self.owner)));
-            }
-            Some(owner) if owner.can_login => {
-                gaps.push(format!("role {} may log in", self.owner));
-                sql.push(format!("ALTER ROLE {} NOLOGIN", quoted(&self.owner)));
-            }
-            Some(_) => {}
-        }
-        for slot in &self.slots {
-            let grant = format!("GRANT {} TO {}", quoted(&self.owner), quoted(slot));
-            match find(slot) {
-                None => {
-                    gaps.push(format!("role {slot} does not exist"));
-                    sql.extend([format!("CREATE ROLE {} NOLOGIN", quoted(slot)), grant]);
-                }
-                Some(role) if !role.member_of.contains(&self.owner) => {
-                    gaps.push(format!("role {slot} may not act as {}", self.owner));
-                    sql.push(grant);
-                }
-                Some(_) => {}
-            }
-        }
-        if gaps.is_empty() {
-            return None;
-        }
-        Some(format!("{}; run as an administrator of the server: {};", gaps.join(", "), sql.join("; ")))
-    }
-
-    /// The user that the next rotation takes, if somebody may use it: it may log in, and not by a rotation of this schedule.
-    #[must_use]
-    pub fn stranger(&self, next: &str, seen: &[Role], schedule: &str) -> Option<String> {
-        let role = seen.iter().find(|role| role.name == next && role.can_login)?;
-        let is_ours = role.fence.as_ref().is_some_and(|fence| fence.schedule == schedule);
-        (!is_ours).then(|| {
-            format!(
-                "user {next} may log in, and no rotation of this schedule has allowed that: if nobody uses it, run: ALTER ROLE {} \
-                 NOLOGIN;",
-                quoted(next)
-            )
-        })
-    }
-
-    /// The user that another schedule has altered, with what to do; `None`: none has.
-    #[must_use]
-    pub fn claimed(&self, seen: &[Role], schedule: &str) -> Option<String> {
-        let is_theirs = |role: &&Role| role.fence.as_ref().is_some_and(|fence| fence.schedule != schedule);
-        let role = seen.iter().filter(|role| self.slots.contains(&role.name)).find(is_theirs)?;
-        Some(format!(
-            "another schedule rotates user {}, as its comment says; if that schedule is gone, run: COMMENT ON ROLE {} IS NULL;",
-            role.name,
-            quoted(&role.name)
-        ))
-    }
-
     /// The users of the rotation that has made these values.
     #[must_use]
     pub fn users(&self, made: &Values, base: &Base, seen: &[Role], ours: &Fence) -> Option<Users> {
         let new = self.user(made)?;
         let role = seen.iter().find(|role| role.name == new);
-        let old = base.old.as_deref().filter(|old| *old != new);
-        let old_role = seen.iter().find(|role| Some(role.name.as_str()) == old);
+        let former = base.former.iter().filter(|at| at.user != new).map(|at| {
+            let role = seen.iter().find(|role| role.name == at.user);
+            FormerUser {
+                name: at.user.clone(),
+                stand: stand(&at.user, seen, at.fence.as_ref(), ours),
+                sessions: role.map_or(0, |role| role.sessions.count),
+                owns: role.is_some_and(|role| role.owns),
+            }
+        });
         Some(Users {
             new_name: new.to_owned(),
             new: stand(new, seen, base.new.as_ref(), ours),
             new_can_login: role.is_some_and(|role| role.can_login),
             new_sessions: role.map_or(0, |role| role.sessions.count),
-            old: old.map(|old| (old.to_owned(), stand(old, seen, base.old_fence.as_ref(), ours))),
-            old_sessions: old_role.map_or(0, |role| role.sessions.count),
+            former: former.collect(),
         })
     }
 
@@ -279,26 +236,24 @@ impl Postgres {
         Some(RoleChange { role: user, expected: base.new.clone(), fence, what })
     }
 
-    /// What ends the old one; `None`: there was none.
+    /// What ends a user; `None`: this rotation ends none of this name.
     #[must_use]
-    pub fn revoke(&self, base: &Base, fence: Fence) -> Option<RoleChange> {
-        let role = base.old.clone()?;
+    pub fn revoke(&self, base: &Base, user: &str, fence: Fence) -> Option<RoleChange> {
+        let Former { user, fence: expected } = base.former.iter().find(|former| former.user == user)?.clone();
         let what = Alteration::Revoke { owner: self.owner.clone() };
-        Some(RoleChange { role, expected: base.old_fence.clone(), fence, what })
+        Some(RoleChange { role: user, expected, fence, what })
+    }
+
+    /// What makes the server forget the password of a user that this rotation has ended.
+    #[must_use]
+    pub fn forget(&self, base: &Base, user: &str, fence: Fence) -> Option<RoleChange> {
+        let role = base.former.iter().find(|former| former.user == user)?.user.clone();
+        Some(RoleChange { role, fence: fence.ended(), expected: Some(fence), what: Alteration::Forget })
     }
 }
 
 /// Letters and digits: no client and no connection string has to escape them. 190 bits.
 const LENGTH: u32 = 32;
-
-/// An identifier of SQL (<https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-IDENTIFIERS>).
-fn quoted(name: &str) -> String {
-    let is_plain = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
-    if is_plain && !name.starts_with(|sign: char| sign.is_ascii_digit()) {
-        return name.to_owned();
-    }
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
 
 #[cfg(test)]
 mod tests {
@@ -307,7 +262,7 @@ mod tests {
     use super::*;
     use crate::{chance::tests::Sequence, rotator::database::Sessions};
 
-    fn parse(change: impl FnOnce(&mut serde_json::Value)) -> Result<Postgres, SpecError> {
+    pub(super) fn parse(change: impl FnOnce(&mut serde_json::Value)) -> Result<Postgres, SpecError> {
         let mut spec = json!({
             "host": "db.shop", "database": "orders", "adminSecretRef": {"name": "admin"},
             "users": {"alternating": {"first": "orders_a", "second": "orders_b", "owner": "orders", "from": "app"}},
@@ -322,9 +277,10 @@ mod tests {
             .into()
     }
 
-    fn role(name: &str, can_login: bool, fence: Option<&Fence>) -> Role {
+    pub(super) fn role(name: &str, can_login: bool, fence: Option<&Fence>) -> Role {
         let member_of = vec!["orders".to_owned()];
-        Role { name: name.to_owned(), can_login, member_of, fence: fence.cloned(), sessions: Sessions::default() }
+        let sessions = Sessions::default();
+        Role { name: name.to_owned(), can_login, member_of, fence: fence.cloned(), sessions, owns: false }
     }
 
     #[test]
@@ -356,39 +312,5 @@ mod tests {
         let said =
             parse(|spec| spec["properties"] = json!({"username": "x", "password": "x"})).unwrap_err().to_string();
         assert!(said.contains("\"x\" appears twice"), "{said}");
-    }
-
-    #[test]
-    fn a_user_that_somebody_may_use_is_not_taken() {
-        let postgres = parse(|_| {}).unwrap();
-        let fence =
-            |schedule: &str| Fence { cluster: "c".to_owned(), schedule: schedule.to_owned(), rotation: "r".to_owned() };
-        for (role, is_taken) in [
-            (role("orders_b", false, None), true),
-            (role("orders_b", true, Some(&fence("s"))), true),
-            (role("orders_b", true, Some(&fence("other"))), false),
-            (role("orders_b", true, None), false),
-        ] {
-            assert_eq!(postgres.stranger("orders_b", std::slice::from_ref(&role), "s").is_none(), is_taken, "{role:?}");
-        }
-    }
-
-    #[test]
-    fn what_the_server_lacks_comes_with_the_sql_that_helps() {
-        let postgres = parse(|_| {}).unwrap();
-        let owner = Role { member_of: Vec::new(), ..role("orders", false, None) };
-        let all = [owner.clone(), role("orders_a", false, None), role("orders_b", true, None)];
-        assert_eq!(postgres.gaps(&all), None);
-        assert_eq!(
-            postgres.gaps(&[Role { can_login: true, ..owner.clone() }, all[1].clone()]).as_deref(),
-            Some(
-                "role orders may log in, role orders_b does not exist; run as an administrator of the server: ALTER ROLE orders \
-                 NOLOGIN; CREATE ROLE orders_b NOLOGIN; GRANT orders TO orders_b;"
-            )
-        );
-        let stranger = Role { member_of: Vec::new(), ..all[2].clone() };
-        let said = postgres.gaps(&[owner, all[1].clone(), stranger]).unwrap();
-        assert!(said.ends_with("GRANT orders TO orders_b;"), "{said}");
-        assert_eq!(quoted("a\"; DROP ROLE x"), "\"a\"\"; DROP ROLE x\"");
     }
 }

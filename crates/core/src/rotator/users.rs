@@ -11,10 +11,17 @@ pub struct Base {
     pub at: String,
     /// The fence of the user that gets the new password.
     pub new: Option<Fence>,
-    /// The user that was in use; `None`: the stored value named none.
-    pub old: Option<String>,
-    /// Its fence.
-    pub old_fence: Option<Fence>,
+    /// The users that end with this rotation: the one that the stored value named, and what an earlier rotation has left.
+    pub former: Vec<Former>,
+}
+
+/// A user that ends with a rotation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Former {
+    /// Its name.
+    pub user: String,
+    /// Its fence when the rotation was prepared.
+    pub fence: Option<Fence>,
 }
 
 /// How far the user of a rotation is.
@@ -26,6 +33,8 @@ pub enum UserStand {
     Granted,
     /// This rotation has altered it last, and it may no longer log in.
     Revoked,
+    /// The same, and its password is forgotten.
+    Ended,
     /// Another rotation has altered it.
     Foreign(Option<Fence>),
     /// There is no such user.
@@ -43,10 +52,29 @@ pub struct Users {
     pub new_can_login: bool,
     /// Its sessions.
     pub new_sessions: u64,
-    /// The user that was in use, and how far it is; `None`: there was none.
-    pub old: Option<(String, UserStand)>,
+    /// Those that end.
+    pub former: Vec<FormerUser>,
+}
+
+/// A user that ends with a rotation, as a look at the server has shown it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FormerUser {
+    /// Its name.
+    pub name: String,
+    /// How far it is.
+    pub stand: UserStand,
     /// Its sessions.
-    pub old_sessions: u64,
+    pub sessions: u64,
+    /// Whether it still owns something.
+    pub owns: bool,
+}
+
+impl FormerUser {
+    /// Whether another rotation has altered it.
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        matches!(self.stand, UserStand::Foreign(_))
+    }
 }
 
 /// How far the `user` of a rotation is. `expected`: the fence that it had when the rotation was prepared.
@@ -57,6 +85,7 @@ pub fn stand(user: &str, seen: &[Role], expected: Option<&Fence>, ours: &Fence) 
         Some(fence) if *fence == Fence::UNREADABLE => UserStand::Foreign(None),
         Some(fence) if fence == ours && role.can_login => UserStand::Granted,
         Some(fence) if fence == ours => UserStand::Revoked,
+        Some(fence) if *fence == ours.ended() && !role.can_login => UserStand::Ended,
         fence if fence.as_ref() == expected => UserStand::Before,
         fence => UserStand::Foreign(fence.clone()),
     }
@@ -69,7 +98,7 @@ mod tests {
 
     fn role(name: &str, can_login: bool, fence: Option<&Fence>) -> Role {
         let (name, sessions) = (name.to_owned(), Sessions::default());
-        Role { name, can_login, member_of: Vec::new(), fence: fence.cloned(), sessions }
+        Role { name, can_login, member_of: Vec::new(), fence: fence.cloned(), sessions, owns: false }
     }
 
     fn fence(rotation: &str) -> Fence {
@@ -84,6 +113,8 @@ mod tests {
             (role("a", true, Some(&before)), UserStand::Before),
             (role("a", true, Some(&ours)), UserStand::Granted),
             (role("a", false, Some(&ours)), UserStand::Revoked),
+            (role("a", false, Some(&ours.ended())), UserStand::Ended),
+            (role("a", true, Some(&ours.ended())), UserStand::Foreign(Some(ours.ended()))),
             (role("a", true, Some(&other)), UserStand::Foreign(Some(other.clone()))),
             (role("a", true, Some(&Fence::UNREADABLE)), UserStand::Foreign(None)),
         ] {

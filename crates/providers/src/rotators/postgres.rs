@@ -10,8 +10,10 @@
 
 mod change;
 mod comment;
+mod ending;
 mod failure;
 mod link;
+mod obstacles;
 mod roles;
 mod session;
 mod stream;
@@ -62,7 +64,7 @@ impl PostgresServers {
     {
         let end = Instant::now() + DEADLINE;
         let request = async {
-            let session = Session::open(server, login, &self.network, end).await?;
+            let session = Session::open(server, login, None, &self.network, end).await?;
             Ok(work(session).await)
         };
         let done = match timeout_at(end, request).await {
@@ -90,11 +92,12 @@ impl Databases for PostgresServers {
     async fn change(&self, server: &Server, admin: &Login, change: &RoleChange) -> Result<Changed, StoreError> {
         let verifier = match &change.what {
             Alteration::Grant { password, .. } => Some(change::verifier(password)),
-            Alteration::Revoke { .. } => None,
+            Alteration::Revoke { .. } | Alteration::Forget => None,
         };
         let verifier = verifier.transpose().map_err(|failure| failure.told(server, &admin.user, Who::Admin))?;
         self.with(server, admin, Who::Admin, |session| async move {
-            let step = Step { session: &session, admin: &admin.user, change, verifier: verifier.as_deref() };
+            let (network, verifier) = (&self.network, verifier.as_deref());
+            let step = Step { session: &session, server, network, admin, change, verifier };
             let done = step.run().await;
             (session, done)
         })

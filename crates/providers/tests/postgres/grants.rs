@@ -8,8 +8,9 @@ use rekey_core::{
     rotator::database::{Alteration, Changed, Databases as _, Sessions},
     store::StoreErrorKind,
 };
+use rekey_testkit::postgres::{PASSWORD, SUPERUSER};
 
-use crate::ground::{ADMIN, Ground, fence, told};
+use crate::ground::{ADMIN, Ground, OTHER, fence, open, told};
 
 pub async fn new_password_logs_in_and_old_does_not(ground: Arc<Ground>) -> Result<()> {
     let slot = ground.slot("grant")?;
@@ -115,6 +116,42 @@ pub async fn roles_are_shown_as_they_are(ground: Arc<Ground>) -> Result<()> {
     found.sort_by(|a, b| a.name.cmp(&b.name));
     let names: Vec<_> = found.into_iter().map(|role| role.name).collect();
     ensure!(names.len() == 2 && names.contains(&slot.name) && names.contains(&slot.owner), "{names:?}");
+    Ok(())
+}
+
+/// What a role owns is seen by an admin without further rights.
+pub async fn what_is_owned_is_seen(ground: Arc<Ground>) -> Result<()> {
+    let slot = ground.slot("owns")?;
+    let (user, other) = (slot.name.as_str(), ground.unique("owned"));
+    let blind = ground.admin(&ground.unique("blind"))?;
+    let look = async || {
+        let seen = ground.servers.roles(&ground.server(), &blind, &[user]).await?;
+        ensure!(seen.len() == 1, "{seen:?}");
+        anyhow::Ok(seen[0].owns)
+    };
+    ensure!(!look().await?, "a new role owns nothing");
+    for (make, object) in [
+        (format!("create table {other} ()"), format!("table {other}")),
+        (format!("create function {other}() returns int language sql as 'select 1'"), format!("function {other}()")),
+        (format!("create schema {other}"), format!("schema {other}")),
+        // All databases share these.
+        (format!("create database {other}"), format!("database {other}")),
+    ] {
+        ground.sql(&make)?;
+        ensure!(!look().await?, "{object} is not its own");
+        ground.sql(&format!("alter {object} owner to {user}"))?;
+        ensure!(look().await?, "{object} is its own");
+        ground.sql(&format!("drop {object}"))?;
+    }
+    // Of another database.
+    let mut elsewhere = ground.client(SUPERUSER, &PASSWORD.into());
+    let elsewhere = open(elsewhere.dbname(OTHER).clone()).await?;
+    elsewhere.batch_execute(&format!("create table {other} (); alter table {other} owner to {user}")).await?;
+    ensure!(!look().await?, "what another database holds is not here");
+    // What a grant names, and what nobody can hand over.
+    ground.sql(&format!("create table {other} (); grant select on {other} to {user}"))?;
+    ground.sql(&format!("alter default privileges for role {user} grant select on tables to public"))?;
+    ensure!(!look().await?, "a right is no object, and default privileges cannot be handed over");
     Ok(())
 }
 

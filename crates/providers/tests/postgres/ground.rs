@@ -20,7 +20,7 @@ use rekey_core::{
 };
 use rekey_providers::rotators::postgres::PostgresServers;
 use rekey_testkit::postgres::{NAME, Postgres, SUPERUSER};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{Client, Config, NoTls};
 
 /// The user who alters roles. It is no superuser.
 pub const ADMIN: &str = "rekey_admin";
@@ -51,7 +51,8 @@ pub fn allowed() -> Network {
 
 impl Ground {
     pub fn start() -> Result<Self> {
-        let postgres = Postgres::start_secure(&["log_statement=all", "log_disconnections=on"])?;
+        let postgres =
+            Postgres::start_secure(&["log_statement=all", "log_disconnections=on", "max_prepared_transactions=10"])?;
         let ground = Self {
             postgres,
             servers: PostgresServers::new(allowed()),
@@ -149,11 +150,14 @@ impl Ground {
 
     /// Opens a session as a user, by another client.
     pub async fn session(&self, user: &str, password: &SecretBytes) -> Result<Client> {
-        let mut config = tokio_postgres::Config::new();
+        open(self.client(user, password)).await
+    }
+
+    /// How another client connects as a user.
+    pub fn client(&self, user: &str, password: &SecretBytes) -> Config {
+        let mut config = Config::new();
         config.host("127.0.0.1").port(self.postgres.port()).dbname(SUPERUSER).user(user).password(password.expose());
-        let (client, connection) = config.connect(NoTls).await?;
-        tokio::spawn(connection);
-        Ok(client)
+        config
     }
 
     pub fn comment(&self, role: &str) -> Result<String> {
@@ -188,6 +192,19 @@ impl Slot {
         let what = Alteration::Revoke { owner: self.owner.clone() };
         RoleChange { role: self.name.clone(), expected: expected.cloned(), fence: fence(id), what }
     }
+
+    /// What follows on the end of its login by the rotation with this id.
+    pub fn forget(&self, id: &str) -> RoleChange {
+        let what = Alteration::Forget;
+        RoleChange { role: self.name.clone(), expected: Some(fence(id)), fence: fence(id).ended(), what }
+    }
+}
+
+/// Opens a session.
+pub async fn open(config: Config) -> Result<Client> {
+    let (client, connection) = config.connect(NoTls).await?;
+    tokio::spawn(connection);
+    Ok(client)
 }
 
 pub fn fence(id: &str) -> Fence {

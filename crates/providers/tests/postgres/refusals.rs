@@ -9,7 +9,7 @@ use rekey_core::{
 };
 use rekey_providers::rotators::postgres::PostgresServers;
 use rekey_testkit::{postgres::Postgres, process::free_port};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::ground::{Ground, allowed, told};
 
@@ -105,7 +105,7 @@ async fn stub(answer: Vec<u8>) -> Result<u16> {
             let answer = answer.clone();
             tokio::spawn(async move {
                 let mut heard = [0; 1024];
-                tokio::io::AsyncReadExt::read(&mut stream, &mut heard).await.ok();
+                stream.read(&mut heard).await.ok();
                 stream.write_all(&answer).await.ok();
                 tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.ok();
             });
@@ -155,18 +155,45 @@ pub async fn server_that_does_not_check_passwords(ground: Arc<Ground>) -> Result
     Ok(())
 }
 
-pub async fn md5_of_old_servers_logs_in(ground: Arc<Ground>) -> Result<()> {
+/// As servers before 14 store it.
+pub async fn md5_is_refused_with_what_to_run(ground: Arc<Ground>) -> Result<()> {
     let slot = ground.slot("md5")?;
     let password = ground.password("");
-    let text = password.expose_text().unwrap_or_default();
-    ground.sql(&format!("set password_encryption = md5; alter role {} login password '{text}'", slot.name))?;
+    let set = format!("alter role {} login password '{}'", slot.name, password.expose_text().unwrap_or_default());
+    ground.sql(&format!("set password_encryption = md5; {set}"))?;
     ground.postgres.rule(&format!("host all {} all md5", slot.name))?;
+    let user = Login { user: slot.name.clone(), password: password.clone() };
+    let fix = format!(
+        "holds the password of user {0:?} as MD5, and asks for a hash from which it can be guessed, so nothing was sent: run SET \
+         password_encryption = 'scram-sha-256'; and then set it again in the same session: ALTER ROLE \"{0}\" PASSWORD '…';",
+        slot.name
+    );
+    told(ground.login(&slot.name, &password, None).await, StoreErrorKind::Invalid, &fix)?;
+    told(ground.servers.roles(&ground.server(), &user, &[]).await, StoreErrorKind::Invalid, &fix)?;
+    // What the text says, and what a rotation does.
+    ground.sql(&format!("set password_encryption = 'scram-sha-256'; {set}"))?;
     ground.login(&slot.name, &password, None).await?;
-    // And from then on by SCRAM.
+    ground.sql(&format!("set password_encryption = md5; {set}"))?;
     ground.done(&slot.grant(None, "1", &password)).await?;
-    ground.login(&slot.name, &password, None).await?;
-    let stored = format!("select left(rolpassword, 14) from pg_authid where rolname = '{}'", slot.name);
-    assert_eq!(ground.sql(&stored)?, "SCRAM-SHA-256$");
+    Ok(ground.login(&slot.name, &password, None).await?)
+}
+
+/// A server learns nothing by another question than SCRAM's.
+pub async fn other_questions_get_no_answer(ground: Arc<Ground>) -> Result<()> {
+    for (question, part) in [(&[0, 0, 0, 3][..], "in cleartext"), (&[0, 0, 0, 5, 1, 2, 3, 4], "as MD5")] {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
+        let server = Ground::plain(listener.local_addr()?.port());
+        let heard = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await?;
+            let (mut start, mut rest) = ([0; 1024], Vec::new());
+            ensure!(stream.read(&mut start).await? > 0, "nobody starts");
+            stream.write_all(&message(b'R', question)).await?;
+            stream.read_to_end(&mut rest).await.ok();
+            Ok(rest)
+        });
+        told(Ground::insecure().roles(&server, &ground.admin, &[]).await, StoreErrorKind::Invalid, part)?;
+        assert_eq!(heard.await??, b"", "{part}");
+    }
     Ok(())
 }
 

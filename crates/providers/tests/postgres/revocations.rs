@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -17,7 +17,7 @@ use rekey_core::{
 use tokio::sync::Mutex;
 
 use crate::{
-    ground::{Ground, Slot, fence, told},
+    ground::{Ground, OTHER, Slot, fence, open, told, until},
     tap::{Tap, Then},
 };
 
@@ -68,7 +68,7 @@ pub async fn session_that_comes_before_the_end_of_the_login_ends_too(ground: Arc
     let (slot, password) = working(&ground, "between").await?;
     let (come, user, other) = (Arc::new(Mutex::new(None)), slot.name.clone(), Arc::clone(&ground));
     let kept = Arc::clone(&come);
-    let tap = Tap::start(&ground.postgres.address(), b"REASSIGN", move || {
+    let tap = Tap::start(&ground.postgres.address(), b"NOLOGIN", move || {
         let (kept, user, password, other) = (Arc::clone(&kept), user.clone(), password.clone(), Arc::clone(&other));
         async move {
             *kept.lock().await = other.session(&user, &password).await.ok();
@@ -85,6 +85,28 @@ pub async fn session_that_comes_before_the_end_of_the_login_ends_too(ground: Arc
     Ok(())
 }
 
+/// The server does not list a session before it is ready, and lets its client delay that.
+pub async fn session_that_nobody_sees_ends_too(ground: Arc<Ground>) -> Result<()> {
+    let (slot, password) = working(&ground, "hidden").await?;
+    let other = ground.admin(&ground.unique("other"))?;
+    let hide = async |user: &str, password: &SecretBytes| {
+        let before = ground.noted(&["authorized: user=", &format!("user={user} ")])?;
+        let mut config = ground.client(user, password);
+        let config = config.dbname(OTHER).options("-c post_auth_delay=3").clone();
+        let session =
+            tokio::spawn(async move { open(config).await?.batch_execute("select 1").await.map_err(Into::into) });
+        until("a login", || Ok(ground.noted(&["authorized: user=", &format!("user={user} ")])? > before)).await?;
+        anyhow::Ok(session)
+    };
+    let (hidden, theirs) = (hide(&slot.name, &password).await?, hide(&other.user, &other.password).await?);
+    assert_eq!(ground.role(&slot.name).await?.sessions.count, 0, "nobody sees it");
+    ground.done(&slot.revoke(Some(&fence("1")), "2")).await?;
+    let result: Result<()> = hidden.await?;
+    ensure!(result.is_err(), "the session goes on");
+    let result: Result<()> = theirs.await?;
+    result.map_err(|error| error.context("somebody else's session has ended"))
+}
+
 pub async fn session_that_holds_a_lock_is_no_obstacle(ground: Arc<Ground>) -> Result<()> {
     let (slot, password) = working(&ground, "locked").await?;
     let session = ground.session(&slot.name, &password).await?;
@@ -94,16 +116,87 @@ pub async fn session_that_holds_a_lock_is_no_obstacle(ground: Arc<Ground>) -> Re
     Ok(())
 }
 
-pub async fn lock_of_others_is_given_up_and_nothing_is_changed(ground: Arc<Ground>) -> Result<()> {
+pub async fn lock_of_others_keeps_objects_and_not_the_login(ground: Arc<Ground>) -> Result<()> {
     let (slot, password) = working(&ground, "waiting").await?;
+    let session = ground.session(&slot.name, &password).await?;
     let other = ground.session(&ground.admin.user, &ground.admin.password).await?;
+    let pid: i32 = other.query_one("select pg_backend_pid()", &[]).await?.try_get(0)?;
     other.batch_execute(&format!("begin; lock table {}.mine", slot.owner)).await?;
     let change = slot.revoke(Some(&fence("1")), "2");
-    told(ground.change(&change).await, StoreErrorKind::Unavailable, "did not get a lock within 5 seconds")?;
-    ground.login(&slot.name, &password, Some(&slot.owner)).await?;
-    assert_eq!(ground.role(&slot.name).await?.fence, Some(fence("1")));
+    for _ in 0..2 {
+        let refused = ground.change(&change).await;
+        let part = format!("did not get a lock in time: the session with pid {pid} has not ended its transaction");
+        told(refused.clone(), StoreErrorKind::Unavailable, &part)?;
+        let part = format!(
+            "; user {0:?} can no longer log in and its sessions have ended, but it still owns something here; to hand that over \
+             by hand, run as a superuser in this database: REASSIGN OWNED BY \"{0}\" TO \"{1}\"",
+            slot.name, slot.owner
+        );
+        told(refused, StoreErrorKind::Unavailable, &part)?;
+        let role = ground.role(&slot.name).await?;
+        assert_eq!((role.can_login, role.fence, role.owns), (false, Some(fence("2")), true));
+        ensure!(session.batch_execute("select 1").await.is_err(), "the session goes on");
+        told(ground.login(&slot.name, &password, None).await, StoreErrorKind::Denied, "no LOGIN")?;
+    }
     other.batch_execute("rollback").await?;
-    ground.done(&change).await
+    ground.done(&change).await?;
+    assert_eq!(owner(&ground, &slot)?, slot.owner);
+    ensure!(!ground.role(&slot.name).await?.owns);
+    Ok(())
+}
+
+/// What a later rotation has given the user is not taken by an earlier one that is late with its last part.
+pub async fn later_rotation_keeps_what_is_left(ground: Arc<Ground>) -> Result<()> {
+    let (slot, _) = working(&ground, "late").await?;
+    let (new, other) = (ground.password("new"), Arc::clone(&ground));
+    let grant = Arc::new(slot.grant(Some(&fence("2")), "3", &new));
+    // Its second transaction that writes.
+    let begun = Arc::new(AtomicU32::new(0));
+    let tap = Tap::start(&ground.postgres.address(), b"READ WRITE", move || {
+        let (other, grant, second) =
+            (Arc::clone(&other), Arc::clone(&grant), begun.fetch_add(1, Ordering::SeqCst) == 1);
+        async move {
+            if second {
+                other.done(&grant).await.ok();
+            }
+            Then::PassOn
+        }
+    })
+    .await?;
+    let server = Ground::plain(tap.port());
+    let late = Ground::insecure().change(&server, &ground.admin, &slot.revoke(Some(&fence("1")), "2")).await?;
+    assert_eq!(late, Changed::Fenced(Some(fence("3"))));
+    assert_eq!(owner(&ground, &slot)?, slot.name);
+    Ok(ground.login(&slot.name, &new, Some(&slot.owner)).await?)
+}
+
+pub async fn forgotten_password_is_valid_no_more(ground: Arc<Ground>) -> Result<()> {
+    let (slot, password) = working(&ground, "forgotten").await?;
+    ground.done(&slot.revoke(Some(&fence("1")), "2")).await?;
+    let again = format!("alter role {} login", slot.name);
+    ground.sql(&again)?;
+    ground.login(&slot.name, &password, None).await?;
+    ground.sql(&format!("alter role {} nologin", slot.name))?;
+
+    // Another rotation may not.
+    let mut other = slot.forget("2");
+    other.expected = None;
+    assert_eq!(ground.change(&other).await?, Changed::Fenced(Some(fence("2"))));
+    ground.sql(&again)?;
+    ground.login(&slot.name, &password, None).await?;
+    ground.sql(&format!("alter role {} nologin", slot.name))?;
+
+    for _ in 0..2 {
+        ground.done(&slot.forget("2")).await?;
+        let role = ground.role(&slot.name).await?;
+        assert_eq!((role.can_login, role.fence), (false, Some(fence("2").ended())));
+    }
+    ground.sql(&again)?;
+    told(ground.login(&slot.name, &password, None).await, StoreErrorKind::Denied, "its password is another one")?;
+    ensure!(!ground.postgres.login(&slot.name, password.expose_text().unwrap_or_default())?, "by another client");
+    // The next rotation takes it from there.
+    ground.done(&slot.grant(Some(&fence("2").ended()), "3", &password)).await?;
+    Ok(ground.login(&slot.name, &password, Some(&slot.owner)).await?)
 }
 
 pub async fn repeated_is_done_again(ground: Arc<Ground>) -> Result<()> {
@@ -118,25 +211,33 @@ pub async fn repeated_is_done_again(ground: Arc<Ground>) -> Result<()> {
     Ok(ground.login(&slot.name, &password, Some(&slot.owner)).await?)
 }
 
-pub async fn missing_rights_are_told_and_nothing_is_changed(ground: Arc<Ground>) -> Result<()> {
+pub async fn missing_rights_are_told_with_what_is_left(ground: Arc<Ground>) -> Result<()> {
     let (slot, password) = working(&ground, "rights").await?;
     let server = ground.server();
     let admin = ground.admin(&ground.unique("weak"))?;
+    let (name, owner, user) = (&slot.name, &slot.owner, &admin.user);
+    let session = ground.session(name, &password).await?;
     let revoke = slot.revoke(Some(&fence("1")), "2");
-    let refused = ground.servers.change(&server, &admin, &revoke).await;
-    told(refused, StoreErrorKind::Denied, &format!("GRANT \"{}\" TO \"{}\"", slot.owner, admin.user))?;
-    ground.login(&slot.name, &password, None).await?;
+    let again = async |part: &str| {
+        let refused = ground.servers.change(&server, &admin, &revoke).await;
+        told(refused.clone(), StoreErrorKind::Denied, &format!("GRANT \"{owner}\" TO \"{user}\""))?;
+        told(refused, StoreErrorKind::Denied, &format!("user {name:?} can no longer log in{part}"))?;
+        told(ground.login(name, &password, None).await, StoreErrorKind::Denied, "no LOGIN")
+    };
+    again(", but its sessions may go on").await?;
+    session.batch_execute("select 1").await?;
+    ground.sql(&format!("grant pg_signal_backend to {user}"))?;
+    again(" and its sessions have ended, but it still owns something here").await?;
+    ensure!(session.batch_execute("select 1").await.is_err(), "the session goes on");
 
-    ground.sql(&format!("alter role {} nocreaterole", admin.user))?;
-    let refused = ground.servers.change(&server, &admin, &slot.grant(Some(&fence("1")), "2", &password)).await;
-    told(refused, StoreErrorKind::Denied, &format!("ALTER ROLE \"{}\" CREATEROLE", admin.user))?;
-    assert_eq!(ground.role(&slot.name).await?.fence, Some(fence("1")));
+    ground.sql(&format!("alter role {user} nocreaterole"))?;
+    let refused = ground.servers.change(&server, &admin, &slot.grant(Some(&fence("2")), "3", &password)).await;
+    told(refused, StoreErrorKind::Denied, &format!("ALTER ROLE \"{user}\" CREATEROLE"))?;
+    assert_eq!(ground.role(name).await?.fence, Some(fence("2")));
 
     // What the text says is enough; here for the one role, and without a right on any other.
-    let (name, owner) = (&slot.name, &slot.owner);
-    let user = &admin.user;
     ground.sql(&format!("alter role {user} createrole; grant {name} to {user} with admin option"))?;
-    ground.sql(&format!("grant {owner} to {user}; grant pg_signal_backend to {user}"))?;
+    ground.sql(&format!("grant {owner} to {user}"))?;
     assert_eq!(ground.servers.change(&server, &admin, &revoke).await?, Changed::Done);
     Ok(())
 }

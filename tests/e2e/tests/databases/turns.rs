@@ -65,6 +65,9 @@ pub async fn every_pod_can_log_in_at_every_moment(world: Arc<World>) -> Result<(
             let (old, new) = if number % 2 == 1 { ("orders_a", "orders_b") } else { ("orders_b", "orders_a") };
             ensure!(user == new && password.len() == 32 && password != before);
             ensure!(stage.logs_in(new, &password).await? && !stage.logs_in(old, &before).await?);
+            let forgotten =
+                stage.postgres.sql(&format!("SELECT rolpassword IS NULL FROM pg_authid WHERE rolname = '{old}'"))?;
+            ensure!(forgotten == "t", "the server still knows the password of {old}");
             before = password;
         }
         tries.done.store(true, Ordering::Relaxed);

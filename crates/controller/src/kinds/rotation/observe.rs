@@ -4,24 +4,25 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt as _};
-use rekey_api::{
-    RotationSchedule, RotationScheduleStatus, SecretPolicy, condition::Reason, names, reference::StoreKind,
-};
+use rekey_api::{RotationSchedule, RotationScheduleStatus, SecretPolicy, names};
 use rekey_core::{
     SecretNames,
-    policy::{PolicySpec, Source},
+    policy::PolicySpec,
     published::Published,
     rotation::{
-        self, Due, Owner, Pending, PolicyView, ProofView, Readiness, Seen, State, StoreView, Stored, TRIES, Task,
-        Trust, Wait,
+        self, Due, Owner, Pending, PolicyView, ProofView, Seen, State, StoreView, Stored, TRIES, Task, Trust,
+        UsersView, Wait,
     },
     rotator::Values,
     store::StoreErrorKind,
 };
 
-use super::{Schedules, key_of, pods, policy_of};
+use super::{
+    Schedules, gate, key_of, pods, policy_of,
+    readers::{self, Others},
+};
 use crate::{
-    cluster::{Holder, ObjectName, SecretRow, values},
+    cluster::{Holder, SecretRow, values},
     error::{Error, Operation, status},
 };
 
@@ -41,12 +42,18 @@ pub async fn observe(
         None => leftover(ctx, task, status).await?,
     };
     let attempts = status.rotation.as_ref().map_or(0, |open| open.attempts);
-    let (store, proof) = target(ctx, task, state, pending.as_ref(), attempts).await?;
-    let users = ctx.users(task, state, pending.as_ref(), (&store, attempts)).await?;
+    // Neither a store nor a server has a say in whether a person may let a rotation go.
+    let is_let_go = rotation::is_let_go(state, task.spec.let_go.as_deref());
+    let (store, proof, users) = if is_let_go {
+        (StoreView::NotAsked, ProofView::NotAsked, UsersView::NotAsked)
+    } else {
+        let (store, proof) = target(ctx, task, state, pending.as_ref(), attempts).await?;
+        let users = ctx.users(task, state, pending.as_ref(), (&store, attempts)).await?;
+        (store, proof, users)
+    };
     let policy = ctx.cluster.policies.get(&policy_of(&task.spec));
     let policy = policy.as_ref().and_then(|row| Some(ThePolicy { object: row.readable()?, spec: row.spec().ok() }));
-    let asks_pods = matches!(state, State::Settling(_) | State::Retiring(_))
-        || matches!(state, State::Applying(_)) && task.spec.rotator.database().is_some();
+    let asks_pods = !is_let_go && asks_pods(task, state);
     let published = match (asks_pods, policy) {
         (true, Some(policy)) => published_now(ctx, task, policy).await?,
         (_, Some(policy)) => published(ctx, task, policy),
@@ -54,20 +61,22 @@ pub async fn observe(
     };
     let seen_policy = match policy {
         Some(policy) => {
-            let view =
-                PolicyView { unable: kept(ctx, task, policy, state, &due).await?, ..PolicyView::of(policy.object) };
+            let view = PolicyView {
+                unable: gate::kept(ctx, task, policy, state, &due).await?,
+                ..PolicyView::of(policy.object)
+            };
             let record = published.as_ref().and_then(|published| published.changes.rotation.clone());
-            let behind = view.behind.clone().map(|behind| [behind, other_readers(ctx, task, state, &store)].concat());
-            PolicyView { record, behind, ..view }
+            let Others { here, elsewhere } = readers::others(ctx, task, state, &store);
+            PolicyView { record, others: here, elsewhere, ..view }
         }
         None => PolicyView::missing(),
     };
-    let pods = match (asks_pods, policy, &published) {
-        (true, Some(policy), Some(published)) => Some(pods::observe(ctx, task, policy, published).await?),
-        _ => None,
+    let pods = match policy {
+        Some(policy) if asks_pods => Some(pods::observe(ctx, task, policy, published.as_deref()).await?),
+        Some(_) | None => None,
     };
     Ok(Seen {
-        hopeless: hopeless(ctx, task, state, policy),
+        hopeless: gate::hopeless(ctx, task, state, policy),
         due,
         new_id: ctx.new_id(),
         pending_ended: pending.as_ref().is_some_and(|pending| rotation::ended(status, &pending.id)),
@@ -85,6 +94,21 @@ pub async fn observe(
     })
 }
 
+/// Whether the step is decided by pods: they keep the old credential needed, or may have that of the user whose turn it is.
+fn asks_pods(task: &Task, state: &State) -> bool {
+    match state {
+        State::Settling(_) | State::Retiring(_) => true,
+        State::Applying(_) => task.spec.rotator.database().is_some(),
+        State::Idle
+        | State::AwaitingApproval(_)
+        | State::AwaitingWindow(_)
+        | State::Preparing(_)
+        | State::Verifying(_)
+        | State::Publishing(_)
+        | State::RollingOut(_) => false,
+    }
+}
+
 /// The policy of a schedule.
 #[derive(Clone, Copy)]
 pub struct ThePolicy<'a> {
@@ -95,7 +119,7 @@ pub struct ThePolicy<'a> {
 
 impl ThePolicy<'_> {
     /// What in its spec keeps it from publishing a new value.
-    fn refusal(self, task: &Task) -> Option<Wait> {
+    pub fn refusal(self, task: &Task) -> Option<Wait> {
         rotation::refusal(task, self.spec.map(Arc::as_ref))
     }
 }
@@ -178,33 +202,6 @@ async fn proof(ctx: &Schedules, task: &Task, id: &str, made: &Values) -> Result<
     }
 }
 
-/// Policies beside the schedule's own that read the key and do not show that their consumers run on what it holds now:
-/// before the old credential ends, theirs count like ours. Those of other namespaces are given as a number.
-fn other_readers(ctx: &Schedules, task: &Task, state: &State, store: &StoreView) -> Vec<String> {
-    let (State::Retiring(_), StoreView::Holds(Stored::Ours { version })) = (state, store) else { return Vec::new() };
-    let namespace = (task.to.store.kind == StoreKind::RemoteStore).then_some(task.spec.namespace.as_str());
-    let users = ctx.cluster.users(task.to.store.kind, Some(&task.to.store.name), namespace).policies;
-    let own = policy_of(&task.spec);
-    let rows =
-        users.into_iter().filter(|name| *name != own).filter_map(|name| Some((ctx.cluster.policies.get(&name)?, name)));
-    let behind = rows.filter(|(row, _)| {
-        let reads = |policy: &PolicySpec| match &policy.source {
-            Source::Remote(remote) => remote.follows(&task.to.store, &task.to.key).is_some(),
-            Source::Existing | Source::Generated(_) | Source::Engine(_) => false,
-        };
-        let is_current = |object: &SecretPolicy| {
-            let versions = object.status.iter().flat_map(|status| &status.source_versions);
-            let has_read = versions.into_iter().any(|at| at.key == task.to.key && at.version == *version);
-            has_read && PolicyView::of(object).behind.is_some_and(|behind| behind.is_empty())
-        };
-        row.policy().is_some_and(|policy| reads(&policy)) && !row.readable().is_some_and(is_current)
-    });
-    let (here, elsewhere): (Vec<ObjectName>, Vec<_>) =
-        behind.map(|(_, name)| name).partition(|name| name.namespace == task.spec.namespace);
-    let count = (!elsewhere.is_empty()).then(|| format!("{} policies of other namespaces", elsewhere.len()));
-    here.into_iter().map(|name| format!("SecretPolicy {}", name.name)).chain(count).collect()
-}
-
 /// The pending Secret with this name, whoever made it.
 async fn pending(ctx: &Schedules, owner: &Owner<'_>, name: &str) -> Result<Option<Pending>, Error> {
     let api: Api<Secret> = Api::namespaced(ctx.client.clone(), owner.namespace);
@@ -243,68 +240,6 @@ pub async fn left(ctx: &Schedules, owner: &Owner<'_>, known: Option<&str>) -> Re
 async fn leftover(ctx: &Schedules, task: &Task, status: &RotationScheduleStatus) -> Result<Option<Pending>, Error> {
     let last = status.history.first().map(|last| last.id.as_str());
     left(ctx, &task.spec.owner(), last).await.map(rotation::first)
-}
-
-/// What keeps a rotation from its start, or a new value that the store has from being published.
-async fn kept(
-    ctx: &Schedules,
-    task: &Task,
-    policy: ThePolicy<'_>,
-    state: &State,
-    due: &Due,
-) -> Result<Option<Wait>, Error> {
-    match (state, due) {
-        (State::Idle, Due::Now { .. }) | (State::AwaitingApproval(_) | State::AwaitingWindow(_), _)
-            if !task.spec.deleted =>
-        {
-            unable(ctx, task, policy).await
-        }
-        (State::Idle, Due::Now { .. } | Due::At(_) | Due::OnRequest)
-        | (State::AwaitingApproval(_) | State::AwaitingWindow(_) | State::Preparing(_), _) => Ok(None),
-        (
-            State::Applying(_)
-            | State::Verifying(_)
-            | State::Publishing(_)
-            | State::RollingOut(_)
-            | State::Settling(_)
-            | State::Retiring(_),
-            _,
-        ) => Ok(policy.refusal(task)),
-    }
-}
-
-/// Why no rotation can come to its end as things are. What comes and goes by itself is left to when one is due.
-fn hopeless(ctx: &Schedules, task: &Task, state: &State, policy: Option<ThePolicy<'_>>) -> Option<Wait> {
-    if !matches!(state, State::Idle | State::AwaitingApproval(_) | State::AwaitingWindow(_)) || task.spec.deleted {
-        return None;
-    }
-    let Some(policy) = policy else {
-        return (!rotation::is_new(task, ctx.clock.now())).then(rotation::no_policy);
-    };
-    match ctx.stores.may_write(&task.spec.namespace, &task.to.store, &task.to.key) {
-        Err(error @ Error::StoreNotAllowed { .. }) => Some(Wait::new(Reason::StoreNotAllowed, error.to_string())),
-        Ok(()) | Err(_) => policy.spec.and_then(|spec| rotation::lasting(task, spec)),
-    }
-}
-
-/// Why a new value could not be written and published now: all that would keep the rotation from its end is asked
-/// before it starts.
-async fn unable(ctx: &Schedules, task: &Task, policy: ThePolicy<'_>) -> Result<Option<Wait>, Error> {
-    match ctx.stores.may_write(&task.spec.namespace, &task.to.store, &task.to.key) {
-        Ok(()) | Err(Error::StoreNotAllowed { .. }) => {} // no rotation can come to its end: see `hopeless`
-        Err(error) => return Err(error),
-    }
-    if let Some(wait) = policy.refusal(task) {
-        return Ok(Some(wait));
-    }
-    match rotation::readiness(policy.object) {
-        Readiness::Ready => ctx.users_unable(task).await,
-        Readiness::NotReady(wait) => Ok(Some(wait)),
-        Readiness::Unpublished(wait) => {
-            let read = ctx.read(task).await?;
-            if rotation::lacks(task, read.as_ref())? { ctx.users_unable(task).await } else { Ok(Some(wait)) }
-        }
-    }
 }
 
 /// What the policy's Secret says of its content, as far as it is known here.

@@ -29,12 +29,13 @@ enum Kept {
     Unsteady(String),
 }
 
-/// Live pods of the policy's Secret, whoever made them, that do not run steadily on what is published.
+/// Live pods of the policy's Secret, whoever made them, that do not run steadily on what is `published`. While nothing is, nobody
+/// knows what they hold, unless they have never run.
 pub async fn observe(
     ctx: &Schedules,
     task: &Task,
     policy: ThePolicy<'_>,
-    published: &Published,
+    published: Option<&Published>,
 ) -> Result<PodsView, Error> {
     let names = SecretNames::of(policy.object);
     let reloading = match reloading(ctx, task, &names).await {
@@ -69,7 +70,7 @@ pub async fn observe(
 /// What pods are judged by.
 struct View<'a> {
     names: &'a SecretNames,
-    published: &'a Published,
+    published: Option<&'a Published>,
     /// The versions of the policy's Secret.
     versions: Vec<SecretVersion>,
     /// Uids of those that read mounted files again by themselves.
@@ -82,14 +83,17 @@ impl View<'_> {
     /// What the pod holds of the policy's Secret; `None`: it does not refer to it, or sees changes by itself.
     fn held(&self, pod: &KubePod) -> Option<Held> {
         let uses = pod.spec.as_ref().map(uses).unwrap_or_default();
+        let Some(published) = self.published else {
+            return (self.names.covered(&uses).next().is_some() && has_run(pod)).then_some(Held::Unknown);
+        };
         if self.names.is_versioned() {
             // A version holds one value for good, so its name says what the pod holds.
-            let current = self.names.of_revision(&self.published.revision);
+            let current = self.names.of_revision(&published.revision);
             let mut uses = self.names.covered(&uses).filter(|(_, how)| !how.needs_no_restart()).peekable();
             uses.peek()?;
             let is_equal = |name: &str, how: &Use| {
                 let other = self.versions.iter().find(|version| version.name == name && version.is_our_word());
-                other.is_some_and(|other| other.published.consumed(&how.keys) == self.published.consumed(&how.keys))
+                other.is_some_and(|other| other.published.consumed(&how.keys) == published.consumed(&how.keys))
             };
             let is_current = |(name, how): (&String, &Use)| *name == current || is_equal(name, how);
             return Some(if uses.all(is_current) { Held::Current } else { Held::Other });
@@ -100,7 +104,7 @@ impl View<'_> {
         let known = Pod::of(pod);
         let mut found = Held::Current;
         for (secret, how) in uses {
-            match held_for_sure(&known, secret, how, self.published) {
+            match held_for_sure(&known, secret, how, published) {
                 Held::Other => return Some(Held::Other),
                 Held::Unknown => found = Held::Unknown,
                 Held::Current => {}
@@ -119,6 +123,18 @@ impl View<'_> {
             Health::Unsteady { trouble: None, .. } => Some(known.name),
         }
     }
+}
+
+/// Whether a container of the pod has ever been started: before that it has read nothing.
+fn has_run(pod: &KubePod) -> bool {
+    let Some(status) = &pod.status else { return false };
+    let lists = [&status.init_container_statuses, &status.container_statuses, &status.ephemeral_container_statuses];
+    lists.into_iter().flatten().flatten().any(|container| {
+        let waits = container.state.as_ref().is_none_or(|state| state.running.is_none() && state.terminated.is_none());
+        !waits
+            || container.restart_count > 0
+            || container.last_state.as_ref().is_some_and(|last| last.terminated.is_some())
+    })
 }
 
 /// The uids of the pods whose workloads read mounted files again by themselves: of each workload its own, since others

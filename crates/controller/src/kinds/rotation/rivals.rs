@@ -1,6 +1,6 @@
 //! Schedules that would rotate the same thing twice.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
 use rekey_api::{RotationSchedule, reference::StoreKind};
 use rekey_core::{
     SpecError,
@@ -24,7 +24,10 @@ impl Schedules {
             }
             Some(_) | None => match self.rival(object, task) {
                 Some(other) => (task.to.to_string(), other),
-                None => return Ok(()),
+                None => match self.rival_for_users(object, task) {
+                    Some(found) => found,
+                    None => return Ok(()),
+                },
             },
         };
         let other = if other.namespace == task.spec.namespace {
@@ -40,14 +43,31 @@ impl Schedules {
         let store = &task.to.store;
         let namespace = (store.kind == StoreKind::RemoteStore).then_some(task.spec.namespace.as_str());
         let own = key_of(&task.spec);
-        let age = |created: Option<&Time>, name: &ObjectName| (created.map(|time| time.0), name.clone());
-        let ours = age(object.metadata.creation_timestamp.as_ref(), &own);
+        let ours = age(&object.metadata, &own);
         let others = self.cluster.users(store.kind, Some(&store.name), namespace).schedules.into_iter();
         let is_rival = |name: &ObjectName| {
             let Some(row) = self.cluster.schedules.get(name) else { return false };
             let to = row.spec().ok().and_then(|spec| self.task(spec).ok()).map(|task| task.to);
-            to.as_ref() == Some(&task.to) && age(row.metadata().creation_timestamp.as_ref(), name) < ours
+            to.as_ref() == Some(&task.to) && age(row.metadata(), name) < ours
         };
         others.filter(|name| *name != own).find(is_rival)
     }
+
+    /// An older schedule that lets a user of the same database server take turns, and which user that is.
+    fn rival_for_users(&self, object: &RotationSchedule, task: &Task) -> Option<(String, ObjectName)> {
+        let database = task.spec.rotator.database()?;
+        let own = key_of(&task.spec);
+        let ours = age(&object.metadata, &own);
+        let others = self.cluster.schedules.all().into_iter().filter(|(name, _)| *name != own);
+        others.into_iter().find_map(|(name, row)| {
+            let theirs = row.spec().ok()?;
+            let user = database.shares(theirs.rotator.database()?)?;
+            (age(row.metadata(), &name) < ours).then(|| (format!("user {user} of {}", database.place), name))
+        })
+    }
+}
+
+/// The older of two comes first.
+fn age(metadata: &ObjectMeta, name: &ObjectName) -> (Option<Timestamp>, ObjectName) {
+    (metadata.creation_timestamp.as_ref().map(|time| time.0), name.clone())
 }

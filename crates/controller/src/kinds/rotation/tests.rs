@@ -2,6 +2,8 @@
 
 mod closed;
 mod pods;
+mod rivals;
+mod users;
 mod whole;
 
 use std::collections::BTreeMap;

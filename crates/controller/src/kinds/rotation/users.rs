@@ -8,7 +8,7 @@ use rekey_api::{
 };
 use rekey_core::{
     consent::User,
-    rotation::{self, Pending, State, StoreView, Stored, TRIES, Task, Trust, UsersView, Wait},
+    rotation::{self, Effect, Pending, State, StoreView, Stored, TRIES, Task, Trust, UsersView, Wait},
     rotator::{
         Values,
         database::{Changed, Login, Role, Server},
@@ -16,24 +16,15 @@ use rekey_core::{
         postgres::Postgres,
         users::Base,
     },
-    store::{Credentials, StoreErrorKind},
+    store::{Credentials, StoreError, StoreErrorKind},
 };
 
-use super::Schedules;
+use super::{Schedules, key_of};
 use crate::error::Error;
 
 /// The keys of the Secret with the login of who may alter users.
 const USERNAME: &str = "username";
 const PASSWORD: &str = "password";
-
-/// Which user of a rotation.
-#[derive(Clone, Copy, Debug)]
-pub enum Which {
-    /// The one that gets a new password.
-    New,
-    /// The one that was in use.
-    Old,
-}
 
 impl Schedules {
     /// The users as far as the step is decided by them. A schedule that is being deleted does not wait for a server without end.
@@ -70,8 +61,8 @@ impl Schedules {
     pub(super) async fn users_unable(&self, task: &Task) -> Result<Option<Wait>, Error> {
         let Some(database) = task.spec.rotator.database() else { return Ok(None) };
         let (server, admin) = self.access(task, database).await?;
-        let seen =
-            self.databases.roles(&server, &admin, &database.roles()).await.map_err(Error::store("ask", &server))?;
+        let asked = self.careful(task, &server, &admin, self.databases.roles(&server, &admin, &database.roles())).await;
+        let seen = asked.map_err(Error::store("ask", &server))?;
         if database.roles().contains(&admin.user.as_str()) {
             let text = format!(
                 "user {} of spec.rotator.postgres.adminSecretRef is one of those that are rotated; name another one",
@@ -95,7 +86,7 @@ impl Schedules {
             return Ok(Some(Wait::new(Reason::SlotsNotReady, text)));
         }
         let Some(login) = database.login(&current) else { return Ok(None) };
-        match self.databases.login(&server, &login, None).await {
+        match self.careful(task, &server, &login, self.databases.login(&server, &login, None)).await {
             Ok(()) => Ok(None),
             Err(error) if error.kind == StoreErrorKind::Denied => {
                 let text =
@@ -117,17 +108,28 @@ impl Schedules {
         Ok(Some(database.base(current, made, &self.roles(task, database).await?, &task.spec.uid)))
     }
 
-    /// Gives the new user its password, or ends the old one. A fence that forbids it changes nothing, and the next look says so.
-    pub(super) async fn alter_user(&self, task: &Task, pending: Option<&Pending>, which: Which) -> Result<(), Error> {
+    /// Gives the new user its password, or ends an old one. A fence that forbids it changes nothing, and the next look says so.
+    pub(super) async fn alter_user(
+        &self,
+        task: &Task,
+        pending: Option<&Pending>,
+        effect: &Effect,
+    ) -> Result<(), Error> {
         let (Some(database), Some(pending)) = (task.spec.rotator.database(), pending) else { return Ok(()) };
         let fence = pending.fence(&task.spec.owner(), &self.digest_key);
-        let change = match which {
-            Which::New => database.grant(&pending.values, &pending.users, fence),
-            Which::Old => database.revoke(&pending.users, fence),
+        let change = match effect {
+            Effect::Grant => database.grant(&pending.values, &pending.users, fence),
+            Effect::Revoke { user } => database.revoke(&pending.users, user, fence),
+            Effect::Forget { user } => database.forget(&pending.users, user, fence),
+            Effect::MakePending { .. }
+            | Effect::WriteStore { .. }
+            | Effect::AddFinalizer
+            | Effect::RemoveFinalizer
+            | Effect::DropPending { .. } => None,
         };
         let Some(change) = change else { return Ok(()) };
         let (server, admin) = self.access(task, database).await?;
-        let changed = self.databases.change(&server, &admin, &change).await;
+        let changed = self.careful(task, &server, &admin, self.databases.change(&server, &admin, &change)).await;
         match changed.map_err(Error::store("alter a user of", server))? {
             Changed::Done => tracing::info!(role = change.role, "altered a user of the database"),
             Changed::Fenced(_) | Changed::NoRole => tracing::warn!(role = change.role, "the user was not altered"),
@@ -150,10 +152,34 @@ impl Schedules {
         Ok(Some(Proof::DatabaseLogin { servers, login, acts_as }))
     }
 
+    /// Asks a server as this user, unless it has refused the very login a short time ago: servers and their guards count failed
+    /// logins.
+    async fn careful<T>(
+        &self,
+        task: &Task,
+        server: &Server,
+        login: &Login,
+        ask: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let place = server.to_string();
+        let credential = self.digest_key.of(&["rekey.dev/login", &place, &login.user], &login.password);
+        let (schedule, now) = (key_of(&task.spec), self.clock.now());
+        if let Some(text) = self.memory.refusal(&schedule, &credential, now) {
+            return Err(StoreError::new(StoreErrorKind::Denied, text).because(Reason::InvalidCredentials));
+        }
+        let asked = ask.await;
+        if let Err(error) = &asked
+            && error.because == Some(Reason::InvalidCredentials)
+        {
+            self.memory.set_refusal(&schedule, &credential, &error.text, now);
+        }
+        asked
+    }
+
     async fn roles(&self, task: &Task, database: &Postgres) -> Result<Vec<Role>, Error> {
         let (server, admin) = self.access(task, database).await?;
-        let seen = self.databases.roles(&server, &admin, &database.roles()).await;
-        seen.map_err(Error::store("ask", server))
+        let asked = self.careful(task, &server, &admin, self.databases.roles(&server, &admin, &database.roles())).await;
+        asked.map_err(Error::store("ask", server))
     }
 
     /// The primary, and who may alter users there.

@@ -50,7 +50,9 @@ impl World {
                 let stage = if *stage == Stage::Live { String::new() } else { format!(", {stage:?}") };
                 format!("writes the store over version {}{stage}", base.as_deref().unwrap_or("none"))
             }
-            Effect::Grant | Effect::Revoke => self.alter(task, seen.pending.as_ref().unwrap(), effect),
+            Effect::Grant | Effect::Revoke { .. } | Effect::Forget { .. } => {
+                self.alter(task, seen.pending.as_ref().unwrap(), effect)
+            }
             Effect::DropPending { uid, .. } => {
                 let now = time::kube(self.now);
                 for (metadata, _) in &mut self.pending {

@@ -8,7 +8,7 @@ use crate::rotator::database::{Alteration, Fence, Sessions};
 
 impl World {
     /// The user `orders_a` is in use, and a rotation is asked for.
-    fn users_take_turns() -> Self {
+    pub fn users_take_turns() -> Self {
         let users = json!({"alternating": {"first": "orders_a", "second": "orders_b", "owner": "orders"}});
         let postgres = json!({"host": "db", "database": "orders", "adminSecretRef": {"name": "admin"}, "users": users});
         let mut world = Self::new(&json!({"rotator": {"postgres": postgres}, "retireAfter": "10m"}));
@@ -19,6 +19,7 @@ impl World {
             member_of: member_of.iter().map(|name| (*name).to_owned()).collect(),
             fence: None,
             sessions: Sessions::default(),
+            owns: false,
         };
         world.roles = vec![
             (role("orders", false, &[]), String::new()),
@@ -73,8 +74,9 @@ impl World {
         let database = task.spec.rotator.database().unwrap();
         let fence = pending.fence(&task.spec.owner(), &self.digest_key);
         let change = match effect {
-            Effect::Grant => database.grant(&pending.values, &pending.users, fence),
-            _ => database.revoke(&pending.users, fence),
+            Effect::Revoke { user } => database.revoke(&pending.users, user, fence),
+            Effect::Forget { user } => database.forget(&pending.users, user, fence),
+            _ => database.grant(&pending.values, &pending.users, fence),
         };
         let change = change.unwrap();
         let (role, password) = self.role(&change.role);
@@ -91,7 +93,12 @@ impl World {
             Alteration::Revoke { .. } => {
                 role.can_login = false;
                 role.sessions = Sessions::default();
+                role.owns = false;
                 format!("ends {}", change.role)
+            }
+            Alteration::Forget => {
+                *password = String::new();
+                format!("forgets the password of {}", change.role)
             }
         }
     }
@@ -121,8 +128,7 @@ fn the_new_login_works_before_it_is_used_and_the_old_one_until_nobody_uses_it() 
     let mut world = World::users_take_turns();
     world.log.clear();
     world.turn_users(&mut |_| None);
-    let shown: Vec<&str> =
-        world.log.iter().map(String::as_str).filter(|line| !line.contains("may log in until")).collect();
+    let shown: Vec<&str> = world.log.iter().map(String::as_str).filter(|line| !line.contains(" until 20")).collect();
     assert_eq!(
         shown,
         [
@@ -141,7 +147,9 @@ fn the_new_login_works_before_it_is_used_and_the_old_one_until_nobody_uses_it() 
             "status    Settling, version 2",
             "status    Retiring, version 2", // and waits for retireAfter
             "status    Retiring, version 2",
-            "effect    ends orders_a",
+            "effect    ends orders_a", // and another retireAfter
+            "status    Retiring, version 2",
+            "effect    forgets the password of orders_a",
             "status    idle, Completed (Requested)",
             "effect    drops the pending Secret",
             "effect    takes the finalizer off the schedule",
@@ -157,6 +165,7 @@ fn the_new_login_works_before_it_is_used_and_the_old_one_until_nobody_uses_it() 
         world.settle();
         world.now += TimeDelta::minutes(11);
     }
+    world.settle();
     assert_eq!(world.status().history.len(), before + 1);
     assert_eq!(world.logins(), [("orders", false), ("orders_a", true), ("orders_b", false)], "they take turns");
 }
@@ -220,8 +229,13 @@ fn a_session_that_nobody_explains_keeps_the_old_user_until_it_ends_or_you_let_it
             world.role("orders_a").0.sessions.count = 0;
         }
         world.settle();
+        world.now += TimeDelta::minutes(11);
+        world.settle();
         assert_eq!(world.outcomes(), [(RotationOutcome::Completed, Why::Requested)]);
         assert_eq!(world.role("orders_a").0.can_login, let_go);
+        let said = world.status().history[0].message.clone();
+        let wanted = "you let it go: user orders_a may still log in; to end that, run: ALTER ROLE orders_a NOLOGIN;";
+        assert_eq!(said.as_deref(), let_go.then_some(wanted));
     }
 }
 
@@ -230,7 +244,9 @@ fn a_login_that_does_not_work_is_not_used() {
     let mut world = World::users_take_turns();
     world.until("Verifying");
     world.refused = Some("replica.db:5432 does not accept the login".to_owned());
-    world.settle();
+    for _ in 0..4 {
+        world.turn(None);
+    }
     let open = world.status().rotation.unwrap();
     assert_eq!((open.step.as_str(), world.writes), ("Verifying", 0));
     assert_eq!(open.message.as_deref(), Some("replica.db:5432 does not accept the login"));
@@ -276,7 +292,8 @@ fn a_database_that_went_back_gets_the_password_again_before_the_old_user_ends() 
     assert_eq!(world.outcomes(), [(RotationOutcome::Completed, Why::Requested)]);
     let effects: Vec<&str> = world.log.iter().map(String::as_str).filter(|line| line.contains("orders_")).collect();
     let effects: Vec<&str> = effects.into_iter().filter(|line| line.starts_with("effect")).collect();
-    assert_eq!(effects, ["effect    gives orders_b a new password", "effect    ends orders_a"]);
+    let forgets = "effect    forgets the password of orders_a";
+    assert_eq!(effects, ["effect    gives orders_b a new password", "effect    ends orders_a", forgets]);
     assert!(world.logs_in(&world.pod));
 }
 
@@ -291,6 +308,7 @@ fn sessions_that_outlive_a_lost_answer_are_ended_again() {
     world.turn(None);
     assert_eq!(world.log, ["effect    ends orders_a"]);
     world.role("orders_a").0.sessions.count = 0;
+    world.now += TimeDelta::minutes(11);
     world.settle();
     assert_eq!(world.outcomes(), [(RotationOutcome::Completed, Why::Requested)]);
 }

@@ -1,9 +1,10 @@
 //! The change of a role, in one transaction with the comparison of its fence.
 //!
 //! # Who waits for whom
-//! A lock that programs agree on keeps rotations apart that use the same database. It does not reach beyond that database,
-//! so two more things do: `ALTER ROLE` holds the role's row until the end of the transaction, and the comment is read again
-//! behind it. Who comes second then finds the other's fence, or is refused by the server.
+//! `ALTER ROLE` holds the role's row until the end of the transaction, and the comment is read again behind it: who comes
+//! second finds the other's fence, or is refused by the server and looks once more. There is no lock beside that, since any
+//! user could take it and keep it. The row itself can be held by its user, who may set its own password: see
+//! [`obstacles`](super::obstacles).
 //!
 //! # Names and values
 //! These statements have no parameters, so names and values stand in them, escaped for both settings of
@@ -17,28 +18,34 @@ use postgres_protocol::{
 };
 use rekey_core::{
     SecretBytes,
-    rotator::database::{Alteration, Changed, RoleChange},
+    rotator::database::{Alteration, Changed, Login, RoleChange, Server},
+    store::Network,
 };
-use tokio::time::sleep;
+use tokio::time::Instant;
 use tokio_postgres::types::Type;
 
 use super::{
-    comment::Comment,
+    comment::{Comment, comment_of, too_long},
     failure::Failure,
     link::Link,
     session::{Access, Session},
 };
 
-/// So often we look whether the sessions of a role have ended, at this distance: 3 seconds, while a session that is told to
-/// end needs milliseconds.
-const LOOKS: u32 = 30;
-const PAUSE: Duration = Duration::from_millis(100);
+/// So long we try to alter the role: half of what a request has, as a revocation has more to do.
+const TRIES: Duration = Duration::from_secs(5);
 
-const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended('rekey.dev/role ' || $1, 0))";
-const COMMENT: &str = "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname::text = $1";
+/// The first wait for a lock. Another operator that alters the role holds it for some round trips.
+const PATIENT: Duration = Duration::from_millis(1500);
+
+/// Each later one, behind whatever we could end: short, since who comes back at once has to lose only once.
+const BRIEF: Duration = Duration::from_millis(300);
+
+const COMMENT: &str = concat!(
+    "SELECT c.text, c.is_too_long FROM pg_roles r, LATERAL ",
+    comment_of!("r.oid"),
+    " c WHERE r.rolname::text = $1"
+);
 const EXISTS: &str = "SELECT 1 FROM pg_roles WHERE rolname::text = $1";
-const TERMINATE: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                         WHERE usename::text = $1 AND pid <> pg_backend_pid()";
 
 /// What checks a password and does not give it away (RFC 5802, RFC 7677), so that the server and its log never see the
 /// password itself.
@@ -53,10 +60,21 @@ pub(super) fn verifier(password: &SecretBytes) -> Result<String, Failure> {
     Ok(scram_sha_256(password.expose()))
 }
 
+/// How an attempt goes about the sessions of the role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attempt {
+    /// The first: it waits for whom it finds.
+    Patient,
+    /// A later one: of a role that is to end, it ends the sessions just before it alters the role.
+    Pressing,
+}
+
 /// One change, and who makes it.
 pub(super) struct Step<'a> {
     pub(super) session: &'a Session,
-    pub(super) admin: &'a str,
+    pub(super) server: &'a Server,
+    pub(super) network: &'a Network,
+    pub(super) admin: &'a Login,
     pub(super) change: &'a RoleChange,
     /// Of the new password, if there is one.
     pub(super) verifier: Option<&'a str>,
@@ -64,43 +82,63 @@ pub(super) struct Step<'a> {
 
 impl Step<'_> {
     pub(super) async fn run(&self) -> Result<Changed, Failure> {
-        let RoleChange { role, expected, fence, what } = self.change;
-        self.session.begin(Access::Write).await?;
-        self.session.rows(LOCK, &[(&role, Type::TEXT)]).await?;
+        let changed = self.altered().await?;
+        match &self.change.what {
+            Alteration::Revoke { owner } if changed == Changed::Done => self.ended(owner).await,
+            Alteration::Grant { .. } | Alteration::Revoke { .. } | Alteration::Forget => Ok(changed),
+        }
+    }
+
+    /// Tries until nobody is in the way, or too much time is gone.
+    async fn altered(&self) -> Result<Changed, Failure> {
+        let end = Instant::now() + TRIES;
+        let mut attempt = Attempt::Patient;
+        loop {
+            let failure = match self.attempt(attempt).await {
+                Err(failure @ (Failure::Locked(_) | Failure::Raced)) => failure,
+                done => return done.map_err(|failure| self.rights(failure)),
+            };
+            self.session.rollback().await?;
+            if Instant::now() > end {
+                return Err(self.held(failure).await);
+            }
+            self.make_way().await?;
+            attempt = Attempt::Pressing;
+        }
+    }
+
+    async fn attempt(&self, attempt: Attempt) -> Result<Changed, Failure> {
+        let RoleChange { role, expected, fence, .. } = self.change;
+        let lock = if attempt == Attempt::Patient { PATIENT } else { BRIEF };
+        self.session.begin(Access::Write { longest: TRIES, lock }).await?;
         let Some(seen) = self.comment().await? else {
+            self.session.rollback().await?;
             return Ok(Changed::NoRole);
         };
         if !seen.mark.allows(expected.as_ref(), fence) {
             self.session.rollback().await?;
             return Ok(Changed::Fenced(seen.mark.fence()));
         }
-        let text = seen.with(fence).ok_or_else(|| {
-            Failure::Value(
-                "the cluster, schedule or id of the rotation cannot stand in the comment of a role".to_owned(),
-            )
-        })?;
+        let text = seen.with(fence, role)?;
         self.owner_exists().await?;
-        self.alter().await.map_err(|failure| self.rights(failure))?;
+        self.alter(attempt).await.map_err(raced)?;
         if self.comment().await?.as_ref() != Some(&seen) {
             return Err(Failure::Raced);
         }
         let comment = format!("COMMENT ON ROLE {} IS {}", escape_identifier(role), escape_literal(&text));
-        self.session.execute(&comment).await.map_err(|failure| self.rights(failure))?;
-        if let Alteration::Revoke { owner } = what {
-            self.reassign(owner).await.map_err(|failure| self.rights(failure))?;
-        }
+        self.session.execute(&comment).await.map_err(raced)?;
         self.session.commit().await?;
-        if matches!(what, Alteration::Revoke { .. }) {
-            // Only now no new session can start.
-            self.end_sessions().await.map_err(|failure| self.rights(failure))?;
-        }
         Ok(Changed::Done)
     }
 
-    async fn comment(&self) -> Result<Option<Comment>, Failure> {
+    /// What stands on the role; `None`: there is no such role.
+    pub(super) async fn comment(&self) -> Result<Option<Comment>, Failure> {
         let rows = self.session.rows(COMMENT, &[(&self.change.role, Type::TEXT)]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         let text: Option<&str> = row.try_get(0).map_err(|_| Failure::Link(Link::Protocol))?;
+        if row.try_get(1).map_err(|_| Failure::Link(Link::Protocol))? {
+            return Err(too_long(&self.change.role));
+        }
         Ok(Some(Comment::read(text.unwrap_or_default())))
     }
 
@@ -116,60 +154,58 @@ impl Step<'_> {
         Ok(())
     }
 
-    fn owner(&self) -> Option<&str> {
+    pub(super) fn owner(&self) -> Option<&str> {
         match &self.change.what {
             Alteration::Grant { owner, .. } => owner.as_deref(),
             Alteration::Revoke { owner } => Some(owner),
+            Alteration::Forget => None,
         }
     }
 
-    async fn alter(&self) -> Result<(), Failure> {
+    async fn alter(&self, attempt: Attempt) -> Result<(), Failure> {
         let role = escape_identifier(&self.change.role);
-        let Some(verifier) = self.verifier else {
-            return self.session.execute(&format!("ALTER ROLE {role} NOLOGIN")).await;
-        };
-        let password = escape_literal(verifier);
-        self.session.execute(&format!("ALTER ROLE {role} LOGIN PASSWORD {password}")).await?;
-        match self.owner() {
-            Some(owner) => {
+        match &self.change.what {
+            Alteration::Grant { owner, .. } => {
+                let password = escape_literal(self.verifier.unwrap_or_default());
+                self.session.execute(&format!("ALTER ROLE {role} LOGIN PASSWORD {password}")).await?;
+                let Some(owner) = owner else { return Ok(()) };
                 self.session.execute(&format!("ALTER ROLE {role} SET role = {}", escape_literal(owner))).await
             }
-            None => Ok(()),
-        }
-    }
-
-    /// In the connected database, and the databases and tablespaces of the server.
-    async fn reassign(&self, owner: &str) -> Result<(), Failure> {
-        // A session of the role in an open transaction would hold the locks that this needs.
-        self.session.rows(TERMINATE, &[(&self.change.role, Type::TEXT)]).await?;
-        let (role, owner) = (escape_identifier(&self.change.role), escape_identifier(owner));
-        self.session.execute(&format!("REASSIGN OWNED BY {role} TO {owner}")).await
-    }
-
-    async fn end_sessions(&self) -> Result<(), Failure> {
-        for _ in 0..LOOKS {
-            self.session.begin(Access::Read).await?;
-            let told = self.session.rows(TERMINATE, &[(&self.change.role, Type::TEXT)]).await?;
-            self.session.commit().await?;
-            if told.is_empty() {
-                return Ok(());
+            Alteration::Revoke { .. } if attempt == Attempt::Pressing => {
+                // In one message: who connects again at once has no round trip of ours to get in between.
+                let user = escape_literal(&self.change.role);
+                self.session
+                    .batch(&format!(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename::text = {user} \
+                         AND pid <> pg_backend_pid(); ALTER ROLE {role} NOLOGIN"
+                    ))
+                    .await
             }
-            sleep(PAUSE).await;
+            Alteration::Revoke { .. } => self.session.execute(&format!("ALTER ROLE {role} NOLOGIN")).await,
+            Alteration::Forget => self.session.execute(&format!("ALTER ROLE {role} PASSWORD NULL")).await,
         }
-        Err(Failure::Sessions)
     }
 
     /// With the SQL that grants what is missing.
-    fn rights(&self, failure: Failure) -> Failure {
+    pub(super) fn rights(&self, failure: Failure) -> Failure {
         let Failure::Rights(_) = failure else { return failure };
-        let (role, admin) = (escape_identifier(&self.change.role), escape_identifier(self.admin));
+        let (role, admin) = (escape_identifier(&self.change.role), escape_identifier(&self.admin.user));
         let alter = format!("ALTER ROLE {admin} CREATEROLE; GRANT {role} TO {admin} WITH ADMIN OPTION");
         let Alteration::Revoke { owner } = &self.change.what else {
             return Failure::Rights(format!("run as a superuser: {alter} (superusers are altered by superusers only)"));
         };
         let owner = escape_identifier(owner);
         Failure::Rights(format!(
-            "run as a superuser: {alter}; GRANT {owner} TO {admin}; GRANT pg_signal_backend TO {admin}; and let {owner} CREATE in the schemas where {role} owns something"
+            "run as a superuser: {alter}; GRANT {owner} TO {admin}; GRANT pg_signal_backend TO {admin}; and let {owner} \
+             CREATE in the schemas where {role} owns something"
         ))
+    }
+}
+
+/// The server has no better code for a row that another transaction has altered while we waited for it.
+fn raced(failure: Failure) -> Failure {
+    match failure {
+        Failure::Busy(code) if code == "XX000" => Failure::Raced,
+        other => other,
     }
 }

@@ -35,8 +35,8 @@ pub(super) enum Failure {
     Busy(String),
     /// It only reads.
     Standby,
-    /// A lock is held for too long.
-    Locked,
+    /// A lock is held for too long, and by whom, as far as that is known.
+    Locked(String),
     /// Another tool altered the role at the same time.
     Raced,
     /// The server answers with this SQLSTATE, which nothing above explains.
@@ -47,6 +47,8 @@ pub(super) enum Failure {
     ActsAs(String),
     /// Its sessions do not end.
     Sessions,
+    /// The change is made in part: what went wrong with the rest, and what that is.
+    Left(Box<Self>, String),
 }
 
 impl From<Link> for Failure {
@@ -71,7 +73,7 @@ impl Failure {
             "3D000" => Self::NoDatabase,
             "42501" => Self::Rights(String::new()),
             "25006" => Self::Standby,
-            "55P03" => Self::Locked,
+            "55P03" => Self::Locked(String::new()),
             // The role was dropped between our statements, or two transactions met.
             "42704" | "40001" | "40P01" => Self::Raced,
             _ => match code.get(..2) {
@@ -81,13 +83,18 @@ impl Failure {
         }
     }
 
-    pub(super) fn told(self, server: &Server, user: &str, who: Who) -> StoreError {
+    pub(super) fn told(&self, server: &Server, user: &str, who: Who) -> StoreError {
         use StoreErrorKind::{Conflict, Denied, Invalid, Unavailable};
         let Server { host, port, database, .. } = server;
         let place = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-        let (kind, text): (_, Cow<'static, str>) = match &self {
+        let (kind, text): (_, Cow<'static, str>) = match self {
+            Self::Left(why, left) => {
+                let mut error = why.told(server, user, who);
+                error.text = format!("{}; {left}", error.text);
+                return error;
+            }
             Self::Value(why) => return StoreError::new(Invalid, why),
-            Self::Link(link) => link.words(),
+            Self::Link(link) => link.words(user),
             Self::Login => (Denied, login(user, who).into()),
             Self::NoDatabase => {
                 (Invalid, format!("has no database {database:?}: create it, or correct the name").into())
@@ -95,18 +102,22 @@ impl Failure {
             Self::Rights(fix) => (Denied, format!("refuses this to user {user:?}: {fix}").into()),
             Self::Busy(code) => (Unavailable, busy(code).into()),
             Self::Standby => (Unavailable, "only reads: it is a standby, or read-only; name the primary".into()),
-            Self::Locked => {
-                (Unavailable, "did not get a lock within 5 seconds: another session holds it (see pg_locks)".into())
+            Self::Locked(by) => {
+                let by = if by.is_empty() { "another session holds it (see pg_locks)" } else { by };
+                (Unavailable, format!("did not get a lock in time: {by}").into())
             }
             Self::Raced => (Conflict, "let another tool alter the role at the same time: nothing was changed".into()),
             Self::Code(code) => (Invalid, refused(code).into()),
             Self::ActsAs(role) => (Denied, acts_as(user, role).into()),
-            Self::Sessions => {
-                (Unavailable, "did not end the sessions of the role within 3 seconds; it can no longer log in".into())
-            }
+            Self::Sessions => (Unavailable, "did not end the sessions of the role within 2 seconds".into()),
         };
         let error = StoreError::new(kind, format!("PostgreSQL server {place} {text}"));
-        if self == Self::Link(Link::Address) { error.because(Reason::AddressNotAllowed) } else { error }
+        match self {
+            Self::Link(Link::Address) => error.because(Reason::AddressNotAllowed),
+            // Who is refused does not try it at each look: guards count failed logins.
+            Self::Login => error.because(Reason::InvalidCredentials),
+            _ => error,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, error::Error as _, io};
 
+use postgres_protocol::escape::escape_identifier;
 use rekey_core::store::StoreErrorKind;
 use rustls::CertificateError;
 use tokio_postgres::Error;
@@ -63,8 +64,8 @@ impl Link {
         }
     }
 
-    /// What to say of the server.
-    pub(super) fn words(self) -> (StoreErrorKind, Cow<'static, str>) {
+    /// What to say of the server, when this user logs in.
+    pub(super) fn words(self, user: &str) -> (StoreErrorKind, Cow<'static, str>) {
         use StoreErrorKind::{Invalid, Malformed, Unavailable};
         let (kind, text) = match self {
             Self::NotResponding => (
@@ -100,6 +101,7 @@ impl Link {
                 Invalid,
                 "asks for the password in cleartext, which Rekey sends to nobody: use scram-sha-256 in its pg_hba.conf",
             ),
+            Self::Breach(Breach::Md5) => return (Invalid, md5(user).into()),
             Self::Breach(Breach::NoPassword) => (
                 Invalid,
                 "lets users in without a password, so a login proves nothing: use scram-sha-256 in its pg_hba.conf for the \
@@ -112,6 +114,14 @@ impl Link {
         };
         (kind, text.into())
     }
+}
+
+fn md5(user: &str) -> String {
+    format!(
+        "holds the password of user {user:?} as MD5, and asks for a hash from which it can be guessed, so nothing was sent: run \
+         SET password_encryption = 'scram-sha-256'; and then set it again in the same session: ALTER ROLE {} PASSWORD '…';",
+        escape_identifier(user)
+    )
 }
 
 fn why(fault: &CertificateError) -> &'static str {

@@ -5,7 +5,7 @@ use rekey_core::rotator::database::{Role, Sessions};
 use tokio_postgres::{Row, types::Type};
 
 use super::{
-    comment::Comment,
+    comment::{Comment, comment_of, too_long},
     failure::Failure,
     link::Link,
     session::{Access, Session},
@@ -15,41 +15,61 @@ use super::{
 /// (<https://www.postgresql.org/docs/current/functions-info.html>). Parallel workers count as part of the session they
 /// work for. A user without `pg_read_all_stats` sees that a session is there, and not since when
 /// (<https://www.postgresql.org/docs/current/monitoring-stats.html>).
-const ROLES: &str = "\
-    SELECT r.rolname::text, r.rolcanlogin, shobj_description(r.oid, 'pg_authid'), \
+///
+/// `REASSIGN OWNED` leaves default privileges and user mappings where they are, and any user can make some for itself: what
+/// stays for ever is not counted as owned (<https://www.postgresql.org/docs/current/catalog-pg-shdepend.html>).
+const ROLES: &str = concat!(
+    "SELECT r.rolname::text, r.rolcanlogin, c.text, \
         ARRAY(SELECT o.rolname::text FROM pg_roles o WHERE o.oid <> r.oid AND pg_has_role(r.oid, o.oid, \
             CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END)), \
-        s.count, s.newest \
-    FROM pg_roles r, LATERAL (SELECT count(*) AS count, max(a.backend_start) AS newest FROM pg_stat_activity a \
+        s.count, s.newest, \
+        EXISTS (SELECT FROM pg_shdepend d WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = r.oid \
+            AND d.deptype = 'o' AND d.classid NOT IN ('pg_default_acl'::regclass, 'pg_user_mapping'::regclass) \
+            AND d.dbid IN (0, (SELECT b.oid FROM pg_database b WHERE b.datname = current_database()))), \
+        c.is_too_long \
+    FROM pg_roles r, LATERAL ",
+    comment_of!("r.oid"),
+    " c, LATERAL (SELECT count(*) AS count, max(a.backend_start) AS newest FROM pg_stat_activity a \
         WHERE a.usesysid = r.oid AND a.pid <> pg_backend_pid() \
         AND a.backend_type IS DISTINCT FROM 'parallel worker') s \
-    WHERE r.rolname::text = ANY($1)";
+    WHERE r.rolname::text = ANY($1)"
+);
 
 pub(super) async fn roles(session: &Session, names: &[&str]) -> Result<Vec<Role>, Failure> {
     session.begin(Access::Read).await?;
     let found = session.rows(ROLES, &[(&names, Type::TEXT_ARRAY)]).await;
     let found = found.map_err(|failure| match failure {
-        Failure::Rights(_) => {
-            Failure::Rights("let it read pg_roles and pg_stat_activity, as every user may by default".to_owned())
-        }
+        Failure::Rights(_) => Failure::Rights(
+            "let it read pg_roles, pg_stat_activity and pg_shdepend, as every user may by default".to_owned(),
+        ),
         other => other,
     })?;
     session.commit().await?;
-    // Only a role whose name or comment is not in the database's encoding cannot be read.
-    found.iter().map(role).collect::<Result<_, _>>().map_err(|_| Failure::from(Link::Protocol))
+    found.iter().map(|row| role(row, names)).collect()
 }
 
-fn role(row: &Row) -> Result<Role, tokio_postgres::Error> {
+fn role(row: &Row, names: &[&str]) -> Result<Role, Failure> {
+    // Only a role whose name or comment is not in the database's encoding cannot be read.
+    let (role, is_too_long) = read(row).map_err(|_| Failure::from(Link::Protocol))?;
+    if !names.contains(&role.name.as_str()) {
+        return Err(Link::Protocol.into());
+    }
+    if is_too_long { Err(too_long(&role.name)) } else { Ok(role) }
+}
+
+fn read(row: &Row) -> Result<(Role, bool), tokio_postgres::Error> {
     let comment: Option<&str> = row.try_get(2)?;
     let count: i64 = row.try_get(4)?;
     let newest: Option<DateTime<Utc>> = row.try_get(5)?;
-    Ok(Role {
+    let role = Role {
         name: row.try_get(0)?,
         can_login: row.try_get(1)?,
         member_of: row.try_get(3)?,
         fence: Comment::read(comment.unwrap_or_default()).mark.fence(),
         sessions: Sessions { count: count.unsigned_abs(), newest },
-    })
+        owns: row.try_get(6)?,
+    };
+    Ok((role, row.try_get(7)?))
 }
 
 /// Whether the session acts as this role from its start.

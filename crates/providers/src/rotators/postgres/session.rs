@@ -31,19 +31,24 @@ use crate::address::{Guard, Refused};
 /// How long saying goodbye may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// What a transaction starts with. The limits are below the deadline of a request, so that the server says what it waits
-/// for, and gives up its locks when we are gone. They hold for the transaction alone, as a pooler may hand the connection
-/// on. The path of the database's owner could put other functions in place of the server's.
-const LIMITS: &str = "SET LOCAL lock_timeout = '5s'; \
-                      SET LOCAL statement_timeout = '8s'; \
-                      SET LOCAL idle_in_transaction_session_timeout = '10s'; \
+/// What a transaction starts with. It gives up its locks when we are gone. This holds for the transaction alone, as a pooler
+/// may hand the connection on. The path of the database's owner could put other functions in place of the server's.
+const LIMITS: &str = "SET LOCAL idle_in_transaction_session_timeout = '10s'; \
                       SET LOCAL search_path = pg_catalog, pg_temp";
+
+/// A statement of a transaction that needs no lock of others. Below the deadline of a request, so that the server says what
+/// was too slow.
+const LONGEST: Duration = Duration::from_secs(8);
 
 /// What a transaction does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
     Read,
-    Write,
+    /// Each of its statements ends after this time, and after that time if it waits for a lock.
+    Write {
+        longest: Duration,
+        lock: Duration,
+    },
 }
 
 /// A parameter of a statement.
@@ -54,6 +59,8 @@ pub(super) struct Session {
     client: Client,
     driver: Driver,
     noted: Noted,
+    /// When the request ends.
+    end: Instant,
 }
 
 /// The task that reads and writes.
@@ -66,8 +73,14 @@ impl Drop for Driver {
 }
 
 impl Session {
-    /// Connects and logs in, once.
-    pub(super) async fn open(server: &Server, login: &Login, network: &Network, end: Instant) -> Result<Self, Failure> {
+    /// Connects and logs in, once. With `acts_as`, the session acts as that role from its start.
+    pub(super) async fn open(
+        server: &Server,
+        login: &Login,
+        acts_as: Option<&str>,
+        network: &Network,
+        end: Instant,
+    ) -> Result<Self, Failure> {
         let tls = tls::config(&server.tls).await?;
         if tls.is_none() && !network.insecure {
             return Err(Link::Unprotected.into());
@@ -78,6 +91,9 @@ impl Session {
         let stream = timeout_at(end, dial(server, network)).await.unwrap_or(Err(Link::NotResponding))?;
         let mut config = Config::new();
         config.user(&login.user).password(login.password.expose()).dbname(&server.database).application_name("rekey");
+        if let Some(role) = acts_as {
+            config.options(option("role", role));
+        }
         let noted = Noted::default();
         let opened = if let Some(tls) = tls {
             config.ssl_mode(SslMode::Require);
@@ -89,17 +105,37 @@ impl Session {
             config.connect_raw(stream, NoTls).await.map(|(client, connection)| (client, drive(connection)))
         };
         let (client, driver) = opened.map_err(|error| failure(&noted, &error))?;
-        Ok(Self { client, driver, noted })
+        Ok(Self { client, driver, noted, end })
+    }
+
+    /// When the request ends.
+    pub(super) fn end(&self) -> Instant {
+        self.end
+    }
+
+    /// How much time the request has left.
+    pub(super) fn left(&self) -> Duration {
+        self.end.saturating_duration_since(Instant::now())
     }
 
     /// Starts a transaction that sees what others commit meanwhile, whatever the database's default is.
     pub(super) async fn begin(&self, access: Access) -> Result<(), Failure> {
-        let access = match access {
-            Access::Read => "ONLY",
-            Access::Write => "WRITE",
+        let (access, longest, lock) = match access {
+            Access::Read => ("ONLY", LONGEST, LONGEST),
+            Access::Write { longest, lock } => ("WRITE", longest, lock),
         };
-        let begin = format!("BEGIN ISOLATION LEVEL READ COMMITTED READ {access}; {LIMITS}");
-        self.client.batch_execute(&begin).await.map_err(|error| self.failure(&error))
+        // 0 would be no limit.
+        let (longest, lock) = (longest.as_millis().max(1), lock.as_millis().max(1));
+        self.batch(&format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ {access}; {LIMITS}; SET LOCAL statement_timeout = '{longest}ms'; \
+             SET LOCAL lock_timeout = '{lock}ms'"
+        ))
+        .await
+    }
+
+    /// Runs several statements, as one message. The library logs them at debug, so they hold no verifier.
+    pub(super) async fn batch(&self, statements: &str) -> Result<(), Failure> {
+        self.client.batch_execute(statements).await.map_err(|error| self.failure(&error))
     }
 
     /// Ends it, and keeps what was changed.
@@ -112,7 +148,7 @@ impl Session {
         self.execute("ROLLBACK").await
     }
 
-    /// Runs a statement that has no parameters. The library logs those of its other calls, at debug.
+    /// Runs a statement that has no parameters.
     pub(super) async fn execute(&self, statement: &str) -> Result<(), Failure> {
         let done = self.client.execute_typed(statement, &[]).await;
         done.map(drop).map_err(|error| self.failure(&error))
@@ -149,6 +185,18 @@ where
     Driver(tokio::spawn(
         async move { while let Some(Ok(_)) = poll_fn(|context| connection.poll_message(context)).await {} },
     ))
+}
+
+/// A setting for the start of a session, whose value a backslash keeps together.
+fn option(name: &str, value: &str) -> String {
+    let escaped = value.chars().map(|sign| {
+        if sign == '\\' || sign.is_ascii_whitespace() || sign == '\u{b}' {
+            format!("\\{sign}")
+        } else {
+            sign.to_string()
+        }
+    });
+    format!("-c {name}={}", escaped.collect::<String>())
 }
 
 async fn dial(server: &Server, network: &Network) -> Result<TcpStream, Link> {

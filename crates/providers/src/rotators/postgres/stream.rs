@@ -1,7 +1,7 @@
 //! What a server may send: so many bytes, and a question for the password in a form that does not give it away.
 //!
-//! The library below answers every question, also one for the password in cleartext, and takes a login without one for a
-//! success. This stream reads along up to the end of the login and breaks off before such an answer
+//! The library below answers every question, also one for the password in cleartext or as an MD5 hash, and takes a login
+//! without one for a success. This stream reads along up to the end of the login and breaks off before such an answer
 //! (<https://www.postgresql.org/docs/current/protocol-message-formats.html>).
 
 use std::{
@@ -31,6 +31,8 @@ const FIRST: &[u8] = b"RENv";
 pub(super) enum Breach {
     /// It asks for the password itself.
     Cleartext,
+    /// It asks for a hash from which the password can be guessed.
+    Md5,
     /// It lets anybody in, so a login proves nothing.
     NoPassword,
     /// It sends more than any answer to us has.
@@ -105,8 +107,10 @@ impl Watch {
     fn authentication(&mut self, code: Option<u32>) -> Result<(), Breach> {
         match code {
             Some(3) => return Err(Breach::Cleartext),
-            // A salted MD5 hash, which servers before 14 use if nobody changed that, or SCRAM (RFC 5802, RFC 7677).
-            Some(5 | 10) => self.has_asked = true,
+            // What servers before 14 store, if nobody changed that.
+            Some(5) => return Err(Breach::Md5),
+            // SCRAM (RFC 5802, RFC 7677).
+            Some(10) => self.has_asked = true,
             Some(0) if self.has_asked => self.is_decided = true,
             Some(0) => return Err(Breach::NoPassword),
             _ => {}
@@ -177,7 +181,7 @@ mod tests {
         let notice = b"N\0\0\0\x06\0\0".to_vec();
         let cases = [
             (vec![request(10), request(11), request(12), request(0)], Ok(true)),
-            (vec![request(5), request(0)], Ok(true)),
+            (vec![request(5), request(0)], Err(Breach::Md5)),
             (vec![notice.clone(), request(10)], Ok(false)),
             (vec![request(3)], Err(Breach::Cleartext)),
             (vec![notice, request(10), request(3)], Err(Breach::Cleartext)),

@@ -12,14 +12,20 @@ pub struct Pair {
 impl Pair {
     /// The value is published, and a rotation is asked for.
     pub async fn new() -> Self {
+        let source = json!({"remote": {"storeRef": {"name": "vault"}, "dataFrom": [{"extract": {"key": "k"}}]}});
+        Self::of(json!({ "source": source }), r#"{"password": "new"}"#).await
+    }
+
+    /// The same of a policy with this spec and this value.
+    async fn of(spec: Value, value: &str) -> Self {
         let world = World::new(&schedule("k", &[]));
+        world.ground.values.put("k", value);
         world.ground.values.refuse("write", None);
         world.ground.values.refuse("tidy up", None);
-        let source = json!({"remote": {"storeRef": {"name": "vault"}, "dataFrom": [{"extract": {"key": "k"}}]}});
         world.ground.apply::<SecretPolicy>(&json!({
             "apiVersion": "rekey.dev/v1alpha1", "kind": "SecretPolicy",
             "metadata": {"name": "db", "namespace": "shop", "uid": "y", "generation": 1, "resourceVersion": "1"},
-            "spec": {"source": source},
+            "spec": spec,
         }));
         let policies = world.ground.context.policies();
         let pair = Self { world, policies };
@@ -146,4 +152,23 @@ async fn a_server_that_is_gone_holds_no_deletion_up_for_ever() {
     }
     assert_eq!(pair.world.status().history[0].outcome, RotationOutcome::Abandoned);
     assert_eq!(pair.world.object()["metadata"]["finalizers"], json!([]));
+}
+
+/// A value that is written and cannot be published would keep the rotation open, and the Secret on the old value, for ever.
+#[tokio::test]
+async fn what_the_policy_could_not_publish_is_not_made() {
+    let item = json!({"secretKey": ".dockerconfigjson", "remoteRef": {"key": "k", "property": "password"}});
+    let spec = json!({
+        "source": {"remote": {"storeRef": {"name": "vault"}, "data": [item]}},
+        "target": {"type": "kubernetes.io/dockerconfigjson"},
+    });
+    let pair = Pair::of(spec, r#"{"password": "{\"auths\": {}}"}"#).await;
+    let before = pair.stored();
+    pair.rounds(10).await;
+    let status = pair.world.status();
+    let rotated = status.conditions.iter().find(|at| at.type_ == "Rotated").unwrap();
+    assert_eq!((rotated.status.as_str(), rotated.reason.as_str()), ("False", "PolicyNotReady"), "{}", rotated.message);
+    assert!(rotated.message.contains("SecretPolicy db could not publish a new value: "), "{}", rotated.message);
+    assert_eq!((status.rotation, pair.stored()), (None, before));
+    assert!(!pair.world.ground.server.has(&format!("{SECRETS}{}", names::PENDING_PREFIX)));
 }
