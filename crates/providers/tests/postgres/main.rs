@@ -63,7 +63,7 @@ fn main() -> Result<()> {
     trials.extend(trials!(runtime, &ground, refusals:
         wrong_admin_password failed_login_is_one_attempt user_without_login_or_connections no_such_database
         servers_that_do_not_respond_have_one_text stopped_server
-        strange_servers server_that_does_not_check_passwords md5_is_refused_with_what_to_run other_questions_get_no_answer refused_addresses));
+        strange_servers server_that_does_not_check_passwords md5_is_refused_with_what_to_run other_questions_get_no_answer answers_that_would_fill_us_are_refused refused_addresses));
     trials.extend(trials!(runtime, &ground, protection:
         full_check_takes_the_right_name full_check_refuses_another_name check_of_the_chain_takes_another_name
         unknown_authority_is_refused bundle_that_is_none_is_refused server_without_tls_gets_nothing

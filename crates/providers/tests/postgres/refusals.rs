@@ -11,7 +11,10 @@ use rekey_providers::rotators::postgres::PostgresServers;
 use rekey_testkit::{postgres::Postgres, process::free_port};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::ground::{Ground, allowed, told};
+use crate::{
+    ground::{ADMIN, Ground, allowed, told},
+    tap::{Tap, Then},
+};
 
 pub async fn wrong_admin_password(ground: Arc<Ground>) -> Result<()> {
     let admin = Login { password: ground.password("wrong"), ..ground.admin.clone() };
@@ -112,6 +115,64 @@ async fn stub(answer: Vec<u8>) -> Result<u16> {
         }
     });
     Ok(port)
+}
+
+/// A description of columns with these types.
+fn columns(types: &[u32]) -> Vec<u8> {
+    let field = |oid: &u32| [b"name\0\0\0\0\0\0\0".as_slice(), &oid.to_be_bytes(), &[0; 8]].concat();
+    let fields: Vec<u8> = types.iter().flat_map(field).collect();
+    message(b'T', &[u16::try_from(types.len()).unwrap_or_default().to_be_bytes().to_vec(), fields].concat())
+}
+
+/// A row of these values.
+fn row(values: &[&[u8]]) -> Vec<u8> {
+    let field = |value: &&[u8]| [&u32::try_from(value.len()).unwrap_or_default().to_be_bytes(), *value].concat();
+    let fields: Vec<u8> = values.iter().flat_map(field).collect();
+    message(b'D', &[u16::try_from(values.len()).unwrap_or_default().to_be_bytes().to_vec(), fields].concat())
+}
+
+/// A server whose answers would fill the stack or the memory, or stand in a text: it ends neither us nor the request late.
+pub async fn answers_that_would_fill_us_are_refused(ground: Arc<Ground>) -> Result<()> {
+    let (start, end) = ([message(b'1', b""), message(b'2', b"")].concat(), message(b'Z', b"T"));
+    let types = [25, 16, 25, 1009, 20, 1184, 16, 16];
+    let array = [1_u32, 0, 25, 0x7fff_ffff, 1].map(u32::to_be_bytes).concat();
+    let name = "x".repeat(100_000);
+    let role = |name: &str, member_of: &[u8], too_long: u8| {
+        row(&[name.as_bytes(), &[1], b"", member_of, &[0; 8], &[0; 8], &[0], &[too_long]])
+    };
+    let text = [25, 16, 25, 25, 20, 1184, 16, 16];
+    let cases = [
+        // The library asks what this type is, and gets types that it does not know.
+        [message(b'1', b""), message(b't', &[0, 1, 0, 1, 0x86, 0x9f]), columns(&[99_999]), end.clone()].concat(),
+        // An array that says how long it is.
+        [start.clone(), columns(&types), role(ADMIN, &array, 0), message(b'C', b"SELECT 1\0"), end.clone()].concat(),
+        // A role that nobody asked for.
+        [start.clone(), columns(&text), role(&name, b"[]", 1), message(b'C', b"SELECT 1\0"), end.clone()].concat(),
+        [
+            start.clone(),
+            columns(&text),
+            role(ADMIN, "[".repeat(100_000).as_bytes(), 0),
+            message(b'C', b"SELECT 1\0"),
+            end,
+        ]
+        .concat(),
+        // The rest never comes.
+        [start, b"D\x7f\xff\xff\xff".to_vec()].concat(),
+    ];
+    for answer in cases {
+        let tap = Tap::start(&ground.postgres.address(), b"rolcanlogin", move || {
+            let answer = answer.clone();
+            async move { Then::Answer(answer) }
+        })
+        .await?;
+        let begin = Instant::now();
+        let asked = Ground::insecure().roles(&Ground::plain(tap.port()), &ground.admin, &[ADMIN]).await;
+        ensure!(begin.elapsed().as_secs() < 5, "{:?}: {asked:?}", begin.elapsed());
+        let length = asked.as_ref().map_or_else(|error| error.text.len(), |_| 0);
+        ensure!(length < 1000, "{length} bytes");
+        told(asked, StoreErrorKind::Malformed, "PostgreSQL server 127.0.0.1")?;
+    }
+    Ok(())
 }
 
 /// A message of a server.

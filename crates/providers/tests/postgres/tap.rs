@@ -16,6 +16,8 @@ pub enum Then {
     PassOn,
     /// The server gets it, and its answer is lost with the connection.
     DropAnswer,
+    /// The server gets nothing more, and this is the answer to that and to everything that follows.
+    Answer(Vec<u8>),
 }
 
 type Action = Arc<dyn Fn() -> BoxFuture<'static, Then> + Send + Sync>;
@@ -62,6 +64,7 @@ impl Drop for Tap {
 
 async fn pass(mut client: TcpStream, upstream: &str, word: &[u8], action: Action) -> Result<()> {
     let mut server = TcpStream::connect(upstream).await?;
+    let mut answer: Option<Vec<u8>> = None;
     let (mut asked, mut answered) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
     loop {
         tokio::select! {
@@ -70,7 +73,18 @@ async fn pass(mut client: TcpStream, upstream: &str, word: &[u8], action: Action
                 if bytes.is_empty() {
                     return Ok(());
                 }
-                let then = if bytes.windows(word.len()).any(|part| part == word) { action().await } else { Then::PassOn };
+                let then = if let Some(answer) = &answer {
+                    Then::Answer(answer.clone())
+                } else if bytes.windows(word.len()).any(|part| part == word) {
+                    action().await
+                } else {
+                    Then::PassOn
+                };
+                if let Then::Answer(bytes) = then {
+                    client.write_all(&bytes).await?;
+                    answer = Some(bytes);
+                    continue;
+                }
                 server.write_all(bytes).await?;
                 if let Then::DropAnswer = then {
                     // Its answer is here, so it is done.

@@ -20,8 +20,8 @@ use super::{
 /// stays for ever is not counted as owned (<https://www.postgresql.org/docs/current/catalog-pg-shdepend.html>).
 const ROLES: &str = concat!(
     "SELECT r.rolname::text, r.rolcanlogin, c.text, \
-        ARRAY(SELECT o.rolname::text FROM pg_roles o WHERE o.oid <> r.oid AND pg_has_role(r.oid, o.oid, \
-            CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END)), \
+        array_to_json(ARRAY(SELECT o.rolname::text FROM pg_roles o WHERE o.oid <> r.oid AND pg_has_role(r.oid, o.oid, \
+            CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END)))::text, \
         s.count, s.newest, \
         EXISTS (SELECT FROM pg_shdepend d WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = r.oid \
             AND d.deptype = 'o' AND d.classid NOT IN ('pg_default_acl'::regclass, 'pg_user_mapping'::regclass) \
@@ -50,26 +50,25 @@ pub(super) async fn roles(session: &Session, names: &[&str]) -> Result<Vec<Role>
 
 fn role(row: &Row, names: &[&str]) -> Result<Role, Failure> {
     // Only a role whose name or comment is not in the database's encoding cannot be read.
-    let (role, is_too_long) = read(row).map_err(|_| Failure::from(Link::Protocol))?;
-    if !names.contains(&role.name.as_str()) {
-        return Err(Link::Protocol.into());
-    }
+    let found = read(row).filter(|(role, _)| names.contains(&role.name.as_str()));
+    let (role, is_too_long) = found.ok_or(Link::Protocol)?;
     if is_too_long { Err(too_long(&role.name)) } else { Ok(role) }
 }
 
-fn read(row: &Row) -> Result<(Role, bool), tokio_postgres::Error> {
-    let comment: Option<&str> = row.try_get(2)?;
-    let count: i64 = row.try_get(4)?;
-    let newest: Option<DateTime<Utc>> = row.try_get(5)?;
+fn read(row: &Row) -> Option<(Role, bool)> {
+    let comment: Option<&str> = row.try_get(2).ok()?;
+    let count: i64 = row.try_get(4).ok()?;
+    let newest: Option<DateTime<Utc>> = row.try_get(5).ok()?;
     let role = Role {
-        name: row.try_get(0)?,
-        can_login: row.try_get(1)?,
-        member_of: row.try_get(3)?,
+        name: row.try_get(0).ok()?,
+        can_login: row.try_get(1).ok()?,
+        // Not an array: the library makes room for as many elements as the server says that there are.
+        member_of: serde_json::from_str(row.try_get(3).ok()?).ok()?,
         fence: Comment::read(comment.unwrap_or_default()).mark.fence(),
         sessions: Sessions { count: count.unsigned_abs(), newest },
-        owns: row.try_get(6)?,
+        owns: row.try_get(6).ok()?,
     };
-    Ok((role, row.try_get(7)?))
+    Some((role, row.try_get(7).ok()?))
 }
 
 /// Whether the session acts as this role from its start.

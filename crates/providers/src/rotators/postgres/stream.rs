@@ -1,8 +1,10 @@
-//! What a server may send: so many bytes, and a question for the password in a form that does not give it away.
+//! What a server may send: so many bytes, a question for the password in a form that does not give it away, and columns of
+//! types that every server has.
 //!
 //! The library below answers every question, also one for the password in cleartext or as an MD5 hash, and takes a login
-//! without one for a success. This stream reads along up to the end of the login and breaks off before such an answer
-//! (<https://www.postgresql.org/docs/current/protocol-message-formats.html>).
+//! without one for a success. It asks the server about each type that it does not know, and about the types in that answer,
+//! one inside the other, until the stack is full. It makes room for a message when it has seen its length. This stream reads
+//! along and breaks off before any of that (<https://www.postgresql.org/docs/current/protocol-message-formats.html>).
 
 use std::{
     error::Error,
@@ -13,14 +15,20 @@ use std::{
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_postgres::tls::{ChannelBinding, TlsStream};
+use tokio_postgres::{
+    tls::{ChannelBinding, TlsStream},
+    types::Type,
+};
 
-/// All that a server may send on one connection. Our largest answer lists the roles that two users are members of, 64 bytes
-/// each.
-const MOST: usize = 4 * 1024 * 1024;
+/// All that a server may send on one connection. Our largest answer lists the roles that four users are members of, some 30
+/// bytes each; as rows without columns, it takes ten times as much memory.
+const MOST: usize = 1024 * 1024;
 
-/// All that it may send before the login is decided: a few hundred bytes in practice.
+/// All that it may send before the login is decided, and the longest description of columns: a few hundred bytes in practice.
 const MOST_BEFORE: usize = 64 * 1024;
+
+/// A kind and a length, which counts itself.
+const HEADER: usize = 5;
 
 /// The kinds of messages before the login is decided: authentication, error, notice, version. Another protocol would let us
 /// wait for the rest of a message that is as long as its text looks.
@@ -72,34 +80,62 @@ struct Watch {
     /// It has asked for a proof of the password.
     has_asked: bool,
     is_decided: bool,
-    /// What is not a whole message yet.
-    rest: Vec<u8>,
+    /// So much of a message is still to come and does not matter.
+    skipped: usize,
+    /// What is here of a message that matters, or of a header.
+    part: Vec<u8>,
 }
 
 impl Watch {
-    fn see(&mut self, bytes: &[u8]) -> Result<(), Breach> {
+    fn see(&mut self, mut bytes: &[u8]) -> Result<(), Breach> {
         self.received = self.received.saturating_add(bytes.len());
         if self.received > MOST || (!self.is_decided && self.received > MOST_BEFORE) {
             return Err(Breach::TooMuch);
         }
-        if self.is_decided {
+        while !bytes.is_empty() {
+            let wanted = if self.skipped > 0 { self.skipped } else { self.wanted()? };
+            let (seen, more) = bytes.split_at(wanted.min(bytes.len()));
+            bytes = more;
+            if self.skipped > 0 {
+                self.skipped -= seen.len();
+            } else {
+                self.part.extend_from_slice(seen);
+                self.look()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How much is missing of a header, or of a message that matters; never nothing.
+    fn wanted(&self) -> Result<usize, Breach> {
+        let all = match self.part.first_chunk() {
+            None => HEADER,
+            Some(header) => HEADER + length(header, MOST)?,
+        };
+        Ok(all - self.part.len())
+    }
+
+    fn look(&mut self) -> Result<(), Breach> {
+        if !self.is_decided && self.part.first().is_some_and(|kind| !FIRST.contains(kind)) {
+            return Err(Breach::Strange);
+        }
+        let Some(header) = self.part.first_chunk::<HEADER>() else { return Ok(()) };
+        let matters = if self.is_decided { b'T' } else { b'R' };
+        let is_bounded = !self.is_decided || header[0] == matters;
+        let length = length(header, if is_bounded { MOST_BEFORE } else { MOST })?;
+        if header[0] != matters {
+            self.skipped = length;
+            self.part.clear();
             return Ok(());
         }
-        self.rest.extend_from_slice(bytes);
-        while let Some(kind) = self.rest.first().copied() {
-            if !FIRST.contains(&kind) {
-                return Err(Breach::Strange);
-            }
-            let Some((body, length)) = message(&self.rest) else { break };
-            if kind == b'R' {
-                let code = body.first_chunk().map(|code| u32::from_be_bytes(*code));
-                self.authentication(code)?;
-            }
-            self.rest.drain(..length);
-            if self.is_decided {
-                self.rest = Vec::new();
-            }
+        let Some(body) = self.part.get(HEADER..HEADER + length) else { return Ok(()) };
+        if self.is_decided {
+            columns(body).ok_or(Breach::Strange)?;
+        } else {
+            let code = body.first_chunk().map(|code| u32::from_be_bytes(*code));
+            self.authentication(code)?;
         }
+        self.part.clear();
         Ok(())
     }
 
@@ -119,13 +155,25 @@ impl Watch {
     }
 }
 
-/// Body and length of the message at the start.
-fn message(bytes: &[u8]) -> Option<(&[u8], usize)> {
-    let (_, rest) = bytes.split_first()?;
-    let length = usize::try_from(u32::from_be_bytes(*rest.first_chunk()?)).ok()?;
-    // A length below its own size never gets past the library.
-    let body = rest.get(4..length)?;
-    Some((body, length + 1))
+/// Of the body.
+fn length(header: &[u8; HEADER], most: usize) -> Result<usize, Breach> {
+    let [_, length @ ..] = *header;
+    let length = usize::try_from(u32::from_be_bytes(length)).map_err(|_| Breach::TooMuch)?;
+    let length = length.checked_sub(4).ok_or(Breach::Strange)?;
+    if length > most { Err(Breach::TooMuch) } else { Ok(length) }
+}
+
+/// Whether the type of each column is one that the library knows; `None`: not.
+fn columns(body: &[u8]) -> Option<()> {
+    let (count, mut rest) = body.split_first_chunk()?;
+    for _ in 0..u16::from_be_bytes(*count) {
+        let name = rest.iter().position(|byte| *byte == 0)?;
+        // Table, column, type, size, modifier, format.
+        let (fields, more) = rest.get(name + 1..)?.split_at_checked(4 + 2 + 4 + 2 + 4 + 2)?;
+        Type::from_oid(u32::from_be_bytes(*fields.get(6..)?.first_chunk()?))?;
+        rest = more;
+    }
+    rest.is_empty().then_some(())
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
@@ -166,8 +214,20 @@ impl<S: TlsStream + Unpin> TlsStream for Watched<S> {
 mod tests {
     use super::*;
 
+    fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(body.len() + 4).unwrap();
+        [&[kind], length.to_be_bytes().as_slice(), body].concat()
+    }
+
     fn request(code: u32) -> Vec<u8> {
-        [b"R\0\0\0\x08".as_slice(), &code.to_be_bytes()].concat()
+        message(b'R', &code.to_be_bytes())
+    }
+
+    /// Columns of these types.
+    fn row(types: &[u32]) -> Vec<u8> {
+        let count = u16::try_from(types.len()).unwrap();
+        let field = |oid: &u32| [b"name\0\0\0\0\0\0\0".as_slice(), &oid.to_be_bytes(), &[0; 8]].concat();
+        message(b'T', &[count.to_be_bytes().to_vec(), types.iter().flat_map(field).collect()].concat())
     }
 
     fn seen(bytes: &[u8], chunk: usize) -> Result<bool, Breach> {
@@ -177,18 +237,31 @@ mod tests {
     }
 
     #[test]
-    fn the_questions_of_a_server_are_told_apart_however_they_arrive() {
-        let notice = b"N\0\0\0\x06\0\0".to_vec();
+    fn what_a_server_says_is_told_apart_however_it_arrives() {
+        let notice = message(b'N', b"\0\0");
+        let login = [request(10), request(11), request(12), request(0)].concat();
+        let after = |message: Vec<u8>| vec![login.clone(), message];
         let cases = [
-            (vec![request(10), request(11), request(12), request(0)], Ok(true)),
+            (vec![login.clone()], Ok(true)),
             (vec![request(5), request(0)], Err(Breach::Md5)),
             (vec![notice.clone(), request(10)], Ok(false)),
             (vec![request(3)], Err(Breach::Cleartext)),
-            (vec![notice, request(10), request(3)], Err(Breach::Cleartext)),
+            (vec![notice.clone(), request(10), request(3)], Err(Breach::Cleartext)),
             (vec![request(0)], Err(Breach::NoPassword)),
-            (vec![b"R\0\0\0\x04".to_vec(), b"R\0\0\0\0".to_vec()], Ok(false)),
+            (vec![b"R\0\0\0\x04".to_vec()], Ok(false)),
+            (vec![b"R\0\0\0\x03".to_vec()], Err(Breach::Strange)),
+            (vec![b"R\x7f\xff\xff\xff".to_vec()], Err(Breach::TooMuch)),
             (vec![b"HTTP/1.1 400 Bad Request".to_vec()], Err(Breach::Strange)),
-            (vec![request(10), request(0), b"Z anything from here".to_vec()], Ok(true)),
+            (
+                after([notice, row(&[]), row(&[25, 16, 20, 23, 1184]), message(b'Z', b"I"), row(&[25])].concat()),
+                Ok(true),
+            ),
+            (after(row(&[25, 99_999])), Err(Breach::Strange)),
+            (after([message(b'D', &row(&[99_999])), row(&[99_999])].concat()), Err(Breach::Strange)),
+            (after(message(b'T', b"\0\x01name\0\0")), Err(Breach::Strange)),
+            (after(b"T\0\x02\0\0".to_vec()), Err(Breach::TooMuch)),
+            (after(b"D\x7f\xff\xff\xff".to_vec()), Err(Breach::TooMuch)),
+            (after(b"D\0\0\0\x01".to_vec()), Err(Breach::Strange)),
         ];
         for (messages, expected) in cases {
             let bytes = messages.concat();
@@ -200,11 +273,12 @@ mod tests {
 
     #[test]
     fn more_than_any_answer_has_is_too_much() {
-        assert_eq!(seen(&vec![b'N'; MOST_BEFORE], 1000), Ok(false));
-        assert_eq!(seen(&vec![b'N'; MOST_BEFORE + 1], 1000), Err(Breach::TooMuch));
+        let notices = |size: usize| message(b'N', &[0; 95]).repeat(size / 100 + 1)[..size].to_vec();
+        assert_eq!(seen(&notices(MOST_BEFORE), 1000), Ok(false));
+        assert_eq!(seen(&notices(MOST_BEFORE + 1), 1000), Err(Breach::TooMuch));
         let login = [request(10), request(0)].concat();
         let rest = MOST - login.len();
-        assert_eq!(seen(&[login.clone(), vec![0; rest]].concat(), 4096), Ok(true));
-        assert_eq!(seen(&[login, vec![0; rest + 1]].concat(), 4096), Err(Breach::TooMuch));
+        assert_eq!(seen(&[login.clone(), notices(rest)].concat(), 4096), Ok(true));
+        assert_eq!(seen(&[login, notices(rest + 1)].concat(), 4096), Err(Breach::TooMuch));
     }
 }
