@@ -5,8 +5,8 @@
 //!
 //! # What the admin needs
 //! `CREATEROLE`; `ADMIN OPTION` on each user that is rotated (since `PostgreSQL` 16; also, by the membership, to give away what
-//! the user owns); membership in the role that owns the objects; `pg_signal_backend`, to end sessions; `pg_read_all_stats`,
-//! to see since when they are open.
+//! the user owns, and to end those of its sessions that are not listed yet); membership in the role that owns the objects;
+//! `pg_signal_backend`, to end sessions; `pg_read_all_stats`, to see since when they are open.
 
 mod change;
 mod comment;

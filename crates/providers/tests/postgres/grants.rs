@@ -46,6 +46,26 @@ pub async fn session_acts_as_owner(ground: Arc<Ground>) -> Result<()> {
     told(denied, StoreErrorKind::Denied, "make the user a member of it")
 }
 
+/// Who had the login before may have set another role for the database, which comes before that for all.
+pub async fn role_that_the_user_has_set_itself_is_gone(ground: Arc<Ground>) -> Result<()> {
+    let slot = ground.slot("itself")?;
+    let (old, new) = (ground.password("old"), ground.password("new"));
+    ground.done(&slot.grant(None, "1", &old)).await?;
+    let session = ground.session(&slot.name, &old).await?;
+    let set = format!("alter role {0} in database {SUPERUSER} set", slot.name);
+    session.batch_execute(&format!("set role none; {set} role = {0}; {set} work_mem = '1MB'", slot.name)).await?;
+    drop(session);
+    told(ground.login(&slot.name, &old, Some(&slot.owner)).await, StoreErrorKind::Denied, "does not act as")?;
+    ground.done(&slot.grant(Some(&fence("1")), "2", &new)).await?;
+    ground.login(&slot.name, &new, Some(&slot.owner)).await?;
+    let kept = format!(
+        "select setconfig from pg_db_role_setting where setrole = '{}'::regrole and setdatabase > 0",
+        slot.name
+    );
+    assert_eq!(ground.sql(&kept)?, "{work_mem=1MB}", "other settings stay");
+    Ok(())
+}
+
 pub async fn without_owner_session_acts_as_itself(ground: Arc<Ground>) -> Result<()> {
     let slot = ground.slot("itself")?;
     let password = ground.password("");

@@ -41,7 +41,7 @@ fn main() -> Result<()> {
     trials.extend(trials!(runtime, &ground, revocations: lost_request_changes_nothing));
     trials.extend(trials!(runtime, &ground, grants:
         new_password_logs_in_and_old_does_not repeated_is_done_again session_acts_as_owner
-        without_owner_session_acts_as_itself every_printable_character passwords_that_no_server_takes_are_refused
+        role_that_the_user_has_set_itself_is_gone without_owner_session_acts_as_itself every_printable_character passwords_that_no_server_takes_are_refused
         no_role_and_no_owner_are_told roles_are_shown_as_they_are
         what_is_owned_is_seen sessions_are_counted_and_dated));
     trials.extend(trials!(runtime, &ground, fences:

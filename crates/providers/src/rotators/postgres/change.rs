@@ -45,7 +45,7 @@ const COMMENT: &str = concat!(
     comment_of!("r.oid"),
     " c WHERE r.rolname::text = $1"
 );
-const EXISTS: &str = "SELECT 1 FROM pg_roles WHERE rolname::text = $1";
+const OWNER: &str = "SELECT current_database()::text FROM pg_roles WHERE rolname::text = $1";
 
 /// What checks a password and does not give it away (RFC 5802, RFC 7677), so that the server and its log never see the
 /// password itself.
@@ -120,8 +120,7 @@ impl Step<'_> {
             return Ok(Changed::Fenced(seen.mark.fence()));
         }
         let text = seen.with(fence, role)?;
-        self.owner_exists().await?;
-        self.alter(attempt).await.map_err(raced)?;
+        self.alter(attempt, self.owner_exists().await?.as_deref()).await.map_err(raced)?;
         if self.comment().await?.as_ref() != Some(&seen) {
             return Err(Failure::Raced);
         }
@@ -142,16 +141,17 @@ impl Step<'_> {
         Ok(Some(Comment::read(text.unwrap_or_default())))
     }
 
-    /// The server cuts longer names off, and so could take another role.
-    async fn owner_exists(&self) -> Result<(), Failure> {
-        let Some(owner) = self.owner() else { return Ok(()) };
-        if self.session.rows(EXISTS, &[(&owner, Type::TEXT)]).await?.is_empty() {
-            let create = format!("CREATE ROLE {} NOLOGIN", escape_identifier(owner));
-            return Err(Failure::Value(format!(
-                "the role {owner:?}, which owns the objects, does not exist; run: {create}"
-            )));
+    /// The server cuts longer names off, and so could take another role. Returns the database that we are in, if there has to
+    /// be an owner: a pooler has names of its own.
+    async fn owner_exists(&self) -> Result<Option<String>, Failure> {
+        let Some(owner) = self.owner() else { return Ok(None) };
+        match self.session.rows(OWNER, &[(&owner, Type::TEXT)]).await?.first() {
+            Some(row) => row.try_get(0).map(Some).map_err(|_| Failure::Link(Link::Protocol)),
+            None => Err(Failure::Value(format!(
+                "the role {owner:?}, which owns the objects, does not exist; run: CREATE ROLE {} NOLOGIN",
+                escape_identifier(owner)
+            ))),
         }
-        Ok(())
     }
 
     pub(super) fn owner(&self) -> Option<&str> {
@@ -162,14 +162,17 @@ impl Step<'_> {
         }
     }
 
-    async fn alter(&self, attempt: Attempt) -> Result<(), Failure> {
+    async fn alter(&self, attempt: Attempt, database: Option<&str>) -> Result<(), Failure> {
         let role = escape_identifier(&self.change.role);
         match &self.change.what {
             Alteration::Grant { owner, .. } => {
                 let password = escape_literal(self.verifier.unwrap_or_default());
                 self.session.execute(&format!("ALTER ROLE {role} LOGIN PASSWORD {password}")).await?;
-                let Some(owner) = owner else { return Ok(()) };
-                self.session.execute(&format!("ALTER ROLE {role} SET role = {}", escape_literal(owner))).await
+                let (Some(owner), Some(database)) = (owner, database) else { return Ok(()) };
+                self.session.execute(&format!("ALTER ROLE {role} SET role = {}", escape_literal(owner))).await?;
+                // The user may have set another one for this database, which comes first.
+                let database = escape_identifier(database);
+                self.session.execute(&format!("ALTER ROLE {role} IN DATABASE {database} RESET role")).await
             }
             Alteration::Revoke { .. } if attempt == Attempt::Pressing => {
                 // In one message: who connects again at once has no round trip of ours to get in between.
