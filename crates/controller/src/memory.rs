@@ -296,6 +296,11 @@ impl Memory {
         self.state().refusals.get(schedule, credential, now)
     }
 
+    /// What was refused is another credential by now.
+    pub fn forget_refusal(&self, schedule: &ObjectName, credential: &str) {
+        self.state().refusals.forget_one(schedule, credential);
+    }
+
     /// Remembers that it was refused.
     pub fn set_refusal(&self, schedule: &ObjectName, credential: &str, text: &str, now: DateTime<Utc>) {
         self.state().refusals.set(schedule, credential, text, now);

@@ -59,6 +59,11 @@ impl Values {
         *self.roles.lock().unwrap() = Some(roles.to_vec());
     }
 
+    /// Changes each of them.
+    pub fn change_roles(&self, change: impl FnMut(&mut Role)) {
+        self.roles.lock().unwrap().iter_mut().flatten().for_each(change);
+    }
+
     /// How often the database was asked.
     pub fn looks(&self) -> usize {
         *self.looks.lock().unwrap()

@@ -10,6 +10,8 @@ use crate::cluster::ObjectName;
 /// Pauses after the first refusals, in seconds; the last one counts from there on. Never five tries in ten minutes.
 const PAUSES: [i64; 3] = [10, 60, 300];
 
+/// After so long without a try nobody asks for it any more.
+const OLD: TimeDelta = TimeDelta::hours(1);
 /// Credentials that are remembered of a schedule: the new one, the stored one, and who alters users. More have been corrected.
 const MOST: usize = 3;
 
@@ -34,8 +36,17 @@ impl Refusals {
         Some(refusal.text.clone())
     }
 
+    /// What was refused is another credential by now.
+    pub fn forget_one(&mut self, schedule: &ObjectName, credential: &str) {
+        if let Some(all) = self.0.get_mut(schedule) {
+            all.retain(|refusal| refusal.credential != credential);
+        }
+    }
+
     /// Another refusal.
     pub fn set(&mut self, schedule: &ObjectName, credential: &str, text: &str, now: DateTime<Utc>) {
+        let is_recent = |refusal: &Refusal| now < refusal.next + OLD;
+        self.0.retain(|_, all| all.iter().any(is_recent));
         let all = self.0.entry(schedule.clone()).or_default();
         let before = all.iter().position(|refusal| refusal.credential == credential);
         let times = before.map_or(0, |place| all.remove(place).times);

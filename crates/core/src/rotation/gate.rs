@@ -58,8 +58,8 @@ fn is_asked_for(reason: RotationReason, seen: &Seen) -> bool {
 /// Whether a rotation that is due would start now, as far as its spec goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gate {
-    /// It would.
-    Open,
+    /// It would, for this reason.
+    Open(RotationReason),
     /// It waits for a person or a window.
     Shut,
 }
@@ -76,7 +76,7 @@ pub fn gate(task: &Task, state: &State, due: &Due, now: DateTime<Utc>) -> Gate {
     let is_approved = spec.approval != Approval::Manual || id.is_some() && spec.approved.as_ref() == id;
     let is_time = || spec.windows.opening(now) == Opening::Open;
     let is_open = !spec.suspended && (reason == RotationReason::Leaked || is_approved && is_time());
-    if is_open { Gate::Open } else { Gate::Shut }
+    if is_open { Gate::Open(reason) } else { Gate::Shut }
 }
 
 /// What keeps every rotation from its start.

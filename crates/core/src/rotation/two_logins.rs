@@ -73,6 +73,11 @@ fn granting(open: Open, seen: &Seen) -> Move {
     };
     match &users.new {
         UserStand::Granted => Move::to(State::Verifying(open)),
+        // Nor is it taken for a value that has leaked: whoever uses it has nothing to do with that.
+        UserStand::Before | UserStand::Revoked | UserStand::Ended if users.stranger.is_some() => {
+            let text = users.stranger.clone().unwrap_or_default();
+            Move { waits: Some(Wait::new(Reason::Held, text)), ..Move::to(State::Applying(open)) }
+        }
         UserStand::Before | UserStand::Revoked | UserStand::Ended => match in_use(users, seen) {
             None => Move::doing(State::Applying(open), Effect::Grant),
             Some(text) if open.is_leaked() => {
@@ -81,7 +86,12 @@ fn granting(open: Open, seen: &Seen) -> Move {
                 Move { broke, ..Move::doing(State::Applying(open), Effect::Grant) }
             }
             Some(text) => {
-                let wait = Wait::new(Reason::Held, format!("user {} is not free: {text}", users.new_name));
+                let name = &users.new_name;
+                let text = format!(
+                    "user {name} is not free: {text}; if nobody uses it, run: ALTER ROLE {} NOLOGIN;",
+                    quoted(name)
+                );
+                let wait = Wait::new(Reason::Held, text);
                 Move { waits: Some(wait), ..Move::to(State::Applying(open)) }
             }
         },
@@ -117,7 +127,7 @@ fn in_use(users: &Users, seen: &Seen) -> Option<String> {
     let others = || {
         let all = others(seen, seen.policy.elsewhere)?;
         Some(format!(
-            "other policies read its login, and do not show that their consumers run on the stored one: {all}"
+            "these policies read the key and do not show that their consumers run on what the store holds: {all}"
         ))
     };
     // Who runs unsteadily runs on the login that is in use.
@@ -231,8 +241,10 @@ fn ending(open: Open, user: &FormerUser, users: &Users, seen: &Seen, now: DateTi
         }
         (ProofView::NotAsked, _) => Move::waiting(State::Retiring(open), "Rekey tries the new login once more"),
         // A database that went back, or a person: consumers hold this password, so it is given once more.
-        (ProofView::Refused(_), UserStand::Before | UserStand::Granted | UserStand::Revoked | UserStand::Ended) => {
-            Move::doing(State::Retiring(open), Effect::Grant)
+        (ProofView::Refused(why), UserStand::Before | UserStand::Granted | UserStand::Revoked | UserStand::Ended) => {
+            let text = format!("the new login does not work any more, so user {name} stays: {why}");
+            let waits = Some(Wait::new(Reason::Held, text));
+            Move { waits, ..Move::doing(State::Retiring(open), Effect::Grant) }
         }
         (ProofView::Refused(why), UserStand::Missing | UserStand::Foreign(_)) => {
             let text = format!("the new login does not work any more, so user {name} stays: {why}");
@@ -282,10 +294,10 @@ pub(super) fn left(seen: &Seen) -> String {
         (UsersView::Seen(_) | UsersView::NotAsked | UsersView::Refused(_), _) => Vec::new(),
     };
     match former.as_slice() {
-        [] => "the old user may still log in; to end that, run ALTER ROLE … NOLOGIN".to_owned(),
+        [] => "if the old user may still log in, end that with ALTER ROLE … NOLOGIN".to_owned(),
         all => {
             let sql: Vec<String> = all.iter().map(|user| format!("ALTER ROLE {} NOLOGIN;", quoted(user))).collect();
-            format!("{} may still log in; to end that, run: {}", named(all), sql.join(" "))
+            format!("if {} may still log in, end that with: {}", named(all), sql.join(" "))
         }
     }
 }

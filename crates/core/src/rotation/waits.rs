@@ -119,14 +119,17 @@ pub(super) fn blocked(decided: Move, seen: &Seen, now: DateTime<Utc>) -> Move {
     let (State::Settling(open) | State::Retiring(open), Some(wait)) = (&decided.state, &decided.waits) else {
         return decided;
     };
-    if decided.effect.is_some() || !is_blocked(seen, now) {
+    if !is_blocked(seen, now) {
         return decided;
     }
     let command = let_go_command(open, seen);
-    let text = if wait.text.contains(LET_GO) {
-        wait.text.clone()
-    } else {
-        format!("{}; to leave what is left as it is: {command}", wait.text)
+    let text = match seen.spec.rotator.overlap() {
+        // To let it go would leave what has leaked.
+        Overlap::TwoLogins if open.is_leaked() => format!("{}; {}", wait.text, two_logins::left(seen)),
+        Overlap::None | Overlap::TwoKeys | Overlap::TwoLogins if wait.text.contains(LET_GO) => wait.text.clone(),
+        Overlap::None | Overlap::TwoKeys | Overlap::TwoLogins => {
+            format!("{}; to leave what is left as it is: {command}", wait.text)
+        }
     };
     let waits = Some(Wait::new(Reason::RetirementBlocked, text));
     Move { waits, ..decided }

@@ -63,6 +63,9 @@ pub struct Fence {
     pub rotation: String,
 }
 
+/// What stands behind the id of the rotation on a role that it has ended.
+const ENDED: &str = ".ended";
+
 impl Fence {
     /// How a role shows on which something of ours stands that cannot be read. No rotation is allowed to alter it, also not
     /// one that expects this: a person has to look.
@@ -71,7 +74,13 @@ impl Fence {
     /// What stands on the role that this rotation has ended, once the password is forgotten too.
     #[must_use]
     pub fn ended(&self) -> Self {
-        Self { rotation: format!("{}.ended", self.rotation), ..self.clone() }
+        Self { rotation: format!("{}{ENDED}", self.rotation), ..self.clone() }
+    }
+
+    /// Whether a rotation has ended the role for good.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.rotation.ends_with(ENDED)
     }
 }
 

@@ -223,6 +223,7 @@ impl Postgres {
             new_name: new.to_owned(),
             new: stand(new, seen, base.new.as_ref(), ours),
             new_can_login: role.is_some_and(|role| role.can_login),
+            stranger: self.stranger(new, seen, &ours.schedule),
             new_sessions: role.map_or(0, |role| role.sessions.count),
             former: former.collect(),
         })

@@ -50,6 +50,8 @@ pub struct Users {
     pub new: UserStand,
     /// Whether it may log in.
     pub new_can_login: bool,
+    /// Why it may be somebody else's: it may log in, and no rotation of the schedule has allowed that.
+    pub stranger: Option<String>,
     /// Its sessions.
     pub new_sessions: u64,
     /// Those that end.

@@ -85,14 +85,14 @@ async fn unable(ctx: &Schedules, task: &Task, policy: ThePolicy<'_>, gate: Gate)
 async fn at_the_gate(ctx: &Schedules, task: &Task, policy: ThePolicy<'_>, gate: Gate) -> Result<Option<Wait>, Error> {
     match (gate, policy.spec) {
         (Gate::Shut, _) | (_, None) => Ok(None),
-        (Gate::Open, Some(spec)) => match unpublishable(ctx, task, policy.object, spec).await? {
+        (Gate::Open(reason), Some(spec)) => match ctx.users_unable(task, reason).await? {
             Some(wait) => Ok(Some(wait)),
-            None => ctx.users_unable(task).await,
+            None => unpublishable(ctx, task, policy.object, spec).await,
         },
     }
 }
 
-/// Why the policy could not publish a value that was rotated now. What cannot be read is an error: it says nothing.
+/// Why the policy could not publish a value that was rotated now.
 async fn unpublishable(
     ctx: &Schedules,
     task: &Task,
@@ -102,12 +102,14 @@ async fn unpublishable(
     let read = ctx.read(task).await?;
     let made = ctx.made(task, read.as_ref()).await?;
     let candidate = rotation::candidate(task, &made, read.as_ref())?;
-    let Err(error) = ctx.policies.try_out(object, spec, (&task.to, &candidate)).await else { return Ok(None) };
+    // On the heap: what it holds while it reads would make each round of a schedule larger.
+    let tried = Box::pin(ctx.policies.try_out(object, spec, (&task.to, &candidate))).await;
+    let Err(error) = tried else { return Ok(None) };
     match error.class() {
-        Class::Spec | Class::Data => {
+        Class::Conflict | Class::Bug => Err(error),
+        Class::Spec | Class::Data | Class::Denied | Class::Transient | Class::Outcome => {
             let text = format!("SecretPolicy {} could not publish a new value: {error}", task.spec.policy);
             Ok(Some(Wait::new(Reason::PolicyNotReady, text)))
         }
-        Class::Outcome | Class::Denied | Class::Transient | Class::Conflict | Class::Bug => Err(error),
     }
 }

@@ -48,18 +48,23 @@ impl Schedules {
         let is_rival = |name: &ObjectName| {
             let Some(row) = self.cluster.schedules.get(name) else { return false };
             let to = row.spec().ok().and_then(|spec| self.task(spec).ok()).map(|task| task.to);
-            to.as_ref() == Some(&task.to) && age(row.metadata(), name) < ours
+            to.as_ref() == Some(&task.to)
+                && age(row.metadata(), name) < ours
+                // Anybody can name a key that is not granted to him.
+                && self.stores.may_write(&name.namespace, store, &task.to.key).is_ok()
         };
         others.filter(|name| *name != own).find(is_rival)
     }
 
-    /// An older schedule that lets a user of the same database server take turns, and which user that is.
+    /// An older schedule of the namespace that lets a user of the same database server take turns, and which user that is. Anybody can
+    /// name a server and its users elsewhere; there the fence on the user decides.
     fn rival_for_users(&self, object: &RotationSchedule, task: &Task) -> Option<(String, ObjectName)> {
         let database = task.spec.rotator.database()?;
         let own = key_of(&task.spec);
         let ours = age(&object.metadata, &own);
-        let others = self.cluster.schedules.all().into_iter().filter(|(name, _)| *name != own);
-        others.into_iter().find_map(|(name, row)| {
+        let others = self.cluster.schedules.in_namespace(&own.namespace).into_iter();
+        let others = others.map(|(name, row)| (ObjectName::new(own.namespace.as_str(), name), row));
+        others.filter(|(name, _)| *name != own).find_map(|(name, row)| {
             let theirs = row.spec().ok()?;
             let user = database.shares(theirs.rotator.database()?)?;
             (age(row.metadata(), &name) < ours).then(|| (format!("user {user} of {}", database.place), name))

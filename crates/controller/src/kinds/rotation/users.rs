@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rekey_api::{
     condition::Reason,
     reference::{CaBundleKind, CaBundleRef},
+    rotation::RotationReason,
 };
 use rekey_core::{
     consent::User,
@@ -20,7 +21,7 @@ use rekey_core::{
 };
 
 use super::{Schedules, key_of};
-use crate::error::Error;
+use crate::{cluster::ObjectName, error::Error};
 
 /// The keys of the Secret with the login of who may alter users.
 const USERNAME: &str = "username";
@@ -58,10 +59,10 @@ impl Schedules {
     }
 
     /// What keeps the users from taking turns, asked before a rotation starts: the roles, and that today's login works.
-    pub(super) async fn users_unable(&self, task: &Task) -> Result<Option<Wait>, Error> {
+    pub(super) async fn users_unable(&self, task: &Task, reason: RotationReason) -> Result<Option<Wait>, Error> {
         let Some(database) = task.spec.rotator.database() else { return Ok(None) };
         let (server, admin) = self.access(task, database).await?;
-        let asked = self.careful(task, &server, &admin, self.databases.roles(&server, &admin, &database.roles())).await;
+        let asked = self.careful(&server, &admin, self.databases.roles(&server, &admin, &database.roles())).await;
         let seen = asked.map_err(Error::store("ask", &server))?;
         if database.roles().contains(&admin.user.as_str()) {
             let text = format!(
@@ -86,7 +87,11 @@ impl Schedules {
             return Ok(Some(Wait::new(Reason::SlotsNotReady, text)));
         }
         let Some(login) = database.login(&current) else { return Ok(None) };
-        match self.careful(task, &server, &login, self.databases.login(&server, &login, None)).await {
+        // Who has a login that has leaked can change its password too: that must not keep it from its end.
+        if reason == RotationReason::Leaked && database.is_ours(&login.user, &seen, &task.spec.uid) {
+            return Ok(None);
+        }
+        match self.careful(&server, &login, self.databases.login(&server, &login, None)).await {
             Ok(()) => Ok(None),
             Err(error) if error.kind == StoreErrorKind::Denied => {
                 let text =
@@ -129,9 +134,13 @@ impl Schedules {
         };
         let Some(change) = change else { return Ok(()) };
         let (server, admin) = self.access(task, database).await?;
-        let changed = self.careful(task, &server, &admin, self.databases.change(&server, &admin, &change)).await;
+        let changed = self.careful(&server, &admin, self.databases.change(&server, &admin, &change)).await;
         match changed.map_err(Error::store("alter a user of", server))? {
-            Changed::Done => tracing::info!(role = change.role, "altered a user of the database"),
+            Changed::Done => {
+                // Whatever was said of the login before is about another password.
+                self.memory.forget_refusal(&key_of(&task.spec), &pending.id);
+                tracing::info!(role = change.role, "altered a user of the database");
+            }
             Changed::Fenced(_) | Changed::NoRole => tracing::warn!(role = change.role, "the user was not altered"),
         }
         Ok(())
@@ -156,29 +165,29 @@ impl Schedules {
     /// logins.
     async fn careful<T>(
         &self,
-        task: &Task,
         server: &Server,
         login: &Login,
         ask: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let place = server.to_string();
         let credential = self.digest_key.of(&["rekey.dev/login", &place, &login.user], &login.password);
-        let (schedule, now) = (key_of(&task.spec), self.clock.now());
-        if let Some(text) = self.memory.refusal(&schedule, &credential, now) {
+        // Of all schedules together: the server sees one address.
+        let (who, now) = (ObjectName::new("", credential.as_str()), self.clock.now());
+        if let Some(text) = self.memory.refusal(&who, &credential, now) {
             return Err(StoreError::new(StoreErrorKind::Denied, text).because(Reason::InvalidCredentials));
         }
         let asked = ask.await;
         if let Err(error) = &asked
             && error.because == Some(Reason::InvalidCredentials)
         {
-            self.memory.set_refusal(&schedule, &credential, &error.text, now);
+            self.memory.set_refusal(&who, &credential, &error.text, now);
         }
         asked
     }
 
     async fn roles(&self, task: &Task, database: &Postgres) -> Result<Vec<Role>, Error> {
         let (server, admin) = self.access(task, database).await?;
-        let asked = self.careful(task, &server, &admin, self.databases.roles(&server, &admin, &database.roles())).await;
+        let asked = self.careful(&server, &admin, self.databases.roles(&server, &admin, &database.roles())).await;
         asked.map_err(Error::store("ask", server))
     }
 

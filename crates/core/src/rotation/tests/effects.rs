@@ -54,16 +54,20 @@ impl World {
                 self.alter(task, seen.pending.as_ref().unwrap(), effect)
             }
             Effect::DropPending { uid, .. } => {
-                let now = time::kube(self.now);
-                for (metadata, _) in &mut self.pending {
-                    if metadata.uid.as_ref() == Some(uid) && metadata.finalizers.is_some() {
-                        metadata.deletion_timestamp.get_or_insert(now.clone());
-                    }
-                }
-                self.pending.retain(|(at, _)| at.uid.as_ref() != Some(uid) || at.finalizers.is_some());
+                self.drop_pending(uid);
                 "drops the pending Secret".to_owned()
             }
         };
         self.log.push(format!("effect    {line}"));
+    }
+
+    fn drop_pending(&mut self, uid: &String) {
+        let now = time::kube(self.now);
+        for (metadata, _) in &mut self.pending {
+            if metadata.uid.as_ref() == Some(uid) && metadata.finalizers.is_some() {
+                metadata.deletion_timestamp.get_or_insert(now.clone());
+            }
+        }
+        self.pending.retain(|(at, _)| at.uid.as_ref() != Some(uid) || at.finalizers.is_some());
     }
 }

@@ -39,6 +39,13 @@ impl World {
         self.roles.iter_mut().find(|(role, _)| role.name == name).unwrap()
     }
 
+    /// An earlier rotation of the schedule has left the user with a login.
+    pub fn leave(&mut self, user: &str) {
+        let fence = Fence { cluster: "c".to_owned(), schedule: "u".to_owned(), rotation: "earlier".to_owned() };
+        let (role, _) = self.role(user);
+        (role.can_login, role.fence) = (true, Some(fence));
+    }
+
     /// Whether the password is one of a user who may log in.
     fn logs_in(&self, password: &str) -> bool {
         self.roles.iter().any(|(role, held)| role.can_login && held == password)
@@ -173,12 +180,13 @@ fn the_new_login_works_before_it_is_used_and_the_old_one_until_nobody_uses_it() 
 #[test]
 fn a_user_that_may_be_in_use_gets_no_other_password() {
     let mut world = World::users_take_turns();
-    world.role("orders_b").0.can_login = true;
+    world.leave("orders_b");
     world.role("orders_b").0.sessions.count = 2;
     world.settle();
     assert_eq!(world.rotated(), Some(Reason::Held));
     let message = world.status().rotation.unwrap().message.unwrap();
-    assert_eq!(message, "user orders_b is not free: it has 2 sessions");
+    let sql = "if nobody uses it, run: ALTER ROLE orders_b NOLOGIN;";
+    assert_eq!(message, format!("user orders_b is not free: it has 2 sessions; {sql}"));
     world.role("orders_b").0.sessions.count = 0;
     world.pod = "somebody's".to_owned();
     world.turn(None);
@@ -234,7 +242,7 @@ fn a_session_that_nobody_explains_keeps_the_old_user_until_it_ends_or_you_let_it
         assert_eq!(world.outcomes(), [(RotationOutcome::Completed, Why::Requested)]);
         assert_eq!(world.role("orders_a").0.can_login, let_go);
         let said = world.status().history[0].message.clone();
-        let wanted = "you let it go: user orders_a may still log in; to end that, run: ALTER ROLE orders_a NOLOGIN;";
+        let wanted = "you let it go: if user orders_a may still log in, end that with: ALTER ROLE orders_a NOLOGIN;";
         assert_eq!(said.as_deref(), let_go.then_some(wanted));
     }
 }
@@ -337,7 +345,7 @@ fn another_server_in_the_middle_is_left_alone() {
 #[test]
 fn a_leak_does_not_wait_for_a_user_that_is_in_use() {
     let mut world = World::users_take_turns();
-    world.role("orders_b").0.can_login = true;
+    world.leave("orders_b");
     world.role("orders_b").0.sessions.count = 2;
     world.settle();
     assert_eq!(world.rotated(), Some(Reason::Held));

@@ -134,7 +134,7 @@ fn a_user_whose_password_a_person_has_altered_gets_it_again() {
 #[test]
 fn pods_that_do_not_run_steadily_keep_no_user_from_its_turn() {
     let mut world = World::users_take_turns();
-    world.role("orders_b").0.can_login = true;
+    world.leave("orders_b");
     world.until("Applying");
     world.unsteady = vec!["web (CrashLoopBackOff)".to_owned()];
     world.until("Verifying");
@@ -143,19 +143,42 @@ fn pods_that_do_not_run_steadily_keep_no_user_from_its_turn() {
 #[test]
 fn a_user_that_consumers_of_other_policies_may_use_is_not_taken() {
     let mut world = World::users_take_turns();
-    world.role("orders_b").0.can_login = true;
+    world.leave("orders_b");
     (world.others, world.elsewhere) = (vec!["SecretPolicy web".to_owned()], 1);
     world.settle();
     assert_eq!(world.rotated(), Some(Reason::Held));
-    assert!(world.message().ends_with("SecretPolicy web, a policy of another namespace"), "{}", world.message());
+    assert!(
+        world.message().contains(": SecretPolicy web, a policy of another namespace; if nobody"),
+        "{}",
+        world.message()
+    );
     (world.others, world.elsewhere) = (Vec::new(), 0);
     world.until("Verifying");
+}
+
+/// A schedule whose users were changed while a rotation was open, or a person who has given one a login meanwhile.
+#[test]
+fn a_user_that_no_rotation_of_the_schedule_has_let_log_in_is_not_taken_even_for_a_leak() {
+    for leaks in [false, true] {
+        let mut world = World::users_take_turns();
+        if leaks {
+            world.leak();
+        }
+        world.until("Applying");
+        world.role("orders_b").0.can_login = true;
+        world.role("orders_b").1 = "theirs".to_owned();
+        world.settle();
+        assert_eq!((world.rotated(), world.role("orders_b").1.as_str()), (Some(Reason::Held), "theirs"));
+        assert!(world.message().contains("ALTER ROLE orders_b NOLOGIN;"), "{}", world.message());
+        world.role("orders_b").0.can_login = false;
+        world.until("Verifying");
+    }
 }
 
 #[test]
 fn a_leak_says_what_it_breaks() {
     let mut world = World::users_take_turns();
-    world.role("orders_b").0.can_login = true;
+    world.leave("orders_b");
     world.role("orders_b").0.sessions.count = 2;
     world.role("orders_a").0.sessions.count = 1;
     world.leak();

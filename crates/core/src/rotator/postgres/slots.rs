@@ -44,7 +44,8 @@ impl Postgres {
     #[must_use]
     pub fn stranger(&self, next: &str, seen: &[Role], schedule: &str) -> Option<String> {
         let role = seen.iter().find(|role| role.name == next && role.can_login)?;
-        let is_ours = role.fence.as_ref().is_some_and(|fence| fence.schedule == schedule);
+        // Of one that has ended a person has allowed it.
+        let is_ours = role.fence.as_ref().is_some_and(|fence| fence.schedule == schedule && !fence.has_ended());
         (!is_ours).then(|| {
             format!(
                 "user {next} may log in, and no rotation of this schedule has allowed that: if nobody uses it, run: ALTER ROLE {} \
@@ -64,6 +65,13 @@ impl Postgres {
             role.name,
             quoted(&role.name)
         ))
+    }
+
+    /// Whether a rotation of this schedule has altered the user last.
+    #[must_use]
+    pub fn is_ours(&self, user: &str, seen: &[Role], schedule: &str) -> bool {
+        let role = seen.iter().find(|role| role.name == user && self.takes(user));
+        role.and_then(|role| role.fence.as_ref()).is_some_and(|fence| fence.schedule == schedule)
     }
 
     /// A user that this and another schedule would let take turns at the same server.
@@ -107,6 +115,8 @@ mod tests {
         for (role, is_taken) in [
             (role("orders_b", false, None), true),
             (role("orders_b", true, Some(&fence("s"))), true),
+            (role("orders_b", true, Some(&fence("s").ended())), false),
+            (role("orders_b", false, Some(&fence("s").ended())), true),
             (role("orders_b", true, Some(&fence("other"))), false),
             (role("orders_b", true, None), false),
         ] {

@@ -110,7 +110,7 @@ impl Watch {
     fn wanted(&self) -> Result<usize, Breach> {
         let all = match self.part.first_chunk() {
             None => HEADER,
-            Some(header) => HEADER + length(header, MOST)?,
+            Some(header) => HEADER + length(*header, MOST)?,
         };
         Ok(all - self.part.len())
     }
@@ -122,7 +122,7 @@ impl Watch {
         let Some(header) = self.part.first_chunk::<HEADER>() else { return Ok(()) };
         let matters = if self.is_decided { b'T' } else { b'R' };
         let is_bounded = !self.is_decided || header[0] == matters;
-        let length = length(header, if is_bounded { MOST_BEFORE } else { MOST })?;
+        let length = length(*header, if is_bounded { MOST_BEFORE } else { MOST })?;
         if header[0] != matters {
             self.skipped = length;
             self.part.clear();
@@ -156,8 +156,8 @@ impl Watch {
 }
 
 /// Of the body.
-fn length(header: &[u8; HEADER], most: usize) -> Result<usize, Breach> {
-    let [_, length @ ..] = *header;
+fn length(header: [u8; HEADER], most: usize) -> Result<usize, Breach> {
+    let [_, length @ ..] = header;
     let length = usize::try_from(u32::from_be_bytes(length)).map_err(|_| Breach::TooMuch)?;
     let length = length.checked_sub(4).ok_or(Breach::Strange)?;
     if length > most { Err(Breach::TooMuch) } else { Ok(length) }

@@ -41,3 +41,22 @@ async fn the_younger_schedule_of_a_database_user_does_nothing_until_the_older_on
     let second = schedules.ensure(&two).await;
     assert!(!second.is_err_and(|error| error.reason() == Reason::DuplicateSchedule));
 }
+
+/// Anybody can name a key that is not granted to him, and any server and its users.
+#[tokio::test]
+async fn a_schedule_of_another_namespace_that_may_not_write_the_key_stops_nobody() {
+    let ground = Ground::new();
+    let users = json!({"first": "orders_a", "second": "orders_b", "owner": "orders"});
+    let mut schedules = ground.context.schedules();
+    schedules.allow_alpha = true;
+    let mut ours = of_users("ours", &users, "2026-11-22T02:00:00Z");
+    ours["spec"]["writeTo"]["storeRef"] = json!({"kind": "ClusterRemoteStore", "name": "all"});
+    ground.apply::<RotationSchedule>(&ours);
+    let mut theirs = of_users("theirs", &users, "2026-11-21T02:00:00Z");
+    theirs["spec"]["writeTo"] = ours["spec"]["writeTo"].clone();
+    theirs["metadata"]["namespace"] = json!("evil");
+    let row = crate::cluster::Object::from_object(serde_json::from_value(theirs).unwrap(), None);
+    schedules.cluster.schedules.set(&ObjectName::new("evil", "theirs"), row);
+    let done = schedules.ensure(&ObjectName::new("shop", "ours")).await;
+    assert!(!done.is_err_and(|error| error.reason() == Reason::DuplicateSchedule));
+}

@@ -1,6 +1,10 @@
 //! Which questions the server of a database gets, and when.
 
-use rekey_core::rotator::database::{Role, Sessions};
+use rekey_api::rotation::RotationReason;
+use rekey_core::{
+    rotation::Open,
+    rotator::database::{Fence, Role, Sessions},
+};
 
 use super::*;
 
@@ -112,4 +116,44 @@ async fn a_rotation_is_let_go_though_neither_store_nor_database_responds() {
     let said = world.status().history[0].message.clone().unwrap_or_default();
     assert!(said.starts_with("you let it go"), "{said}");
     assert_eq!((world.ground.values.looks(), world.ground.values.reads()), (0, 0));
+}
+
+/// Pods are judged by what is published: while the store holds another login, they may use the user whose turn it is.
+#[tokio::test]
+async fn a_user_is_not_taken_before_the_schedules_own_policy_has_read_the_stored_login() {
+    let world = due(|_| {}).await;
+    let row = world.schedules.cluster.schedules.get(&world.key).unwrap();
+    let task = world.schedules.task(row.spec().unwrap()).unwrap();
+    let open = Open { id: ID.to_owned(), reason: RotationReason::Requested, written: None };
+    let others = |version: &str| {
+        let held = StoreView::Holds(Stored::Before { version: Some(version.to_owned()) });
+        readers::others(&world.schedules, &task, &State::Applying(open.clone()), &held).here
+    };
+    assert_eq!(others("3"), ["SecretPolicy db"], "it has read nothing yet");
+    let mut policy = world.ground.server.get("/apis/rekey.dev/v1alpha1/namespaces/shop/secretpolicies/db").unwrap();
+    policy["metadata"]["resourceVersion"] = json!("900");
+    policy["status"]["sourceVersions"] = json!([{"key": "k", "version": "3"}]);
+    world.ground.apply::<SecretPolicy>(&policy);
+    assert!(others("3").is_empty());
+    assert_eq!(others("4"), ["SecretPolicy db"]);
+}
+
+#[tokio::test]
+async fn a_leaked_login_whose_password_was_changed_is_replaced_all_the_same() {
+    for (schedule, wanted) in [("u", "Preparing"), ("another", "")] {
+        let world = due(|_| {}).await;
+        world.ground.values.refuse("log in", Some(StoreErrorKind::Denied));
+        let fence = Fence { cluster: "c".to_owned(), schedule: schedule.to_owned(), rotation: "r".to_owned() };
+        world.ground.values.change_roles(|role| {
+            if role.name == "orders_a" {
+                role.fence = Some(fence.clone());
+            }
+        });
+        let mut object = world.object();
+        object["metadata"]["annotations"][names::ROTATE_REASON] = json!(names::ROTATE_REASON_LEAKED);
+        object["metadata"]["resourceVersion"] = json!("900");
+        world.ground.apply::<RotationSchedule>(&object);
+        let _ = world.round().await;
+        assert_eq!(step(&world), wanted, "{schedule}");
+    }
 }
