@@ -18,6 +18,7 @@
 mod accept;
 mod call;
 pub mod filter;
+mod gate;
 mod serve;
 mod state;
 mod tcp;
@@ -25,27 +26,24 @@ mod tls;
 
 use std::{
     collections::BTreeSet,
-    net::TcpListener,
     sync::{Arc, atomic::Ordering},
 };
 
 use anyhow::{Context, Result, ensure};
 use http::{Uri, request::Parts, uri::Scheme};
-use tokio::runtime::Runtime;
 
 pub use call::{Call, Fault, Moment};
+pub use gate::Gate;
 pub use tcp::TcpProxy;
 
-use crate::proxy::{serve::Upstream, state::Shared};
+use crate::proxy::{accept::Port, serve::Upstream, state::Shared};
 
 /// A reverse proxy in front of one server, on a free loopback port, until it is dropped.
-///
-/// It has threads of its own, so it can be made and used with or without a runtime.
 pub struct Proxy {
     shared: Arc<Shared>,
     address: String,
     ca_pem: Option<String>,
-    runtime: Option<Runtime>,
+    _port: Port,
 }
 
 impl Proxy {
@@ -90,6 +88,12 @@ impl Proxy {
         self.ca_pem.as_deref()
     }
 
+    /// The faults, kills and cuts, as the proxies of all protocols have them.
+    #[must_use]
+    pub fn gate(&self) -> &Gate {
+        &self.shared.gate
+    }
+
     /// Which calls get a number from now on; see [`filter`].
     pub fn count(&self, filter: impl Fn(&Parts) -> bool + Send + Sync + 'static) {
         self.shared.state().filter = Arc::new(filter);
@@ -109,12 +113,12 @@ impl Proxy {
 
     /// Does `fault` at the call of this number (the first is 1), once.
     pub fn arm(&self, number: u64, fault: Fault) {
-        self.shared.state().armed.insert(number, fault);
+        self.shared.gate.arm(number, fault);
     }
 
     /// Does `fault` at every call from this number on.
     pub fn arm_from(&self, number: u64, fault: Fault) {
-        self.shared.state().armed_from = Some((number, fault));
+        self.shared.gate.arm_from(number, fault);
     }
 
     /// Does `fault` at the next watch of each path, once a path, however watches are [counted](Proxy::count). Watches
@@ -131,37 +135,34 @@ impl Proxy {
 
     /// Cancels every fault that has not happened yet.
     pub fn disarm(&self) {
-        let mut state = self.shared.state();
-        state.armed.clear();
-        state.armed_from = None;
-        state.watches = None;
+        self.shared.gate.disarm();
+        self.shared.state().watches = None;
     }
 
     /// What a kill does; it runs on a thread of its own and the call waits for its end.
     pub fn on_kill(&self, action: Box<dyn Fn() + Send + Sync>) {
-        self.shared.state().kill = Some(Arc::from(action));
+        self.shared.gate.on_kill(action);
     }
 
     /// How many kills are over. Until then, what the client sends after [`Fault::KillAfterAnswer`] is lost.
     #[must_use]
     pub fn kills(&self) -> u64 {
-        self.shared.kills.load(Ordering::SeqCst)
+        self.shared.gate.kills()
     }
 
     /// Cuts all connections and resets each new one at once.
     pub fn down(&self) {
-        self.shared.state().down = true;
-        self.shared.cut();
+        self.shared.gate.down();
     }
 
     /// Ends [`Proxy::down`].
     pub fn up(&self) {
-        self.shared.state().down = false;
+        self.shared.gate.up();
     }
 
     /// Cuts all connections; accepts new ones.
     pub fn cut(&self) {
-        self.shared.cut();
+        self.shared.gate.cut();
     }
 
     fn secure(upstream: &str, client: tls::Client) -> Result<Self> {
@@ -171,29 +172,13 @@ impl Proxy {
     }
 
     fn start(upstream: Upstream, server: Option<tls::Server>) -> Result<Self> {
-        let runtime = runtime()?;
-        let listener = TcpListener::bind("127.0.0.1:0").context("open a port for the proxy")?;
-        listener.set_nonblocking(true)?;
         let scheme = if server.is_some() { "https" } else { "http" };
-        let address = format!("{scheme}://{}", listener.local_addr()?);
         let (acceptor, ca_pem) = server.map(|server| (server.acceptor, server.ca_pem)).unzip();
         let shared = Arc::new(Shared::new(upstream));
-        runtime.spawn(serve::accept(listener, acceptor, Arc::clone(&shared)));
-        Ok(Self { shared, address, ca_pem, runtime: Some(runtime) })
+        let port = Port::open(|listener| serve::accept(listener, acceptor, Arc::clone(&shared)))?;
+        let address = format!("{scheme}://{}", port.address());
+        Ok(Self { shared, address, ca_pem, _port: port })
     }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background(); // the proxy may be dropped on a thread that must not wait
-        }
-    }
-}
-
-fn runtime() -> Result<Runtime> {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.worker_threads(2).thread_name("rekey-proxy").enable_all().build().context("start the proxy's threads")
 }
 
 /// Scheme and authority of a URL.

@@ -27,7 +27,6 @@ use serde_json::json;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    sync::watch,
     time::sleep,
 };
 use tokio_rustls::TlsAcceptor;
@@ -35,7 +34,8 @@ use tokio_rustls::TlsAcceptor;
 use super::{
     accept,
     call::{Fault, Moment},
-    state::{Shared, Ticket},
+    gate::{Life, Ticket},
+    state::Shared,
     tls::Client,
 };
 
@@ -54,7 +54,7 @@ struct Cut;
 
 /// What a connection knows about its calls.
 struct Connection {
-    life: watch::Receiver<u64>,
+    life: Life,
     kill_at_end: AtomicBool,
 }
 
@@ -76,14 +76,11 @@ impl Upstream {
 }
 
 pub(super) async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
-    accept::connections(listener, |stream| match shared.enter() {
-        Some(life) => Ok(connection(stream, tls.clone(), Arc::clone(&shared), life)),
-        None => Err(stream),
-    })
-    .await;
+    let serve = |stream, life| connection(stream, tls.clone(), Arc::clone(&shared), life);
+    accept::connections(listener, &shared.gate, serve).await;
 }
 
-async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, shared: Arc<Shared>, mut life: watch::Receiver<u64>) {
+async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, shared: Arc<Shared>, life: Life) {
     stream.set_nodelay(true).ok();
     let connection = Arc::new(Connection { life: life.clone(), kill_at_end: AtomicBool::new(false) });
     let serving = async {
@@ -96,12 +93,9 @@ async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, shared: Arc<Sha
             }
         }
     };
-    tokio::select! {
-        () = shared.unless_held(serving) => {}
-        _ = life.changed() => {}
-    }
+    shared.gate.until_cut(life, serving).await;
     if connection.kill_at_end.load(Ordering::SeqCst) {
-        shared.kill().await; // the answer is out: the connection ends only after that
+        shared.gate.kill().await; // the answer is out: the connection ends only after that
     }
 }
 
@@ -132,7 +126,7 @@ async fn answer(
                 if fault == Some(Fault::KillAfterBeforeAnswer) {
                     whole(&shared, number, parts, body).await.ok();
                 }
-                shared.kill().await;
+                shared.gate.kill().await;
             };
             tokio::spawn(kill).await.ok();
             Err(Cut)
@@ -192,11 +186,11 @@ async fn held(
     // All of it, since the connection that brings it will not be read.
     let body = full(body.collect().await.map_err(|_| Cut)?.to_bytes());
     if moment == Moment::BeforeCall {
-        shared.hold(time).await;
+        shared.gate.hold(time).await;
     }
     let answer = whole(shared, number, parts, body).await;
     if moment == Moment::BeforeAnswer {
-        shared.hold(time).await;
+        shared.gate.hold(time).await;
     }
     answer
 }
