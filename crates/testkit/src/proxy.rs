@@ -19,6 +19,7 @@ mod accept;
 mod call;
 pub mod filter;
 mod gate;
+mod postgres;
 mod serve;
 mod state;
 mod tcp;
@@ -34,6 +35,7 @@ use http::{Uri, request::Parts, uri::Scheme};
 
 pub use call::{Call, Fault, Moment};
 pub use gate::Gate;
+pub use postgres::{PostgresProxy, Statement};
 pub use tcp::TcpProxy;
 
 use crate::proxy::{accept::Port, serve::Upstream, state::Shared};

@@ -4,6 +4,7 @@ mod stores {
     pub mod aws;
     pub mod database;
     pub mod openbao;
+    pub mod postgres_proxy;
     pub mod proxy;
     pub mod upstream;
 }
@@ -14,8 +15,13 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let trials =
-        [stores::proxy::trials(), stores::openbao::trials(), stores::aws::trials(), stores::database::trials()];
+    let trials = [
+        stores::proxy::trials(),
+        stores::openbao::trials(),
+        stores::aws::trials(),
+        stores::database::trials(),
+        stores::postgres_proxy::trials(),
+    ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
 }
 
