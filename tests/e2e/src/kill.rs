@@ -3,7 +3,7 @@
 //!
 //! # Flow
 //! A [`Scenario`] runs once undisturbed; the calls by which the operator changes something are numbered, in front of
-//! the API server and of both stores. Then, for each number and each [place](PLACES), it runs again in a fresh
+//! the API server, of both stores, and of the database if there is one. Then, for each number and each [place](PLACES), it runs again in a fresh
 //! namespace; the operator is killed there and started again at once. For a [partition](PARTITIONS) it runs on, and
 //! cannot reach the API server for a time.
 //!
@@ -15,31 +15,24 @@
 //! # Caveats
 //! Several workers write at the same time, so a number does not always mean the same call; the table says which it was.
 
+mod rig;
 mod verdict;
 
 use std::{
     collections::BTreeMap,
     future::Future,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
 use futures::{StreamExt as _, stream};
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
-use kube::api::{DeleteParams, ListParams};
-use rekey_testkit::proxy::{Call, Fault, Moment, Proxy, filter};
+use rekey_testkit::proxy::{Fault, Moment};
 use serde_json::Value;
 
+pub use self::rig::{Database, Rig, Server};
 use self::verdict::{Run, Table};
-use crate::{
-    Operator, Scene, World,
-    mask::Mask,
-    operator::Options,
-    wait::until,
-    world::{GROUPS, OPERATOR},
-};
+use crate::{World, mask::Mask, wait::until};
 
 /// A name, and what happens to the call.
 pub type Place = (&'static str, Fault);
@@ -75,6 +68,16 @@ pub trait Scenario {
         1
     }
 
+    /// The servers at whose calls a sample kills.
+    fn sampled(&self) -> &[Server] {
+        &Server::ALL
+    }
+
+    /// Where it works.
+    fn rig(&self, world: &Arc<World>) -> impl Future<Output = Result<Rig>> {
+        Rig::new(world, self.name())
+    }
+
     /// Makes the start state; the operator runs.
     fn prepare(&self, rig: &Rig) -> impl Future<Output = Result<()>>;
 
@@ -84,149 +87,6 @@ pub trait Scenario {
     /// Waits for the end and describes it. [`Mask`] masks it before the comparison.
     fn end(&self, rig: &Rig) -> impl Future<Output = Result<Value>>;
 }
-
-/// A scene whose operator reaches everything through proxies, and can die at any call.
-pub struct Rig {
-    /// The namespace; its stores `vault` and `aws` are reached through the proxies too.
-    pub scene: Scene,
-    /// In front of the API server.
-    pub kubernetes: Proxy,
-    /// In front of `OpenBao`.
-    pub bao: Proxy,
-    /// In front of the AWS emulator.
-    pub aws: Proxy,
-    kubeconfig: PathBuf,
-    operator: Arc<Mutex<Option<Operator>>>,
-}
-
-impl Rig {
-    /// A new namespace with stores; the operator does not run yet.
-    ///
-    /// # Errors
-    /// When something cannot be made.
-    pub async fn new(world: &Arc<World>, prefix: &str) -> Result<Self> {
-        let identity = world.plane.identity(OPERATOR, &GROUPS)?;
-        let (certificate, key) = (&identity.certificate_pem, &identity.key_pem);
-        let kubernetes = Proxy::kubernetes(world.plane.url(), &world.plane.ca_pem(), certificate, key)?;
-        let bao = Proxy::http(world.bao.address())?;
-        bao.count(filter::vault);
-        let aws = Proxy::http(world.moto.endpoint())?;
-        aws.count(filter::aws);
-        let scene = Scene::closed(world, prefix).await?;
-        scene.open().await?;
-        scene.vault_store_at(bao.address(), "ReadWrite").await?;
-        scene.aws_store_at(aws.address(), "ReadWrite").await?;
-        let authority = kubernetes.ca_pem().context("the proxy speaks TLS")?;
-        let kubeconfig =
-            world.plane.kubeconfig_via(&scene.namespace, OPERATOR, &GROUPS, kubernetes.address(), authority)?;
-        Ok(Self { scene, kubernetes, bao, aws, kubeconfig, operator: Arc::default() })
-    }
-
-    /// Starts the operator, for this namespace only.
-    ///
-    /// # Errors
-    /// When it cannot be started.
-    pub fn start(&self) -> Result<()> {
-        let namespace = &self.scene.namespace;
-        let arguments = vec![format!("--namespaces={namespace}"), "--leader-elect=false".to_owned()];
-        let options = Options { kubeconfig: self.kubeconfig.clone(), arguments };
-        let operator = Operator::start(namespace, self.scene.world.plane.directory(), &options)?;
-        *self.operator.lock().unwrap_or_else(PoisonError::into_inner) = Some(operator);
-        Ok(())
-    }
-
-    /// Starts the operator and waits until both stores are ready, so that later writes belong to the scenario.
-    ///
-    /// # Errors
-    /// When it cannot be started, or a store does not become ready.
-    pub async fn start_ready(&self) -> Result<()> {
-        self.start()?;
-        for store in ["vault", "aws"] {
-            self.scene.wait_store(store, "Ready=True/Synced").await?;
-        }
-        Ok(())
-    }
-
-    /// Ends the operator at once.
-    pub fn kill(&self) {
-        kill(&self.operator);
-    }
-
-    /// Checks that the latest operator still runs; the error has the end of its log.
-    ///
-    /// # Errors
-    /// When it has ended by itself.
-    pub fn alive(&self) -> Result<()> {
-        match self.operator.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-            Some(operator) => operator.alive(),
-            None => Ok(()),
-        }
-    }
-
-    /// Removes all workloads: a node has room for 200 pods.
-    async fn clear(&self) -> Result<()> {
-        let (params, all) = (DeleteParams::background().grace_period(0), ListParams::default());
-        self.scene.api::<Deployment>().delete_collection(&params, &all).await?;
-        self.scene.api::<StatefulSet>().delete_collection(&params, &all).await?;
-        self.scene.api::<DaemonSet>().delete_collection(&params, &all).await?;
-        Ok(())
-    }
-
-    /// How many calls that change something there were, at all three servers.
-    #[must_use]
-    pub fn writes(&self) -> usize {
-        SERVERS.iter().map(|server| self.proxy(*server).calls().len()).sum()
-    }
-
-    fn proxy(&self, server: Server) -> &Proxy {
-        match server {
-            Server::Kubernetes => &self.kubernetes,
-            Server::Bao => &self.bao,
-            Server::Aws => &self.aws,
-        }
-    }
-
-    fn lengths(&self) -> BTreeMap<Server, usize> {
-        SERVERS.iter().map(|server| (*server, self.proxy(*server).calls().len())).collect()
-    }
-
-    /// Starts the operator again after each kill. Ends only when it cannot.
-    async fn revive(&self) -> Result<()> {
-        let mut revived = 0;
-        loop {
-            let kills: u64 = SERVERS.iter().map(|server| self.proxy(*server).kills()).sum();
-            if kills > revived {
-                revived = kills;
-                self.start()?;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-
-    /// The text of a call, without the names of this run.
-    fn describe(&self, server: Server, call: &Call) -> String {
-        let path = call.path.replace(&self.scene.namespace, "…");
-        let short = path.rsplit("/…/").next().unwrap_or(&path).to_owned();
-        let status = call.status.map_or("no answer".to_owned(), |status| status.to_string());
-        let what = call.operation.clone().unwrap_or(short);
-        format!("{server:?} {} {what} ({status})", call.method)
-    }
-}
-
-fn kill(operator: &Mutex<Option<Operator>>) {
-    if let Some(mut operator) = operator.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        operator.kill().ok();
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Server {
-    Kubernetes,
-    Bao,
-    Aws,
-}
-
-const SERVERS: [Server; 3] = [Server::Kubernetes, Server::Bao, Server::Aws];
 
 /// One kill or partition.
 #[derive(Clone, Copy, Debug)]
@@ -258,14 +118,16 @@ impl Disturbance {
     }
 }
 
-/// Proves a scenario with a kill: at every place when `REKEY_PROVE=1`, else at one place of every call, in turn.
+/// Proves a scenario with a kill: at every place when `REKEY_PROVE=1`, else at one place of every call of the
+/// [sampled](Scenario::sampled) servers, in turn.
 ///
 /// # Errors
 /// When the undisturbed run fails, or a run with a kill ends differently.
 pub async fn prove<S: Scenario>(world: &Arc<World>, scenario: &S) -> Result<()> {
     let whole = run(world, scenario, Disturbance::None).await.context("the undisturbed run")?;
+    let servers = if everything() { &Server::ALL } else { scenario.sampled() };
     let is_next = |point: &Point| point.number % PLACES.len() == point.place;
-    let points = points(&whole, &SERVERS, &PLACES).filter(|point| everything() || is_next(point));
+    let points = points(&whole, servers, &PLACES).filter(|point| everything() || is_next(point));
     compare(world, scenario, &whole, points.map(Disturbance::At).collect()).await
 }
 
@@ -301,7 +163,8 @@ async fn reached<S: Scenario>(world: &Arc<World>, scenario: &S, at: Disturbance)
 }
 
 fn points(whole: &Run, servers: &[Server], places: &[Place]) -> impl Iterator<Item = Point> {
-    let calls = servers.iter().flat_map(|server| (1..=whole.calls[server].len()).map(|number| (*server, number)));
+    let calls = servers.iter().filter_map(|server| Some((*server, whole.calls.get(server)?.len())));
+    let calls = calls.flat_map(|(server, count)| (1..=count).map(move |number| (server, number)));
     calls.flat_map(|(server, number)| {
         let places = places.iter().enumerate();
         places.map(move |(place, (name, fault))| Point { server, number, place, name, fault: *fault })
@@ -310,16 +173,13 @@ fn points(whole: &Run, servers: &[Server], places: &[Place]) -> impl Iterator<It
 
 async fn run<S: Scenario>(world: &Arc<World>, scenario: &S, disturbance: Disturbance) -> Result<Run> {
     let started = Instant::now();
-    let rig = Rig::new(world, scenario.name()).await?;
+    let rig = scenario.rig(world).await?;
     let context = || format!("in namespace {}", rig.scene.namespace);
     rig.start_ready().await.with_context(context)?;
     scenario.prepare(&rig).await.with_context(context)?;
     let before = rig.lengths();
     if let Disturbance::At(point) = disturbance {
-        let proxy = rig.proxy(point.server);
-        let operator = Arc::clone(&rig.operator);
-        proxy.on_kill(Box::new(move || kill(&operator)));
-        proxy.arm((before[&point.server] + point.number) as u64, point.fault);
+        rig.arm(point.server, before[&point.server] + point.number, point.fault);
     }
     let work = async {
         if let Disturbance::Down = disturbance {
@@ -335,13 +195,8 @@ async fn run<S: Scenario>(world: &Arc<World>, scenario: &S, disturbance: Disturb
         end = work => end,
         revived = rig.revive() => revived.and_then(|()| bail!("the operator is not started again any more")),
     };
-    let calls: BTreeMap<Server, Vec<String>> = SERVERS
-        .iter()
-        .map(|server| {
-            let calls = rig.proxy(*server).calls();
-            (*server, calls[before[server]..].iter().map(|call| rig.describe(*server, call)).collect())
-        })
-        .collect();
+    let calls: BTreeMap<Server, Vec<String>> =
+        before.iter().map(|(server, before)| (*server, rig.calls(*server).split_off(*before))).collect();
     let alive = rig.alive();
     rig.clear().await?;
     let end = end.and_then(|end| alive.map(|()| end)).with_context(context)?;

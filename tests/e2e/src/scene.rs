@@ -4,6 +4,7 @@ mod consumers;
 mod login;
 mod policies;
 mod schedules;
+mod users;
 
 use std::{collections::BTreeMap, sync::Arc};
 

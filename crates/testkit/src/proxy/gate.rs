@@ -32,7 +32,7 @@ pub struct Gate {
 
 #[derive(Default)]
 struct State {
-    numbered: u64,
+    numbered: usize,
     armed: BTreeMap<u64, Fault>,
     armed_from: Option<(u64, Fault)>,
     kill: Option<Arc<Kill>>,
@@ -62,7 +62,7 @@ impl Gate {
 
     /// How many calls have a number.
     #[must_use]
-    pub fn numbered(&self) -> u64 {
+    pub fn numbered(&self) -> usize {
         self.state().numbered
     }
 
@@ -126,9 +126,9 @@ impl Gate {
         if state.halted || life.has_changed().unwrap_or(true) {
             return None;
         }
-        let ticket = look(state.numbered + 1);
+        let ticket = look(state.numbered as u64 + 1);
         let Some(number) = ticket.number else { return Some(ticket) };
-        state.numbered = number;
+        state.numbered += 1;
         let constant = state.armed_from.filter(|(from, _)| number >= *from).map(|(_, fault)| fault);
         let fault = state.armed.remove(&number).or(constant).or(ticket.fault);
         state.halted = fault.is_some_and(Fault::kills);

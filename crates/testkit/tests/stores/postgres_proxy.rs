@@ -59,7 +59,7 @@ impl Stage {
     fn calls(&self) -> Vec<(String, String)> {
         let calls = self.proxy.calls();
         assert!(calls.iter().zip(1..).all(|(call, number)| call.number == number), "{calls:?}");
-        assert_eq!(self.proxy.gate().numbered(), calls.len() as u64);
+        assert_eq!(self.proxy.gate().numbered(), calls.len());
         calls.into_iter().map(|call| (call.text, call.answer.unwrap_or_default())).collect()
     }
 

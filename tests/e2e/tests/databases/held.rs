@@ -5,10 +5,15 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, ensure};
 use kube::api::DeleteParams;
 use rekey_api::{RotationSchedule, rotation::RotationOutcome};
-use rekey_e2e::{World, kubectl::kubectl, wait::until};
+use rekey_e2e::{
+    World,
+    database::{FIRST, RIGHTS},
+    kubectl::kubectl,
+    wait::until,
+};
 use serde_json::json;
 
-use crate::stage::{FIRST, Stage};
+use crate::stage::Stage;
 
 pub async fn what_the_server_lacks_is_named_with_the_sql_that_helps(world: Arc<World>) -> Result<()> {
     let stage = Stage::bare(&world, "lacks").await?;
@@ -20,10 +25,7 @@ pub async fn what_the_server_lacks_is_named_with_the_sql_that_helps(world: Arc<W
     let (_, sql) = text.split_once("administrator of the server: ").context("no SQL")?;
     ensure!(sql.contains("CREATE ROLE orders NOLOGIN") && sql.contains("GRANT orders TO orders_a"), "{text}");
     stage.postgres.sql(sql)?;
-    stage.postgres.sql(
-        "GRANT orders TO rekey_admin; GRANT orders_a, orders_b TO rekey_admin WITH ADMIN OPTION; \
-         GRANT pg_read_all_stats, pg_signal_backend TO rekey_admin",
-    )?;
+    stage.postgres.sql(RIGHTS)?;
     ensure!(stage.ended(1).await?[0].outcome == RotationOutcome::Completed);
     let (user, password) = stage.stored().await?;
     ensure!(user == "orders_b" && stage.logs_in(&user, &password).await?);

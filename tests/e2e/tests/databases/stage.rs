@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
 use kube::{
     ResourceExt as _,
     api::{Patch, PatchParams},
@@ -11,22 +11,12 @@ use rekey_api::{RotationSchedule, names, rotation::RotationHistory};
 use rekey_e2e::{
     Operator, Scene, World,
     conditions::{message, shown},
+    database,
     wait::until,
     workloads::{Form, workload},
 };
 use rekey_testkit::postgres::Postgres;
 use serde_json::{Value, json};
-
-/// The password of `orders_a`, or of `app`, before the first rotation.
-pub const FIRST: &str = "the first password";
-/// That of who may alter users.
-const ADMIN: &str = "what the admin knows";
-
-/// The roles that docs/reference/rotator-postgres.md asks for.
-const ROLES: &str = "CREATE ROLE orders NOLOGIN; CREATE ROLE orders_a NOLOGIN; CREATE ROLE orders_b NOLOGIN; \
-                     GRANT orders TO orders_a, orders_b";
-const RIGHTS: &str = "GRANT orders TO rekey_admin; GRANT orders_a, orders_b TO rekey_admin WITH ADMIN OPTION; \
-                      GRANT pg_read_all_stats, pg_signal_backend TO rekey_admin";
 
 /// A scene with an operator, a database, and a policy that publishes a login.
 pub struct Stage {
@@ -39,7 +29,8 @@ impl Stage {
     /// `orders_a` is in use.
     pub async fn new(world: &Arc<World>, name: &str) -> Result<Self> {
         let stage = Self::bare(world, name).await?;
-        stage.postgres.sql(&format!("{ROLES}; {RIGHTS}; ALTER ROLE orders_a LOGIN PASSWORD '{FIRST}'"))?;
+        stage.roles()?;
+        database::first_login(&stage.postgres)?;
         stage.published("orders_a").await?;
         Ok(stage)
     }
@@ -47,9 +38,8 @@ impl Stage {
     /// Nothing but who may alter users.
     pub async fn bare(world: &Arc<World>, name: &str) -> Result<Self> {
         let scene = Scene::new(world, name).await?;
-        let postgres = Arc::new(tokio::task::spawn_blocking(Postgres::start).await??);
-        postgres.sql(&format!("CREATE ROLE rekey_admin LOGIN CREATEROLE PASSWORD '{ADMIN}'"))?;
-        scene.secret("pg-admin", &[("username", "rekey_admin"), ("password", ADMIN)]).await?;
+        let postgres = database::start().await?;
+        scene.database_admin().await?;
         let arguments = [
             format!("--namespaces={}", scene.namespace),
             "--leader-elect=false".to_owned(),
@@ -61,36 +51,17 @@ impl Stage {
 
     /// The roles, and what the admin needs.
     pub fn roles(&self) -> Result<()> {
-        self.postgres.sql(&format!("{ROLES}; {RIGHTS}")).map(drop)
+        database::make_roles(&self.postgres)
     }
 
     /// A policy publishes the login of this user, with the first password.
     pub async fn published(&self, user: &str) -> Result<()> {
-        let key = self.scene.key("db");
-        self.scene.world.bao.put(&key, &json!({"username": user, "password": FIRST, "host": "db"})).await?;
-        let items = [("username", key.as_str(), "username"), ("password", key.as_str(), "password")];
-        self.scene.policy("db", "vault", &items, json!({})).await?;
-        self.scene.wait_synced("db").await.map(drop)
+        self.scene.publish_login(user).await
     }
 
     /// The schedule `db`; `users` are merged over the two that take turns.
     pub async fn schedule(&self, name: &str, users: Value) -> Result<()> {
-        let mut turns = json!({"first": "orders_a", "second": "orders_b", "owner": "orders"});
-        for (member, value) in users.as_object().into_iter().flatten() {
-            turns[member] = value.clone();
-        }
-        let postgres = json!({
-            "host": "127.0.0.1", "port": self.postgres.port(), "database": "postgres",
-            "adminSecretRef": {"name": "pg-admin"}, "tls": {"mode": "Disable"}, "users": {"alternating": turns},
-        });
-        self.scene
-            .apply(json!({
-                "apiVersion": "rekey.dev/v1alpha1",
-                "kind": "RotationSchedule",
-                "metadata": {"name": name},
-                "spec": {"policyRef": {"name": "db"}, "rotator": {"postgres": postgres}, "retireAfter": "1s"},
-            }))
-            .await?;
+        self.scene.take_turns(name, self.postgres.port(), &users).await?;
         until("the schedule was seen", || async {
             let schedule = self.scene.schedule(name).await?;
             let seen = schedule.status.and_then(|status| status.observed_generation);
@@ -135,16 +106,12 @@ impl Stage {
 
     /// User and password that the store has.
     pub async fn stored(&self) -> Result<(String, String)> {
-        let value = self.scene.world.bao.get(&self.scene.key("db")).await?.context("no value")?;
-        ensure!(value["host"] == "db", "other properties were changed");
-        let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
-        Ok((text("username"), text("password")))
+        self.scene.stored_login().await
     }
 
     /// Whether a user can log in with this password.
     pub async fn logs_in(&self, user: &str, password: &str) -> Result<bool> {
-        let (postgres, user, password) = (Arc::clone(&self.postgres), user.to_owned(), password.to_owned());
-        tokio::task::spawn_blocking(move || postgres.login(&user, &password)).await?
+        database::logs_in(&self.postgres, user, password).await
     }
 
     /// Changes members of the spec of the schedule.

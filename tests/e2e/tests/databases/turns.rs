@@ -1,60 +1,19 @@
 //! Two users take turns.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
-    },
-};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::core::v1::Pod;
-use kube::{ResourceExt as _, api::ListParams};
 use rekey_api::rotation::RotationOutcome;
-use rekey_e2e::{World, wait::until, workloads::is_ready};
+use rekey_e2e::{World, database::FIRST, logins, wait::until};
 use serde_json::json;
 
-use crate::stage::{FIRST, Stage};
-
-/// How often the login of each ready pod was tried, and what failed while the pod was ready.
-#[derive(Default)]
-struct Tries {
-    done: AtomicBool,
-    count: AtomicU32,
-    failed: AtomicU32,
-}
-
-async fn ready(stage: &Stage) -> Result<BTreeMap<String, String>> {
-    let params = ListParams::default().labels("app=web");
-    let pods = stage.scene.api::<Pod>().list(&params).await?.items.into_iter().filter(is_ready);
-    Ok(pods.map(|pod| (pod.name_any(), pod.uid().unwrap_or_default())).collect())
-}
-
-/// Logs in with what each ready pod holds, until it is told to stop.
-async fn log_in(stage: &Stage, tries: &Tries) -> Result<()> {
-    while !tries.done.load(Ordering::Relaxed) {
-        for (pod, uid) in ready(stage).await? {
-            let environment = stage.scene.world.node()?.environment(&stage.scene.namespace, &pod).await;
-            let Ok(all) = environment else { continue };
-            let (Some(user), Some(password)) = (all.get("username"), all.get("password")) else { continue };
-            let works = stage.logs_in(user, password).await?;
-            tries.count.fetch_add(1, Ordering::Relaxed);
-            // What a pod held that has gone meanwhile may have ended.
-            if !works && ready(stage).await?.get(&pod) == Some(&uid) {
-                tries.failed.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-    }
-    Ok(())
-}
+use crate::stage::Stage;
 
 pub async fn every_pod_can_log_in_at_every_moment(world: Arc<World>) -> Result<()> {
     const ROTATIONS: usize = 3;
     let stage = Stage::new(&world, "turns").await?;
     stage.consumer(3).await?;
     stage.schedule("db", json!({})).await?;
-    let tries = Tries::default();
     let rotate = async {
         let mut before = FIRST.to_owned();
         for number in 1..=ROTATIONS {
@@ -70,22 +29,11 @@ pub async fn every_pod_can_log_in_at_every_moment(world: Arc<World>) -> Result<(
             ensure!(forgotten == "t", "the server still knows the password of {old}");
             before = password;
         }
-        tries.done.store(true, Ordering::Relaxed);
-        Ok::<_, anyhow::Error>(())
+        Ok(())
     };
-    let (rotated, logged_in) = tokio::join!(
-        async {
-            let rotated = rotate.await;
-            tries.done.store(true, Ordering::Relaxed);
-            rotated
-        },
-        log_in(&stage, &tries)
-    );
-    rotated?;
-    logged_in?;
-    let (count, failed) = (tries.count.load(Ordering::Relaxed), tries.failed.load(Ordering::Relaxed));
-    println!("{ROTATIONS} rotations, {count} logins of ready pods, {failed} failed");
-    ensure!(failed == 0 && count > 20, "{failed} of {count} logins failed");
+    let ((), count) = logins::during(&stage.scene, &stage.postgres, "web", rotate).await?;
+    println!("{ROTATIONS} rotations, {count} logins of ready pods, none failed");
+    ensure!(count > 20, "{count} logins in {ROTATIONS} rotations");
     let history = stage.ended(ROTATIONS).await?;
     let steps: Vec<&str> = history[0].steps.iter().map(|step| step.step.as_str()).collect();
     ensure!(
