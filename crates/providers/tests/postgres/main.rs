@@ -32,7 +32,9 @@ macro_rules! trials {
 }
 
 fn main() -> Result<()> {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // They wait most of the time.
+    arguments.test_threads.get_or_insert(4);
     let logs = logs::record();
     let runtime = Runtime::new()?;
     let ground = Arc::new(Ground::start()?);

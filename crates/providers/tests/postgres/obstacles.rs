@@ -97,22 +97,24 @@ pub async fn user_that_comes_back_at_once_ends(ground: Arc<Ground>) -> Result<()
 }
 
 pub async fn who_holds_the_row_of_a_free_user_is_told(ground: Arc<Ground>) -> Result<()> {
-    let (slot, password) = granted(&ground, "told").await?;
-    let session = ground.session(&slot.name, &password).await?;
-    let change = slot.grant(Some(&fence("1")), "2", &ground.password("new"));
-    for take in ["password 'x'", "set work_mem = '1MB'"] {
+    let refused = async |take: &str| {
+        let (slot, password) = granted(&ground, "told").await?;
+        let session = ground.session(&slot.name, &password).await?;
         session.batch_execute(&format!("set role none; begin; alter role {} {take}", slot.name)).await?;
+        let change = slot.grant(Some(&fence("1")), "2", &ground.password("new"));
         let start = Instant::now();
-        // Whoever else alters roles comes behind the user itself.
         let refused = ground.change(&change).await;
+        ensure!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
+        // Whoever else alters roles comes behind the user itself.
         told(refused.clone(), StoreErrorKind::Unavailable, "did not get a lock in time: the session")?;
         told(refused, StoreErrorKind::Unavailable, &format!(" with pid {}", pid(&session).await?))?;
-        ensure!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
         assert_eq!(ground.role(&slot.name).await?.fence, Some(fence("1")));
         session.batch_execute("rollback").await?;
-    }
-    ground.login(&slot.name, &password, None).await?;
-    ground.done(&change).await
+        ground.login(&slot.name, &password, None).await?;
+        ground.done(&change).await
+    };
+    let (password, setting) = tokio::join!(refused("password 'x'"), refused("set work_mem = '1MB'"));
+    password.and(setting)
 }
 
 /// A catalog is locked by nobody but a superuser, and everybody may wait for that.

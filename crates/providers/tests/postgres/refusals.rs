@@ -107,10 +107,9 @@ async fn stub(answer: Vec<u8>) -> Result<u16> {
         while let Ok((mut stream, _)) = listener.accept().await {
             let answer = answer.clone();
             tokio::spawn(async move {
-                // What it hears does not matter, only that something came.
-                if matches!(stream.read(&mut [0; 1024]).await, Ok(1..)) {
-                    stream.write_all(&answer).await.ok();
-                }
+                let mut heard = [0; 1024];
+                let Ok(1..) = stream.read(&mut heard).await else { return };
+                stream.write_all(&answer).await.ok();
                 tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.ok();
             });
         }

@@ -119,10 +119,10 @@ impl Watch {
         if !self.is_decided && self.part.first().is_some_and(|kind| !FIRST.contains(kind)) {
             return Err(Breach::Strange);
         }
-        let Some(header) = self.part.first_chunk::<HEADER>() else { return Ok(()) };
+        let Some(header) = self.part.first_chunk::<HEADER>().copied() else { return Ok(()) };
         let matters = if self.is_decided { b'T' } else { b'R' };
         let is_bounded = !self.is_decided || header[0] == matters;
-        let length = length(*header, if is_bounded { MOST_BEFORE } else { MOST })?;
+        let length = length(header, if is_bounded { MOST_BEFORE } else { MOST })?;
         if header[0] != matters {
             self.skipped = length;
             self.part.clear();
