@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rekey_core::{
-    rotator::database::{Alteration, Changed, Databases, Login, Role, RoleChange, Server},
+    rotator::database::{Changed, Databases, Login, Role, RoleChange, Server},
     store::{Network, StoreError},
 };
 use tokio::time::{Instant, timeout_at};
@@ -90,14 +90,10 @@ impl Databases for PostgresServers {
     }
 
     async fn change(&self, server: &Server, admin: &Login, change: &RoleChange) -> Result<Changed, StoreError> {
-        let verifier = match &change.what {
-            Alteration::Grant { password, .. } => Some(change::verifier(password)),
-            Alteration::Revoke { .. } | Alteration::Forget => None,
-        };
-        let verifier = verifier.transpose().map_err(|failure| failure.told(server, &admin.user, Who::Admin))?;
+        let options = change::options(&change.what);
+        let options = options.map_err(|failure| failure.told(server, &admin.user, Who::Admin))?;
         self.with(server, admin, Who::Admin, |session| async move {
-            let (network, verifier) = (&self.network, verifier.as_deref());
-            let step = Step { session: &session, server, network, admin, change, verifier };
+            let step = Step { session: &session, server, network: &self.network, admin, change, options: &options };
             let done = step.run().await;
             (session, done)
         })

@@ -41,6 +41,7 @@ pub struct Ground {
     pub admin: Login,
     number: AtomicU32,
     passwords: Mutex<Vec<String>>,
+    rules: Mutex<()>,
 }
 
 /// Loopback is allowed, for the tests.
@@ -59,6 +60,7 @@ impl Ground {
             admin: Login { user: ADMIN.to_owned(), password: "".into() },
             number: AtomicU32::new(0),
             passwords: Mutex::default(),
+            rules: Mutex::default(),
         };
         let admin = ground.admin(ADMIN)?;
         ground.sql(&format!("grant pg_read_all_stats, pg_signal_backend to {ADMIN}"))?;
@@ -76,6 +78,12 @@ impl Ground {
 
     pub fn sql(&self, statement: &str) -> Result<String> {
         self.postgres.sql(statement)
+    }
+
+    /// Lets a user in by this method; one case at a time, as they share the file.
+    pub fn rule(&self, user: &str, method: &str) -> Result<()> {
+        let _one = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        self.postgres.rule(&format!("host all {user} all {method}"))
     }
 
     /// By TLS, and with all of it checked.

@@ -51,7 +51,7 @@ fn main() -> Result<()> {
         vanished_fence_refuses unreadable_fence_refuses comment_of_people_stays settings_of_others_do_not_weaken_it
         fence_that_cannot_be_written_is_refused comment_that_is_too_long_is_refused_and_stays));
     trials.extend(trials!(runtime, &ground, revocations:
-        login_ends objects_go_to_owner sessions_have_ended session_that_nobody_sees_ends_too session_that_holds_a_lock_is_no_obstacle
+        login_ends objects_go_to_owner sessions_have_ended session_that_nobody_sees_ends_too others_that_come_and_go_are_no_obstacle session_that_holds_a_lock_is_no_obstacle
         lock_of_others_keeps_objects_and_not_the_login later_rotation_keeps_what_is_left
         forgotten_password_is_valid_no_more repeated_is_done_again
         missing_rights_are_told_with_what_is_left lost_answer_is_made_up_for_by_a_repeat

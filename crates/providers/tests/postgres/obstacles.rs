@@ -70,7 +70,7 @@ pub async fn user_that_holds_its_own_row_ends(ground: Arc<Ground>) -> Result<()>
 pub async fn user_that_comes_back_at_once_ends(ground: Arc<Ground>) -> Result<()> {
     let (slot, password) = granted(&ground, "returning").await?;
     // Quicker than any check of a password.
-    ground.postgres.rule(&format!("host all {} all trust", slot.name))?;
+    ground.rule(&slot.name, "trust")?;
     let (mut attackers, came) = (JoinSet::new(), Arc::new(AtomicU32::new(0)));
     for number in 0..8 {
         let (config, came) = (ground.client(&slot.name, &password), Arc::clone(&came));

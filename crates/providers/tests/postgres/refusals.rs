@@ -210,7 +210,7 @@ pub async fn server_that_does_not_check_passwords(ground: Arc<Ground>) -> Result
         let slot = ground.slot(method)?;
         let password = ground.password("");
         ground.done(&slot.grant(None, "1", &password)).await?;
-        ground.postgres.rule(&format!("host all {} all {method}", slot.name))?;
+        ground.rule(&slot.name, method)?;
         told(ground.login(&slot.name, &password, None).await, StoreErrorKind::Invalid, part)?;
     }
     Ok(())
@@ -222,7 +222,7 @@ pub async fn md5_is_refused_with_what_to_run(ground: Arc<Ground>) -> Result<()> 
     let password = ground.password("");
     let set = format!("alter role {} login password '{}'", slot.name, password.expose_text().unwrap_or_default());
     ground.sql(&format!("set password_encryption = md5; {set}"))?;
-    ground.postgres.rule(&format!("host all {} all md5", slot.name))?;
+    ground.rule(&slot.name, "md5")?;
     let user = Login { user: slot.name.clone(), password: password.clone() };
     let fix = format!(
         "holds the password of user {0:?} as MD5, and asks for a hash from which it can be guessed, so nothing was sent: run SET \

@@ -17,7 +17,6 @@ use postgres_protocol::{
     password::scram_sha_256,
 };
 use rekey_core::{
-    SecretBytes,
     rotator::database::{Alteration, Changed, Login, RoleChange, Server},
     store::Network,
 };
@@ -47,17 +46,23 @@ const COMMENT: &str = concat!(
 );
 const OWNER: &str = "SELECT current_database()::text FROM pg_roles WHERE rolname::text = $1";
 
-/// What checks a password and does not give it away (RFC 5802, RFC 7677), so that the server and its log never see the
-/// password itself.
+/// What `ALTER ROLE` is told. The server gets what checks a password and does not give it away (RFC 5802, RFC 7677), so that
+/// neither it nor its log ever sees the password itself.
 ///
 /// # Errors
 /// For a password that servers or clients refuse.
-pub(super) fn verifier(password: &SecretBytes) -> Result<String, Failure> {
-    if password.is_empty() || password.expose().contains(&0) {
-        let text = "PostgreSQL allows no password that is empty or holds a NUL byte: change what is generated";
-        return Err(Failure::Value(text.to_owned()));
+pub(super) fn options(what: &Alteration) -> Result<String, Failure> {
+    match what {
+        Alteration::Grant { password, .. } => {
+            if password.is_empty() || password.expose().contains(&0) {
+                let text = "PostgreSQL allows no password that is empty or holds a NUL byte: change what is generated";
+                return Err(Failure::Value(text.to_owned()));
+            }
+            Ok(format!("LOGIN PASSWORD {}", escape_literal(&scram_sha_256(password.expose()))))
+        }
+        Alteration::Revoke { .. } => Ok("NOLOGIN".to_owned()),
+        Alteration::Forget => Ok("PASSWORD NULL".to_owned()),
     }
-    Ok(scram_sha_256(password.expose()))
 }
 
 /// How an attempt goes about the sessions of the role.
@@ -76,8 +81,8 @@ pub(super) struct Step<'a> {
     pub(super) network: &'a Network,
     pub(super) admin: &'a Login,
     pub(super) change: &'a RoleChange,
-    /// Of the new password, if there is one.
-    pub(super) verifier: Option<&'a str>,
+    /// See [`options`].
+    pub(super) options: &'a str,
 }
 
 impl Step<'_> {
@@ -164,10 +169,10 @@ impl Step<'_> {
 
     async fn alter(&self, attempt: Attempt, database: Option<&str>) -> Result<(), Failure> {
         let role = escape_identifier(&self.change.role);
+        let alter = format!("ALTER ROLE {role} {}", self.options);
         match &self.change.what {
             Alteration::Grant { owner, .. } => {
-                let password = escape_literal(self.verifier.unwrap_or_default());
-                self.session.execute(&format!("ALTER ROLE {role} LOGIN PASSWORD {password}")).await?;
+                self.session.execute(&alter).await?;
                 let (Some(owner), Some(database)) = (owner, database) else { return Ok(()) };
                 self.session.execute(&format!("ALTER ROLE {role} SET role = {}", escape_literal(owner))).await?;
                 // The user may have set another one for this database, which comes first.
@@ -177,15 +182,10 @@ impl Step<'_> {
             Alteration::Revoke { .. } if attempt == Attempt::Pressing => {
                 // In one message: who connects again at once has no round trip of ours to get in between.
                 let user = escape_literal(&self.change.role);
-                self.session
-                    .batch(&format!(
-                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename::text = {user} \
-                         AND pid <> pg_backend_pid(); ALTER ROLE {role} NOLOGIN"
-                    ))
-                    .await
+                let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()";
+                self.session.batch(&format!("{end} AND usename::text = {user}; {alter}")).await
             }
-            Alteration::Revoke { .. } => self.session.execute(&format!("ALTER ROLE {role} NOLOGIN")).await,
-            Alteration::Forget => self.session.execute(&format!("ALTER ROLE {role} PASSWORD NULL")).await,
+            Alteration::Revoke { .. } | Alteration::Forget => self.session.execute(&alter).await,
         }
     }
 

@@ -23,6 +23,9 @@ use super::{change::Step, comment::Mark, failure::Failure, link::Link, session::
 const LOOKS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// So many of them find whose login was checked before it ended.
+const FIRST_LOOKS: u32 = 2;
+
 /// The longest wait for a lock on something that the role owns: it keeps others from that as long.
 const LOCK: Duration = Duration::from_secs(3);
 
@@ -71,23 +74,25 @@ impl Step<'_> {
         }
     }
 
-    /// Done when two looks in a row find none: a session that is at its very start has no lock yet.
+    /// Done when the role has no session, and none of those that were starting at the end of its login is left. Two looks find
+    /// these, as a session at its very start has no lock yet; who comes later has no login.
     async fn end_sessions(&self) -> Result<(), Failure> {
-        let (mut was_quiet, mut before, mut others) = (false, Vec::new(), Vec::new());
-        for _ in 0..LOOKS {
-            let Look { listed, mut starting } = self.look().await?;
-            starting.retain(|pid| !others.contains(pid));
-            let is_quiet = listed == 0 && starting.is_empty();
-            if is_quiet && was_quiet {
+        let (mut suspects, mut others) = (Vec::new(), Vec::new());
+        for number in 0..LOOKS {
+            let Look { listed, starting } = self.look().await?;
+            suspects.retain(|pid| starting.contains(pid));
+            // Most are ready by the next look.
+            for pid in std::mem::take(&mut suspects) {
+                if self.end_own(pid).await? { suspects.push(pid) } else { others.push(pid) }
+            }
+            if number < FIRST_LOOKS {
+                let is_new = |pid: &i32| !others.contains(pid) && !suspects.contains(pid);
+                let new: Vec<i32> = starting.into_iter().filter(is_new).collect();
+                suspects.extend(new);
+            }
+            if listed == 0 && suspects.is_empty() && number + 1 >= FIRST_LOOKS {
                 return Ok(());
             }
-            // Most are ready by the next look.
-            for pid in starting.iter().filter(|pid| before.contains(*pid)) {
-                if !self.end_own(*pid).await? {
-                    others.push(*pid);
-                }
-            }
-            (was_quiet, before) = (is_quiet, starting);
             sleep(PAUSE).await;
         }
         Err(Failure::Sessions)

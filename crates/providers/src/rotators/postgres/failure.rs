@@ -106,7 +106,9 @@ impl Failure {
                 let by = if by.is_empty() { "another session holds it (see pg_locks)" } else { by };
                 (Unavailable, format!("did not get a lock in time: {by}").into())
             }
-            Self::Raced => (Conflict, "let another tool alter the role at the same time: nothing was changed".into()),
+            Self::Raced => {
+                (Conflict, "let another tool alter the role at the same time, and undid this attempt".into())
+            }
             Self::Code(code) => (Invalid, refused(code).into()),
             Self::ActsAs(role) => (Denied, acts_as(user, role).into()),
             Self::Sessions => (Unavailable, "did not end the sessions of the role within 2 seconds".into()),
@@ -181,7 +183,7 @@ mod tests {
             ("XX000", Unavailable, "(SQLSTATE XX000)"),
             ("25006", Unavailable, "name the primary"),
             ("55P03", Unavailable, "pg_locks"),
-            ("40001", Conflict, "nothing was changed"),
+            ("40001", Conflict, "undid this attempt"),
             ("42883", Invalid, "(SQLSTATE 42883)"),
             ("hunte", Invalid, "(SQLSTATE none)"),
             ("ü", Invalid, "(SQLSTATE none)"),
