@@ -59,7 +59,7 @@ fn main() -> Result<()> {
     trials.extend(trials!(runtime, &ground, obstacles:
         lock_that_programs_agree_on_is_asked_of_nobody user_that_holds_its_own_row_ends
         user_that_comes_back_at_once_ends who_holds_the_row_of_a_free_user_is_told
-        who_waits_for_what_it_never_gets_is_no_obstacle prepared_transaction_of_the_user_is_rolled_back crowd_of_rotations_has_one_winner));
+        who_waits_for_what_it_never_gets_is_no_obstacle prepared_transaction_of_the_user_is_rolled_back crowd_of_rotations_has_one_winner settings_of_the_database_are_no_obstacle));
     trials.extend(trials!(runtime, &ground, names:
         hostile_names_are_names name_that_the_server_cuts_off_is_nobody nul_in_a_name_is_refused));
     trials.extend(trials!(runtime, &ground, refusals:

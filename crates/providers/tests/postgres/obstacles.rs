@@ -10,7 +10,11 @@ use std::{
 
 use anyhow::{Result, ensure};
 use postgres_protocol::escape::{escape_identifier, escape_literal};
-use rekey_core::{SecretBytes, rotator::database::Changed, store::StoreErrorKind};
+use rekey_core::{
+    SecretBytes,
+    rotator::database::{Changed, Databases as _, Server},
+    store::StoreErrorKind,
+};
 use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
@@ -211,4 +215,29 @@ pub async fn crowd_of_rotations_has_one_winner(ground: Arc<Ground>) -> Result<()
         }));
     }
     Ok(())
+}
+
+/// Who acts as the owner of the database sets for it what a session of ours starts with, too.
+pub async fn settings_of_the_database_are_no_obstacle(ground: Arc<Ground>) -> Result<()> {
+    let (slot, password) = granted(&ground, "settled").await?;
+    let database = ground.unique("settled");
+    ground.sql(&format!("create database {database} owner {}", slot.owner))?;
+    let session = ground.session(&slot.name, &password).await?;
+    for setting in [
+        format!("role = {}", slot.owner),
+        "default_transaction_read_only = on".to_owned(),
+        "lock_timeout = 1".to_owned(),
+        "idle_in_transaction_session_timeout = 1".to_owned(),
+    ] {
+        session.batch_execute(&format!("alter database {database} set {setting}")).await?;
+    }
+    let server = Server { database, ..ground.server() };
+    let seen = ground.servers.roles(&server, &ground.admin, &[&slot.name]).await?;
+    ensure!(seen.len() == 1 && !seen[0].owns && seen[0].sessions.count == 1, "{seen:?}");
+    for change in
+        [slot.revoke(Some(&fence("1")), "2"), slot.forget("2"), slot.grant(Some(&fence("2").ended()), "3", &password)]
+    {
+        assert_eq!(ground.servers.change(&server, &ground.admin, &change).await?, Changed::Done);
+    }
+    Ok(ground.login(&slot.name, &password, Some(&slot.owner)).await?)
 }

@@ -31,9 +31,11 @@ use crate::address::{Guard, Refused};
 /// How long saying goodbye may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// What a transaction starts with. It gives up its locks when we are gone. This holds for the transaction alone, as a pooler
-/// may hand the connection on. The path of the database's owner could put other functions in place of the server's.
+/// What a transaction starts with: it gives up its locks when we are gone. This holds for the transaction alone, as a pooler
+/// may hand the connection on. Settings of the database's owner, who is not trusted, could let us act as somebody else, or put
+/// other functions in place of the server's.
 const LIMITS: &str = "SET LOCAL idle_in_transaction_session_timeout = '10s'; \
+                      SET LOCAL ROLE NONE; \
                       SET LOCAL search_path = pg_catalog, pg_temp";
 
 /// A statement of a transaction that needs no lock of others. Below the deadline of a request, so that the server says what
@@ -127,8 +129,8 @@ impl Session {
         // 0 would be no limit.
         let (longest, lock) = (longest.as_millis().max(1), lock.as_millis().max(1));
         self.batch(&format!(
-            "BEGIN ISOLATION LEVEL READ COMMITTED READ {access}; {LIMITS}; SET LOCAL statement_timeout = '{longest}ms'; \
-             SET LOCAL lock_timeout = '{lock}ms'"
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ {access}; SET LOCAL statement_timeout = '{longest}ms'; \
+             SET LOCAL lock_timeout = '{lock}ms'; {LIMITS}"
         ))
         .await
     }
