@@ -152,8 +152,8 @@ pub async fn lock_of_others_keeps_objects_and_not_the_login(ground: Arc<Ground>)
         let part = format!("did not get a lock in time: the session with pid {pid} has not ended its transaction");
         told(refused.clone(), StoreErrorKind::Unavailable, &part)?;
         let part = format!(
-            "; user {0:?} can no longer log in and its sessions have ended, but it still owns something here; to hand that over \
-             by hand, run as a superuser in this database: REASSIGN OWNED BY \"{0}\" TO \"{1}\"",
+            "; user {0:?} can no longer log in and its sessions have ended, but what it owns in this database is \
+             still its own; to hand that over by hand, run there as a superuser: REASSIGN OWNED BY \"{0}\" TO \"{1}\"",
             slot.name, slot.owner
         );
         told(refused, StoreErrorKind::Unavailable, &part)?;
@@ -251,7 +251,7 @@ pub async fn missing_rights_are_told_with_what_is_left(ground: Arc<Ground>) -> R
     again(", but its sessions may go on").await?;
     session.batch_execute("select 1").await?;
     ground.sql(&format!("grant pg_signal_backend, {name} to {user}; alter role {name} noinherit"))?;
-    again(" and its sessions have ended, but it still owns something here").await?;
+    again(" and its sessions have ended, but what it owns in this database").await?;
     ensure!(session.batch_execute("select 1").await.is_err(), "the session goes on");
 
     ground.sql(&format!("alter role {user} nocreaterole"))?;

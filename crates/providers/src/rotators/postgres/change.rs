@@ -30,8 +30,10 @@ use super::{
     session::{Access, Session},
 };
 
-/// So long we try to alter the role: half of what a request has, as a revocation has more to do.
+/// So long we try to alter the role: half of what a request has, as a revocation has more to do. And so often, as a server
+/// may refuse it at once each time; attempts that wait are fewer.
 const TRIES: Duration = Duration::from_secs(5);
+const ATTEMPTS: u32 = 50;
 
 /// The first wait for a lock. Another operator that alters the role holds it for some round trips.
 const PATIENT: Duration = Duration::from_millis(1500);
@@ -97,18 +99,19 @@ impl Step<'_> {
     /// Tries until nobody is in the way, or too much time is gone.
     async fn altered(&self) -> Result<Changed, Failure> {
         let end = Instant::now() + TRIES;
-        let mut attempt = Attempt::Patient;
+        let mut number = 1;
         loop {
+            let attempt = if number == 1 { Attempt::Patient } else { Attempt::Pressing };
             let failure = match self.attempt(attempt).await {
                 Err(failure @ (Failure::Locked(_) | Failure::Raced)) => failure,
                 done => return done.map_err(|failure| self.rights(failure)),
             };
             self.session.rollback().await?;
-            if Instant::now() > end {
+            if number == ATTEMPTS || Instant::now() > end {
                 return Err(self.held(failure).await);
             }
             self.make_way().await?;
-            attempt = Attempt::Pressing;
+            number += 1;
         }
     }
 

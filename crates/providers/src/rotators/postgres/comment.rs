@@ -189,6 +189,10 @@ mod tests {
 
     #[test]
     fn a_comment_is_not_written_longer_than_it_is_read() {
+        assert!(
+            comment_of!("oid").contains(&format!("<= {LONGEST} THEN"))
+                && comment_of!("oid").contains(&format!("> {LONGEST},"))
+        );
         let ours = Comment::read("").with(&fence("1"), "a").unwrap().len() + 1;
         let human = |length: usize| Comment::read(&"x".repeat(length));
         assert_eq!(human(LONGEST - ours).with(&fence("1"), "a").unwrap().len(), LONGEST);

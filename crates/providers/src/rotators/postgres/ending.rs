@@ -64,8 +64,8 @@ impl Step<'_> {
                 self.session.rollback().await.ok();
                 let failure = self.in_use(self.rights(failure)).await;
                 let left = format!(
-                    "user {role:?} can no longer log in and its sessions have ended, but it still owns something here; to hand \
-                     that over by hand, run as a superuser in this database: REASSIGN OWNED BY {} TO {}",
+                    "user {role:?} can no longer log in and its sessions have ended, but what it owns in this database is still \
+                     its own; to hand that over by hand, run there as a superuser: REASSIGN OWNED BY {} TO {}",
                     escape_identifier(role),
                     escape_identifier(owner)
                 );
