@@ -12,6 +12,8 @@
 //!   all open connections are cut: nothing of the killed process arrives later.
 //! - Answers stream through as they come, so that watches work.
 //!
+//! [`PostgresProxy`] does the same for a database.
+//!
 //! # Caveats
 //! Clients get HTTP/1.1 and no upgrades, so `kubectl exec` does not work through it.
 

@@ -20,7 +20,7 @@ type Kill = dyn Fn() + Send + Sync;
 /// Of a connection: it must end when this changes.
 pub(super) type Life = watch::Receiver<u64>;
 
-/// See the [module documentation](self).
+/// The numbers, faults, kills and cuts of a proxy, whatever its protocol is.
 pub struct Gate {
     kills: AtomicU64,
     state: Mutex<State>,

@@ -37,7 +37,7 @@ use super::{
     gate::{Gate, Life, Ticket},
 };
 
-/// See the [module documentation](self). It works until it is dropped.
+/// A proxy in front of one `PostgreSQL` server, on a free loopback port, until it is dropped.
 pub struct PostgresProxy {
     shared: Arc<Shared>,
     port: Port,
