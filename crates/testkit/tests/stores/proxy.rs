@@ -147,7 +147,7 @@ async fn alone() -> Result<()> {
 async fn others() -> Result<()> {
     let upstream = Upstream::plain().await?;
     let proxy = Proxy::http(&format!("http://{}", upstream.address))?;
-    let wait = Duration::from_millis(200);
+    let wait = Duration::from_secs(1);
     let faults = [
         Fault::Drop,
         Fault::DropAnswer,
